@@ -220,7 +220,7 @@ def test_keys_are_remembered_in_little() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-async def test_a_dict_is_the_order_that_it_was_when_it_was_given(asynchronous: bool, inside: bool) -> None:
+async def test_a_dict_is_the_order_that_it_was_when_it_was_passed(asynchronous: bool, inside: bool) -> None:
     """A program may change it, and give it again, while its chunk is not full."""
     plain = json.loads(codec.encode(order("T")))
 

@@ -1,4 +1,4 @@
-"""The push with a ledger: never an order twice, never one lost, and what is not known is named."""
+"""The push with a ledger: no order is sent twice or lost, and those of unknown outcome are listed."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
-from gotsurge_async.bulk.after.first_pushed import look_up_first_pushed
+from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_LIST
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
-from gotsurge_async.bulk.after.reconcile import Reconciler
+from gotsurge_async.bulk.after.reconcile import Reconciler, look_up_first_pushed
 from gotsurge_async.bulk.ledger import (
     UNDO,
     WITH_DRAFT,
@@ -27,9 +26,8 @@ from gotsurge_async.bulk.ledger import (
 from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
 from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
-from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
+from gotsurge_async.bulk.send.chunks import ChunkSender, DirectSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
-from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
@@ -60,8 +58,7 @@ from gotsurge_async.errors import (
     RateLimited,
     UsageError,
 )
-from gotsurge_async.models.tasks import Order, Task, TaskStatus
-from gotsurge_async.resources.reading import task_of
+from gotsurge_async.models.tasks import ENDED_EARLY, Order
 
 T = TypeVar("T")
 
@@ -74,9 +71,9 @@ class Sent:
 
     Attributes:
         stopped_by: the error that a person must act on before the rest can go; None if there was none.
-        interrupted: `Push.stop` was called.
+        interrupted: whether `Push.stop` was called.
         lost_drafts: keys of orders for which an unused draft may exist that the ledger does not name (two-phase).
-        spent: the prices of what is created or in doubt, in thousandths of a cent; 0 where nothing limits them.
+        spent: the prices of orders created or in doubt, in thousandths of a cent; 0 where nothing limits them.
     """
 
     stopped_by: GotSurgeError | None = None
@@ -96,17 +93,17 @@ class Push:
 
     Every order is in the ledger before anything is sent; the intent to send a chunk is durable before its bytes
     leave, and the result after. So whatever happens, an order is sent at most once, and one whose answer was lost is
-    in doubt: looked up, or decided by a person, never blindly sent again. A key (the tracking id, unless a source says
-    otherwise) is pushed once in an environment, over all runs and files.
+    in doubt: looked up, or decided by a person, never blindly sent again. A key (the tracking id, unless a source has
+    another) is pushed once in an environment, over all runs and files.
 
-    A run that an earlier process left is taken up with ``await ledger.hold(run_id)`` and sent with the same `send`.
+    A run that an earlier process left is resumed with ``await ledger.hold(run_id)`` and sent with the same `send`.
 
     Args:
-        mode: two-phase (platform partners; exactly once) or direct (at most once); see `choose_mode`. It is kept with
-            the run, and a run that is taken up goes on in its own.
+        mode: two-phase (platform partners; exactly once) or direct (at most once); see `choose_mode`. The run keeps
+            it, and is resumed in its own mode.
         concurrency: the most chunks in flight, the client's limit unless given.
         chunk: orders in a call, 1 to 20.
-        compact: have the ledger keep the orders of new runs compressed: a fraction of the size, for some time.
+        compact: have the ledger compress the orders of new runs: a fraction of the size, for some more time.
         environment: the name under which keys are unique, the client's environment unless given.
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
         brakes: what stops the push before its end.
@@ -116,7 +113,7 @@ class Push:
         register: whether the push enters its runs into the register of this machine's ledgers; not for a service that
             ends with this process.
         not_sent_before: after an older copy of the ledger was accepted, send also orders that nothing shows to be new:
-            a person says that no run that the copy does not know sent them.
+            a person knows that no run that is not in the copy sent them.
 
     Raises:
         UsageError: claims live too long for the lease of a run in PostgreSQL.
@@ -161,13 +158,13 @@ class Push:
     # --- loading ----------------------------------------------------------------------------------------------------
 
     async def load_source(self, source: Source, *, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
-        """Read a file of orders into the ledger, whole or not at all. The run that is returned is held: close it.
+        """Load a file of orders into the ledger, whole or not at all. The run that is returned is held: close it.
 
         Args:
-            options: what else the run should remember, as JSON.
+            options: what else the run should keep, as JSON.
 
         Raises:
-            UnusableSource: it has faults, or a key twice; it says every one.
+            UnusableSource: it has faults, or a key twice; the error has every one.
             RunHeld: some of its orders wait in a run that another process is sending.
             SecondLedger: another ledger of this machine has pushed to the account, or has these very orders.
             LedgerError: the ledger cannot be written.
@@ -181,16 +178,16 @@ class Push:
         key: Callable[[Order], str | None] = lambda order: order.tracking_id,
         name: str = "orders",
     ) -> tuple[Run, Admission]:
-        """Put orders of a program into the ledger, all or none; the run that is returned is held: close it.
+        """Load orders of a program into the ledger, all or none; the run that is returned is held: close it.
 
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
-            key: what makes an order one and the same in every run.
-            name: what the run's source is called.
+            key: returns the key that identifies an order in every run.
+            name: the name of the run's source.
 
         Raises:
-            UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is no text.
-            InvalidData: what is no order; every fault with its path, such as ``orders[1].to_address``.
+            UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is not text.
+            InvalidData: a value is not an order; every fault with its path, such as ``orders[1].to_address``.
             RunHeld, SecondLedger, LedgerError: as `load_source`.
         """
         return await self._loader().orders(orders, key, name)
@@ -203,12 +200,11 @@ class Push:
             look_up=self._look_up,
             chunk=self._chunk,
             compact=self._compact,
-            enter=None if self._entering is None else self._entering.enter,
-            forget=None if self._entering is None else self._entering.forget,
+            entering=self._entering,
         )
 
     async def enter(self, run: Run) -> None:
-        """Enter a run of an earlier process into the register of this machine's ledgers; `send` does it, too.
+        """Enter a run of an earlier process into the register of this machine's ledgers, as `send` does, too.
 
         Raises:
             SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
@@ -218,10 +214,9 @@ class Push:
             await self._entering.enter(run)
 
     async def _look_up(self, run: Run) -> Evidence:
-        """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.
+        """Reconcile other runs' orders in doubt whose keys are in this run, and look up those that are pushed first.
 
-        What cannot be read now stays in doubt, and so does not go out by this run either. What is pushed for the first
-        time since an older copy of the ledger was accepted is looked up, too.
+        An order that cannot be read now stays in doubt, and so this run does not send it either.
         """
         for rival in await run.doubtful_rivals():
             with suppress(RunHeld, CallError):
@@ -232,10 +227,10 @@ class Push:
         return await look_up_first_pushed(self._gs, self._ledger, run, first) if first else NO_EVIDENCE
 
     async def choose_mode(self) -> Mode:
-        """Ask the service what the account may do: two-phase for a platform partner, direct for a plain one.
+        """Choose two-phase for a platform partner, direct for a plain one, by a call to the service.
 
         Raises:
-            CallError: the service does not say; nothing is assumed then.
+            CallError: the answer does not decide it; nothing is assumed then.
         """
         try:
             await self._session.call(PLATFORM_TASKS_LIST, query={"page": 1, "per_page": 1})
@@ -265,21 +260,21 @@ class Push:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Claim no more orders; what is in flight is waited for and recorded. The rest stays pending.
+        """Claim no more orders; those in flight end and are recorded, and the others stay pending.
 
-        What was not processed yet and waits for another try, as a 429 asked for, is not sent, and is pending, too.
+        So does an order that was not processed yet and waits for another try, as after a 429.
         """
         self._stopping.set()
         if self._batcher is not None:
             self._batcher.stop()
 
     async def send(self, run: Run, *, canary_only: bool = False) -> Sent:
-        """Bring the run to its end: what an earlier process left in the middle first, then what is pending.
+        """Bring the run to its end: first the orders that an earlier process had begun, then the pending ones.
 
-        Cancelling it records what is in flight: as in doubt, or in two-phase mode as what a later `send` takes up.
+        If it is cancelled, orders in flight are recorded: as in doubt, or in two-phase mode for a later `send`.
 
         Args:
-            canary_only: leave what follows the canary to others.
+            canary_only: send only the canary.
 
         Raises:
             EndpointsAssumed: this client changes nothing on paths that are a guess; nothing was sent.
@@ -301,7 +296,7 @@ class Push:
                 return []
             results = await sender.send(orders)
             self._halt(watch.leave(place, results))
-            return self._told(results, started)
+            return self._ended(results, started)
 
         run.settle_after(self._gs.limits.settle)
         await run.start()
@@ -314,7 +309,7 @@ class Push:
             if isinstance(sender, TwoPhaseSender):
                 await self._finish(run, sender, watch)
             if self._brakes.canary:
-                await self._send_canary(run, send)
+                await self._send_canary(run, sender, send)
             if not canary_only:
                 await self._batches(Pages(run.pending()), send)
         finally:
@@ -328,38 +323,37 @@ class Push:
 
     def _sender(self, run: Run) -> ChunkSender:
         if run.info.mode is Mode.DIRECT:
-            choice = self._on_refused_chunk or OnRefusedChunk.HOLD
             return DirectSender(
-                self._session,
-                run,
+                session=self._session,
+                run=run,
                 claim_life=self._claim_life,
-                on_refused_chunk=choice,
+                on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.HOLD,
                 stopping=self._stopping,
             )
         return TwoPhaseSender(
-            self._session,
-            run,
+            session=self._session,
+            run=run,
             claim_life=self._claim_life,
             on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
+            stopping=self._stopping,
             find_drafts=self._find_drafts,
             stop=self._halt,
-            stopping=self._stopping,
         )
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
-        found = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
-        return await run.adoptable(found)
+        drafts = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
+        return await run.adoptable(drafts)
 
     async def _finish(self, run: Run, sender: TwoPhaseSender, watch: BrakeWatch) -> None:
-        """Bring to its end what an earlier process left drafted, or broadcast."""
+        """Bring orders to their end that an earlier process left drafted, or broadcast."""
 
         async def finish(rows: Sequence[OrderRow]) -> Results:
             started = self._session.clock.monotonic()
             results = await sender.finish(rows)
             counted = {row.id for row in rows if row.state is OrderState.IN_DOUBT}  # when the watch began
-            new = [each for each in results if not (isinstance(each, InDoubt) and each.order.id in counted)]
+            new = [result for result in results if not (isinstance(result, InDoubt) and result.order.id in counted)]
             self._halt(watch.count(new))
-            return self._told(results, started)
+            return self._ended(results, started)
 
         await self._batches(run.rows(WITH_DRAFT | {OrderState.CANCELLING}), finish)
 
@@ -369,7 +363,7 @@ class Push:
         send: Callable[[Sequence[T]], Awaitable[Results]],
         keep: Results | None = None,
     ) -> None:
-        """Give items to ``send`` in chunks, unless the push was stopped; the results go to ``keep``, if it is given."""
+        """Pass items to ``send`` in chunks, unless the push was stopped; add the results to ``keep``, if any."""
         batcher = self._batcher = Batcher(items, send, size=self._chunk, concurrency=self._concurrency)
         if self._stopping.is_set() or self._stopper is not None:
             batcher.stop()
@@ -378,46 +372,46 @@ class Push:
                 if keep is not None:
                     keep += results
 
-    def _told(self, results: Results, started: float) -> Results:
-        """Tell of a chunk, and stop the push where the next ones would fail too, even after all tries."""
+    def _ended(self, results: Results, started: float) -> Results:
+        """Report a chunk, and stop the push where the next ones would fail too, even after all tries."""
         self._halt(next((result.error for result in results if isinstance(result, Unprocessed)), None))
         if results:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:
-        """Take no more chunks, if there is a reason. Of several, one that a person must mend is reported, then a limit.
+        """Begin no more chunks, if there is an error. Of several, one that a person must mend is kept, then a limit.
 
-        What was not sent because the push was stopped has no other reason.
+        Orders that were not sent because the push was stopped are no error.
         """
         if error is None or (self._stopping.is_set() and isinstance(error, NotSent | RateLimited)):
             return
-        # A limit holds for all workers of a run; that a service could not be reached only makes one of them rest.
+        # A limit holds for all workers of a run; a service that cannot be reached only makes one of them rest.
         stopper = self._stopper
         if stopper is None or stops_all(error) or (isinstance(error, LimitReached) and not stops_all(stopper)):
             self._stopper = error
         if self._batcher is not None:
             self._batcher.stop()
 
-    async def _send_canary(self, run: Run, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]) -> None:
-        """Send a few orders, and see by reading that they are there, before the rest may go."""
+    async def _send_canary(
+        self, run: Run, sender: ChunkSender, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]
+    ) -> None:
+        """Send a few orders, and read that they are there, before the rest may go."""
         results: Results = []
         await self._batches(Pages(_first(run, self._brakes.canary)), send, results)
-        endpoint = PLATFORM_TASKS_GET if run.info.mode is Mode.TWO_PHASE else TASKS_GET
         for result in results:
             if not isinstance(result, Created):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was not created"))
-            elif not await self._is_there(endpoint, result.receipt.id, codec.decode_names(result.order.payload)):
+            elif not await self._is_there(sender, result.receipt.id, codec.decode_names(result.order.payload)):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was created, and cannot be read"))
 
-    async def _is_there(self, endpoint: Endpoint[Task], task_id: str, identity: Identity) -> bool:
+    async def _is_there(self, sender: ChunkSender, task_id: str, identity: Identity) -> bool:
         for tries in range(_CONFIRM_TRIES):
             if tries:  # what was just created may take a moment to be seen
                 await self._session.clock.sleep(backoff(self._session.policy, tries, 1.0))
             with suppress(CallError):
-                task = await self._session.call(endpoint, path={"task_id": task_id}, read=task_of(task_id))
-                gone = task.current_status in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
-                return not gone and not other_name(identity, named_by(task))
+                task = await sender.read(task_id)
+                return task.current_status not in ENDED_EARLY and not other_name(identity, named_by(task))
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a worker does, whoever wakes it: takes a segment of a run, sends it as a push of its own, and gives it back."""
+"""A worker: takes a segment of a run, sends it as a push of its own, and releases it."""
 
 import asyncio
 import logging
@@ -35,30 +35,30 @@ from gotsurge_async.hooks import ChunkDone, Event
 log: logging.Logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
-"""How long a segment stays the worker's that has it, when that does not say that it lives."""
+"""How long a segment stays with its worker without a renewal."""
 SEGMENTS = 3
-"""Segments that a worker sends at a time, so that one that comes to its end leaves no place in flight empty."""
+"""Segments that a worker sends at a time, so that one that ends leaves no place in flight empty."""
 TRIES = 10
-"""How often a segment is taken without that anything of it comes to its end, before its run is stopped."""
+"""How often a segment is taken without any order of it ending, before its run is stopped."""
 LONGEST_REST = 30.0
 DRIFT = 0.1
-"""What the clocks of a worker and of the database may differ by while a lease lasts, as a part of it."""
+"""The part of a lease by which the clocks of a worker and of the database may differ meanwhile."""
 
 
 def timeouts_for(lease: float) -> Timeouts:
-    """Time-outs of a client that sends what is leased for so many seconds."""
+    """The time-outs of a client that sends segments with a lease in seconds."""
     usual = Timeouts()
     return attrs.evolve(usual, pool=min(usual.pool, lease / 5), connect=min(usual.connect, lease / 10))
 
 
 def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> None:
-    """Refuse a lease that could end while its holder, who knows nothing of it, still sends what it has claimed.
+    """Refuse a lease that could end while its holder still sends what it has claimed.
 
     A lease is renewed after a fifth of it. A claim is sent until half its life is over; then the call may wait for a
-    connection; and clocks may go a little differently.
+    connection; and the clocks may differ.
 
     Raises:
-        UsageError: it is too short; it says what would do.
+        UsageError: it is too short; the message has the least that is long enough.
     """
     needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
     if lease * 4 / 5 <= needed:
@@ -73,19 +73,19 @@ class Worker:
     """Sends segments of runs through clients of its own, as an async context.
 
     Args:
-        connect: makes a client for a run, as an async context; it is asked once for each account and rate.
-        environment: whose runs are sent.
+        connect: makes a client for a run, as an async context; it is called once for each account and rate.
+        environment: the environment whose runs are sent.
         concurrency: the most calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
-        serves: whether a run is for this worker; others are left to others.
-        claim_life: seconds, see `claims.CLAIM_LIFE`; what fits the lease unless given.
-        timeouts: of the clients that ``connect`` makes.
-        name: of this worker, among all of the ledger; one of its own unless given.
-        around: makes a context around the sending of a segment, of a run and a number: a span of a trace.
+        serves: whether a run is for this worker; it leaves the other runs to other workers.
+        claim_life: seconds, see `claims.CLAIM_LIFE`; a quarter of the lease unless given.
+        timeouts: the time-outs of the clients that ``connect`` makes.
+        name: the worker's name in the ledger; a new one unless given.
+        around: makes a context for sending a segment, from its run and number: a span of a trace.
 
     Attributes:
-        stopping: it takes no more segments.
-        broken: it cannot go on with the ledger as it is open, or, with an ``error``, not at all.
+        stopping: set when it takes no more segments.
+        broken: set when it cannot continue with the ledger as it is open, or, with an ``error``, not at all.
     """
 
     def __init__(
@@ -137,35 +137,35 @@ class Worker:
 
     @property
     def in_hand(self) -> int:
-        """How many segments it is sending now."""
+        """The number of segments that it is sending now."""
         return len(self._sending)
 
     def stop(self) -> None:
-        """Take no more segments; what is in flight is brought to its end, and the segments are given back."""
+        """Take no more segments; calls in flight end, and the segments are released."""
         self.stopping.set()
         self.drain()
 
     def drain(self) -> None:
-        """Give back what is in hand, after what is in flight."""
+        """Release its segments after the calls in flight."""
         for _, push in self._sending.values():
             push.stop()
 
     async def abort(self) -> None:
-        """Wait for nothing that is in flight: it is recorded as what it is then, in doubt, or to be read."""
+        """Cancel the calls in flight: their orders are recorded as in doubt, or to be read."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
     async def work(self, ledger: Ledger, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Live with a ledger until it is stopped, or something is wrong with it; nothing is in flight then.
+        """Work with a ledger until this worker is stopped, or the ledger fails; nothing is in flight then.
 
         Args:
-            serve: calls `send` for what there is to do; when it is cancelled it waits for what it began.
+            serve: calls `send` for the segments that wait; when it is cancelled it waits for those that it began.
 
         Raises:
             LedgerError: the ledger cannot be used as it is open.
-            GotSurgeError: this worker cannot go on at all, see ``broken``.
+            GotSurgeError: this worker cannot continue at all, see ``broken``.
         """
         self.broken.clear()
         await ledger.workers.register(self.name, self.environment)
@@ -191,14 +191,14 @@ class Worker:
                 task.result()
 
     async def _end(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
-        """Let nothing go on that needs the ledger, which is closed next."""
+        """End all that needs the ledger, which is closed next."""
         await self.abort()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
 
     async def send(self, ledger: Ledger, run_id: str, number: int) -> None:
-        """Take a segment, if it is to be had, and send it. It raises nothing of it: see ``broken``."""
+        """Take a segment, if it is free, and send it. Its errors are not raised: see ``broken``."""
         task = asyncio.current_task()
         if task is not None:
             self._tasks.add(task)
@@ -214,23 +214,23 @@ class Worker:
                 await self._heed(ledger, run, error)
         except LedgerUnusable:
             self.broken.set()
-        except LedgerError as error:  # another one has it by now, or will have
+        except LedgerError as error:  # another worker has it by now, or will have
             log.warning("%s: segment %d of run %s: %s", self.name, number, run_id, error)
-        except Exception as error:  # this worker's own trouble: no sign-in, wrong settings, or a mistake in the program
+        except Exception as error:  # a problem of this worker: no sign-in, wrong settings, or a mistake in the program
             self.error = error
             self.broken.set()
 
     async def _is_served(self, ledger: Ledger, run_id: str) -> bool:
         if run_id not in self._known:
-            self._known = {run_id: await ledger.run(run_id)}  # a worker mostly meets the same one again
+            self._known = {run_id: await ledger.run(run_id)}  # mostly the next segment is of the same run
         return self._serves(self._known[run_id])
 
     async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:
-        """Send a segment that was taken; what ended that before its end."""
+        """Send a segment that was taken; return the error that ended it early."""
         gs = await self._client(run.info)
         distribution = await ledger.segments.distribution(run.id)
         options = run.info.options
-        try:  # the push that put the run up has decided which ledger it is
+        try:  # the push that began the run has chosen the ledger
             if run.id not in self._entered:
                 self._entered.add(run.id)
                 await Entering(gs, ledger, new_ledger=True).enter(run)
@@ -265,11 +265,11 @@ class Worker:
         return sent.stopped_by
 
     async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
-        """Rest, or end, where perhaps only this worker cannot go on; else stop the run for all of them."""
+        """Rest, or end, where perhaps only this worker cannot continue; else stop the run for all workers."""
         if error is None:
             self._rests, self._trouble = 0, None
         elif self.stopping.is_set() and isinstance(error, NotSent):
-            pass  # it waited for its turn, and is given back
+            pass  # it waited for its turn, and is released
         elif isinstance(error, NotSent | RateLimited | OutcomeUnknown) and run.tries < TRIES:
             self._trouble = str(error)
             self._rests += 1
@@ -277,18 +277,18 @@ class Worker:
         elif isinstance(error, SignInNeeded | Unauthorized) and await self._has_others(ledger):
             raise error  # the sign-in of this machine may be another one than theirs
         else:
-            # It may be the trouble of one machine all the same: say of which. A limit is the run's own.
+            # It may be a problem of one machine all the same: name the worker. A limit belongs to the run.
             why = str(error) if isinstance(error, LimitReached) else f"worker {self.name}: {error}"
             await ledger.segments.stop(run.id, type(error).__name__, why)
 
     async def _has_others(self, ledger: Ledger) -> bool:
-        """Whether another worker of the environment lives, and takes segments."""
+        """Whether another living worker of the environment takes segments."""
         return any(
-            each.id != self.name
-            and each.environment == self.environment
-            and each.state == "working"
-            and each.silent <= SILENT_SECONDS
-            for each in await ledger.workers.all()
+            other.id != self.name
+            and other.environment == self.environment
+            and other.state == "working"
+            and other.silent <= SILENT_SECONDS
+            for other in await ledger.workers.all()
         )
 
     async def _client(self, info: RunInfo) -> GotSurge:
@@ -305,7 +305,7 @@ class Worker:
             self._orders += event.created + event.refused + event.in_doubt
 
     async def _beat(self, ledger: Ledger) -> None:
-        """Say now and then that this worker lives, and stop sending what was stopped; until it is cancelled."""
+        """Report regularly that this worker lives, and stop pushes whose run was stopped; until it is cancelled."""
         beats: deque[tuple[float, int]] = deque(maxlen=6)
         while True:
             beats.append((self.clock.monotonic(), self._orders))

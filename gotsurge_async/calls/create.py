@@ -14,15 +14,8 @@ from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.codec.given import (
-    Faulty,
-    OrderLike,
-    as_read,
-    check_limit,
-    each_as_read,
-    refuse_faulty,
-    written_batch,
-)
+from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, each_as_read, refuse_faulty
+from gotsurge_async.codec.text import written_batch
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,

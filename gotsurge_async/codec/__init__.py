@@ -1,12 +1,12 @@
 """Models and JSON: one codec, made of cattrs hooks.
 
-`converters` has the two converters: one reads tolerantly what the service says, the other checks strictly what users
-give, and writes. `text` has what everybody calls: JSON text in and out. `compiled` makes the hooks fast.
+`converters` has the two converters: one reads answers tolerantly, the other checks users' values strictly, and writes.
+`given` makes objects of a program's values. `text` reads and writes JSON. `compiled` makes the hooks fast.
 """
 
+from gotsurge_async.codec.converters import checking
 from gotsurge_async.codec.text import (
     Codec,
-    checking,
     decode,
     decode_names,
     decode_names_of_batch,

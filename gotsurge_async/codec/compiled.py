@@ -2,11 +2,11 @@
 
 `exec` runs here, and in `bulk/sources/header.py` for the rows of a table.
 
-Here a class has one line of straight code for each of its fields; and what nearly every answer is, msgspec reads as
-structs, checked in C. Whatever is not usual raises, or goes to the function ``otherwise``: the plain code of
-`converters`, which gives the same for everything that both can read.
+Here a class has one line of straight code for each of its fields; and msgspec reads nearly every answer as structs,
+checked in C. Any other answer raises, or goes to the function ``otherwise``: the plain code of `converters`, which
+returns the same for everything that both can read.
 
-What it gains (µs a task or an order; ``python -m benchmarks codec``, 2026-11):
+The gain (µs a task or an order; ``python -m benchmarks codec``, 2026-11):
 
 ========  ==========  =================================================================================================
           these       the best of plain code
@@ -32,11 +32,11 @@ from gotsurge_async.money import Money, as_given
 
 Hook = Callable[..., Any]
 Learned = Mapping[Any, frozenset[str]]
-"""Of a class, fields that it does not name and that answers have nevertheless."""
+"""The fields of answers, by class, that the class does not name."""
 
 
 class Structs:
-    """The structs as which usual answers are read: no fields but those of the class, and those that were learned."""
+    """The structs that usual answers are read as: they have the fields of the class, and those that were learned."""
 
     def __init__(self, learned: Learned) -> None:
         self.learned: dict[Any, list[str]] = {cls: sorted(names) for cls, names in learned.items()}
@@ -52,7 +52,7 @@ class Structs:
         ]
         for number, name in enumerate(self.learned.get(cls, ())):
             fields.append((f"learned_{number}", Any, msgspec.field(default=msgspec.UNSET, name=name)))
-        # gc=False: a struct lives for a moment, and is in no circle.
+        # gc=False: a struct lives for a moment, and is in no reference cycle.
         return msgspec.defstruct(cls.__name__, fields, kw_only=True, forbid_unknown_fields=True, gc=False)
 
     def _hint(self, field: Field) -> Any:
@@ -71,13 +71,13 @@ class Structs:
 
 
 def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook) -> Hook:
-    """The hook that makes a ``cls`` of its struct; of anything else ``otherwise`` does.
+    """The hook that makes a ``cls`` of its struct; ``otherwise`` makes it of anything else.
 
-    Past the class's converters and ``__attrs_post_init__``, whose work it does: times in UTC, amounts in a currency.
+    It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, amounts in a currency.
 
     Args:
-        hook_of: gives the hook of a class that stands in this one.
-        id_of: makes an id of what was given for one, None if it is none.
+        hook_of: returns the hook of a class that a field has.
+        id_of: makes an id of a value, None if it is not one.
     """
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Thawed": _thawed(cls), "Struct": structs.of(cls)}
     scope |= {"otherwise": otherwise, "id_of": id_of, "NOT_GIVEN": NOT_GIVEN, "UNSET": msgspec.UNSET}
@@ -118,7 +118,7 @@ def _read(cls: Any, field: Field) -> str:
 
 
 def receipt_hook() -> Hook:
-    """The hook that makes a `Receipt` of a pair: what has its four fields, and its text or where that is found."""
+    """The hook that makes a `Receipt` of a pair: an object with its four fields, and its text or the place of that."""
     scope: dict[str, Any] = {"new": object.__new__, "cls": Receipt, "Thawed": _thawed(Receipt)}
     lines = ["def hook(given, _=None):", "    head, raw = given", "    made = new(Thawed)", "    made._raw = raw"]
     lines += [f"    made.{name} = head.{name}" for name in ("id", "tracking_id", "invoice_number", "current_status")]
@@ -126,13 +126,13 @@ def receipt_hook() -> Hook:
 
 
 def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
-    """The hook that makes plain values of a ``cls``, without what is None or was not given.
+    """The hook that makes plain values of a ``cls``, without fields that are None or were not set.
 
-    It raises ValueError or TypeError for a number field that holds no finite number.
+    It raises ValueError or TypeError for a number field without a finite number.
 
     Args:
-        hook_of: gives the hook of a class that stands in this one.
-        with_extra: adds what ``extra`` holds to the plain values.
+        hook_of: returns the hook of a class that a field has.
+        with_extra: adds ``extra`` to the plain values.
     """
     scope: dict[str, Any] = {
         "no_number": _no_number,
@@ -145,10 +145,10 @@ def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> 
 
 
 def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: Callable[[Any], Hook]) -> list[str]:
-    """The lines that write a model to a dict, and the models in it as well: a call for each costs more."""
+    """The lines that write a model to a dict, and the models in it as well, since a call for each costs more."""
     lines = [f"    {plain} = {{}}"]
     for field in fields_of(cls):
-        # No answer holds a field that is False unless it says otherwise: that is our own word (a partial quote).
+        # A field that is False by default is our own (a partial quote): no answer has it.
         test = "" if field.default is False else f" is not {'NOT_GIVEN' if field.many else None}"
         value, inside = "v", f"{model}_{field.name}"
         if is_model(field.inner) and not field.many:
@@ -163,7 +163,7 @@ def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: C
             value = f"[hook_{inside}(each) for each in v]"
         elif field.inner is Money:
             value = "v.millicents"
-        elif field.inner is float:  # 0 times it is 0: not so for infinity and not-a-number, nor for a text or a list
+        elif field.inner is float:  # 0 times a finite number is 0; anything else is refused
             value = f"v if v * 0 == 0 else no_number({field.name!r}, v)"
         elif typing.get_origin(field.inner) is dict:
             value = f"finite({field.name!r}, v)"
@@ -172,10 +172,10 @@ def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: C
 
 
 def finite(name: str, value: Any) -> Any:
-    """The value of an open field as it is. Infinity or not-a-number in it would be written as null, which clears it.
+    """The value of an open field, unchanged. Infinity or not-a-number in it would be written as null, which clears it.
 
     Raises:
-        ValueError: it holds one, at ``name``.
+        ValueError: it contains one, at ``name``.
     """
     if type(value) is float and value * 0 != 0:
         _no_number(name, value)
@@ -193,7 +193,7 @@ def _no_number(name: str, value: Any) -> NoReturn:
 
 
 def _thawed(cls: Any) -> Any:
-    """A class of the same slots that is not frozen; an object that is filled gets its own class."""
+    """A class of the same slots that is not frozen; a filled object gets the class ``cls``."""
     # Both, or Python does not see that these are the usual ones, and stores ten times slower.
     usual = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     return type(cls.__name__, (cls,), {"__slots__": (), **usual})

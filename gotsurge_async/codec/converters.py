@@ -1,8 +1,8 @@
-"""The two converters, made of cattrs hooks only: `reading` for what the service says, `checking` for what users give.
+"""The two converters, made of cattrs hooks only: `READING` for the service's answers, `checking` for users' values.
 
-They differ in one flag. *Reading* is tolerant: what does not fit its field stays in ``extra`` as it came, and only what
-an object cannot be told without makes it unreadable: its identity, what its class requires, and lists of objects that
-have an identity. *Checking* is strict: nothing is coerced, and every fault is told. Both write alike.
+They differ in one flag. *Reading* is tolerant: a value that does not fit its field stays in ``extra`` as it came. An
+object is unreadable only if its identity, a required field, or a list of objects that have an identity does not fit.
+*Checking* is strict: nothing is coerced, and every fault is reported. Both write alike.
 """
 
 import re
@@ -27,24 +27,24 @@ _WORDS = {str: "text", int: "a whole number", bool: "true or false", float: "a n
 
 
 class Unfit(ValueError):
-    """A value that does not fit where it stands; ``problems`` are all faults in it."""
+    """A value that does not fit its place; ``problems`` are all faults in it."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(problems)
         self.problems = problems
 
     def below(self, step: str, field: Field | None = None) -> list[Problem]:
-        """The faults with their paths from one step further up; a secret is not shown."""
+        """The faults with their paths from one level above; a secret is not shown."""
         if field is not None and field.secret:
             return [Problem(step, "is not what it should be")]
         return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
 
 
 def converter(structs: Structs, *, strict: bool) -> cattrs.Converter:
-    """A converter whose hooks read plain values, and the structs that usual answers are decoded to, and write.
+    """A converter whose hooks read plain values, and the structs of usual answers, and write.
 
     Args:
-        strict: check (what users give) instead of read (what the service says).
+        strict: whether it checks users' values instead of reading answers.
     """
     made = cattrs.Converter()
     for kind, words in _WORDS.items():
@@ -57,7 +57,7 @@ def converter(structs: Structs, *, strict: bool) -> cattrs.Converter:
     made.register_structure_hook_factory(_is_open_enum, lambda cls: _leaf("text", str, then=cls))
     made.register_structure_hook_factory(
         is_union,
-        lambda hint: made.get_structure_hook(next(each for each in typing.get_args(hint) if each is not type(None))),
+        lambda hint: made.get_structure_hook(next(kind for kind in typing.get_args(hint) if kind is not type(None))),
     )
     made.register_structure_hook_factory(lambda hint: _origin(hint) is tuple, lambda hint: _listed(hint, made))
     made.register_structure_hook_factory(is_model, lambda cls: _Reader(cls, made, structs, strict).hook)
@@ -114,9 +114,9 @@ def _listed(hint: Any, made: cattrs.Converter) -> Hook:
         if type(value) not in (list, tuple):
             raise _no("a list", value)
         items, problems = [], []
-        for number, each in enumerate(value):
+        for number, item in enumerate(value):
             try:
-                items.append(hook(each, inner))
+                items.append(hook(item, inner))
             except Unfit as error:
                 problems += error.below(f"[{number}]")
         if problems:
@@ -127,22 +127,28 @@ def _listed(hint: Any, made: cattrs.Converter) -> Hook:
 
 
 class _Reader:
-    """Reads one class: what is usual by its compiled hook, all else field by field."""
+    """Reads one class: usual answers by its compiled hook, all others field by field."""
 
     def __init__(self, cls: Any, made: cattrs.Converter, structs: Structs, strict: bool) -> None:
         self._cls, self._strict, self._struct = cls, strict, structs.of(cls)
         self._hook_of = made.get_structure_hook
         self._names = frozenset(field.name for field in fields_of(cls))
         self._hooks = [
-            (each, _id_hook if _is_own_id(each) else made.get_structure_hook(each.hint), strict or _is_vital(cls, each))
-            for each in fields_of(cls)
+            (
+                field,
+                _id_hook if field.name == "id" and field.required else made.get_structure_hook(field.hint),
+                strict or _is_vital(cls, field),
+            )
+            for field in fields_of(cls)
         ]
         self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of)
 
-    def _otherwise(self, given: Any) -> Any:
-        if type(given) is not dict:
-            raise _no("an object", given)
-        plain: Plain = given if self._strict else _ADAPTERS.get(self._cls, _as_it_is)(given)
+    def _otherwise(self, value: Any) -> Any:
+        if type(value) is not dict:
+            raise _no("an object", value)
+        plain: Plain = value
+        if not self._strict and self._cls in _ADAPTERS:
+            plain = _ADAPTERS[self._cls](value)
         try:
             return self.hook(msgspec.convert(plain, self._struct))
         except (ValueError, TypeError):
@@ -175,9 +181,9 @@ class _Reader:
                         extra[name] = value
         if not self._strict:
             for name, others in self._cls.OTHER_NAMES.items():
-                found = (id_of(plain.get(other)) for other in others)
+                ids = (id_of(plain.get(other)) for other in others)
                 if values.get(name) is None:
-                    values[name] = next((each for each in found if each is not None), None)
+                    values[name] = next((value for value in ids if value is not None), None)
         try:
             if not problems:
                 return self._cls(**values, extra=extra)
@@ -186,30 +192,22 @@ class _Reader:
         raise Unfit(*problems)
 
     def _partly(self, field: Field, value: Any, values: Plain, extra: Plain) -> bool:
-        """Read what can be read of a list, and leave the others in ``extra``; False if there is nothing."""
-        told, left = [], []
-        for each in value if type(value) is list else ():
+        """Read the items of a list that can be read, and leave the others in ``extra``; False if there are none."""
+        items, left = [], []
+        for item in value if type(value) is list else ():
             try:
-                told.append(self._hook_of(field.inner)(each, field.inner))
+                items.append(self._hook_of(field.inner)(item, field.inner))
             except Unfit:
-                left.append(each)
-        if told:
-            values[field.name], extra[field.name] = tuple(told), left
-        return bool(told)
-
-
-def _as_it_is(plain: Plain) -> Plain:
-    return plain
+                left.append(item)
+        if items:
+            values[field.name], extra[field.name] = tuple(items), left
+        return bool(items)
 
 
 def _is_vital(cls: Any, field: Field) -> bool:
-    """Whether an object cannot be told without it."""
+    """Whether an object cannot be distinguished from others without the field."""
     named = field.many and is_model(field.inner) and bool(field.inner.IDENTITY)
     return field.required or field.name in cls.IDENTITY or named
-
-
-def _is_own_id(field: Field) -> bool:
-    return field.name == "id" and field.required
 
 
 def _not_blank(value: str) -> str:
@@ -222,12 +220,12 @@ _id_hook = _leaf("text", str, then=_not_blank)
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether it is an empty object or list: another way of giving no value, whatever the field."""
+    """Whether it is an empty object or list: another form of no value, whatever the field."""
     return type(value) in (dict, list) and not value
 
 
 def id_of(value: Any) -> str | None:
-    """An id that is text and not blank, or a whole number."""
+    """The id that a value is: text that is not blank, or a whole number; else None."""
     return value if type(value) is str and value.strip() else str(value) if type(value) is int else None
 
 
@@ -238,8 +236,8 @@ def task_list(tasks: Any, *, named: bool = False) -> Any:
     """``tasks`` as a list: it may be an object of tasks by their ids, or one task, which has an id of its own.
 
     Args:
-        named: only what has a name is a task, and a name or a mere number is no id: of a create's answer nobody knows
-            yet which ids are in it.
+        named: only an object with a name is a task, and a name or a mere number is not an id: which ids a create's
+            answer contains is not known yet.
     """
     if type(tasks) is not dict:
         return tasks
@@ -271,13 +269,13 @@ def _updated(plain: Plain) -> Plain:
     tasks = task_list(plain.get("updated_tasks"))
     if type(tasks) is not list or not tasks:
         return plain
-    if type(plain["updated_tasks"]) is dict:  # a text in it is no id: it may be anything
-        return {**plain, "updated_tasks": tasks}
-    return {**plain, "updated_tasks": [each if id_of(each) is None else {"id": each} for each in tasks]}
+    if type(plain["updated_tasks"]) is list:  # a text in an object may be anything, and is not an id
+        tasks = [task if id_of(task) is None else {"id": task} for task in tasks]
+    return {**plain, "updated_tasks": tasks}
 
 
 _PARTLY: Mapping[Any, str] = {CreatedTasks: "tasks"}
-"""Lists of which what cannot be told is left out: the ids of the others must not be lost."""
+"""Lists whose unreadable items are left out: the ids of the others must not be lost."""
 _ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, UpdatedTasks: _updated}
 
 
@@ -285,7 +283,7 @@ _ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, Upd
 
 
 def _with_extra(model: Model, plain: Plain) -> Plain:
-    """Plain values with what ``extra`` holds. What was read in another form is written as it came, if it still is."""
+    """Plain values with ``extra``. A value that was read in another form is written as it came, unless changed."""
     extra = model.extra
     for name, value in extra.items():
         finite(name, value)
@@ -294,3 +292,9 @@ def _with_extra(model: Model, plain: Plain) -> Plain:
             del plain[name]
     ids = {name: value for name, value in extra.items() if type(value) is int and plain.get(name) == str(value)}
     return {**extra, **plain, **ids}
+
+
+USUAL = Structs({})
+READING: cattrs.Converter = converter(USUAL, strict=False)
+checking: cattrs.Converter = converter(USUAL, strict=True)
+"""Checks what users give, and writes all that is written."""

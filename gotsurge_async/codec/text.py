@@ -4,38 +4,31 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
-import cattrs
 import msgspec
 
 from gotsurge_async.codec.compiled import Structs
-from gotsurge_async.codec.converters import Unfit, converter, says_nothing, task_list
+from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
+from gotsurge_async.codec.given import each_made, has_currency, misfits
 from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import Model, fields_of, is_model
-from gotsurge_async.models.tasks import CreatedTasks, Receipt, TaskChanges, TaskStatus
+from gotsurge_async.models.base import Model, fields_of
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
 T = TypeVar("T")
 
 MOST_LEARNED = 32
-"""So many fields of a class that no document names are read as quickly as those that one does."""
+"""The number of undocumented fields of a class that are read as quickly as the documented ones."""
 
 MOST_DIGITS = 1000
-"""A whole number of more is read as text: Python is slow with such numbers, and refuses longer ones."""
+"""A longer whole number is read as text: Python is slow with such numbers, and refuses still longer ones."""
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
-"""An escape in JSON; group 1 is half a character, which no text can hold."""
+"""An escape in JSON; group 1 is half a surrogate pair, which no text can contain."""
 
 _PLAIN_NAME = re.compile(r"[\w.:-]+")
 _NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
-"""As most orders are written: the names stand first, and the rest need not be looked at."""
-
-_USUAL = Structs({})
-_reading = converter(_USUAL, strict=False)
-checking: cattrs.Converter = converter(_USUAL, strict=True)
-"""Checks what users give, and writes all that is written."""
+"""The beginning of most orders: the names come first, and the rest need not be read."""
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -74,38 +67,38 @@ class Receipts(list[Receipt]):
     """The receipts of one answer.
 
     Attributes:
-        whole: False if something was left out that cannot be told: then the place in the list says nothing.
+        whole: False if an unreadable task was left out: then the place in the list proves nothing.
     """
 
     whole: bool = True
 
 
 class Codec:
-    """Reads the answers of one service, and learns which fields it has beside those that the document names.
+    """Reads the answers of one service, and learns which fields it has besides the documented ones.
 
-    A service has the same ones in every answer: answers that have no others are read as quickly as if the document
-    named them. What is read is the same.
+    A service has the same ones in every answer: answers that have no others are read as quickly as if the API document
+    named these fields. The result is the same.
 
     Attributes:
         reading: the converter.
     """
 
     def __init__(self) -> None:
-        self._structs = _USUAL
-        self.reading: cattrs.Converter = _reading
+        self._structs = USUAL
+        self.reading = READING
         self._learned: Mapping[Any, frozenset[str]] = {}
 
     def decode(self, body: bytes, cls: type[T]) -> T:
-        """Read JSON text as a model. What does not fit stays in ``extra``, see `unreadable`.
+        """Read JSON text as a model. A value that does not fit stays in ``extra``, see `unreadable`.
 
         Raises:
-            UnreadableAnswer: ``body`` is no JSON, or what tells its objects apart cannot be read; ``problems`` lists
+            UnreadableAnswer: ``body`` is not JSON, or the identity of an object cannot be read; ``problems`` lists
                 every fault with its path.
         """
         try:
             return self.reading.structure(self._structs.decoder(cls)(body), cls)
         except (ValueError, TypeError, RecursionError):
-            pass  # not what is usual
+            pass  # not a usual answer
         answer = self._structured(decode_plain(body), cls, "not the answer that was expected")
         self._learn(answer)
         return answer
@@ -114,13 +107,13 @@ class Codec:
         """Read the answer of a create into small receipts, in the order of the answer; each keeps its task's JSON text.
 
         Raises:
-            UnreadableAnswer: no JSON, no ``tasks``, or none that can be told.
+            UnreadableAnswer: no JSON, no ``tasks``, or none that can be read.
         """
         hook = self.reading.get_structure_hook(Receipt)
         try:
             heads = _heads(body).tasks
         except (ValueError, RecursionError):
-            heads = [_Head()]  # not what is usual
+            heads = [_Head()]  # not a usual answer
         if all(head.id and not head.id.isspace() for head in heads):
             text = _TaskTexts(body).text
             return Receipts(hook((head, (text, number)), Receipt) for number, head in enumerate(heads))
@@ -132,8 +125,8 @@ class Codec:
         if tree["tasks"] is None:
             raise UnreadableAnswer(f"{what}: it names no tasks")
         left = list(map(id, answer.extra.get("tasks", ())))
-        raw = [_encode(each) for each in tree["tasks"] if id(each) not in left]
-        receipts = Receipts(hook(each, Receipt) for each in zip(answer.tasks, raw, strict=True))
+        raw = [_encode(task) for task in tree["tasks"] if id(task) not in left]
+        receipts = Receipts(hook(pair, Receipt) for pair in zip(answer.tasks, raw, strict=True))
         receipts.whole = not left
         return receipts
 
@@ -160,7 +153,7 @@ class Codec:
 
 
 class _TaskTexts:
-    """The texts of an answer's tasks. They are found when the first is asked for: to look for them takes a pass."""
+    """The texts of an answer's tasks. They are cut out when the first one is used, since that takes another pass."""
 
     __slots__ = ("_body", "_tasks")
 
@@ -175,18 +168,19 @@ class _TaskTexts:
 
 
 def _models_in(value: Any) -> list[Model]:
-    """A model, and those that stand in it."""
+    """A model, and all models in it."""
     if not isinstance(value, Model):
-        return [model for each in value for model in _models_in(each)] if isinstance(value, tuple) else []
+        return [model for item in value for model in _models_in(item)] if isinstance(value, tuple) else []
     inside = [getattr(value, field.name) for field in fields_of(type(value))]
     return [value, *_models_in(tuple(inside))]
 
 
 def unreadable(model: Model) -> dict[str, str]:
-    """What of an answer could not be read: path -> why, as ``items[0].weight`` -> ``expected a number, not '2 kg'``.
+    """The values of an answer that could not be read: path -> reason.
 
-    The values themselves stand as they came in ``extra`` of the object that has the field. null, ``{}`` and ``[]`` say
-    nothing, and are not told, nor an id that came as a whole number: it is read as text.
+    An example is ``items[0].weight`` -> ``expected a number, not '2 kg'``. The values are in ``extra`` of the object
+    that has the field, as they came. null, ``{}`` and ``[]`` are no values, and are not reported; nor is an id that
+    came as a whole number, since it is read as text.
     """
     why: list[Problem] = []
     for field in fields_of(type(model)):
@@ -196,18 +190,18 @@ def unreadable(model: Model) -> dict[str, str]:
                 checking.structure(came, field.hint)
             except Unfit as error:
                 why += error.below(name, field)
-        for number, each in enumerate(value if field.many else (value,)):
-            if isinstance(each, Model):
+        for number, inner in enumerate(value if field.many else (value,)):
+            if isinstance(inner, Model):
                 step = f"{name}[{number}]" if field.many else name
-                why += [Problem(f"{step}.{path}", reason) for path, reason in unreadable(each).items()]
+                why += [Problem(f"{step}.{path}", reason) for path, reason in unreadable(inner).items()]
     return {problem.path: problem.message for problem in why}
 
 
 def decode_plain(body: bytes, otherwise: str = "") -> Any:
-    """JSON text as plain values. What Python has no value for, such as half a character, is kept as its text.
+    """JSON text as plain values. What Python has no value for, such as half a surrogate pair, is kept as its text.
 
     Raises:
-        UnreadableAnswer: it is no JSON, or nested too deep; ``otherwise`` says what it was to be.
+        UnreadableAnswer: it is not JSON, or nested too deep; ``otherwise`` begins the message.
     """
     what = f"{otherwise}: " if otherwise else ""
     if not body.strip():
@@ -226,8 +220,8 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
 
 
 def _lawful(body: bytes) -> Any:
-    """JSON that msgspec does not read: what Python has no value for is kept as its text."""
-    text = _ESCAPE.sub(lambda found: f"\\{found[0]}" if found[1] else found[0], body.decode("utf-8-sig"))
+    """Read JSON that msgspec refuses because Python has no value for a part of it."""
+    text = _ESCAPE.sub(lambda match: f"\\{match[0]}" if match[1] else match[0], body.decode("utf-8-sig"))
     return json.loads(text, parse_int=_whole, parse_float=_number, parse_constant=_no_constant)
 
 
@@ -254,12 +248,12 @@ def is_json(body: bytes) -> bool:
 
 
 def decode(body: bytes, cls: type[T]) -> T:
-    """Read JSON text as a model, as `Codec.decode`, and learn nothing."""
+    """Read JSON text as a model, as `Codec.decode`, without learning fields."""
     return Codec().decode(body, cls)
 
 
 def structure(tree: Any, cls: type[T]) -> T:
-    """Make a model of plain values (dicts, lists, text, numbers) that a user gave.
+    """Make a model of a user's plain values: dicts, lists, text, numbers.
 
     Raises:
         InvalidData: ``problems`` lists every fault with its path.
@@ -271,7 +265,7 @@ def structure(tree: Any, cls: type[T]) -> T:
 
 
 def parse(text: bytes, cls: type[T]) -> T:
-    """Read JSON text of ours, such as an order in the ledger: as strict as `structure`, and raises the same."""
+    """Read our own JSON text, such as an order in the ledger: as strict as `structure`, with the same errors."""
     return structure(decode_plain(text), cls)
 
 
@@ -279,13 +273,13 @@ def encode(value: Any) -> bytes:
     """Write a model, or plain values, as JSON text.
 
     Raises:
-        InvalidData: a value that JSON has no form for, in ``extra`` for instance.
+        InvalidData: JSON has no form for a value, in ``extra`` for instance.
     """
     return encode_order(value)[0]
 
 
 def encode_order(order: Any) -> tuple[bytes, Any]:
-    """The JSON text of an order, as `encode`, and the plain values that it was written of."""
+    """The JSON text of an order, as `encode`, and the plain values that it was made of."""
     try:
         plain = unstructure(order)
         return _encode(plain), plain
@@ -294,60 +288,32 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
         raise InvalidData("" if problems else f"cannot be written as JSON: {error}", problems) from None
 
 
-_WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {
-    str: ("text", (str,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (int, float, Decimal)),
-    bool: ("true or false", (bool,)),
-    Money: ('Money, such as Money.of("2.00", "SGD")', (Money,)),
-    datetime: ("an aware datetime", (datetime,)),
-    dict: ("a dict", (dict,)),
-}
+def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
+    """The orders of one create, and its body.
 
-
-def misfits(model: Model) -> list[Problem]:
-    """What of an object that a program made cannot stand in its field: every fault with its path."""
-    found: list[Problem] = []
-    for field in fields_of(type(model)):
-        value = getattr(model, field.name)
-        if value is None:
-            continue
-        if field.many and not isinstance(value, tuple | list):
-            found.append(Problem(field.name, f"expected several of {_named(field.inner)}, not {_shown(value)}", value))
-            continue
-        for number, each in enumerate(value if field.many else (value,)):
-            step = f"{field.name}[{number}]" if field.many else field.name
-            words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
-            if is_model(field.inner) and isinstance(each, Model) and isinstance(each, field.inner):
-                found += [Problem(f"{step}.{path}", why, bad) for path, why, bad in misfits(each)]
-            elif field.inner in (int, float) and isinstance(each, float) and not math.isfinite(each):
-                found.append(Problem(step, f"is {each}: JSON has no form for it", each))
-            elif isinstance(field.inner, type) and not isinstance(each, kinds):
-                shown = "what it is" if field.secret else _shown(each)
-                found.append(Problem(step, f"expected {words}, not {shown}", None if field.secret else each))
-    return found
-
-
-def _named(kind: Any) -> str:
-    name = getattr(kind, "__name__", str(kind))
-    return f"{'an' if name[:1] in 'AEIO' else 'a'} {name}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else f'{text[:37]}...'}"
+    Raises:
+        InvalidData: a value is not an order, or cannot be written; every fault with its path, such as
+            ``orders[2].price``.
+    """
+    if all(type(order) is Order and has_currency(order) for order in values):
+        try:
+            return tuple(values), encode(TaskBatch(tasks=tuple(values)))
+        except InvalidData:
+            pass  # a dict where an object belongs, or a fault
+    orders = each_made(values, lambda _: Order, "orders")
+    return orders, encode(TaskBatch(tasks=orders))
 
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:
-    """The body of a create from orders that are JSON text already (each the `encode` of an order)."""
+    """The body of a create from orders that are JSON text already, by `encode`."""
     return b'{"tasks":[' + b",".join(tasks) + b"]}"
 
 
 def decode_names(order: bytes) -> tuple[str | None, str | None]:
     """The tracking id and the invoice number of an order that is JSON text already."""
-    found = _NAMES_FIRST.match(order)
-    if found is not None:
-        return found[1].decode(), found[2].decode()
+    match = _NAMES_FIRST.match(order)
+    if match is not None:
+        return match[1].decode(), match[2].decode()
     head = _head(order)
     return head.tracking_id, head.invoice_number
 
@@ -356,7 +322,7 @@ def decode_names_of_batch(body: bytes) -> list[tuple[str | None, str | None]]:
     """The names, as `decode_names`, of each order in an `encode_batch`.
 
     Raises:
-        ValueError: it is no JSON, or there are no orders in it.
+        ValueError: it is not JSON, or has no orders.
     """
     return [(head.tracking_id, head.invoice_number) for head in _batch(body).tasks]
 
@@ -365,21 +331,21 @@ def unstructure(value: Any) -> Any:
     """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back.
 
     Raises:
-        ValueError, TypeError: a number field that holds no finite number.
+        ValueError, TypeError: a number field has no finite number.
     """
     return checking.unstructure(value) if isinstance(value, Model | Money) else value
 
 
 def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
-    """Make plain values of what an update changes; None stays, and clears.
+    """Make plain values of an update's changes; None stays, and clears.
 
-    The currency of its amounts is written beside them.
+    The currency of its amounts is written, too.
 
     Raises:
         InvalidData: amounts in two currencies.
     """
     plain = {
-        name: [unstructure(each) for each in value] if isinstance(value, list | tuple) else unstructure(value)
+        name: [unstructure(item) for item in value] if isinstance(value, list | tuple) else unstructure(value)
         for name, value in changes.items()
     }
     currencies = {value.currency for value in changes.values() if isinstance(value, Money)}

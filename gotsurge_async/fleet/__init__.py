@@ -3,7 +3,6 @@
 Needs the extra ``fleet``: ``pip install "gotsurge-async[fleet]"``.
 """
 
-from gotsurge_async.fleet.queue import enqueue, upgrade
-from gotsurge_async.fleet.worker import work
+from gotsurge_async.fleet.queue import enqueue, upgrade, work
 
 __all__ = ["enqueue", "upgrade", "work"]

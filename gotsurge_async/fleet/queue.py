@@ -1,12 +1,14 @@
-"""The queue, which is procrastinate's: its jobs name a segment, nothing more, and wake whoever is free.
+"""The queue of procrastinate, and the worker that it wakes. A job names a segment, nothing more.
 
-A job may be lost, doubled or late, and nothing comes of it: what is to be sent, and by whom, the ledger decides. So no
-job is ever tried again; the sweeper, a job that comes every other second, puts up new ones for segments that wait.
+A job may be lost, doubled or late without harm: the ledger decides what is sent, and by which worker. So no job is ever
+tried again; the sweeper, a job that runs every other second, adds new ones for segments that wait.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +19,42 @@ from procrastinate.jobs import Job, Status
 from procrastinate.schema import SchemaManager
 from psycopg import sql
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError
+from gotsurge_async.bulk.ledger import Ledger, LedgerAway, LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.worker import Worker
 from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import sleep_or
 from gotsurge_async.database import NOTICE_SILENCE, Database, Place
 
+log: logging.Logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 300.0
+"""How long a worker waits for a database that is away, before it leaves that to its supervisor."""
+LONGEST_PAUSE = 10.0
 SEGMENT = "gotsurge.segment"
 SWEEP = "gotsurge.sweep"
 EVERY = "* * * * * */2"
-"""When it is swept: the seconds stand last."""
+"""When the sweeper runs: the seconds stand last."""
 SWEPT = 1000
-"""Segments that one sweep puts up, at most."""
+"""The most segments for which one sweep adds jobs."""
 URGENT, FIRST = 10, 1000
-"""Priorities among what is urgent: of a segment whose worker was lost, and of the sweep."""
+"""Priorities of urgent jobs: for a segment whose worker was lost, and for the sweep."""
 BEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
-"""How often a worker says to the queue that it lives, and after how long without that its jobs are deleted."""
+"""How often a worker reports to the queue, and after how long without a report its jobs are deleted."""
 
 IDLE_SECONDS = 3
-"""How long a transaction of the queue may stand still: its worker is frozen then, and all others wait for its locks."""
+"""How long a transaction of the queue may be idle: its worker is frozen then, and all others wait for its locks."""
 
 _MISSING = "has no queue for workers yet: make it with `gotsurge db upgrade`"
 _NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
 AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
-"""What the queue raises when its database is away, or its tables were emptied under it."""
+"""The errors of the queue when its database is away, or its tables were emptied meanwhile."""
 
 
-def told(error: BaseException) -> str:
-    """An error of the ledger or of the queue in a line, with what to do where that helps."""
+def describe(error: BaseException) -> str:
+    """An error of the ledger or of the queue on one line, with advice where there is some."""
     cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
     line = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
     if isinstance(cause, _NOT_THERE):
@@ -55,7 +63,7 @@ def told(error: BaseException) -> str:
 
 
 def queue_of(environment: str, *, urgent: bool = False) -> str:
-    """The queue of an environment, or that of what must not wait until a worker has a place free for a segment."""
+    """The queue of an environment, or that of its urgent jobs, which need no free place for a segment."""
     return f"gotsurge-{environment}{'-urgent' if urgent else ''}"
 
 
@@ -63,18 +71,18 @@ def _jobs(app: procrastinate.App, environment: str, waiting: Sequence[Waiting]) 
     return [
         app.configure_task(
             SEGMENT,
-            queue=queue_of(environment, urgent=each.lost),
-            # One job of a segment waits at a time, and an urgent one beside it.
-            queueing_lock=f"{each.run_id}/{each.epoch}/{each.number}{'/lost' if each.lost else ''}",
-            priority=URGENT if each.lost else 0,
-            task_kwargs={"run_id": each.run_id, "number": each.number},
+            queue=queue_of(environment, urgent=segment.lost),
+            # One job of a segment waits at a time, and an urgent one as well.
+            queueing_lock=f"{segment.run_id}/{segment.epoch}/{segment.number}{'/lost' if segment.lost else ''}",
+            priority=URGENT if segment.lost else 0,
+            task_kwargs={"run_id": segment.run_id, "number": segment.number},
         ).job
-        for each in waiting
+        for segment in waiting
     ]
 
 
 def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
-    """Put up a job for each segment, in the ledger's own transaction.
+    """Add a job for each segment, in the ledger's own transaction.
 
     Raises:
         LedgerError: the database has no queue yet.
@@ -91,14 +99,14 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
 
 
 async def _limited(connection: "psycopg.AsyncConnection[Any]") -> None:
-    """Have the server end what stands still."""
+    """Have the server end idle transactions."""
     await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'".encode())
     await connection.commit()
 
 
 @asynccontextmanager
 async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[procrastinate.App]:
-    """The queue, open, with its tasks: to send a segment, and to sweep."""
+    """Open the queue, with its tasks: to send a segment, and to sweep."""
     app = procrastinate.App(
         connector=procrastinate.PsycopgConnector(
             conninfo=place.url, kwargs=dict(NOTICE_SILENCE), configure=_limited, min_size=1, max_size=8, timeout=10
@@ -136,7 +144,7 @@ async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[
 
 
 async def serve(app: procrastinate.App, worker: Worker) -> None:
-    """Do jobs until it is cancelled; those that were begun are then brought to their end first."""
+    """Do jobs until it is cancelled; jobs that were begun end first."""
 
     async def serve_one(*, urgent: bool) -> None:
         await app.run_worker_async(
@@ -154,20 +162,56 @@ async def serve(app: procrastinate.App, worker: Worker) -> None:
     try:
         await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for each in serving:
-            each.cancel()
+        for task in serving:
+            task.cancel()
         await uninterrupted(asyncio.wait(serving))
-    for each in serving:
-        if not each.cancelled():
-            each.result()
+    for task in serving:
+        if not task.cancelled():
+            task.result()
+
+
+async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECONDS) -> None:
+    """Have a worker send the segments that jobs name, until it is stopped, also across restarts of its database.
+
+    Args:
+        place: the ledger, in PostgreSQL.
+        patience: seconds to wait for its database.
+
+    Raises:
+        LedgerAway: the database was away for longer.
+        LedgerError: the ledger cannot be used: it is damaged, or an older copy.
+        GotSurgeError: no client can be made: no token works, or the settings are wrong.
+    """
+    clock = worker.clock
+    away_since, tries = clock.monotonic(), 0
+    await asyncio.to_thread(must_be_there, place)
+    while not worker.stopping.is_set():
+        try:
+            async with (
+                await Ledger.open(place, clock=clock.now) as ledger,
+                opened(place, ledger, worker) as app,
+            ):
+                began = clock.monotonic()
+                try:
+                    await worker.work(ledger, partial(serve, app, worker))
+                finally:
+                    away_since = clock.monotonic()
+                    tries = tries if away_since - began < LONGEST_PAUSE else 0
+        except (LedgerUnusable, *AWAY) as error:
+            if isinstance(error, LedgerUnusable) and error.lasts:
+                raise
+            away = clock.monotonic() - away_since
+            why = describe(error)
+            if away > patience:
+                message = f"could not be reached for {away:.0f} s: start the worker again ({why})"
+                raise LedgerAway(message, path=str(place)) from error
+            log.warning("%s: waiting for the ledger's database: %s", worker.name, why)
+            tries += 1
+            await sleep_or(worker.stopping, clock, min(0.25 * 2**tries, LONGEST_PAUSE))
 
 
 def must_be_there(place: Place) -> None:
-    """Refuse a database that has no queue; one that is away may have it.
-
-    Raises:
-        LedgerError: it has none.
-    """
+    """Refuse a database that has no queue; one that is away may have one."""
     with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
         if not _is_there(connection):
             raise LedgerError(_MISSING, path=str(place))
@@ -183,15 +227,15 @@ SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name) FROM (
   SELECT 2, 'FUNCTION', oid::regprocedure::text, proname, pronamespace FROM pg_proc WHERE prokind = 'f' UNION ALL
   SELECT 3, 'TYPE', pg_type.oid::regtype::text, typname, typnamespace FROM pg_type
     LEFT JOIN pg_class ON pg_class.oid = typrelid WHERE typtype = 'e' OR relkind = 'c'
-) AS found (nth, kind, name, called, namespace)
+) AS remains (nth, kind, name, called, namespace)
 WHERE starts_with(called, 'procrastinate_') AND namespace = current_schema()::regnamespace ORDER BY nth"""
-"""What is left of a queue whose jobs were dropped by hand: it is of no use, and in the way of a new one."""
+"""The remains of a queue whose jobs were dropped by hand: they are in the way of a new one."""
 
 _MADE_BY = "made by gotsurge db upgrade, up to "
 
 
 def upgrade(place: Place) -> None:
-    """Make the queue's tables, or bring them up to date; two may do it at once. Tables that others made are theirs.
+    """Make the queue's tables, or bring them up to date; two processes may do it at once. Other tables stay.
 
     Raises:
         LedgerError: the database cannot be used, or its user may not make tables.
@@ -200,10 +244,10 @@ def upgrade(place: Place) -> None:
     with Backend(place).translated(), psycopg.connect(place.url, autocommit=True, **NOTICE_SILENCE) as connection:
         connection.execute("SELECT pg_advisory_lock(7237103003)")  # until the connection ends
         if _is_there(connection):
-            ((said,),) = connection.execute("SELECT obj_description('procrastinate_jobs'::regclass)").fetchall()
-            if not (said or "").startswith(_MADE_BY):
+            ((comment,),) = connection.execute("SELECT obj_description('procrastinate_jobs'::regclass)").fetchall()
+            if not (comment or "").startswith(_MADE_BY):
                 return
-            todo = [file for file in migrations if file.name > said.removeprefix(_MADE_BY)]
+            todo = [file for file in migrations if file.name > comment.removeprefix(_MADE_BY)]
         else:
             with connection.transaction():
                 for (statement,) in connection.execute(_REMAINS).fetchall():
@@ -212,5 +256,5 @@ def upgrade(place: Place) -> None:
             todo = []
         for file in todo:
             connection.execute(file.read_bytes())
-        said = sql.Literal(f"{_MADE_BY}{migrations[-1].name}")
-        connection.execute(sql.SQL("COMMENT ON TABLE procrastinate_jobs IS {}").format(said))
+        comment = sql.Literal(f"{_MADE_BY}{migrations[-1].name}")
+        connection.execute(sql.SQL("COMMENT ON TABLE procrastinate_jobs IS {}").format(comment))

@@ -1,4 +1,4 @@
-"""Tokens, as the service gives them, and the requests for them (sections "Authentication" and "SSO Exchange Token").
+"""Tokens, as the service returns them, and the requests for them (sections "Authentication" and "SSO Exchange Token").
 
 Fields that hold secrets are left out of every repr.
 """

@@ -1,4 +1,4 @@
-"""What all models share: open enumerations, UTC times, and a place for fields that they do not name."""
+"""The base of all models: open enumerations, UTC times, and a place for fields that the classes do not name."""
 
 import functools
 import types
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class OpenEnum(StrEnum):
-    """Text with known values. A value that is not known is kept as it came, and compares equal to its text."""
+    """Text with known values. An unknown value is kept as it came, and compares equal to its text."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -39,7 +39,7 @@ def utc(moment: datetime) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        InvalidData: for a naive datetime, which names no instant, and for what is none.
+        InvalidData: for a naive datetime, which names no instant, and for any other type.
     """
     if not isinstance(moment, datetime):
         raise InvalidData("", [Problem("", f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}")])
@@ -49,12 +49,12 @@ def utc(moment: datetime) -> datetime:
 
 
 def utc_if_aware(moment: datetime) -> datetime:
-    """`utc` as the converter of a field, which leaves what is none to `names_an_instant`: that knows the field."""
+    """`utc` as the converter of a field. It leaves other values to `names_an_instant`, which knows the field's name."""
     return _in_utc(moment) if isinstance(moment, datetime) and moment.utcoffset() is not None else moment
 
 
 def names_an_instant(_: object, field: "attrs.Attribute[datetime]", moment: datetime) -> None:
-    """The validator of such a field."""
+    """The validator of a field whose converter is `utc_if_aware`."""
     if not isinstance(moment, datetime) or moment.tzinfo is not UTC:
         try:
             utc(moment)
@@ -68,7 +68,7 @@ def optional_utc(moment: datetime | None) -> datetime | None:
 
 
 def read_utc(moment: datetime) -> datetime:
-    """A time of the service in UTC. One without a zone is in UTC: every such field of the document is a UTC time."""
+    """A time of the service in UTC. A time without a zone is in UTC, as the API document says of every such field."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
 
 
@@ -79,17 +79,13 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
 
 
-def several(given: Iterable[T], name: str) -> tuple[T, ...]:
-    """The value of a list that a program gives: what is one thing is no list.
-
-    Raises:
-        InvalidData: it is one.
-    """
-    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
+def several(value: Iterable[T], name: str) -> tuple[T, ...]:
+    """The items of a program's list; a text, a dict or an object is not a list."""
+    if isinstance(value, str | bytes | Mapping | Model) or not isinstance(value, Iterable):
         raise InvalidData(
-            "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]
+            "", [Problem(name, f"give several, such as a list, not {type(value).__name__} {value!r:.40}")]
         )
-    return tuple(given)
+    return tuple(value)
 
 
 class _NotGiven(tuple[Any, ...]):
@@ -100,7 +96,7 @@ class _NotGiven(tuple[Any, ...]):
 
 
 NOT_GIVEN: tuple[Any, ...] = _NotGiven()
-"""A list that was not given: the default of every list. It equals an empty one, but is not written."""
+"""The default of every list: it equals an empty one, but is not written."""
 
 
 @attrs.frozen(kw_only=True)
@@ -108,14 +104,14 @@ class Model:
     """The base of every object of the API.
 
     Attributes:
-        extra: what the class has no place for, as it came: fields that it does not name, and values that do not fit
-            their field (`gotsurge_async.codec.unreadable` tells which, and why). It is written back.
+        extra: fields that the class does not name, and values that do not fit their field, as they came
+            (`gotsurge_async.codec.unreadable` lists these, with reasons). It is written back.
     """
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset()
-    """The fields that tell one object from another. An answer in which one of them does not fit cannot be read."""
+    """The fields that distinguish one object from another. An answer is unreadable if one of them does not fit."""
     OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Fields that may stand under another name."""
+    """Fields that may come under another name."""
     CURRENCY: ClassVar[str] = ""
     """The field that names the currency of the amounts; "" for none."""
 
@@ -126,10 +122,10 @@ class Field(NamedTuple):
     """A field of a model.
 
     Attributes:
-        inner: its type; of a list, the type of what it lists; without None.
+        inner: its type without None; for a list, the type of its items.
         many: whether it is a list.
-        is_id: whether it is an id: then a whole number is one, too.
-        secret: whether its value is not to be shown.
+        is_id: whether it is an id, for which a whole number is accepted, too.
+        secret: whether its value must not be shown.
     """
 
     name: str
@@ -143,7 +139,7 @@ class Field(NamedTuple):
 
 
 def fields_of(cls: Any) -> tuple[Field, ...]:
-    """The fields of a model but ``extra``."""
+    """The fields of a model, without ``extra``."""
     return _fields(cls)
 
 
@@ -152,22 +148,24 @@ def _fields(cls: Any) -> tuple[Field, ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
         Field(
-            each.name,
-            hints[each.name],
-            *_inner(hints[each.name]),
-            required=each.default is attrs.NOTHING,
-            default=each.default,
-            is_id=each.name == "id" or each.name.endswith("_id") or each.name in {*cls.IDENTITY, *cls.OTHER_NAMES},
-            secret=each.repr is False,
+            attribute.name,
+            hints[attribute.name],
+            *_inner(hints[attribute.name]),
+            required=attribute.default is attrs.NOTHING,
+            default=attribute.default,
+            is_id=attribute.name == "id"
+            or attribute.name.endswith("_id")
+            or attribute.name in {*cls.IDENTITY, *cls.OTHER_NAMES},
+            secret=attribute.repr is False,
         )
-        for each in attrs.fields(cls)
-        if each.name != "extra"
+        for attribute in attrs.fields(cls)
+        if attribute.name != "extra"
     )
 
 
 def _inner(hint: Any) -> tuple[Any, bool]:
     if is_union(hint):
-        hint = next(each for each in typing.get_args(hint) if each is not types.NoneType)
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     return (typing.get_args(hint)[0], True) if typing.get_origin(hint) is tuple else (hint, False)
 
 

@@ -1,8 +1,8 @@
-"""Phone numbers in international form (E.164): what is wrong with one, and the number that it certainly means.
+"""Phone numbers in international form (E.164): what is wrong with a number, and what it certainly means.
 
 In most countries people dial a zero before a number, the trunk zero, which the international form leaves out: London's
-020 7946 0958 is +442079460958. Italy and some others keep it. The lists below hold only country codes of which the
-numbering plans leave no doubt; a number of any other country may begin with a zero.
+020 7946 0958 is +442079460958. Italy and some others keep it. The lists below have only country codes with clear
+numbering plans; a number of any other country may begin with a zero.
 """
 
 import re
@@ -29,11 +29,11 @@ _FORM = re.compile(rf"(?!{_OUTSIDE.pattern})\+[1-9][0-9]{{6,14}}", re.ASCII)
 _DECORATION = re.compile(r"[\s().\-/]+")
 _BRACKETED = re.compile(r"\(?(?:\+|00)[\d\s.\-/)]*\(\s*0\s*\)")
 _SINGAPORE = re.compile(r"65[3689][0-9]{7}")
-"""A number of Singapore whose + a spreadsheet has dropped."""
+"""A number of Singapore without its +, which spreadsheets drop."""
 _LENGTHS = re.compile(
     r"\+(?:1[2-9]\d{9}|44[1-9]\d{8,9}|65[3689]\d{7}|852[2-9]\d{7}|91[1-9]\d{9}|(?!1|44|65|852|91)\d+)", re.ASCII
 )
-"""What a proposal must fit: a number that is too short or too long for its country was not certainly meant."""
+"""The lengths of a proposal: a number that is too short or too long for its country was not certainly meant."""
 
 
 def is_international(text: str) -> bool:

@@ -29,7 +29,7 @@ class PriceStep(Model):
     """One line of an organization's price table.
 
     Attributes:
-        time_delta: as the service gives it: no document tells its unit.
+        time_delta: as the service returns it, in a unit that is not documented.
         price: `Money` without a currency.
     """
 
@@ -40,7 +40,7 @@ class PriceStep(Model):
 
 @attrs.frozen(kw_only=True)
 class Organization(Model):
-    """A merchant whom a platform partner manages. Its amounts come without a currency."""
+    """A merchant that a platform partner manages. Its amounts come without a currency."""
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"id"})
     OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {"version_rev": ("_rev", "rev")}
@@ -69,7 +69,7 @@ class OrganizationRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class OrganizationAnswer(Model):
-    """Answer of Create Associated Organization and of Associated Organization Detail; None where it names none."""
+    """Answer of Create Associated Organization and of Associated Organization Detail."""
 
     organization: Organization | None = None
 
@@ -93,7 +93,7 @@ class RoleList(Model):
 
 @attrs.frozen(kw_only=True)
 class Invitation(Model):
-    """Whom to invite, into which organization, as what."""
+    """The people to invite, their organization, and their role."""
 
     emails: tuple[str, ...]
     org_id: str
@@ -109,12 +109,12 @@ class InvitationRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class PageMeta(Model):
-    """Which page this is.
+    """The position of a page.
 
     Attributes:
         page: its number, from 1.
-        per_page: how many items a page has at most.
-        total: how many items there are in all, only if the service tells.
+        per_page: the most items of a page.
+        total: the number of items in all, if the service returns it.
     """
 
     page: int | None = None
@@ -147,7 +147,7 @@ class BroadcastRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class TrackingAssignment(Model):
-    """Which tracking id a task is to carry."""
+    """The tracking id that a task gets."""
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"id", "tracking_id"})
 
@@ -164,7 +164,7 @@ class TrackingRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class UpdatedTask(Model):
-    """A task that a batch call has changed: at the least its id."""
+    """A task that a batch call has changed: at least its id."""
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"id", "tracking_id"})
 
@@ -175,7 +175,7 @@ class UpdatedTask(Model):
 
 @attrs.frozen(kw_only=True)
 class UpdatedTasks(Model):
-    """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks that tell nothing else."""
+    """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks without other fields."""
 
     updated_tasks: tuple[UpdatedTask, ...] = NOT_GIVEN
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
@@ -183,7 +183,7 @@ class UpdatedTasks(Model):
 
 @attrs.frozen(kw_only=True)
 class TaskEvent(Model):
-    """A webhook of the type Task Status Updated: ``data`` names the task, ``updates`` what changed, as they came."""
+    """A webhook of the type Task Status Updated: ``data`` is the task, ``updates`` its changes, as they came."""
 
     type: str | None = None
     model_name: str | None = None

@@ -15,7 +15,7 @@ PriceVehicleName: TypeAlias = Literal[
 
 
 class PriceVehicle(OpenEnum):
-    """The vehicles that prices know; a task's `VehiclePreference` has others."""
+    """The vehicles of price recommendations; a task's `VehiclePreference` has others."""
 
     MOTORCYCLE = "motorcycle"
     CAR = "car"
@@ -50,11 +50,11 @@ class Quote(Model):
     """Answer of Get price recommendation.
 
     Attributes:
-        code: what the service says of it: "success".
-        average_fee, total_fee: `Money`, in the currency that ``total_fee_currency`` names (ISO 4217).
-        total_waypoint: how many stops the service counted.
-        distance: as the service gives it: the document shows nothing of what it holds.
-        partial: more than 10 deliveries were asked for, and the service priced only the 10 farthest.
+        code: the service's word for the result: "success".
+        average_fee, total_fee: `Money`, in the currency ``total_fee_currency`` (ISO 4217).
+        total_waypoint: the number of stops that the service counted.
+        distance: as the service returns it: the API document does not describe its content.
+        partial: whether more than 10 deliveries were asked for, and the service priced only the 10 farthest.
     """
 
     CURRENCY: ClassVar[str] = "total_fee_currency"

@@ -1,7 +1,7 @@
 """What an order must look like before it is sent (sections "Create & Broadcast Tasks" and "Update Task").
 
-Pure functions over an `Order`. A fault is something that the service would refuse, or that sends a driver to the
-wrong place or at the wrong price; a warning is something that may well be meant.
+Pure functions over an `Order`. The service would refuse a fault, or it sends a driver to the wrong place or at the
+wrong price; a warning may well be meant.
 
 The document also says that a pickup must end "before or equal to today's date-time", with the error text of another
 rule. Taken literally only past pickups would be allowed: a pickup that is already over is a warning here, and no more.
@@ -25,16 +25,16 @@ MIN_PRICE = 200_000
 """The least price of a create, in thousandths of a cent (SGD 2.00)."""
 
 DEFAULT_MAX_PRICE = 1_000 * MILLICENTS_PER_UNIT
-"""The greatest amount that passes without being asked for, in thousandths of a cent: 1000 units of any currency."""
+"""The greatest amount without a limit of the user, in thousandths of a cent: 1000 units of any currency."""
 
 NO_CURRENCY = "has no currency: give the currency too, such as SGD"
-"""What is wrong with an amount alone: the service would set it to 0."""
+"""The fault of an amount without a currency: the service would set it to 0."""
 
 SQUAD_CUT_OFF = timedelta(minutes=30)
-"""How long before the end of the pickup a broadcast to the squad ends (section "Order Statuses")."""
+"""The time between the end of a broadcast to the squad and the end of the pickup (section "Order Statuses")."""
 
 SOON = timedelta(hours=1)
-"""A broadcast that ends sooner than that from now is a warning: there is hardly time to find a driver."""
+"""A broadcast that ends within this time is a warning: there is hardly time to find a driver."""
 
 
 class Severity(StrEnum):
@@ -53,12 +53,12 @@ class Finding(NamedTuple):
     """What is wrong, and what would be right."""
     severity: Severity = Severity.FAULT
     value: Any = None
-    """The value as it was found."""
+    """The value of the order."""
     proposal: str | None = None
-    """What the value was certainly meant to be, if that is plain."""
+    """The value that was certainly meant, if that is clear."""
 
 
-Found = Callable[[Finding], None]
+Report = Callable[[Finding], None]
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
@@ -74,11 +74,11 @@ _NO_TOTALS = (None, None, None)
 
 
 def check_order(order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC) -> list[Finding]:
-    """Everything that is wrong with an order, or looks wrong; an empty list for a good one.
+    """Check an order: everything that is wrong with it, or looks wrong; an empty list for a good one.
 
     Args:
-        order: what is to be created; or anything that has its attributes, times in UTC, and amounts as `Money` or as
-            whole numbers of thousandths of a cent.
+        order: the order; or anything that has its attributes, times in UTC, and amounts as `Money` or as whole
+            numbers of thousandths of a cent.
         now: the present, an aware datetime: a pickup that ended before it, or for which drivers can be found for less
             than an hour from it, is a warning.
         max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
@@ -86,35 +86,35 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
         zone: the time zone in which messages show times.
     """
     findings: list[Finding] = []
-    found = findings.append
-    _check_enums(order, found)
-    _check_address("from_address", order.from_address, found)
-    _check_address("to_address", order.to_address, found)
+    report = findings.append
+    _check_enums(order, report)
+    _check_address("from_address", order.from_address, report)
+    _check_address("to_address", order.to_address, report)
     if order.from_contact is not None:
-        _check_contact("from_contact", order.from_contact, found)
+        _check_contact("from_contact", order.from_contact, report)
     if order.to_contact is not None:
-        _check_contact("to_contact", order.to_contact, found)
+        _check_contact("to_contact", order.to_contact, report)
     if order.officer_contact is not None:
-        _check_contact("officer_contact", order.officer_contact, found)
-    _check_windows(order, now, zone, found)
-    _check_money(order, max_price, found)
-    _check_counts(order, found)
+        _check_contact("officer_contact", order.officer_contact, report)
+    _check_windows(order, now, zone, report)
+    _check_money(order, max_price, report)
+    _check_counts(order, report)
     return findings
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` was most likely meant to be, if any is near."""
-    # Comparing costs milliseconds with a name, and minutes with a megabyte that stands in its place.
+    # Comparing takes milliseconds for a name, and minutes for a megabyte in its place.
     return _nearest(name, tuple(known)) if len(name) <= _LONGEST_NAME else None
 
 
 @functools.lru_cache(maxsize=256)
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     by_shape: dict[str, str] = {}
-    for each in known:
-        by_shape.setdefault(each.lower(), each)
-        # Somebody who writes "street_address" or "start_time_utc" has forgotten whose.
-        by_shape.setdefault(each.lower().rpartition(".")[2], each)
+    for field in known:
+        by_shape.setdefault(field.lower(), field)
+        # "street_address" or "start_time_utc" alone lacks the object that has it.
+        by_shape.setdefault(field.lower().rpartition(".")[2], field)
     shape = _shape(name)
     near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
     return by_shape[near[0]] if near else None
@@ -139,16 +139,16 @@ def _has_seven_digits(number: int) -> bool:
     return 1_000_000 <= number <= 9_999_999
 
 
-# --- the rules, one function each: nearly every order is good, so each is quick to see that nothing is wrong ----------
+# --- the rules, one function each; nearly every order is good, so good orders are the quick case ----------------------
 
 
-def _check_enums(order: Any, found: Found) -> None:
+def _check_enums(order: Any, report: Report) -> None:
     if order.broadcast_preference not in _PREFERENCES:
-        found(_unknown("broadcast_preference", order.broadcast_preference, _PREFERENCES))
+        report(_unknown("broadcast_preference", order.broadcast_preference, _PREFERENCES))
     if order.vehicle_preference not in _VEHICLES:
-        found(_unknown("vehicle_preference", order.vehicle_preference, _VEHICLES))
+        report(_unknown("vehicle_preference", order.vehicle_preference, _VEHICLES))
     if order.service_type not in _SERVICES:
-        found(_unknown("service_type", order.service_type, _SERVICES))
+        report(_unknown("service_type", order.service_type, _SERVICES))
 
 
 def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
@@ -160,40 +160,40 @@ def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
     return Finding(path, rule, value=str(value), proposal=meant)
 
 
-def _check_address(path: str, address: Any, found: Found) -> None:
+def _check_address(path: str, address: Any, report: Report) -> None:
     latitude, longitude, altitude = address.latitude, address.longitude, address.altitude
     if latitude is not None and not -90 <= latitude <= 90:
-        found(Finding(f"{path}.latitude", "latitude is in degrees, from -90 to 90", value=latitude))
+        report(Finding(f"{path}.latitude", "latitude is in degrees, from -90 to 90", value=latitude))
     if longitude is not None and not -180 <= longitude <= 180:
-        found(Finding(f"{path}.longitude", "longitude is in degrees, from -180 to 180", value=longitude))
+        report(Finding(f"{path}.longitude", "longitude is in degrees, from -180 to 180", value=longitude))
     if (latitude is None) != (longitude is None):
-        given, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
-        found(Finding(f"{path}.{missing}", f"is missing, but {path}.{given} is given: give both or neither"))
+        present, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
+        report(Finding(f"{path}.{missing}", f"is missing, but {path}.{present} is given: give both or neither"))
     if altitude is not None and not -inf < altitude < inf:
-        found(Finding(f"{path}.altitude", "altitude is a number of metres", value=altitude))
+        report(Finding(f"{path}.altitude", "altitude is a number of metres", value=altitude))
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
         message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
-        found(Finding(path, message))
+        report(Finding(path, message))
 
 
-def _check_contact(path: str, contact: Any, found: Found) -> None:
+def _check_contact(path: str, contact: Any, report: Report) -> None:
     phone, imo = contact.phone, contact.vessel_imo
     if phone and not is_international(phone):
-        found(Finding(f"{path}.phone", problem_of(phone), value=phone, proposal=meant_by(phone)))
+        report(Finding(f"{path}.phone", problem_of(phone), value=phone, proposal=meant_by(phone)))
     if imo is not None and not _is_imo(imo):
         message = "an IMO number has seven digits"
         if _has_seven_digits(imo):
             message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
-        found(Finding(f"{path}.vessel_imo", message, value=imo))
+        report(Finding(f"{path}.vessel_imo", message, value=imo))
 
 
-def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> None:
+def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> None:
     pickup, delivery = order.from_time_window, order.to_time_window
     pickup_start, pickup_end = pickup.start_time_utc, pickup.end_time_utc
 
     def wrong(first: datetime, first_path: str, second: datetime, second_path: str, message: str) -> None:
         detail = f"{message} ({first_path} is {_shown(first, zone)})"
-        found(Finding(second_path, detail, value=_shown(second, zone)))
+        report(Finding(second_path, detail, value=_shown(second, zone)))
 
     if pickup_end < pickup_start:
         wrong(pickup_start, _PICKUP_START, pickup_end, _PICKUP_END, "the pickup ends before it starts")
@@ -206,11 +206,11 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> Non
     if pickup_end < now + SOON + SQUAD_CUT_OFF:
         message = _cut_off(order.broadcast_preference, pickup_end, now, zone)
         if message is not None:
-            found(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
+            report(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
 
 
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo) -> str | None:
-    """What is to be said of a pickup that ends soon: how long drivers can take the order."""
+    """The warning of a pickup that ends soon: how long drivers can take the order."""
     if pickup_end < now:
         return f"the pickup is already over (it is {_shown(now, zone)})"
     squad = preference == BroadcastPreference.SQUAD
@@ -230,34 +230,34 @@ def _shown(moment: datetime, zone: tzinfo) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
+def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
     currency: str = order.currency or ""
     if currency and not _is_currency(currency):
         meant = currency.strip().upper()
         proposal = meant if _CURRENCY.fullmatch(meant) else None
         message = "a currency is three capital letters (ISO 4217), such as SGD"
-        found(Finding("currency", message, value=currency, proposal=proposal))
+        report(Finding("currency", message, value=currency, proposal=proposal))
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
-    for path, given in zip(Order.MONEY, _amounts_of(order), strict=True):
-        if given is None:
+    for path, price in zip(Order.MONEY, _amounts_of(order), strict=True):
+        if price is None:
             continue
-        amount = _millicents(given)
+        amount = _millicents(price)
         if not currency:
-            found(Finding(path, NO_CURRENCY, value=amount))
+            report(Finding(path, NO_CURRENCY, value=amount))
         if amount < 0:
-            found(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
+            report(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
         elif path == "price" and amount < MIN_PRICE:
             message = f"{_money(amount, currency)} is under the least price of {_money(MIN_PRICE, currency)}"
-            found(Finding(path, message, value=amount))
+            report(Finding(path, message, value=amount))
         elif amount > limit:
             above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
-            found(Finding(path, f"{above}; if it is meant, raise the limit (--max-price, max_price)", value=amount))
+            report(Finding(path, f"{above}; if it is meant, raise the limit (--max-price, max_price)", value=amount))
     least, most = order.min_price, order.max_price
     if least is not None and most is not None and most < least:
         low, high = _money(_millicents(least), currency), _money(_millicents(most), currency)
-        found(Finding("max_price", f"{high} is under min_price, {low}", value=high.millicents))
+        report(Finding("max_price", f"{high} is under min_price, {low}", value=high.millicents))
 
 
 _amounts_of = attrgetter(*Order.MONEY)
@@ -276,31 +276,31 @@ def _money(millicents: int, currency: str) -> Money:
     return Money(millicents=millicents, currency="").in_currency(currency)
 
 
-def _check_counts(order: Any, found: Found) -> None:
+def _check_counts(order: Any, report: Report) -> None:
     count = order.cargo_net_quantity
     if count is not None and count < 0:
-        found(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
+        report(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
     totals = _totals_of(order)
     if totals != _NO_TOTALS:
         for path, total in zip(_TOTALS, totals, strict=True):
-            _check_measure(path, total, found)
+            _check_measure(path, total, report)
     if order.items:
         for index, item in enumerate(order.items):
-            check_item(item, found, prefix=f"items[{index}].")
+            check_item(item, report, prefix=f"items[{index}].")
     if order.cargo_details:
         for index, detail in enumerate(order.cargo_details):
-            check_item(detail, found, prefix=f"cargo_details[{index}].")
+            check_item(detail, report, prefix=f"cargo_details[{index}].")
 
 
-def check_item(item: Item, found: Found, *, prefix: str = "") -> None:
-    """Tell ``found`` everything that is wrong with one item; ``prefix`` stands before its field names."""
+def check_item(item: Item, report: Report, *, prefix: str = "") -> None:
+    """Report everything that is wrong with one item; ``prefix`` comes before its field names."""
     for name in _ITEM_MEASURES:
         value: float | None = getattr(item, name)
         if value is not None and not 0 <= value < inf:
-            _check_measure(prefix + name, value, found)
+            _check_measure(prefix + name, value, report)
 
 
-def _check_measure(path: str, value: float | None, found: Found) -> None:
+def _check_measure(path: str, value: float | None, report: Report) -> None:
     # Written as one comparison because "not a number" fails every comparison.
     if value is not None and not 0 <= value < inf:
-        found(Finding(path, "is a number, 0 or more", value=value))
+        report(Finding(path, "is a number, 0 or more", value=value))

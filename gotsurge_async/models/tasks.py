@@ -1,6 +1,6 @@
-"""Tasks: an order as it is written, a task as it is read, and what a create answers.
+"""Tasks: an order as it is written, a task as it is read, and the answer of a create.
 
-GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
+GotSurge calls an order a task. Here `Order` is written, and `Task` is read.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -97,7 +97,7 @@ class ServiceType(OpenEnum):
 
 
 class TaskStatus(OpenEnum):
-    """Where a task stands (section "Order Statuses")."""
+    """The status of a task (section "Order Statuses")."""
 
     DRAFT = "draft"
     PENDING_BROADCAST = "pending_broadcast"
@@ -120,7 +120,7 @@ class TaskStatus(OpenEnum):
 
     @property
     def is_past_draft(self) -> bool:
-        """Whether it says that the task is no draft any more: a status that nobody knows says nothing."""
+        """Whether the task is certainly not a draft any more; an unknown status proves nothing."""
         return self in _PAST_DRAFT
 
     @property
@@ -129,6 +129,8 @@ class TaskStatus(OpenEnum):
         return self in _TERMINAL
 
 
+ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+"""The statuses of a task that no driver will deliver."""
 _PAST_DRAFT = frozenset(TaskStatus.__members__.values()) - {TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST}
 _TERMINAL = frozenset(
     (
@@ -146,9 +148,9 @@ class Item(Model):
     """One line of what is carried (objects ``item`` and ``cargo_detail``). Numbers are 0 or more.
 
     Attributes:
-        quantity: how many.
-        weight, volume: in the unit that ``weight_unit`` or ``volume_unit`` names, such as kg and m3.
-        length, width, height: the document tells no unit; in that which you have agreed on with GotSurge.
+        quantity: the number of pieces.
+        weight, volume: in ``weight_unit`` and ``volume_unit``, such as kg and m3.
+        length, width, height: in the unit that you have agreed on with GotSurge; the API document names none.
     """
 
     name: str | None = None
@@ -165,32 +167,32 @@ class Item(Model):
 
 @attrs.frozen(kw_only=True)
 class CargoDetail(Item):
-    """One line of ``cargo_details``; the document gives it the shape of an item."""
+    """One line of ``cargo_details``; in the API document it has the fields of an item."""
 
 
-# What a checker takes: text that the document knows, or the class, for a value that it does not.
-def _broadcast(given: BroadcastPreference | BroadcastName) -> BroadcastPreference:
-    return BroadcastPreference(given)
+# The types that a type checker accepts: a documented text, or the class for any other value.
+def _broadcast(value: BroadcastPreference | BroadcastName) -> BroadcastPreference:
+    return BroadcastPreference(value)
 
 
-def _vehicle(given: VehiclePreference | VehicleName) -> VehiclePreference:
-    return VehiclePreference(given)
+def _vehicle(value: VehiclePreference | VehicleName) -> VehiclePreference:
+    return VehiclePreference(value)
 
 
-def _service(given: ServiceType | ServiceName) -> ServiceType:
-    return ServiceType(given)
+def _service(value: ServiceType | ServiceName) -> ServiceType:
+    return ServiceType(value)
 
 
-def _some_broadcast(given: BroadcastPreference | BroadcastName | None) -> BroadcastPreference | None:
-    return None if given is None else BroadcastPreference(given)
+def _some_broadcast(value: BroadcastPreference | BroadcastName | None) -> BroadcastPreference | None:
+    return None if value is None else BroadcastPreference(value)
 
 
-def _some_vehicle(given: VehiclePreference | VehicleName | None) -> VehiclePreference | None:
-    return None if given is None else VehiclePreference(given)
+def _some_vehicle(value: VehiclePreference | VehicleName | None) -> VehiclePreference | None:
+    return None if value is None else VehiclePreference(value)
 
 
-def _some_service(given: ServiceType | ServiceName | None) -> ServiceType | None:
-    return None if given is None else ServiceType(given)
+def _some_service(value: ServiceType | ServiceName | None) -> ServiceType | None:
+    return None if value is None else ServiceType(value)
 
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
@@ -202,23 +204,23 @@ def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
     return NOT_GIVEN if details is NOT_GIVEN else several(details, "cargo_details")
 
 
-def no_money(name: str, given: object) -> Problem:
-    """The fault of an amount that is no `Money`."""
-    why = f'is money: give Money.of("2.00", "SGD"), not {given!r:.40} (a bare number does not say its unit)'
-    return Problem(name, why, given)
+def no_money(name: str, value: object) -> Problem:
+    """The fault of an amount that is not `Money`."""
+    why = f'is money: give Money.of("2.00", "SGD"), not {value!r:.40} (a bare number does not say its unit)'
+    return Problem(name, why, value)
 
 
 @attrs.frozen(kw_only=True)
 class TaskFields(Model):
-    """What `Order` and `Task` have in common (the list under section "Update Task").
+    """The fields that `Order` and `Task` have in common (the list under section "Update Task").
 
     Times are aware and kept in UTC.
 
     Attributes:
         price, min_price, max_price, increment, admin_fee: `Money`, all in the one ``currency`` (ISO 4217).
-        cargo_net_quantity: how many pieces, 0 or more.
-        total_item_weight, total_item_volume, total_item_quantity: 0 or more, in the unit that ``total_weight_unit``,
-            ``total_volume_unit`` or ``total_quantity_unit`` names.
+        cargo_net_quantity: the number of pieces, 0 or more.
+        total_item_weight, total_item_volume, total_item_quantity: 0 or more, in ``total_weight_unit``,
+            ``total_volume_unit`` and ``total_quantity_unit``.
     """
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"tracking_id", "invoice_number"})
@@ -261,10 +263,7 @@ class TaskFields(Model):
     epod: dict[str, Any] | None = None
 
     def __attrs_post_init__(self) -> None:
-        self._settle_currency()
-
-    def _settle_currency(self) -> None:
-        """Give every amount the task's currency, or the task the currency of its amounts."""
+        """Set the currency of every amount to the task's, or the task's currency to that of its amounts."""
         currency = self.currency
         problems: list[Problem] = []
         for name in self.MONEY:
@@ -290,8 +289,8 @@ class TaskFields(Model):
 class Order(TaskFields):
     """An order as it is written in a create (section "Create & Broadcast Tasks").
 
-    The fields without a default are those that GotSurge wants in every order. ``tracking_id`` is optional for
-    the service, but it is how an answer is matched to its order: give one that is yours alone.
+    GotSurge requires the fields without a default. ``tracking_id`` is optional for the service, but it matches an
+    answer to its order: use one that is yours alone.
 
     Raises:
         InvalidData: for a price that is not `Money`, a naive time, or amounts in two currencies.
@@ -308,7 +307,7 @@ class Order(TaskFields):
 
 @attrs.frozen(kw_only=True)
 class StatusEntry(Model):
-    """One step in a task's life."""
+    """One status in a task's history."""
 
     status: TaskStatus = attrs.field(converter=TaskStatus)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
@@ -317,7 +316,7 @@ class StatusEntry(Model):
 
 @attrs.frozen(kw_only=True)
 class Driver(Model):
-    """Who drives."""
+    """The driver of a task."""
 
     id: str | None = None
     name: str | None = None
@@ -371,14 +370,14 @@ class CreatedTasks(Model):
 
 @attrs.frozen(kw_only=True)
 class Receipt:
-    """What a push keeps of each task that a create answered: little, and the task's JSON as it came.
+    """The few fields that a push keeps of each created task, and the task's JSON as it came.
 
     Attributes:
         id: the task's id, by which GotSurge knows it.
         tracking_id, invoice_number: as the service echoed them, if it did.
-        current_status: where the task stands.
+        current_status: the status of the task.
         raw: the task's JSON text; `gotsurge_async.codec.decode(receipt.raw, Task)` reads it whole. It is cut out of the
-            answer when it is asked for, and not compared.
+            answer when it is first used, and not compared.
     """
 
     id: str
@@ -388,7 +387,7 @@ class Receipt:
     _raw: bytes | tuple[Callable[[int], bytes], int] = attrs.field(default=b"", alias="raw", repr=False, eq=False)
 
     @property
-    def raw(self) -> bytes:  # told of in the class, with the other attributes
+    def raw(self) -> bytes:  # documented in the class, with the other attributes
         if isinstance(self._raw, bytes):
             return self._raw
         text, number = self._raw
@@ -410,7 +409,7 @@ class Message(Model):
 
 
 class TaskChanges(TypedDict, total=False):
-    """Body of Update Task: only what is given is changed, and None clears. `version_rev` guards the update.
+    """Body of Update Task: only the fields in it are changed, and None clears. `version_rev` guards the update.
 
     An object may be a dict of its fields as the API writes them; it is the whole new value of its field. Numbers have
     the units of an `Order`.

@@ -13,9 +13,11 @@ from gotsurge_async.calls.limiter import yielding
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock
 from gotsurge_async.codec import Codec
-from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty, several_of, written_batch
+from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
+from gotsurge_async.codec.text import written_batch
 from gotsurge_async.config import check_timeout
 from gotsurge_async.errors import OutcomeUnknown, UnreadableAnswer, UsageError
+from gotsurge_async.models.base import several
 from gotsurge_async.models.tasks import CreatedTasks, Message, StatusName, Task, TaskStatus
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import cancel_task
@@ -168,7 +170,7 @@ async def create(
         any_number: the call that takes any number of orders, for the error that names it.
     """
     check_limit(validate, max_price)
-    batch = several_of(orders, "orders")
+    batch = several(orders, "orders")
     check_chunk(len(batch), "orders", any_number)
     made, body = written_batch(batch)
     if validate:
@@ -207,8 +209,8 @@ def _matched(
     known = {task.id for task in done}
     foreign = [task_id for task_id, count in counts.items() if task_id not in known and count == 1]
     if foreign:
-        several = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        faults.append(f"tasks that are matched with no order: {', '.join(foreign[:_SHOWN])}{several}")
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        faults.append(f"tasks that are matched with no order: {', '.join(foreign[:_SHOWN])}{more}")
     if unread:
         faults.append(f"tasks that cannot be read: {len(unread)}")
     for row, error in doubts.items():

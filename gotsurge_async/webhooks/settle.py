@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Names, decides_for, names_of, said_by
+from gotsurge_async.bulk.after.lookup import Names, deciding_identifiers, identifiers, names_of
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
 from gotsurge_async.client import GotSurge
@@ -150,7 +150,7 @@ class Settler:
         self._names.clear()
         for account, doubts in found.items():
             for doubt in doubts:
-                for kind, name in said_by(doubt.names, doubt.recorded):
+                for kind, name in identifiers(doubt.names, doubt.recorded):
                     self._names.setdefault((account, kind, name), []).append(doubt)
         in_doubt = {doubt.order for doubts in found.values() for doubt in doubts}
         for key in [key for key in self._tried if key[0] not in in_doubt]:
@@ -163,7 +163,7 @@ class Settler:
         self._go_on()
         doubts = {
             doubt.order: doubt
-            for kind, name in decides_for(task)
+            for kind, name in deciding_identifiers(task)
             for doubt in self._names.get((account, kind, name), ())
         }
         if not doubts:

@@ -311,7 +311,7 @@ async def test_runs_that_it_does_not_serve_are_left_to_others(crew: Crew) -> Non
 
 
 @pytest.mark.slow
-async def test_one_that_is_told_to_stop_gives_back_what_it_has(crew: Crew) -> None:
+async def test_a_worker_that_is_stopped_releases_what_it_has(crew: Crew) -> None:
     """What is in flight is recorded, and the rest waits; nothing more is begun."""
     run = Push(crew.gs, crew.ledger)
     loaded, _ = await run.load_orders(make_orders(200))

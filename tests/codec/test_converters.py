@@ -130,7 +130,7 @@ def test_an_id_may_be_a_whole_number(name: str) -> None:
         (RoleList, {"roles": [{"name": "OrgAdmin"}]}, "roles[0].id"),
     ],
 )
-def test_what_cannot_be_told_apart_is_unreadable(cls: Any, tree: Any, path: str) -> None:
+def test_objects_without_an_identity_are_unreadable(cls: Any, tree: Any, path: str) -> None:
     """An object that is to have a name and has none makes its answer unreadable, and the path is told."""
     with pytest.raises(UnreadableAnswer) as caught:
         decoded(tree, cls)

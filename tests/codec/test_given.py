@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from gotsurge_async import Address, InvalidData, Item, Money, Order, TimeWindow, codec
-from gotsurge_async.codec.given import made_of, written_batch
+from gotsurge_async.codec.given import made_of
+from gotsurge_async.codec.text import written_batch
 from tests.support.orders import NOW, order
 
 PLAIN: dict[str, Any] = json.loads(codec.encode(order()))
@@ -77,14 +78,14 @@ def test_a_good_order_is_the_same_object() -> None:
         ({"min_price": Money.of(1, "MYR")}, "min_price", "is in MYR, but the task's currency is SGD"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_path(change: dict[str, Any], path: str, said: str) -> None:
+def test_a_value_that_does_not_fit_is_reported_with_its_path(change: dict[str, Any], path: str, said: str) -> None:
     """Nothing is coerced and no name is guessed: each fault is InvalidData with its place and what would be right."""
     told = faults(PLAIN | change)
     assert list(told) == [path]
     assert said in told[path]
 
 
-def test_several_faults_are_told_at_once() -> None:
+def test_several_faults_are_reported_together() -> None:
     """Every fault of every order of a call is told, in one error."""
     wrong = PLAIN | {"price": 5.0, "to_address": {"latitude": "x", "longitude": "y"}, "items": [{"weight": "1"}]}
     assert list(faults(wrong)) == ["price", "items[0].weight", "to_address.latitude", "to_address.longitude"]
@@ -114,7 +115,7 @@ class Zoneless(tzinfo):
         ({"extra": "ab"}, "extra"),
     ],
 )
-def test_what_python_itself_refuses_is_told_likewise(change: dict[str, Any], path: str) -> None:
+def test_values_that_python_itself_refuses_are_reported_alike(change: dict[str, Any], path: str) -> None:
     """Times beyond all calendars, a zone without an offset, and what is no dict."""
     assert list(faults(PLAIN | change)) == [path]
 

@@ -53,7 +53,7 @@ def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
             assert getattr(receipt, name) == getattr(task, name)
 
 
-def test_what_was_left_out_is_told() -> None:
+def test_tasks_that_were_left_out_are_reported() -> None:
     """Tasks that cannot be told are left out, stand in ``extra``, and are told; receipts say that they are not all."""
     odd = [None, {"tracking_id": "B", "error": "bad"}]
     body = json.dumps({"tasks": [odd[0], {"id": "a", "tracking_id": "A"}, odd[1]]}).encode()

@@ -300,7 +300,7 @@ def test_what_python_has_no_value_for_is_kept_as_text(odd: str, kept: Any) -> No
 
 
 @pytest.mark.parametrize(("body", "why"), [(b"", "it is empty"), (b" \n", "it is empty"), (b'{"id":NaN}', "malformed")])
-def test_no_json_is_told_in_true_words(body: bytes, why: str) -> None:
+def test_text_that_is_not_json_is_described_truly(body: bytes, why: str) -> None:
     """An empty answer is called empty; NaN is no JSON."""
     with pytest.raises(UnreadableAnswer, match=f"not JSON.*{why}"):
         codec.decode(body, Task)

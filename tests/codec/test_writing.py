@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.codec.text import misfits
+from gotsurge_async.codec.given import misfits
 from gotsurge_async.errors import InvalidData
 from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.places import Address
@@ -151,7 +151,7 @@ WRONG: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("names", [[name] for name in WRONG] + [list(WRONG)], ids="+".join)
-def test_what_is_no_object_is_told_with_its_path(names: list[str]) -> None:
+def test_a_value_that_is_not_an_object_is_reported_with_its_path(names: list[str]) -> None:
     """Text or a dict where an object belongs is InvalidData before anything is sent, all of them at once."""
     wrong = attrs.evolve(order(), **{name: WRONG[name] for name in names})
     with pytest.raises(InvalidData) as caught:

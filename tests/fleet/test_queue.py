@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunS
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.database import Database, place_of
 from gotsurge_async.fleet import enqueue, upgrade
-from gotsurge_async.fleet.queue import must_be_there, told
+from gotsurge_async.fleet.queue import describe, must_be_there
 from tests.bulk.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
@@ -83,13 +83,13 @@ async def test_what_is_left_of_a_queue_is_replaced(url: str) -> None:
         )
 
 
-def test_trouble_with_the_queue_is_told_in_a_line() -> None:
+def test_an_error_of_the_queue_is_described_on_one_line() -> None:
     """With what the database said, and what to do where its tables are gone; never as a text of the library."""
     error = ConnectorException()
     error.__cause__ = psycopg.errors.UndefinedTable('relation "procrastinate_jobs" does not exist\nLINE 1: …')
-    assert told(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
+    assert describe(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
     error.__cause__ = psycopg.OperationalError("the connection is lost")
-    assert told(error) == "the connection is lost"
+    assert describe(error) == "the connection is lost"
 
 
 async def test_tables_that_others_made_are_theirs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ async def test_tables_that_others_made_are_theirs(url: str, tmp_path: Path, monk
     assert asked(url, "SELECT to_regclass('more') IS NULL") == [(True,)]
 
 
-async def test_a_database_that_cannot_be_used_is_told(url: str) -> None:
+async def test_a_database_that_cannot_be_used_is_reported(url: str) -> None:
     """In a sentence, without the password."""
     where = place_of(url.replace("gotsurge@", "nobody:secret@"))
     with pytest.raises(LedgerUnusable, match="cannot be used") as refused:
@@ -110,7 +110,7 @@ async def test_a_database_that_cannot_be_used_is_told(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-async def test_no_queue_is_told_before_anything_is_put_up(url: str) -> None:
+async def test_a_missing_queue_is_reported_before_any_job_is_added(url: str) -> None:
     """A push and a worker say what to do; the run is as it was, and is put up when the queue is there."""
     with pytest.raises(LedgerError, match="gotsurge db upgrade"):
         must_be_there(place_of(url))

@@ -80,7 +80,7 @@ async def test_stopped_workers_that_die_are_not_waited_for(fleet: Fleet) -> None
         assert any(f"resume {run}" in command for command in document["next"]), document
 
 
-async def test_a_run_that_was_stopped_elsewhere_is_told_so(fleet: Fleet) -> None:
+async def test_a_run_that_was_stopped_elsewhere_is_reported(fleet: Fleet) -> None:
     """The push says why it ended; while the workers drain, whoever wants the run is told that they do."""
     fleet.slow(3)
     worker = await fleet.worker()

@@ -144,7 +144,7 @@ async def test_jobs_that_are_doubled_late_or_of_nothing_change_nothing(fleet: Fl
     await eventually(done)
 
 
-async def test_a_worker_that_is_told_to_stop_gives_back_at_once(fleet: Fleet) -> None:
+async def test_a_worker_that_is_stopped_releases_its_segments_immediately(fleet: Fleet) -> None:
     """What is in flight is waited for; nothing is in doubt, and nobody waits for its lease."""
     fleet.slow(0.2)
     leaving = await fleet.worker("--lease", "60")

@@ -19,9 +19,9 @@ class Exported:
     """What was written.
 
     Attributes:
-        orders: a line each.
-        runs: the runs that they are of.
-        archived: runs of which nothing was written, each with the file that has its orders.
+        orders: the number of lines, one for each order.
+        runs: the number of their runs.
+        archived: the runs of which nothing was written, each with the file that has its orders.
     """
 
     orders: int = 0
@@ -30,14 +30,14 @@ class Exported:
 
 
 async def export(ledger: Ledger, to: IO[bytes]) -> Exported:
-    """Write all admitted orders, the oldest run first, an object a line; memory stays flat.
+    """Write all admitted orders, the oldest run first, one object a line; memory stays flat.
 
-    Each is as it stands when it is read, while a push may go on. It has ``run``, ``environment``, ``line``, ``key``,
-    ``state`` in one of the words of `OrderState`, ``task_id``, ``status`` and ``error`` or null, ``claimed_at`` or null
+    Each is as it is when it is read; a push may go on meanwhile. An object has ``run``, ``environment``, ``line``,
+    ``key``, ``state`` (a word of `OrderState`), ``task_id``, ``status`` and ``error`` or null, ``claimed_at`` or null
     and ``updated_at`` as UTC times, and ``payload``, the order as it is sent.
 
     Raises:
-        LedgerUnusable: an order is damaged; it is named.
+        LedgerUnusable: an order is damaged; the error names it.
     """
     orders = runs = 0
     archived: dict[str, str] = {}

@@ -1,11 +1,11 @@
-"""Which tasks of GotSurge are those of some orders: read by their recorded ids, or found on the Task List.
+"""Which tasks of GotSurge are those of some orders: read by their recorded ids, or matched on the Task List.
 
 Nothing is decided here, and nothing is changed at the service.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 
@@ -19,17 +19,19 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, NotFound
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, Task
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+NO_TASK_LIST = "this account has no Task List, as plain partners have none"
 _SHOWN = 5
-ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
-"""The states of a task that no driver will deliver."""
 _Span = tuple[datetime, datetime]
 
 
 @attrs.frozen(kw_only=True)
 class Names(Model):
-    """What tells an order's task from others."""
+    """The fields by which an order's task is recognized."""
 
     tracking_id: str | None = None
     invoice_number: str | None = None
@@ -38,18 +40,18 @@ class Names(Model):
 
     @property
     def identity(self) -> Identity:
-        """What an answer may name it by."""
+        """The names that an answer may give the order."""
         return self.tracking_id, self.invoice_number
 
 
 def names_of(row: OrderRow, path: str = "") -> Names:
-    """What an order of the ledger at a path says; LedgerUnusable if it is damaged."""
+    """The names of an order in the ledger at a path; LedgerUnusable if it is damaged."""
     with reading_payload(path, row):
         return codec.parse(row.payload, Names)
 
 
-def said_by(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
-    """What an order, or a task, may have in common with the other: each with its kind, what proves most first.
+def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
+    """What an order and its task may have in common, each with its kind; the strongest proof first.
 
     Args:
         task_id: the id of the task, or the one that is recorded for the order.
@@ -63,9 +65,9 @@ def said_by(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in pairs if name]
 
 
-def decides_for(task: Task) -> list[tuple[str, str]]:
-    """What decides whose a task is: its id, and the first name that it tells; see `search_task_list`."""
-    return said_by(task, task.id)[:2]
+def deciding_identifiers(task: Task) -> list[tuple[str, str]]:
+    """The identifiers that decide whose a task is: its id, and its strongest name; see `search_task_list`."""
+    return identifiers(task, task.id)[:2]
 
 
 async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) -> list[OrderRow]:
@@ -84,9 +86,9 @@ async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) 
 
 
 async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], path: str) -> list[OrderRow]:
-    """Those of some orders that one of some tasks may be."""
-    said = {each for task in tasks for each in decides_for(task)}
-    return [row async for row in rows if not said.isdisjoint(said_by(names_of(row, path), row.task_id))]
+    """The orders that one of some tasks may be."""
+    known = {identifier for task in tasks for identifier in deciding_identifiers(task)}
+    return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
 
 
 def not_its_own(names: Names, task: Task) -> str:
@@ -104,65 +106,63 @@ def listed(tasks: Sequence[Task]) -> str:
 # --- by recorded ids -------------------------------------------------------------------------------------------------
 
 
+def call_each(
+    gs: GotSurge,
+    items: Iterable[T] | AsyncIterable[T],
+    call: Callable[[T], Awaitable[R]],
+    concurrency: int | None = None,
+) -> Batcher[T, R]:
+    """Make a call for each item, several at a time; the results come as the calls end.
+
+    Args:
+        concurrency: the most calls in flight, the client's limit unless given.
+    """
+
+    async def call_one(chunk: Sequence[T]) -> R:
+        return await call(chunk[0])
+
+    return Batcher(items, call_one, size=1, concurrency=gs.session.limiter.at_most(concurrency))
+
+
 def task_reader(gs: GotSurge, mode: Mode) -> Callable[[str], Awaitable[Task]]:
-    """How the tasks of a run are read by their ids: a platform partner sees its drafts too."""
+    """The call that reads a task of a run by its id: a platform partner sees its drafts too."""
     return gs.platform.tasks.get if mode is Mode.TWO_PHASE else gs.tasks.get
 
 
 async def read_tasks(
     gs: GotSurge, mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
 ) -> dict[str, Task | CallError]:
-    """Read tasks, several at a time: of each id the task, or the error why it could not be read.
+    """Read tasks, several at a time: by id, each task, or the error why it could not be read.
 
     Args:
-        unless: the errors that are told so; another one ends the reading.
-
-    Raises:
-        CallError: another error, or one that says that the account may no longer read anything.
+        unless: the errors that are returned; another one ends the reading.
     """
-    read = task_reader(gs, mode)
+    get = task_reader(gs, mode)
 
-    async def look_up(chunk: Sequence[str]) -> tuple[str, Task | CallError]:
-        (task_id,) = chunk
+    async def read(task_id: str) -> tuple[str, Task | CallError]:
         try:
-            return task_id, await read(task_id)
+            return task_id, await get(task_id)
         except unless as error:
             if stops_all(error):
                 raise
             return task_id, error
 
-    async with Batcher(task_ids, look_up, size=1, concurrency=gs.session.limiter.at_most(None)) as looks:
-        return {task_id: found async for task_id, found in looks}
+    async with call_each(gs, task_ids, read) as results:
+        return {task_id: result async for task_id, result in results}
 
 
-# --- among tasks that were read ---------------------------------------------------------------------------------------
-
-
-def match_tasks(
-    rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
-) -> "Findings":
-    """Say which of some tasks, each of which was read by its id, is whose, as `search_task_list` does.
-
-    Args:
-        rows: every order that they may be: see `candidates`.
-        owners: tasks that the ledger has already, each with the id of its order.
-        tags: group tags that one order alone has: a task that tells no other name, and the same pickup window, is its.
-    """
-    return _Orders(rows, path, tags).match(tasks, owners, complete=False)
-
-
-# --- on the Task List ------------------------------------------------------------------------------------------------
+# --- among tasks that were read --------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class Findings:
-    """What a Task List tells of some orders, by their ids in the ledger.
+    """What some tasks prove of some orders, by the ids of the orders in the ledger.
 
     Attributes:
-        tasks: of each order that is known to be at the service its tasks; more than one is a double.
-        unclear: of each order of which something was seen that proves nothing, why not.
+        tasks: the tasks of each order that is known to be at the service; more than one is a double.
+        unclear: why each order of which something was seen is not proven to be there.
         absent: orders of which nothing was seen on a whole list that was read twice.
-        trouble: why it could not be read, or not to the end; "" if it could.
+        trouble: why the list could not be read, or not to the end; "" if it could.
     """
 
     tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
@@ -171,32 +171,42 @@ class Findings:
     trouble: str = ""
 
     def of(self, orders: Collection[int]) -> "Findings":
-        """What it tells of some of them."""
+        """The findings of some of the orders."""
         return attrs.evolve(
             self,
             tasks={order: tasks for order, tasks in self.tasks.items() if order in orders},
-            unclear={order: told for order, told in self.unclear.items() if order in orders},
+            unclear={order: why for order, why in self.unclear.items() if order in orders},
             absent=self.absent.intersection(orders),
         )
+
+
+def match_tasks(
+    rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
+) -> Findings:
+    """Decide which order each task is of, as `search_task_list` does; each task was read by its id.
+
+    Args:
+        rows: every order that they may be: see `candidates`.
+        owners: tasks that the ledger has already, each with the id of its order.
+        tags: group tags that one order alone has: a task that has no other name, and the same pickup window, is its.
+    """
+    return _Orders(rows, path, tags).match(tasks, owners, complete=False)
 
 
 async def search_task_list(
     gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, rescan_after: float
 ) -> Findings:
-    """Read the Task List of a platform partner, whole, and find orders by tracking id, else by invoice number.
+    """Read the Task List of a platform partner, whole, and match orders by tracking id, else by invoice number.
 
     A list proves presence, not absence: pages shift while they are read, and what was sent last may not be on it yet.
     So unless every order was found it is read once more after ``rescan_after`` seconds, from its other end. It is
     always read to its end: an order that was created twice shows only then.
 
     A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
-    are others: an older order may have had the same tracking id. An invoice number proves it only where the task tells
+    are others: an older order may have had the same tracking id. An invoice number proves it only where the task has
     no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
     ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order
     proves nothing.
-
-    Raises:
-        CallError: the account's token is no longer taken.
     """
     orders = _Orders(rows, ledger.path)
     seen: dict[str, Task] = {}
@@ -225,7 +235,8 @@ async def _scan(
 ) -> tuple[str, str]:
     """Read the list to its end, and keep in ``seen`` what may be an order's task, as it is now.
 
-    Returned is what kept it from the end, and what shows that it was not the whole list.
+    Returns:
+        What kept it from the end, and what shows that it was not the whole list.
     """
     tasks = gs.platform.tasks.list(order=direction)
     try:
@@ -234,8 +245,8 @@ async def _scan(
                 seen[task.id] = task
     except (Forbidden, NotFound) as error:
         trouble = (
-            "this account has no Task List, as plain partners have none: its orders in doubt need a webhook that "
-            f"reaches `gotsurge receive`, or a person who looks and says so with `gotsurge resolve` ({error})"
+            f"{NO_TASK_LIST}: its orders in doubt need a webhook that reaches `gotsurge receive`, or a person who "
+            f"looks and says so with `gotsurge resolve` ({error})"
         )
         return trouble, ""
     except CallError as error:
@@ -246,7 +257,7 @@ async def _scan(
 
 
 class _Orders:
-    """Some orders, by all that tells whose a task is."""
+    """Some orders, by all names that a task of theirs may have."""
 
     def __init__(self, rows: Sequence[OrderRow], path: str, tags: Collection[str] = ()) -> None:
         self._names = {row.id: names_of(row, path) for row in rows}
@@ -257,16 +268,16 @@ class _Orders:
         self._tags = tags
 
     def may_have(self, task: Task) -> bool:
-        """Whether a task may be one of theirs."""
+        """Whether a task may be one of these orders'."""
         may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
         return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
 
     def match(self, seen: Iterable[Task], owners: Mapping[str, int], *, complete: bool) -> Findings:
-        """Say which task is whose.
+        """Decide which order each task is of.
 
         Args:
             owners: tasks that the ledger has already, each with the id of its order.
-            complete: everything was read, twice.
+            complete: whether the whole list was read, twice.
         """
         tasks: dict[int, list[Task]] = {}
         unclear: dict[int, list[Task]] = {}
@@ -278,7 +289,7 @@ class _Orders:
                     whose = unclear if not_its_own(self._names[owner], task) else tasks
                     whose.setdefault(owner, []).append(task)
                 elif task.current_status not in ENDED_EARLY:
-                    # It is recorded for another order, and has the name of one of these: it may be the wrong one's.
+                    # The task is recorded for another order, and has the name of one of these: the record may be wrong.
                     for order in self._whose(task)[0]:
                         unclear.setdefault(order, []).append(task)
             elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
@@ -286,10 +297,7 @@ class _Orders:
             else:
                 orders, proven = self._whose(task)
                 for order in orders:
-                    if proven:
-                        tasks.setdefault(order, []).append(task)
-                    else:
-                        unclear.setdefault(order, []).append(task)
+                    (tasks if proven else unclear).setdefault(order, []).append(task)
         return Findings(
             tasks=tasks,
             unclear={
@@ -326,7 +334,7 @@ def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[i
 
 
 def _agree(names: Names, task: Task) -> bool:
-    """Whether the task tells nothing that the order has otherwise: an older order may have had its tracking id."""
+    """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
     return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
 
 
@@ -336,7 +344,7 @@ def _same_pickup(names: Names, task: Task) -> bool:
 
 
 def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
-    """Whether an order has a name, and no task without a name may be its own; a pickup that is not told may be any."""
+    """Whether an order has a name, and no task without names may be its own; an unknown pickup may be any."""
     if not (names.tracking_id or names.invoice_number):
         return False
     mine = _span(names.from_time_window)
@@ -344,7 +352,7 @@ def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
 
 
 def _span(window: TimeWindow | None) -> _Span | None:
-    """Its start and end in whole seconds: fractions of them may get lost on the way."""
+    """The start and end of a window in whole seconds: the service may drop fractions."""
     if window is None:
         return None
     return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
@@ -354,7 +362,7 @@ def _span(window: TimeWindow | None) -> _Span | None:
 
 
 async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> list[UnusedDraft]:
-    """Look on the Task List for unused drafts of some orders of a run; `Sent.lost_drafts` names those to look for.
+    """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
 
     They carry the tracking id of an order, and are not the draft that the run has recorded for it.
     Whether drafts are listed is not promised: finding none does not prove that there are none.
@@ -362,9 +370,6 @@ async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> l
     Args:
         run: held, since its orders are read.
         keys: keys of its orders.
-
-    Raises:
-        CallError: the list could not be read, as often as it was tried; a plain partner has none.
     """
     wanted = frozenset(keys)
     owners: dict[str, str] = {}
@@ -375,24 +380,20 @@ async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> l
                 recorded.add(row.task_id)
             if row.key in wanted and (tracking_id := names_of(row, run.path).tracking_id):
                 owners[tracking_id] = row.key
-    found: list[UnusedDraft] = []
+    drafts: list[UnusedDraft] = []
     if owners:
         async for task in gs.platform.tasks.list():
             key = owners.get(task.tracking_id or "")
             is_draft = task.current_status is not None and task.current_status.is_draft
             if key is not None and is_draft and task.id not in recorded:
-                found.append(UnusedDraft(key, task.id, cancelled=False))
-    return found
+                drafts.append(UnusedDraft(key, task.id, cancelled=False))
+    return drafts
 
 
 async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
-    """`find_unused_drafts`, and note them in the ledger, where ``undo --drafts`` finds them.
+    """`find_unused_drafts`, and note them in the ledger, from where ``undo --drafts`` cancels them.
 
-    Not noted is what may be the draft of another run that has the key by now.
-
-    Raises:
-        CallError: as `find_unused_drafts`.
-        LedgerError: the ledger cannot be written.
+    A draft is not noted if it may be another run's, which has the key by now.
     """
-    found = await find_unused_drafts(gs, run, keys)
-    await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in found]))
+    drafts = await find_unused_drafts(gs, run, keys)
+    await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in drafts]))

@@ -1,5 +1,6 @@
-"""What became of orders in doubt, by reading. What is not proven stays in doubt; nothing is ever sent here."""
+"""Reading what became of orders in doubt. What is not proven stays in doubt; nothing is ever sent here."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -9,7 +10,6 @@ from functools import partial
 import attrs
 
 from gotsurge_async.bulk.after.lookup import (
-    ENDED_EARLY,
     Findings,
     candidates,
     listed,
@@ -37,26 +37,29 @@ from gotsurge_async.bulk.ledger import (
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.errors import open_words
+from gotsurge_async.bulk.ledger.sql.admission import Evidence
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, NotFound
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskStatus
+
+log: logging.Logger = logging.getLogger(__name__)
 
 RESCAN_AFTER = 30.0
-"""Seconds between two scans of a list: what was on its way at the first one has arrived at the second."""
+"""Seconds between two readings of a list: what was on its way at the first one has arrived at the second."""
 
 _BLOCK = 500
 
 
 class Absent(StrEnum):
-    """What it means that an order was not found."""
+    """What it means that an order is not on the Task List."""
 
     IN_DOUBT = "in_doubt"
     """Nothing: absence proves nothing."""
     NOT_CREATED = "not_created"
-    """That it was not created, if a whole list was read twice with time between. Its key may be pushed again."""
+    """The order was not created, if a whole list was read twice with time between. Its key may be pushed again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +77,7 @@ class StillInDoubt:
 
     Attributes:
         task_ids: the tasks that were seen for it.
-        doubled: it was created more than once. Cancel all tasks but one, and look again.
+        doubled: it was created more than once. Cancel all tasks but one, and reconcile again.
     """
 
     key: str
@@ -84,20 +87,20 @@ class StillInDoubt:
 
 
 _Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
-"""Of each order, by its id in the ledger, what its findings mean."""
+"""What the findings mean for each order, by its id in the ledger."""
 
 
 @attrs.frozen(kw_only=True)
 class Reconciled:
-    """What became of the orders in doubt of a run; one that somebody else decided meanwhile is not among them.
+    """What became of the orders in doubt of a run, without those that another process decided meanwhile.
 
     Attributes:
         created: they exist, also where the task has expired since.
         cancelled: their task was cancelled; their keys may be pushed again.
         still_draft: their recorded draft is one still, and may be broadcast at any time: resume the run, which does.
-        not_created: taken for not created, because that was asked for; their keys may be pushed again.
+        not_created: they count as not created, because that was asked for; their keys may be pushed again.
         in_doubt: they stay in doubt.
-        troubles: what kept it from looking, or from looking to the end.
+        troubles: why the tasks could not be read, or not to the end.
     """
 
     run: str
@@ -121,8 +124,8 @@ class Reconciler:
         result = await Reconciler(gs, ledger).reconcile(run_id)
 
     Args:
-        absent: what it means that an order was not found.
-        rescan_after: seconds between the two scans of the Task List.
+        absent: what it means that an order is not on the Task List.
+        rescan_after: seconds between the two readings of the Task List.
     """
 
     gs: GotSurge
@@ -131,13 +134,13 @@ class Reconciler:
     rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
 
     async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
-        """Find out what can be found out of a run, which is held meanwhile, and record it.
+        """Read what became of the orders in doubt of a run, which is held meanwhile, and record it.
 
         A cancel that was not answered may act after the reading: until it no longer can (`OrderRow.open_until`), its
         order stays in doubt unless its task is read as cancelled.
 
         Args:
-            task_list: look on the Task List, too, for orders whose recorded tasks do not tell.
+            task_list: read the Task List, too, for orders whose recorded tasks prove nothing.
 
         Raises:
             RunHeld: another process has it.
@@ -147,17 +150,17 @@ class Reconciler:
         async with await self.ledger.hold(run_id) as run, _cleared_up(run):
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             read_at = self.ledger.now()
-            findings = await self._look(run.info, list(rows.values()), task_list=task_list)
+            findings = await self._read(run.info, list(rows.values()), task_list=task_list)
             concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent, read_at) for row in rows.values()}
             conclusions = await _record(run, rows, concluded, read_at)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
-        """Conclude from tasks that were read what became of the orders in doubt that they name; nothing of others.
+        """Conclude from tasks that were read what became of the orders in doubt that they name.
 
         A task settles an order only if it names that one and no other that is in doubt or in flight in any run: see
-        `lookup.search_task_list`. Where it tells neither tracking id nor invoice number, a group tag that one order
-        alone has, and its pickup window, do.
+        `lookup.search_task_list`. Where it has neither tracking id nor invoice number, a group tag that one order
+        alone has, and its pickup window, settle the order.
 
         Of a run that a living process has, only orders are settled that are created, and in doubt by now. A run of
         which the tasks name no order in doubt is left as it is.
@@ -183,32 +186,31 @@ class Reconciler:
 
     async def _settle_held(self, info: RunInfo, tasks: Sequence[Task], read_at: datetime) -> Reconciled:
         async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
-            words = {rows[each.id].key: each.task_id for each in outcomes}
-            await self.ledger.resolve(info.id, words, by="a read of its task")
+            tasks = {rows[outcome.id].key: outcome.task_id for outcome in outcomes}
+            await self.ledger.resolve(info.id, tasks, by="a read of its task")
 
         rows = await self._named(self.ledger.rows(info.id, (OrderState.IN_DOUBT,)), tasks)
         conclusions = await self._conclude_from_read(info, rows, tasks, read_at)
-        created = [
-            each for each in conclusions.values() if isinstance(each, OrderOutcome) and each.state is OrderState.CREATED
-        ]
-        refused = await uninterrupted(_write_told_apart(resolve, created))
-        return _reconciled(info.id, rows, {each.id: each for each in created if each.id not in refused}, "")
+        created = [outcome for outcome in _outcomes(conclusions) if outcome.state is OrderState.CREATED]
+        refused = await uninterrupted(_write_separately(resolve, created))
+        holds = {outcome.id: outcome for outcome in created if outcome.id not in refused}
+        return _reconciled(info.id, rows, holds, "")
 
     async def _named(self, rows: AsyncIterator[OrderRow], tasks: Sequence[Task]) -> dict[int, OrderRow]:
-        """Those of some orders that some tasks may be, by their ids."""
+        """The orders that some tasks may be, by their ids."""
         return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
 
     async def _conclude_from_read(
         self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task], read_at: datetime
     ) -> _Conclusions:
-        """Of the orders that some tasks name, or may, what these mean."""
+        """What some tasks mean for the orders that they name, or may name."""
         if not rows:
             return {}
         others = await candidates(self.ledger, info.environment, tasks)
         tags = {task.group_tag for task in tasks if task.group_tag and not (task.tracking_id or task.invoice_number)}
-        alone = await self._tags_of_one(info, tags, others) if tags else ()
+        unique = await self._unique_tags(info, tags, others) if tags else ()
         owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
-        findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=alone)
+        findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=unique)
         named = findings.tasks.keys() | findings.unclear.keys()
         return {
             row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT, read_at)
@@ -216,46 +218,45 @@ class Reconciler:
             if row.id in named
         }
 
-    async def _tags_of_one(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
-        """Which of some group tags one order alone has: of the run in any state, and of `candidates` elsewhere."""
-        having: dict[str, set[int]] = {tag: set() for tag in tags}
+    async def _unique_tags(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
+        """The group tags that one order alone has, of the run in any state and of `candidates` elsewhere."""
+        orders: dict[str, set[int]] = {tag: set() for tag in tags}
         for row in others:
-            having.get(names_of(row, self.ledger.path).group_tag or "", set()).add(row.id)
-        alone = {tag: orders for tag, orders in having.items() if len(orders) == 1}
-        if alone:
+            orders.get(names_of(row, self.ledger.path).group_tag or "", set()).add(row.id)
+        unique = {tag: ids for tag, ids in orders.items() if len(ids) == 1}
+        if unique:
             async for row in self.ledger.rows(info.id):
                 tag = names_of(row, self.ledger.path).group_tag or ""
-                if tag in alone and row.id not in alone[tag]:
-                    del alone[tag]
-                    if not alone:
+                if tag in unique and row.id not in unique[tag]:
+                    del unique[tag]
+                    if not unique:
                         break
-        return alone.keys()
+        return unique.keys()
 
-    async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
-        """Read the recorded tasks (in two-phase mode every order has one), and the list for what they leave open."""
+    async def _read(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
+        """Read the recorded tasks (in two-phase mode every order has one), and the list for the other orders."""
         read = await read_tasks(self.gs, run.mode, [row.task_id for row in rows if row.task_id], unless=CallError)
         tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
-        errors = [each for each in read.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
+        errors = [error for error in read.values() if isinstance(error, CallError) and not isinstance(error, NotFound)]
         trouble = f"{number_of(len(errors), 'recorded task')} could not be read: {errors[0]}" if errors else ""
         named = {row.id: names_of(row, self.ledger.path) for row in rows if row.id in tasks}
-        unclear = {order: told for order, names in named.items() if (told := not_its_own(names, tasks[order][0]))}
+        unclear = {order: why for order, names in named.items() if (why := not_its_own(names, tasks[order][0]))}
         left = [row for row in rows if row.id not in tasks]
-        tasks = {order: read for order, read in tasks.items() if order not in unclear}
+        tasks = {order: own for order, own in tasks.items() if order not in unclear}
         if not left or not task_list:
             return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
-        found = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
-        trouble = "; ".join(filter(None, (trouble, found.trouble)))
+        findings = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
         return attrs.evolve(
-            found,
-            tasks={**tasks, **found.tasks},
-            unclear={**found.unclear, **unclear},
-            trouble=trouble,
+            findings,
+            tasks={**tasks, **findings.tasks},
+            unclear={**findings.unclear, **unclear},
+            trouble="; ".join(filter(None, (trouble, findings.trouble))),
         )
 
 
 @asynccontextmanager
 async def _cleared_up(run: Run) -> AsyncIterator[None]:
-    """While the orders of a run that was taken up are settled; where the run stands is written down however it ends."""
+    """Settle the orders of a run that an earlier process left; the run's state is recorded however that ends."""
     await run.recover()
     try:
         yield
@@ -264,46 +265,47 @@ async def _cleared_up(run: Run) -> AsyncIterator[None]:
 
 
 async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions, read_at: datetime) -> _Conclusions:
-    """Write conclusions into the ledger; returned are those that hold, without orders that others decided meanwhile."""
-    changed = [
-        each
-        for each in conclusions.values()
-        if isinstance(each, OrderOutcome) and each.state is not rows[each.id].state
-    ]
+    """Write conclusions into the ledger; return those that hold, without orders that others decided meanwhile."""
+    changed = [outcome for outcome in _outcomes(conclusions) if outcome.state is not rows[outcome.id].state]
     holds = dict(conclusions)
     refused: dict[int, LedgerError] = {}
     async for some in chunks_of(changed, _BLOCK):
-        refused |= await uninterrupted(_write_told_apart(partial(run.record, read_at=read_at), some))
+        refused |= await uninterrupted(_write_separately(partial(run.record, read_at=read_at), some))
     doubtful = {row.id async for row in run.rows(DOUBTFUL)} if refused else ()
-    for each in changed:
-        if each.id in refused:
-            del holds[each.id]
-        if each.id in refused and each.id in doubtful:
-            taken = isinstance(refused[each.id], TaskTaken)
-            reason = f"its task {each.task_id} is recorded for another order" if taken else refused[each.id].words
-            task_ids = (each.task_id,) if each.task_id else ()
-            holds[each.id] = StillInDoubt(key=rows[each.id].key, reason=reason, task_ids=task_ids)
-    left = {order: each for order, each in holds.items() if isinstance(each, StillInDoubt)}
+    for outcome in changed:
+        if outcome.id in refused:
+            del holds[outcome.id]
+        if outcome.id in refused and outcome.id in doubtful:
+            taken = isinstance(refused[outcome.id], TaskTaken)
+            recorded = f"its task {outcome.task_id} is recorded for another order"
+            reason = recorded if taken else refused[outcome.id].words
+            task_ids = (outcome.task_id,) if outcome.task_id else ()
+            holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
+    left = {order: doubt for order, doubt in holds.items() if isinstance(doubt, StillInDoubt)}
     await uninterrupted(
-        run.remark([Remark(order, rows[order].state, error=_kept(rows[order], each)) for order, each in left.items()])
+        run.remark([Remark(order, rows[order].state, error=_kept(rows[order], doubt)) for order, doubt in left.items()])
     )
     return holds
 
 
-def _kept(row: OrderRow, found: StillInDoubt) -> str:
-    """What is noted of an order that stays in doubt. That an older copy was gone on with is never forgotten."""
+def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
+    return [conclusion for conclusion in conclusions.values() if isinstance(conclusion, OrderOutcome)]
+
+
+def _kept(row: OrderRow, doubt: StillInDoubt) -> str:
+    """The note of an order that stays in doubt. It always repeats that an older copy was accepted."""
     for words in (TAKEN_BACK, LOST):
         if (row.error or "").startswith(words):
-            return found.reason if found.reason.startswith(words) else f"{words}; {found.reason}"
-    return found.reason
+            return doubt.reason if doubt.reason.startswith(words) else f"{words}; {doubt.reason}"
+    return doubt.reason
 
 
-async def _write_told_apart(
+async def _write_separately(
     write: Callable[[Sequence[OrderOutcome]], Awaitable[None]], outcomes: Sequence[OrderOutcome]
 ) -> dict[int, LedgerError]:
-    """Write outcomes, whatever becomes of some of them; of those that were refused, by their orders, why.
+    """Write the outcomes that the ledger accepts; return the reasons of those that it refused, by their orders.
 
-    A task is another order's by now, or the order was decided by somebody else meanwhile.
+    A task is another order's by now, or another process decided the order meanwhile.
     """
     if not outcomes:
         return {}
@@ -313,8 +315,8 @@ async def _write_told_apart(
         if len(outcomes) == 1:
             return {outcomes[0].id: error}
         half = len(outcomes) // 2
-        halves = outcomes[:half], outcomes[half:]
-        return {order: why for some in halves for order, why in (await _write_told_apart(write, some)).items()}
+        refused = await _write_separately(write, outcomes[:half])
+        return refused | await _write_separately(write, outcomes[half:])
     return {}
 
 
@@ -324,19 +326,18 @@ _LISTS = {
     OrderState.BROADCASTING: "still_draft",
     OrderState.REFUSED: "not_created",
 }
-"""The field of `Reconciled` for what was concluded."""
+"""The field of `Reconciled` for each conclusion."""
 
 
 def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclusions, trouble: str) -> Reconciled:
-    became: dict[str, list[ReconciledOrder]] = {name: [] for name in _LISTS.values()}
-    for order, each in conclusions.items():
-        if isinstance(each, OrderOutcome):
-            told = ReconciledOrder(key=rows[order].key, task_id=each.task_id, status=each.status)
-            became[_LISTS[each.state]].append(told)
+    lists: dict[str, list[ReconciledOrder]] = {name: [] for name in _LISTS.values()}
+    for outcome in _outcomes(conclusions):
+        order = ReconciledOrder(key=rows[outcome.id].key, task_id=outcome.task_id, status=outcome.status)
+        lists[_LISTS[outcome.state]].append(order)
     return Reconciled(
         run=run_id,
-        **{name: tuple(orders) for name, orders in became.items()},
-        in_doubt=tuple(each for each in conclusions.values() if isinstance(each, StillInDoubt)),
+        **{name: tuple(orders) for name, orders in lists.items()},
+        in_doubt=tuple(doubt for doubt in conclusions.values() if isinstance(doubt, StillInDoubt)),
         troubles=(trouble,) if trouble else (),
     )
 
@@ -344,7 +345,7 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
 def _conclude(
     mode: Mode, row: OrderRow, findings: Findings, absent: Absent, read_at: datetime
 ) -> OrderOutcome | StillInDoubt:
-    """What the findings mean for one order, if the reading began then."""
+    """What the findings mean for one order, if the reading began at ``read_at``."""
     tasks = findings.tasks.get(row.id)
     may_act = row.is_open(read_at)
     if tasks:
@@ -372,39 +373,84 @@ def _still_open(row: OrderRow) -> StillInDoubt:
 
 
 def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
-    """What an order's tasks mean for it; in doubt if they do not prove anything."""
-    # A status that nobody knows proves nothing, as in the two-phase push.
+    """What an order's tasks mean for it; in doubt if they prove nothing."""
+    # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
     if len(active) > 1:
-        told = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
-        return _in_doubt(row, tasks, told, doubled=True)
+        why = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
+        return _in_doubt(row, tasks, why, doubled=True)
     if row.task_id:
-        # It is only ever broadcast by this draft: another task of its name is somebody else's doing.
-        strange = [task for task in active if task.id != row.task_id]
-        if strange:
-            told = f"{listed(strange)} has its name, and is not its recorded draft {row.task_id}"
-            return _in_doubt(row, tasks, told)
+        # The order is only ever broadcast by this draft: another program made another task of its name.
+        others = [task for task in active if task.id != row.task_id]
+        if others:
+            return _in_doubt(row, tasks, f"{listed(others)} has its name, and is not its recorded draft {row.task_id}")
         live = active = [task for task in live if task.id == row.task_id]
     if live:
         task = (active or live)[0]
         # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
-        others = [each for each in tasks if each.current_status not in ENDED_EARLY]
-        if not active and not row.task_id and (others or (row.error or "").startswith(LOST)):
+        may_be_live = any(other.current_status not in ENDED_EARLY for other in tasks)
+        if not active and not row.task_id and (may_be_live or (row.error or "").startswith(LOST)):
             return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
         if task.current_status == TaskStatus.CANCELLED:
-            gone = "cancelled at the service"
-            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=gone)
+            why = "cancelled at the service"
+            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status is not None}
     if mode is Mode.TWO_PHASE and row.task_id in drafts:
         return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
-    states = ", ".join(sorted({str(task.current_status or "in a state that is not told") for task in tasks}))
-    told = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
-    return _in_doubt(row, tasks, told)
+    states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
+    why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
+    return _in_doubt(row, tasks, why)
 
 
 def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: bool = False) -> StillInDoubt:
     return StillInDoubt(key=row.key, reason=reason, task_ids=tuple(task.id for task in tasks), doubled=doubled)
+
+
+# --- orders that are pushed for the first time since an older copy of the ledger was accepted ------------------------
+
+
+async def look_up_first_pushed(gs: GotSurge, ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
+    """What the Task List proves of some orders of a loading run: each is there, certainly not there, or in doubt.
+
+    A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
+    as new if the whole list was read twice, from both ends, and no task on it may be the order's. A plain partner has
+    no list: then nothing is known.
+
+    Args:
+        orders: their ids.
+    """
+    rows = [row async for row in run.rows() if row.id in orders]
+    wait = await _left_to_wait(gs, ledger)
+    findings = await search_task_list(gs, ledger, run.info, rows, rescan_after=wait)
+    outcomes = {order: OrderOutcome(order, OrderState.PENDING) for order in findings.absent}
+    for order, why in findings.unclear.items():
+        outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {why}")
+    for order, tasks in findings.tasks.items():
+        outcomes[order] = _first_outcome(order, tasks)
+    return Evidence(outcomes=outcomes)
+
+
+async def _left_to_wait(gs: GotSurge, ledger: Ledger) -> float:
+    """Seconds between the two readings: what a lost run sent before the copy was accepted has taken effect by then."""
+    accepted = await ledger.accepted_at()
+    settle = gs.limits.settle
+    left = settle if accepted is None else settle - (ledger.now() - accepted).total_seconds()
+    if left > 0:
+        log.warning("an older copy of the ledger was accepted: reading the Task List again in %.0f s", left)
+    return min(settle, max(0.0, left))
+
+
+def _first_outcome(order: int, tasks: Sequence[Task]) -> OrderOutcome:
+    """What the tasks of an order mean for it before it is admitted."""
+    live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
+    active = [task for task in live if task.current_status not in ENDED_EARLY]
+    if not live:  # it was taken back, and its key is free
+        return OrderOutcome(order, OrderState.PENDING)
+    (task, *more) = active or live
+    if more or task.current_status is None or not task.current_status.is_past_draft:
+        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live)} may be its own")
+    return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

@@ -1,6 +1,6 @@
-"""The tasks of orders that were changed after they had been pushed: changed into what the orders say now."""
+"""Updating the tasks of orders that were changed after they had been pushed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import attrs
@@ -8,10 +8,10 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
+from gotsurge_async.bulk.after.lookup import Names, call_each, not_its_own
 from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
-from gotsurge_async.calls.create import named_by, other_name, stops_all
-from gotsurge_async.calls.stream import Batcher, Pages
+from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import (
@@ -34,9 +34,9 @@ class Replaced:
     """What became of changed orders.
 
     Attributes:
-        replaced: tasks that are now as the orders say.
-        left: tasks that are as they were; each order tells why.
-        unknown: tasks of which nobody knows whether they were changed.
+        replaced: the number of tasks that are now as the orders are.
+        left: the number of tasks that are as they were; the error of each order says why.
+        unknown: the number of tasks that may or may not have been changed.
         stopped_by: the error that a person must act on before the rest can be changed.
     """
 
@@ -47,11 +47,11 @@ class Replaced:
 
 
 async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replaced:
-    """Change the tasks of changed orders into what the orders say now (section "Update Task"; platform partners).
+    """Update the tasks of changed orders to what the orders are now (section "Update Task"; platform partners).
 
-    A task that has ended is left alone, and so are items, which no update can change: the order says what to do.
-    While nobody knows whether a task was changed, whatever is pushed under its key differs from it, until an update of
-    all its fields has gone through.
+    A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
+    do. While it is unknown whether a task was changed, whatever is pushed under its key differs from it, until an
+    update of all its fields has gone through.
 
     Raises:
         EndpointsAssumed: this client changes nothing on a path that is a guess; nothing was sent.
@@ -61,39 +61,42 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
     replaced = left = unknown = 0
     stopped_by: GotSurgeError | None = None
 
-    async def change(rivals: Sequence[Rival]) -> None:
+    async def change(rival: Rival) -> None:
         nonlocal replaced, left, unknown, stopped_by
-        (rival,) = rivals
         try:
-            told = await _replace(gs, run, rival)
+            why = await _replace(gs, run, rival)
         except OutcomeUnknown as error:
             unknown += 1
-            told = f"nobody knows whether its task was changed: {error}"
+            why = f"nobody knows whether its task was changed: {error}"
         except (CallError, SignInNeeded, UsageError, InvalidData) as error:
             left += 1
-            told = f"not changed: {error}"
-            # Not even after all tries: the next one would meet the same.
+            why = f"not changed: {error}"
+            # Even after all tries: the next one would meet the same error.
             if stops_all(error) or isinstance(error, NotSent | RateLimited):
                 stopped_by = error
-                batcher.stop()
+                changes.stop()
         else:
-            left += bool(told)
-            replaced += not told
-        if told:
-            told = f"{why_changed(rival.other_run, differing_fields(rival))}; {told}"
-            await uninterrupted(run.note_changed([(rival.id, told)]))
+            left += bool(why)
+            replaced += not why
+        if why:
+            reason = f"{why_changed(rival.other_run, differing_fields(rival))}; {why}"
+            await uninterrupted(run.note_changed([(rival.id, reason)]))
 
-    # One a chunk: each is a call of its own.
-    places = gs.session.limiter.at_most(concurrency)
-    batcher: Batcher[Rival, None] = Batcher(Pages(changed_orders(run)), change, size=1, concurrency=places)
-    async with batcher as batches:
-        async for _ in batches:
+    changes = call_each(gs, _one_by_one(run), change, concurrency)
+    async with changes:
+        async for _ in changes:
             pass
     return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
 
 
+async def _one_by_one(run: Run) -> AsyncIterator[Rival]:
+    async for block in changed_orders(run):
+        for rival in block:
+            yield rival
+
+
 async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
-    """Change one task; says why not, or "" when it is done."""
+    """Change one task; return why it was not changed, or ""."""
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
         return f"its order is {rival.other_state.value} there: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
@@ -105,9 +108,10 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         task = await gs.platform.tasks.get(rival.task_id)
     except OutcomeUnknown as error:
         return f"its task could not be read, and was not changed: {error}"
-    # Not as this order has it now: an update may be what gives the task another invoice number.
-    if told := other_name(codec.decode_names(rival.other_payload), named_by(task)):
-        return f"its task {task.id} is another order's, and was not changed: {told}"
+    # Compared as it was pushed: this update may be what gives the task another invoice number.
+    tracking_id, invoice_number = codec.decode_names(rival.other_payload)
+    if other := not_its_own(Names(tracking_id=tracking_id, invoice_number=invoice_number), task):
+        return f"{other}; it was not changed"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     order = codec.parse(rival.payload, Order)
@@ -133,7 +137,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
 
 
 def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
-    """An order whose task is being changed: what is certain of it, and the names of the fields that are not."""
+    """An order whose task is being changed: its other fields, and the names of the fields that are uncertain."""
     order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
     named = {name: value for name, value in order.items() if name not in fields}
     return msgspec.json.encode({**named, UNCERTAIN: sorted(fields)})

@@ -1,4 +1,4 @@
-"""Result files: each row of the source in exactly one of them, with what became of it; and the summary of a run."""
+"""Result files: each row of the source is in exactly one, with what became of it; and the summary of a run."""
 
 import asyncio
 import errno
@@ -7,8 +7,8 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -18,8 +18,17 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, key_column_of, rows_of
-from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
+from gotsurge_async.bulk.after.writing import (
+    SAMPLE,
+    Rows,
+    WholeFile,
+    defused,
+    ending_of,
+    form_of,
+    key_column_of,
+    rows_of,
+)
+from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.bulk.sources import Form
@@ -37,10 +46,10 @@ FILES = {
     Word.CANCELLED: "cancelled",
     Word.CHANGED: "changed",
 }
-"""The file in which an order stands, by what became of it."""
+"""The file that contains an order, by what became of it."""
 
 _SOMETIMES = frozenset({FILES[Word.CANCELLED], FILES[Word.CHANGED]})
-"""Files that are there only when they have rows."""
+"""Files that exist only when they have rows."""
 
 _DONE = (Word.CREATED, Word.ALREADY_PUSHED)
 _WORDS: Mapping[str, Word] = {state: word_of(state) for state in OrderState}
@@ -53,53 +62,53 @@ class Reason:
     verdict: str
     """What became of them, such as ``refused``."""
     reason: str
-    """What was said of each of them, without what differs from one to the next; "" where nothing was said."""
+    """Their error, without what differs from one order to the next; "" if there is none."""
     count: int
 
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """How a run ended: counts of orders, and ``seconds``, which are those of the sending."""
+    """How a run ended: counts of orders, and the seconds that the sending took."""
 
     run: str
     """The id of the run."""
     orders: int
     """All its orders: the sum of the counts below."""
     created: int
-    """How many of them GotSurge has."""
+    """Orders that GotSurge has."""
     refused: int
-    """To how many GotSurge said no."""
+    """Orders to which GotSurge said no."""
     in_doubt: int
-    """How many were sent, and nobody knows."""
+    """Orders that were sent, and whose outcome is unknown."""
     unprocessed: int
-    """How many are certainly not there: they may be pushed again."""
+    """Orders that are certainly not there, and may be pushed again."""
     already_pushed: int
-    """Of how many the keys were pushed by another run: nothing of them was sent."""
+    """Orders whose keys were pushed by another run: nothing of them was sent."""
     cancelled: int
-    """How many were there, and were taken back."""
+    """Orders that were there, and were taken back."""
     changed: int
-    """How many were pushed by another run, and differ now: what they say now was not sent."""
+    """Orders that were pushed by another run, and differ now: their new content was not sent."""
     seconds: float
-    """How many seconds the sending took."""
+    """The seconds that the sending took."""
     orders_per_second: float
     """Orders created in a second of the sending; 0 where nothing was sent."""
     left_out: int = 0
-    """Rows of the source that have faults: they were left out, are no orders of the run, and were not sent."""
+    """Rows of the source that have faults: they were left out, are not orders of the run, and were not sent."""
     left_out_file: str | None = None
-    """Where these rows are."""
+    """The file with these rows."""
     files: Mapping[str, str]
-    """created, refused, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
-    the result files are; empty if none were written."""
+    """The paths of the result files: created, refused, unprocessed, in_doubt and summary, and cancelled and changed if
+    there are such orders; empty if none were written."""
     reasons: Sequence[Reason] = ()
     """Why orders were not created: for each verdict the most frequent first, at most ten."""
     unused_drafts: Sequence[str] = ()
-    """Task ids of drafts that no order will be broadcast by (two-phase): no driver knows of them, and nobody will."""
+    """Task ids of drafts by which no order will be broadcast (two-phase): no driver sees them."""
     ledger_id: str = ""
-    """Which ledger has the run."""
+    """The id of the ledger that has the run."""
     ledger_counter: int = 0
-    """How many admissions and claims it counted: one that counts less is an older copy."""
+    """The number of admissions and claims of this ledger: one with a smaller number is an older copy."""
     origin: Mapping[str, Any] = attrs.field(factory=dict)
-    """What a ledger that lost the run must know to read its result files in: ``environment``, ``mode``, ``source``,
+    """What a ledger that lost the run needs to read its result files in: ``environment``, ``mode``, ``source``,
     ``encoding``, ``key_column`` (null where no column has the keys) and ``key_field`` (tracking_id, invoice_number or
     null)."""
 
@@ -116,12 +125,12 @@ async def write_results(
     """Write the result files of a run, and count.
 
     ``RUN-created``, ``RUN-refused``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
-    gs_task_id, gs_status and gs_error, and as their source was written (`form_of`); ``RUN-cancelled`` and
-    ``RUN-changed`` are there when they have rows. All but the in-doubt file can be pushed again. ``RUN-summary.json``
+    gs_task_id, gs_status and gs_error, in the form of their source (`form_of`); ``RUN-cancelled`` and
+    ``RUN-changed`` exist when they have rows. All but the in-doubt file can be pushed again. ``RUN-summary.json``
     holds the `Summary`. Files have mode 0600, and appear whole or not at all.
 
     Args:
-        stopped: why the sending ended early, for orders of which nothing else is known.
+        stopped: why the sending ended early: the reason of orders that have no other.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -129,13 +138,14 @@ async def write_results(
     """
     tally = _Tally(stopped)
     identity = await ledger.identity()
+    at_end = ExitStack()
     try:
-        async with _clean_up() as at_end:
+        try:
             form = form_of(run, (await ledger.counts(run.id)).total)
             opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
             sample: Sequence[OrderRow] = ()
             async for rows in ledger.results(run.id):
-                sample = sample or rows[:_SAMPLE]
+                sample = sample or rows[:SAMPLE]
                 await asyncio.to_thread(_write, ledger.path, opened, rows, tally)
             empty = _SOMETIMES - {FILES[word] for word in tally.counts}
             written = {name: file for name, file in opened.items() if name not in empty}
@@ -146,6 +156,8 @@ async def write_results(
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
+        finally:
+            await asyncio.to_thread(at_end.close)  # in a thread: a slow disk must not hold the event loop
     except OSError as error:
         raise _unwritable(folder, error) from None
     return summary
@@ -154,11 +166,7 @@ async def write_results(
 async def count_results(
     ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, unused_drafts: Sequence[str] = (), stopped: str = ""
 ) -> Summary:
-    """The summary that `write_results` gives, and no files.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """The summary that `write_results` returns, without writing files."""
     tally = _Tally(stopped)
     async for rows in ledger.results(run.id):
         await asyncio.to_thread(tally.take, rows)
@@ -166,13 +174,10 @@ async def count_results(
 
 
 def try_folder(folder: Path, size: int) -> None:
-    """See that result files can be written in a folder, which is made if it is absent; nothing is left in it.
+    """Check that result files can be written in a folder, which is made if it is absent; nothing is left in it.
 
     Args:
-        size: bytes for which there should be room.
-
-    Raises:
-        ConfigError: they cannot.
+        size: the bytes that should fit.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -189,12 +194,8 @@ def try_folder(folder: Path, size: int) -> None:
         raise _unwritable(folder, error) from None
 
 
-_SAMPLE = 100
-"""Rows that show which column has the keys."""
-
-
 def _origin(run: RunInfo, form: Form, sample: Sequence[OrderRow]) -> dict[str, str | None]:
-    """See `Summary.origin`."""
+    """The value of `Summary.origin`."""
     names = [codec.decode_names(row.payload) for row in sample]
     field = None
     for place, name in enumerate(("invoice_number", "tracking_id")):
@@ -218,7 +219,7 @@ def _reserve(descriptor: int, size: int) -> None:
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        if error.errno in _FULL:  # any other says that this file system cannot reserve
+        if error.errno in _FULL:  # any other means that this file system cannot reserve
             raise
 
 
@@ -230,11 +231,11 @@ def _unwritable(folder: Path, error: OSError) -> ConfigError:
 
 _SHOWN_REASONS = 10
 _MOST_REASONS = 1_000
-"""Different reasons that are counted apart: a service may say something else of every order."""
+"""Different reasons that are counted separately: a service may have another text for every order."""
 _OTHERS = "other reasons"
 _OWN_WORDS = re.compile(r" \(request id [^)]*\)| ?\(\d+ attempts\)|\[\d+\]", re.IGNORECASE)
 _OWN_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
-"""What an error says of one order, or of one call, alone."""
+"""The parts of an error that name one order, or one call."""
 
 
 @lru_cache(maxsize=1024)
@@ -252,20 +253,20 @@ class _Tally:
         self._reasons: Counter[tuple[Word, str]] = Counter()
 
     def take(self, rows: Sequence[OrderRow]) -> list[Word]:
-        """Count some orders; what became of each is returned."""
+        """Count some orders; return what became of each."""
         words = [_WORDS[row.state] for row in rows]
         self.counts.update(words)
         for row, word in zip(rows, words, strict=True):
             if word not in _DONE:
-                said = row.error or (self._stopped if word is Word.UNPROCESSED else "")
-                reason = word, _common(said)
+                error = row.error or (self._stopped if word is Word.UNPROCESSED else "")
+                reason = word, _common(error)
                 if reason not in self._reasons and len(self._reasons) >= _MOST_REASONS:
                     reason = word, _OTHERS
                 self._reasons[reason] += 1
         return words
 
     def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], unused_drafts: Sequence[str]) -> Summary:
-        """All that was counted."""
+        """The summary of all that was counted."""
         counted: dict[str, Any] = {word.value: self.counts[word] for word in FILES}
         left = run.options.get(LEFT_OUT) or {}
         return Summary(
@@ -290,16 +291,6 @@ class _Tally:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _clean_up() -> AsyncIterator[ExitStack]:
-    """What is to be closed and removed at the end, in a thread: a slow disk must not hold the event loop."""
-    at_end = ExitStack()
-    try:
-        yield at_end
-    finally:
-        await asyncio.to_thread(at_end.close)
-
-
 class _ResultFile:
     """A result file, in the form of its source."""
 
@@ -311,10 +302,10 @@ class _ResultFile:
         if run.columns is not None:
             self._rows = rows_of(form, self._file.stream)
             self._rows.put([[*run.columns, *FEEDBACK]])
-            at_end.callback(self._rows.end)  # of a file that is not put in place
+            at_end.callback(self._rows.end)  # if the file is not put in place
 
     def put(self, rows: Iterable[tuple[OrderRow, Word]], ledger: str) -> None:
-        """Write rows with what became of them; ``ledger`` is named where one is damaged."""
+        """Write rows with what became of them; ``ledger`` is named in the error of a damaged one."""
         lines: list[Any] = []
         for row, word in rows:
             try:
@@ -347,8 +338,8 @@ def _open_files(run: RunInfo, form: Form, folder: Path, at_end: ExitStack) -> di
 
 
 def _json_line(row: OrderRow, word: Word) -> bytes:
-    told = zip(FEEDBACK, (row.task_id or "", word, row.error or ""), strict=True)
-    return msgspec.json.encode(_decode_fields(row.source) | dict(told)) + b"\n"
+    feedback = zip(FEEDBACK, (row.task_id or "", word, row.error or ""), strict=True)
+    return msgspec.json.encode(_decode_fields(row.source) | dict(feedback)) + b"\n"
 
 
 _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -363,65 +354,11 @@ def _write(path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow]
 
 
 def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
-    """Put the files in place; remove what is empty now, and had rows at an earlier time."""
-    told = WholeFile(Path(summary.files["summary"]), at_end)
-    told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
+    """Put the files in place; remove those that are empty now, and had rows at an earlier time."""
+    whole = WholeFile(Path(summary.files["summary"]), at_end)
+    whole.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
     for file in files:
         file.put_in_place()
-    told.put_in_place()
+    whole.put_in_place()
     for path in empty:
         path.unlink(missing_ok=True)
-
-
-# --- earlier summaries: how far the ledger had come when they were written -------------------------------------------
-
-_NEWEST = 50
-"""How many summaries are looked at, the newest by name."""
-
-
-class _Told(msgspec.Struct):
-    ledger_id: str = ""
-    ledger_counter: int = 0
-    created: int = 0
-
-
-async def refuse_older(ledger: Ledger, folder: Path) -> None:
-    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one.
-
-    Raises:
-        LedgerOlder: a summary of this ledger counts more than it does.
-    """
-    identity = await ledger.identity()
-    if identity is not None:
-        newest, where = await asyncio.to_thread(newest_in, folder, identity.name)
-        await ledger.refuse_older(Identity(identity.id, newest), where)
-
-
-def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
-    """The highest counter in the summaries of a ledger, and the file that has it; 0 if there is none."""
-    highest, where = 0, ""
-    try:
-        files = sorted(folder.glob("*-summary.json"), key=lambda file: file.name, reverse=True)[:_NEWEST]
-    except OSError:
-        return highest, where
-    for file in files:
-        try:
-            told = msgspec.json.decode(file.read_bytes(), type=_Told)
-        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
-            continue
-        if told.ledger_id == ledger_id and told.ledger_counter > highest:
-            highest, where = told.ledger_counter, str(file)
-    return highest, where
-
-
-def runs_in(folder: Path, ledger_id: str) -> list[tuple[str, Path]]:
-    """The runs of a ledger of which a folder has a summary with created orders: of each its id and that file."""
-    runs: list[tuple[str, Path]] = []
-    for path in sorted(folder.glob("*-summary.json")):
-        try:
-            summary = msgspec.json.decode(path.read_bytes(), type=_Told)
-        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
-            continue
-        if summary.ledger_id == ledger_id and summary.created:
-            runs.append((path.name.removesuffix("-summary.json"), path))
-    return runs

@@ -1,12 +1,12 @@
-"""Taking a run back: what is still broadcasting is cancelled, and what was too late is named."""
+"""Undoing a run: orders that no driver has taken are cancelled, and the others are listed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import datetime
 
 import attrs
 
 from gotsurge_async.api.endpoints import TASKS_CANCEL
-from gotsurge_async.bulk.after.lookup import Names, names_of, not_its_own, note_unused_drafts, task_reader
+from gotsurge_async.bulk.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     PUSHED,
@@ -21,7 +21,6 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
@@ -37,7 +36,7 @@ class UndoneOrder:
     """What became of one order.
 
     Attributes:
-        status: where the task stands, as far as the service told.
+        status: the status of the task, as far as it is known.
         error: why it could not be cancelled; "" if it was.
     """
 
@@ -54,17 +53,17 @@ class Undone:
     Attributes:
         cancelled: by this undo.
         already_cancelled: before it.
-        too_late: a driver has them, or they have ended: ``status`` says which.
+        too_late: a driver has them, or they have ended: see their ``status``.
         drafts: unused drafts that were cancelled, if that was asked for.
-        failed: the call failed; again is harmless.
+        failed: the call failed, and may be repeated.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
         cancelling: the number of those in doubt because their cancel was not answered.
         open_until: until when a cancel that was not answered may still act; None if there is none. No read before
             then settles its order, unless it shows the task as cancelled.
-        unprocessed: how many orders were never broadcast, and would be by a resume.
-        unused_drafts: how many drafts are left that no order will be broadcast by.
-        stopped_by: the error that a person must act on before the rest can be cancelled, or be found.
+        unprocessed: the number of orders that were never broadcast, and would be by a resume.
+        unused_drafts: the number of drafts left that no order will be broadcast by.
+        stopped_by: the error that a person must act on before the rest can be cancelled, or looked up.
     """
 
     run: str
@@ -82,7 +81,7 @@ class Undone:
 
     @property
     def ended(self) -> bool:
-        """Whether another one would find nothing to cancel."""
+        """Whether another undo would have nothing to cancel."""
         return not (self.failed or self.in_doubt or self.stopped_by)
 
 
@@ -92,8 +91,8 @@ class Undo:
 
         undone = await Undo(gs, ledger).undo(run_id, reason="wrong file")
 
-    It may be repeated: an order that is cancelled already is only read. What is cancelled, now or before, becomes
-    ``cancelled`` in the ledger, and its key is free: the mended order can be pushed.
+    It may be repeated: an order that is cancelled already is only read. An order that is cancelled, now or before,
+    becomes ``cancelled`` in the ledger, and its key is free: the corrected order can be pushed.
 
     Args:
         concurrency: the most calls in flight, the client's limit unless given.
@@ -106,15 +105,15 @@ class Undo:
     async def undo(
         self, run_id: str, *, reason: str = REASON, drafts: bool = False, keys: Collection[str] | None = None
     ) -> Undone:
-        """Cancel what can be cancelled of a run, which is held meanwhile.
+        """Cancel the orders of a run that can be cancelled; the run is held meanwhile.
 
         An order is in doubt from before its cancel leaves until the cancel's result is seen, or until the cancel can
         no longer act (`Limits.settle`).
 
         Args:
             reason: for GotSurge and the drivers; not empty.
-            keys: of the orders that are meant; all, unless given.
-            drafts: cancel its drafts, too, that were never broadcast; their orders are cancelled with them.
+            keys: the keys of the orders to cancel; all, unless given.
+            drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
 
         Raises:
             UsageError: no reason, or a key that the run does not have.
@@ -131,7 +130,8 @@ class Undo:
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
-            if wanted is None:  # durable before anything is cancelled: who finds it broken off must not send the rest
+            if wanted is None:
+                # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
                 await self.ledger.keep_undo(run, {"drafts": drafts, "ended": False})
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
             if wanted is None and undone.ended:
@@ -142,44 +142,37 @@ class Undo:
 
     async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
         names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
-        became: dict[str, list[UndoneOrder]] = {name: [] for name in names}
+        lists: dict[str, list[UndoneOrder]] = {name: [] for name in names}
         stoppers: list[CallError | SignInNeeded] = []
 
-        # Those that an earlier undo, or a reconciliation, has found or made so.
+        # Those that an earlier undo cancelled, or a reconciliation saw cancelled.
         async for row in run.rows((OrderState.CANCELLED,)):
             if keys is None or row.key in keys:
-                told = UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status)
-                became["already_cancelled"].append(told)
+                order = UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status)
+                lists["already_cancelled"].append(order)
 
-        async def cancel(chunk: Sequence[_Job]) -> tuple[str, UndoneOrder]:
-            (job,) = chunk
+        async def cancel(job: _Job) -> tuple[str, UndoneOrder]:
             try:
                 name, done = await self._cancel(run, job, reason)
             except (CallError, SignInNeeded) as error:
                 if stops_all(error):
                     stoppers.append(error)
-                    batcher.stop()
+                    jobs.stop()
                 name = "in_doubt" if job.in_doubt else "failed"
                 return name, UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
             return "drafts" if job.draft and name.endswith("cancelled") else name, done
 
-        # One task a chunk: each is a call of its own.
-        batcher: Batcher[_Job, tuple[str, UndoneOrder]] = Batcher(
-            self._jobs(run, stoppers, drafts=drafts, keys=keys),
-            cancel,
-            size=1,
-            concurrency=self.gs.session.limiter.at_most(self.concurrency),
-        )
-        async with batcher as done:
-            async for name, order in done:
-                if name in became:  # what is in doubt is counted
-                    became[name].append(order)
+        jobs = call_each(self.gs, self._jobs(run, stoppers, drafts=drafts, keys=keys), cancel, self.concurrency)
+        async with jobs:
+            async for name, order in jobs:
+                if name in lists:  # what is in doubt is counted
+                    lists[name].append(order)
         counts = await run.counts()
         times = [row.open_until async for row in run.rows((OrderState.CANCELLING,)) if row.open_until is not None]
         unused = await self.ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
-            **{name: tuple(orders) for name, orders in became.items()},
+            **{name: tuple(orders) for name, orders in lists.items()},
             in_doubt=counts.of(DOUBTFUL),
             cancelling=counts[OrderState.CANCELLING],
             open_until=max(times, default=None),
@@ -202,33 +195,34 @@ class Undo:
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
             try:
                 await note_unused_drafts(self.gs, run, lost)
-            except (CallError, SignInNeeded) as error:  # what is known is cancelled, and told, all the same
+            except (CallError, SignInNeeded) as error:  # what is known is cancelled all the same
                 stoppers.append(error)
-        left = [each for each in await self.ledger.unused_drafts(run.id) if not each.cancelled]
-        left = [each for each in left if keys is None or each.key in keys]
+        unused = await self.ledger.unused_drafts(run.id)
+        left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
         wanted = {each.key for each in left}
         named = {row.key: names_of(row, run.path) async for row in run.rows() if row.key in wanted} if wanted else {}
-        for unused in left:
-            yield _Job(unused.key, unused.task_id, named.get(unused.key, Names()), None, draft=True)
+        for each in left:
+            yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
 
     async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
-        """Cancel one task, and record it; which list of `Undone` it belongs to, is returned.
+        """Cancel one task, and record it; return the name of its list in `Undone`.
 
-        It is read first, since afterwards nobody could tell who cancelled it.
+        It is read first, since afterwards its status does not show who cancelled it.
         """
         row = job.row
+        get = task_reader(self.gs, run.info.mode)
 
-        async def read(task_id: str) -> Task:
-            return _its_own(job, await task_reader(self.gs, run.info.mode)(task_id))
+        async def read() -> Task:
+            return _its_own(job, await get(job.task_id))
 
-        task = await read(job.task_id)
-        told = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
+        task = await read()
+        order = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
             await uninterrupted(_record_cancelled(run, job, "cancelled at the service"))
-            return "already_cancelled", told
+            return "already_cancelled", order
         if row is None and (task.current_status is None or not task.current_status.is_draft):
-            # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
-            return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
+            # Noted as an unused draft, and yet it went out: another program broadcast it.
+            return "too_late", attrs.evolve(order, error="it is no unused draft: leave it, or cancel it by its id")
         intent = _Intent(run, row, self.gs.session.clock)
         try:
             try:
@@ -237,11 +231,11 @@ class Undo:
                 if late.task is not None:
                     _its_own(job, late.task)
                 raise
-            await _see_cancelled(read, job.task_id)
+            await _see_cancelled(read)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
             await uninterrupted(intent.refused(late, status))
-            return "too_late", attrs.evolve(told, status=status, error=str(late))
+            return "too_late", attrs.evolve(order, status=status, error=str(late))
         except OutcomeUnknown as error:
             job.in_doubt = row is not None
             await uninterrupted(intent.unknown(error))
@@ -250,7 +244,7 @@ class Undo:
             await uninterrupted(intent.refused(error, None))
             raise
         await uninterrupted(_record_cancelled(run, job, "taken back"))
-        return "cancelled", attrs.evolve(told, status=TaskStatus.CANCELLED)
+        return "cancelled", attrs.evolve(order, status=TaskStatus.CANCELLED)
 
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
@@ -310,10 +304,10 @@ class _Job:
     """A task that is to be cancelled.
 
     Attributes:
-        names: of the order that it is of, as far as the ledger knows them.
+        names: the names of its order, as far as the ledger knows them.
         row: the order that it is recorded for; None for a draft that no order has.
-        draft: it was never broadcast.
-        in_doubt: the ledger has its order in doubt.
+        draft: whether it was never broadcast.
+        in_doubt: whether the ledger has its order in doubt.
     """
 
     key: str
@@ -325,28 +319,20 @@ class _Job:
 
 
 def _its_own(job: _Job, task: Task) -> Task:
-    """A task that was read to be taken back: one that names another order is not this one's.
-
-    Raises:
-        OutcomeUnknown: it does: what it shows says nothing of this order.
-    """
-    if told := not_its_own(job.names, task):
-        raise OutcomeUnknown(told, operation=TASKS_CANCEL.name)
+    """The task, which was read to be cancelled."""
+    if other := not_its_own(job.names, task):
+        raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 
 
-async def _see_cancelled(read: Callable[[str], Awaitable[Task]], task_id: str) -> None:
-    """What the answer to a cancel says is one thing; the key is free only if the task says so.
-
-    Raises:
-        OutcomeUnknown: it does not, or cannot be read: nobody knows whether it is cancelled.
-    """
+async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
+    """Read that the task is cancelled: the answer to a cancel does not prove it, and only then the key is free."""
     try:
-        status = (await read(task_id)).current_status
+        status = (await read()).current_status
     except (CallError, SignInNeeded) as error:
         raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}") from error
     if status != TaskStatus.CANCELLED:
-        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in a status that is not told'}")
+        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in an unknown status'}")
 
 
 async def _record_cancelled(run: Run, job: _Job, how: str) -> None:

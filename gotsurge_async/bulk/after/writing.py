@@ -1,4 +1,4 @@
-"""Files as people get them: whole or not at all, written as their source was, and without a formula of anybody."""
+"""Files for people: whole or not at all, in the form of their source, and safe to open in a spreadsheet."""
 
 import codecs
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import attrs
 import msgspec
@@ -22,7 +22,7 @@ from gotsurge_async.system import files
 
 
 class WholeFile:
-    """A file that is written beside its place, and put there when it is whole; for its owner alone."""
+    """A file that is written next to its place, and put there when it is whole; its mode is 0600."""
 
     def __init__(self, path: Path, at_end: ExitStack) -> None:
         self.path = path
@@ -33,11 +33,7 @@ class WholeFile:
         at_end.callback(self.stream.close)
 
     def put_in_place(self, *, new: bool = False) -> None:
-        """Close the file, and give it its name: a ``new`` one only if no file has it.
-
-        Raises:
-            OSError: it cannot be done.
-        """
+        """Close the file, and give it its name; if ``new``, only where no file has that name."""
         self.stream.close()
         if new:
             files.put_new(self.temporary, self.path)
@@ -49,7 +45,7 @@ _QUOTE, _TWO_QUOTES = '"', '""'
 
 
 def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
-    """A row of at least two cells as `csv.writer` writes it, which looks at each character and takes twice as long."""
+    """A row of at least two cells, as `csv.writer` writes it, in half the time."""
     line = delimiter.join(cells)
     if line.count(delimiter) >= len(cells) or '"' in line or "\n" in line or "\r" in line:
         line = delimiter.join(
@@ -64,7 +60,7 @@ def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
 
 
 def defused(text: str | None) -> str:
-    """Text of the service, in a cell that a spreadsheet does not take for a formula."""
+    """A text of the service for a cell: a spreadsheet does not take it for a formula."""
     if not text:
         return ""
     return f" {text}" if text[0] in "=+-@\t\r" else text
@@ -74,47 +70,30 @@ def defused(text: str | None) -> str:
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:
-    """How the result files of a run are written: as its source, if that can be written.
+    """The form of the result files of a run: that of its source, if it can be written.
 
-    What came in cells that have types, from a workbook, Parquet or a database, is a workbook again, so that a number
-    stays one. Where it cannot be, for the library is not there or the rows are too many, it is a CSV in UTF-8.
+    What came in cells that have types, from a workbook, Parquet or a database, becomes a workbook again, so that a
+    number stays one; without the library, or with too many rows, a CSV in UTF-8.
 
     Args:
-        orders: how many there are.
+        orders: the number of rows.
     """
     if run.columns is None:
         return Form(format="jsonl")
-    told = run.options.get(FORM)
-    if told is None:
+    options = run.options.get(FORM)
+    if options is None:
         return Form(delimiter=run.options.get("delimiter") or ",")
-    form = msgspec.convert(told, Form)
+    form = msgspec.convert(options, Form)
     return attrs.evolve(form, packed=False) if form.is_text else Form.of_types(orders, form.sheet)
 
 
 def ending_of(form: Form) -> str:
-    """The ending of a file, by which it is read again."""
+    """The ending of a file of a form, from which a reader knows the form."""
     return "tsv" if form.format == "csv" and form.delimiter == "\t" else form.format
 
 
-class Rows(Protocol):
-    """A file that rows of cells are written to."""
-
-    def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """Write rows."""
-        ...
-
-    def end(self) -> None:
-        """Write what is left, unless that was done."""
-        ...
-
-
-def rows_of(form: Form, stream: IO[bytes]) -> Rows:
-    """What writes rows of cells to a stream in a form."""
-    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
-
-
 class _CsvRows:
-    """A CSV in any encoding. What it lacks a sign for, in text of the service, becomes a question mark."""
+    """A CSV in any encoding. A character of the service's text that it does not have becomes a question mark."""
 
     def __init__(self, form: Form, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -126,13 +105,13 @@ class _CsvRows:
             stream.write(codecs.BOM_UTF8)
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """See `Rows`."""
+        """Write rows."""
         delimiter = self._delimiter
         text = b"".join([csv_line(cells, delimiter) for cells in rows])
         self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
 
     def end(self) -> None:
-        """See `Rows`."""
+        """Every row is written already."""
 
 
 _SHEET = "Orders"
@@ -147,7 +126,7 @@ _FIRST_YEAR = 1901
 
 
 class _BookRows:
-    """A workbook: what was text is text, also where it looks like a number, and what was a number or a date is one."""
+    """A workbook: text stays text, also where it looks like a number; a number or a date stays one."""
 
     def __init__(self, form: Form, stream: IO[bytes]) -> None:
         import xlsxwriter
@@ -162,7 +141,7 @@ class _BookRows:
         self._ended = False
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """See `Rows`."""
+        """Write rows."""
         for cells in rows:
             for place, cell in enumerate(cells):
                 if cell:
@@ -180,41 +159,54 @@ class _BookRows:
             self._sheet.write_string(self._row, place, cell[:_LONGEST_CELL])
 
     def end(self) -> None:
-        """See `Rows`."""
+        """Write the end of the file; a second call does nothing."""
         if self._ended:
             return
-        self._ended = True  # also where it fails: a book that is half closed cannot be closed again
+        self._ended = True  # also if it fails: a workbook that is half closed cannot be closed again
         from xlsxwriter.exceptions import XlsxWriterException
 
         try:
             self._book.close()
-        except XlsxWriterException as error:  # what the disk said, in a class of its own
+        except XlsxWriterException as error:  # the error of the disk, in a class of xlsxwriter
             cause = error.__context__
             raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
 
 
+Rows = _CsvRows | _BookRows
+"""Writes rows of cells to a stream, in a form."""
+
+
+def rows_of(form: Form, stream: IO[bytes]) -> Rows:
+    """A writer of rows of cells to a stream, in a form."""
+    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
+
+
 def _number(text: str) -> float | None:
-    """A number that a spreadsheet keeps as it is."""
+    """The number that a text is, if a spreadsheet keeps it exactly."""
     exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS
     return float(text) if exact else None
 
 
 def _moment(text: str) -> datetime | None:
-    """A day, or a time without a zone, that a spreadsheet has: it counts from 1900, with a day too many."""
+    """The day, or the time without a zone, that a text is; a spreadsheet counts from 1900, with a day too many."""
     if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
         return None
     try:
-        made = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return made if made.year >= _FIRST_YEAR else None
+    return moment if moment.year >= _FIRST_YEAR else None
 
 
 # --- which column has the keys ----------------------------------------------------------------------------------------
 
 
+SAMPLE = 100
+"""Orders that show which column has the keys."""
+
+
 def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
-    """The column, or field, in which every order of a sample has its key."""
+    """The column, or field, that contains the key of every order of a sample."""
     records = [(row.key, _record(columns, row)) for row in sample]
     for name in records[0][1] if records else ():
         if all(str(record.get(name)).strip() == key for key, record in records):
@@ -223,7 +215,7 @@ def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> 
 
 
 def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
-    """The row of the source, by columns; ``columns`` are None for JSON."""
+    """The row of the source, by its columns, which are None for JSON."""
     with reading_payload("", row):
         if columns is None:
             return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])

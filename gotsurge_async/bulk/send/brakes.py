@@ -17,7 +17,7 @@ from gotsurge_async.money import Money
 
 DOUBTS_IN_A_ROW = 5
 REFUSALS_IN_A_ROW = 10
-"""Chunks; what stops a push unless the user says otherwise."""
+"""The number of chunks that stops a push by default."""
 
 
 class LimitReached(GotSurgeError):
@@ -31,11 +31,11 @@ class Brakes:
     Attributes:
         max_errors: refused orders.
         max_in_doubt: orders in doubt.
-        doubts_in_a_row: chunks, one after the other, of which nothing is known: the service is down, or the way to it.
-        refusals_in_a_row: chunks, one after the other, that were refused whole: something is wrong with all orders.
-        max_spend: the sum of the prices of what is created or in doubt. Of one currency, or of any if it has none.
-        canary: so many orders are sent first, and each must be confirmed by a read before the rest goes.
-        elsewhere: what counts besides the run that is sent: of a segment, the rest of its run.
+        doubts_in_a_row: successive chunks that are in doubt: the service, or the way to it, is down.
+        refusals_in_a_row: successive chunks that were refused whole: something is wrong with all orders.
+        max_spend: the sum of the prices of orders created or in doubt, in one currency, or in any if it has none.
+        canary: the number of orders that are sent first, and that a read must confirm before the rest goes.
+        elsewhere: what counts besides the run that is sent: for a segment, the rest of its run.
     """
 
     max_errors: int | None = None
@@ -47,14 +47,14 @@ class Brakes:
     elsewhere: Tally = Tally()
 
     def for_workers(self) -> dict[str, Any]:
-        """The limits as JSON, for workers that keep them together; the canary goes before them."""
+        """The limits as JSON, for workers that share them; the canary is sent before they start."""
         limits = {name: getattr(self, name) for name in _SHARED}
         spend = self.max_spend
         return limits | {"max_spend": None if spend is None else [spend.millicents, spend.currency]}
 
     @classmethod
     def of_worker(cls, limits: Mapping[str, Any], elsewhere: Tally) -> Self:
-        """The limits from what `for_workers` gave, with what counts in the rest of the run."""
+        """The limits from the result of `for_workers`, with what counts in the rest of the run."""
         spend = limits.get("max_spend")
         return cls(
             **{name: limits[name] for name in _SHARED if name in limits},
@@ -88,12 +88,7 @@ def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced:
 
 
 async def prices_of(run: Run, limit: Money) -> Prices:
-    """What the orders of a run cost, by chunk, for workers that keep a limit together.
-
-    Raises:
-        LimitReached: they cannot be added up.
-        LedgerUnusable: the price of an order cannot be read.
-    """
+    """The prices of a run's orders, by chunk, for workers that share a limit."""
     waiting: Counter[int] = Counter()
     spent: Counter[int] = Counter()
     async for row in run.rows(LIVE):
@@ -105,7 +100,7 @@ async def prices_of(run: Run, limit: Money) -> Prices:
 
 
 class BrakeWatch:
-    """Counts what the chunks of a push did against its `Brakes`."""
+    """Counts the results of a push against its `Brakes`."""
 
     def __init__(self, brakes: Brakes) -> None:
         self._brakes = brakes
@@ -115,13 +110,13 @@ class BrakeWatch:
         self._spent = 0
         self._begun = 0
         self._prices: dict[int, dict[int, int]] = {}
-        # Chunks stand in a row as they were begun: those that failed are the quickest to end.
+        # Chunks are in a row in the order of their beginnings: those that fail are the quickest to end.
         self._ended: dict[int, frozenset[type]] = {}
         self._all_ended = 0
         self._looks_back = max(brakes.doubts_in_a_row or 0, brakes.refusals_in_a_row or 0)
 
     async def begin(self, run: Run) -> None:
-        """Count what earlier processes did in this run."""
+        """Count the results of earlier processes in this run."""
         self._path = run.path
         counts = await run.counts()
         elsewhere = self._brakes.elsewhere
@@ -130,15 +125,15 @@ class BrakeWatch:
         self._spent = elsewhere.spend
         if self._brakes.max_spend is not None:
             async for row in run.rows(LIVE - {OrderState.PENDING}):
-                self._spent += self._priced(row).price
+                self._spent += _price_of(run.path, row).price
 
     @property
     def spent(self) -> int:
-        """The prices of what is created or in doubt of the run itself; 0 if nothing limits them."""
+        """The prices of the run's own orders that are created or in doubt; 0 if nothing limits them."""
         return self._spent - self._brakes.elsewhere.spend
 
     def enter(self, orders: Sequence[PendingOrder]) -> int:
-        """A chunk is begun, and its prices are counted; returns its place in the row.
+        """Begin a chunk, and count its prices; return its place in the row.
 
         Raises:
             LimitReached: its prices would go beyond the limit; they are not counted, and it must not be sent.
@@ -151,7 +146,7 @@ class BrakeWatch:
         return self._begun - 1
 
     def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
-        """A chunk has ended; returns why the next ones should not be sent."""
+        """End a chunk; return why the next ones should not be sent."""
         if prices := self._prices.pop(place, None):
             kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
             self._spent -= sum(price for order_id, price in prices.items() if order_id not in kept)
@@ -164,7 +159,7 @@ class BrakeWatch:
         return reached
 
     def count(self, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
-        """Count refusals and doubts, also of orders that an earlier process had begun; returns the limit they pass."""
+        """Count refusals and doubts, also of orders that an earlier process began; return the limit they exceed."""
         kinds = Counter(map(type, results))
         self._refused += kinds[Refused]
         self._in_doubt += kinds[InDoubt]
@@ -176,13 +171,10 @@ class BrakeWatch:
                 return LimitReached(f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}")
         return None
 
-    def _priced(self, order: PendingOrder | OrderRow) -> _Priced:
-        return _price_of(self._path, order)
-
     def _reserve(self, limit: Money, orders: Sequence[PendingOrder]) -> dict[int, int]:
         prices: dict[int, int] = {}
         for order in orders:
-            priced = self._priced(order)
+            priced = _price_of(self._path, order)
             _refuse_other_currency(limit, order, priced)
             prices[order.id] = priced.price
         total = self._spent + sum(prices.values())
@@ -201,11 +193,11 @@ class BrakeWatch:
                 yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}")
 
     def _in_a_row(self, place: int, counted: type) -> int:
-        """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""
+        """The number of chunks around a place that ended in the same way; chunks that have not ended bound them."""
         number = int(bool(self._ended[place]))
         for step in (-1, 1):
             at = place + step
             while (kinds := self._ended.get(at)) is not None and kinds <= {counted}:
-                number += int(bool(kinds))  # of one that is empty nothing was sent: it neither counts nor ends the row
+                number += int(bool(kinds))  # an empty one was not sent: it neither counts nor ends the row
                 at += step
         return number

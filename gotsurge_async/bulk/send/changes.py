@@ -1,4 +1,4 @@
-"""Orders that were changed after their keys had been pushed: told in what they differ, and never taken for sent."""
+"""Orders that were changed after their keys had been pushed: in what they differ. They are never taken for sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,9 +12,9 @@ from gotsurge_async.bulk.ledger.errors import unreadable
 from gotsurge_async.calls.stream import chunks_of
 
 _NOT_COMPARED = frozenset({"client_time_utc"})
-"""When a table was made is no part of what is delivered."""
+"""The time at which a table was made is not part of the delivery."""
 UNCERTAIN = "gotsurge_async:uncertain"
-"""In the text of an order whose task is being changed: the fields that may be as before or as wanted."""
+"""In the text of an order whose task is being changed: the fields that may be changed already, or not."""
 _BLOCK = 500
 
 
@@ -22,10 +22,7 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
     """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field.
 
     Args:
-        which: names them, should one be damaged in the ledger.
-
-    Raises:
-        LedgerUnusable: one of them is no JSON any more.
+        which: names them in the error of a damaged one.
     """
     try:
         trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
@@ -45,11 +42,11 @@ def _differing(mine: Any, theirs: Any, path: str) -> Iterator[str]:
 
 
 async def note_changes(run: Run) -> int:
-    """Say of the changed orders of an admitted run in what they differ; returns how many there are.
+    """Note in which fields the changed orders of an admitted run differ; return their number.
 
-    The admission compares texts. Those that say the same, but for when they were made, are not changed after all.
+    The admission compares texts. Orders that differ only in `_NOT_COMPARED` are not changed after all.
     """
-    found = 0
+    number = 0
     async for block in changed_orders(run):
         differences = await asyncio.to_thread(lambda rivals: [differing_fields(rival) for rival in rivals], block)
         changed = {
@@ -59,12 +56,12 @@ async def note_changes(run: Run) -> int:
         }
         await run.note_changed(list(changed.items()))
         await run.note_unchanged([rival.id for rival in block if rival.id not in changed])
-        found += len(changed)
-    return found
+        number += len(changed)
+    return number
 
 
 async def changed_orders(run: Run) -> AsyncIterator[list[Rival]]:
-    """The changed orders of a run, each with what its key was pushed with."""
+    """The changed orders of a run, each with the order that was pushed under its key."""
     after = -1
     while block := await run.rivals((OrderState.CHANGED,), after):
         yield block
@@ -72,7 +69,7 @@ async def changed_orders(run: Run) -> AsyncIterator[list[Rival]]:
 
 
 def differing_fields(rival: Rival) -> list[str]:
-    """The fields in which an order differs from what its key was pushed with."""
+    """The fields in which an order differs from the one that was pushed under its key."""
     which = f"order {rival.id} or {rival.other_id}, key {rival.key}"
     return differing(rival.payload, rival.other_payload, which)
 
@@ -89,7 +86,7 @@ class Changed:
     line: int
     key: str
     reason: str
-    """By which run it was pushed, and in which fields it differs."""
+    """The run that pushed it, and the fields in which it differs."""
 
     def __str__(self) -> str:
         return f"{self.line}: {self.key}: {self.reason}"
@@ -100,9 +97,9 @@ class Known:
     """What a ledger knows of the orders of a file, before they are pushed.
 
     Attributes:
-        already_pushed: orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
+        already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
         changed: those of them that differ from what was sent; the first thousand.
-        changed_count: how many there are.
+        changed_count: the number of these.
     """
 
     already_pushed: int = 0
@@ -115,7 +112,7 @@ _KEPT = 1000
 
 
 async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
-    """Hold the orders of a run, in whatever ledger it is, against what another ledger has of their keys."""
+    """Compare the orders of a run, in any ledger, with what another ledger has under their keys."""
     already = in_doubt = changed_count = 0
     changed: list[Changed] = []
     async for block in chunks_of(run.rows(), _BLOCK):
@@ -127,7 +124,7 @@ async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
             already += 1
             in_doubt += state is not OrderState.CREATED
             which = f"key {row.key} of run {other_run}"
-            known_to_differ = payload not in (b"", row.payload)  # of one that is archived it is not known
+            known_to_differ = payload not in (b"", row.payload)  # the payload of an archived one is not known
             fields = differing(row.payload, payload, which) if known_to_differ else []
             if fields:
                 changed_count += 1

@@ -1,4 +1,4 @@
-"""Claimed orders: who may send them, until when, and what must not be left half done."""
+"""The claim of orders: who may send them, and until when."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +13,7 @@ from gotsurge_async.clock import Clock
 T = TypeVar("T")
 
 CLAIM_LIFE = 60.0
-"""Seconds that a claim is good for: the process may have been frozen since, and another one have taken over."""
+"""Seconds that a claim is valid: the process may have been frozen since, and another one have taken over."""
 
 
 class Claim:
@@ -25,7 +25,7 @@ class Claim:
     Attributes:
         may_have_acted: a try of the call is on its way, was answered, or was broken off: the service may have
             processed all of it.
-        refused: a try of the call was refused, which need not mean all of its orders.
+        refused: a try of the call was refused, though not necessarily for all of its orders.
     """
 
     def __init__(self, run: Run, clock: Clock, life: float) -> None:
@@ -39,7 +39,7 @@ class Claim:
         self._life = life
 
     async def take(self, claim: Callable[[Sequence[int]], Awaitable[Sequence[int]]], ids: Sequence[int]) -> set[int]:
-        """Claim what is to be sent; the ids that are claimed now. A cancellation gives them back: nothing was sent."""
+        """Claim orders, and return the ids that are claimed now. A cancellation releases them: nothing was sent."""
         claiming = asyncio.ensure_future(claim(ids))
         try:
             return set(await uninterrupted(claiming))
@@ -49,15 +49,15 @@ class Claim:
             raise
 
     def begin_call(self, ids: Sequence[int]) -> None:
-        """Begin a call; it leaves only while these are claimed."""
+        """Begin a call; it leaves only while these orders are claimed."""
         self._ids = ids
         self._on_its_way = self._acted = self.refused = False
 
     async def leave(self) -> None:
-        """A try is about to leave. An old claim is renewed first, which the ledger refuses if it is another's by now.
+        """Renew an old claim before a try leaves; the ledger refuses that if another process has the claim by now.
 
         Raises:
-            LedgerError: it must not leave.
+            LedgerError: the try must not leave.
         """
         while (now := self._clock.monotonic()) > self._old_at:
             # Young from before the write, as at first: if that takes its whole life, once more.
@@ -66,7 +66,7 @@ class Claim:
         self._on_its_way = True
 
     def land(self, outcome: Outcome, status: int | None) -> None:
-        """The try has ended."""
+        """Note how a try ended."""
         self._on_its_way = False
         self._acted |= outcome in (Outcome.ANSWERED, Outcome.UNKNOWN)
         self.refused |= outcome is Outcome.REJECTED and status not in STOPPERS

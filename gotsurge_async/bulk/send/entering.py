@@ -1,4 +1,4 @@
-"""The runs of a push into the register of this machine's ledgers, before anything of them is admitted or sent."""
+"""Entering the runs of a push into the register of this machine's ledgers, before any of their orders are sent."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from gotsurge_async.bulk.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.bulk.ledger.upkeep.register import Account, Keys, Register, service_of
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, Task
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.transports.memory import MemoryTransport
 
@@ -29,7 +29,7 @@ NAMED = 5
 
 @define
 class Entering:
-    """Enters runs of one ledger.
+    """Enters the runs of one ledger.
 
     Args:
         new_ledger: whether the user decided to begin another ledger for the account.
@@ -44,11 +44,7 @@ class Entering:
         """Enter a run, unless this object has.
 
         Args:
-            keys: those of a run that is not admitted yet.
-
-        Raises:
-            SecondLedger: the ledger is new to the account, and another ledger has pushed to it, or has these orders.
-            RegisterUnusable: it cannot be known.
+            keys: the keys of a run that is not admitted yet.
         """
         identity = await self.ledger.identity()
         if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):
@@ -75,8 +71,8 @@ class Entering:
         await self.ledger.keep_count_by_id()
 
     async def _refuse_known_orders(self, run: Run) -> None:
-        """Refuse a new ledger's run if the Task List has tasks of its orders, which another machine's ledger sent."""
-        if await self.ledger.accepted_at() is not None:  # its orders were looked up one by one: see `first_pushed`
+        """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
+        if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
             return
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
         if any(info.environment == run.info.environment for info in earlier):
@@ -93,7 +89,7 @@ class Entering:
             )
 
     async def _listed(self) -> set[str]:
-        """The tracking ids of the account's newest tasks, without drafts and what was cancelled or has expired."""
+        """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""
         there: set[str] = set()
         try:
             async with aclosing(self.gs.platform.tasks.list(per_page=PAGE, order="desc").pages()) as pages:
@@ -108,7 +104,7 @@ class Entering:
         return there
 
     async def forget(self, run: Run) -> None:
-        """Take out a run that was not admitted; at worst the register keeps it, and its orders count as pushed."""
+        """Remove a run that was not admitted; at worst the register keeps it, and its orders count as pushed."""
         identity = await self.ledger.identity()
         if run.id in self._entered and identity is not None:
             self._entered.discard(run.id)
@@ -118,13 +114,13 @@ class Entering:
 
 def _is_live(task: Task) -> bool:
     status = task.current_status
-    return status is None or not (status.is_draft or status in (TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+    return status is None or not (status.is_draft or status in ENDED_EARLY)
 
 
 async def account_of(gs: GotSurge) -> Account:
-    """The account to which a client's calls go."""
+    """The account that a client's calls use."""
     credentials, environment = gs.oauth.credentials, gs.environment
-    kept_as = gs.tokens.account  # the command puts the environment before it, see `account_name`
+    kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
     place, slash, name = kept_as.partition("/")
     if not slash:
         name = "" if kept_as in ("default", environment.name) or kept_as.startswith("local ") else kept_as
@@ -139,7 +135,7 @@ async def account_of(gs: GotSurge) -> Account:
 
 
 async def _world_of(gs: GotSurge) -> str:
-    """Which simulator it is: one that was started anew or reset is another world; "" if it does not say."""
+    """The id of a simulator: one that was started anew or reset is another world; "" if it has none."""
     parts = urlsplit(gs.environment.api_base)
     request = Request(method="GET", url=f"{parts.scheme}://{parts.netloc}/_simulator/world")
     with suppress(TransportError, msgspec.MsgspecError):

@@ -3,43 +3,48 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
-from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, Run
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.bulk.ledger.sql.runs import refuse_archived
 from gotsurge_async.bulk.ledger.upkeep.register import Keys
 from gotsurge_async.bulk.send.changes import note_changes
+from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.source import UNSEEN, fingerprint_of, unseen_in
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
-from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
+from gotsurge_async.errors import GotSurgeError, InvalidData, Problem, UsageError
 from gotsurge_async.models.tasks import Order
 
 T = TypeVar("T")
 
 FORM = "form"
-"""The option of a run that says how its source is written (`Form`): its result files are written alike."""
+"""The option of a run with the form of its source (`Form`): its result files have the same form."""
 
 LEFT_OUT = "left_out"
-"""The option of a run that says which rows of its source were left out (`Left.remembered`)."""
+"""The option of a run with the rows of its source that were left out (`Left.remembered`)."""
 
 _MOST_PROBLEMS = 1000
-"""After so many faults of orders of a program no more of them is read."""
+"""After this many faults no more orders of a program are read."""
 BLOCK = 500
-"""Orders that are read, and put into the ledger, at a time; see `whole_chunks`."""
+"""Orders that are read, and added to the ledger, at a time; see `whole_chunks`."""
 
 
 def whole_chunks(size: int) -> int:
-    """`BLOCK`, or a little less: such that no chunk of a size is cut at its end, and a call stays one chunk."""
+    """`BLOCK`, or a little less, so that it holds whole chunks of a size: a call stays one chunk."""
     return BLOCK // size * size
 
 
@@ -48,9 +53,9 @@ class UnusableSource(InvalidData):
 
     Attributes:
         faults: the first thousand, each with its place.
-        count: how many there are.
+        count: the number of faults.
         groups: all of them by column and rule, the most frequent first.
-        whole: whether some are of the whole file, so that no row can be left out for them.
+        whole: whether some concern the whole file, so that leaving rows out does not help.
     """
 
     def __init__(
@@ -73,30 +78,25 @@ class UnusableSource(InvalidData):
         self.groups: tuple[FaultGroup, ...] = tuple(groups)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_unusable, (self.args[0], self.faults, self.count, self.groups, self.whole))
-
-
-def _unusable(message: str, faults: Sequence[Fault], count: int, groups: Iterable[FaultGroup], whole: bool) -> Any:
-    """One of them again, from another process."""
-    return UnusableSource(message, faults, count, groups, whole=whole)
+        again = partial(UnusableSource, whole=self.whole)
+        return (again, (self.args[0], self.faults, self.count, self.groups))
 
 
 def unusable(name: str, report: SourceReport) -> UnusableSource:
-    """What is raised of a source with faults."""
+    """The error of a source with faults."""
     return UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups, whole=report.whole)
 
 
 @attrs.frozen
 class Loader:
-    """Puts orders into the ledger. A run that is returned is held: close it.
+    """Loads orders into the ledger. A run that is returned is held: close it.
 
     Args:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
-        look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has. It returns what
-            it found of orders that are pushed for the first time since an older copy of the ledger was accepted.
-        enter: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
-        forget: takes it out again if it was not admitted.
+        look_up: reads, before a run is admitted, what became of orders in doubt whose keys it has. It returns the
+            evidence about orders that are pushed for the first time since an older copy of the ledger was accepted.
+        entering: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
         chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
         compact: have the ledger keep them compressed.
     """
@@ -107,8 +107,7 @@ class Loader:
     look_up: Callable[[Run], Awaitable[Evidence]] | None = None
     chunk: int = CHUNK
     compact: bool = False
-    enter: Callable[[Run, Keys], Awaitable[None]] | None = None
-    forget: Callable[[Run], Awaitable[None]] | None = None
+    entering: Entering | None = None
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """See `Push.load_source`."""
@@ -172,37 +171,37 @@ class Loader:
     ) -> Admission:
         evidence = NO_EVIDENCE if self.look_up is None else await self.look_up(run)
         try:
-            if self.enter is not None:
-                await self.enter(run, keys)
+            if self.entering is not None:
+                await self.entering.enter(run, keys)
             return await admit(run, name, sha256, report, evidence)
         except GotSurgeError:  # after a cancellation it may be admitted all the same
-            if self.forget is not None:
-                await self.forget(run)
+            if self.entering is not None:
+                await self.entering.forget(run)
             raise
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
     """The key of an order whose names can be compared with those in an answer.
 
-    Classes do not check the types of what a program gives them. A number would be found out when its chunk is claimed
-    already, and all orders of the chunk would be in doubt.
+    Classes do not check the types of their values. A number would fail only after its chunk is claimed, and all orders
+    of the chunk would be in doubt.
     """
-    given: Any = key(order)
-    if given and type(given) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
-        if unseen_in(given):
-            raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=given, rule=UNSEEN)], 1)
-        return given  # as nearly always
-    names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
+    own: Any = key(order)
+    if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
+        if unseen_in(own):
+            raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=own, rule=UNSEEN)], 1)
+        return own  # as nearly always
+    names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
         Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")
         for column, value in names.items()
         if value is not None and not isinstance(value, str)
     ]
-    if not (given or faults):
+    if not (own or faults):
         faults = [Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")]
     if faults:
         raise UnusableSource(f"{name} has faults", faults, len(faults))
-    return str(given)
+    return str(own)
 
 
 async def admit(
@@ -212,17 +211,13 @@ async def admit(
     report: SourceReport | None = None,
     evidence: Evidence = NO_EVIDENCE,
 ) -> Admission:
-    """Admit a run that is loaded, and say of its changed orders in what they differ from what was pushed.
+    """Admit a run that is loaded, and note in which fields its changed orders differ from what was pushed.
 
     Args:
-        name: of its source.
+        name: the name of its source.
         sha256: the digest of its source.
-        report: is told the faults, each with its row.
+        report: where the faults are added, each with its row.
         evidence: as `Run.admit` takes it.
-
-    Raises:
-        UnusableSource: a key stands in it twice.
-        RunHeld, LedgerError: as `Run.admit`.
     """
     admission = await run.admit(source_sha256=sha256, evidence=evidence)
     if admission.doubled:
@@ -240,7 +235,7 @@ async def admit(
 
 
 def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original | None:
-    """What an order was read from."""
+    """The row of the source that an order was read from."""
     if row is None or row.source_row is None:
         return None
     return Original(row.source_row) if columns is None else Original(decode_row(row.source_row), columns)
@@ -248,9 +243,9 @@ def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original |
 
 @asynccontextmanager
 async def discarded_on_error(run: Run) -> AsyncIterator[None]:
-    """Around the loading of a run: one that could not be loaded whole is removed, also when loading was cancelled.
+    """Remove a run that could not be loaded whole, also when loading was cancelled.
 
-    One that was admitted before something failed stays, in nobody's hands.
+    One that was admitted before something failed stays, held by no process.
     """
     try:
         yield
@@ -260,3 +255,41 @@ async def discarded_on_error(run: Run) -> AsyncIterator[None]:
             await uninterrupted(run.discard())
         await uninterrupted(run.close())
         raise
+
+
+async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
+    """Load the refused orders of a run into a new one, as they are in the ledger: the file is not read again.
+
+    An order that another run created meanwhile is not sent again: it counts as already pushed. The new run has the same
+    environment and mode, and is held: send it with `Push.send`, and close it.
+
+    Raises:
+        UsageError: the run has no refused orders.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        RunHeld: some of the orders wait in a run that another process is sending.
+    """
+    old = await ledger.run(run_id)
+    refuse_archived(old)
+    if not (await ledger.counts(run_id))[OrderState.REFUSED]:
+        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again")
+    chunk = old.options.get("batch_size") or CHUNK
+    run = await ledger.begin(
+        environment=old.environment,
+        mode=old.mode,
+        source=old.source,
+        source_sha256=old.source_sha256,
+        columns=old.columns,
+        options={**old.options, "retry_of": run_id},
+        chunk=chunk,
+        compact=bool(old.options.get("compact")),
+    )
+    async with discarded_on_error(run):
+        async for rows in chunks_of(ledger.rows(run_id, (OrderState.REFUSED,)), whole_chunks(chunk)):
+            await run.add([_again(ledger.path, row) for row in rows])
+        return run, await admit(run, old.source)
+
+
+def _again(path: str, row: OrderRow) -> NewOrder:
+    with reading_payload(path, row):
+        fingerprint = fingerprint_of(msgspec.json.decode(row.payload))
+    return NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint)

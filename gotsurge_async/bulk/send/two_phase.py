@@ -1,9 +1,8 @@
 """Two-phase mode, for platform partners: drafts first, then a broadcast of the recorded drafts. Exactly once.
 
 A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
-broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, nothing but a
-read of its task ends an order: when that fails as well the order stays ``broadcasting``, in doubt, until somebody can
-read.
+broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, only a read of
+its task ends an order: if that fails as well, the order stays ``broadcasting``, in doubt, until a read succeeds.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from gotsurge_async.bulk.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.bulk.send.chunks import Body, ChunkSender, OnRefusedChunk, Results
+from gotsurge_async.bulk.send.chunks import Body, ChunkSender, Results
 from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import (
     Created,
@@ -41,7 +40,6 @@ from gotsurge_async.calls.create import (
     stops_all,
 )
 from gotsurge_async.calls.retry import backoff
-from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import (
     BadRequest,
@@ -55,10 +53,9 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-from gotsurge_async.resources.reading import task_of
 
 _REFUSALS = (BadRequest, Conflict, NotFound)
-"""Refusals of a broadcast that may be due to one draft of it."""
+"""Refusals of a broadcast that one of its drafts may have caused."""
 
 
 @attrs.define(eq=False)
@@ -68,12 +65,12 @@ class _Draft:
     Attributes:
         first_status: the status in which it was recorded.
         may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
-        refused: a broadcast of it was refused, perhaps for others beside it, and it was not read since.
-        status: what an answer showed since the last broadcast, "" if that does not say; None while there is none.
+        refused: a broadcast of it was refused, perhaps because of another draft, and it was not read since.
+        status: the status in an answer since the last broadcast, "" if that has none; None while there is no answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
         trouble: why it had no result after the last broadcast.
-        result: what became of it, in the ledger, too.
+        result: what became of it; the ledger has it, too.
     """
 
     order: PendingOrder
@@ -92,12 +89,12 @@ class _Draft:
         """Whether a driver may know of it."""
         return self.may_have_acted or self.refused
 
-    def other_name(self, told: Identity) -> str:
-        """By what an answer names another order."""
-        return other_name(codec.decode_names(self.order.payload), told)
+    def other_name(self, named: Identity) -> str:
+        """The name by which an answer names another order; "" if it does not."""
+        return other_name(codec.decode_names(self.order.payload), named)
 
     def conclude(self, *, alone: bool) -> OrderOutcome | None:
-        """Give it its result if an answer says what became of it; the outcome for the ledger is returned.
+        """Set its result if an answer shows what became of it, and return the outcome for the ledger.
 
         Args:
             alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
@@ -112,54 +109,42 @@ class _Draft:
         if status is None:
             return None
         if status == TaskStatus.CANCELLED:
-            said = "cancelled at the service"
-            self.result = Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name))
-            return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=said)
-        # A status that nobody knows tells only where the draft itself was in one that is known: it has changed since.
+            why = "cancelled at the service"
+            self.result = Refused(order=order, error=Conflict(why, operation=DRAFTS_BROADCAST.name))
+            return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
+        # An unknown status proves something only if the draft itself was in a known one: it has changed since.
         was_draft = TaskStatus(self.first_status or "").is_draft
         if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
-            told = f"is {status}, which nobody knows" if status else "does not say where it stands"
-            self.trouble = trouble or OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
+            standing = f"is {status}, which nobody knows" if status else "does not say where it stands"
+            self.trouble = trouble or OutcomeUnknown(f"its task {standing}", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False  # a draft still: the refusal was of this one, too
         # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
         if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
             self.result = Refused(order=order, error=trouble)
-            said = f"its draft stays unused: {trouble}"
-            return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=said)
+            why = f"its draft stays unused: {trouble}"
+            return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
         return None
 
 
+@attrs.define(eq=False, kw_only=True)
 class TwoPhaseSender(ChunkSender):
     """Creates drafts of orders, and broadcasts those.
 
-    Args:
-        find_drafts: looks up the task ids of drafts that exist for some keys of a run, and are not recorded.
-        stop: is told the error for which broadcasts were given up: more of them would meet it too.
+    Attributes:
+        find_drafts: returns the task ids of drafts that exist for some keys of a run, and are not recorded.
+        stop: called with the error for which broadcasts were given up: further ones would meet it too.
     """
 
     endpoint = DRAFTS_CREATE
     reads = PLATFORM_TASKS_GET
     needs: ClassVar[tuple[Endpoint[Any], ...]] = (DRAFTS_CREATE, DRAFTS_BROADCAST, PLATFORM_TASKS_GET)
     created_as = OrderState.DRAFTED
-
-    def __init__(
-        self,
-        session: Session,
-        run: Run,
-        *,
-        claim_life: float,
-        on_refused_chunk: OnRefusedChunk,
-        find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]],
-        stop: Callable[[GotSurgeError], None],
-        stopping: asyncio.Event | None = None,
-    ) -> None:
-        super().__init__(session, run, claim_life=claim_life, on_refused_chunk=on_refused_chunk, stopping=stopping)
-        self._find_drafts = find_drafts
-        self._stop = stop
+    find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
+    stop: Callable[[GotSurgeError], None]
 
     async def send(self, orders: Sequence[PendingOrder]) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
@@ -167,34 +152,34 @@ class TwoPhaseSender(ChunkSender):
         drafted: list[Created[PendingOrder]] = []
         lost: list[InDoubt[PendingOrder]] = []
         # The record of a draft is the claim of its broadcast, too, which is as old as the first of them may be.
-        claim = Claim(self._run, self._session.clock, self._claim_life)
+        claim = Claim(self.run, self.session.clock, self.claim_life)
         try:
-            for tries in count(1):  # anew while answers are lost
+            for tries in count(1):  # again while answers are lost
                 answered = await super().send(orders)
-                drafted += [each for each in answered if isinstance(each, Created)]
-                results += [each for each in answered if isinstance(each, Refused | Unprocessed)]
-                lost = [each for each in answered if isinstance(each, InDoubt)]
-                if not lost or tries >= self._session.policy.attempts:
+                drafted += [result for result in answered if isinstance(result, Created)]
+                results += [result for result in answered if isinstance(result, Refused | Unprocessed)]
+                lost = [result for result in answered if isinstance(result, InDoubt)]
+                if not lost or tries >= self.session.policy.attempts:
                     break
                 await self._pause(tries)
-                orders = [each.order for each in lost]
+                orders = [result.order for result in lost]
         except (asyncio.CancelledError, GotSurgeError):
-            with suppress(LedgerError):  # then whoever takes the run up finds out
-                await uninterrupted(self._let_go([*drafted]))
+            with suppress(LedgerError):  # then the process that resumes the run reads it
+                await uninterrupted(self._release([*drafted]))
             raise
-        results += [Unprocessed(order=each.order, error=each.error) for each in lost]
-        drafts = [_Draft(each.order, each.receipt.id, each.receipt.current_status) for each in drafted]
+        results += [Unprocessed(order=result.order, error=result.error) for result in lost]
+        drafts = [_Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
         return [*results, *await self._bring_to_end(claim, drafts)]
 
-    async def _let_go(self, results: Results) -> None:
-        """Drafts that are not broadcast now are drafts again, for whoever goes on with the run."""
-        for each in results:
-            if isinstance(each, Created):
-                with suppress(IllegalTransition):  # of an answer whose record was refused
-                    await self._run.release_claim([each.order.id])
+    async def _release(self, results: Results) -> None:
+        """Make claimed drafts that are not broadcast now drafts again, for the process that resumes the run."""
+        for result in results:
+            if isinstance(result, Created):
+                with suppress(IllegalTransition):  # the record of its answer was refused
+                    await self.run.release_claim([result.order.id])
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
-        """Bring at most a chunk of orders to their end that have a draft, which may have been broadcast."""
+        """Bring at most a chunk of orders to their end whose drafts are recorded, and may have been broadcast."""
         drafts = [
             _Draft(
                 PendingOrder(row.id, row.line, row.key, row.payload),
@@ -207,9 +192,9 @@ class TwoPhaseSender(ChunkSender):
         ]
         broadcast = [draft for draft in drafts if draft.may_have_acted]
         drafted = [draft for draft in drafts if not draft.may_have_acted]
-        claim = Claim(self._run, self._session.clock, self._claim_life)
+        claim = Claim(self.run, self.session.clock, self.claim_life)
         claimed = (
-            await uninterrupted(self._run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
+            await uninterrupted(self.run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
         )
         results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
         return [*results, *await self._broadcast(drafted)]
@@ -217,34 +202,35 @@ class TwoPhaseSender(ChunkSender):
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body
     ) -> tuple[Results, list[Sequence[PendingOrder]]]:
-        """Create drafts; one whose answer was lost is taken for the order's own, where a second one is refused."""
+        """Create drafts; where a second draft is refused, adopt the first one, whose answer was lost."""
         results, again = await super()._call(claim, orders, body)
-        if keys := {each.order.key for each in results if isinstance(each, Refused)} & self.lost_drafts:
-            found: Mapping[str, str] = {}
+        if keys := {result.order.key for result in results if isinstance(result, Refused)} & self.lost_drafts:
+            drafts: Mapping[str, str] = {}
             with suppress(CallError, SignInNeeded):
-                found = await self._find_drafts(self._run, keys)
-            adopted = {key: Receipt(id=task_id) for key, task_id in found.items()}
+                drafts = await self.find_drafts(self.run, keys)
             results = [
-                Created(order=each.order, receipt=adopted[each.order.key]) if each.order.key in adopted else each
-                for each in results
+                Created(order=result.order, receipt=Receipt(id=drafts[result.order.key]))
+                if result.order.key in drafts
+                else result
+                for result in results
             ]
         return results, again
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
-        """They wait again: whatever was made of them is an unused draft."""
-        self.lost_drafts.update(each.order.key for each in lost)
-        ids = [each.order.id for each in lost]
-        await self._run.lose_drafts(ids)
-        await self._run.release_claim(ids)
+        """Orders whose answer was lost wait again: a draft that was made of one stays unused."""
+        self.lost_drafts.update(result.order.key for result in lost)
+        ids = [result.order.id for result in lost]
+        await self.run.lose_drafts(ids)
+        await self.run.release_claim(ids)
 
     # --- broadcasts -------------------------------------------------------------------------------------------------
 
     async def _broadcast(self, drafts: Sequence[_Draft]) -> Results:
-        """Broadcast drafts of which certainly no broadcast left."""
+        """Broadcast drafts that were certainly never broadcast."""
         if not drafts:
             return []
-        claim = Claim(self._run, self._session.clock, self._claim_life)
-        claimed = await claim.take(self._run.claim_broadcast, [draft.order.id for draft in drafts])
+        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claimed = await claim.take(self.run.claim_broadcast, [draft.order.id for draft in drafts])
         return await self._bring_to_end(claim, [draft for draft in drafts if draft.order.id in claimed])
 
     async def _bring_to_end(self, claim: Claim, drafts: Sequence[_Draft]) -> Results:
@@ -252,26 +238,26 @@ class TwoPhaseSender(ChunkSender):
         if not drafts:
             return []
         try:
-            error = await self._broadcast_and_look(claim, drafts)
+            error = await self._broadcast_and_read(claim, drafts)
         except (asyncio.CancelledError, GotSurgeError):
             left = [draft.order.id for draft in drafts if draft.result is None and not draft.may_be_out]
-            with suppress(LedgerError):  # then whoever takes the run up finds out
+            with suppress(LedgerError):  # then the process that resumes the run reads it
                 if left:
-                    await uninterrupted(self._run.release_claim(left))
+                    await uninterrupted(self.run.release_claim(left))
             raise
         if error is not None:
             await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
         return [draft.result for draft in drafts if draft.result is not None]
 
-    async def _broadcast_and_look(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
-        """Broadcast what is a draft, and read what may be none; the error is what kept some from a result."""
+    async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
+        """Broadcast drafts, and read those that may be none any more; return the error that kept some from a result."""
         left = drafts
         # Where an earlier broadcast may have acted they are read first, before the first try.
         first = 0 if any(draft.may_have_acted for draft in drafts) else 1
-        for tries in range(first, self._session.policy.attempts + 1):
+        for tries in range(first, self.session.policy.attempts + 1):
             if tries > 1:
                 await self._pause(tries - 1)
-            # One bad draft may have refused its whole chunk.
+            # One bad draft may be why the whole chunk was refused.
             one_by_one = len(left) == 1 or any(isinstance(draft.trouble, _REFUSALS) for draft in left)
             errors: list[CallError | SignInNeeded | None] = []
             for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
@@ -282,23 +268,23 @@ class TwoPhaseSender(ChunkSender):
             unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
             errors += await asyncio.gather(*map(self._look, unproven))
             if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
-                await uninterrupted(self._run.record(outcomes))
+                await uninterrupted(self.run.record(outcomes))
             left = [draft for draft in left if draft.result is None]
             if not left:
                 return None
             failed = [error for error in errors if error is not None]
             # Each was tried as often as a call is; but a read that was refused is tried once more with the others.
             lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
-            put_off = self._stopping.is_set() and not any(draft.may_be_out for draft in left)
-            if lasting or (failed and (put_off or tries == self._session.policy.attempts)):
+            put_off = self.stopping.is_set() and not any(draft.may_be_out for draft in left)
+            if lasting or (failed and (put_off or tries == self.session.policy.attempts)):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
         still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
 
     async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
-        """Broadcast once, by the recorded ids; the error is returned, unless one of the drafts may be to blame for it.
+        """Broadcast once, by the recorded ids; return the error, unless one of the drafts may have caused it.
 
-        What may have been processed is noted in the drafts, also when this is cancelled.
+        The drafts note whether they may have been processed, also when this is cancelled.
         """
         claim.begin_call([draft.order.id for draft in drafts])
         by_task = {draft.task_id: draft for draft in drafts}
@@ -330,36 +316,34 @@ class TwoPhaseSender(ChunkSender):
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
-        """Read the task of a draft whose broadcast's answer did not show it past draft; the error if that failed."""
+        """Read the task of a draft that the answer to its broadcast did not show past draft; return an error."""
         try:
-            task = await self._session.call(
-                PLATFORM_TASKS_GET, path={"task_id": draft.task_id}, read=task_of(draft.task_id)
-            )
+            task = await self.read(draft.task_id)
         except NotFound as gone:
             draft.gone = gone
         except (CallError, SignInNeeded) as error:
             return error
         else:
-            if told := draft.other_name(named_by(task)):
-                told = f"task {task.id} is another order's: {told}"
-                draft.not_its_own = OutcomeUnknown(told, operation=PLATFORM_TASKS_GET.name)
+            if other := draft.other_name(named_by(task)):
+                why = f"task {task.id} is another order's: {other}"
+                draft.not_its_own = OutcomeUnknown(why, operation=PLATFORM_TASKS_GET.name)
             else:
                 draft.status = task.current_status or TaskStatus("")
         return None
 
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
-        """Leave drafts to a later resume: as drafts where certainly nothing left, else to be read by their ids."""
-        self._stop(error)
+        """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
+        self.stop(error)
         doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
         doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
         if unsent:
-            await self._run.release_claim(unsent)
-        await self._run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
+            await self.run.release_claim(unsent)
+        await self.run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
         for draft in drafts:
             is_out, order = draft.may_be_out, draft.order
             draft.result = InDoubt(order=order, error=doubt) if is_out else Unprocessed(order=order, error=error)
 
     async def _pause(self, tries: int) -> None:
-        """Wait before the next try, after so many."""
-        await self._session.clock.sleep(backoff(self._session.policy, tries, random()))  # noqa: S311 - no secret
+        """Wait before the next try."""
+        await self.session.clock.sleep(backoff(self.session.policy, tries, random()))  # noqa: S311 - no secret

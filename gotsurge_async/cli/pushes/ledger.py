@@ -12,8 +12,7 @@ import click
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.after.export import Exported, export
-from gotsurge_async.bulk.after.lost_runs import Imported, import_lost_runs
-from gotsurge_async.bulk.after.results import newest_in
+from gotsurge_async.bulk.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for

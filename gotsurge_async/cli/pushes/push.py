@@ -11,8 +11,8 @@ import click
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
+from gotsurge_async.bulk.after.reading import refuse_older
 from gotsurge_async.bulk.after.replace import replace_changed
-from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words

@@ -9,7 +9,8 @@ import attrs
 import click
 
 from gotsurge_async.bulk import UnusableSource
-from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
+from gotsurge_async.bulk.after import resolve as resolving
+from gotsurge_async.bulk.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
@@ -96,9 +97,11 @@ async def resolve(
 
             # A throw-away simulator is gone: nothing can be read there.
             check = not no_check and info.environment != SIMULATED
-            resolver = Resolver(opened, connect if check else None, file=str(file or "resolve"))
+            read = connect if check else None
             try:
-                resolved = await resolver.resolve(info.id, said, by=by)
+                resolved = await resolving.resolve(
+                    opened, info.id, said, by=by, connect=read, file=str(file or "resolve")
+                )
             except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
                 raise _unchecked(error, info.id) from None
         except UnusableSource as error:

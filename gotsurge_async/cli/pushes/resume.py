@@ -7,7 +7,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run
-from gotsurge_async.bulk.after.results import refuse_older
+from gotsurge_async.bulk.after.reading import refuse_older
 from gotsurge_async.bulk.ledger import UNDO, UNFINISHED, RunInfo, RunState
 from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place

@@ -12,7 +12,7 @@ import click
 import platformdirs
 
 from gotsurge_async.bulk import Ledger, Mode, Run
-from gotsurge_async.bulk.after.results import refuse_older
+from gotsurge_async.bulk.after.reading import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit

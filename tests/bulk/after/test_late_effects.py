@@ -10,7 +10,7 @@ import pytest
 
 from gotsurge_async import Limits
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
-from gotsurge_async.bulk.after.resolve import Resolution, Resolver
+from gotsurge_async.bulk.after.resolve import Resolution, resolve
 from gotsurge_async.bulk.ledger import OrderOutcome, StillOpen
 from gotsurge_async.bulk.ledger.upkeep.backup import backup
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
@@ -156,12 +156,12 @@ async def test_the_time_of_a_create_counts_from_when_its_sender_is_known_to_have
         here.clock.ahead += timedelta(hours=1)
         for _ in range(2):  # it counts once
             with pytest.raises(UnusableSource, match="has faults"):
-                await Resolver(here.ledger).resolve(run.id, [Resolution(key="T-0")], by="Mei")
+                await resolve(here.ledger, run.id, [Resolution(key="T-0")], by="Mei")
             (row, *_) = [row async for row in here.ledger.rows(run.id)]
             assert row.open_until is not None
             assert timedelta(seconds=10) < row.open_until - here.ledger.now() <= timedelta(seconds=30)
         here.clock.ahead += timedelta(seconds=30)
-        await Resolver(here.ledger).resolve(run.id, [Resolution(key="T-0")], by="Mei")
+        await resolve(here.ledger, run.id, [Resolution(key="T-0")], by="Mei")
         assert (await here.states(run.id))["T-0"] is OrderState.REFUSED
 
 
@@ -209,12 +209,12 @@ async def test_a_person_cannot_say_too_early_that_an_order_was_not_created(tmp_p
         for holding in (False, True):
             async with await here.ledger.hold(run_id) if holding else nullcontext():
                 with pytest.raises(UnusableSource) as caught:
-                    await Resolver(here.ledger).resolve(run_id, no, by="Mei")
+                    await resolve(here.ledger, run_id, no, by="Mei")
             assert "sent for it was not answered, and may still act until" in str(caught.value.faults[0])
         with pytest.raises(StillOpen):
             await here.ledger.resolve(run_id, {"T-0": None}, by="Mei")
         here.clock.ahead += SETTLE
-        await Resolver(here.ledger).resolve(run_id, no, by="Mei")
+        await resolve(here.ledger, run_id, no, by="Mei")
         assert await here.states(run_id) == {"T-0": OrderState.REFUSED}
 
 
@@ -224,9 +224,9 @@ async def test_a_person_cannot_say_that_an_order_is_created_while_its_cancel_may
         run_id = await undone_without_answers(here, Mode.DIRECT, 1)
         yes = [Resolution(key="T-0", task_id=(await here.tasks(run_id))["T-0"])]
         with pytest.raises(UnusableSource):
-            await Resolver(here.ledger).resolve(run_id, yes, by="Mei")
+            await resolve(here.ledger, run_id, yes, by="Mei")
         here.clock.ahead += SETTLE
-        await Resolver(here.ledger).resolve(run_id, yes, by="Mei")
+        await resolve(here.ledger, run_id, yes, by="Mei")
         assert await here.states(run_id) == {"T-0": OrderState.CREATED}
 
 

@@ -33,7 +33,7 @@ async def keep_lost_draft(here: Place, **options: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("dates", ["z", "offset", "fraction", "naive"])
-async def test_what_was_created_is_found_by_tracking_id(tmp_path: Path, dates: str) -> None:
+async def test_created_orders_are_matched_by_tracking_id(tmp_path: Path, dates: str) -> None:
     """Orders whose answers were lost after the effect end created, each with its own task, in every form of dates."""
     async with place(tmp_path, dates=dates) as here:
         run_id = await here.lose(orders(45))
@@ -67,7 +67,7 @@ async def test_absence_proves_nothing(tmp_path: Path, account: str) -> None:
         assert here.simulator.audit()["tasks"] == 0
 
 
-async def test_a_plain_partner_is_told_what_to_do(tmp_path: Path) -> None:
+async def test_a_plain_partner_learns_what_to_do(tmp_path: Path) -> None:
     """Without a Task List the sentence names webhooks and gotsurge resolve, and absent orders are not given up."""
     async with place(tmp_path, "plain") as here:
         run_id = await here.lose(orders(1))

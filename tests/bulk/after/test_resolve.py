@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
-from gotsurge_async.bulk import Mode, OrderState, UnusableSource
-from gotsurge_async.bulk.after.resolve import Resolution, Resolver
+from gotsurge_async import codec
+from gotsurge_async.bulk import Mode, OrderState, Push, SourceOptions, UnusableSource, open_source, write_results
+from gotsurge_async.bulk.after.resolve import Resolution, read_resolutions, resolve
 from gotsurge_async.bulk.ledger import RunState
 from gotsurge_async.simulator import Fault
+from tests.support.order_forms import NOW
 from tests.support.orders import orders
 from tests.support.pushes import place
 
@@ -20,14 +23,14 @@ async def test_a_run_whose_last_doubt_is_resolved_is_done(tmp_path: Path) -> Non
         run_id = await here.push(orders(2), mode=Mode.TWO_PHASE)
         assert (await here.ledger.run(run_id)).state is RunState.STOPPED
         said = [Resolution(key=key, task_id=task_id) for key, task_id in (await here.tasks(run_id)).items()]
-        await Resolver(here.ledger).resolve(run_id, said[:1], by="Mei")
+        await resolve(here.ledger, run_id, said[:1], by="Mei")
         assert (await here.ledger.run(run_id)).state is RunState.STOPPED
-        resolved = await Resolver(here.ledger).resolve(run_id, said, by="Mei")
+        resolved = await resolve(here.ledger, run_id, said, by="Mei")
         assert (len(resolved.created), len(resolved.before), resolved.left) == (1, 1, 0)
         assert (await here.ledger.run(run_id)).state is RunState.DONE
 
 
-async def test_an_order_of_another_run_is_told_as_it_stands_there(tmp_path: Path) -> None:
+async def test_an_order_of_another_run_is_reported_as_it_is_there(tmp_path: Path) -> None:
     """Of a key that another run has, it is said whether it is created there or in doubt, and where to say what."""
     async with place(tmp_path, "plain") as here:
         created = await here.push(orders(1, "CREATED-"))
@@ -36,8 +39,24 @@ async def test_an_order_of_another_run_is_told_as_it_stands_there(tmp_path: Path
         assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
         said = [Resolution(key=key) for key in ("CREATED-0", "LOST-0")]
         with pytest.raises(UnusableSource) as caught:
-            await Resolver(here.ledger).resolve(again, said, by="Mei")
+            await resolve(here.ledger, again, said, by="Mei")
         assert [fault.rule for fault in caught.value.faults] == [
             f"is created in run {created}, not in doubt",
             f"is in doubt in run {lost}: gotsurge resolve {lost}",
         ]
+
+
+async def test_a_line_of_json_ends_at_its_line_break_only(tmp_path: Path) -> None:
+    """A text that holds a separator of Unicode, such as U+2028, is one row of the in-doubt file like any other."""
+    async with place(tmp_path, "plain") as here:
+        source = tmp_path / "orders.jsonl"
+        changed = [attrs.evolve(order, pickup_note_to_driver="gate 1\u2028gate 2") for order in orders(2)]
+        source.write_bytes(b"".join(codec.encode(order) + b"\n" for order in changed))
+        here.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        push = Push(here.gs, here.ledger)
+        with open_source(str(source), options=SourceOptions(now=NOW)) as opened:
+            run, _ = await push.load_source(opened)
+        async with run:
+            await push.send(run)
+        summary = await write_results(here.ledger, await here.ledger.run(run.id), tmp_path / "out")
+        assert await read_resolutions(here.ledger, run.id, Path(summary.files["in_doubt"])) == ((), 2)

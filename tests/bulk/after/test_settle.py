@@ -51,7 +51,7 @@ async def test_a_cancelled_task_is_no_order(tmp_path: Path) -> None:
         assert await settled(here, run_id, await read_all(here)) == {"T-0": OrderState.CANCELLED}
 
 
-async def test_two_tasks_of_one_order_are_told(tmp_path: Path) -> None:
+async def test_two_tasks_of_one_order_are_reported(tmp_path: Path) -> None:
     """An order that is there twice stays in doubt, and both are named."""
     async with place(tmp_path, "plain") as here:
         run_id = await here.lose(orders(1))

@@ -1,5 +1,6 @@
 """Result files are written as their source was, and read again the same."""
 
+import csv
 import io
 from datetime import datetime
 from pathlib import Path
@@ -7,11 +8,14 @@ from typing import Any
 
 import openpyxl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from gotsurge_async.bulk import Ledger, Mode, SourceOptions, open_source, write_results
 from gotsurge_async.bulk.after.resolve import read_resolutions
-from gotsurge_async.bulk.after.writing import defused, ending_of, form_of
-from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.after.results import FILES
+from gotsurge_async.bulk.after.writing import csv_line, defused, ending_of, form_of
+from gotsurge_async.bulk.ledger import OrderState, RunInfo, word_of
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import ColumnMap, FileMap, Form, lines
 from gotsurge_async.errors import ConfigError
@@ -139,3 +143,24 @@ def test_what_the_service_says_is_no_formula(text: str) -> None:
     """A space before it keeps a spreadsheet from computing it."""
     assert defused(text) == f" {text}"
     assert defused("plain = text") == "plain = text"
+
+
+_cells = st.text(st.sampled_from('a ,;\t|"\r\n\u2028é'), max_size=5) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=8
+)
+
+
+@given(st.lists(_cells, min_size=2, max_size=6), st.sampled_from(",;\t|"))
+@example(["a,b", "c"], ",")
+@example(["", ""], ",")
+@settings(max_examples=300, deadline=None)
+def test_a_line_is_what_the_csv_module_writes(cells: list[str], delimiter: str) -> None:
+    """Quotes stand where they are needed, and nowhere else."""
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter).writerow(cells)
+    assert csv_line(cells, delimiter) == written.getvalue().encode()
+
+
+def test_every_state_has_its_file() -> None:
+    """A state that is new cannot be forgotten."""
+    assert {word_of(state) for state in OrderState} == FILES.keys()

@@ -13,7 +13,7 @@ import pytest
 from gotsurge_async import GotSurge, Limits
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.bulk.after.reconcile import Absent
-from gotsurge_async.bulk.after.resolve import Resolution, Resolver
+from gotsurge_async.bulk.after.resolve import Resolution, resolve
 from gotsurge_async.bulk.ledger import OrderOutcome, TaskTaken
 from gotsurge_async.bulk.ledger.upkeep.check import check
 from gotsurge_async.transports.base import Request, Response
@@ -203,11 +203,11 @@ async def test_each_way_to_settle_it(tmp_path: Path, by: str) -> None:
                 await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
             elif by == "task":
                 said = [Resolution(key="T-2", task_id=lost)]
-                await Resolver(ledger, connect).resolve(second, said, by="mei")
+                await resolve(ledger, second, said, by="mei", connect=connect)
             elif by == "not created":
                 await here.gs.tasks.cancel(lost, reason="not ours")
                 here.clock.ahead += timedelta(seconds=Limits().settle)
-                await Resolver(ledger, connect).resolve(second, [Resolution(key="T-2")], by="mei")
+                await resolve(ledger, second, [Resolution(key="T-2")], by="mei", connect=connect)
                 assert await now.push([order("T-2")]) != second
             else:
                 await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)

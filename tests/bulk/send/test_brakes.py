@@ -78,7 +78,7 @@ def test_what_was_counted_is_forgotten() -> None:
     assert len(watch._ended) <= 10
 
 
-def test_a_price_that_cannot_be_read_is_told_as_damage() -> None:
+def test_a_price_that_cannot_be_read_is_reported_as_damage() -> None:
     """An order of the ledger whose price is no number is named, and not sent."""
     watch = BrakeWatch(Brakes(max_spend=Money.of(60, "SGD")))
     with pytest.raises(LedgerUnusable, match="key T-1"):

@@ -57,7 +57,7 @@ async def test_direct_mode_holds_a_refused_chunk(tmp_path: Path) -> None:
     assert "refused-with-chunk" not in rows["BAD"]
 
 
-async def test_direct_mode_splits_when_told(tmp_path: Path) -> None:
+async def test_direct_mode_splits_when_asked(tmp_path: Path) -> None:
     """With on_refused_chunk="split" the good orders of a refused chunk are created, in direct mode too."""
     bad = order("BAD", vehicle_preference="hovercraft")
     async with pushing(tmp_path, mode=Mode.DIRECT, account="plain", on_refused_chunk="split") as (push, simulator):
@@ -129,7 +129,7 @@ async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
     assert renewed[-1] > 0
 
 
-async def test_cancelling_between_the_parts_of_a_chunk_is_told_part_by_part(tmp_path: Path) -> None:
+async def test_cancelling_between_the_parts_of_a_chunk_is_reported_by_part(tmp_path: Path) -> None:
     """What was answered is recorded, what was on its way is in doubt, and what was still to be sent is pending."""
     on_its_way = asyncio.Event()
     answers = iter([answer({}, 422), answer({}, 422), None])

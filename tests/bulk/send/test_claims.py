@@ -93,7 +93,7 @@ async def test_what_is_not_ones_own_any_more_does_not_leave(books: Books) -> Non
         (Outcome.REJECTED, 403, False, False),
     ],
 )
-async def test_what_a_try_may_have_done_is_told(
+async def test_a_claim_knows_what_a_try_may_have_done(
     books: Books, outcome: Outcome, status: int | None, acted: bool, refused: bool
 ) -> None:
     """On its way a try may have acted; afterwards its outcome says so, whatever comes of later ones of the call."""
@@ -110,7 +110,7 @@ async def test_what_a_try_may_have_done_is_told(
     assert (claim.may_have_acted, claim.refused) == (False, False)
 
 
-async def test_a_claim_that_is_cancelled_is_given_back(books: Books) -> None:
+async def test_a_claim_that_is_cancelled_is_released(books: Books) -> None:
     """Whoever is cancelled while it claims gives back what was granted, and nothing where the claim failed."""
     written: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
 

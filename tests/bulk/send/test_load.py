@@ -93,7 +93,7 @@ async def test_a_key_with_what_nobody_sees_is_refused(ledger: Ledger, key: str) 
     assert await ledger.runs() == []
 
 
-async def test_a_dict_is_the_order_that_it_was_when_it_was_given(ledger: Ledger) -> None:
+async def test_a_dict_is_the_order_that_it_was_when_it_was_passed(ledger: Ledger) -> None:
     """A program may change it, and give it again."""
 
     def given() -> Iterator[dict[str, Any]]:
@@ -110,7 +110,7 @@ async def test_a_dict_is_the_order_that_it_was_when_it_was_given(ledger: Ledger)
     assert places == [f"T-{number}" for number in range(30)]
 
 
-async def test_all_faults_of_a_programs_orders_are_told(ledger: Ledger) -> None:
+async def test_all_faults_of_a_programs_orders_are_reported(ledger: Ledger) -> None:
     """Each with its path; dicts in the places of objects are taken, and nothing is loaded."""
     plain = json.loads(codec.encode(order("A")))
     inside = attrs.evolve(order("B"), to_address={"street_address": "Marina South Pier"})  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ async def loaded(tmp_path: Path, platform: Platform, number: int, **options: Any
             yield push, run
 
 
-async def test_a_task_whose_status_is_not_told_is_no_draft(tmp_path: Path) -> None:
+async def test_a_task_without_a_status_is_not_a_draft(tmp_path: Path) -> None:
     """A refused broadcast and a read that does not say where the task stands leave an order in doubt, not refused."""
     platform = Platform()
     platform.broadcast = lambda _: answer({}, 409)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk import OrderState
-from gotsurge_async.bulk.after import first_pushed
+from gotsurge_async.bulk.after import reconcile
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Desk, write_orders
@@ -21,7 +21,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_wait(*_: object) -> float:
         return 0.0
 
-    monkeypatch.setattr("gotsurge_async.bulk.after.first_pushed._left_to_wait", no_wait)
+    monkeypatch.setattr("gotsurge_async.bulk.after.reconcile._left_to_wait", no_wait)
 
 
 def put_back(desk: Desk, *, gone: bool = False) -> None:
@@ -389,4 +389,4 @@ def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_desk: Desk, r
 def test_what_the_list_shows_of_an_order(statuses: list[str], state: OrderState) -> None:
     """Two live tasks of one order are for a person to look at, and one that was taken back is sent again."""
     tasks = [Task(id=f"t{at}", current_status=TaskStatus(status)) for at, status in enumerate(statuses)]
-    assert first_pushed._conclude(1, tasks).state is state
+    assert reconcile._first_outcome(1, tasks).state is state

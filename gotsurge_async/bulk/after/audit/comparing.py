@@ -1,7 +1,7 @@
-"""Comparing a ledger, and the result files of its runs, with what GotSurge has: what differs is named, nothing is sent.
+"""Comparing a ledger, and the result files of its runs, with GotSurge: differences are listed, nothing is sent.
 
 GotSurge may be put back from a backup, people cancel and change tasks on its pages, another program may push the same
-orders. No push notices this: it trusts its ledger. An audit reads every recorded task.
+orders. A push trusts its ledger, and does not notice. An audit reads every recorded task.
 """
 
 import asyncio
@@ -17,21 +17,20 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
-from gotsurge_async.bulk.after.lookup import names_of, task_reader
+from gotsurge_async.bulk.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
+from gotsurge_async.bulk.after.reading import read_result_file, runs_in
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
-from gotsurge_async.bulk.after.resolve import read_created
-from gotsurge_async.bulk.after.results import runs_in
 from gotsurge_async.bulk.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.stream import Batcher, chunks_of
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
 from gotsurge_async.models.tasks import TaskFields, TaskStatus
 
 FRESH = 3600.0
-"""Seconds for which an interrupted audit, started again, relies on what it read before."""
+"""Seconds for which a restarted audit relies on what it read before."""
 MOST_READS = 10_000
 _BLOCK = 500
 _SAVED = 20
@@ -43,14 +42,14 @@ _INDEXED = LIVE | {OrderState.CANCELLED}
 
 
 class Kind(StrEnum):
-    """What differs."""
+    """The kind of a difference."""
 
     VANISHED = "vanished"
     """The ledger has the order created, and GotSurge answered twice that there is no such task."""
     CANCELLED = "cancelled"
     """The ledger has the order created, and its task was cancelled."""
     CHANGED = "changed"
-    """The task shows something else than was sent."""
+    """The task differs from what was sent."""
     DRAFT = "draft"
     """The ledger has the order created, and its task is a draft, which no driver sees."""
     ALIVE = "alive"
@@ -68,16 +67,16 @@ class Kind(StrEnum):
 
 
 REPAIRABLE = frozenset((Kind.VANISHED, Kind.CANCELLED))
-"""What `Audit.repair` settles: the order becomes cancelled, and its key is free."""
+"""The kinds that `Audit.repair` settles: the order becomes cancelled, and its key is free."""
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """One thing that differs.
+    """One difference.
 
     Attributes:
-        order: the number of the order in the ledger; None where there is none.
-        details: what was seen, for people.
+        order: the number of the order in the ledger; None if there is none.
+        details: a description for people.
     """
 
     kind: Kind
@@ -100,17 +99,17 @@ class Audit:
             async for finding in audit.in_ledger(runs): ...
             async for finding in audit.at_service(gs, runs): ...
 
-    A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. What differs
-    is read by its id twice, with ``rescan_after`` seconds between: one answer may be older than the task.
+    A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. A task that
+    differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
 
-    What was read is noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An audit that
-    came to its end removes the file.
+    The tasks that were read are noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An
+    audit that ends removes the file.
 
     Args:
         notes: the path of that file.
         rescan_after: seconds between the two reads.
         fresh: seconds after which a note is too old.
-        most_reads: how many reads of GotSurge it makes at most; None for no limit.
+        most_reads: the most reads of GotSurge; None for no limit.
         progress: called with the number of compared orders, the number of reads, and the seconds that it waits now:
             after each block of orders, and before it waits.
     """
@@ -127,13 +126,13 @@ class Audit:
     reads: int = attrs.field(default=0, init=False)
     """The calls that read a task, or a page of the Task List."""
     present: Counter[str] = attrs.field(factory=Counter, init=False)
-    """Of each run, how many recorded tasks GotSurge has. Where it is 0, this may be the wrong account."""
+    """The number of recorded tasks that GotSurge has, by run. If it is 0, this may be the wrong account."""
     incomplete: str = attrs.field(default="", init=False)
     """Why not everything was compared; "" if it was."""
     error: CallError | SignInNeeded | None = attrs.field(default=None, init=False)
     """The error that ended the reading."""
     remarks: list[str] = attrs.field(factory=list, init=False)
-    """What could not be compared at all, for people."""
+    """Descriptions of what could not be compared at all."""
     _failures: int = attrs.field(default=0, init=False)
     _notes: Notes = attrs.field(default=None, init=False)
 
@@ -149,9 +148,9 @@ class Audit:
     # --- without a call -----------------------------------------------------------------------------------------------
 
     async def in_ledger(self, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
-        """What the ledger itself says of some runs of one environment: orders in doubt, and tasks of two orders.
+        """Findings in the ledger itself, for some runs of one environment: orders in doubt, and tasks of two orders.
 
-        Call it first: `at_service` and `in_files` need to know which tasks the whole ledger has.
+        Call it first: `at_service` and `in_files` need its index of the ledger's tasks.
         """
         wanted = {run.id: run for run in runs}
         for info in await self.ledger.runs():
@@ -175,19 +174,20 @@ class Audit:
                     yield Finding(kind=Kind.SHARED, run=run, key=key, details=details, task_ids=(task_id,), order=order)
 
     async def in_files(self, folder: Path, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
-        """What the created files in a folder name, and the ledger does not have."""
+        """The tasks in the created files of a folder that the ledger does not have."""
         for run in (run for run in runs if run.archived_in is None):
             for path in await asyncio.to_thread(_created_files, folder, run.id):
                 try:
-                    rows = await read_created(self.ledger, run.id, path)
+                    rows = await read_result_file(self.ledger, run.id, path)
                 except ConfigError as error:
                     yield Finding(kind=Kind.FILE, run=run.id, key="", details=str(error))
                     continue
-                async for block in chunks_of(rows, _BLOCK):
+                named = ((row.line, row.key, row.task_id) for row in rows)
+                async for block in chunks_of(named, _BLOCK):
                     missing = await self._notes.ask(self._notes.not_indexed, block)
                     if not missing:
                         continue
-                    # Of an archived run only this knows the tasks.
+                    # Only this knows the tasks of an archived run.
                     known = await self.ledger.recorded(run.environment, [task_id for _, _, task_id in missing])
                     for line, key, task_id in missing:
                         if task_id not in known:
@@ -204,9 +204,9 @@ class Audit:
     # --- at GotSurge --------------------------------------------------------------------------------------------------
 
     async def at_service(self, gs: GotSurge, runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
-        """What GotSurge says of the recorded tasks of some runs, all made by one account.
+        """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
-        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` says why.
+        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` has the reason.
 
         Args:
             gs: a client of that account.
@@ -238,11 +238,11 @@ class Audit:
         """Write off orders of a run whose tasks vanished or were cancelled: their keys are free, and may be pushed.
 
         Each task is read once more before. One that is there, or is so new that a read may not show it yet, is left
-        alone. What was written off, with the task, by whom and when, is among the decisions of the run.
+        alone. The decisions of the run record each order that was written off, its task, the person and the time.
 
         Args:
-            findings: of this run, each of a kind in `REPAIRABLE`.
-            by: who says so.
+            findings: findings of this run, each of a kind in `REPAIRABLE`.
+            by: who decided.
 
         Returns:
             The keys of the orders that were written off.
@@ -270,7 +270,7 @@ class Audit:
         return [rows[order].key for order in done]
 
     async def _compare(self, gs: GotSurge, run: RunInfo, reads: int) -> AsyncIterator[Finding]:
-        """What differs in a run, of which each task has been read by its id ``reads`` times, at least."""
+        """The differences of a run whose tasks have each been read by id at least ``reads`` times."""
         path = self.ledger.path
         async for block in chunks_of(self.ledger.rows(run.id, _COMPARED), _BLOCK):
             rows = [row for row in block if row.task_id]
@@ -307,27 +307,21 @@ class Audit:
             self.progress(self.orders, self.reads, 0.0)
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
-        """Until when reads may not show a task that was just created, for people; "" if they must show it now."""
+        """A note on how long reads may not show a task that was just created; "" if they must show it now."""
         until = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
         return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
 
     async def _read(
         self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True
     ) -> dict[str, Seen]:
-        """Read tasks by their ids, several at a time, and note them.
-
-        Raises:
-            _EnoughReads: the limit was reached before the last of them.
-            CallError, SignInNeeded: one could not be read; those before it are noted.
-        """
+        """Read tasks by their ids, several at a time, and note them."""
         left = len(task_ids) if self.most_reads is None or not limited else max(0, self.most_reads - self.reads)
-        read = task_reader(gs, mode)
+        get = task_reader(gs, mode)
 
-        async def look_up(chunk: Sequence[str]) -> tuple[str, Seen]:
-            (task_id,) = chunk
+        async def read(task_id: str) -> tuple[str, Seen]:
             self.reads += 1
             try:
-                seen = seen_of(await read(task_id))
+                seen = seen_of(await get(task_id))
             except NotFound:
                 seen = Seen(problem=MISSING)
             except Forbidden as error:
@@ -343,8 +337,7 @@ class Audit:
         done: dict[str, Seen] = {}
         fresh: dict[str, Seen] = {}
         try:
-            concurrency = gs.session.limiter.at_most(None)
-            async with Batcher(task_ids[:left], look_up, size=1, concurrency=concurrency) as answers:
+            async with call_each(gs, task_ids[:left], read) as answers:
                 async for task_id, seen in answers:
                     fresh[task_id] = seen
                     if len(fresh) == _SAVED:
@@ -360,7 +353,7 @@ class Audit:
         return await self._notes.ask(self._notes.keep, seen)
 
     async def _read_list(self, gs: GotSurge, account: str) -> bool:
-        """Note the tasks of the Task List, from the page that an earlier audit reached; whether there is a list."""
+        """Note the tasks of the Task List, from the page that an earlier audit reached; return whether there is one."""
         account = f"{account} at {gs.environment.api_base}"
         first, whole = await self._notes.ask(self._notes.page_reached, account)
         if whole:
@@ -380,15 +373,13 @@ class Audit:
                 number += 1
                 self.progress(self.orders, self.reads, 0.0)
         except (Forbidden, NotFound):
-            self.remarks.append(
-                "this account has no Task List, as plain partners have none: keys that are live twice cannot be seen"
-            )
+            self.remarks.append(f"{NO_TASK_LIST}: keys that are live twice cannot be seen")
             return False
         finally:
             await pages.aclose()
 
     async def _live_twice(self, gs: GotSurge, runs: Collection[str]) -> AsyncIterator[Finding]:
-        """Tracking ids of which two tasks are live, one that is recorded, and one that is not."""
+        """Tracking ids with two live tasks, one that is recorded, and one that is not."""
         for group in await self._notes.ask(self._notes.live_twice):
             mine = [task for task in group if task.order is not None and task.run in runs]
             others = [task.task_id for task in group if task.order is None]
@@ -422,7 +413,7 @@ def _why_in_doubt(row: OrderRow, now: datetime) -> str:
 
 
 def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
-    """In what a task differs from what the ledger has of its order; None if it does not."""
+    """The difference between a task and its order in the ledger; None if there is none."""
     if row.state is OrderState.CANCELLED:
         if seen.problem or not seen.live or "tracking_id" in _differing(row, seen, path):
             return None
@@ -444,7 +435,7 @@ def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, 
 
 
 def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:
-    """The fields that were sent, are shown, and are not the same: each with both."""
+    """The fields of a task that differ from what was sent, each with both values."""
     with reading_payload(path, row):
         sent = facts_of(codec.parse(row.payload, TaskFields))
     return {

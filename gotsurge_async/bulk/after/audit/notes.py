@@ -1,4 +1,4 @@
-"""What an audit has read, in a file of its own: memory stays flat, and an audit that was killed continues."""
+"""The notes of an audit, in a file of their own: memory stays flat, and an audit that was killed continues."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import msgspec
 
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.models.tasks import Task, TaskFields, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskFields
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,6 @@ CREATE TEMP TABLE orders (task_id TEXT NOT NULL, id INTEGER NOT NULL, run TEXT, 
 CREATE INDEX temp.orders_by_task ON orders (task_id);
 """
 _ASKED = 500
-_ENDED = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
 _WINDOWS = ("from_time_window", "to_time_window")
 _ADDRESSES = ("from_address", "to_address")
 
@@ -36,13 +35,13 @@ MISSING = "missing"
 
 
 class Seen(msgspec.Struct, omit_defaults=True):
-    """What GotSurge says of a task.
+    """A task as GotSurge showed it.
 
     Attributes:
         problem: `MISSING`, or why it could not be read; "" if it was read.
-        facts: what is compared of it, by its name.
+        facts: the values to compare, by name.
         live: whether drivers see it, or have it.
-        reads: how often it was read by its id; 0 for one that only the Task List showed.
+        reads: the number of reads by its id; 0 if only the Task List showed it.
     """
 
     problem: str = ""
@@ -53,17 +52,17 @@ class Seen(msgspec.Struct, omit_defaults=True):
 
 
 def seen_of(task: Task, *, listed: bool = False) -> Seen:
-    """What is noted of a task; ``listed`` says that the Task List showed it."""
+    """The note of a task; ``listed`` if the Task List showed it."""
     status = task.current_status
-    live = status is not None and not status.is_draft and status.casefold() not in _ENDED
+    live = status is not None and not status.is_draft and status.casefold() not in ENDED_EARLY
     return Seen(status=status and str(status), facts=facts_of(task), live=live, reads=0 if listed else 1)
 
 
 def facts_of(named: TaskFields) -> dict[str, str]:
-    """What is compared: names, price, windows to the second, street and zip code, however these are written.
+    """The values to compare: names, price, windows to the second, street and zip code in normal form.
 
-    The rest of an order may be normalised by GotSurge, and would differ without anybody having changed it. The price of
-    an order with an increment rises until a driver takes it.
+    GotSurge may normalize the rest of an order, which then differs although no one has changed it. The price of an
+    order with an increment rises until a driver takes it.
     """
     facts: dict[str, str | None] = {"tracking_id": named.tracking_id, "invoice_number": named.invoice_number}
     if named.price is not None and named.increment is None:
@@ -89,7 +88,7 @@ def other_pickup(one: Seen, other: Seen) -> bool:
 
 
 class LiveTask(NamedTuple):
-    """A live task, with the live order that it is recorded for; ``order`` is None where there is none."""
+    """A live task, with the live order that it is recorded for; ``order`` is None if there is none."""
 
     task_id: str
     order: int | None
@@ -101,14 +100,11 @@ _decode = msgspec.json.Decoder(Seen).decode
 
 
 class Notes:
-    """The notes of an audit. Its methods block: they are called in a thread, one at a time.
+    """The notes of an audit. Its methods block: call them by `ask`, in a thread, one at a time.
 
     Args:
         path: the file, made for its owner alone; absent folders are made.
         fresh: seconds after which a note is forgotten.
-
-    Raises:
-        ConfigError: it cannot be written.
     """
 
     def __init__(self, path: Path, fresh: float) -> None:
@@ -121,7 +117,7 @@ class Notes:
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
-                self._db.close()  # not whole, after a power cut for instance: what it says is read again
+                self._db.close()  # damaged, by a power cut for instance: everything is read again
                 path.unlink()
                 self._db = self._opened()
                 self._prepare(fresh)
@@ -133,25 +129,23 @@ class Notes:
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
 
     def _prepare(self, fresh: float) -> None:
-        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # one audit at a time: the end of another removes the file
-        self._db.execute("PRAGMA synchronous=OFF")  # a kill loses nothing, and a power cut only what is read again
+        # One audit at a time: the end of another would remove the file.
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        # A kill loses nothing, and a power cut only notes that are made again.
+        self._db.execute("PRAGMA synchronous=OFF")
         self._db.executescript(_SCHEMA)
         now = time.time()
         for table, at in (("tasks", "at"), ("lists", "begun")):
             self._db.execute(f"DELETE FROM {table} WHERE {at} NOT BETWEEN ? AND ?", (now - fresh, now))  # noqa: S608
 
     def close(self, *, ended: bool) -> None:
-        """Close the file; of an audit that ``ended`` remove it: the next one reads everything anew."""
+        """Close the file; remove it if the audit ``ended``: the next one reads everything again."""
         self._db.close()
         if ended:
             self._path.unlink(missing_ok=True)
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method in a thread.
-
-        Raises:
-            ConfigError: the file cannot be read or written: its disk is full, for instance.
-        """
+        """Call a method in a thread."""
         try:
             return await uninterrupted(asyncio.to_thread(method, *args, **kwargs))
         except sqlite3.Error as error:
@@ -165,13 +159,13 @@ class Notes:
     # --- tasks --------------------------------------------------------------------------------------------------------
 
     def seen(self, task_ids: Sequence[str]) -> dict[str, Seen]:
-        """What was noted of some tasks."""
+        """The notes of some tasks."""
         return {
             task_id: _decode(seen) for task_id, seen in self._asked("SELECT id, seen FROM tasks WHERE id", task_ids)
         }
 
     def keep(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
-        """Note tasks that were read by their ids, and return them with the number of such reads of each."""
+        """Note tasks that were read by their ids, and return them with the number of these reads."""
         before = self.seen(list(seen))
         for task_id, answer in seen.items():
             answer.reads += before[task_id].reads if task_id in before else 0
@@ -189,9 +183,9 @@ class Notes:
         )
 
     def page_reached(self, account: str) -> tuple[int, bool]:
-        """The page of an account's Task List to begin with, and whether it was read to its end.
+        """The page of an account's Task List to begin with, and whether the list was read to its end.
 
-        It is the last one that was read: where tasks went meanwhile, the next one may lack some.
+        It is the last page that was read: if tasks vanished meanwhile, the next page may lack some.
         """
         rows = self._db.execute("SELECT page, whole FROM lists WHERE account = ?", (account,)).fetchall()
         return (rows[0][0], bool(rows[0][1])) if rows else (1, False)
@@ -217,7 +211,7 @@ class Notes:
         self._db.execute("COMMIT")
 
     def shared(self) -> dict[str, list[tuple[int, str, str]]]:
-        """The tasks that are recorded for several live orders: of each order its id, run and key."""
+        """The tasks that are recorded for several live orders, each with the ids, runs and keys of these."""
         tasks: dict[str, list[tuple[int, str, str]]] = {}
         for task_id, *order in self._db.execute(
             "SELECT task_id, id, run, key FROM orders WHERE live AND task_id IN (SELECT task_id FROM orders WHERE live "
@@ -227,17 +221,17 @@ class Notes:
         return tasks
 
     def not_indexed(self, rows: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
-        """Those of some rows, each a line, a key and a task, whose task no order with this key has."""
+        """The rows (line, key, task) whose task is recorded for no order with this key."""
         tasks = [task_id for _, _, task_id in rows]
         known = set(self._asked("SELECT key, task_id FROM orders WHERE task_id", tasks))
         return [(line, key, task_id) for line, key, task_id in rows if (key, task_id) not in known]
 
     def live_tasks(self, task_ids: Sequence[str]) -> set[str]:
-        """Those of some tasks that are recorded for a live order."""
+        """The tasks that are recorded for a live order."""
         return {task_id for (task_id,) in self._asked("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
     def strangers(self, tracking_ids: Sequence[str]) -> dict[str, str]:
-        """Of some tracking ids a live task each that has it and that no live order of the ledger has."""
+        """A live task for each of some tracking ids that is recorded for no live order of the ledger."""
         return {
             name: task_id
             for task_id, name in self._asked(
@@ -248,7 +242,7 @@ class Notes:
         }
 
     def live_twice(self) -> list[list[LiveTask]]:
-        """The live tasks that share a tracking id, a list for each."""
+        """The live tasks that share a tracking id, a list for each tracking id."""
         groups: dict[str, list[LiveTask]] = {}
         for name, *task in self._db.execute(
             "SELECT tracking_id, tasks.id, orders.id, coalesce(run, ''), coalesce(key, '') FROM tasks "
@@ -259,7 +253,7 @@ class Notes:
         return list(groups.values())
 
     def _asked(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
-        """The rows of a statement that ends with a column, which is to be one of some values."""
+        """The rows of a statement that ends with a column, for some values of this column."""
         rows: list[tuple[str, ...]] = []
         for start in range(0, len(values), _ASKED):
             some = values[start : start + _ASKED]

@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 import pytest
 
-from gotsurge_async.bulk.after.refused import load_refused
 from gotsurge_async.bulk.ledger import (
     IllegalTransition,
     Ledger,
@@ -26,6 +25,7 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.ledger.upkeep import archive as module
 from gotsurge_async.bulk.ledger.upkeep.archive import Archived, archive
+from gotsurge_async.bulk.send.load import load_refused
 from gotsurge_async.database import Database, Sqlite
 from tests.bulk.ledger.kit import START, TurnedClock, bring, leases_end, loaded, only, order, orders
 from tests.bulk.ledger.sql.test_schema import add_version

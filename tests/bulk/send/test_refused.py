@@ -32,7 +32,7 @@ async def test_refused_orders_are_sent_again_from_the_ledger(tmp_path: Path) -> 
             await load_refused(here.ledger, first)
 
 
-async def test_a_run_without_refused_orders_is_told(tmp_path: Path) -> None:
+async def test_a_run_without_refused_orders_is_reported(tmp_path: Path) -> None:
     """There is nothing to try again."""
     async with place(tmp_path, "plain") as here:
         run_id = await here.push(orders(1))
@@ -41,7 +41,7 @@ async def test_a_run_without_refused_orders_is_told(tmp_path: Path) -> None:
         assert len(await here.ledger.runs()) == 1
 
 
-async def test_orders_that_look_alike_are_still_told(tmp_path: Path) -> None:
+async def test_orders_that_look_alike_are_still_distinguished(tmp_path: Path) -> None:
     """The new run knows what each order looks like: one under two keys is told as it was the first time."""
     async with place(tmp_path, "plain") as here:
         here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422))
