@@ -12,11 +12,10 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import evolve, frozen
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.faults import Fault, Plan
+from gotsurge_async.simulator.faults import Fault, LateCall, Plan
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
-from gotsurge_async.simulator.state.late import LateCall
 from gotsurge_async.simulator.state.requests import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
@@ -131,7 +130,7 @@ class _Effect:
             return self._act(call, plan)
         late = LateCall(self.operation, call.path.get("task_id", ""), call.now)
         self.service.late.add(late)
-        self.service.changes.tell("faults")
+        self.service.changes.note("faults")
         if fault.kind == "silent":
             await _ended(request)
         self._put_off(late, fault.seconds, call, plan, logged)
@@ -146,12 +145,12 @@ class _Effect:
                 reply = self._act(evolve(call, now=moment), plan)
                 logged.acted_at, logged.acted_status = moment, reply.status
                 late.end(reply)
-                self.service.changes.tell("faults")
-                self.service.changes.tell("requests")
+                self.service.changes.note("faults")
+                self.service.changes.note("requests")
 
         late.acts_at = self.service.clock.now() + seconds
         self.service.plan(late.acts_at, act)
-        self.service.changes.tell("faults")
+        self.service.changes.note("faults")
 
     def _act(self, call: Call, plan: Plan) -> Reply:
         if plan.bends_by("restored"):
@@ -185,7 +184,7 @@ def _handler(operation: str, service: Service, sender: Sender) -> Handler:
         finally:
             logged.seconds = time.perf_counter() - began
             service.requests.add(logged)
-            service.changes.tell("requests")
+            service.changes.note("requests")
 
     async def answer(request: web.Request, plan: Plan, logged: LoggedCall) -> web.Response:
         try:

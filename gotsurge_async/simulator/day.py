@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.simulator.operations.prices import distance
+from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.life import Life
-from gotsurge_async.simulator.state.partners import Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TaskRecord
 

@@ -9,9 +9,8 @@ from aiohttp import web
 
 from gotsurge_async.simulator import page_text
 from gotsurge_async.simulator.loopback import is_here
-from gotsurge_async.simulator.state.partners import Caller, account_with
+from gotsurge_async.simulator.state.accounts import Browser, Caller, Purpose, Visit, account_with
 from gotsurge_async.simulator.state.service import Service
-from gotsurge_async.simulator.state.sign_in import Browser, Purpose, Visit
 
 CONSENT = "/oauth2/auth"
 LOGIN = "/oauth2/login"

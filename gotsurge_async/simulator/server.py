@@ -11,16 +11,16 @@ from aiohttp import web
 
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
-from gotsurge_async.simulator.board.live import Live
 from gotsurge_async.simulator.board.pages import add_board
+from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.control import add_control
 from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.loopback import only_from_here
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.pages import CONSENT, LOGIN, SSO, add_pages
+from gotsurge_async.simulator.state.accounts import ACCOUNTS, Account
 from gotsurge_async.simulator.state.clock import TellsTime
-from gotsurge_async.simulator.state.partners import ACCOUNTS, Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender, event_of
 
@@ -77,8 +77,7 @@ class Ticker:
         await clock.sleep(wait)
         self._timer = None
         # A clock that a test turns stands still where it woke this, and that may be a microsecond too early.
-        self._service.catch_up(clock.now() + SHORTEST_WAIT)
-        self._sender.send(self._service.take_fresh())
+        self._sender.catch_up(SHORTEST_WAIT)
         self._arm()
 
 
@@ -114,8 +113,8 @@ class Simulator:
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service, self._sender)
-        live = Live(self._service)
-        add_control(app, self._service, self._sender, live)
+        live = Live(self._service.changes, self._service.wake)
+        add_control(app, self, self._service, self._sender, live)
         add_board(app, self._service, self._sender, live)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
@@ -172,7 +171,7 @@ class Simulator:
     def advance(self, seconds: float) -> None:
         """Turn the clock on: tokens grow old, drivers drive, broadcasts expire. ValueError for less than 0."""
         self._service.advance(seconds)
-        self._send()
+        self._sender.send_new()
 
     def run_at(self, speed: float) -> None:
         """Have the clock run at another speed.
@@ -195,7 +194,7 @@ class Simulator:
         ``webhooks`` as well: how many ``events`` there were, requests were ``sent``, and events are ``delivered``,
         ``waiting``, ``lost`` (by a fault) or ``given_up``.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.audit()
 
     def tasks(self, prefix: str = "") -> list[dict[str, Any]]:
@@ -206,7 +205,7 @@ class Simulator:
         Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
         status, its last the present one.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
@@ -216,12 +215,10 @@ class Simulator:
     def order_fault(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
         self._service.faults.order(fault)
-        self._service.changes.tell("faults")
 
     def clear_faults(self) -> None:
         """Have no faults any more."""
         self._service.faults.clear()
-        self._service.changes.tell("faults")
 
     def seed_a_day(self, orders: int = 40, account: str = "platform") -> int:
         """Have orders as they stand in the middle of a day around the present; how many tasks there are then.
@@ -242,7 +239,7 @@ class Simulator:
 
         Raises ValueError for a time that is still to come.
         """
-        self._catch_up()
+        self._sender.catch_up()
         self._service.restore(moment)
 
     def late_calls(self) -> list[dict[str, Any]]:
@@ -253,7 +250,7 @@ class Simulator:
 
         ``acts_at`` is None while the client of a silent call still waits.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.late.described()
 
     def reset(self) -> None:
@@ -284,7 +281,7 @@ class Simulator:
         ``note`` stands in its ``statuses``.
         """
         self._service.move(task_id, status, force=force, through=through, note=note)
-        self._send()
+        self._sender.send_new()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
         """Have the events of an account, or of both, sent to a URL (section "Webhook"); empty for nowhere.
@@ -302,8 +299,8 @@ class Simulator:
 
         ``state`` is delivered, waiting, lost (by a fault) or given up; the status of a try is 0 when nothing came.
         """
-        self._catch_up()
-        return self._service.events.told()
+        self._sender.catch_up()
+        return self._service.events.described()
 
     def resend(self, number: int) -> None:
         """Send an event once more, whatever became of it; raises LookupError when there is none of that number."""
@@ -312,13 +309,6 @@ class Simulator:
     async def webhooks_settled(self) -> None:
         """Wait until no event is on its way. Those that wait for the clock are not waited for: turn it."""
         await self._sender.settled()
-
-    def _catch_up(self) -> None:
-        self._service.catch_up(self.now())
-        self._send()
-
-    def _send(self) -> None:
-        self._sender.send(self._service.take_fresh())
 
     def remove(self, task_id: str) -> None:
         """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.

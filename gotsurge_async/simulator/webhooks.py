@@ -15,8 +15,8 @@ import aiohttp
 import msgspec
 
 from gotsurge_async.simulator.operations.views import task_view
+from gotsurge_async.simulator.state.accounts import ACCOUNTS
 from gotsurge_async.simulator.state.events import Event, Try
-from gotsurge_async.simulator.state.partners import ACCOUNTS
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
 
@@ -112,6 +112,15 @@ class Sender:
         self._wake()
         self._forget()
         return running
+
+    def catch_up(self, ahead: float = 0.0) -> None:
+        """Do what is due by now, or by some seconds later, and send the events of it."""
+        self._service.catch_up(self._service.clock.now() + ahead)
+        self.send_new()
+
+    def send_new(self) -> None:
+        """Send the events that were not sent yet."""
+        self.send(self._service.take_fresh())
 
     def send(self, events: Iterable[Event]) -> None:
         """Send new events, each as the faults that struck it have it."""
@@ -228,7 +237,7 @@ class Sender:
             event.next_at = None
         elif event.state == "waiting" and event.next_at is None:
             self._plan_again(event)
-        self._service.changes.tell("webhooks", event.task_id)
+        self._service.changes.note("webhooks", event.task_id)
 
     def _plan_again(self, event: Event) -> None:
         if len(event.tries) > len(BACK_OFF):

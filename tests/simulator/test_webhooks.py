@@ -413,7 +413,7 @@ async def test_a_fate_depends_on_the_seed_alone() -> None:
     [
         (
             {"operation": "webhook", "kind": "reset"},
-            "a fault of 'webhook' is one of lost, doubled, reordered, delay, early",
+            "a fault of 'webhook' is one of delay, lost, doubled, reordered, early",
         ),
         ({"operation": "*", "kind": "lost"}, "a fault of '*' is one of reset, delay, status, garbage, half"),
     ],

@@ -18,7 +18,7 @@ from gotsurge_async.simulator.operations.checks import (
 from gotsurge_async.simulator.operations.prices import distance
 from gotsurge_async.simulator.operations.views import task_view
 from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply, problem_rows
-from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, History, TaskRecord
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from gotsurge_async.simulator.operations.checks import Address, Latitude, Longitude, read_body
 from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
-from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 
 Point = tuple[float, float]

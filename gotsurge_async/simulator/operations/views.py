@@ -8,8 +8,8 @@ import msgspec
 
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.replies import Call, Problem, invalid
+from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.clock import write_instant
-from gotsurge_async.simulator.state.partners import Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, WITH_DRIVER, Course, TaskRecord
 

@@ -47,8 +47,8 @@ class Event:
         """The fault of a kind that struck it."""
         return next((fault for fault in self.faults if fault.kind == kind), None)
 
-    def told(self) -> dict[str, Any]:
-        """It as JSON, without its body."""
+    def described(self) -> dict[str, Any]:
+        """The event as JSON, without its body."""
         return {
             "number": self.number,
             "account": self.account,
@@ -115,9 +115,9 @@ class Events:
         """The events of a task, the oldest first."""
         return [event for event in self._by_number.values() if event.task_id == task_id]
 
-    def told(self) -> list[dict[str, Any]]:
-        """All that are remembered, as JSON, the oldest first."""
-        return [event.told() for event in self._by_number.values()]
+    def described(self) -> list[dict[str, Any]]:
+        """All events that are remembered, as JSON, the oldest first."""
+        return [event.described() for event in self._by_number.values()]
 
     def count(self) -> dict[str, int]:
         """How many events there were, requests were made, and events are in each state."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from attrs import field, frozen, validators
 
+from gotsurge_async.simulator.state.clock import Timetable
 from gotsurge_async.simulator.state.tasks import (
     BROADCASTING,
     CANCELLED,
@@ -22,7 +23,6 @@ from gotsurge_async.simulator.state.tasks import (
     TaskRecord,
     Tasks,
 )
-from gotsurge_async.simulator.state.timetable import Timetable
 
 _MINUTE = 60.0
 _HOUR = 3600.0

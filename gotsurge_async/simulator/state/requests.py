@@ -100,8 +100,8 @@ class LoggedCall:
             words += ["-H", "'Content-Type: application/json'", "--data-binary", shlex.quote(compact)]
         return " ".join(words)
 
-    def told(self) -> dict[str, Any]:
-        """It as JSON, with its bodies as texts."""
+    def described(self) -> dict[str, Any]:
+        """The call as JSON, with its bodies as texts."""
         return {
             "number": self.number,
             "at": self.at,

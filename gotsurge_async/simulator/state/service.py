@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import uuid4
@@ -10,19 +11,25 @@ from uuid import uuid4
 import msgspec
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.faults import Faults
+from gotsurge_async.simulator.changes import Changes
+from gotsurge_async.simulator.faults import Faults, LateCalls
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.shapes import reshapes
-from gotsurge_async.simulator.state.changes import Changes
-from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
+from gotsurge_async.simulator.state.accounts import (
+    ACCOUNTS,
+    Account,
+    Browser,
+    Caller,
+    Organizations,
+    SignIn,
+    User,
+    first_users,
+)
+from gotsurge_async.simulator.state.clock import Action, Clock, TellsTime, Timetable, write_instant
 from gotsurge_async.simulator.state.events import Event, Events, check_url
-from gotsurge_async.simulator.state.late import LateCalls
 from gotsurge_async.simulator.state.life import Lives
-from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
 from gotsurge_async.simulator.state.requests import LoggedCalls
-from gotsurge_async.simulator.state.sign_in import Browser, SignIn
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
-from gotsurge_async.simulator.state.timetable import Action, Timetable
 
 Hook = Callable[[], None]
 MakesEvent = Callable[[TaskRecord], Event | None]
@@ -72,10 +79,10 @@ class Service:
         self.options = options
         self.reshapes: bool = reshapes(options)
         self.clock: Clock = Clock(time)
-        self.faults: Faults = Faults(ENDPOINTS)
         self.timetable: Timetable = Timetable()
         self.late: LateCalls = LateCalls()
         self.changes: Changes = Changes()
+        self.faults: Faults = Faults(ENDPOINTS, changed=partial(self.changes.note, "faults"))
         self.replanned: Hook | None = None
         """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
         self.makes_event: MakesEvent = lambda _: None
@@ -108,7 +115,7 @@ class Service:
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
-        self.changes.tell("all")
+        self.changes.note("all")
         self._replan()
 
     def entered(self, record: TaskRecord) -> None:
@@ -125,7 +132,7 @@ class Service:
             if event is not None:
                 self.events.add(event)
                 self.fresh.append(event)
-                self.changes.tell("webhooks", record.id)
+                self.changes.note("webhooks", record.id)
         self.changed(record)
 
     def changed(self, record: TaskRecord) -> None:
@@ -134,7 +141,7 @@ class Service:
         self.lives.plan(record)
         if self.timetable.next_at < planned:
             self._replan()
-        self.changes.tell("orders", record.id)
+        self.changes.note("orders", record.id)
 
     def plan(self, moment: float, action: Action) -> None:
         """Have something done at a moment of the clock."""
@@ -178,7 +185,7 @@ class Service:
         self.catch_up(now)
         self.tasks.restore(moment)
         self.organizations.restore(moment)
-        self.changes.tell("all")
+        self.changes.note("all")
         self._replan()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
@@ -191,7 +198,7 @@ class Service:
         self.webhook_urls |= dict.fromkeys(accounts, url)
         if url:
             self.wake()
-        self.changes.tell("webhooks")
+        self.changes.note("webhooks")
 
     def wake(self) -> None:
         """See to it that broadcasts end when they do, and not only when somebody looks."""
@@ -207,13 +214,13 @@ class Service:
         """Turn the clock on, and let all happen that is due by then."""
         self.clock.advance(seconds)
         self.catch_up(self.clock.now())
-        self.changes.tell("clock")
+        self.changes.note("clock")
         self._replan()
 
     def run_at(self, speed: float) -> None:
         """Have the clock run at another speed."""
         self.clock.run_at(speed)
-        self.changes.tell("clock")
+        self.changes.note("clock")
         self._replan()
 
     def _replan(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gotsurge_async.simulator.board import live
-from gotsurge_async.simulator.state.changes import MOST_CHANGES
+from gotsurge_async.simulator import changes
+from gotsurge_async.simulator.changes import MOST_CHANGES
 
 from ..kit import Client, order
 
@@ -111,7 +111,7 @@ async def test_who_missed_too_much_has_to_look_at_everything(plain: Client, list
     await plain.create(order())
     await stream.until("orders")
     for _ in range(MOST_CHANGES + 1):
-        plain.simulator._service.changes.tell("orders", "x")
+        plain.simulator._service.changes.note("orders", "x")
     again = await listen(since=stream.id)
     assert await again.message() == {"parts": ["all"], "tasks": []}
 
@@ -119,8 +119,8 @@ async def test_who_missed_too_much_has_to_look_at_everything(plain: Client, list
 async def test_many_changes_are_one_message(plain: Client, listen: Listen) -> None:
     """Where more tasks have changed than a message names, all may have."""
     stream = await listen()
-    for number in range(live.MOST_TASKS + 1):
-        plain.simulator._service.changes.tell("orders", f"task {number}")
+    for number in range(changes.MOST_TASKS + 1):
+        plain.simulator._service.changes.note("orders", f"task {number}")
     assert await stream.message() == {"parts": ["all"], "tasks": []}
 
 
@@ -129,7 +129,7 @@ async def test_a_page_that_does_not_read_costs_nothing(plain: Client, listen: Li
     await listen.open()
     stream = await listen()
     for number in range(5 * MOST_CHANGES):
-        plain.simulator._service.changes.tell("orders", f"task {number}")
+        plain.simulator._service.changes.note("orders", f"task {number}")
     assert (await stream.until("all"))["parts"] == ["all"]
     assert (await plain.create(order())).status == 200
     assert len(plain.simulator._service.changes.since(0) or ()) <= MOST_CHANGES
@@ -139,15 +139,15 @@ async def test_there_is_an_end_to_pages_that_listen(
     plain: Client, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One page more than there may be is refused; when one has gone, there is room again."""
-    monkeypatch.setattr(live, "MOST_STREAMS", 1)
-    monkeypatch.setattr(live, "PAUSE", 0)
+    monkeypatch.setattr(changes, "MOST_STREAMS", 1)
+    monkeypatch.setattr(changes, "PAUSE", 0)
     first = await listen()
     refused = await listen.open()
     assert refused.status == 503
     first._response.close()
     async with asyncio.timeout(60):
         while True:
-            plain.simulator._service.changes.tell("orders")
+            plain.simulator._service.changes.note("orders")
             response = await listen.open()
             if response.status == 200:
                 break
@@ -157,7 +157,7 @@ async def test_a_stream_that_is_idle_says_that_it_lives(
     plain: Client, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing happens a comment is sent now and then, so that a page that is gone is noticed."""
-    monkeypatch.setattr(live, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(changes, "HEARTBEAT", 0.01)
     stream = await listen()
     async with asyncio.timeout(60):
         while await stream._response.content.readline() != b": still here\n":

@@ -40,7 +40,7 @@ def test_what_still_waits_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     assert log.holds(waiting)
     waiting.state = "given up"
     log.add(event())
-    assert len(log.told()) == 3
+    assert len(log.described()) == 3
     assert not log.holds(waiting)
 
 

@@ -27,7 +27,7 @@ def test_no_secret_is_shown_wherever_it_stands(content: object) -> None:
     """Whatever the shape of a body or an answer that is about signing in, the values of secret fields are masked."""
     body = json.dumps(content).encode()
     made = call(body=body, answer=body)
-    for shown in (made.shown_body, made.shown_answer, made.curl("http://x"), str(made.told()), repr(made)):
+    for shown in (made.shown_body, made.shown_answer, made.curl("http://x"), str(made.described()), repr(made)):
         assert "s3cr3t" not in shown
     assert MASK in made.shown_body
 

@@ -3,7 +3,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.simulator.state.timetable import Timetable
+from gotsurge_async.simulator.state.clock import Timetable
 
 moments = st.lists(st.integers(0, 20).map(float))
 
