@@ -2,12 +2,14 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from html import escape
+from pathlib import Path
+from string import Template
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from gotsurge_async.simulator import page_text
 from gotsurge_async.simulator.loopback import is_here
 from gotsurge_async.simulator.state.accounts import Browser, Caller, Purpose, Visit, account_with
 from gotsurge_async.simulator.state.service import Service
@@ -16,6 +18,7 @@ CONSENT = "/oauth2/auth"
 LOGIN = "/oauth2/login"
 SSO = "/sso/login"
 COOKIE = "gotsurge_simulator"
+HTML = Path(__file__).parent / "sign_in"
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -43,7 +46,7 @@ def _handler(show: Handler) -> Handler:
         try:
             return await show(request)
         except _WrongError as wrong:
-            return _respond(page_text.wrong_page(title=wrong.title, text=str(wrong)), status=wrong.status)
+            return _page("wrong", wrong.title, status=wrong.status, text=str(wrong))
 
     return handle
 
@@ -58,14 +61,17 @@ class _Pages:
         browser = self._browser(request)
         if browser.user is None or browser.user.account != visit.account.name:
             return self._login_form(browser, visit)
-        page = page_text.consent_page(
+        partner = visit.account.business_name
+        return _page(
+            "consent",
+            f"Allow {partner}?",
+            browser,
             action=CONSENT,
             form=browser.new_form("decision", visit, self._service.clock.now()),
             email=browser.user.email,
-            partner=visit.account.business_name,
-            target=visit.target,
+            partner=partner,
+            target=_origin(visit.target),
         )
-        return _respond(page, browser)
 
     async def show_sso(self, request: web.Request) -> web.Response:
         """Ask a platform partner's user to sign in."""
@@ -89,7 +95,9 @@ class _Pages:
         if visit.kind == "sso":
             caller = Caller(visit.account, user)
             session_id = self._service.sign_in.new_session(caller, self._service.clock.now())
-            return _respond(page_text.hand_over_page(target=visit.target, session_id=session_id), browser)
+            origin = _origin(visit.target)
+            values = {"target": origin, "address": visit.target, "session_id": session_id}
+            return _page("hand_over", "Signed in", browser, frame=origin, **values)
         query = {"client_key": visit.account.client_key, "redirect_url": visit.target, "state": visit.state}
         again = urlencode({name: value for name, value in query.items() if value is not None})
         return _redirect(f"{CONSENT}?{again}", browser)
@@ -143,13 +151,16 @@ class _Pages:
         raise _WrongError(403, "This form is not valid any more", text)
 
     def _login_form(self, browser: Browser, visit: Visit, wrong: str = "", status: int = 200) -> web.Response:
-        page = page_text.login_page(
+        return _page(
+            "login",
+            "Sign in to GotSurge",
+            browser,
+            status,
             action=LOGIN,
             form=browser.new_form("sign-in", visit, self._service.clock.now()),
             reason=f"to go on to {visit.account.business_name}",
             wrong=wrong,
         )
-        return _respond(page, browser, status)
 
 
 def _with_query(target: str, answer: dict[str, str]) -> str:
@@ -159,13 +170,29 @@ def _with_query(target: str, answer: dict[str, str]) -> str:
     return urlunsplit(parts._replace(query=query))
 
 
-def _respond(page: page_text.Page, browser: Browser | None = None, status: int = 200) -> web.Response:
-    """A page that no other site can frame, whose only scripts and styles are its own."""
-    own = f"'nonce-{page.nonce}'"
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _page(
+    template: str, title: str, browser: Browser | None = None, status: int = 200, *, frame: str = "", **values: str
+) -> web.Response:
+    """A page that no other site can frame, whose only scripts and styles are its own; all values are escaped.
+
+    Args:
+        frame: the origin that the page may show in a frame.
+    """
+    nonce = secrets.token_urlsafe(16)
+    texts = {name: escape(value) for name, value in {**values, "title": title, "nonce": nonce}.items()}
+    content = Template((HTML / f"{template}.html").read_text(encoding="utf-8")).substitute(texts)
+    html = Template((HTML / "frame.html").read_text(encoding="utf-8")).substitute(texts, content=content)
+    own = f"'nonce-{nonce}'"
     # No form-action: browsers apply it to the redirect after a form, and that goes to the partner.
     policy = f"default-src 'none'; style-src {own}; script-src {own}; base-uri 'none'"
-    policy += "; frame-ancestors 'none'" + (f"; frame-src {page.frame}" if page.frame else "")
-    response = web.Response(status=status, text=page.html, content_type="text/html")
+    policy += "; frame-ancestors 'none'" + (f"; frame-src {frame}" if frame else "")
+    response = web.Response(status=status, text=html, content_type="text/html")
     response.headers["Content-Security-Policy"] = policy
     return _protected(response, browser)
 

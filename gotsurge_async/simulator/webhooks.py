@@ -28,17 +28,6 @@ ANSWER_LIMIT = 2048
 """So much of an answer is read and remembered, in bytes."""
 
 
-class _Names(msgspec.Struct, omit_defaults=True):
-    id: str = ""
-    tracking_id: str = ""
-    invoice_number: str = ""
-    group_tag: str = ""
-    current_status: str = ""
-
-
-_NAMES = msgspec.json.Decoder(_Names)
-
-
 def event_of(service: Service, record: TaskRecord) -> Event | None:
     """The event of a task's newest status; None where nobody is told: of new drafts, or without a webhook."""
     status, at = record.history[-1]
@@ -48,11 +37,17 @@ def event_of(service: Service, record: TaskRecord) -> Event | None:
     if holds == "task":
         data: object = task_view(service, record, ACCOUNTS[record.owner], service.instant(at))
     elif holds == "id":
-        data = _Names(id=record.id)
+        data = {"id": record.id}
     else:
-        names = _NAMES.decode(record.source)
-        names.id, names.tracking_id, names.current_status = record.id, record.tracking_id, status
-        data = names
+        written = record.written()
+        names = {
+            "id": record.id,
+            "tracking_id": record.tracking_id,
+            "invoice_number": written.invoice_number,
+            "group_tag": written.group_tag,
+            "current_status": status,
+        }
+        data = {name: value for name, value in names.items() if value}
     content = {
         "type": "update",
         "model_name": "Task",

@@ -7,7 +7,6 @@ from math import ceil, inf
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TRANSITIONS, TaskRecord
@@ -35,40 +34,6 @@ GROUPS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
 )
 PAGE_SIZE = 100
 """Rows of a page: what a browser holds must not grow with what the simulator does."""
-
-
-class _Address(msgspec.Struct):
-    street_address: str = ""
-    building_name: str = ""
-
-
-class _Contact(msgspec.Struct):
-    name: str = ""
-    vessel_name: str = ""
-    vessel_imo: int | None = None
-    berth_no: str = ""
-
-
-class _Window(msgspec.Struct):
-    start_time_utc: datetime
-    end_time_utc: datetime
-
-    @property
-    def edges(self) -> tuple[float, float]:
-        return self.start_time_utc.timestamp(), self.end_time_utc.timestamp()
-
-
-class _Source(msgspec.Struct):
-    from_address: _Address
-    to_address: _Address
-    from_time_window: _Window
-    to_time_window: _Window | None = None
-    to_contact: _Contact | None = None
-    invoice_number: str = ""
-    group_tag: str = ""
-
-
-_SOURCE = msgspec.json.Decoder(_Source)
 
 
 @frozen
@@ -216,7 +181,7 @@ class Orders:
     """Reads orders for the board; an order's content is decoded again only when it was written anew."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[bytes | msgspec.Raw, str], Facts]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[object, str], Facts]] = WeakKeyDictionary()
 
     def survey(self, records: Collection[TaskRecord], now: float) -> Survey:
         """All orders as they stand now."""
@@ -237,24 +202,24 @@ class Orders:
 
 
 def _read(record: TaskRecord) -> Facts:
-    source = _SOURCE.decode(record.source)
-    contact = source.to_contact or _Contact()
+    written = record.written()
+    contact = written.to_contact
     vessel = contact.vessel_name or contact.name
     imo = "" if contact.vessel_imo is None else str(contact.vessel_imo)
     places = [
         " ".join(part for part in (place.building_name, place.street_address) if part)
-        for place in (source.from_address, source.to_address)
+        for place in (written.from_address, written.to_address)
     ]
     deliver_to = " ".join(part for part in (places[1], contact.berth_no) if part)
-    names = (record.tracking_id, source.invoice_number, source.group_tag, record.id)
+    names = (record.tracking_id, written.invoice_number, written.group_tag, record.id)
     return Facts(
         vessel=vessel,
         imo=imo,
         pick_up_at=places[0],
         deliver_to=deliver_to,
-        group=source.group_tag,
-        pickup=source.from_time_window.edges,
-        delivery=source.to_time_window.edges if source.to_time_window else None,
+        group=written.group_tag,
+        pickup=written.from_time_window.edges,
+        delivery=written.to_time_window.edges if written.to_time_window else None,
         text="\n".join((*names, vessel, imo, places[0], deliver_to)).lower(),
     )
 

@@ -4,13 +4,11 @@ Every draw depends on the seed, on the task and on its status, and on nothing el
 day, however the clock was turned and whatever was called in between.
 """
 
-from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from math import inf
 from typing import Any
 
-import msgspec
 from attrs import field, frozen, validators
 
 from gotsurge_async.simulator.state.clock import Timetable
@@ -48,25 +46,6 @@ class Life:
     late: float = _share(0.08)
     failing: float = _share(0.03)
 
-
-class _Window(msgspec.Struct):
-    start_time_utc: datetime
-    end_time_utc: datetime
-
-
-class _Windows(msgspec.Struct):
-    from_time_window: _Window
-    to_time_window: _Window | None = None
-
-
-class _Prices(msgspec.Struct):
-    price: int = 0
-    max_price: int | None = None
-    increment: int | None = None
-
-
-_WINDOWS = msgspec.json.Decoder(_Windows)
-_PRICES = msgspec.json.Decoder(_Prices)
 
 Step = tuple[float, str, str]
 """When a task enters which status, and the note on it."""
@@ -120,10 +99,8 @@ class Lives:
             return self._ending(record, since, life)
         if life is None or status == PENDING_BROADCAST or not TRANSITIONS[status]:
             return inf, status, ""
-        windows = _WINDOWS.decode(record.source)
-        pickup = windows.from_time_window
-        delivery = windows.to_time_window
-        first, last = pickup.start_time_utc.timestamp(), pickup.end_time_utc.timestamp()
+        written = record.written()
+        first, last = written.from_time_window.edges
         if status == "accepted":
             travel = self._between(record, "travel", 25 * _MINUTE, 75 * _MINUTE)
             at = max(since + self._between(record, "setting off", _MINUTE, 8 * _MINUTE), first - travel)
@@ -136,8 +113,10 @@ class Lives:
                 return at, "unsuccessful_pickup", "the sender handed nothing over"
             return at, "pending_delivery", "picked up"
         if status == "pending_delivery":
-            start = max(since, last) + _HOUR if delivery is None else delivery.start_time_utc.timestamp()
-            end = start + 2 * _HOUR if delivery is None else delivery.end_time_utc.timestamp()
+            if written.to_time_window is None:
+                start, end = max(since, last) + _HOUR, max(since, last) + 3 * _HOUR
+            else:
+                start, end = written.to_time_window.edges
             return self._arrival(record, since, start, end, life, "delivery_arriving", "the delivery")
         at = since + self._between(record, "unloading", 3 * _MINUTE, 20 * _MINUTE)
         if self._draw(record, "failing") < life.failing:
@@ -172,11 +151,11 @@ class Lives:
 
     def final_price(self, record: TaskRecord) -> int | None:
         """What a driver accepts: the price, raised by increments up to the highest; None where it stays as it was."""
-        prices = _PRICES.decode(record.source)
-        most, increment = prices.max_price, prices.increment
-        if not most or not increment or most <= prices.price:
+        written = record.written()
+        price, most, increment = written.price, written.max_price, written.increment
+        if not most or not increment or most <= price:
             return None
-        return prices.price + int(self._draw(record, "price") * ((most - prices.price) // increment + 1)) * increment
+        return price + int(self._draw(record, "price") * ((most - price) // increment + 1)) * increment
 
     def _between(self, record: TaskRecord, what: str, least: float, most: float) -> float:
         return round(least + (most - least) * self._draw(record, what))

@@ -8,8 +8,6 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.changes import Changes
 from gotsurge_async.simulator.faults import Faults, LateCalls
@@ -33,17 +31,6 @@ from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks,
 
 Hook = Callable[[], None]
 MakesEvent = Callable[[TaskRecord], Event | None]
-
-
-class _Contact(msgspec.Struct):
-    name: str = ""
-
-
-class _Receiver(msgspec.Struct):
-    to_contact: _Contact = msgspec.field(default_factory=_Contact)
-
-
-_RECEIVER = msgspec.json.Decoder(_Receiver)
 
 
 class Calls(Counter[str]):
@@ -271,9 +258,8 @@ class Service:
 
 def proof_of_delivery(record: TaskRecord, at: str) -> dict[str, Any]:
     """What a driver brings back, with who took the goods over if the order says who is there."""
-    who = _RECEIVER.decode(record.source).to_contact.name
     return {
-        "recipient_name": who,
+        "recipient_name": record.written().to_contact.name,
         "signed_at": at,
         "photos": [{"url": f"https://epod.example/{record.id}/1.jpg", "taken_at": at}],
         "signature": {"url": f"https://epod.example/{record.id}/signature.png"},

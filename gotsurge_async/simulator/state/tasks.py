@@ -8,6 +8,7 @@ import os
 from binascii import crc32
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from math import inf
 from typing import Any, Protocol
 
@@ -71,6 +72,52 @@ def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float
     return end if end > broadcast_at else broadcast_at + LATE_BROADCAST
 
 
+class Place(msgspec.Struct):
+    """An address, as far as the simulator itself reads it."""
+
+    street_address: str = ""
+    building_name: str = ""
+
+
+class Person(msgspec.Struct):
+    """A contact, as far as the simulator itself reads it."""
+
+    name: str = ""
+    vessel_name: str = ""
+    vessel_imo: int | None = None
+    berth_no: str = ""
+
+
+class Window(msgspec.Struct):
+    """A time window."""
+
+    start_time_utc: datetime
+    end_time_utc: datetime
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Start and end in seconds since the epoch."""
+        return self.start_time_utc.timestamp(), self.end_time_utc.timestamp()
+
+
+class Written(msgspec.Struct):
+    """What was written of a task, as far as drivers, events and the board need it. It was checked before."""
+
+    from_time_window: Window
+    from_address: Place
+    to_address: Place
+    to_time_window: Window | None = None
+    to_contact: Person = msgspec.field(default_factory=Person)
+    tracking_id: str = ""
+    invoice_number: str = ""
+    group_tag: str = ""
+    price: int = 0
+    max_price: int | None = None
+    increment: int | None = None
+
+
+_WRITTEN = msgspec.json.Decoder(Written)
+
 History = tuple[tuple[str, float], ...]
 
 
@@ -128,8 +175,12 @@ class TaskRecord:
         """The revision as the service writes it, another one after every change."""
         return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
 
+    def written(self) -> Written:
+        """What was written, as far as the simulator itself reads it."""
+        return _WRITTEN.decode(self.source)
+
     def content(self) -> dict[str, Any]:
-        """What was written, as a new dict."""
+        """All that was written, as a new dict."""
         content: dict[str, Any] = msgspec.json.decode(self.source)
         return content
 
