@@ -96,8 +96,15 @@ class _Pages:
             caller = Caller(visit.account, user)
             session_id = self._service.sign_in.new_session(caller, self._service.clock.now())
             origin = _origin(visit.target)
-            values = {"target": origin, "address": visit.target, "session_id": session_id}
-            return _page("hand_over", "Signed in", browser, frame=origin, **values)
+            return _page(
+                "hand_over",
+                "Signed in",
+                browser,
+                frame=origin,
+                target=origin,
+                address=visit.target,
+                session_id=session_id,
+            )
         query = {"client_key": visit.account.client_key, "redirect_url": visit.target, "state": visit.state}
         again = urlencode({name: value for name, value in query.items() if value is not None})
         return _redirect(f"{CONSENT}?{again}", browser)

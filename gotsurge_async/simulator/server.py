@@ -26,11 +26,11 @@ from gotsurge_async.simulator.webhooks import Sender, event_of
 
 HOST = "127.0.0.1"
 SHORTEST_WAIT, LONGEST_WAIT = 0.001, 3600.0
-"""Seconds after which the ticker looks at the clock again: it may stand still, or be turned by somebody else."""
+"""Seconds after which the ticker reads the clock again: a clock of a test may be turned without notice."""
 
 
 class Ticker:
-    """Has happen what was planned for a moment of the clock, when the clock gets there by itself."""
+    """Does what is planned for a moment of the clock when the clock gets there, whether or not anyone calls."""
 
     def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
@@ -40,7 +40,7 @@ class Ticker:
         self._arming = False
 
     def start(self) -> None:
-        """Begin, in the loop that runs."""
+        """Begin, in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._service.replanned = self._arm_soon
         self._arm()
@@ -82,16 +82,18 @@ class Ticker:
 
 
 class Simulator:
-    """A GotSurge on your own machine, over real HTTP, for nobody but this machine::
+    """A GotSurge on your own machine, over real HTTP, for this machine alone::
 
         async with Simulator() as sim:
             code = sim.new_code("plain")
             ...  # exchange it at sim.api_base, create tasks
             assert sim.audit()["doubled"] == {}
 
-    ``port`` 0 takes any free one. ``clock`` is anything whose ``now()`` is an aware datetime, by default the
-    machine's; :meth:`advance` turns what the simulator makes of it. Everything is kept in memory and gone at the
-    end.
+    Everything is kept in memory and gone at the end. Times are seconds since the epoch, of the simulator's clock.
+
+    Args:
+        port: 0 takes any free one.
+        clock: anything whose ``now()`` is an aware datetime, by default the machine's; :meth:`advance` adds to it.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class Simulator:
         self._port = 0
 
     async def __aenter__(self) -> Self:
-        # Not the pages: a browser sends "Origin: null" with a form of ours, as they tell nobody where it comes from.
+        # Not the pages: a browser sends "Origin: null" with a form of ours, because of their referrer policy.
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service, self._sender)
@@ -151,7 +153,7 @@ class Simulator:
 
     @property
     def api_base(self) -> str:
-        """What every path of the endpoint table is relative to."""
+        """The URL to which every path of the endpoint table is relative."""
         return self.origin + BASE_PATH
 
     @property
@@ -165,7 +167,7 @@ class Simulator:
         return ACCOUNTS
 
     def now(self) -> float:
-        """The simulator's time in seconds since the epoch."""
+        """The simulator's time."""
         return self._service.clock.now()
 
     def advance(self, seconds: float) -> None:
@@ -174,13 +176,7 @@ class Simulator:
         self._sender.send_new()
 
     def run_at(self, speed: float) -> None:
-        """Have the clock run at another speed.
-
-        Args:
-            speed: how many of its seconds pass in one: 60 makes a minute of each second, 0 has it stand still.
-
-        Raises ValueError for less than 0, and for more than 86,400.
-        """
+        """Have ``speed`` seconds of the clock pass in one: 0 stops it. ValueError for less than 0 or over 86,400."""
         self._service.run_at(speed)
 
     def audit(self) -> dict[str, Any]:
@@ -202,14 +198,13 @@ class Simulator:
 
             {"id": "…", "tracking_id": "A", "draft": False, "history": [["broadcasting", 1767225600.0]]}
 
-        Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
-        status, its last the present one.
+        The history's first entry is the task's first status, its last the present one.
         """
         self._sender.catch_up()
         return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
-        """Wait until an operation was called so often, since the start or the last reset."""
+        """Wait until an operation was called this often, since the start or the last reset."""
         await self._service.calls.reached(operation, times)
 
     def order_fault(self, fault: Fault) -> None:
@@ -217,13 +212,13 @@ class Simulator:
         self._service.faults.order(fault)
 
     def clear_faults(self) -> None:
-        """Have no faults any more."""
+        """End all faults."""
         self._service.faults.clear()
 
     def seed_a_day(self, orders: int = 40, account: str = "platform") -> int:
-        """Have orders as they stand in the middle of a day around the present; how many tasks there are then.
+        """Add orders as they stand in the middle of a day around the present; returns the number of tasks.
 
-        The options' seed says which. Nothing of what they have behind them is sent to a webhook.
+        The same options' seed makes the same orders. What happened to them before is not sent to a webhook.
         """
         return seed_a_day(self._service, orders, self._service.account(account))
 
@@ -232,12 +227,7 @@ class Simulator:
 
         Tasks and organizations that were created since do not exist any more (404), statuses, contents and tracking ids
         are the earlier ones, and the audit counts what there is now. The clock goes on, tokens stay, and late calls
-        still take effect. With a life, drivers continue from there.
-
-        Args:
-            moment: the time in seconds since the epoch, of the simulator's clock, such as an earlier `now`.
-
-        Raises ValueError for a time that is still to come.
+        still take effect. With a life, drivers continue from there. Raises ValueError for a time that is still to come.
         """
         self._sender.catch_up()
         self._service.restore(moment)
@@ -261,7 +251,7 @@ class Simulator:
     def new_code(self, account_name: str, email: str | None = None) -> str:
         """An authorization code, as if the account's OrgAdmin (or whose email it is) had consented.
 
-        It is good once, for ten minutes. Raises ValueError when there is nobody of that name.
+        It is good once, for ten minutes. Raises ValueError for an unknown account or email.
         """
         return self._service.sign_in.new_code(self._service.caller(account_name, email), self.now())
 
@@ -283,6 +273,13 @@ class Simulator:
         self._service.move(task_id, status, force=force, through=through, note=note)
         self._sender.send_new()
 
+    def remove(self, task_id: str) -> None:
+        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
+
+        Raises LookupError for an unknown task.
+        """
+        self._service.tasks.remove(task_id)
+
     def set_webhook(self, url: str, account: str | None = None) -> None:
         """Have the events of an account, or of both, sent to a URL (section "Webhook"); empty for nowhere.
 
@@ -291,7 +288,7 @@ class Simulator:
         self._service.set_webhook(url, account)
 
     def webhooks(self) -> list[dict[str, Any]]:
-        """What was to be sent to webhooks, the oldest first, with the answers::
+        """The events for webhooks, the oldest first, with the answers::
 
             {"number": 1, "account": "plain", "task_id": "…", "tracking_id": "A", "status": "broadcasting",
              "at": 1767225600.0, "state": "delivered", "faults": [], "next_at": None,
@@ -307,15 +304,8 @@ class Simulator:
         self._sender.resend(number)
 
     async def webhooks_settled(self) -> None:
-        """Wait until no event is on its way. Those that wait for the clock are not waited for: turn it."""
+        """Wait until no event is on its way; not for those that wait for the clock: turn it."""
         await self._sender.settled()
-
-    def remove(self, task_id: str) -> None:
-        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
-
-        Raises LookupError for an unknown task.
-        """
-        self._service.tasks.remove(task_id)
 
     def describe(self) -> list[str]:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
