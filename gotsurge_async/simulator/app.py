@@ -36,7 +36,7 @@ class Broken(web.Response):
         self._reply = reply
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Do the damage; the error tells aiohttp that there is nobody to answer any more."""
+        """Do the damage; the error makes aiohttp give the connection up."""
         transport = request.transport
         if transport is not None:
             if self._kind == "silent":
@@ -53,7 +53,7 @@ class Broken(web.Response):
 
 
 class _Watched(asyncio.Protocol):
-    """Passes all of a connection on to its protocol, and notes when the connection has ended."""
+    """Passes every event of a connection to its protocol, and notes when the connection has ended."""
 
     def __init__(self, protocol: web.RequestHandler) -> None:
         self._protocol = protocol

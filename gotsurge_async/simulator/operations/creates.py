@@ -141,15 +141,15 @@ def _sort_out(
     problems: list[Problem] = []
     seen: set[str] = set()
     for index, raw in enumerate(rows):
-        content, task, found = read_task(raw, index)
+        content, task, wrong = read_task(raw, index)
         if task is not None:
-            found += check_new_task(task, index, latest_pickup)
-            found += tracking_problems(service, task.tracking_id or "", seen, index)
-            found += organization_problems(service, task, caller, index)
-            if not found:
+            wrong += check_new_task(task, index, latest_pickup)
+            wrong += tracking_problems(service, task.tracking_id or "", seen, index)
+            wrong += organization_problems(service, task, caller, index)
+            if not wrong:
                 source = msgspec.Raw(msgspec.json.encode(content)) if clear_price(content) else raw
                 good.append(_Row(source, content, task))
-        problems += found
+        problems += wrong
     return good, problems
 
 

@@ -41,7 +41,7 @@ VEHICLES = frozenset(_PERCENT)
 
 @frozen
 class Quote:
-    """A price: metres of the whole route, fee in thousandths of a cent, deliveries that were looked at."""
+    """A price: metres of the whole route, fee in thousandths of a cent, deliveries that count."""
 
     metres: int
     fee: int
@@ -59,7 +59,7 @@ def distance(start: Point, end: Point) -> float:
 def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Quote | None:
     """Price a route from the pickup through the deliveries as given; None where it is too long, or goes nowhere.
 
-    Of more than ten deliveries only the ten farthest from the pickup are looked at. Without a vehicle the fee is the
+    Of more than ten deliveries only the ten farthest from the pickup count. Without a vehicle the fee is the
     plain one, which no vehicle raises or lowers.
     """
     by_distance = sorted(range(len(deliveries)), key=lambda index: distance(pickup, deliveries[index]))
@@ -81,7 +81,7 @@ class Stop(msgspec.Struct):
 
     @property
     def point(self) -> Point | None:
-        """Where it is; None where nobody knows."""
+        """Its coordinates; None where it has none."""
         if self.latitude is not UNSET and self.longitude is not UNSET:
             return self.latitude, self.longitude
         return None if self.address is UNSET else self.address.point

@@ -26,10 +26,7 @@ def _masked(_: str) -> str:
 
 @frozen(kw_only=True)
 class Account:
-    """A partner account: what GotSurge hands to a partner, and what it knows about it.
-
-    ``platform`` tells a platform partner, which may use the operations of the section "Platform Partners".
-    """
+    """A partner account. ``platform``: it may use the operations of the section "Platform Partners"."""
 
     name: str
     client_key: str
@@ -123,7 +120,7 @@ class Organization:
         return {str(uuid.uuid5(uuid.UUID(self.id), name)): name for name in ROLES}
 
     def shown(self, created_at: str) -> dict[str, Any]:
-        """It as answers show it, with the time at which it was created as they write it."""
+        """The organization as answers show it, with its creation time in their format."""
         return {
             "id": self.id,
             "business_name": self.business_name,
@@ -151,7 +148,7 @@ class Organizations:
         }
 
     def create(self, owner: str, business_name: str, now: float) -> Organization:
-        """Take a new one in; the name must have passed :meth:`name_problem`."""
+        """Add a new one; the name must have passed :meth:`name_problem`."""
         created = Organization(str(uuid.uuid4()), owner, business_name, now)
         self._by_id[created.id] = created
         return created
@@ -162,15 +159,15 @@ class Organizations:
 
     def managed(self, owner: str, org_id: str) -> Organization | None:
         """An organization that the account manages, its own included; None for any other."""
-        found = self._by_id.get(org_id)
-        return found if found is not None and found.owner == owner else None
+        organization = self._by_id.get(org_id)
+        return organization if organization is not None and organization.owner == owner else None
 
     def created_by(self, owner: str) -> Sequence[Organization]:
         """The organizations that an account created."""
-        return [found for found in self._by_id.values() if found.owner == owner and not found.own]
+        return [known for known in self._by_id.values() if known.owner == owner and not known.own]
 
     def name_problem(self, business_name: str) -> str | None:
-        """Why nobody may be called that; None for a good name."""
+        """Why a name is refused; None for a good one."""
         lower = business_name.lower()
         if not business_name.strip() or not _ALLOWED.fullmatch(business_name):
             return "consists of letters, digits, space, dash and underscore"
@@ -178,7 +175,7 @@ class Organizations:
             return "is reserved"
         if any(word in lower for word in _PROTECTED):
             return f"must not contain {' or '.join(_PROTECTED)}"
-        if any(found.business_name.lower() == lower for found in self._by_id.values()):
+        if any(known.business_name.lower() == lower for known in self._by_id.values()):
             return "is taken already"
         return None
 
@@ -197,7 +194,7 @@ class _Grant:
 
 
 class SignIn:
-    """What was handed out so far. All times are seconds since the epoch by the simulator's clock."""
+    """The codes, sessions and tokens that were issued. Times are seconds since the epoch by the simulator's clock."""
 
     def __init__(self, *, jwt: bool, rotation: bool) -> None:
         self._jwt = jwt
@@ -224,7 +221,7 @@ class SignIn:
         return self._new_pair(grant.caller, now)
 
     def exchange_session(self, session_id: str, now: float) -> tuple[dict[str, str], Caller]:
-        """Turn an SSO session id into tokens; also tells whose they are."""
+        """Turn an SSO session id into tokens; returns them with their owner."""
         grant = self._sessions.pop(session_id, None)
         if grant is None or now >= grant.ends:
             raise RefusedError(400, "invalid_grant", "The session_id is unknown, used already or expired")
@@ -241,7 +238,7 @@ class SignIn:
         return self._new_pair(caller, now)
 
     def caller(self, authorization: str, now: float) -> Caller:
-        """Who sent an Authorization header; raises a 401 refusal when it does not hold a living bearer token."""
+        """Who sent an Authorization header; raises a 401 refusal without a bearer token that is valid now."""
         scheme, _, token = authorization.partition(" ")
         grant = self._bearers.get(token.strip()) if scheme.lower() == "bearer" else None
         if grant is None:
@@ -251,7 +248,7 @@ class SignIn:
         return grant.caller
 
     def account_of(self, authorization: str) -> str:
-        """Whose bearer token an Authorization header holds, also of one that has expired; empty for none."""
+        """The account of a bearer token in an Authorization header, even an expired one; empty without one."""
         grant = self._bearers.get(authorization.partition(" ")[2].strip())
         return grant.caller.account.name if grant is not None else ""
 
@@ -291,7 +288,7 @@ def _base64url(content: bytes) -> str:
 
 @frozen(kw_only=True)
 class Visit:
-    """Why somebody is at a page: which partner sent them, and where they are to go afterwards."""
+    """Why a person is at a page: which partner sent them, and where they are to go afterwards."""
 
     kind: Literal["consent", "sso"]
     account: Account
@@ -313,8 +310,8 @@ class _Form:
 class Browser:
     """One browser, known by its cookie: who signed in there, and the forms that it got.
 
-    A form carries nothing but a token, good once, in the browser that got it, for ten minutes. What the form is about
-    stays here: neither another site nor the user can change it.
+    A form contains only a token, good once, in the browser that got it, for ten minutes. The visit stays here, where
+    neither another site nor the user can change it.
     """
 
     user: User | None = None
@@ -327,10 +324,7 @@ class Browser:
         return _issue(self._forms, _Form(purpose, visit, now + FORM_LIFE))
 
     def take_form(self, purpose: Purpose, token: str, now: float) -> Visit | None:
-        """What a form that comes back is about.
-
-        None for one that was not given to this browser for this purpose, or that is used or old.
-        """
+        """The visit of a returned form; None if this browser did not get it for this purpose, or it is used or old."""
         form = self._forms.pop(token, None)
         if form is None or form.purpose != purpose or now >= form.ends:
             return None

@@ -11,13 +11,13 @@ from typing import Protocol
 
 _SINGAPORE = timezone(timedelta(hours=8))
 LATEST = 250_000_000_000.0
-"""Seconds since the epoch, in the year 9892: what is later than 9999 cannot be written."""
+"""Seconds since the epoch, in the year 9892: years after 9999 cannot be written."""
 MOST_SPEED = 86_400
 """A day in a second."""
 
 
 class TellsTime(Protocol):
-    """What the simulator asks of a clock; the clocks that the client takes do it too."""
+    """A clock as the simulator needs it; those of the client fit."""
 
     def now(self) -> datetime:
         """The present, aware."""
@@ -25,7 +25,7 @@ class TellsTime(Protocol):
 
 
 class Clock:
-    """Seconds since the epoch (UTC): those of ``base``, at a speed that can be set, plus what was turned on top."""
+    """Seconds since the epoch (UTC): those of ``base``, at a speed that can be set, plus those of `advance`."""
 
     def __init__(self, base: TellsTime) -> None:
         self._base = base
@@ -73,10 +73,10 @@ Action = Callable[[float], None]
 
 
 class Timetable:
-    """Actions in the order of their moments, and of those of one moment in the order in which they were planned.
+    """Actions in the order of their moments, and of one moment in the order in which they were planned.
 
-    Nothing happens by itself: whoever looks at the clock has :meth:`run` do what is due. An action is given the moment
-    for which it was planned, so that what comes of it is the same however late it is run.
+    :meth:`run` does what is due. An action gets the moment for which it was planned, so that its effect is the same
+    however late it is run.
     """
 
     def __init__(self) -> None:
@@ -86,16 +86,16 @@ class Timetable:
 
     @property
     def next_at(self) -> float:
-        """When there is something to do next: seconds since the epoch, infinity for never."""
+        """The next planned moment, in seconds since the epoch; infinity for none."""
         return self._planned[0][0] if self._planned else inf
 
     def at(self, moment: float, action: Action) -> None:
-        """Plan an action; one at infinity never comes."""
+        """Plan an action for a moment; at infinity it never happens."""
         if moment < inf:
             heapq.heappush(self._planned, (moment, next(self._numbers), action))
 
     def run(self, now: float) -> None:
-        """Do all that is due, also what is planned meanwhile for a moment that is over."""
+        """Do all that is due, and what this plans for moments until now."""
         if self._running:
             return
         self._running = True
@@ -107,7 +107,7 @@ class Timetable:
             self._running = False
 
     def clear(self) -> None:
-        """Plan nothing any more."""
+        """Forget all plans."""
         self._planned.clear()
 
 

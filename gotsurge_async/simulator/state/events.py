@@ -1,8 +1,9 @@
-"""The events of the section "Task Status Updated": what was to be sent to a partner, and what came of it."""
+"""The events of the section "Task Status Updated": what is to be sent to a partner, and the answers."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
@@ -12,14 +13,14 @@ from gotsurge_async.simulator.loopback import is_here
 
 MOST_EVENTS = 100_000
 MOST_BYTES = 64 << 20
-"""So much of what is over is remembered; the oldest is forgotten first, and what still waits never."""
+"""Finished events that are kept, and their bytes, at most; the oldest is forgotten first, a waiting one never."""
 
-State = Literal["waiting", "delivered", "lost", "given up"]
+State = Literal["delivered", "waiting", "lost", "given up"]
 
 
 @frozen
 class Try:
-    """One request: when it was made, what it was answered (0: nothing came), how long that took, and what came."""
+    """One request: its time, the answer's status (0: no answer), the seconds it took, and the answer's body."""
 
     at: float
     status: int
@@ -29,7 +30,7 @@ class Try:
 
 @define(eq=False)
 class Event:
-    """One change of a task's status, and the tries to tell the partner; ``next_at`` is when the next one is due."""
+    """One change of a task's status, and the tries to send it; ``next_at`` is when the next one is due."""
 
     number: int
     account: str
@@ -59,8 +60,8 @@ class Event:
             "state": self.state,
             "faults": [fault.kind for fault in self.faults],
             "tries": [
-                {"at": each.at, "status": each.status, "seconds": round(each.seconds, 4), "answer": each.answer}
-                for each in self.tries
+                {"at": made.at, "status": made.status, "seconds": round(made.seconds, 4), "answer": made.answer}
+                for made in self.tries
             ],
             "next_at": self.next_at,
         }
@@ -76,7 +77,7 @@ class Events:
         self._answers: Counter[str] = Counter()
 
     def add(self, event: Event) -> None:
-        """Take an event in; what is over is forgotten where there is too much."""
+        """Number and keep an event; finished ones are forgotten where there are too many."""
         self._made += 1
         event.number = self._made
         self._by_number[event.number] = event
@@ -101,15 +102,9 @@ class Events:
         except KeyError:
             raise LookupError(f"there is no event {number}") from None
 
-    def latest(self, count: int, before: int | None = None) -> Sequence[Event]:
-        """The newest events, or the newest that are older than a number; the newest first."""
-        found: list[Event] = []
-        for number in reversed(self._by_number):
-            if before is None or number < before:
-                found.append(self._by_number[number])
-                if len(found) == count:
-                    break
-        return found
+    def latest(self, count: int) -> Sequence[Event]:
+        """The newest events, the newest first."""
+        return list(islice(reversed(self._by_number.values()), count))
 
     def of(self, task_id: str) -> Sequence[Event]:
         """The events of a task, the oldest first."""
@@ -123,11 +118,10 @@ class Events:
         """How many events there were, requests were made, and events are in each state."""
         states: Counter[str] = Counter(event.state for event in self._by_number.values())
         sent = sum(len(event.tries) for event in self._by_number.values()) + self._answers["sent"]
-        told = ("delivered", "waiting", "lost", "given up")
         return {
             "events": self._made,
             "sent": sent,
-            **{state.replace(" ", "_"): states[state] + self._answers[state] for state in told},
+            **{state.replace(" ", "_"): states[state] + self._answers[state] for state in get_args(State)},
         }
 
 

@@ -1,4 +1,4 @@
-"""The latest calls with their bodies, for people who look at the board; secrets are masked before anybody sees them."""
+"""The latest calls with their bodies, for the board; secrets are masked whenever a call is shown."""
 
 import json
 import shlex
@@ -14,18 +14,18 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 MOST_REQUESTS = 500
 MOST_BYTES = 16 << 20
 BODY_LIMIT = 64 << 10
-"""So much of each body is kept, in bytes."""
+"""Bytes of each body that are kept, at most."""
 
 SECRETS = frozenset(
     ("secret_key", "code", "bearer_token", "refresh_token", "session_id", "password", "client_secret", "webhook_url")
 )
-"""Fields whose values nobody is shown, wherever they stand in a call that is about signing in."""
+"""Fields whose values are masked, wherever they stand in a call that signs in."""
 MASK = "***"
 
 
 @define(eq=False)
 class LoggedCall:
-    """One call of an operation: what came, and what was answered; ``status`` 0 where no whole answer went out."""
+    """One call of an operation, and its answer; ``status`` is 0 where no whole answer went out."""
 
     operation: str
     verb: str
@@ -50,26 +50,26 @@ class LoggedCall:
 
     @property
     def signs_in(self) -> bool:
-        """Whether it carries, or is answered, what nobody may see."""
+        """Whether the call or its answer may contain secrets."""
         return not ENDPOINTS[self.operation].bearer
 
     def take_body(self, body: bytes) -> None:
-        """Keep what came, as far as there is room."""
+        """Keep the request's body, cut to the limit."""
         self.body, self.body_size = body[:BODY_LIMIT], len(body)
 
     def take_answer(self, status: int, answer: object) -> None:
-        """Keep what was answered, as far as there is room."""
+        """Keep the answer, cut to the limit."""
         content = answer if isinstance(answer, bytes) else b""
         self.status, self.answer, self.answer_size = status, content[:BODY_LIMIT], len(content)
 
     @property
     def shown_body(self) -> str:
-        """What came, readable, without secrets."""
+        """The request's body, readable, without secrets."""
         return self._shown(self.body, self.body_size)
 
     @property
     def shown_answer(self) -> str:
-        """What was answered, readable, without secrets."""
+        """The answer, readable, without secrets."""
         return self._shown(self.answer, self.answer_size)
 
     def _shown(self, content: bytes, size: int) -> str:
@@ -121,9 +121,9 @@ class LoggedCall:
 
 def _masked(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _masked(each, key) for key, each in value.items()}
+        return {key: _masked(item, key) for key, item in value.items()}
     if isinstance(value, list):
-        return [_masked(each, name) for each in value]
+        return [_masked(item, name) for item in value]
     return MASK if name in SECRETS and value else value
 
 
@@ -136,7 +136,7 @@ class LoggedCalls:
         self._made = 0
 
     def add(self, call: LoggedCall) -> None:
-        """Take a call in that is over."""
+        """Number and keep a finished call."""
         self._made += 1
         call.number = self._made
         self._kept.append(call)

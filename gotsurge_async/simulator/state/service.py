@@ -1,4 +1,4 @@
-"""All that the simulator knows, without HTTP: who there is, what they ordered, what was called, what is to go wrong."""
+"""The state of a simulator, without HTTP: accounts, tasks, events, calls, faults and the clock."""
 
 import asyncio
 from collections import Counter
@@ -71,7 +71,7 @@ class Service:
         self.changes: Changes = Changes()
         self.faults: Faults = Faults(ENDPOINTS, changed=partial(self.changes.note, "faults"))
         self.replanned: Hook | None = None
-        """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
+        """Called when the next planned moment, or the clock's speed, is another."""
         self.makes_event: MakesEvent = lambda _: None
         self._written = (float("nan"), "")
         check_url(options.webhook_url, anywhere=options.webhooks_anywhere)
@@ -80,7 +80,7 @@ class Service:
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
         self.world: str = uuid4().hex
-        """Another one after each start and reset: what was pushed before is gone."""
+        """Another text after each start and reset, when what was pushed before is gone."""
         self.clock.reset()
         self.clock.run_at(self.options.speed)
         self.faults.clear()
@@ -106,7 +106,7 @@ class Service:
         self._replan()
 
     def entered(self, record: TaskRecord) -> None:
-        """A task has another status: what came of it is noted, and its partner is to be told."""
+        """Note the effects of a task's new status, and make the event for its partner."""
         status = record.status
         if status == "accepted":
             price = self.lives.final_price(record)
@@ -123,7 +123,7 @@ class Service:
         self.changed(record)
 
     def changed(self, record: TaskRecord) -> None:
-        """A task is another, or gone."""
+        """Plan a changed task's next step, and note the change; a task that is gone has none."""
         planned = self.timetable.next_at
         self.lives.plan(record)
         if self.timetable.next_at < planned:
@@ -131,14 +131,14 @@ class Service:
         self.changes.note("orders", record.id)
 
     def plan(self, moment: float, action: Action) -> None:
-        """Have something done at a moment of the clock."""
+        """Plan an action for a moment of the clock."""
         earlier = moment < self.timetable.next_at
         self.timetable.at(moment, action)
         if earlier:
             self._replan()
 
     def catch_up(self, now: float) -> None:
-        """Let all happen that was planned for a moment until now."""
+        """Do all that was planned for a moment until now."""
         if self.timetable.next_at <= now:
             self.timetable.run(now)
 
@@ -188,17 +188,17 @@ class Service:
         self.changes.note("webhooks")
 
     def wake(self) -> None:
-        """See to it that broadcasts end when they do, and not only when somebody looks."""
+        """From now on end broadcasts when they are due, and not only when somebody reads them."""
         self.lives.wake()
         self._replan()
 
     def take_fresh(self) -> list[Event]:
-        """The events that nobody has begun to send."""
+        """The events that are not being sent yet; the next call returns newer ones."""
         fresh, self.fresh = self.fresh, []
         return fresh
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on, and let all happen that is due by then."""
+        """Turn the clock on, and do all that is due by then."""
         self.clock.advance(seconds)
         self.catch_up(self.clock.now())
         self.changes.note("clock")
@@ -257,7 +257,7 @@ class Service:
 
 
 def proof_of_delivery(record: TaskRecord, at: str) -> dict[str, Any]:
-    """What a driver brings back, with who took the goods over if the order says who is there."""
+    """The proof of delivery, with the recipient if the order names one."""
     return {
         "recipient_name": record.written().to_contact.name,
         "signed_at": at,

@@ -1,7 +1,7 @@
 """The tasks: how one lives (section "Order Statuses"), all that there are, and the count by which a push is judged.
 
-A task's own JSON is kept as it came, undecoded: a hundred thousand of them are a matter of load tests. What the
-service adds is worked out when somebody reads the task.
+A task's own JSON is kept as it came, undecoded: a load test has a hundred thousand of them. What the service adds is
+worked out when somebody reads the task.
 """
 
 import os
@@ -176,7 +176,7 @@ class TaskRecord:
         return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
 
     def written(self) -> Written:
-        """What was written, as far as the simulator itself reads it."""
+        """The written task, as far as the simulator itself reads it."""
         return _WRITTEN.decode(self.source)
 
     def content(self) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class TaskRecord:
         return expires_at(self.preference, self.pickup_end, since) if status == BROADCASTING else inf
 
     def new_course(self) -> Course:
-        """Its course, which most tasks have not: a hundred thousand of them are a matter of load tests."""
+        """Its course, made when it is first needed: a load test has a hundred thousand tasks without one."""
         if self.course is None:
             self.course = Course()
         return self.course
@@ -231,7 +231,7 @@ class TaskRecord:
 
 
 class Watches(Protocol):
-    """What the tasks tell of every change."""
+    """Gets every change of the tasks."""
 
     def entered(self, record: TaskRecord) -> None:
         """A task has another status than before, its first one included."""
@@ -266,7 +266,7 @@ class Tasks:
         return f"{self._prefix}-0001-4000-8000-{self._added + 1:012x}"
 
     def add(self, record: TaskRecord, *, listed: bool) -> None:
-        """Take a task in; ``listed`` says whether Task List shows it from now on."""
+        """Add a task; ``listed`` says whether Task List shows it from now on."""
         self._by_id[record.id] = record
         self._added += 1  # and never lowered: an id is given out once
         self._count(record)[record.tracking_id] += 1
@@ -277,7 +277,7 @@ class Tasks:
             self._watch.entered(record)
 
     def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
-        """Have a task take on a status, whatever the one before."""
+        """Give a task another status, whatever the one before."""
         record.keep(at)
         if note:
             record.new_course().notes[len(record.history)] = note
@@ -287,12 +287,12 @@ class Tasks:
             self._watch.entered(record)
 
     def expire(self, record: TaskRecord, now: float) -> None:
-        """Let a broadcast end if its time is over."""
+        """End a broadcast if its time is over."""
         if record.status == BROADCASTING and now >= (end := record.ends_at):
             self.enter(record, EXPIRED, end)
 
     def touch(self, record: TaskRecord, at: float) -> None:
-        """Have a task become another revision, for what was changed of it since `TaskRecord.keep`."""
+        """Make a task another revision, for what was changed of it since `TaskRecord.keep`."""
         record.touch(at)
         if self._watch is not None:
             self._watch.changed(record)
@@ -377,10 +377,10 @@ class Tasks:
         """A task by its id, or by a tracking id that it alone has; raises LookupError for any other name."""
         if name in self._by_id:
             return self._by_id[name]
-        found = [record for record in self._by_id.values() if name and record.tracking_id == name]
-        if len(found) > 1:
-            raise LookupError(f"{len(found)} tasks have the tracking id {name!r}: name one of them by its id")
-        return found[0] if found else self.find(name)
+        matches = [record for record in self._by_id.values() if name and record.tracking_id == name]
+        if len(matches) > 1:
+            raise LookupError(f"{len(matches)} tasks have the tracking id {name!r}: name one of them by its id")
+        return matches[0] if matches else self.find(name)
 
     def owned(self, owner: str, task_id: str, now: float) -> TaskRecord | None:
         """A task of an owner, as it stands now; None for a stranger's or an unknown one."""
