@@ -16,7 +16,7 @@ from gotsurge_async.simulator.faults import Fault, LateCall, Plan
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
-from gotsurge_async.simulator.state.requests import LoggedCall
+from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 

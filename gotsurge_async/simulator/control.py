@@ -13,7 +13,6 @@ from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import fault_from_json
 from gotsurge_async.simulator.operations.checks import read_body
 from gotsurge_async.simulator.replies import RefusedError, json_reply
-from gotsurge_async.simulator.state.requests import MOST_REQUESTS
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 
@@ -80,7 +79,7 @@ def add_control(app: web.Application, simulator: "Simulator", service: Service, 
 
 def _reads(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
     def requests(_: web.Request, __: bytes) -> dict[str, Any]:
-        return {"requests": [call.described() for call in service.requests.latest(MOST_REQUESTS)]}
+        return {"requests": [call.described() for call in service.requests.latest()]}
 
     return (
         ("GET", "world", bytes, lambda *_: {"world": service.world}),

@@ -15,7 +15,7 @@ import msgspec
 
 from gotsurge_async.simulator.operations.views import task_view
 from gotsurge_async.simulator.state.accounts import ACCOUNTS
-from gotsurge_async.simulator.state.events import Event, Try
+from gotsurge_async.simulator.state.log import Event, Try
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
 

@@ -10,8 +10,7 @@ from attrs import frozen
 from gotsurge_async.simulator.board.orders import HOUR, Axis, Due, Facts, due_of, local, moment
 from gotsurge_async.simulator.operations.views import task_view
 from gotsurge_async.simulator.state.accounts import ACCOUNTS
-from gotsurge_async.simulator.state.events import Event
-from gotsurge_async.simulator.state.requests import MOST_REQUESTS, LoggedCall
+from gotsurge_async.simulator.state.log import Event, LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord
 
@@ -98,8 +97,8 @@ def order_page(service: Service, record: TaskRecord, facts: Facts, api_base: str
         axis=_axis(record, facts, now),
         rows=[_row(item) for item in view.get("items") or () if isinstance(item, dict)],
         notes=record.course.notes if record.course is not None else {},
-        events=list(reversed(service.events.of(record.id)))[:MOST_LINES],
-        calls=[call for call in service.requests.latest(MOST_REQUESTS) if call.task_id == record.id][:MOST_LINES],
+        events=service.events.about(record.id)[:MOST_LINES],
+        calls=service.requests.about(record.id)[:MOST_LINES],
         price=_money(price, view.get("currency", "")) or "",
         sides=list(_sides(view, record, facts, now)),
         json=short(json.dumps(view, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode(), MOST_TEXT),

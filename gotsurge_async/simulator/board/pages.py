@@ -16,8 +16,8 @@ from gotsurge_async.simulator.board.order_page import ACTIONS, brief, order_page
 from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
 from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, EVERY_OPERATION, KINDS, WEBHOOK
-from gotsurge_async.simulator.state.events import masked_url
-from gotsurge_async.simulator.state.requests import MOST_REQUESTS, LoggedCall
+from gotsurge_async.simulator.loopback import masked_url
+from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import TaskRecord
 from gotsurge_async.simulator.webhooks import Sender
@@ -194,7 +194,7 @@ class _Board:
         errors = request.query.get("errors") == "true"
         calls = [
             call
-            for call in self._service.requests.latest(MOST_REQUESTS)
+            for call in self._service.requests.latest()
             if (not errors or not 200 <= call.status < 400) and all(word in _text(call) for word in words)
         ]
         return calls[:SHOWN], bool(words or errors)

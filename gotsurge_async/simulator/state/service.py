@@ -11,6 +11,7 @@ from uuid import uuid4
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.changes import Changes
 from gotsurge_async.simulator.faults import Faults, LateCalls
+from gotsurge_async.simulator.loopback import check_url
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.shapes import reshapes
 from gotsurge_async.simulator.state.accounts import (
@@ -24,9 +25,8 @@ from gotsurge_async.simulator.state.accounts import (
     first_users,
 )
 from gotsurge_async.simulator.state.clock import Action, Clock, TellsTime, Timetable, write_instant
-from gotsurge_async.simulator.state.events import Event, Events, check_url
 from gotsurge_async.simulator.state.life import Lives
-from gotsurge_async.simulator.state.requests import LoggedCalls
+from gotsurge_async.simulator.state.log import Event, Events, LoggedCalls
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
 
 Hook = Callable[[], None]

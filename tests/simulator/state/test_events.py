@@ -1,10 +1,10 @@
 import pytest
 
-from gotsurge_async.simulator.state import events
-from gotsurge_async.simulator.state.events import Event, Events, Try, check_url, masked_url
+from gotsurge_async.simulator.loopback import check_url, masked_url
+from gotsurge_async.simulator.state.log import Event, Events, State, Try
 
 
-def event(state: events.State = "delivered", size: int = 10) -> Event:
+def event(state: State = "delivered", size: int = 10) -> Event:
     made = Event(number=0, account="plain", task_id="t", tracking_id="A", status="accepted", at=0.0, body=b"x" * size)
     made.state = state
     made.tries = [Try(0.0, 200, 0.0, "")]
@@ -12,13 +12,9 @@ def event(state: events.State = "delivered", size: int = 10) -> Event:
 
 
 @pytest.mark.parametrize(("most", "size"), [(10, 1), (1000, 100)])
-def test_what_is_over_is_forgotten_where_there_is_too_much(
-    monkeypatch: pytest.MonkeyPatch, most: int, size: int
-) -> None:
+def test_what_is_over_is_forgotten_where_there_is_too_much(most: int, size: int) -> None:
     """Only so many events, and bytes, are remembered; the oldest goes first, and the count still knows of all."""
-    monkeypatch.setattr(events, "MOST_EVENTS", most)
-    monkeypatch.setattr(events, "MOST_BYTES", 1000)
-    log = Events()
+    log = Events(most, 1000)
     for _ in range(25):
         log.add(event(size=size))
     assert [each.number for each in log.latest(100)] == list(range(25, 15, -1))
@@ -28,10 +24,9 @@ def test_what_is_over_is_forgotten_where_there_is_too_much(
     assert [each.number for each in log.latest(3)] == [25, 24, 23]
 
 
-def test_what_still_waits_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_still_waits_is_never_forgotten() -> None:
     """An event that is still to be sent stays, however many came after it."""
-    monkeypatch.setattr(events, "MOST_EVENTS", 3)
-    log = Events()
+    log = Events(3)
     waiting = event("waiting")
     log.add(waiting)
     for _ in range(10):

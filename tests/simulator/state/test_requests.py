@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.simulator.state import requests
-from gotsurge_async.simulator.state.requests import BODY_LIMIT, MASK, SECRETS, LoggedCall, LoggedCalls
+from gotsurge_async.simulator.state.log import BODY_LIMIT, MASK, SECRETS, LoggedCall, LoggedCalls
 
 
 def call(operation: str = "auth.exchange", body: bytes = b"", answer: bytes = b"") -> LoggedCall:
@@ -54,17 +53,15 @@ def test_halves_of_characters_can_be_shown() -> None:
     call("tasks.create", body=b'{"a": "\\ud800"}').shown_body.encode()
 
 
-def test_long_bodies_are_cut_and_old_calls_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_bodies_are_cut_and_old_calls_forgotten() -> None:
     """Of a body so much is kept, and of calls so many, by number and by bytes; a call that is gone is not there."""
     made = call("tasks.create", body=b"x" * (BODY_LIMIT + 1234))
     assert len(made.body) == BODY_LIMIT
     assert made.shown_body.endswith("… and 1,234 bytes more")
-    monkeypatch.setattr(requests, "MOST_REQUESTS", 5)
-    log = LoggedCalls()
+    log = LoggedCalls(5, 3 * BODY_LIMIT)
     for _ in range(7):
         log.add(call())
     assert [each.number for each in log.latest(100)] == [7, 6, 5, 4, 3]
-    monkeypatch.setattr(requests, "MOST_BYTES", 3 * BODY_LIMIT)
     for _ in range(5):
         log.add(call("tasks.create", body=b"x" * BODY_LIMIT))
     assert [each.number for each in log.latest(100)] == [12, 11, 10]
