@@ -1,16 +1,15 @@
 """One order: what may happen to it next, when it is due, what it contains, and all calls and events about it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import ceil, floor
 from typing import Any
 
 from attrs import frozen
 
-from gotsurge_async.simulator.board.orders import HOUR, Axis, Due, Facts, due_of, local, moment
+from gotsurge_async.simulator.board.orders import HOUR, Axis, Facts, due_of, local, moment
 from gotsurge_async.simulator.operations.views import task_view
 from gotsurge_async.simulator.state.accounts import ACCOUNTS
-from gotsurge_async.simulator.state.log import Event, LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord
 
@@ -56,53 +55,27 @@ class Step:
     buttons: tuple[str, ...]
 
 
-@frozen(kw_only=True)
-class OrderPage:
-    """What the template of an order's page needs."""
-
-    record: TaskRecord
-    facts: Facts
-    now: float
-    name: str
-    curl: str
-    due: Due
-    steps: Sequence[Step]
-    following: Sequence[str]
-    has_webhook: bool
-    axis: Axis
-    rows: Sequence[tuple[str, str, str, str]]
-    notes: Mapping[int, str]
-    events: Sequence[Event]
-    calls: Sequence[LoggedCall]
-    price: str
-    sides: Sequence[tuple[str, str, Sequence[tuple[str, Any]]]]
-    json: str
-
-
-def order_page(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> OrderPage:
-    """All about an order, at this moment."""
+def order_page(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> dict[str, Any]:
+    """The values of the macro ``order``: all about an order, at this moment."""
     now = service.clock.now()
     view = task_view(service, record, ACCOUNTS[record.owner], service.instant(now))
-    price = view.get("price") or 0
-    return OrderPage(
-        record=record,
-        facts=facts,
-        now=now,
-        name=short(record.tracking_id, 200) or record.id,
-        curl=f'curl "{api_base}/tasks/{record.id}" -H "Authorization: Bearer $GOTSURGE_BEARER_TOKEN"',
-        due=due_of(record, facts, now),
-        steps=list(_steps(record)),
-        following=sorted(TRANSITIONS[record.status]),
-        has_webhook=bool(service.webhook_urls[record.owner]),
-        axis=_axis(record, facts, now),
-        rows=[_row(item) for item in view.get("items") or () if isinstance(item, dict)],
-        notes=record.course.notes if record.course is not None else {},
-        events=service.events.about(record.id)[:MOST_LINES],
-        calls=service.requests.about(record.id)[:MOST_LINES],
-        price=_money(price, view.get("currency", "")) or "",
-        sides=list(_sides(view, record, facts, now)),
-        json=short(json.dumps(view, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode(), MOST_TEXT),
-    )
+    return {
+        "record": record,
+        "facts": facts,
+        "now": now,
+        "view": view,
+        "name": short(record.tracking_id, 200) or record.id,
+        "curl": f'curl "{api_base}/tasks/{record.id}" -H "Authorization: Bearer $GOTSURGE_BEARER_TOKEN"',
+        "due": due_of(record, facts, now),
+        "steps": list(_steps(record)),
+        "following": sorted(TRANSITIONS[record.status]),
+        "has_webhook": bool(service.webhook_urls[record.owner]),
+        "axis": _axis(record, facts, now),
+        "lines": [item for item in view.get("items") or () if isinstance(item, dict)],
+        "events": service.events.about(record.id)[:MOST_LINES],
+        "calls": service.requests.about(record.id)[:MOST_LINES],
+        "json": short(json.dumps(view, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode(), MOST_TEXT),
+    }
 
 
 def _steps(record: TaskRecord) -> Iterator[Step]:
@@ -124,70 +97,21 @@ def _axis(record: TaskRecord, facts: Facts, now: float) -> Axis:
     return Axis(first, max(last, first + HOUR))
 
 
-def _row(item: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Name, description, quantity and weight of an item."""
-    weight = (_number(item.get("weight")), brief(item.get("weight_unit", "")))
-    name, description = brief(item.get("name", "")), brief(item.get("description", ""))
-    return name, description, _number(item.get("quantity")), " ".join(filter(None, weight))
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else ""
-
-
-def _sides(
-    view: dict[str, Any], record: TaskRecord, facts: Facts, now: float
-) -> Iterator[tuple[str, str, Sequence[tuple[str, Any]]]]:
-    """The boxes beside the order: key, heading, and names with values; values that are None or empty are not shown."""
-    contact = view.get("to_contact") or {}
-    driver = view.get("driver") or {}
-    people = (
-        ("Vessel", facts.vessel),
-        ("IMO", _imo(facts.imo)),
-        ("Berth", contact.get("berth_no")),
-        ("Lighter", contact.get("lighter_boat_name")),
-        ("Deliver to", facts.deliver_to),
-        ("Contact", contact.get("name")),
-        ("Pick up at", facts.pick_up_at),
-        ("Driver", ", ".join(str(driver[part]) for part in ("name", "vehicle_name") if part in driver)),
-    )
-    yield "people", "Vessel and people", people
-    currency = view.get("currency", "")
-    price = f"{view.get('price') or 0:,}".replace(",", " ")
-    was_raised = record.course is not None and record.course.price is not None
-    prices = (
-        ("As sent", f"{price} × 1/1000 cent"),
-        ("Ordered at", _money(record.content().get("price", 0), currency) if was_raised else None),
-        ("At most", _money(view.get("max_price"), currency)),
-        ("Step", _money(view.get("increment"), currency)),
-    )
-    yield "price", "Price", prices
-    epod = view.get("epod")
-    if isinstance(epod, dict) and epod:
-        proof = [(str(name).replace("_", " "), value) for name, value in epod.items()]
-        yield "epod", "Proof of delivery", proof[:10]
-    changed = record.updated_at
-    how = (
-        ("Account", record.owner),
-        ("Broadcast", f"to {record.preference}"),
-        ("Vehicle", view.get("vehicle_preference")),
-        ("Group", facts.group),
-        ("Invoice", view.get("invoice_number")),
-        ("Distance", f"{record.distance / 1000:.1f} km" if record.distance else None),
-        ("Changed", precise(changed, now)),
-        ("version_rev", record.version_rev),
-    )
-    yield "how", "Order", how
-
-
 def short(text: str, most: int = 80) -> str:
     """A text cut to a number of characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def brief(value: Any) -> str:
-    """A value of JSON as one line: a text as it is, anything else as JSON."""
+    """A value of JSON as one line: a text as it is, nothing for None, anything else as JSON."""
+    if value is None:
+        return ""
     return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200)
+
+
+def plain_number(value: Any) -> str:
+    """A number without needless zeros; empty for anything else."""
+    return f"{value:g}" if isinstance(value, int | float) else ""
 
 
 def precise(at: float, now: float) -> str:
@@ -195,7 +119,7 @@ def precise(at: float, now: float) -> str:
     return f"{local(at):%H:%M:%S}" if local(at).date() == local(now).date() else moment(at, now)
 
 
-def _imo(text: str) -> str:
+def imo(text: str) -> str:
     """An IMO number, and whether its check digit is the right one."""
     if len(text) != 7 or not text.isdigit():
         return text
@@ -203,8 +127,8 @@ def _imo(text: str) -> str:
     return f"{text} (check digit {'right' if check == int(text[6]) else 'wrong'})"
 
 
-def _money(amount: Any, currency: str) -> str | None:
-    """Thousandths of a cent as an amount."""
+def money(amount: Any, currency: str) -> str:
+    """Thousandths of a cent as an amount; empty without a currency."""
     if not isinstance(amount, int) or not currency:
-        return None
+        return ""
     return f"{currency} {amount // 100_000:,}.{amount % 100_000 // 1000:02d}"

@@ -12,10 +12,19 @@ from aiohttp import web
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.app import BASE_PATH
 from gotsurge_async.simulator.board import orders
-from gotsurge_async.simulator.board.order_page import ACTIONS, brief, order_page, precise, short
+from gotsurge_async.simulator.board.order_page import (
+    ACTIONS,
+    brief,
+    imo,
+    money,
+    order_page,
+    plain_number,
+    precise,
+    short,
+)
 from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
 from gotsurge_async.simulator.changes import Live
-from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, EVERY_OPERATION, KINDS, WEBHOOK
+from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS
 from gotsurge_async.simulator.loopback import masked_url
 from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
@@ -38,19 +47,6 @@ CARDS = 15
 """Cards of each status that are shown at most."""
 SHOWN = 60
 """Calls, and events, that are listed at most."""
-PRESETS: Mapping[str, Mapping[str, str | int]] = {
-    "Lost answer": {"operation": "*", "kind": "reset", "when": "after", "times": 1, "rate": 100},
-    "503 busy": {"operation": "*", "kind": "status", "when": "before", "status": 503, "times": 3, "rate": 100},
-    "Slow": {"operation": "*", "kind": "delay", "when": "before", "seconds": 5, "times": 3, "rate": 100},
-    "Late cancel": {
-        "operation": "tasks.cancel", "kind": "reset", "when": "late", "seconds": 5, "times": 3, "rate": 100,
-    },
-    "Slow and deaf": {"operation": "*", "kind": "delay", "when": "late", "seconds": 5, "times": "", "rate": 100},
-    "Hidden tasks": {"operation": "*", "kind": "hidden", "seconds": 5, "times": 3, "rate": 100},
-    "Lost events": {"operation": "webhook", "kind": "lost", "times": "", "rate": 20},
-    "Doubled events": {"operation": "webhook", "kind": "doubled", "times": "", "rate": 20},
-}  # fmt: skip
-"""What the buttons above the form of faults fill in."""
 FAULT_GROUPS = {
     "To calls": [kind for kind in CALL_KINDS if kind not in BENDING_KINDS],
     "To what calls do and show": list(BENDING_KINDS),
@@ -82,25 +78,20 @@ def templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {
-        "STAGES": orders.STAGES,
-        "STAGE_OF": orders.STAGE_OF,
-        "CARDS": CARDS,
-        "ACTIONS": ACTIONS,
-        "ENDPOINTS": ENDPOINTS,
-        "KINDS": KINDS,
-        "FAULT_GROUPS": FAULT_GROUPS,
-        "PRESETS": PRESETS,
-        "Axis": Axis,
-        "rows_of": orders.rows_of,
-    }
+    environment.globals.update(STAGES=orders.STAGES, STAGE_OF=orders.STAGE_OF, CARDS=CARDS, ACTIONS=ACTIONS)
+    environment.globals.update(ENDPOINTS=ENDPOINTS, KINDS=KINDS, FAULT_GROUPS=FAULT_GROUPS)
+    environment.globals.update(Axis=Axis, rows_of=orders.rows_of)
     environment.filters |= {
         "brief": brief,
         "code_class": _code_class,
         "local": lambda seconds, style: local(seconds).strftime(style),
+        "imo": imo,
         "moment": orders.moment,
+        "money": money,
         "name_of": _name_of,
         "number": "{:,}".format,
+        "ordinal": _ordinal,
+        "plain_number": plain_number,
         "precise": precise,
         "short": short,
         "short_ids": lambda path: _UUID.sub(r"\1…\2", path),
@@ -124,7 +115,7 @@ class _Board:
             "failing": lambda _: (sum(event.state != "delivered" for event in service.events.latest(SHOWN)),),
             "requests": self._requests,
             "webhooks": self._webhooks,
-            "faults": lambda _: ([*map(described_fault, service.faults.described())], service.late.described()),
+            "faults": lambda _: (service.faults.described(), service.late.described()),
             "faulty": lambda _: (len(service.faults.described()),),
             "request": self._request,
             "event": self._event,
@@ -233,26 +224,6 @@ class _Board:
             )
         )
         return _protected(web.Response(text=html, content_type="text/html"))
-
-
-def described_fault(fault: dict[str, Any]) -> dict[str, Any]:
-    """A fault as JSON, with words on ``what`` it does, and which calls or events it is ``about``."""
-    kind, operation, seconds = fault["kind"], fault["operation"], f"{fault['seconds']:g} s"
-    what = KINDS[kind].words
-    if kind == "status":
-        what = f"answered {fault['status']}"
-    elif kind == "delay":
-        what = f"delay of {seconds}"
-    elif kind in ("hidden", "outdated", "restored"):
-        what = f"{what}, {seconds}"
-    about = {EVERY_OPERATION: "every call", WEBHOOK: "events"}.get(operation, operation)
-    if fault["every"] > 1:
-        about += f", every {_ordinal(fault['every'])}"
-    if operation != WEBHOOK and kind not in BENDING_KINDS:
-        about += f", the effect {seconds} late" if fault["when"] == "late" else f", {fault['when']} the effect"
-    if fault["rate"] != 1:
-        about += f", {fault['rate']:.0%} of them"
-    return {**fault, "what": what, "about": about}
 
 
 def _ordinal(number: int) -> str:
