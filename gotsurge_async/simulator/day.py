@@ -45,15 +45,8 @@ GOODS = (
     ("Life raft after service", 180.0, "unit"), ("Filters", 6.0, "box"),
 )  # fmt: skip
 PEOPLE = (
-    "R. Santos",
-    "A. Kumar",
-    "Tan Wei Jie",
-    "M. Okafor",
-    "L. Petrov",
-    "S. Widodo",
-    "H. Lindqvist",
-    "Nguyen Van An",
-)
+    "R. Santos", "A. Kumar", "Tan Wei Jie", "M. Okafor", "L. Petrov", "S. Widodo", "H. Lindqvist", "Nguyen Van An",
+)  # fmt: skip
 VEHICLES = ("motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "lorry_14ft")
 
 

@@ -53,7 +53,7 @@ class Person:
 
 @pytest.fixture
 async def person(time: FakeTime) -> AsyncIterator[Person]:
-    # Browsers keep the cookies of 127.0.0.1; this jar does when it is told to.
+    # Browsers keep the cookies of 127.0.0.1; this jar does so with an option.
     async with (
         Simulator(clock=time) as simulator,
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
@@ -169,7 +169,7 @@ async def test_anothers_user_may_not_consent(person: Person) -> None:
     ],
 )
 async def test_an_unknown_client_or_address_gets_a_page(person: Person, changes: dict[str, str], text: bytes) -> None:
-    """Who sends an unknown client_key or redirect_url is told on a page, and nobody is redirected."""
+    """Who sends an unknown client_key or redirect_url gets a page that says so, and nobody is redirected."""
     page = await person.visit("/oauth2/auth", **{**QUERY, **changes})
     assert page.status == 400
     assert text in page.body

@@ -17,7 +17,7 @@ from gotsurge_async.simulator.operations.checks import (
 )
 from gotsurge_async.simulator.operations.prices import distance
 from gotsurge_async.simulator.operations.views import task_view
-from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply, problem_rows
+from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply
 from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, History, TaskRecord
@@ -115,7 +115,7 @@ def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counte
     elif draft and options.draft_tasks == "single" and len(views) == 1:
         answer["tasks"] = views[0]
     if problems:
-        answer["errors"] = problem_rows(problems if options.refusal_names_rows else ())
+        answer["errors"] = problems if options.refusal_names_rows else []
     return json_reply(answer, options.created_status)
 
 

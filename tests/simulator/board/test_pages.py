@@ -220,7 +220,7 @@ async def test_hostile_texts_stay_texts() -> None:
                 for number in range(1, 4)
             ]
             for text in (pages[0], pages[2], *details[3:]):
-                assert "onerror=alert(1)" in unescape(text)  # it is told, as a text
+                assert "onerror=alert(1)" in unescape(text)  # it is shown, as a text
     for html in (*pages, *details):
         found = Tags(html)
         assert not {name for name in found.names if name.startswith("on")}
@@ -279,8 +279,8 @@ async def test_secrets_are_masked(plain: Client) -> None:
     await plain.call(
         "POST", "/oauth2/refresh", {"client_key": keys.client_key, "refresh_token": tokens["refresh_token"]}
     )
-    told = (await plain.call("GET", "/_simulator/requests")).json["requests"]
-    shown = str(told) + await page(plain, "/")
+    requests = (await plain.call("GET", "/_simulator/requests")).json["requests"]
+    shown = str(requests) + await page(plain, "/")
     for number in range(1, 6):
         shown += (await parts(plain, "request", number=str(number)))["request"]
     for secret in (code, keys.secret_key, tokens["bearer_token"], tokens["refresh_token"], plain.token, "cGxhaW4t"):

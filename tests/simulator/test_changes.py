@@ -11,7 +11,7 @@ import pytest
 from gotsurge_async.simulator import changes
 from gotsurge_async.simulator.changes import MOST_CHANGES
 
-from ..kit import Client, order
+from .kit import Client, order
 
 
 class Stream:
@@ -70,8 +70,8 @@ async def listen(plain: Client) -> AsyncIterator[Listen]:
         response.close()
 
 
-async def test_each_change_is_told(plain: Client, listen: Listen) -> None:
-    """Orders, requests, webhooks, faults and the clock: a page is told what is another, and of which tasks."""
+async def test_each_change_is_sent(plain: Client, listen: Listen) -> None:
+    """Orders, requests, webhooks, faults and the clock: a page gets the parts that are another, and their tasks."""
     stream = await listen()
     (task,) = (await plain.create(order())).json["tasks"]
     found = await stream.until("orders")
@@ -89,7 +89,7 @@ async def test_each_change_is_told(plain: Client, listen: Listen) -> None:
 
 @pytest.mark.parametrize("how", ["header", "query"])
 async def test_a_stream_goes_on_where_it_broke_off(plain: Client, listen: Listen, how: str) -> None:
-    """What happened while nobody listened is told to who says what he knew last, by header or by query."""
+    """A page that names the last change it knew, by header or by query, gets what happened since."""
     stream = await listen()
     await plain.create(order("A"))
     await stream.until("requests")
@@ -125,7 +125,7 @@ async def test_many_changes_are_one_message(plain: Client, listen: Listen) -> No
 
 
 async def test_a_page_that_does_not_read_costs_nothing(plain: Client, listen: Listen) -> None:
-    """While a page does not read, others are told, the simulator answers, and nothing is kept for it."""
+    """While a page does not read, others get their messages, the simulator answers, and nothing is kept for it."""
     await listen.open()
     stream = await listen()
     for number in range(5 * MOST_CHANGES):
