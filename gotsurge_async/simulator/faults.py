@@ -87,10 +87,6 @@ EVENT_KINDS = tuple(name for name, kind in KINDS.items() if kind.strikes_events)
 BENDING_KINDS = tuple(name for name, kind in KINDS.items() if kind.bends)
 
 
-def _frozen_names(names: Collection[str]) -> tuple[str, ...]:
-    return tuple(names)
-
-
 def _strikes(kind: Kind, operation: str) -> bool:
     """Whether a kind of fault can strike an operation, all of them, or the webhook's events."""
     known = KINDS[kind]
@@ -118,7 +114,7 @@ class Fault:
     ``silent`` answers nothing, and waits until the client closes the connection.
     It begins after ``after_calls`` matching calls, counted from when it was ordered. From there on it strikes one in
     ``every`` calls: with 3, the third, the sixth and so on. ``rate`` is the share of these calls that are struck, drawn
-    from ``seed``; ``times`` ends the fault after so many strikes, None never does.
+    from ``seed``; ``times`` ends the fault after that many strikes, None never does.
 
     With ``when="late"`` the client sees the same, and the operation takes effect ``seconds`` after the connection
     ended. It meets the state of that moment: a late cancel of an order that a driver has accepted is refused. A late
@@ -138,7 +134,7 @@ class Fault:
     """
 
     operation: str = field(default=EVERY_OPERATION, validator=validators.instance_of(str))
-    spares: tuple[str, ...] = field(default=(), converter=_frozen_names)
+    spares: tuple[str, ...] = field(default=(), converter=tuple)
     when: When = field(default="before", validator=validators.in_(("before", "after", "late")))
     kind: Kind = field(default="reset", validator=_fits)
     status: int = field(default=500, validator=[validators.ge(200), validators.le(599)])

@@ -1,4 +1,4 @@
-"""The pages that people see: sign-in, consent (section "Basic Oauth2 steps") and the SSO login page."""
+"""The pages for people: sign-in, consent (section "Basic Oauth2 steps") and the SSO login page."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -33,7 +33,7 @@ def add_pages(app: web.Application, service: Service) -> None:
 
 
 class _WrongError(Exception):
-    """What cannot be answered by a redirect, because nobody knows that its target may be trusted."""
+    """A request that is answered by a page of its own, as its redirect target may not be trusted."""
 
     def __init__(self, status: int, title: str, text: str) -> None:
         super().__init__(text)
@@ -126,7 +126,7 @@ class _Pages:
         return _redirect(_with_query(visit.target, answer))
 
     def _visit(self, kind: Literal["consent", "sso"], query: Mapping[str, str]) -> Visit:
-        """What a request for a page is about; raises when its client or target is wrong."""
+        """The visit that a request begins; raises when its client or target is wrong."""
         account = account_with(query.get("client_key", ""))
         if account is None:
             raise _WrongError(400, "Unknown application", "The client_key is not that of a partner.")
@@ -147,7 +147,7 @@ class _Pages:
         return self._service.browser(request.cookies.get(COOKIE)) or self._service.new_browser()
 
     async def _take_form(self, purpose: Purpose, request: web.Request) -> tuple[dict[str, str], Browser, Visit]:
-        """The fields of a form that comes back, from which browser, and what it is about."""
+        """The fields of a submitted form, its browser, and its visit."""
         fields = dict(parse_qsl((await request.read()).decode(errors="replace")))
         browser = self._service.browser(request.cookies.get(COOKIE))
         if browser is not None:

@@ -22,7 +22,7 @@ from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
 LANES = 16
 """Requests that are on their way at once, at most."""
 BACK_OFF = (5.0, 30.0, 120.0, 600.0, 3600.0)
-"""Seconds of the simulator's clock between one try and the next; after the last one the event is given up."""
+"""Seconds of the simulator's clock between one try and the next; after the last one the event is not sent again."""
 ANSWER_LIMIT = 2048
 """Bytes of an answer that are read and remembered, at most."""
 

@@ -1,4 +1,4 @@
-"""Whether a transport keeps the protocol: what it must do, and say, in each case, over real sockets of this machine.
+"""Cases that every transport must pass, over real sockets of this machine.
 
 For the tests of a transport of your own, with pytest and pytest-asyncio::
 
@@ -9,8 +9,8 @@ For the tests of a transport of your own, with pytest and pytest-asyncio::
     async def test_it_keeps_the_protocol(case: Case) -> None:
         await case.check(lambda: MyTransport(timeout=0.5))
 
-Give the transport short time-outs, half a second or so: some of the servers say nothing. What does not hold is an
-AssertionError that says what was expected.
+Give the transport short time-outs, half a second or so: some of the servers say nothing. A requirement that
+is not met is an AssertionError with what was expected.
 """
 
 import asyncio
@@ -41,10 +41,10 @@ _ANSWER = b'{"tasks":[]}'
 
 @attrs.frozen
 class Case:
-    """One thing that holds for every transport.
+    """One requirement of every transport.
 
     Attributes:
-        name: what holds, in a few words.
+        name: the requirement, in a few words.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Case:
         return self.name
 
     async def check(self, make: Make) -> None:
-        """Try it.
+        """Check a transport.
 
         Raises:
-            AssertionError: it does not hold.
+            AssertionError: it does not fulfil the requirement.
         """
         try:
             await self._run(make)
@@ -353,4 +353,4 @@ CASES: tuple[Case, ...] = (
     Case("cookies are not kept", _cookies),
     Case("many requests are in flight at once", _at_once),
 )
-"""Everything that holds for a transport."""
+"""All requirements."""

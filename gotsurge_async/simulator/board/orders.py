@@ -1,4 +1,4 @@
-"""What an order is to a person: which ship it is for, when it is due, and whether somebody should look at it."""
+"""What an order is to a person: which ship it is for, when it is due, and whether it needs attention."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ GROUPS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("Finished", ("over",)),
 )
 PAGE_SIZE = 100
-"""Rows of a page: what a browser holds must not grow with what the simulator does."""
+"""Rows of a page: a browser's memory must not grow with the number of orders."""
 
 
 @frozen
@@ -52,7 +52,7 @@ class Facts:
 
 @frozen
 class Due:
-    """When something has to happen next, and whether a person should look."""
+    """When something has to happen next, and whether it needs attention."""
 
     kind: Kind
     at: float

@@ -1,4 +1,4 @@
-"""New tasks: read, checked and taken in, all of them or as the options say (sections "Create …")."""
+"""New tasks: read, checked and created, all of them or as the options say (sections "Create …")."""
 
 from math import inf
 from typing import Any
@@ -67,7 +67,7 @@ def organization_problems(service: Service, task: TaskShape, caller: Caller, ind
 
 
 def tracking_problems(service: Service, tracking_id: str, seen: set[str], index: int | None) -> list[Problem]:
-    """What is wrong with a tracking id where they must be unique; ``seen`` holds those of the same call."""
+    """What is wrong with a tracking id where they must be unique; ``seen``: the earlier ones of the same call."""
     rule = service.options.tracking_id_unique
     if rule == "no" or not tracking_id:
         return []

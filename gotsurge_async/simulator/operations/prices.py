@@ -21,7 +21,7 @@ ROAD_FACTOR = 1.3
 """Roads are longer than the line through the air; the document names no figure."""
 PRICED_DELIVERIES = 10
 LONGEST_ROUTE = 500_000.0
-"""Metres; nobody drives farther from Singapore on an order."""
+"""Metres; a longer route has no price."""
 
 _BASE_FEE = 400_000
 _FEE_PER_KILOMETRE = 60_000
@@ -73,7 +73,7 @@ def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Qu
 
 
 class Stop(msgspec.Struct):
-    """A place on the way: by its own coordinates, or by its address's."""
+    """A place on the way, with coordinates of its own or of its address."""
 
     latitude: Latitude = UNSET
     longitude: Longitude = UNSET

@@ -85,7 +85,7 @@ def cancel(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def update(service: Service, call: Call, caller: Caller) -> Reply:
-    """Update Task: what is given is changed, null clears, and a revision that is not the newest is refused."""
+    """Update Task: change the fields of the body, clear those with null; only of the newest revision."""
     record = _find(service, call, caller)
     revision = read_body(call.body, _Revision).version_rev
     changes: dict[str, Any] = msgspec.json.decode(call.body)
@@ -130,17 +130,17 @@ def broadcast(service: Service, call: Call, caller: Caller) -> Reply:
 
 def broadcast_with_tracking(service: Service, call: Call, caller: Caller) -> Reply:
     """Broadcast with Tracking: only what was broadcast by this very call gets its tracking id."""
-    wanted = _read_tracking(call)
-    return _broadcast(service, _find_all(service, wanted, call, caller), wanted, call, caller)
+    tracking_ids = _read_tracking(call)
+    return _broadcast(service, _find_all(service, tracking_ids, call, caller), tracking_ids, call, caller)
 
 
 def patch_tracking_ids(service: Service, call: Call, caller: Caller) -> Reply:
     """Patch Tracking IDs, of any of the partner's tasks."""
-    wanted = _read_tracking(call)
-    records = _find_all(service, wanted, call, caller)
-    _check_tracking(service, records, wanted)
+    tracking_ids = _read_tracking(call)
+    records = _find_all(service, tracking_ids, call, caller)
+    _check_tracking(service, records, tracking_ids)
     for record in records:
-        service.tasks.set_tracking_id(record, wanted[record.id], call.now)
+        service.tasks.set_tracking_id(record, tracking_ids[record.id], call.now)
         service.tasks.touch(record, call.now)
     return _updated(service, records, call, caller)
 
@@ -154,7 +154,7 @@ def _check_changes(changes: dict[str, Any]) -> None:
 
 
 def _find(service: Service, call: Call, caller: Caller) -> TaskRecord:
-    """The task that the path names; a stranger's task is as unknown as one that never was."""
+    """The task in the path; another account's task is unknown."""
     return _known(service.tasks.owned(caller.account.name, call.path["task_id"], call.now))
 
 
@@ -171,19 +171,19 @@ def _shown(service: Service, record: TaskRecord, call: Call, caller: Caller) -> 
 
 
 def _broadcast(
-    service: Service, records: list[TaskRecord], wanted: dict[str, str], call: Call, caller: Caller
+    service: Service, records: list[TaskRecord], tracking_ids: dict[str, str], call: Call, caller: Caller
 ) -> Reply:
     drafts = _drafts_of(service, records)
-    _check_tracking(service, drafts, wanted)
+    _check_tracking(service, drafts, tracking_ids)
     for record in drafts:
-        if record.id in wanted:
-            service.tasks.set_tracking_id(record, wanted[record.id], call.now)
+        if record.id in tracking_ids:
+            service.tasks.set_tracking_id(record, tracking_ids[record.id], call.now)
         service.tasks.broadcast(record, call.now)
     return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
 
 
 def _read_tracking(call: Call) -> dict[str, str]:
-    """The tracking id that each task is to carry, by the id of the task."""
+    """The new tracking ids by task id."""
     assignments = read_body(call.body, _Tracking).tasks
     check_size("tasks", len(assignments))
     problems = [
@@ -197,7 +197,7 @@ def _read_tracking(call: Call) -> dict[str, str]:
 
 
 def _find_all(service: Service, ids: Iterable[object], call: Call, caller: Caller) -> list[TaskRecord]:
-    """The tasks that are named, each once; raises a refusal when one of them is not the caller's."""
+    """The tasks of these ids, each once; raises a refusal when one of them is not the caller's."""
     records: dict[str, TaskRecord] = {}
     problems = []
     for index, task_id in enumerate(map(str, ids)):
@@ -212,7 +212,7 @@ def _find_all(service: Service, ids: Iterable[object], call: Call, caller: Calle
 
 
 def _drafts_of(service: Service, records: list[TaskRecord]) -> list[TaskRecord]:
-    """Those that can be broadcast; raises a refusal for the others where the options say so."""
+    """The tasks that can be broadcast; refuses the others where the options say so."""
     drafts = [record for record in records if record.can_broadcast]
     if len(drafts) == len(records) or service.options.rebroadcast != "refused":
         return drafts
@@ -224,11 +224,11 @@ def _drafts_of(service: Service, records: list[TaskRecord]) -> list[TaskRecord]:
     raise RefusedError(409, "not_a_draft", problems[0].message, problems)
 
 
-def _check_tracking(service: Service, records: list[TaskRecord], wanted: dict[str, str]) -> None:
+def _check_tracking(service: Service, records: list[TaskRecord], tracking_ids: dict[str, str]) -> None:
     seen: set[str] = set()
     problems: list[Problem] = []
     for index, record in enumerate(records):
-        tracking_id = wanted.get(record.id, record.tracking_id)
+        tracking_id = tracking_ids.get(record.id, record.tracking_id)
         if tracking_id != record.tracking_id:
             problems += tracking_problems(service, tracking_id, seen, index)
     if problems:

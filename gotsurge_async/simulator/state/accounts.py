@@ -20,17 +20,13 @@ ORG_ADMIN = "OrgAdmin"
 ROLES = (ORG_ADMIN, "Dispatcher", "Viewer")
 
 
-def _masked(_: str) -> str:
-    return "'***'"
-
-
 @frozen(kw_only=True)
 class Account:
     """A partner account. ``platform``: it may use the operations of the section "Platform Partners"."""
 
     name: str
     client_key: str
-    secret_key: str = field(repr=_masked)
+    secret_key: str = field(repr=False)
     org_id: str
     platform: bool
     business_name: str
@@ -45,7 +41,7 @@ class User:
     org_id: str
     email: str
     name: str
-    password: str = field(repr=_masked)
+    password: str = field(repr=False)
     roles: tuple[str, ...]
 
 
@@ -74,7 +70,7 @@ ACCOUNTS: Mapping[str, Account] = MappingProxyType(
         "platform": _account("platform", "00000000-0000-4000-8000-00000000000b"),
     }
 )
-"""The two accounts of every simulator by name. Their credentials are fixed, and printed at its start."""
+"""The two accounts of every simulator by name, with fixed credentials."""
 
 
 def account_with(client_key: str) -> Account | None:
@@ -83,7 +79,7 @@ def account_with(client_key: str) -> Account | None:
 
 
 def first_users() -> dict[str, User]:
-    """One person for each account, its OrgAdmin, by email."""
+    """The OrgAdmin of each account, by email."""
     people = [
         User(
             id=f"00000000-0000-4000-8000-0000000001{number:02d}",

@@ -1,4 +1,4 @@
-"""What drivers and time do to tasks by themselves (section "Order Statuses"), as the clock of the simulator goes on.
+"""What drivers and time do to tasks (section "Order Statuses"), as the clock of the simulator goes on.
 
 Every draw depends on the seed, on the task and on its status, and on nothing else: the same orders live the same
 day, however the clock was turned and whatever was called in between.
@@ -32,7 +32,7 @@ def _share(default: float) -> Any:
 
 @frozen(kw_only=True)
 class Life:
-    """How drivers behave: to what share of the tasks each of these happens, from 0 to 1.
+    """How drivers behave: shares of the tasks, from 0 to 1.
 
     Attributes:
         accepting: the share that a driver takes; the others expire.
@@ -52,7 +52,7 @@ Step = tuple[float, str, str]
 
 
 class Lives:
-    """Plans the next step of each task, and takes it when its time has come; asleep until it is needed.
+    """Plans the next step of each task, and takes it when its time has come. It does nothing before `wake`.
 
     Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
     """
@@ -70,7 +70,7 @@ class Lives:
         return self._life is not None
 
     def wake(self) -> None:
-        """Plan for all tasks from now on, as somebody wants to know of each step when it happens."""
+        """Plan the steps of all tasks from now on, so that each is taken when it is due."""
         if not self._awake:
             self._awake = True
             for record in self._tasks.all():
@@ -92,7 +92,7 @@ class Lives:
             self._tasks.enter(record, status, max(at, record.history[-1][1]), note)
 
     def next_step(self, record: TaskRecord, life: Life | None = None) -> Step:
-        """What happens to a task next by itself; at infinity where nothing does."""
+        """The next step that drivers or time take with a task; at infinity for none."""
         status, since = record.history[-1]
         life = life or self._life
         if status == BROADCASTING:

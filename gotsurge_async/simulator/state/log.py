@@ -57,7 +57,8 @@ class Log(Generic[E]):
             self._bytes -= oldest.size
             del self._by_number[number]
 
-    def _may_forget(self, _: E) -> bool:
+    def _may_forget(self, entry: E) -> bool:
+        """Whether the oldest entry may be forgotten, which then happens."""
         return True
 
     def holds(self, entry: E) -> bool:
@@ -260,11 +261,11 @@ class Events(Log[Event]):
         super().__init__("event", most, most_bytes)
         self._forgotten: Counter[str] = Counter()
 
-    def _may_forget(self, event: Event) -> bool:
-        if event.state == "waiting":
+    def _may_forget(self, entry: Event) -> bool:
+        if entry.state == "waiting":
             return False
-        self._forgotten[event.state] += 1
-        self._forgotten["sent"] += len(event.tries)
+        self._forgotten[entry.state] += 1
+        self._forgotten["sent"] += len(entry.tries)
         return True
 
     def described(self) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ class Service:
         self.late.clear()
         self.reused_ids = 0
         self.users: dict[str, User] = first_users()
-        self.tasks: Tasks = Tasks(self)
+        self.tasks: Tasks = Tasks(self.entered, self.changed)
         self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
         self.events: Events = Events()
         self.fresh: list[Event] = []
@@ -236,7 +236,7 @@ class Service:
         return self.browsers.get(cookie or "")
 
     def new_browser(self, user: User | None = None) -> Browser:
-        """A browser with a cookie of its own; signing in takes a new one, so that nobody can have planted it."""
+        """A browser with a new cookie; each sign-in takes one, so that it cannot have been planted."""
         browser = Browser(user)
         self.browsers[browser.cookie] = browser
         return browser

@@ -1,16 +1,16 @@
 """The tasks: how one lives (section "Order Statuses"), all that there are, and the count by which a push is judged.
 
 A task's own JSON is kept as it came, undecoded: a load test has a hundred thousand of them. What the service adds is
-worked out when somebody reads the task.
+worked out when a task is read.
 """
 
 import os
 from binascii import crc32
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from attrs import define, evolve, field, fields_dict
@@ -56,15 +56,15 @@ def way(start: str, end: str) -> Sequence[str]:
 
 
 SQUAD_MARGIN = 30 * 60.0
-"""A task for the squad expires so many seconds before its pickup window ends."""
+"""A task for the squad expires this many seconds before its pickup window ends."""
 LONGEST_BROADCAST = 14 * 86400.0
-"""A standard task is broadcast for so many seconds at most. The document names no figure."""
+"""Seconds for which a standard task is broadcast at most. The document names no figure."""
 LATE_BROADCAST = 30 * 60.0
-"""A task broadcast when it was already too late stays for so many seconds: it would never be seen broadcasting."""
+"""Seconds for which a task is broadcast whose time was over before: no reader would see it broadcast otherwise."""
 
 
 def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float:
-    """When a broadcast ends by itself: seconds since the epoch, infinity for never."""
+    """When a broadcast expires: seconds since the epoch, infinity for never."""
     if preference == "marine":
         return inf
     standard = min(pickup_end, broadcast_at + LONGEST_BROADCAST)
@@ -162,7 +162,7 @@ class TaskRecord:
 
     @property
     def status(self) -> str:
-        """The current status, without what the clock may have done since it was last looked at."""
+        """The current status; a broadcast whose time is over may not have expired yet, see `Tasks.expire`."""
         return self.history[-1][0]
 
     @property
@@ -191,7 +191,7 @@ class TaskRecord:
 
     @property
     def ends_at(self) -> float:
-        """When its broadcast ends by itself; infinity when it is not broadcast, or never ends."""
+        """When its broadcast expires; infinity when it is not broadcast, or never expires."""
         status, since = self.history[-1]
         return expires_at(self.preference, self.pickup_end, since) if status == BROADCASTING else inf
 
@@ -230,23 +230,24 @@ class TaskRecord:
                     setattr(self, name, getattr(state, name))
 
 
-class Watches(Protocol):
-    """Gets every change of the tasks."""
+Watch = Callable[[TaskRecord], None]
 
-    def entered(self, record: TaskRecord) -> None:
-        """A task has another status than before, its first one included."""
-        ...
 
-    def changed(self, record: TaskRecord) -> None:
-        """Something else of a task is another, or the task is gone."""
-        ...
+def _ignore(_: TaskRecord) -> None:
+    """Watch nothing."""
 
 
 class Tasks:
-    """All tasks by id, each owner's in the order in which they became visible, and their count."""
+    """All tasks by id, those of each owner in the order in which they became visible, and their count.
 
-    def __init__(self, watch: Watches | None = None) -> None:
-        self._watch = watch
+    Args:
+        entered: called when a task has another status than before, its first one included.
+        changed: called when something else of a task has changed, or the task was removed.
+    """
+
+    def __init__(self, entered: Watch = _ignore, changed: Watch = _ignore) -> None:
+        self._entered = entered
+        self._changed = changed
         self._by_id: dict[str, TaskRecord] = {}
         self._added = 0
         self._hidden_until = 0.0
@@ -273,8 +274,7 @@ class Tasks:
         self._hidden_until = max(self._hidden_until, record.hidden_until)
         if listed:
             self._show(record)
-        if self._watch is not None:
-            self._watch.entered(record)
+        self._entered(record)
 
     def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
         """Give a task another status, whatever the one before."""
@@ -283,8 +283,7 @@ class Tasks:
             record.new_course().notes[len(record.history)] = note
         record.history = (*record.history, (status, at))
         record.touch(at)
-        if self._watch is not None:
-            self._watch.entered(record)
+        self._entered(record)
 
     def expire(self, record: TaskRecord, now: float) -> None:
         """End a broadcast if its time is over."""
@@ -294,8 +293,7 @@ class Tasks:
     def touch(self, record: TaskRecord, at: float) -> None:
         """Make a task another revision, for what was changed of it since `TaskRecord.keep`."""
         record.touch(at)
-        if self._watch is not None:
-            self._watch.changed(record)
+        self._changed(record)
 
     def remove(self, task_id: str) -> None:
         """Forget a task, as if it had never been; raises LookupError for an unknown one."""
@@ -305,8 +303,7 @@ class Tasks:
             self._listed[record.owner].remove(record)
         if record.draft:
             self._drafts[record.tracking_id] -= 1
-        if self._watch is not None:
-            self._watch.changed(record)
+        self._changed(record)
 
     def move(self, task_id: str, status: str, now: float, *, force: bool = False, note: str = "") -> None:
         """Take a task to the status that drivers or the service bring it to.
@@ -362,12 +359,11 @@ class Tasks:
                 self._count(record)[record.tracking_id] += 1
         for owner, records in self._listed.items():
             self._listed[owner] = [record for record in records if record.listed and self.holds(record)]
-        if self._watch is not None:
-            for record in changed:
-                self._watch.changed(record)
+        for record in changed:
+            self._changed(record)
 
     def find(self, task_id: str) -> TaskRecord:
-        """A task by its id, whoever owns it; raises LookupError for an unknown one."""
+        """A task of any owner by its id; raises LookupError for an unknown one."""
         try:
             return self._by_id[task_id]
         except KeyError:
@@ -438,7 +434,7 @@ class Tasks:
         return bool(tracking_id) and shown > 0
 
     def audit(self) -> dict[str, Any]:
-        """How many tasks there are: broadcast ones, those of each tracking id, drafts. Cancelled ones count too."""
+        """The numbers of broadcast tasks, of those of each tracking id, and of drafts. Cancelled ones count too."""
         by_tracking_id = _tracked(self._broadcast)
         return {
             "tasks": self._broadcast.total(),
@@ -449,7 +445,7 @@ class Tasks:
         }
 
     def histories(self, prefix: str = "") -> list[dict[str, Any]]:
-        """Every task whose tracking id begins so: its ids, whether it is a draft, each status with its time."""
+        """Every task whose tracking id has this prefix: its ids, whether it is a draft, each status with its time."""
         return [
             {
                 "id": record.id,
