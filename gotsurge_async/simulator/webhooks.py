@@ -190,7 +190,8 @@ class Sender:
     def _restart_workers(self) -> None:
         for worker in self._workers:
             worker.cancel()
-        self._workers = [asyncio.create_task(self._work(lane), name="webhooks") for lane in self._lanes]
+        if self._loop is not None:  # it may have been closed since a reset asked for this
+            self._workers = [asyncio.create_task(self._work(lane), name="webhooks") for lane in self._lanes]
 
     async def _work(self, lane: asyncio.Queue[Event]) -> None:
         """Send the events of a lane, one after the other."""

@@ -305,6 +305,26 @@ async def test_an_event_can_be_sent_again(receiver: Receiver) -> None:
     assert len(events[0]["tries"]) == 2
 
 
+async def test_a_reset_just_before_the_end_leaves_nothing_behind() -> None:
+    """However a simulator is reset, closed and started again, no task is left, and a later start sends again."""
+    before = asyncio.all_tasks()
+    async with receiving() as receiver:
+        simulator = Simulator(options=SimulatorOptions(webhook_url=receiver.url))
+        for _ in range(2):
+            async with simulator, aiohttp.ClientSession() as session:
+                client = await Client(session, simulator).sign_in()
+                await create(client, "A")
+                await simulator.webhooks_settled()
+                simulator.reset()
+            assert len(receiver.got) == 1
+            receiver.got.clear()
+        simulator._sender.start()
+        simulator.reset()
+        await simulator._sender.close()
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_reset_forgets_what_was_to_be_sent(receiver: Receiver) -> None:
     """After a reset, and after a second one, nothing of before is sent, and events are counted from 1 again."""
     receiver.statuses = [500, 500]
