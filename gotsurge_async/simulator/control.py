@@ -12,7 +12,7 @@ from gotsurge_async.simulator.app import BASE_PATH
 from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import fault_from_json
 from gotsurge_async.simulator.operations.checks import read_body
-from gotsurge_async.simulator.replies import RefusedError, json_reply
+from gotsurge_async.simulator.replies import RefusedError, json_reply, number_in
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 
@@ -134,7 +134,12 @@ def _writes(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
     return (
         ("POST", "faults", fault_from_json, lambda _, fault: simulator.order_fault(fault)),
         ("DELETE", "faults", bytes, lambda *_: simulator.clear_faults()),
-        ("DELETE", "faults/{number}", bytes, lambda request, _: service.faults.remove(_number(request))),
+        (
+            "DELETE",
+            "faults/{number}",
+            bytes,
+            lambda request, _: service.faults.remove(number_in(request.match_info["number"])),
+        ),
         ("POST", "clock", partial(read_body, kind=_Clock), turn),
         ("POST", "restore", partial(read_body, kind=_Restore), restore),
         ("POST", "reset", bytes, lambda *_: simulator.reset()),
@@ -144,20 +149,18 @@ def _writes(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
         ("POST", "tasks/{task_id}/status", partial(read_body, kind=_Status), move),
         ("DELETE", "tasks/{task_id}", bytes, lambda request, _: simulator.remove(request.match_info["task_id"])),
         ("POST", "webhooks", partial(read_body, kind=_Webhook), set_webhook),
-        ("POST", "webhooks/{number}/resend", bytes, lambda request, _: simulator.resend(_number(request))),
+        (
+            "POST",
+            "webhooks/{number}/resend",
+            bytes,
+            lambda request, _: simulator.resend(number_in(request.match_info["number"])),
+        ),
         ("POST", "seed", read_seed, seed),
     )
 
 
 def _now(service: Service) -> dict[str, str]:
     return {"now": service.instant(service.clock.now())}
-
-
-def _number(request: web.Request) -> int:
-    text = request.match_info["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise LookupError(f"there is nothing of the number {text!r}")
-    return int(text)
 
 
 def _handler(

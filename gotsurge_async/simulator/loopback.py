@@ -13,6 +13,12 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+PAGE_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every page; each has a Content-Security-Policy of its own."""
 
 
 def is_here(url: str) -> bool:
@@ -30,14 +36,15 @@ def check_url(url: str, *, anywhere: bool) -> str:
     if not url or is_here(url):
         return url
     if not anywhere:
-        raise ValueError(f"{_origin(url)} is not on this machine: webhooks go elsewhere only where that was allowed")
+        raise ValueError(f"{origin(url)} is not on this machine: webhooks go elsewhere only where that was allowed")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("a webhook's URL begins with http:// or https:// and a host")
     return url
 
 
-def _origin(url: str) -> str:
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, without a user."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from gotsurge_async.simulator.loopback import is_here
+from gotsurge_async.simulator.loopback import PAGE_HEADERS, is_here, origin
 from gotsurge_async.simulator.state.accounts import Browser, Caller, Purpose, Visit, account_with
 from gotsurge_async.simulator.state.service import Service
 
@@ -70,7 +70,7 @@ class _Pages:
             form=browser.new_form("decision", visit, self._service.clock.now()),
             email=browser.user.email,
             partner=partner,
-            target=_origin(visit.target),
+            target=origin(visit.target),
         )
 
     async def show_sso(self, request: web.Request) -> web.Response:
@@ -95,13 +95,13 @@ class _Pages:
         if visit.kind == "sso":
             caller = Caller(visit.account, user)
             session_id = self._service.sign_in.new_session(caller, self._service.clock.now())
-            origin = _origin(visit.target)
+            partner = origin(visit.target)
             return _page(
                 "hand_over",
                 "Signed in",
                 browser,
-                frame=origin,
-                target=origin,
+                frame=partner,
+                target=partner,
                 address=visit.target,
                 session_id=session_id,
             )
@@ -177,12 +177,6 @@ def _with_query(target: str, answer: dict[str, str]) -> str:
     return urlunsplit(parts._replace(query=query))
 
 
-def _origin(url: str) -> str:
-    """Scheme, host and port of a URL."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
 def _page(
     template: str, title: str, browser: Browser | None = None, status: int = 200, *, frame: str = "", **values: str
 ) -> web.Response:
@@ -209,9 +203,7 @@ def _redirect(location: str, browser: Browser | None = None) -> web.Response:
 
 
 def _protected(response: web.Response, browser: Browser | None) -> web.Response:
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(PAGE_HEADERS)
     if browser is not None:
         # Lax: the partner's page sends the browser here by a link, and that visit is to know who is signed in.
         response.set_cookie(COOKIE, browser.cookie, httponly=True, samesite="Lax", path="/")

@@ -42,8 +42,7 @@ class Reply:
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-@frozen
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """What is wrong, as JSON shows it: in which task (0 is the first; None for the call), in which field, and why."""
 
     index: int | None
@@ -76,6 +75,13 @@ def invalid(*problems: Problem) -> RefusedError:
 def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> Reply:
     """A reply with a JSON body."""
     return Reply(status, msgspec.json.encode(content), JSON, headers)
+
+
+def number_in(text: str) -> int:
+    """The number of an event, a call or a fault; raises LookupError for what cannot be one."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise LookupError(f"there is nothing of the number {text!r}")
+    return int(text)
 
 
 def refusal_reply(refused: RefusedError, options: SimulatorOptions) -> Reply:

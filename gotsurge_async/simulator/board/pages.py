@@ -25,7 +25,8 @@ from gotsurge_async.simulator.board.order_page import (
 from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
 from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS
-from gotsurge_async.simulator.loopback import masked_url
+from gotsurge_async.simulator.loopback import PAGE_HEADERS, masked_url
+from gotsurge_async.simulator.replies import number_in
 from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import TaskRecord
@@ -39,6 +40,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {
+    **PAGE_HEADERS, "Content-Security-Policy": POLICY, "Cross-Origin-Resource-Policy": "same-origin",
+}  # fmt: skip
 FILES: Mapping[str, str] = {"board.css": "text/css", "board.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 PARTS = ("strip", "flags", "orders", "failing", "requests", "webhooks", "faults", "faulty")
@@ -157,7 +161,7 @@ class _Board:
                 except LookupError:
                     parts[name] = None
         clock = {"now": self._service.clock.now(), "speed": self._service.clock.speed}
-        return _protected(web.json_response({"position": position, "clock": clock, "parts": parts}))
+        return web.json_response({"position": position, "clock": clock, "parts": parts}, headers=HEADERS)
 
     def _part(self, name: str, request: web.Request) -> str:
         """A part as HTML, by the macro of its name; raises LookupError if what it is about is not there."""
@@ -196,11 +200,11 @@ class _Board:
         return urls, service.events.count(), service.events.latest(SHOWN), service.clock.now()
 
     def _request(self, request: web.Request) -> tuple[Any, ...]:
-        call = self._service.requests.find(_number(request))
+        call = self._service.requests.find(number_in(request.query.get("number", "")))
         return call, _api_base(request), self._service.tasks.knows(call.task_id)
 
     def _event(self, request: web.Request) -> tuple[Any, ...]:
-        event = self._service.events.find(_number(request))
+        event = self._service.events.find(number_in(request.query.get("number", "")))
         body = msgspec.json.format(event.body, indent=2).decode("utf-8", "replace")
         return event, body, self._service.clock.now()
 
@@ -223,7 +227,7 @@ class _Board:
                 **values,
             )
         )
-        return _protected(web.Response(text=html, content_type="text/html"))
+        return web.Response(text=html, content_type="text/html", headers=HEADERS)
 
 
 def _ordinal(number: int) -> str:
@@ -248,13 +252,6 @@ def _code_class(status: int) -> str:
     return "c4" if 300 <= status < 500 else "c5"
 
 
-def _number(request: web.Request) -> int:
-    text = request.query.get("number", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise LookupError(f"there is nothing of the number {text!r}")
-    return int(text)
-
-
 def _api_base(request: web.Request) -> str:
     return f"{request.url.origin()}{BASE_PATH}"
 
@@ -263,14 +260,4 @@ async def _file(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in FILES:
         raise web.HTTPNotFound
-    response = web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
-    return _protected(response)
-
-
-def _protected(response: web.Response) -> web.Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    return response
+    return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8", headers=HEADERS)
