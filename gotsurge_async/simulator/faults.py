@@ -266,7 +266,7 @@ class Faults:
 
     def event(self) -> tuple[Fault, ...]:
         """Decide what strikes the next event."""
-        return _struck([ordered for ordered in self._ordered if ordered.meets(WEBHOOK)])
+        return self._strike([ordered for ordered in self._ordered if ordered.meets(WEBHOOK)])
 
     def plan(self, operation: str) -> Plan:
         """Decide what strikes the next call to an operation."""
@@ -276,30 +276,31 @@ class Faults:
         before = _until_the_end([ordered for ordered in met if ordered.strikes("before")])
         # A call that ends before its effect never gets to what was to strike at it, or after it.
         if any(ordered.fault.ends_the_call for ordered in before):
-            return Plan(before=_struck(before))
+            return Plan(before=self._strike(before))
         late = [ordered for ordered in met if ordered.strikes("late")][:1]
         after = _until_the_end([ordered for ordered in met if ordered.strikes("after")])
         if late and late[0].fault.ends_the_call:
             after = []
         return Plan(
-            before=_struck(before),
-            after=_struck(after),
-            late=_struck(late)[0] if late else None,
-            bends=_struck([ordered for ordered in met if KINDS[ordered.fault.kind].bends]),
+            before=self._strike(before),
+            after=self._strike(after),
+            late=self._strike(late)[0] if late else None,
+            bends=self._strike([ordered for ordered in met if KINDS[ordered.fault.kind].bends]),
         )
+
+    def _strike(self, met: list[_Ordered]) -> tuple[Fault, ...]:
+        """The faults, counted as having struck."""
+        for ordered in met:
+            ordered.struck += 1
+        if met:
+            self._changed()
+        return tuple(ordered.fault for ordered in met)
 
 
 def _until_the_end(met: list[_Ordered]) -> list[_Ordered]:
     """The faults up to the first one that ends the call."""
     ends = [ordered.fault.ends_the_call for ordered in met]
     return met[: ends.index(True) + 1] if True in ends else met
-
-
-def _struck(met: list[_Ordered]) -> tuple[Fault, ...]:
-    """The faults, counted as having struck."""
-    for ordered in met:
-        ordered.struck += 1
-    return tuple(ordered.fault for ordered in met)
 
 
 @define(eq=False)

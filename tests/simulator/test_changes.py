@@ -78,6 +78,7 @@ async def test_each_change_is_sent(plain: Client, listen: Listen) -> None:
     assert found["tasks"] == [task["id"]]
     for action, part in (
         (lambda: plain.call("POST", "/_simulator/faults", {"kind": "delay"}), "faults"),
+        (lambda: plain.call("POST", "/tasks", {}), "faults"),  # it is struck, and the page shows how often
         (lambda: plain.call("POST", "/_simulator/clock", {"speed": 2}), "clock"),
         (lambda: plain.call("POST", "/_simulator/webhooks", {"url": ""}), "webhooks"),
         (lambda: plain.call("GET", "/tasks/x"), "requests"),
