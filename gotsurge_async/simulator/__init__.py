@@ -6,7 +6,7 @@ It shares neither models nor codec with the client: a mistake there must not can
 from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.options import SWITCHES, SimulatorOptions, Switch
 from gotsurge_async.simulator.server import Simulator, serve
+from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.life import Life
-from gotsurge_async.simulator.state.partners import Account
 
 __all__ = ["SWITCHES", "Account", "Fault", "Life", "Simulator", "SimulatorOptions", "Switch", "serve"]

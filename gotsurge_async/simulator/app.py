@@ -12,12 +12,11 @@ from aiohttp.abc import AbstractStreamWriter
 from attrs import evolve, frozen
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.faults import Fault, Plan
+from gotsurge_async.simulator.faults import Fault, LateCall, Plan
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
-from gotsurge_async.simulator.state.late import LateCall
-from gotsurge_async.simulator.state.requests import LoggedCall
+from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 
@@ -37,7 +36,7 @@ class Broken(web.Response):
         self._reply = reply
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Do the damage; the error tells aiohttp that there is nobody to answer any more."""
+        """Do the damage; the error makes aiohttp give the connection up."""
         transport = request.transport
         if transport is not None:
             if self._kind == "silent":
@@ -54,7 +53,7 @@ class Broken(web.Response):
 
 
 class _Watched(asyncio.Protocol):
-    """Passes all of a connection on to its protocol, and notes when the connection has ended."""
+    """Passes every event of a connection to its protocol, and notes when the connection has ended."""
 
     def __init__(self, protocol: web.RequestHandler) -> None:
         self._protocol = protocol
@@ -103,17 +102,75 @@ def _whole(reply: Reply) -> web.Response:
 def add_operations(app: web.Application, service: Service, sender: Sender) -> None:
     """Serve every operation of the endpoint table under the base path."""
     for endpoint in ENDPOINTS.values():
-        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, _handler(endpoint.name, service, sender))
+        operation = _Operation(endpoint.name, endpoint.path, service, sender)
+        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, operation.handle)
 
 
 @frozen
-class _Effect:
-    """What the calls of one operation do, when a fault puts that off, too."""
+class _Operation:
+    """One operation over HTTP, with the faults that strike its calls."""
 
+    name: str
+    path: str
     service: Service
-    operation: str
+    sender: Sender
 
-    async def outcome(self, request: web.Request, body: bytes, plan: Plan, logged: LoggedCall) -> Reply | Fault:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a call, and log it."""
+        began = time.perf_counter()
+        service = self.service
+        service.calls.note(self.name)
+        plan = service.faults.plan(self.name)
+        hides_path = "{signature}" in self.path
+        logged = LoggedCall(
+            operation=self.name,
+            verb=request.method,
+            path=self.path if hides_path else request.path_qs.removeprefix(BASE_PATH),
+            at=service.clock.now(),
+            agent=request.headers.get("User-Agent", ""),
+            authorized="Authorization" in request.headers,
+            account=service.sign_in.account_of(request.headers.get("Authorization", "")),
+            task_id=request.match_info.get("task_id", ""),
+        )
+        try:
+            response = await self._answer(request, plan, logged)
+            if not isinstance(response, Broken):
+                logged.take_answer(response.status, response.body)
+            return response
+        finally:
+            logged.seconds = time.perf_counter() - began
+            service.requests.add(logged)
+            service.changes.note("requests")
+
+    async def _answer(self, request: web.Request, plan: Plan, logged: LoggedCall) -> web.Response:
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            text = f"The body is longer than {self.service.options.body_limit} bytes"
+            return _whole(refusal_reply(RefusedError(413, "too_large", text), self.service.options))
+        logged.take_body(body)
+        logged.faults = plan.names
+        ending = await _strike(plan.before)
+        if ending is not None:
+            return self._struck(ending, Reply(200))
+        outcome = await self._outcome(request, body, plan, logged)
+        if isinstance(outcome, Fault):
+            return self._struck(outcome, Reply(200))
+        fresh = self.service.take_fresh()
+        events = await self.sender.send_early(fresh) if fresh else fresh
+        try:
+            ending = await _strike(plan.after)
+            response = _whole(outcome) if ending is None else self._struck(ending, outcome)
+            if events and not isinstance(response, Broken):
+                with suppress(ConnectionError):
+                    await response.prepare(request)
+                    await response.write_eof()
+            return response
+        finally:
+            # Usually after the answer: who creates a task knows its id before its event comes.
+            self.sender.send(events)
+
+    async def _outcome(self, request: web.Request, body: bytes, plan: Plan, logged: LoggedCall) -> Reply | Fault:
         """The reply to a call that has taken effect, or the fault that its client sees instead."""
         call = Call(
             body=body,
@@ -129,9 +186,9 @@ class _Effect:
         fault = plan.late
         if fault is None:
             return self._act(call, plan)
-        late = LateCall(self.operation, call.path.get("task_id", ""), call.now)
+        late = LateCall(self.name, call.path.get("task_id", ""), call.now)
         self.service.late.add(late)
-        self.service.changes.tell("faults")
+        self.service.changes.note("faults")
         if fault.kind == "silent":
             await _ended(request)
         self._put_off(late, fault.seconds, call, plan, logged)
@@ -146,76 +203,32 @@ class _Effect:
                 reply = self._act(evolve(call, now=moment), plan)
                 logged.acted_at, logged.acted_status = moment, reply.status
                 late.end(reply)
-                self.service.changes.tell("faults")
-                self.service.changes.tell("requests")
+                self.service.changes.note("faults")
+                self.service.changes.note("requests")
 
         late.acts_at = self.service.clock.now() + seconds
         self.service.plan(late.acts_at, act)
-        self.service.changes.tell("faults")
+        self.service.changes.note("faults")
 
     def _act(self, call: Call, plan: Plan) -> Reply:
         if plan.bends_by("restored"):
             self.service.restore(call.now - plan.seconds("restored"))
-        return perform(self.service, self.operation, call)
+        return perform(self.service, self.name, call)
 
-
-def _handler(operation: str, service: Service, sender: Sender) -> Handler:
-    effect = _Effect(service, operation)
-    hides_path = "{signature}" in ENDPOINTS[operation].path
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        began = time.perf_counter()
-        service.calls.note(operation)
-        plan = service.faults.plan(operation)
-        logged = LoggedCall(
-            operation=operation,
-            verb=request.method,
-            path=ENDPOINTS[operation].path if hides_path else request.path_qs.removeprefix(BASE_PATH),
-            at=service.clock.now(),
-            agent=request.headers.get("User-Agent", ""),
-            authorized="Authorization" in request.headers,
-            account=service.sign_in.account_of(request.headers.get("Authorization", "")),
-            task_id=request.match_info.get("task_id", ""),
-        )
-        try:
-            response = await answer(request, plan, logged)
-            if not isinstance(response, Broken):
-                logged.take_answer(response.status, response.body)
-            return response
-        finally:
-            logged.seconds = time.perf_counter() - began
-            service.requests.add(logged)
-            service.changes.tell("requests")
-
-    async def answer(request: web.Request, plan: Plan, logged: LoggedCall) -> web.Response:
-        try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            text = f"The body is longer than {service.options.body_limit} bytes"
-            return _whole(refusal_reply(RefusedError(413, "too_large", text), service.options))
-        logged.take_body(body)
-        logged.faults = plan.names
-        ending = await _strike(plan.before)
-        if ending is not None:
-            return _struck(ending, service, Reply(200))
-        outcome = await effect.outcome(request, body, plan, logged)
-        if isinstance(outcome, Fault):
-            return _struck(outcome, service, Reply(200))
-        fresh = service.take_fresh()
-        events = await sender.send_early(fresh) if fresh else fresh
-        try:
-            ending = await _strike(plan.after)
-            response = _whole(outcome) if ending is None else _struck(ending, service, outcome)
-            if events and not isinstance(response, Broken):
-                with suppress(ConnectionError):
-                    await response.prepare(request)
-                    await response.write_eof()
-            return response
-        finally:
-            # Usually after the answer: who creates a task knows its id before its event comes.
-            sender.send(events)
-
-    return handle
+    def _struck(self, fault: Fault, reply: Reply) -> web.Response:
+        """The response to a call whose answer a fault takes away."""
+        if fault.kind != "status":
+            return Broken(fault.kind, reply)
+        refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
+        response = _whole(refusal_reply(refused, self.service.options))
+        response.headers.update(fault.headers)
+        wait = response.headers.get("Retry-After", "")
+        if wait.isdigit() and self.service.options.retry_after == "date":
+            now = self.service.clock.now()
+            response.headers["Retry-After"] = write_http_date(now + int(wait))
+            # A date is read against the sender's own clock, which may have been turned.
+            response.headers["Date"] = write_http_date(now)
+        return response
 
 
 async def _strike(planned: tuple[Fault, ...]) -> Fault | None:
@@ -225,18 +238,3 @@ async def _strike(planned: tuple[Fault, ...]) -> Fault | None:
             return fault
         await asyncio.sleep(fault.seconds)
     return None
-
-
-def _struck(fault: Fault, service: Service, reply: Reply) -> web.Response:
-    if fault.kind != "status":
-        return Broken(fault.kind, reply)
-    refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
-    response = _whole(refusal_reply(refused, service.options))
-    response.headers.update(fault.headers)
-    wait = response.headers.get("Retry-After", "")
-    if wait.isdigit() and service.options.retry_after == "date":
-        now = service.clock.now()
-        response.headers["Retry-After"] = write_http_date(now + int(wait))
-        # A date is read against the sender's own clock, which may have been turned.
-        response.headers["Date"] = write_http_date(now)
-    return response

@@ -1,207 +1,172 @@
-"""What only a simulator has: the count, faults to order, a clock to turn. It never suffers faults itself."""
+"""The calls that only a simulator has: the count, faults to order, a clock to turn. No fault strikes them."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from gotsurge_async.api.openapi import document
 from gotsurge_async.simulator.app import BASE_PATH
-from gotsurge_async.simulator.board.live import Live
-from gotsurge_async.simulator.day import seed_a_day
+from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import fault_from_json
 from gotsurge_async.simulator.operations.checks import read_body
-from gotsurge_async.simulator.replies import RefusedError, json_reply
-from gotsurge_async.simulator.state.partners import Caller
-from gotsurge_async.simulator.state.requests import MOST_REQUESTS
+from gotsurge_async.simulator.replies import RefusedError, json_reply, number_in
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
+
+if TYPE_CHECKING:
+    from gotsurge_async.simulator.server import Simulator
 
 PREFIX = "/_simulator"
 
 
-class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Clock(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float = 0.0
     speed: float | None = None
 
 
-class _RestoreBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Restore(msgspec.Struct, forbid_unknown_fields=True):
     at: float | None = None
     seconds_ago: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
+    def moment(self, now: float) -> float:
+        """The time to go back to; raises ValueError unless exactly one of both says it."""
+        if (self.at is None) == (self.seconds_ago is None):
+            raise ValueError("send at, in seconds since the epoch, or seconds_ago, and not both")
+        return now - (self.seconds_ago or 0) if self.at is None else self.at
 
-class _SeedBody(msgspec.Struct, forbid_unknown_fields=True):
+
+class _Seed(msgspec.Struct, forbid_unknown_fields=True):
     orders: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 40
     account: str = "platform"
 
 
-class _WebhookBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Webhook(msgspec.Struct, forbid_unknown_fields=True):
     url: str
     account: str | None = None
 
 
-class _PersonBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Person(msgspec.Struct, forbid_unknown_fields=True):
     account: str
     email: str | None = None
 
 
-class _AccountBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Account(msgspec.Struct, forbid_unknown_fields=True):
     account: str
 
 
-class _StatusBody(msgspec.Struct, forbid_unknown_fields=True):
+class _Status(msgspec.Struct, forbid_unknown_fields=True):
     status: str
     force: bool = False
     through: bool = False
     note: str = ""
 
 
-Action = Callable[[web.Request, bytes], dict[str, Any] | None]
+Action = Callable[[web.Request, Any], Any]
+"""Takes a request and the content of its body, and returns what is answered as JSON; None for an empty object."""
+Route = tuple[str, str, Callable[[bytes], Any], Action]
+"""Verb, path, how the body is read, and the action."""
 
 
-def add_control(app: web.Application, service: Service, sender: Sender, live: Live) -> None:
+def add_control(app: web.Application, simulator: "Simulator", service: Service, sender: Sender, live: Live) -> None:
     """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
-    control = _Control(service, sender)
     app.router.add_get(f"{PREFIX}/events", live.stream)
-    for verb, path, action in (
-        ("GET", "world", control.world),
-        ("GET", "audit", control.audit),
-        ("GET", "tasks", control.tasks),
-        ("GET", "openapi.json", control.describe),
-        ("POST", "faults", control.order_fault),
-        ("GET", "faults", control.faults),
-        ("DELETE", "faults", control.clear_faults),
-        ("DELETE", "faults/{number}", control.remove_fault),
-        ("GET", "clock", control.clock),
-        ("POST", "clock", control.turn),
-        ("GET", "late", control.late),
-        ("POST", "restore", control.restore),
-        ("POST", "reset", control.reset),
-        ("POST", "code", control.new_code),
-        ("POST", "session", control.new_session),
-        ("POST", "revoke", control.revoke),
-        ("POST", "tasks/{task_id}/status", control.move),
-        ("DELETE", "tasks/{task_id}", control.remove),
-        ("GET", "webhooks", control.webhooks),
-        ("POST", "webhooks", control.set_webhook),
-        ("POST", "webhooks/{number}/resend", control.resend),
-        ("GET", "requests", control.requests),
-        ("POST", "seed", control.seed),
-    ):
-        app.router.add_route(verb, f"{PREFIX}/{path}", _handler(action, service, sender))
+    for verb, path, read, action in (*_reads(simulator, service), *_writes(simulator, service)):
+        app.router.add_route(verb, f"{PREFIX}/{path}", _handler(sender, read, action))
 
 
-class _Control:
-    """Each takes a request and its body, and returns what is answered as JSON."""
+def _reads(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
+    def requests(_: web.Request, __: bytes) -> dict[str, Any]:
+        return {"requests": [call.described() for call in service.requests.latest()]}
 
-    def __init__(self, service: Service, sender: Sender) -> None:
-        self._service = service
-        self._sender = sender
+    return (
+        ("GET", "world", bytes, lambda *_: {"world": service.world}),
+        ("GET", "audit", bytes, lambda *_: simulator.audit()),
+        ("GET", "tasks", bytes, lambda request, _: {"tasks": simulator.tasks(request.query.get("prefix", ""))}),
+        ("GET", "faults", bytes, lambda *_: {"faults": service.faults.described()}),
+        ("GET", "clock", bytes, lambda *_: {**_now(service), "speed": service.clock.speed}),
+        ("GET", "late", bytes, lambda *_: {"late": simulator.late_calls()}),
+        ("GET", "webhooks", bytes, lambda *_: {"urls": service.webhook_urls, "events": simulator.webhooks()}),
+        ("GET", "requests", bytes, requests),
+        (
+            *("GET", "openapi.json", bytes),
+            lambda request, _: document(servers=[(f"{request.url.origin()}{BASE_PATH}", "This simulator.")]),
+        ),
+    )
 
-    def world(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"world": self._service.world}
 
-    def audit(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return self._service.audit()
+def _writes(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
+    def turn(_: web.Request, body: _Clock) -> dict[str, Any]:
+        if body.speed is not None:
+            simulator.run_at(body.speed)
+        simulator.advance(body.advance_seconds)
+        return _now(service)
 
-    def tasks(self, request: web.Request, _: bytes) -> dict[str, Any]:
-        return {"tasks": self._service.tasks.histories(request.query.get("prefix", ""))}
-
-    def describe(self, request: web.Request, _: bytes) -> dict[str, Any]:
-        return document(servers=[(f"{request.url.origin()}{BASE_PATH}", "This simulator.")])
-
-    def order_fault(self, _: web.Request, body: bytes) -> None:
-        self._service.faults.order(fault_from_json(body))
-        self._service.changes.tell("faults")
-
-    def faults(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"faults": self._service.faults.told()}
-
-    def clear_faults(self, _: web.Request, __: bytes) -> None:
-        self._service.faults.clear()
-        self._service.changes.tell("faults")
-
-    def remove_fault(self, request: web.Request, _: bytes) -> None:
-        self._service.faults.remove(_number(request))
-        self._service.changes.tell("faults")
-
-    def clock(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"now": self._service.instant(self._service.clock.now()), "speed": self._service.clock.speed}
-
-    def turn(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        wanted = read_body(body, _ClockBody)
-        if wanted.speed is not None:
-            self._service.run_at(wanted.speed)
-        self._service.advance(wanted.advance_seconds)
-        return {"now": self._service.instant(self._service.clock.now())}
-
-    def late(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"late": self._service.late.described()}
-
-    def restore(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        required = read_body(body, _RestoreBody)
-        if (required.at is None) == (required.seconds_ago is None):
-            raise ValueError("send at, in seconds since the epoch, or seconds_ago, and not both")
-        moment = self._service.clock.now() - (required.seconds_ago or 0) if required.at is None else required.at
-        self._service.restore(moment)
+    def restore(_: web.Request, body: _Restore) -> dict[str, Any]:
+        moment = body.moment(service.clock.now())
+        simulator.restore(moment)
         return {"at": moment}
 
-    def reset(self, _: web.Request, __: bytes) -> None:
-        self._sender.reset()
-        self._service.reset()
+    def new_code(_: web.Request, body: _Person) -> dict[str, Any]:
+        code = simulator.new_code(body.account, body.email)
+        account = simulator.accounts[body.account]
+        return {"code": code, "client_key": account.client_key, "secret_key": account.secret_key}
 
-    def new_code(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        caller = self._person(body)
-        code = self._service.sign_in.new_code(caller, self._service.clock.now())
-        return {"code": code, "client_key": caller.account.client_key, "secret_key": caller.account.secret_key}
+    def new_session(_: web.Request, body: _Person) -> dict[str, Any]:
+        return {"session_id": simulator.new_session(body.account, body.email)}
 
-    def new_session(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        return {"session_id": self._service.sign_in.new_session(self._person(body), self._service.clock.now())}
-
-    def revoke(self, _: web.Request, body: bytes) -> None:
-        self._service.sign_in.revoke(self._service.account(read_body(body, _AccountBody).account).name)
-
-    def move(self, request: web.Request, body: bytes) -> dict[str, Any]:
-        wanted = read_body(body, _StatusBody)
+    def move(request: web.Request, body: _Status) -> dict[str, Any]:
         name = request.match_info["task_id"]
-        return self._service.move(name, wanted.status, force=wanted.force, through=wanted.through, note=wanted.note)
+        return service.move(name, body.status, force=body.force, through=body.through, note=body.note)
 
-    def remove(self, request: web.Request, _: bytes) -> None:
-        self._service.tasks.remove(request.match_info["task_id"])
+    def set_webhook(_: web.Request, body: _Webhook) -> dict[str, Any]:
+        simulator.set_webhook(body.url, body.account)
+        return {"urls": service.webhook_urls}
 
-    def webhooks(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"urls": self._service.webhook_urls, "events": self._service.events.told()}
+    def read_seed(body: bytes) -> _Seed:
+        return read_body(body, _Seed) if body else _Seed()
 
-    def set_webhook(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        wanted = read_body(body, _WebhookBody)
-        self._service.set_webhook(wanted.url, wanted.account)
-        return {"urls": self._service.webhook_urls}
+    def seed(_: web.Request, body: _Seed) -> dict[str, Any]:
+        return {"tasks": simulator.seed_a_day(body.orders, body.account)}
 
-    def resend(self, request: web.Request, _: bytes) -> None:
-        self._sender.resend(_number(request))
+    return (
+        ("POST", "faults", fault_from_json, lambda _, fault: simulator.order_fault(fault)),
+        ("DELETE", "faults", bytes, lambda *_: simulator.clear_faults()),
+        (
+            "DELETE",
+            "faults/{number}",
+            bytes,
+            lambda request, _: service.faults.remove(number_in(request.match_info["number"])),
+        ),
+        ("POST", "clock", partial(read_body, kind=_Clock), turn),
+        ("POST", "restore", partial(read_body, kind=_Restore), restore),
+        ("POST", "reset", bytes, lambda *_: simulator.reset()),
+        ("POST", "code", partial(read_body, kind=_Person), new_code),
+        ("POST", "session", partial(read_body, kind=_Person), new_session),
+        ("POST", "revoke", partial(read_body, kind=_Account), lambda _, body: simulator.revoke(body.account)),
+        ("POST", "tasks/{task_id}/status", partial(read_body, kind=_Status), move),
+        ("DELETE", "tasks/{task_id}", bytes, lambda request, _: simulator.remove(request.match_info["task_id"])),
+        ("POST", "webhooks", partial(read_body, kind=_Webhook), set_webhook),
+        (
+            "POST",
+            "webhooks/{number}/resend",
+            bytes,
+            lambda request, _: simulator.resend(number_in(request.match_info["number"])),
+        ),
+        ("POST", "seed", read_seed, seed),
+    )
 
-    def requests(self, _: web.Request, __: bytes) -> dict[str, Any]:
-        return {"requests": [call.told() for call in self._service.requests.latest(MOST_REQUESTS)]}
 
-    def seed(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        wanted = read_body(body, _SeedBody) if body else _SeedBody()
-        return {"tasks": seed_a_day(self._service, wanted.orders, self._service.account(wanted.account))}
-
-    def _person(self, body: bytes) -> Caller:
-        wanted = read_body(body, _PersonBody)
-        return self._service.caller(wanted.account, wanted.email)
+def _now(service: Service) -> dict[str, str]:
+    return {"now": service.instant(service.clock.now())}
 
 
-def _number(request: web.Request) -> int:
-    text = request.match_info["number"]
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise LookupError(f"there is nothing of the number {text!r}")
-    return int(text)
-
-
-def _handler(action: Action, service: Service, sender: Sender) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Do it and answer its result, or say why it cannot be done.
+def _handler(
+    sender: Sender, read: Callable[[bytes], Any], action: Action
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Run an action and answer its result, or why it failed.
 
     Always in this shape: the switches are about GotSurge's answers, not about these.
     """
@@ -209,13 +174,13 @@ def _handler(action: Action, service: Service, sender: Sender) -> Callable[[web.
     async def handle(request: web.Request) -> web.Response:
         body = await request.read()
         try:
-            service.catch_up(service.clock.now())
-            reply = json_reply(action(request, body) or {})
+            sender.catch_up()
+            reply = json_reply(action(request, read(body)) or {})
         except LookupError as error:
             reply = json_reply({"message": error.args[0]}, 404)
         except (ValueError, RefusedError) as error:
             reply = json_reply({"message": str(error)}, 422)
-        sender.send(service.take_fresh())
+        sender.send_new()
         return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
 
     return handle

@@ -1,4 +1,4 @@
-"""A day of orders around Singapore to look at, each as it stands at this moment: the same for the same seed."""
+"""A day of invented orders around Singapore, each as it stands at this moment: the same for the same seed."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.simulator.operations.prices import distance
+from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.life import Life
-from gotsurge_async.simulator.state.partners import Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TaskRecord
 
 QUARTER = 900.0
 HOUR = 3600.0
 A_BUSY_LIFE = Life(accepting=0.9, cancelling=0.04, late=0.25, failing=0.08)
-"""More goes wrong than on most days, so that all of it can be seen."""
+"""More goes wrong than on most days, so that every status occurs."""
 
 VESSELS = (
     "Amber Strait", "Borealis Grace", "Celestial Tide", "Dunlin Spirit", "Eastern Lotus", "Formosa Jade", "Golden Raja",
@@ -45,21 +45,14 @@ GOODS = (
     ("Life raft after service", 180.0, "unit"), ("Filters", 6.0, "box"),
 )  # fmt: skip
 PEOPLE = (
-    "R. Santos",
-    "A. Kumar",
-    "Tan Wei Jie",
-    "M. Okafor",
-    "L. Petrov",
-    "S. Widodo",
-    "H. Lindqvist",
-    "Nguyen Van An",
-)
+    "R. Santos", "A. Kumar", "Tan Wei Jie", "M. Okafor", "L. Petrov", "S. Widodo", "H. Lindqvist", "Nguyen Van An",
+)  # fmt: skip
 VEHICLES = ("motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "lorry_14ft")
 
 
 def seed_a_day(service: Service, orders: int, account: Account) -> int:
-    """Have so many orders of an account as they stand now; returns how many tasks there are then."""
-    service.seeding = True  # what lies behind them is nothing to tell a webhook
+    """Add orders of an account as they stand now; returns the number of all tasks."""
+    service.seeding = True  # their past is not sent to the webhook
     try:
         first = len(service.tasks.all())
         for number in range(first, first + orders):
@@ -100,7 +93,7 @@ def _task(service: Service, number: int, account: Account) -> TaskRecord:
 
 
 def _live_until(service: Service, record: TaskRecord, now: float) -> None:
-    """Let a task have gone through all that has happened to it by now."""
+    """Take a task through all that has happened to it by now."""
     while True:
         at, status, note = service.lives.next_step(record, A_BUSY_LIFE)
         if at > now:

@@ -13,6 +13,12 @@ from aiohttp import web
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+PAGE_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Headers of every page; each has a Content-Security-Policy of its own."""
 
 
 def is_here(url: str) -> bool:
@@ -23,6 +29,35 @@ def is_here(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and parts.hostname in HOSTS and parts.username is None
+
+
+def check_url(url: str, *, anywhere: bool) -> str:
+    """A webhook's URL, empty for none; raises ValueError for one that is not to be sent to."""
+    if not url or is_here(url):
+        return url
+    if not anywhere:
+        raise ValueError(f"{origin(url)} is not on this machine: webhooks go elsewhere only where that was allowed")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("a webhook's URL begins with http:// or https:// and a host")
+    return url
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL, without a user."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "that address"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def masked_url(url: str) -> str:
+    """A webhook's URL without what may be a secret of its receiver: long segments of its path, query, user."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    path = "/".join(segment if len(segment) < 16 else f"{segment[:2]}…" for segment in parts.path.split("/"))
+    return f"{parts.scheme}://{host}{path}" + ("?…" if parts.query else "")
 
 
 def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:

@@ -45,10 +45,6 @@ def _number(default: int) -> Any:
     return field(default=default, validator=[validators.instance_of(int), validators.ge(1)])
 
 
-def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(values)
-
-
 @frozen(kw_only=True)
 class SimulatorOptions:
     """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last seven.
@@ -166,7 +162,7 @@ class SimulatorOptions:
     webhook_data: Literal["names", "task", "id"] = _switch(
         "names", "what `data` of an event holds: the task's id, names and status; the whole task; its id alone"
     )
-    redirect_urls: tuple[str, ...] = field(default=(), converter=_texts)
+    redirect_urls: tuple[str, ...] = field(default=(), converter=tuple)
     webhook_url: str = field(default="", validator=validators.instance_of(str))
     webhooks_anywhere: bool = field(default=False, validator=validators.instance_of(bool))
     life: Life | None = field(default=None, validator=validators.optional(validators.instance_of(Life)))

@@ -1,22 +1,24 @@
-"""The pages that people see: sign-in, consent (section "Basic Oauth2 steps") and the SSO login page."""
+"""The pages for people: sign-in, consent (section "Basic Oauth2 steps") and the SSO login page."""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from html import escape
+from pathlib import Path
+from string import Template
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from gotsurge_async.simulator import page_text
-from gotsurge_async.simulator.loopback import is_here
-from gotsurge_async.simulator.state.partners import Caller, account_with
+from gotsurge_async.simulator.loopback import PAGE_HEADERS, is_here, origin
+from gotsurge_async.simulator.state.accounts import Browser, Caller, Purpose, Visit, account_with
 from gotsurge_async.simulator.state.service import Service
-from gotsurge_async.simulator.state.sign_in import Browser, Purpose, Visit
 
 CONSENT = "/oauth2/auth"
 LOGIN = "/oauth2/login"
 SSO = "/sso/login"
 COOKIE = "gotsurge_simulator"
+HTML = Path(__file__).parent / "sign_in"
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -31,7 +33,7 @@ def add_pages(app: web.Application, service: Service) -> None:
 
 
 class _WrongError(Exception):
-    """What cannot be answered by a redirect, because nobody knows that its target may be trusted."""
+    """A request that is answered by a page of its own, as its redirect target may not be trusted."""
 
     def __init__(self, status: int, title: str, text: str) -> None:
         super().__init__(text)
@@ -44,7 +46,7 @@ def _handler(show: Handler) -> Handler:
         try:
             return await show(request)
         except _WrongError as wrong:
-            return _respond(page_text.wrong_page(title=wrong.title, text=str(wrong)), status=wrong.status)
+            return _page("wrong", wrong.title, status=wrong.status, text=str(wrong))
 
     return handle
 
@@ -59,14 +61,17 @@ class _Pages:
         browser = self._browser(request)
         if browser.user is None or browser.user.account != visit.account.name:
             return self._login_form(browser, visit)
-        page = page_text.consent_page(
+        partner = visit.account.business_name
+        return _page(
+            "consent",
+            f"Allow {partner}?",
+            browser,
             action=CONSENT,
             form=browser.new_form("decision", visit, self._service.clock.now()),
             email=browser.user.email,
-            partner=visit.account.business_name,
-            target=visit.target,
+            partner=partner,
+            target=origin(visit.target),
         )
-        return _respond(page, browser)
 
     async def show_sso(self, request: web.Request) -> web.Response:
         """Ask a platform partner's user to sign in."""
@@ -90,7 +95,16 @@ class _Pages:
         if visit.kind == "sso":
             caller = Caller(visit.account, user)
             session_id = self._service.sign_in.new_session(caller, self._service.clock.now())
-            return _respond(page_text.hand_over_page(target=visit.target, session_id=session_id), browser)
+            partner = origin(visit.target)
+            return _page(
+                "hand_over",
+                "Signed in",
+                browser,
+                frame=partner,
+                target=partner,
+                address=visit.target,
+                session_id=session_id,
+            )
         query = {"client_key": visit.account.client_key, "redirect_url": visit.target, "state": visit.state}
         again = urlencode({name: value for name, value in query.items() if value is not None})
         return _redirect(f"{CONSENT}?{again}", browser)
@@ -112,7 +126,7 @@ class _Pages:
         return _redirect(_with_query(visit.target, answer))
 
     def _visit(self, kind: Literal["consent", "sso"], query: Mapping[str, str]) -> Visit:
-        """What a request for a page is about; raises when its client or target is wrong."""
+        """The visit that a request begins; raises when its client or target is wrong."""
         account = account_with(query.get("client_key", ""))
         if account is None:
             raise _WrongError(400, "Unknown application", "The client_key is not that of a partner.")
@@ -133,7 +147,7 @@ class _Pages:
         return self._service.browser(request.cookies.get(COOKIE)) or self._service.new_browser()
 
     async def _take_form(self, purpose: Purpose, request: web.Request) -> tuple[dict[str, str], Browser, Visit]:
-        """The fields of a form that comes back, from which browser, and what it is about."""
+        """The fields of a submitted form, its browser, and its visit."""
         fields = dict(parse_qsl((await request.read()).decode(errors="replace")))
         browser = self._service.browser(request.cookies.get(COOKIE))
         if browser is not None:
@@ -144,13 +158,16 @@ class _Pages:
         raise _WrongError(403, "This form is not valid any more", text)
 
     def _login_form(self, browser: Browser, visit: Visit, wrong: str = "", status: int = 200) -> web.Response:
-        page = page_text.login_page(
+        return _page(
+            "login",
+            "Sign in to GotSurge",
+            browser,
+            status,
             action=LOGIN,
             form=browser.new_form("sign-in", visit, self._service.clock.now()),
             reason=f"to go on to {visit.account.business_name}",
             wrong=wrong,
         )
-        return _respond(page, browser, status)
 
 
 def _with_query(target: str, answer: dict[str, str]) -> str:
@@ -160,13 +177,23 @@ def _with_query(target: str, answer: dict[str, str]) -> str:
     return urlunsplit(parts._replace(query=query))
 
 
-def _respond(page: page_text.Page, browser: Browser | None = None, status: int = 200) -> web.Response:
-    """A page that no other site can frame, whose only scripts and styles are its own."""
-    own = f"'nonce-{page.nonce}'"
+def _page(
+    template: str, title: str, browser: Browser | None = None, status: int = 200, *, frame: str = "", **values: str
+) -> web.Response:
+    """A page that no other site can frame, whose only scripts and styles are its own; all values are escaped.
+
+    Args:
+        frame: the origin that the page may show in a frame.
+    """
+    nonce = secrets.token_urlsafe(16)
+    texts = {name: escape(value) for name, value in {**values, "title": title, "nonce": nonce}.items()}
+    content = Template((HTML / f"{template}.html").read_text(encoding="utf-8")).substitute(texts)
+    html = Template((HTML / "frame.html").read_text(encoding="utf-8")).substitute(texts, content=content)
+    own = f"'nonce-{nonce}'"
     # No form-action: browsers apply it to the redirect after a form, and that goes to the partner.
     policy = f"default-src 'none'; style-src {own}; script-src {own}; base-uri 'none'"
-    policy += "; frame-ancestors 'none'" + (f"; frame-src {page.frame}" if page.frame else "")
-    response = web.Response(status=status, text=page.html, content_type="text/html")
+    policy += "; frame-ancestors 'none'" + (f"; frame-src {frame}" if frame else "")
+    response = web.Response(status=status, text=html, content_type="text/html")
     response.headers["Content-Security-Policy"] = policy
     return _protected(response, browser)
 
@@ -176,9 +203,7 @@ def _redirect(location: str, browser: Browser | None = None) -> web.Response:
 
 
 def _protected(response: web.Response, browser: Browser | None) -> web.Response:
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(PAGE_HEADERS)
     if browser is not None:
         # Lax: the partner's page sends the browser here by a link, and that visit is to know who is signed in.
         response.set_cookie(COOKIE, browser.cookie, httponly=True, samesite="Lax", path="/")

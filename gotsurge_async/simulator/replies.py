@@ -1,7 +1,7 @@
 """A call as it reaches an operation, the reply it gets, and the shapes that a refusal can take."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -42,9 +42,8 @@ class Reply:
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-@frozen
-class Problem:
-    """What is wrong: with which of the tasks (0 is the first; None for the call itself), where, and why."""
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong, as JSON shows it: in which task (0 is the first; None for the call), in which field, and why."""
 
     index: int | None
     field: str
@@ -78,6 +77,13 @@ def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = 
     return Reply(status, msgspec.json.encode(content), JSON, headers)
 
 
+def number_in(text: str) -> int:
+    """The number of an event, a call or a fault; raises LookupError for what cannot be one."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise LookupError(f"there is nothing of the number {text!r}")
+    return int(text)
+
+
 def refusal_reply(refused: RefusedError, options: SimulatorOptions) -> Reply:
     """A refusal in the shape that the options ask for."""
     problems = refused.problems if options.refusal_names_rows else ()
@@ -97,20 +103,12 @@ def refusal_reply(refused: RefusedError, options: SimulatorOptions) -> Reply:
 
 
 def _json_shape(shape: str, refused: RefusedError, problems: tuple[Problem, ...], text: str) -> Any:
-    if shape == "message":
-        return {"message": text}
-    if shape == "error-string":
-        return {"error": text}
-    if shape == "error-object":
-        details = problem_rows(problems)
-        return {"error": {"code": refused.code, "message": refused.message, "details": details}}
-    if shape == "problem":
-        return {"type": "about:blank", "title": refused.code, "status": refused.status, "detail": text}
-    if shape == "list":
-        return problem_rows(problems) or [{"message": refused.message}]
-    return {"error": refused.code, "message": refused.message, "errors": problem_rows(problems)}
-
-
-def problem_rows(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """Problems as JSON objects that name index, field and message."""
-    return [{"index": problem.index, "field": problem.field, "message": problem.message} for problem in problems]
+    code, message = refused.code, refused.message
+    return {
+        "errors": {"error": code, "message": message, "errors": problems},
+        "message": {"message": text},
+        "error-string": {"error": text},
+        "error-object": {"error": {"code": code, "message": message, "details": problems}},
+        "problem": {"type": "about:blank", "title": code, "status": refused.status, "detail": text},
+        "list": problems or [{"message": message}],
+    }[shape]

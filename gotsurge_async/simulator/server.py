@@ -11,26 +11,26 @@ from aiohttp import web
 
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
-from gotsurge_async.simulator.board.live import Live
 from gotsurge_async.simulator.board.pages import add_board
+from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.control import add_control
 from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.loopback import only_from_here
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.pages import CONSENT, LOGIN, SSO, add_pages
+from gotsurge_async.simulator.state.accounts import ACCOUNTS, Account
 from gotsurge_async.simulator.state.clock import TellsTime
-from gotsurge_async.simulator.state.partners import ACCOUNTS, Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender, event_of
 
 HOST = "127.0.0.1"
 SHORTEST_WAIT, LONGEST_WAIT = 0.001, 3600.0
-"""Seconds after which the ticker looks at the clock again: it may stand still, or be turned by somebody else."""
+"""Seconds after which the ticker reads the clock again: a clock of a test may be turned without notice."""
 
 
 class Ticker:
-    """Has happen what was planned for a moment of the clock, when the clock gets there by itself."""
+    """Does what is planned for a moment of the clock when the clock gets there, whether or not anyone calls."""
 
     def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
@@ -40,7 +40,7 @@ class Ticker:
         self._arming = False
 
     def start(self) -> None:
-        """Begin, in the loop that runs."""
+        """Begin, in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._service.replanned = self._arm_soon
         self._arm()
@@ -77,22 +77,23 @@ class Ticker:
         await clock.sleep(wait)
         self._timer = None
         # A clock that a test turns stands still where it woke this, and that may be a microsecond too early.
-        self._service.catch_up(clock.now() + SHORTEST_WAIT)
-        self._sender.send(self._service.take_fresh())
+        self._sender.catch_up(SHORTEST_WAIT)
         self._arm()
 
 
 class Simulator:
-    """A GotSurge on your own machine, over real HTTP, for nobody but this machine::
+    """A GotSurge on your own machine, over real HTTP, for this machine alone::
 
         async with Simulator() as sim:
             code = sim.new_code("plain")
             ...  # exchange it at sim.api_base, create tasks
             assert sim.audit()["doubled"] == {}
 
-    ``port`` 0 takes any free one. ``clock`` is anything whose ``now()`` is an aware datetime, by default the
-    machine's; :meth:`advance` turns what the simulator makes of it. Everything is kept in memory and gone at the
-    end.
+    Everything is kept in memory and gone at the end. Times are seconds since the epoch, of the simulator's clock.
+
+    Args:
+        port: 0 takes any free one.
+        clock: anything whose ``now()`` is an aware datetime, by default the machine's; :meth:`advance` adds to it.
     """
 
     def __init__(
@@ -110,12 +111,12 @@ class Simulator:
         self._port = 0
 
     async def __aenter__(self) -> Self:
-        # Not the pages: a browser sends "Origin: null" with a form of ours, as they tell nobody where it comes from.
+        # Not the pages: a browser sends "Origin: null" with a form of ours, because of their referrer policy.
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service, self._sender)
-        live = Live(self._service)
-        add_control(app, self._service, self._sender, live)
+        live = Live(self._service.changes, self._service.wake)
+        add_control(app, self, self._service, self._sender, live)
         add_board(app, self._service, self._sender, live)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
@@ -152,7 +153,7 @@ class Simulator:
 
     @property
     def api_base(self) -> str:
-        """What every path of the endpoint table is relative to."""
+        """The URL to which every path of the endpoint table is relative."""
         return self.origin + BASE_PATH
 
     @property
@@ -166,22 +167,16 @@ class Simulator:
         return ACCOUNTS
 
     def now(self) -> float:
-        """The simulator's time in seconds since the epoch."""
+        """The simulator's time."""
         return self._service.clock.now()
 
     def advance(self, seconds: float) -> None:
         """Turn the clock on: tokens grow old, drivers drive, broadcasts expire. ValueError for less than 0."""
         self._service.advance(seconds)
-        self._send()
+        self._sender.send_new()
 
     def run_at(self, speed: float) -> None:
-        """Have the clock run at another speed.
-
-        Args:
-            speed: how many of its seconds pass in one: 60 makes a minute of each second, 0 has it stand still.
-
-        Raises ValueError for less than 0, and for more than 86,400.
-        """
+        """Have ``speed`` seconds of the clock pass in one: 0 stops it. ValueError for less than 0 or over 86,400."""
         self._service.run_at(speed)
 
     def audit(self) -> dict[str, Any]:
@@ -195,7 +190,7 @@ class Simulator:
         ``webhooks`` as well: how many ``events`` there were, requests were ``sent``, and events are ``delivered``,
         ``waiting``, ``lost`` (by a fault) or ``given_up``.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.audit()
 
     def tasks(self, prefix: str = "") -> list[dict[str, Any]]:
@@ -203,30 +198,27 @@ class Simulator:
 
             {"id": "…", "tracking_id": "A", "draft": False, "history": [["broadcasting", 1767225600.0]]}
 
-        Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
-        status, its last the present one.
+        The history's first entry is the task's first status, its last the present one.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
-        """Wait until an operation was called so often, since the start or the last reset."""
+        """Wait until an operation was called this often, since the start or the last reset."""
         await self._service.calls.reached(operation, times)
 
     def order_fault(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
         self._service.faults.order(fault)
-        self._service.changes.tell("faults")
 
     def clear_faults(self) -> None:
-        """Have no faults any more."""
+        """End all faults."""
         self._service.faults.clear()
-        self._service.changes.tell("faults")
 
     def seed_a_day(self, orders: int = 40, account: str = "platform") -> int:
-        """Have orders as they stand in the middle of a day around the present; how many tasks there are then.
+        """Add orders as they stand in the middle of a day around the present; returns the number of tasks.
 
-        The options' seed says which. Nothing of what they have behind them is sent to a webhook.
+        The same options' seed makes the same orders. What happened to them before is not sent to a webhook.
         """
         return seed_a_day(self._service, orders, self._service.account(account))
 
@@ -235,14 +227,9 @@ class Simulator:
 
         Tasks and organizations that were created since do not exist any more (404), statuses, contents and tracking ids
         are the earlier ones, and the audit counts what there is now. The clock goes on, tokens stay, and late calls
-        still take effect. With a life, drivers continue from there.
-
-        Args:
-            moment: the time in seconds since the epoch, of the simulator's clock, such as an earlier `now`.
-
-        Raises ValueError for a time that is still to come.
+        still take effect. With a life, drivers continue from there. Raises ValueError for a time that is still to come.
         """
-        self._catch_up()
+        self._sender.catch_up()
         self._service.restore(moment)
 
     def late_calls(self) -> list[dict[str, Any]]:
@@ -253,7 +240,7 @@ class Simulator:
 
         ``acts_at`` is None while the client of a silent call still waits.
         """
-        self._catch_up()
+        self._sender.catch_up()
         return self._service.late.described()
 
     def reset(self) -> None:
@@ -264,7 +251,7 @@ class Simulator:
     def new_code(self, account_name: str, email: str | None = None) -> str:
         """An authorization code, as if the account's OrgAdmin (or whose email it is) had consented.
 
-        It is good once, for ten minutes. Raises ValueError when there is nobody of that name.
+        It is good once, for ten minutes. Raises ValueError for an unknown account or email.
         """
         return self._service.sign_in.new_code(self._service.caller(account_name, email), self.now())
 
@@ -284,7 +271,14 @@ class Simulator:
         ``note`` stands in its ``statuses``.
         """
         self._service.move(task_id, status, force=force, through=through, note=note)
-        self._send()
+        self._sender.send_new()
+
+    def remove(self, task_id: str) -> None:
+        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
+
+        Raises LookupError for an unknown task.
+        """
+        self._service.tasks.remove(task_id)
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
         """Have the events of an account, or of both, sent to a URL (section "Webhook"); empty for nowhere.
@@ -294,7 +288,7 @@ class Simulator:
         self._service.set_webhook(url, account)
 
     def webhooks(self) -> list[dict[str, Any]]:
-        """What was to be sent to webhooks, the oldest first, with the answers::
+        """The events for webhooks, the oldest first, with the answers::
 
             {"number": 1, "account": "plain", "task_id": "…", "tracking_id": "A", "status": "broadcasting",
              "at": 1767225600.0, "state": "delivered", "faults": [], "next_at": None,
@@ -302,30 +296,16 @@ class Simulator:
 
         ``state`` is delivered, waiting, lost (by a fault) or given up; the status of a try is 0 when nothing came.
         """
-        self._catch_up()
-        return self._service.events.told()
+        self._sender.catch_up()
+        return self._service.events.described()
 
     def resend(self, number: int) -> None:
         """Send an event once more, whatever became of it; raises LookupError when there is none of that number."""
         self._sender.resend(number)
 
     async def webhooks_settled(self) -> None:
-        """Wait until no event is on its way. Those that wait for the clock are not waited for: turn it."""
+        """Wait until no event is on its way; not for those that wait for the clock: turn it."""
         await self._sender.settled()
-
-    def _catch_up(self) -> None:
-        self._service.catch_up(self.now())
-        self._send()
-
-    def _send(self) -> None:
-        self._sender.send(self._service.take_fresh())
-
-    def remove(self, task_id: str) -> None:
-        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
-
-        Raises LookupError for an unknown task.
-        """
-        self._service.tasks.remove(task_id)
 
     def describe(self) -> list[str]:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""

@@ -1,7 +1,7 @@
-"""Answers of another shape: what the page folds away, and what a service may leave empty, leave out or add.
+"""Answers of another shape: what the document leaves open, and what a service may leave empty, leave out or add.
 
-An operation answers in the usual shape; where the options ask for another, the answer is read again, changed, and
-written anew. So the operations know nothing of it, and an ordinary answer costs nothing more.
+An operation answers in the usual shape; where the options ask for another, the answer is decoded, changed, and encoded
+again. So the operations know nothing of it, and an ordinary answer costs nothing more.
 """
 
 from binascii import crc32
@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 import msgspec
-from attrs import evolve
+from attrs import define, evolve
 
 from gotsurge_async.simulator.options import SWITCHES, SimulatorOptions
 from gotsurge_async.simulator.replies import JSON, Reply
@@ -91,30 +91,72 @@ _MISFITS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
 _MORE: _Object = {"x_number": 7, "x_nothing": None, "x_object": {"id": 1, "list": [{}, [], ""]}, "x_list": []}
 
 
+@define
+class _Answer:
+    """The content of an answer, and the tasks in it, which the changes below alter in place."""
+
+    content: _Object
+    operation: str
+    tasks: list[_Object]
+
+
 def reshapes(options: SimulatorOptions) -> bool:
     """Whether any switch asks for another shape than the usual one."""
     return any(getattr(options, name) != SWITCHES[name].default for name in _CHANGES)
 
 
 def reshaped(reply: Reply, operation: str, options: SimulatorOptions) -> Reply:
-    """A success as the switches of shapes have it; refusals have a switch of their own."""
+    """A success in the shape that the switches ask for; refusals have a switch of their own."""
     if reply.status >= 300 or not reply.body or reply.content_type != JSON:
         return reply
     content = msgspec.json.decode(reply.body)
+    answer = _Answer(content, operation, _tasks_in(content))
     for name, change in _CHANGES.items():
         value = getattr(options, name)
         if value != SWITCHES[name].default:
-            change(content, operation, value)
+            change(answer, value)
     return evolve(reply, body=msgspec.json.encode(content))
 
 
 def _tasks_in(content: _Object) -> list[_Object]:
     if "task_creation_group" in content:
         return [content]
-    found: Any = content.get("tasks", content.get("updated_tasks", ()))
-    if isinstance(found, dict):
-        found = (found,) if "task_creation_group" in found else found.values()
-    return [task for task in found if isinstance(task, dict) and "task_creation_group" in task]
+    tasks: Any = content.get("tasks", content.get("updated_tasks", ()))
+    if isinstance(tasks, dict):
+        tasks = (tasks,) if "task_creation_group" in tasks else tasks.values()
+    return [task for task in tasks if isinstance(task, dict) and "task_creation_group" in task]
+
+
+def _in_tasks(change: Callable[[_Object, Any], None]) -> Callable[[_Answer, Any], None]:
+    """The change of an answer that makes the same change in each of its tasks."""
+
+    def change_all(answer: _Answer, style: Any) -> None:
+        for task in answer.tasks:
+            change(task, style)
+
+    return change_all
+
+
+def _replace(holder: _Object, name: str, style: str) -> None:
+    """Put something odd in place of a value, or leave it out; do nothing where there is none."""
+    if name not in holder:
+        return
+    if style == "absent":
+        del holder[name]
+    else:
+        holder[name] = {"empty": {}, "list": [1], "null": None}[style]
+
+
+def _blanks(answer: _Answer, style: str) -> None:
+    for task in answer.tasks:
+        _blank(task, _BLANKS, style)
+        for name, within in _BLANKS_WITHIN.items():
+            if task.get(name):
+                _blank(task[name], within, style)
+    content = answer.content
+    organizations = content.get("organizations", [content["organization"]] if "organization" in content else [])
+    for holder in (*organizations, *([content] if "webhook_url" in content else ())):
+        _blank(holder, {name: empty for name, empty in _BLANKS_OF_OTHERS.items() if name in holder}, style)
 
 
 def _blank(holder: _Object, names: Mapping[str, Any], style: str) -> None:
@@ -130,96 +172,97 @@ def _blank(holder: _Object, names: Mapping[str, Any], style: str) -> None:
             holder[name] = deepcopy(empty)
 
 
-def _blanks(content: _Object, _: str, style: str) -> None:
-    for task in _tasks_in(content):
-        _blank(task, _BLANKS, style)
-        for name, within in _BLANKS_WITHIN.items():
-            if task.get(name):
-                _blank(task[name], within, style)
-    organizations = content.get("organizations", [content["organization"]] if "organization" in content else [])
-    for holder in (*organizations, *([content] if "webhook_url" in content else ())):
-        _blank(holder, {name: empty for name, empty in _BLANKS_OF_OTHERS.items() if name in holder}, style)
-
-
-def _envelope(content: _Object, _: str, style: str) -> None:
-    for holder in (content, *_tasks_in(content)):
+def _envelope(answer: _Answer, style: str) -> None:
+    for holder in (answer.content, *answer.tasks):
         for name in ("server_time", "total_tasks"):
-            if name in holder:
-                _replace(holder, name, style)
+            _replace(holder, name, style)
 
 
-def _replace(holder: _Object, name: str, style: str) -> None:
-    if style == "absent":
-        del holder[name]
-    else:
-        holder[name] = {"empty": {}, "list": [1], "null": None}[style]
-
-
-def _meta(content: _Object, _: str, style: str) -> None:
-    if "meta" in content:
-        _replace(content, "meta", style)
-
-
-def _sso_user(content: _Object, operation: str, style: str) -> None:
-    if operation != "platform.sso.exchange":
+def _sso_user(answer: _Answer, style: str) -> None:
+    if answer.operation != "platform.sso.exchange":
         return
     if style == "objects":
-        content["user"]["roles"] = [{"id": 1, "name": name} for name in content["user"]["roles"]]
+        user = answer.content["user"]
+        user["roles"] = [{"id": 1, "name": name} for name in user["roles"]]
     else:
-        _replace(content, "user", style)
+        _replace(answer.content, "user", style)
 
 
-def _created_fields(content: _Object, operation: str, _: str) -> None:
-    if operation not in _CREATES:
+def _quote_fields(answer: _Answer, style: str) -> None:
+    content = answer.content
+    if answer.operation != "prices.recommend" or content.get("code") != "success":
         return
-    for task in _tasks_in(content):
-        for name in task.keys() - _FEW:
-            del task[name]
+    content["code"] = "Success"
+    for name in ("average_fee", "distance", "total_waypoint", *(("code",) if style == "absent" else ())):
+        _replace(content, name, style)
 
 
-def _unknown_statuses(content: _Object, _: str, __: bool) -> None:
-    for task in _tasks_in(content):
-        if task["current_status"] == BROADCASTING:
-            task["current_status"] = UNKNOWN_STATUS
-        first = task["statuses"][0]
-        task["statuses"].insert(0, {"status": "received", "updated_at": first["updated_at"], "by": {"id": 1}})
+def _created_fields(answer: _Answer, _: str) -> None:
+    if answer.operation in _CREATES:
+        for task in answer.tasks:
+            for name in task.keys() - _FEW:
+                del task[name]
 
 
-def _status_history(content: _Object, _: str, style: str) -> None:
-    for task in _tasks_in(content):
-        if style == "absent":
-            del task["statuses"]
-        elif style == "bare":
-            task["statuses"] = [{"status": entry["status"], "updated_at": None} for entry in task["statuses"]]
-        else:
-            task["statuses"] = [] if style == "empty" else None
+def _more_fields(answer: _Answer, where: str) -> None:
+    if where == "everywhere":
+        _add_everywhere(answer.content)
+        return
+    for task in answer.tasks:
+        task.update(deepcopy(_MORE))
 
 
-def _unnamed_objects(content: _Object, _: str, style: str) -> None:
-    for task in _tasks_in(content):
-        for name, value in _UNNAMED.items():
-            task[name] = task.get(name) or deepcopy([value] if style == "lists" else value)
+def _add_everywhere(value: Any) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _add_everywhere(item)
+    elif isinstance(value, dict):
+        keyed = value.get("tasks")
+        for name, item in value.items():
+            if name == "tasks" and isinstance(keyed, dict) and "id" not in keyed:
+                _add_everywhere(list(keyed.values()))  # an object by ids: another name in it would be another task
+            else:
+                _add_everywhere(item)
+        value.update(deepcopy(_MORE))
 
 
-def _references(content: _Object, _: str, __: str) -> None:
-    for task in _tasks_in(content):
-        for holder, name in ((task, "org_id"), (task, "task_creation_group"), (task.get("driver") or {}, "id")):
-            if holder.get(name):
-                holder[name] = crc32(holder[name].encode())
+def _unknown_statuses(task: _Object, _: bool) -> None:
+    if task["current_status"] == BROADCASTING:
+        task["current_status"] = UNKNOWN_STATUS
+    first = task["statuses"][0]
+    task["statuses"].insert(0, {"status": "received", "updated_at": first["updated_at"], "by": {"id": 1}})
 
 
-def _attachments(content: _Object, _: str, style: str) -> None:
-    for task in _tasks_in(content):
-        task["attachments"] = deepcopy(_ATTACHMENTS[style])
+def _status_history(task: _Object, style: str) -> None:
+    if style == "absent":
+        del task["statuses"]
+    elif style == "bare":
+        task["statuses"] = [{"status": entry["status"], "updated_at": None} for entry in task["statuses"]]
+    else:
+        task["statuses"] = [] if style == "empty" else None
 
 
-def _measures(content: _Object, _: str, style: str) -> None:
-    for task in _tasks_in(content):
-        _write_numbers(task, _MEASURES, style)
-        for name, within in _MEASURES_WITHIN.items():
-            found = task.get(name) or []
-            for holder in found if isinstance(found, list) else [found]:
-                _write_numbers(holder, within, style)
+def _unnamed_objects(task: _Object, style: str) -> None:
+    for name, value in _UNNAMED.items():
+        task[name] = task.get(name) or deepcopy([value] if style == "lists" else value)
+
+
+def _references(task: _Object, _: str) -> None:
+    for holder, name in ((task, "org_id"), (task, "task_creation_group"), (task.get("driver") or {}, "id")):
+        if holder.get(name):
+            holder[name] = crc32(holder[name].encode())
+
+
+def _attachments(task: _Object, style: str) -> None:
+    task["attachments"] = deepcopy(_ATTACHMENTS[style])
+
+
+def _measures(task: _Object, style: str) -> None:
+    _write_numbers(task, _MEASURES, style)
+    for name, within in _MEASURES_WITHIN.items():
+        holders = task.get(name) or []
+        for holder in holders if isinstance(holders, list) else [holders]:
+            _write_numbers(holder, within, style)
 
 
 def _write_numbers(holder: _Object, names: Iterable[str], style: str) -> None:
@@ -228,57 +271,25 @@ def _write_numbers(holder: _Object, names: Iterable[str], style: str) -> None:
             holder[name] = str(holder[name]) if style == "text" else float(holder[name])
 
 
-def _misfits(content: _Object, _: str, style: str) -> None:
+def _misfits(task: _Object, style: str) -> None:
     value, names = _MISFITS[style]
-    for task in _tasks_in(content):
-        task.update({name: deepcopy(value) for name in names})
+    task.update({name: deepcopy(value) for name in names})
 
 
-def _quote_fields(content: _Object, operation: str, style: str) -> None:
-    if operation != "prices.recommend" or content.get("code") != "success":
-        return
-    content["code"] = "Success"
-    for name in ("average_fee", "distance", "total_waypoint", *(("code",) if style == "absent" else ())):
-        _replace(content, name, style)
-
-
-def _more_fields(content: _Object, _: str, where: str) -> None:
-    if where == "tasks":
-        for task in _tasks_in(content):
-            task.update(deepcopy(_MORE))
-        return
-    _add_everywhere(content)
-
-
-def _add_everywhere(value: Any) -> None:
-    if isinstance(value, list):
-        for each in value:
-            _add_everywhere(each)
-    elif isinstance(value, dict):
-        keyed = value.get("tasks")
-        for name, each in value.items():
-            if name == "tasks" and isinstance(keyed, dict) and "id" not in keyed:
-                _add_everywhere(list(keyed.values()))  # an object by ids: another name in it would be another task
-            else:
-                _add_everywhere(each)
-        value.update(deepcopy(_MORE))
-
-
-_CHANGES: Mapping[str, Callable[[_Object, str, Any], None]] = {
-    # Tasks are known by a field that the one of few fields has not: it comes after all that looks for them.
-    "unknown_statuses": _unknown_statuses,
-    "status_history": _status_history,
-    "unnamed_objects": _unnamed_objects,
-    "references": _references,
-    "attachments": _attachments,
-    "measures": _measures,
+_CHANGES: Mapping[str, Callable[[_Answer, Any], None]] = {
+    "unknown_statuses": _in_tasks(_unknown_statuses),
+    "status_history": _in_tasks(_status_history),
+    "unnamed_objects": _in_tasks(_unnamed_objects),
+    "references": _in_tasks(_references),
+    "attachments": _in_tasks(_attachments),
+    "measures": _in_tasks(_measures),
     "blanks": _blanks,
-    "meta": _meta,
+    "meta": lambda answer, style: _replace(answer.content, "meta", style),
     "sso_user": _sso_user,
     "quote_fields": _quote_fields,
     "envelope": _envelope,
-    "misfits": _misfits,
+    "misfits": _in_tasks(_misfits),
     "created_fields": _created_fields,
     "more_fields": _more_fields,
 }
-"""What each switch changes, in this order."""
+"""The change of each switch, in the order in which they are made."""

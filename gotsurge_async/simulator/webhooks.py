@@ -7,7 +7,6 @@ not hold up what comes after, as they would not hold up GotSurge.
 import asyncio
 import time
 from binascii import crc32
-from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -15,32 +14,21 @@ import aiohttp
 import msgspec
 
 from gotsurge_async.simulator.operations.views import task_view
-from gotsurge_async.simulator.state.events import Event, Try
-from gotsurge_async.simulator.state.partners import ACCOUNTS
+from gotsurge_async.simulator.state.accounts import ACCOUNTS
+from gotsurge_async.simulator.state.log import Event, Try
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
 
 LANES = 16
-"""So many requests are on their way at once."""
+"""Requests that are on their way at once, at most."""
 BACK_OFF = (5.0, 30.0, 120.0, 600.0, 3600.0)
-"""Seconds of the simulator's clock between one try and the next; after the last one the event is given up."""
+"""Seconds of the simulator's clock between one try and the next; after the last one the event is not sent again."""
 ANSWER_LIMIT = 2048
-"""So much of an answer is read and remembered, in bytes."""
-
-
-class _Names(msgspec.Struct, omit_defaults=True):
-    id: str = ""
-    tracking_id: str = ""
-    invoice_number: str = ""
-    group_tag: str = ""
-    current_status: str = ""
-
-
-_NAMES = msgspec.json.Decoder(_Names)
+"""Bytes of an answer that are read and remembered, at most."""
 
 
 def event_of(service: Service, record: TaskRecord) -> Event | None:
-    """The event of a task's newest status; None where nobody is told: of new drafts, or without a webhook."""
+    """The event of a task's newest status; None without a webhook, and for new drafts."""
     status, at = record.history[-1]
     if not service.webhook_urls.get(record.owner) or (status == PENDING_BROADCAST and len(record.history) == 1):
         return None
@@ -48,11 +36,17 @@ def event_of(service: Service, record: TaskRecord) -> Event | None:
     if holds == "task":
         data: object = task_view(service, record, ACCOUNTS[record.owner], service.instant(at))
     elif holds == "id":
-        data = _Names(id=record.id)
+        data = {"id": record.id}
     else:
-        names = _NAMES.decode(record.source)
-        names.id, names.tracking_id, names.current_status = record.id, record.tracking_id, status
-        data = names
+        written = record.written()
+        names = {
+            "id": record.id,
+            "tracking_id": record.tracking_id,
+            "invoice_number": written.invoice_number,
+            "group_tag": written.group_tag,
+            "current_status": status,
+        }
+        data = {name: value for name, value in names.items() if value}
     content = {
         "type": "update",
         "model_name": "Task",
@@ -80,47 +74,58 @@ class Sender:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: aiohttp.ClientSession | None = None
-        self._forget()
-
-    def _forget(self) -> None:
-        self._lanes: list[deque[Event]] = [deque() for _ in range(LANES)]
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._lanes: list[asyncio.Queue[Event]] = [asyncio.Queue() for _ in range(LANES)]
+        self._workers: list[asyncio.Task[None]] = []
         self._held: dict[str, list[Event]] = {}
-        self._waiters: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
-        """Send from now on, in the loop that runs."""
+        """Send from now on, in the running loop."""
         self._loop = asyncio.get_running_loop()
-        for lane in range(LANES):
-            self._run(lane)
+        waiting = self._take_waiting()
+        self._lanes = [asyncio.Queue() for _ in range(LANES)]  # the old ones may belong to another loop
+        for event in waiting:
+            self._enqueue(event)
+        self._restart_workers()
 
     async def close(self) -> None:
         """Break off what is on its way, and send nothing more."""
         self._loop = None
-        running = self.reset()
-        if running:
-            await asyncio.wait(running)
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    def reset(self) -> Sequence[asyncio.Task[None]]:
-        """Forget what was to be sent; what is on its way is broken off, and returned."""
-        running = list(self._running.values())
-        for task in running:
-            task.cancel()
-        self._wake()
-        self._forget()
-        return running
+    def reset(self) -> None:
+        """Forget what was to be sent, and break off what is on its way."""
+        self._held = {}
+        self._take_waiting()
+        for worker in self._workers:
+            worker.cancel()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._restart_workers)
+
+    def catch_up(self, ahead: float = 0.0) -> None:
+        """Do what is due by now, or by some seconds later, and send the events of it."""
+        self._service.catch_up(self._service.clock.now() + ahead)
+        self.send_new()
+
+    def send_new(self) -> None:
+        """Send the events that were not sent yet."""
+        self.send(self._service.take_fresh())
 
     def send(self, events: Iterable[Event]) -> None:
-        """Send new events, each as the faults that struck it have it."""
+        """Send new events, as the faults that struck each of them say."""
         now = self._service.clock.now()
         for event in filter(self._service.events.holds, events):  # a reset may have forgotten them meanwhile
             if event.has("lost"):
                 event.state = "lost"
             elif (delayed := event.has("delay")) is not None:
-                self._later(event, now + delayed.seconds)
+                event.next_at = now + delayed.seconds
+                self._service.plan(event.next_at, partial(self._line_up, event))
             elif (held := event.has("reordered")) is not None:
                 self._held.setdefault(event.task_id, []).append(event)
                 event.next_at = now + held.seconds
@@ -129,7 +134,7 @@ class Sender:
                 self._line_up(event)
 
     async def send_early(self, events: Sequence[Event]) -> list[Event]:
-        """Send those that come before their call's answer, and wait for what they are answered; the others."""
+        """Send those that come before their call's answer, and wait for their answers; returns the others."""
         early = [event for event in events if event.has("early") and not event.has("lost")]
         for event in early:
             await self._try(event)
@@ -143,20 +148,14 @@ class Sender:
         self._enqueue(event)
 
     async def settled(self) -> None:
-        """Wait until nothing is on its way; what is to be sent at a later moment of the clock is not waited for."""
-        while self._running or any(self._lanes):
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        """Wait until nothing is on its way, but not for what is to be sent at a later moment of the clock."""
+        for lane in self._lanes:
+            await lane.join()
 
-    def _line_up(self, event: Event) -> None:
+    def _line_up(self, event: Event, _: float = 0) -> None:
         self._enqueue(event)
         if event.has("doubled"):
             self._enqueue(event)
-
-    def _later(self, event: Event, moment: float) -> None:
-        event.next_at = moment
-        self._service.plan(moment, lambda _: self._line_up(event))
 
     def _release(self, event: Event, _: float = 0) -> None:
         """Send what was kept back, if it still is."""
@@ -169,45 +168,41 @@ class Sender:
 
     def _enqueue(self, event: Event) -> None:
         event.next_at = None
-        lane = crc32(event.task_id.encode()) % LANES
-        self._lanes[lane].append(event)
-        loop = self._loop
-        if loop is None:
-            return
+        lane = self._lanes[crc32(event.task_id.encode()) % LANES]
         try:
-            here = asyncio.get_running_loop() is loop
+            is_elsewhere = self._loop not in (None, asyncio.get_running_loop())
         except RuntimeError:
-            here = False
-        if here:
-            self._run(lane)
+            is_elsewhere = self._loop is not None
+        if is_elsewhere and self._loop is not None:
+            self._loop.call_soon_threadsafe(lane.put_nowait, event)
         else:
-            loop.call_soon_threadsafe(self._run, lane)
+            lane.put_nowait(event)
 
-    def _run(self, lane: int) -> None:
-        if self._loop is not None and lane not in self._running and self._lanes[lane]:
-            task = self._loop.create_task(self._drain(lane, self._lanes[lane]), name=f"webhooks {lane}")
-            self._running[lane] = task
-            task.add_done_callback(partial(self._ended, lane))
+    def _take_waiting(self) -> list[Event]:
+        """Empty the lanes; returns the events that no worker has taken yet."""
+        waiting = []
+        for lane in self._lanes:
+            while not lane.empty():
+                waiting.append(lane.get_nowait())
+                lane.task_done()
+        return waiting
 
-    def _ended(self, lane: int, task: asyncio.Task[None]) -> None:
-        if self._running.get(lane) is task:
-            del self._running[lane]
-            self._run(lane)
-            if not self._running:
-                self._wake()
+    def _restart_workers(self) -> None:
+        for worker in self._workers:
+            worker.cancel()
+        if self._loop is not None:  # it may have been closed since a reset asked for this
+            self._workers = [asyncio.create_task(self._work(lane), name="webhooks") for lane in self._lanes]
 
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters = []
-
-    async def _drain(self, lane: int, waiting: deque[Event]) -> None:
-        while waiting:
-            event = waiting.popleft()
-            await self._try(event)
-            for held in tuple(self._held.get(event.task_id, ())):
-                self._release(held)
+    async def _work(self, lane: asyncio.Queue[Event]) -> None:
+        """Send the events of a lane, one after the other."""
+        while True:
+            event = await lane.get()
+            try:
+                await self._try(event)
+                for held in tuple(self._held.get(event.task_id, ())):
+                    self._release(held)
+            finally:
+                lane.task_done()
 
     async def _try(self, event: Event) -> None:
         url = self._service.webhook_urls.get(event.account, "")
@@ -228,7 +223,7 @@ class Sender:
             event.next_at = None
         elif event.state == "waiting" and event.next_at is None:
             self._plan_again(event)
-        self._service.changes.tell("webhooks", event.task_id)
+        self._service.changes.note("webhooks", event.task_id)
 
     def _plan_again(self, event: Event) -> None:
         if len(event.tries) > len(BACK_OFF):

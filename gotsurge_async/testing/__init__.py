@@ -31,7 +31,7 @@ from gotsurge_async.simulator import Fault, Simulator
 __all__ = ["START", "ManualClock", "simulated"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-"""When a `ManualClock` starts unless told otherwise."""
+"""When a `ManualClock` starts, by default."""
 
 _TURNS = 64
 """Turns of a loop that does not show whether it is idle: more than any chain of tasks here needs to come to rest."""
@@ -40,10 +40,9 @@ _TURNS = 64
 class ManualClock:
     """A clock that stands still until it is advanced; a `gotsurge_async.clock.Clock`.
 
-    Everything that sleeps on it wakes in the order of its time, and sees exactly that time; who sleeps until the same
-    moment wakes in the order in which they went to sleep. Between two wakings all tasks run until each of them waits
-    for something, so that a loop which sleeps an hour at a time is seen through all its hours. What waits for a
-    thread, a socket or a process is not waited for: that is no matter of time.
+    Sleepers wake in the order of their times, and of one time in the order in which they went to sleep; each sees
+    exactly its time. Between two wakings all tasks run until each of them waits, so that a loop which sleeps an hour at
+    a time runs for each hour. The clock does not wait for threads, sockets or processes.
 
     Args:
         start: the moment at which it stands first, aware.
@@ -60,11 +59,11 @@ class ManualClock:
         return self._start + timedelta(seconds=self._elapsed)
 
     def monotonic(self) -> float:
-        """Seconds that it has been advanced since it was made."""
+        """The seconds by which it has been advanced since it was made."""
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock has been advanced so far; 0 or less lets others run once."""
+        """Wait until the clock has been advanced by ``seconds``; 0 or less lets others run once."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -73,7 +72,7 @@ class ManualClock:
         await woken
 
     async def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, waking whoever sleeps no longer than that, and come to rest before and after.
+        """Let ``seconds`` pass, wake the sleepers whose time comes, and let all tasks run before and after.
 
         Raises:
             ValueError: for less than 0: time does not run backwards.
@@ -101,7 +100,7 @@ class ManualClock:
 
     @property
     def sleepers(self) -> tuple[float, ...]:
-        """In how many seconds each sleeper will wake, the next one first."""
+        """The seconds until each sleeper wakes, the next one first."""
         self._forget_cancelled()
         return tuple(sorted(due - self._elapsed for due, _, woken in self._sleepers if not woken.done()))
 

@@ -1,6 +1,6 @@
-"""Servers that misbehave, over real sockets of this machine, and what they saw.
+"""Servers that misbehave, over real sockets of this machine, and the requests that they got.
 
-A server does with each connection what a function says::
+A function handles each connection::
 
     async def closes_after_reading(serving: Peer, connection: Connection) -> None:
         await serving.whole(connection)
@@ -40,7 +40,7 @@ class Connection:
         return head + (await self.reader.readexactly(lengths[0]) if lengths else b"")
 
     async def say(self, data: bytes) -> None:
-        """Write, and see it off."""
+        """Write, and wait until it is sent."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -52,12 +52,12 @@ class Connection:
 
 
 class Peer:
-    """A server that does with each connection what the test says.
+    """A server whose connections are handled by a function of the test.
 
     Attributes:
         url: where it is, ``http://127.0.0.1:PORT``.
-        connections: how many came.
-        requests: those that were read whole.
+        connections: the number of connections.
+        requests: the requests that were read whole.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Peer:
 
 
 Behaviour: TypeAlias = Callable[[Peer, Connection], Awaitable[None]]
-"""What a server does with a connection, which is closed when it returns."""
+"""Handles a connection, which is closed when it returns."""
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ In the ``conftest.py`` at the top of the tests::
 
     pytest_plugins = ["gotsurge_async.testing.plugin"]
 
-It is not loaded by itself: who only uses the package gets no fixtures.
+It is loaded only by name: a program that does not ask for it gets no fixtures.
 """
 
 import inspect

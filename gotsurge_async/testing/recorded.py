@@ -45,14 +45,14 @@ class Entry(msgspec.Struct, omit_defaults=True):
 
 
 class Recorder:
-    """Sends by another transport, which it closes, and writes what came.
+    """Sends by another transport, which it closes, and writes each call with its answer.
 
     Args:
-        transport: what sends.
-        path: the file, mode 0600; it must not be there yet.
+        transport: sends the calls.
+        path: the new file, with mode 0600.
 
     Raises:
-        FileExistsError: it is.
+        FileExistsError: the file exists.
     """
 
     def __init__(self, transport: Transport, path: str | Path) -> None:
@@ -84,13 +84,13 @@ class Recorder:
 
 
 class Recorded:
-    """Answers as a file says that `Recorder` has written: to each verb and URL in the order in which they came.
+    """Answers from a file of `Recorder`: for each verb and URL in the order in which they came.
 
     Attributes:
         sent: every request, in order.
 
     Raises:
-        ValueError: a line of the file is none of a recording.
+        ValueError: a line of the file is not of a recording.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -105,14 +105,14 @@ class Recorded:
 
     @property
     def left(self) -> list[tuple[str, str]]:
-        """Verb and URL of what was recorded and not asked for."""
+        """Verb and URL of the recorded calls that were not made."""
         return [asked for asked, entries in self._left.items() for _ in entries]
 
     async def send(self, request: Request) -> Response:
         """Answer, or fail, as it was recorded.
 
         Raises:
-            AssertionError: that was not asked then, or not as often.
+            AssertionError: the call was not recorded, or not as often.
         """
         self.sent.append(request)
         entries = self._left.get((request.method, _path(request.url)))
@@ -128,7 +128,7 @@ class Recorded:
 
 
 def _path(url: str) -> str:
-    """What stands behind the host: the same recording serves on any."""
+    """The URL without scheme and host, so that a recording serves on any host."""
     return "/" + url.partition("://")[2].partition("/")[2]
 
 

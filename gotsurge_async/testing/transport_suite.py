@@ -1,4 +1,4 @@
-"""Whether a transport keeps the protocol: what it must do, and say, in each case, over real sockets of this machine.
+"""Cases that every transport must pass, over real sockets of this machine.
 
 For the tests of a transport of your own, with pytest and pytest-asyncio::
 
@@ -9,8 +9,8 @@ For the tests of a transport of your own, with pytest and pytest-asyncio::
     async def test_it_keeps_the_protocol(case: Case) -> None:
         await case.check(lambda: MyTransport(timeout=0.5))
 
-Give the transport short time-outs, half a second or so: some of the servers say nothing. What does not hold is an
-AssertionError that says what was expected.
+Give the transport short time-outs, half a second or so: some of the servers say nothing. A requirement that
+is not met is an AssertionError with what was expected.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import socket
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -41,10 +41,10 @@ _ANSWER = b'{"tasks":[]}'
 
 @attrs.frozen
 class Case:
-    """One thing that holds for every transport.
+    """One requirement of every transport.
 
     Attributes:
-        name: what holds, in a few words.
+        name: the requirement, in a few words.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Case:
         return self.name
 
     async def check(self, make: Make) -> None:
-        """Try it.
+        """Check a transport.
 
         Raises:
-            AssertionError: it does not hold.
+            AssertionError: it does not fulfil the requirement.
         """
         try:
             await self._run(make)
@@ -138,77 +138,67 @@ async def _closed(make: Make) -> None:
 # --- a connection that breaks: maybe sent -----------------------------------------------------------------------------
 
 
-def says(data: bytes) -> Behaviour:
-    """Read everything, say something and close."""
+Read = Literal["nothing", "head", "part", "all"]
+End = Literal["close", "reset", "wait"]
+
+
+def does(read: Read, say: bytes = b"", end: End = "close") -> Behaviour:
+    """Read some of a request, answer something, and close the connection, reset it, or wait until it is closed."""
 
     async def behaviour(serving: Peer, connection: Connection) -> None:
-        await serving.whole(connection)
-        await connection.say(data)
+        if read == "all":
+            await serving.whole(connection)
+        elif read != "nothing":
+            head = await connection.head()
+            if read == "part" and not head.startswith(b"GET"):
+                await connection.reader.readexactly(1000)
+        if say:
+            await connection.say(say)
+        if end == "reset":
+            connection.reset()
+        elif end == "wait":
+            await asyncio.Event().wait()
 
     return behaviour
 
 
-async def _closes(_: Peer, __: Connection) -> None:
-    pass
-
-
-async def _resets(_: Peer, connection: Connection) -> None:
-    connection.reset()
-
-
-async def _reads_the_head(_: Peer, connection: Connection) -> None:
-    await connection.head()
-
-
-async def _reads_a_part(_: Peer, connection: Connection) -> None:
-    if not (await connection.head()).startswith(b"GET"):
-        await connection.reader.readexactly(1000)
-    connection.reset()
-
-
-async def _reads_all_and_resets(serving: Peer, connection: Connection) -> None:
-    await serving.whole(connection)
-    connection.reset()
-
-
-async def _says_nothing(serving: Peer, connection: Connection) -> None:
-    await serving.whole(connection)
-    await asyncio.Event().wait()
-
-
-async def _stops_in_the_answer(serving: Peer, connection: Connection) -> None:
-    await serving.whole(connection)
-    await connection.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{")
-    await asyncio.Event().wait()
+def says(data: bytes) -> Behaviour:
+    """Read everything, answer something and close."""
+    return does("all", data)
 
 
 _PACKED = gzip.compress(_ANSWER)
-_BREAKING: Sequence[tuple[str, Behaviour, int]] = (
-    ("closes at once", _closes, 0),
-    ("resets at once", _resets, 0),
-    ("closes after the headers", _reads_the_head, 0),
-    ("resets in the middle of the body", _reads_a_part, 0),
-    ("closes after the whole request", says(b""), 1),
-    ("resets after the whole request", _reads_all_and_resets, 1),
-    ("says nothing", _says_nothing, 1),
-    ("stops in the middle of the answer", _stops_in_the_answer, 1),
-    ("closes in the answer's headers", says(b"HTTP/1.1 200 OK\r\nContent-Le"), 1),
-    ("closes in the answer's body", says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), 1),
-    ("closes in a chunk", says(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"'), 1),
-    ("sends no chunk", says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n"), 1),
-    ("packs nothing", says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnothing"), 1),
-    ("talks no HTTP", says(b"GARBAGE instead of HTTP\r\n\r\n"), 1),
+_BREAKING: Sequence[tuple[str, Read, bytes, End]] = (
+    ("closes at once", "nothing", b"", "close"),
+    ("resets at once", "nothing", b"", "reset"),
+    ("closes after the headers", "head", b"", "close"),
+    ("resets in the middle of the body", "part", b"", "reset"),
+    ("closes after the whole request", "all", b"", "close"),
+    ("resets after the whole request", "all", b"", "reset"),
+    ("says nothing", "all", b"", "wait"),
+    ("stops in the middle of the answer", "all", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{", "wait"),
+    ("closes in the answer's headers", "all", b"HTTP/1.1 200 OK\r\nContent-Le", "close"),
+    ("closes in the answer's body", "all", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "close"),
+    ("closes in a chunk", "all", b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"', "close"),
+    ("sends no chunk", "all", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n", "close"),
+    (
+        "packs nothing",
+        "all",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnothing",
+        "close",
+    ),
+    ("talks no HTTP", "all", b"GARBAGE instead of HTTP\r\n\r\n", "close"),
 )
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def _breaking(behaviour: Behaviour, read_whole: int, verb: str) -> Callable[[Make], Awaitable[None]]:
+def _breaking(read: Read, say: bytes, end: End, verb: str) -> Callable[[Make], Awaitable[None]]:
     async def run(make: Make) -> None:
-        async with peer(behaviour) as serving, _open(make) as transport:
+        async with peer(does(read, say, end)) as serving, _open(make) as transport:
             error = await failure(transport, request(serving.url, verb))
             assert isinstance(error, MaybeSent), "there was a connection: the request may have been processed"
             assert serving.connections == 1, "it sent the request again by itself"
-            assert len(serving.requests) == read_whole
+            assert len(serving.requests) == (read == "all")
 
     return run
 
@@ -227,15 +217,21 @@ async def _kept_connection_breaks(make: Make) -> None:
             assert len(serving.requests) == 2, f"{verb}: it was sent again by itself when a kept connection broke"
 
 
-async def _closed_in_flight(make: Make) -> None:
+def _arriving() -> tuple[asyncio.Event, Behaviour]:
+    """An event that is set when a request has been read, by a server that never answers it."""
     arrived = asyncio.Event()
 
-    async def waits(serving: Peer, connection: Connection) -> None:
+    async def behaviour(serving: Peer, connection: Connection) -> None:
         await serving.whole(connection)
         arrived.set()
         await asyncio.Event().wait()
 
-    async with peer(waits) as serving, _open(make) as transport:
+    return arrived, behaviour
+
+
+async def _closed_in_flight(make: Make) -> None:
+    arrived, behaviour = _arriving()
+    async with peer(behaviour) as serving, _open(make) as transport:
         sending = asyncio.create_task(failure(transport, request(serving.url)))
         await arrived.wait()
         await transport.close()
@@ -243,14 +239,8 @@ async def _closed_in_flight(make: Make) -> None:
 
 
 async def _cancelled(make: Make) -> None:
-    arrived = asyncio.Event()
-
-    async def waits(serving: Peer, connection: Connection) -> None:
-        await serving.whole(connection)
-        arrived.set()
-        await asyncio.Event().wait()
-
-    async with peer(waits) as serving, _open(make) as transport:
+    arrived, behaviour = _arriving()
+    async with peer(behaviour) as serving, _open(make) as transport:
         sending = asyncio.ensure_future(transport.send(request(serving.url)))
         await arrived.wait()
         sending.cancel()
@@ -349,9 +339,9 @@ CASES: tuple[Case, ...] = (
     Case("TLS that fails sends nothing", _plain_port),
     Case("a closed transport sends nothing", _closed),
     *(
-        Case(f"a server that {name} may have got a {verb}", _breaking(behaviour, read_whole, verb))
-        for name, behaviour, read_whole in _BREAKING
-        for verb in (("GET", "POST") if behaviour in (_says_nothing, _stops_in_the_answer) else VERBS)
+        Case(f"a server that {name} may have got a {verb}", _breaking(read, say, end, verb))
+        for name, read, say, end in _BREAKING
+        for verb in (("GET", "POST") if end == "wait" else VERBS)
     ),
     Case("a kept connection that breaks is not used twice", _kept_connection_breaks),
     Case("what is in flight when it is closed may have been sent", _closed_in_flight),
@@ -363,4 +353,4 @@ CASES: tuple[Case, ...] = (
     Case("cookies are not kept", _cookies),
     Case("many requests are in flight at once", _at_once),
 )
-"""All that holds."""
+"""All requirements."""

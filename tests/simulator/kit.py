@@ -18,7 +18,7 @@ DRAFTS = "/platform/tasks/drafts"
 
 
 class FakeTime:
-    """A base clock that only moves when it is told to."""
+    """A base clock that moves only when the test sets it."""
 
     def __init__(self) -> None:
         self.seconds = START

@@ -9,7 +9,7 @@ from aiohttp import web
 
 
 class Receiver:
-    """A partner's service: notes what it is sent, and answers what it was told to."""
+    """A partner's service: notes what it is sent, and gives the answers of the test."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -28,7 +28,7 @@ class Receiver:
 
     @property
     def statuses_got(self) -> list[str]:
-        """The statuses that it was told, in their order."""
+        """The statuses of the events that it got, in their order."""
         return [event["updates"]["current_status"] for event in self.got]
 
 

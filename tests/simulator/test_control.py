@@ -27,20 +27,20 @@ async def test_the_audit_counts_tasks_by_tracking_id(plain: Client) -> None:
     }
 
 
-async def test_the_tasks_are_told_with_what_became_of_each(platform: Client) -> None:
-    """Drafts, broadcast and cancelled tasks are told by tracking id, each with its statuses and their times."""
+async def test_the_tasks_are_listed_with_what_became_of_each(platform: Client) -> None:
+    """Drafts, broadcast and cancelled tasks are listed by tracking id, each with its statuses and their times."""
     drafts = (await platform.call("POST", "/platform/tasks/drafts", {"tasks": [order("K-1"), order("K-2")]})).json
     first, second = (task["id"] for task in drafts["tasks"])
     await platform.call("POST", "/platform/tasks/drafts/broadcast", {"task_ids": [first]})
     await platform.call("POST", f"/tasks/{first}/cancel", {"reason": "gone"})
     await platform.create(order("L-1"))
-    told = (await platform.call("GET", "/_simulator/tasks?prefix=K-")).json["tasks"]
-    assert told == platform.simulator.tasks("K-")
-    assert [(task["id"], task["tracking_id"], task["draft"]) for task in told] == [
+    tasks = (await platform.call("GET", "/_simulator/tasks?prefix=K-")).json["tasks"]
+    assert tasks == platform.simulator.tasks("K-")
+    assert [(task["id"], task["tracking_id"], task["draft"]) for task in tasks] == [
         (first, "K-1", False),
         (second, "K-2", True),
     ]
-    assert [[status for status, _ in task["history"]] for task in told] == [
+    assert [[status for status, _ in task["history"]] for task in tasks] == [
         ["pending_broadcast", "broadcasting", "cancelled"],
         ["pending_broadcast"],
     ]
@@ -159,16 +159,16 @@ async def test_the_simulator_describes_itself(plain: Client) -> None:
 
 
 async def test_every_call_of_its_own_is_documented(plain: Client) -> None:
-    """docs/simulator.md tells of each call under /_simulator, and of no other; its example makes all but the stream."""
+    """docs/simulator.md describes each call under /_simulator, and no other; its example makes all but the stream."""
     page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"^\| `(GET|POST|DELETE) (/_simulator/[^`?]*)", page, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(GET|POST|DELETE) (/_simulator/[^`?]*)", page, re.MULTILINE))
     assert plain.simulator._runner is not None
     served = {
         (route.method, route.resource.canonical)
         for route in plain.simulator._runner.app.router.routes()
         if route.resource is not None and route.resource.canonical.startswith("/_simulator/") and route.method != "HEAD"
     }
-    assert told == served
+    assert documented == served
     for verb, path in served - {("GET", "/_simulator/events")}:
         wanted = re.escape(path.removeprefix("/_simulator/"))
         made = re.sub(r"\\{\w+\\}", r"[^\"]+", wanted)
@@ -187,7 +187,7 @@ async def test_the_clock_runs_at_any_speed_over_http(plain: Client, time: FakeTi
 
 
 async def test_one_fault_of_several_can_be_taken_back(plain: Client) -> None:
-    """Faults are told with their numbers and strikes; one can be removed, an unknown one is not there."""
+    """Faults are listed with their numbers and strikes; one can be removed, an unknown one is not there."""
     await plain.call("POST", "/_simulator/faults", {"kind": "status", "status": 503, "times": 2})
     await plain.call("POST", "/_simulator/faults", {"kind": "delay", "seconds": 0})
     assert (await plain.create(order())).status == 503

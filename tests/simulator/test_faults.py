@@ -127,7 +127,7 @@ def test_a_late_effect_has_its_place_between_before_and_after() -> None:
     assert (second.late, second.after, second.bends) == (slow, (after,), (hidden,))
     assert (third.late, third.after, third.seconds("hidden")) == (late, (), 3)
     assert third.names == ("reset late", "hidden")
-    assert [fault["struck"] for fault in book.told()] == [1, 1, 1, 1, 2]
+    assert [fault["struck"] for fault in book.described()] == [1, 1, 1, 1, 2]
 
 
 def test_a_fault_of_creates_or_reads_leaves_other_calls_alone() -> None:

@@ -1,6 +1,5 @@
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
@@ -54,7 +53,7 @@ class Person:
 
 @pytest.fixture
 async def person(time: FakeTime) -> AsyncIterator[Person]:
-    # Browsers keep the cookies of 127.0.0.1; this jar does when it is told to.
+    # Browsers keep the cookies of 127.0.0.1; this jar does so with an option.
     async with (
         Simulator(clock=time) as simulator,
         aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session,
@@ -170,7 +169,7 @@ async def test_anothers_user_may_not_consent(person: Person) -> None:
     ],
 )
 async def test_an_unknown_client_or_address_gets_a_page(person: Person, changes: dict[str, str], text: bytes) -> None:
-    """Who sends an unknown client_key or redirect_url is told on a page, and nobody is redirected."""
+    """Who sends an unknown client_key or redirect_url gets a page that says so, and nobody is redirected."""
     page = await person.visit("/oauth2/auth", **{**QUERY, **changes})
     assert page.status == 400
     assert text in page.body
@@ -284,16 +283,15 @@ async def test_sso_hands_a_session_to_the_partners_page(person: Person) -> None:
     page = await person.sign_in(await person.visit("/sso/login", **SSO_QUERY), "platform")
     assert page.status == 200
     html = page.body.decode()
-    data = re.search(r"const handOver = (\{.*\});", html)
+    handed = re.search(r'<script nonce="([^"]+)" data-address="([^"]+)" data-session="([^"]+)">', html)
     nonce = re.search(r"script-src 'nonce-([^']+)'", page.headers["Content-Security-Policy"])
-    assert data is not None
+    assert handed is not None
     assert nonce is not None
-    assert f'<script nonce="{nonce[1]}">' in html
+    assert handed[1] == nonce[1]
     assert "frame-src http://localhost:9" in page.headers["Content-Security-Policy"]
-    handed: Any = Answer(200, {}, data[1].encode()).json
-    assert handed["target"] == SSO_QUERY["receive_url"]
+    assert handed[2] == SSO_QUERY["receive_url"]
     client = Client(person.session, person.simulator)
-    body = {"session_id": handed["session_id"]}
+    body = {"session_id": handed[3]}
     answer = await client.call("POST", "/platform/sso/token", body)
     assert answer.json["user"]["email"] == "platform@example.com"
 

@@ -90,7 +90,7 @@ async def test_blanks(value: str) -> None:
     [("told", "2026-01-01T00:00:00Z", 1), ("null", None, None), ("absent", "missing", "missing")],
 )
 async def test_envelope(value: str, time: Any, total: Any) -> None:
-    """The service's time and the number of tasks are told, null, or not there."""
+    """The service's time and the number of tasks are there, null, or not there."""
     async with reading(envelope=value) as client:
         answer = (await client.create(order(), path=DRAFTS)).json
         (task,) = answer["tasks"]
@@ -112,7 +112,7 @@ async def test_envelope(value: str, time: Any, total: Any) -> None:
     ],
 )
 async def test_status_history(value: str, steps: Any) -> None:
-    """A task's steps are told with their times or without, are none, null, or not there."""
+    """A task's steps are shown with their times or without, are none, null, or not there."""
     async with reading(status_history=value) as client:
         assert holds(await shown(client), "statuses") == steps
 
@@ -204,7 +204,7 @@ async def test_quote_fields(value: str) -> None:
 
 @pytest.mark.parametrize("value", SWITCHES["sso_user"].values)
 async def test_sso_user(value: str) -> None:
-    """Who signed in is told, with roles as texts or as objects, or is empty, a list, null, or not there."""
+    """Who signed in is named, with roles as texts or as objects, or is empty, a list, null, or not there."""
     async with reading(sso_user=value) as client:
         body = {"session_id": client.simulator.new_session("platform")}
         user = holds((await client.call("POST", "/platform/sso/token", body)).json, "user")
@@ -246,7 +246,7 @@ async def test_shapes_do_not_mix_answers_up() -> None:
 
 
 async def test_a_refusal_is_not_reshaped() -> None:
-    """What a refusal looks like is told by its own switch alone."""
+    """What a refusal looks like is set by its own switch alone."""
     async with reading(more_fields="everywhere") as client:
         answer = await client.create(order(price=1))
         assert set(answer.json) == {"error", "message", "errors"}

@@ -1,1 +1,1 @@
-"""The board: what the simulator holds, for people, live."""
+"""The board: web pages that show live what happens in the simulator."""

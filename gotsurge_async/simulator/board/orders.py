@@ -1,25 +1,20 @@
-"""What an order is to a person: whose ship it is for, when it is due, and whether somebody should look at it."""
+"""What an order is to a person: which ship it is for, when it is due, and whether it needs attention."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from math import inf
+from math import ceil, inf
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-import msgspec
 from attrs import field, frozen
 
-from gotsurge_async.simulator.state.tasks import (
-    BROADCASTING,
-    PENDING_BROADCAST,
-    TRANSITIONS,
-    TaskRecord,
-)
+from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TRANSITIONS, TaskRecord
 
 SINGAPORE = timezone(timedelta(hours=8))
-SOON = 3600.0
-"""A broadcast that ends within so many seconds is to be looked at."""
+HOUR = 3600.0
+SOON = HOUR
+"""A broadcast that ends within this many seconds needs attention."""
 
 STAGES = (
     ("find", "Finding a driver", (PENDING_BROADCAST, BROADCASTING)),
@@ -37,45 +32,13 @@ GROUPS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("Under way", ("open",)),
     ("Finished", ("over",)),
 )
-
-
-class _Address(msgspec.Struct):
-    street_address: str = ""
-    building_name: str = ""
-
-
-class _Contact(msgspec.Struct):
-    name: str = ""
-    vessel_name: str = ""
-    vessel_imo: int | None = None
-    berth_no: str = ""
-
-
-class _Window(msgspec.Struct):
-    start_time_utc: datetime
-    end_time_utc: datetime
-
-    @property
-    def edges(self) -> tuple[float, float]:
-        return self.start_time_utc.timestamp(), self.end_time_utc.timestamp()
-
-
-class _Source(msgspec.Struct):
-    from_address: _Address
-    to_address: _Address
-    from_time_window: _Window
-    to_time_window: _Window | None = None
-    to_contact: _Contact | None = None
-    invoice_number: str = ""
-    group_tag: str = ""
-
-
-_SOURCE = msgspec.json.Decoder(_Source)
+PAGE_SIZE = 100
+"""Rows of a page: a browser's memory must not grow with the number of orders."""
 
 
 @frozen
 class Facts:
-    """What an order says of itself, as it was last written."""
+    """What an order contains, as it was last written. Windows are pairs of seconds since the epoch."""
 
     vessel: str
     imo: str
@@ -89,7 +52,7 @@ class Facts:
 
 @frozen
 class Due:
-    """When something has to happen next, and whether a person should look."""
+    """When something has to happen next, and whether it needs attention."""
 
     kind: Kind
     at: float
@@ -98,7 +61,7 @@ class Due:
 
     @property
     def text(self) -> str:
-        """It as a sentence. Only a hundred of ten thousand are ever shown."""
+        """As a sentence, made only for the few orders that are shown."""
         if self.kind == "over":
             return f"{self.what} {moment(-self.at, self.now)}"
         if self.at == inf:
@@ -118,8 +81,8 @@ class Line:
 
 
 @frozen(kw_only=True)
-class Wanted:
-    """Which orders are to be shown, and how."""
+class Filter:
+    """Which orders to show, and how."""
 
     statuses: frozenset[str] = frozenset()
     kind: str = ""
@@ -128,9 +91,23 @@ class Wanted:
     view: str = "table"
     page: int = 1
 
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "Filter":
+        """The filter in the query of an address; values that make no sense are left out."""
+        statuses = frozenset(status for status in query.get("status", "").split(",") if status in STAGE_OF)
+        kind, sort, view, page = (query.get(name, "") for name in ("kind", "sort", "view", "page"))
+        return cls(
+            statuses=statuses,
+            kind=kind if kind in ("late", "soon") else "",
+            text=query.get("q", "")[:200],
+            sort=sort if sort in ("due", "order", "status", "vessel") else "due",
+            view=view if view in ("table", "columns") else "table",
+            page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
+        )
+
     @property
     def narrows(self) -> bool:
-        """Whether not all orders are wanted."""
+        """Whether it leaves out any order."""
         return bool(self.statuses or self.kind or self.text)
 
 
@@ -143,10 +120,10 @@ class Survey:
         self.by_status: Counter[str] = Counter(line.record.status for line in lines)
         self.by_kind: Counter[str] = Counter(line.due.kind for line in lines)
 
-    def find(self, wanted: Wanted) -> list[Line]:
-        """Those that are wanted, in the order in which they are."""
+    def find(self, wanted: Filter) -> list[Line]:
+        """The orders that a filter selects, sorted as it says."""
         words = wanted.text.lower().split()
-        found = [
+        lines = [
             line
             for line in self.lines
             if (not wanted.statuses or line.record.status in wanted.statuses)
@@ -154,25 +131,57 @@ class Survey:
             and all(word in line.facts.text or word in line.record.status for word in words)
         ]
         if wanted.sort == "order":
-            found.sort(key=lambda line: line.record.tracking_id)
+            lines.sort(key=lambda line: line.record.tracking_id)
         elif wanted.sort == "status":
-            found.sort(key=lambda line: _ORDER[line.record.status])
+            lines.sort(key=lambda line: _ORDER[line.record.status])
         elif wanted.sort == "vessel":
-            found.sort(key=lambda line: line.facts.vessel)
+            lines.sort(key=lambda line: line.facts.vessel)
         else:
-            found.sort(key=lambda line: (_GROUP_OF[line.due.kind], line.due.at))
-        return found
+            lines.sort(key=lambda line: (_GROUP_OF[line.due.kind], line.due.at))
+        return lines
 
 
 _ORDER = {status: place for place, status in enumerate(STAGE_OF)}
 _GROUP_OF = {kind: place for place, (_, kinds) in enumerate(GROUPS) for kind in kinds}
 
 
+@frozen
+class Rows:
+    """One page of orders in their groups: key, heading, the rows shown, and how many there are on all pages."""
+
+    page: int
+    pages: int
+    first: int
+    count: int
+    groups: Sequence[tuple[str, str, Sequence[Line], int]]
+
+
+def rows_of(lines: Sequence[Line], wanted: Filter) -> Rows:
+    """The page of the selected orders that a filter names, or the last one."""
+    pages = (len(lines) - 1) // PAGE_SIZE + 1
+    page = min(wanted.page, pages)
+    first = (page - 1) * PAGE_SIZE
+    shown = lines[first : first + PAGE_SIZE]
+    groups: list[tuple[str, str, Sequence[Line], int]] = [("all", "Orders", shown, len(lines))]
+    if wanted.sort == "due":
+        count_of = Counter(line.due.kind for line in lines)
+        groups = [
+            (
+                kinds[0],
+                heading,
+                [line for line in shown if line.due.kind in kinds],
+                sum(count_of[kind] for kind in kinds),
+            )
+            for heading, kinds in GROUPS
+        ]
+    return Rows(page, pages, first, len(lines), groups)
+
+
 class Orders:
-    """Reads orders for the board; what an order says of itself is read again only when it was written anew."""
+    """Reads orders for the board; an order's content is decoded again only when it was written anew."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[bytes | msgspec.Raw, str], Facts]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[object, str], Facts]] = WeakKeyDictionary()
 
     def survey(self, records: Collection[TaskRecord], now: float) -> Survey:
         """All orders as they stand now."""
@@ -183,7 +192,7 @@ class Orders:
         return Survey(lines, now)
 
     def facts(self, record: TaskRecord) -> Facts:
-        """What an order says of itself."""
+        """What an order contains."""
         written = (record.source, record.tracking_id)
         known = self._known.get(record)
         if known is None or known[0] != written:
@@ -193,24 +202,24 @@ class Orders:
 
 
 def _read(record: TaskRecord) -> Facts:
-    source = _SOURCE.decode(record.source)
-    contact = source.to_contact or _Contact()
+    written = record.written()
+    contact = written.to_contact
     vessel = contact.vessel_name or contact.name
     imo = "" if contact.vessel_imo is None else str(contact.vessel_imo)
     places = [
         " ".join(part for part in (place.building_name, place.street_address) if part)
-        for place in (source.from_address, source.to_address)
+        for place in (written.from_address, written.to_address)
     ]
     deliver_to = " ".join(part for part in (places[1], contact.berth_no) if part)
-    names = (record.tracking_id, source.invoice_number, source.group_tag, record.id)
+    names = (record.tracking_id, written.invoice_number, written.group_tag, record.id)
     return Facts(
         vessel=vessel,
         imo=imo,
         pick_up_at=places[0],
         deliver_to=deliver_to,
-        group=source.group_tag,
-        pickup=source.from_time_window.edges,
-        delivery=source.to_time_window.edges if source.to_time_window else None,
+        group=written.group_tag,
+        pickup=written.from_time_window.edges,
+        delivery=written.to_time_window.edges if written.to_time_window else None,
         text="\n".join((*names, vessel, imo, places[0], deliver_to)).lower(),
     )
 
@@ -224,18 +233,59 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
         return Due("open", facts.pickup[1], "draft, pickup", now)
     if status == BROADCASTING:
         ends = record.ends_at
-        if ends == inf:
-            return Due("open", inf, "never expires", now)
-        return (
-            Due("soon", max(ends, now), "expires in", now) if ends - now <= SOON else Due("open", ends, "expires", now)
-        )
-    what, at = ("pickup", facts.pickup[1]) if STAGE_OF[status] == "pick" else ("deliver", (facts.delivery or _ANY)[1])
-    if at == inf:
-        return Due("open", at, "deliver at any time", now)
+        if ends - now <= SOON:
+            return Due("soon", max(ends, now), "expires in", now)
+        return Due("open", ends, "never expires" if ends == inf else "expires", now)
+    if STAGE_OF[status] == "pick":
+        what, at = "pickup", facts.pickup[1]
+    elif facts.delivery is None:
+        return Due("open", inf, "deliver at any time", now)
+    else:
+        what, at = "deliver", facts.delivery[1]
     return Due("late", at, "late by", now) if now > at else Due("open", at, what, now)
 
 
-_ANY = (0.0, inf)
+@frozen
+class Axis:
+    """A stretch of time as the width of a drawing, in seconds since the epoch."""
+
+    first: float
+    last: float
+
+    @classmethod
+    def around(cls, now: float) -> "Axis":
+        """The axis of the list of orders: eight hours before the present, and ten after it."""
+        return cls(now - 8 * HOUR, now + 10 * HOUR)
+
+    def shows(self, window: tuple[float, float]) -> bool:
+        """Whether any of a window lies on it."""
+        return window[0] < self.last and window[1] > self.first
+
+    def x(self, at: float) -> str:
+        """The place of a moment, or the nearer end."""
+        return f"{min(max((at - self.first) / (self.last - self.first), 0.0), 1.0):.2%}"
+
+    def width(self, window: tuple[float, float]) -> str:
+        """The width of a window, wide enough to be seen."""
+        left, right = (min(max(edge, self.first), self.last) for edge in window)
+        return f"{max((right - left) / (self.last - self.first), 0.006):.2%}"
+
+    def thirds(self) -> Iterator[float]:
+        """Every third hour of the day in Singapore that lies on it."""
+        # Singapore is eight hours ahead, so its third hours come one hour after those of UTC.
+        at = self.first // (3 * HOUR) * 3 * HOUR + HOUR
+        while at < self.last:
+            if at > self.first:
+                yield at
+            at += 3 * HOUR
+
+    def grid(self) -> Iterator[tuple[float, str]]:
+        """Whole hours, or days, as many as can be distinguished, with their names."""
+        hours = (self.last - self.first) / HOUR
+        step = next((step for step in (1, 2, 3, 6, 12, 24) if hours / step <= 10), ceil(hours / 10 / 24) * 24)
+        for number in range(int(hours / step) + 1):
+            at = self.first + number * step * HOUR
+            yield at, f"{local(at):%H}" if step < 24 else str(local(at).day)
 
 
 def local(seconds: float) -> datetime:
@@ -250,7 +300,7 @@ def moment(seconds: float, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A time that has passed, or will."""
+    """A length of time in minutes, hours or days."""
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"

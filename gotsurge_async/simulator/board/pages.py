@@ -1,26 +1,62 @@
 """The board over HTTP: two pages, the parts of which they consist, and their files."""
 
+import re
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.app import BASE_PATH
-from gotsurge_async.simulator.board import lists, traffic
-from gotsurge_async.simulator.board.live import Live
-from gotsurge_async.simulator.board.markup import STATIC, Html, fill
-from gotsurge_async.simulator.board.order_page import order
-from gotsurge_async.simulator.board.orders import Orders, Survey, local
+from gotsurge_async.simulator.board import orders
+from gotsurge_async.simulator.board.order_page import (
+    ACTIONS,
+    brief,
+    imo,
+    money,
+    order_page,
+    plain_number,
+    precise,
+    short,
+)
+from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
+from gotsurge_async.simulator.changes import Live
+from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS
+from gotsurge_async.simulator.loopback import PAGE_HEADERS, masked_url
+from gotsurge_async.simulator.replies import number_in
+from gotsurge_async.simulator.state.log import LoggedCall
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import TaskRecord
 from gotsurge_async.simulator.webhooks import Sender
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STATIC, TEMPLATES = Path(__file__).parent / "static", Path(__file__).parent / "templates"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {
+    **PAGE_HEADERS, "Content-Security-Policy": POLICY, "Cross-Origin-Resource-Policy": "same-origin",
+}  # fmt: skip
 FILES: Mapping[str, str] = {"board.css": "text/css", "board.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 PARTS = ("strip", "flags", "orders", "failing", "requests", "webhooks", "faults", "faulty")
 """What the board consists of."""
+CARDS = 15
+"""Cards of each status that are shown at most."""
+SHOWN = 60
+"""Calls, and events, that are listed at most."""
+FAULT_GROUPS = {
+    "To calls": [kind for kind in CALL_KINDS if kind not in BENDING_KINDS],
+    "To what calls do and show": list(BENDING_KINDS),
+    "To events": [kind for kind in EVENT_KINDS if kind not in CALL_KINDS],
+}
+_UUID = re.compile(r"([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{8}([0-9a-f]{4})")
 
 
 def add_board(app: web.Application, service: Service, sender: Sender, live: Live) -> None:
@@ -32,6 +68,43 @@ def add_board(app: web.Application, service: Service, sender: Sender, live: Live
     app.router.add_get("/board/{name}", _file)
 
 
+@cache
+def templates() -> "Environment":
+    """The templates, loaded when a board is first opened; without Jinja2 the board cannot be shown (501)."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError:
+        raise web.HTTPNotImplemented(text='the board needs the extra: pip install "gotsurge-async[cli]"') from None
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(STAGES=orders.STAGES, STAGE_OF=orders.STAGE_OF, CARDS=CARDS, ACTIONS=ACTIONS)
+    environment.globals.update(ENDPOINTS=ENDPOINTS, KINDS=KINDS, FAULT_GROUPS=FAULT_GROUPS)
+    environment.globals.update(Axis=Axis, rows_of=orders.rows_of)
+    environment.filters |= {
+        "brief": brief,
+        "code_class": _code_class,
+        "local": lambda seconds, style: local(seconds).strftime(style),
+        "imo": imo,
+        "moment": orders.moment,
+        "money": money,
+        "name_of": _name_of,
+        "number": "{:,}".format,
+        "ordinal": _ordinal,
+        "plain_number": plain_number,
+        "precise": precise,
+        "short": short,
+        "short_ids": lambda path: _UUID.sub(r"\1…\2", path),
+        "span": orders.span,
+        "took": lambda seconds: f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.0f} s",
+    }
+    return environment
+
+
 class _Board:
     def __init__(self, service: Service, sender: Sender, live: Live) -> None:
         self._service = service
@@ -39,46 +112,39 @@ class _Board:
         self._live = live
         self._orders = Orders()
         self._known: tuple[int, Survey | None] = (-1, None)
-        self._makers: Mapping[str, Callable[[web.Request], Html]] = {
-            "strip": lambda request: lists.strip(self._survey(), lists.wanted_from(request.query)),
-            "flags": lambda request: lists.flags(self._survey(), lists.wanted_from(request.query)),
-            "orders": lambda request: lists.orders(self._survey(), lists.wanted_from(request.query)),
-            "failing": lambda _: traffic.failing(service),
-            "requests": lambda request: traffic.requests(
-                service, request.query.get("rq", "")[:200], errors=request.query.get("errors") == "true"
-            ),
-            "webhooks": lambda _: traffic.webhooks(service),
-            "faults": lambda _: traffic.faults(service),
-            "faulty": lambda _: traffic.faulty(service),
-            "request": lambda request: traffic.request(service, _number(request), _api_base(request)),
-            "event": lambda request: traffic.event(service, _number(request)),
+        self._arguments: Mapping[str, Callable[[web.Request], tuple[Any, ...]]] = {
+            "strip": lambda request: (self._survey(), Filter.from_query(request.query)),
+            "flags": lambda request: (self._survey(), Filter.from_query(request.query)),
+            "orders": lambda request: (self._survey(), Filter.from_query(request.query)),
+            "failing": lambda _: (sum(event.state != "delivered" for event in service.events.latest(SHOWN)),),
+            "requests": self._requests,
+            "webhooks": self._webhooks,
+            "faults": lambda _: (service.faults.described(), service.late.described()),
+            "faulty": lambda _: (len(service.faults.described()),),
+            "request": self._request,
+            "event": self._event,
             "order": lambda request: self._order(request.query.get("task", ""), request),
         }
+        """The values of the macro of each part."""
 
     async def show(self, request: web.Request) -> web.Response:
         """The board."""
         self._catch_up()
-        wanted = lists.wanted_from(request.query)
-        content = fill(
-            "board",
-            q=wanted.text,
-            is_table="true" if wanted.view == "table" else "false",
-            is_columns="true" if wanted.view == "columns" else "false",
-            fault_form=traffic.fault_form(),
-            **{name: self._makers[name](request) for name in PARTS},
-        )
-        return self._page("Board", content, page="board", what="orders")
+        parts = {name: self._part(name, request) for name in PARTS}
+        return self._page("board.html", "Board", parts=parts, wanted=Filter.from_query(request.query), page="board")
 
     async def show_order(self, request: web.Request) -> web.Response:
         """One order."""
         self._catch_up()
         task_id = request.match_info["task_id"]
         try:
-            content = fill("order", order=self._order(task_id, request))
-            name = lists.name_of(self._service.tasks.find(task_id))
+            order = templates().get_template("parts.html").module.order(*self._order(task_id, request))  # type: ignore[attr-defined]
+            name = _name_of(self._service.tasks.find(task_id))
         except LookupError:
-            return self._gone()
-        return self._page(name, content, page="order", what="order", task=task_id)
+            response = self._page("page.html", "No such order", page="gone")
+            response.set_status(404)
+            return response
+        return self._page("order.html", name, parts={"order": order}, page="order", task=task_id)
 
     async def parts(self, request: web.Request) -> web.Response:
         """Parts of a page as they are now, by their names, as JSON, with the clock and the position in the stream.
@@ -87,21 +153,26 @@ class _Board:
         """
         position = self._live.position
         self._catch_up()
-        parts: dict[str, Html | None] = {}
+        parts: dict[str, str | None] = {}
         for name in request.query.get("names", "").split(","):
-            if name in self._makers and name not in parts:
+            if name in self._arguments and name not in parts:
                 try:
-                    parts[name] = self._makers[name](request)
+                    parts[name] = self._part(name, request)
                 except LookupError:
                     parts[name] = None
         clock = {"now": self._service.clock.now(), "speed": self._service.clock.speed}
-        return _protected(web.json_response({"position": position, "clock": clock, "parts": parts}))
+        return web.json_response({"position": position, "clock": clock, "parts": parts}, headers=HEADERS)
+
+    def _part(self, name: str, request: web.Request) -> str:
+        """A part as HTML, by the macro of its name; raises LookupError if what it is about is not there."""
+        arguments = self._arguments[name](request)
+        html: str = getattr(templates().get_template("parts.html").module, name)(*arguments)
+        return html
 
     def _catch_up(self) -> None:
-        """Have happened what was to happen by now: whoever looks at the board sees each step when it is due."""
+        """Do what was due by now, and keep doing so: the board shows each step when it is due."""
         self._service.wake()
-        self._service.catch_up(self._service.clock.now())
-        self._sender.send(self._service.take_fresh())
+        self._sender.catch_up()
 
     def _survey(self) -> Survey:
         """All orders as they stand now; the same for all pages that ask after the same change."""
@@ -113,40 +184,72 @@ class _Board:
             self._known = (number, survey)
         return survey
 
-    def _order(self, task_id: str, request: web.Request) -> Html:
+    def _requests(self, request: web.Request) -> tuple[Any, ...]:
+        words = request.query.get("rq", "")[:200].lower().split()
+        errors = request.query.get("errors") == "true"
+        calls = [
+            call
+            for call in self._service.requests.latest()
+            if (not errors or not 200 <= call.status < 400) and all(word in _text(call) for word in words)
+        ]
+        return calls[:SHOWN], bool(words or errors)
+
+    def _webhooks(self, _: web.Request) -> tuple[Any, ...]:
+        service = self._service
+        urls = sorted({masked_url(url) for url in service.webhook_urls.values() if url})
+        return urls, service.events.count(), service.events.latest(SHOWN), service.clock.now()
+
+    def _request(self, request: web.Request) -> tuple[Any, ...]:
+        call = self._service.requests.find(number_in(request.query.get("number", "")))
+        return call, _api_base(request), self._service.tasks.knows(call.task_id)
+
+    def _event(self, request: web.Request) -> tuple[Any, ...]:
+        event = self._service.events.find(number_in(request.query.get("number", "")))
+        body = msgspec.json.format(event.body, indent=2).decode("utf-8", "replace")
+        return event, body, self._service.clock.now()
+
+    def _order(self, task_id: str, request: web.Request) -> tuple[Any, ...]:
         record = self._service.tasks.find(task_id)
-        return order(self._service, record, self._orders.facts(record), _api_base(request))
+        return (order_page(self._service, record, self._orders.facts(record), _api_base(request)),)
 
-    def _page(self, title: str, content: Html, *, page: str, what: str, task: str = "") -> web.Response:
-        now = self._service.clock.now()
-        html = fill(
-            "page",
-            title=f"{title} - GotSurge simulator",
-            page=page,
-            task=task,
-            what=what,
-            position=self._live.position,
-            glyphs=_GLYPHS,
-            time=f"{local(now):%H:%M:%S}",
-            day=f"{local(now):%a} {local(now).day} {local(now):%b}",
-            year=f"{local(now):%Y}",
-            seed=self._service.options.seed,
-            drivers="Drivers drive." if self._service.lives.drives else "Nobody drives by himself (--life).",
-            content=content,
+    def _page(self, template: str, title: str, *, page: str, task: str = "", **values: Any) -> web.Response:
+        html = (
+            templates()
+            .get_template(template)
+            .render(
+                title=title,
+                page=page,
+                task=task,
+                position=self._live.position,
+                now=local(self._service.clock.now()),
+                seed=self._service.options.seed,
+                drives=self._service.lives.drives,
+                **values,
+            )
         )
-        return _protected(web.Response(text=html, content_type="text/html"))
-
-    def _gone(self) -> web.Response:
-        response = self._page("No such order", fill("gone"), page="gone", what="page")
-        response.set_status(404)
-        return response
+        return web.Response(text=html, content_type="text/html", headers=HEADERS)
 
 
-def _number(request: web.Request) -> int:
-    text = request.query.get("number", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise LookupError(f"there is nothing of the number {text!r}")
-    return int(text)
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def _name_of(record: TaskRecord) -> str:
+    """What an order is called in a line: its tracking id, or the beginning of its id."""
+    return short(record.tracking_id) or record.id[:8]
+
+
+def _text(call: LoggedCall) -> str:
+    """The text in which the filter of requests searches."""
+    return f"{call.verb} {call.path} {call.operation} {call.status} {call.account}".lower()
+
+
+def _code_class(status: int) -> str:
+    """The class of a status: good, not so good, or bad; 0 (no answer) is bad."""
+    if 200 <= status < 300:
+        return "c2"
+    return "c4" if 300 <= status < 500 else "c5"
 
 
 def _api_base(request: web.Request) -> str:
@@ -157,17 +260,4 @@ async def _file(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in FILES:
         raise web.HTTPNotFound
-    response = web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
-    return _protected(response)
-
-
-def _protected(response: web.Response) -> web.Response:
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    return response
-
-
-_GLYPHS = Html((STATIC / "glyphs.svg").read_text(encoding="utf-8").strip())
+    return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8", headers=HEADERS)

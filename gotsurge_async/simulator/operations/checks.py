@@ -1,8 +1,8 @@
-"""What a task must look like to be accepted (sections "Create & Broadcast Tasks" and "Update Task").
+"""What makes a task acceptable (sections "Create & Broadcast Tasks" and "Update Task").
 
-The shapes are declared once, below: a good task costs one pass of msgspec over its bytes. Only a bad one is
-looked at field by field, so that a refusal can name every field that is wrong. No value is ever coerced, and
-null is not a way of leaving a field out. These shapes are the simulator's own: it shares none with the client.
+The shapes are declared once, below: a good task costs one pass of msgspec over its bytes. Only a bad one is checked
+field by field, so that a refusal can name every wrong field. No value is coerced, and null does not leave a field out.
+These shapes are the simulator's own: it shares none with the client.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Address(Struct, gc=False):
 
     @property
     def point(self) -> tuple[float, float] | None:
-        """Latitude and longitude in degrees, where both are given."""
+        """Latitude and longitude in degrees; None without both."""
         if self.latitude is UNSET or self.longitude is UNSET:
             return None
         return self.latitude, self.longitude
@@ -172,7 +172,7 @@ def check_new_task(task: TaskShape, index: int, latest_pickup: float) -> list[Pr
 
 
 def clear_price(content: dict[str, Any]) -> bool:
-    """Set the price to 0 where the currency is empty ("will be set as 0"); says whether it was another."""
+    """Set the price to 0 where the currency is empty ("will be set as 0"); whether that changed it."""
     if content.get("currency") != "" or not content.get("price"):
         return False
     content["price"] = 0
@@ -183,10 +183,7 @@ _FIELD_TYPES = get_type_hints(TaskShape, include_extras=True)
 
 
 def read_task(raw: msgspec.Raw | bytes, index: int | None) -> tuple[dict[str, Any], TaskShape | None, list[Problem]]:
-    """A task from its JSON, as it came and by its shape, and what is wrong with it.
-
-    The second is None when the shape is wrong, the first is empty when it is no object at all.
-    """
+    """A task from its JSON: as an object (empty if it is none), by its shape (None if it has another), its problems."""
     try:
         content = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -214,10 +211,7 @@ def _shape_problems(content: dict[str, Any], index: int | None) -> Iterator[Prob
 
 
 def read_body(body: bytes, kind: type[T]) -> T:
-    """The body of a call as the given shape; raises a refusal that says where it is not that.
-
-    A body that is no JSON at all is refused with 400, one of another shape with 422.
-    """
+    """The body of a call as a shape; refuses one of another shape (422), and one that is not JSON (400)."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

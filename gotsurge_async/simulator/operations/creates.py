@@ -1,4 +1,4 @@
-"""New tasks: read, checked and taken in, all of them or as the options say (sections "Create …")."""
+"""New tasks: read, checked and created, all of them or as the options say (sections "Create …")."""
 
 from math import inf
 from typing import Any
@@ -17,8 +17,8 @@ from gotsurge_async.simulator.operations.checks import (
 )
 from gotsurge_async.simulator.operations.prices import distance
 from gotsurge_async.simulator.operations.views import task_view
-from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply, problem_rows
-from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply
+from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, History, TaskRecord
 
@@ -67,7 +67,7 @@ def organization_problems(service: Service, task: TaskShape, caller: Caller, ind
 
 
 def tracking_problems(service: Service, tracking_id: str, seen: set[str], index: int | None) -> list[Problem]:
-    """What is wrong with a tracking id where they must be unique; ``seen`` holds those of the same call."""
+    """What is wrong with a tracking id where they must be unique; ``seen``: the earlier ones of the same call."""
     rule = service.options.tracking_id_unique
     if rule == "no" or not tracking_id:
         return []
@@ -115,7 +115,7 @@ def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counte
     elif draft and options.draft_tasks == "single" and len(views) == 1:
         answer["tasks"] = views[0]
     if problems:
-        answer["errors"] = problem_rows(problems if options.refusal_names_rows else ())
+        answer["errors"] = problems if options.refusal_names_rows else []
     return json_reply(answer, options.created_status)
 
 
@@ -141,15 +141,15 @@ def _sort_out(
     problems: list[Problem] = []
     seen: set[str] = set()
     for index, raw in enumerate(rows):
-        content, task, found = read_task(raw, index)
+        content, task, wrong = read_task(raw, index)
         if task is not None:
-            found += check_new_task(task, index, latest_pickup)
-            found += tracking_problems(service, task.tracking_id or "", seen, index)
-            found += organization_problems(service, task, caller, index)
-            if not found:
+            wrong += check_new_task(task, index, latest_pickup)
+            wrong += tracking_problems(service, task.tracking_id or "", seen, index)
+            wrong += organization_problems(service, task, caller, index)
+            if not wrong:
                 source = msgspec.Raw(msgspec.json.encode(content)) if clear_price(content) else raw
                 good.append(_Row(source, content, task))
-        problems += found
+        problems += wrong
     return good, problems
 
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from gotsurge_async.simulator.operations.checks import Address, Latitude, Longitude, read_body
 from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
-from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 
 Point = tuple[float, float]
@@ -21,7 +21,7 @@ ROAD_FACTOR = 1.3
 """Roads are longer than the line through the air; the document names no figure."""
 PRICED_DELIVERIES = 10
 LONGEST_ROUTE = 500_000.0
-"""Metres; nobody drives farther from Singapore on an order."""
+"""Metres; a longer route has no price."""
 
 _BASE_FEE = 400_000
 _FEE_PER_KILOMETRE = 60_000
@@ -41,7 +41,7 @@ VEHICLES = frozenset(_PERCENT)
 
 @frozen
 class Quote:
-    """A price: metres of the whole route, fee in thousandths of a cent, deliveries that were looked at."""
+    """A price: metres of the whole route, fee in thousandths of a cent, deliveries that count."""
 
     metres: int
     fee: int
@@ -59,7 +59,7 @@ def distance(start: Point, end: Point) -> float:
 def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Quote | None:
     """Price a route from the pickup through the deliveries as given; None where it is too long, or goes nowhere.
 
-    Of more than ten deliveries only the ten farthest from the pickup are looked at. Without a vehicle the fee is the
+    Of more than ten deliveries only the ten farthest from the pickup count. Without a vehicle the fee is the
     plain one, which no vehicle raises or lowers.
     """
     by_distance = sorted(range(len(deliveries)), key=lambda index: distance(pickup, deliveries[index]))
@@ -73,7 +73,7 @@ def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Qu
 
 
 class Stop(msgspec.Struct):
-    """A place on the way: by its own coordinates, or by its address's."""
+    """A place on the way, with coordinates of its own or of its address."""
 
     latitude: Latitude = UNSET
     longitude: Longitude = UNSET
@@ -81,7 +81,7 @@ class Stop(msgspec.Struct):
 
     @property
     def point(self) -> Point | None:
-        """Where it is; None where nobody knows."""
+        """Its coordinates; None where it has none."""
         if self.latitude is not UNSET and self.longitude is not UNSET:
             return self.latitude, self.longitude
         return None if self.address is UNSET else self.address.point

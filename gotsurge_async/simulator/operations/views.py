@@ -8,8 +8,8 @@ import msgspec
 
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.replies import Call, Problem, invalid
+from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.clock import write_instant
-from gotsurge_async.simulator.state.partners import Account
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, WITH_DRIVER, Course, TaskRecord
 
@@ -116,7 +116,7 @@ def _restyled(text: str, style: str) -> str:
 def page_of(
     rows: Sequence[T], call: Call, options: SimulatorOptions, *, ordered: bool = False
 ) -> tuple[Sequence[T], dict[str, Any]]:
-    """What is on the page that a call asks for, and its ``meta``; ``ordered``: whether the call may name an order."""
+    """The rows of the page that a call names, and its ``meta``; ``ordered``: whether the call may name an order."""
     page = _positive(call, "page", 1)
     per_page = min(_positive(call, "per_page", DEFAULT_PER_PAGE), options.per_page_limit)
     order = call.query.get("order", "asc") if ordered else "asc"
@@ -126,13 +126,13 @@ def page_of(
     if order == "desc":
         # Slices of the end: a page must not cost a copy of a hundred thousand rows.
         count = len(rows)
-        found = rows[max(count - stop, 0) : max(count - start, 0)][::-1]
+        shown = rows[max(count - stop, 0) : max(count - start, 0)][::-1]
     else:
-        found = rows[start:stop]
+        shown = rows[start:stop]
     meta = {"page": page, "per_page": per_page}
     if options.meta_total:
         meta["total"] = len(rows)
-    return found, meta
+    return shown, meta
 
 
 def _positive(call: Call, name: str, default: int) -> int:

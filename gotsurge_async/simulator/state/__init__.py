@@ -1,1 +1,1 @@
-"""What the simulator holds: partners and their people, who is signed in, the tasks, and the time."""
+"""The simulator's state: accounts and sign-ins, tasks, drivers, the log, and the clock."""

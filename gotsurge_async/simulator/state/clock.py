@@ -1,19 +1,23 @@
-"""The simulator's own time, which can be turned, and how it is written in answers."""
+"""The simulator's own time, which can be turned; what is planned for a moment of it; how answers write it."""
 
 import asyncio
+import heapq
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from itertools import count
+from math import inf
 from typing import Protocol
 
 _SINGAPORE = timezone(timedelta(hours=8))
 LATEST = 250_000_000_000.0
-"""Seconds since the epoch, in the year 9892: what is later than 9999 cannot be written."""
+"""Seconds since the epoch, in the year 9892: years after 9999 cannot be written."""
 MOST_SPEED = 86_400
 """A day in a second."""
 
 
 class TellsTime(Protocol):
-    """What the simulator asks of a clock; the clocks that the client takes do it too."""
+    """A clock as the simulator needs it; those of the client fit."""
 
     def now(self) -> datetime:
         """The present, aware."""
@@ -21,7 +25,7 @@ class TellsTime(Protocol):
 
 
 class Clock:
-    """Seconds since the epoch (UTC): those of ``base``, at a speed that can be set, plus what was turned on top."""
+    """Seconds since the epoch (UTC): those of ``base``, at a speed that can be set, plus those of `advance`."""
 
     def __init__(self, base: TellsTime) -> None:
         self._base = base
@@ -63,6 +67,48 @@ class Clock:
         """Show the base's time again."""
         self._ahead = 0.0
         self._speed = 1.0
+
+
+Action = Callable[[float], None]
+
+
+class Timetable:
+    """Actions in the order of their moments, and of one moment in the order in which they were planned.
+
+    :meth:`run` does what is due. An action gets the moment for which it was planned, so that its effect is the same
+    however late it is run.
+    """
+
+    def __init__(self) -> None:
+        self._planned: list[tuple[float, int, Action]] = []
+        self._numbers = count()
+        self._running = False
+
+    @property
+    def next_at(self) -> float:
+        """The next planned moment, in seconds since the epoch; infinity for none."""
+        return self._planned[0][0] if self._planned else inf
+
+    def at(self, moment: float, action: Action) -> None:
+        """Plan an action for a moment; at infinity it never happens."""
+        if moment < inf:
+            heapq.heappush(self._planned, (moment, next(self._numbers), action))
+
+    def run(self, now: float) -> None:
+        """Do all that is due, and what this plans for moments until now."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._planned and self._planned[0][0] <= now:
+                moment, _, action = heapq.heappop(self._planned)
+                action(moment)
+        finally:
+            self._running = False
+
+    def clear(self) -> None:
+        """Forget all plans."""
+        self._planned.clear()
 
 
 def write_instant(instant: datetime | float, style: str) -> str:

@@ -1,18 +1,17 @@
-"""What drivers and time do to tasks by themselves (section "Order Statuses"), as the clock of the simulator goes on.
+"""What drivers and time do to tasks (section "Order Statuses"), as the clock of the simulator goes on.
 
 Every draw depends on the seed, on the task and on its status, and on nothing else: the same orders live the same
 day, however the clock was turned and whatever was called in between.
 """
 
-from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from math import inf
 from typing import Any
 
-import msgspec
 from attrs import field, frozen, validators
 
+from gotsurge_async.simulator.state.clock import Timetable
 from gotsurge_async.simulator.state.tasks import (
     BROADCASTING,
     CANCELLED,
@@ -22,7 +21,6 @@ from gotsurge_async.simulator.state.tasks import (
     TaskRecord,
     Tasks,
 )
-from gotsurge_async.simulator.state.timetable import Timetable
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -34,7 +32,7 @@ def _share(default: float) -> Any:
 
 @frozen(kw_only=True)
 class Life:
-    """How drivers behave: to what share of the tasks each of these happens, from 0 to 1.
+    """How drivers behave: shares of the tasks, from 0 to 1.
 
     Attributes:
         accepting: the share that a driver takes; the others expire.
@@ -49,31 +47,12 @@ class Life:
     failing: float = _share(0.03)
 
 
-class _Window(msgspec.Struct):
-    start_time_utc: datetime
-    end_time_utc: datetime
-
-
-class _Windows(msgspec.Struct):
-    from_time_window: _Window
-    to_time_window: _Window | None = None
-
-
-class _Prices(msgspec.Struct):
-    price: int = 0
-    max_price: int | None = None
-    increment: int | None = None
-
-
-_WINDOWS = msgspec.json.Decoder(_Windows)
-_PRICES = msgspec.json.Decoder(_Prices)
-
 Step = tuple[float, str, str]
 """When a task enters which status, and the note on it."""
 
 
 class Lives:
-    """Plans the next step of each task, and takes it when its time has come; asleep until it is needed.
+    """Plans the next step of each task, and takes it when its time has come. It does nothing before `wake`.
 
     Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
     """
@@ -91,7 +70,7 @@ class Lives:
         return self._life is not None
 
     def wake(self) -> None:
-        """Plan for all tasks from now on, as somebody wants to know of each step when it happens."""
+        """Plan the steps of all tasks from now on, so that each is taken when it is due."""
         if not self._awake:
             self._awake = True
             for record in self._tasks.all():
@@ -113,17 +92,15 @@ class Lives:
             self._tasks.enter(record, status, max(at, record.history[-1][1]), note)
 
     def next_step(self, record: TaskRecord, life: Life | None = None) -> Step:
-        """What happens to a task next by itself; at infinity where nothing does."""
+        """The next step that drivers or time take with a task; at infinity for none."""
         status, since = record.history[-1]
         life = life or self._life
         if status == BROADCASTING:
             return self._ending(record, since, life)
         if life is None or status == PENDING_BROADCAST or not TRANSITIONS[status]:
             return inf, status, ""
-        windows = _WINDOWS.decode(record.source)
-        pickup = windows.from_time_window
-        delivery = windows.to_time_window
-        first, last = pickup.start_time_utc.timestamp(), pickup.end_time_utc.timestamp()
+        written = record.written()
+        first, last = written.from_time_window.edges
         if status == "accepted":
             travel = self._between(record, "travel", 25 * _MINUTE, 75 * _MINUTE)
             at = max(since + self._between(record, "setting off", _MINUTE, 8 * _MINUTE), first - travel)
@@ -136,8 +113,10 @@ class Lives:
                 return at, "unsuccessful_pickup", "the sender handed nothing over"
             return at, "pending_delivery", "picked up"
         if status == "pending_delivery":
-            start = max(since, last) + _HOUR if delivery is None else delivery.start_time_utc.timestamp()
-            end = start + 2 * _HOUR if delivery is None else delivery.end_time_utc.timestamp()
+            if written.to_time_window is None:
+                start, end = max(since, last) + _HOUR, max(since, last) + 3 * _HOUR
+            else:
+                start, end = written.to_time_window.edges
             return self._arrival(record, since, start, end, life, "delivery_arriving", "the delivery")
         at = since + self._between(record, "unloading", 3 * _MINUTE, 20 * _MINUTE)
         if self._draw(record, "failing") < life.failing:
@@ -172,11 +151,11 @@ class Lives:
 
     def final_price(self, record: TaskRecord) -> int | None:
         """What a driver accepts: the price, raised by increments up to the highest; None where it stays as it was."""
-        prices = _PRICES.decode(record.source)
-        most, increment = prices.max_price, prices.increment
-        if not most or not increment or most <= prices.price:
+        written = record.written()
+        price, most, increment = written.price, written.max_price, written.increment
+        if not most or not increment or most <= price:
             return None
-        return prices.price + int(self._draw(record, "price") * ((most - prices.price) // increment + 1)) * increment
+        return price + int(self._draw(record, "price") * ((most - price) // increment + 1)) * increment
 
     def _between(self, record: TaskRecord, what: str, least: float, most: float) -> float:
         return round(least + (most - least) * self._draw(record, what))

@@ -1,42 +1,36 @@
-"""All that the simulator knows, without HTTP: who there is, what they ordered, what was called, what is to go wrong."""
+"""The state of a simulator, without HTTP: accounts, tasks, events, calls, faults and the clock."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.faults import Faults
+from gotsurge_async.simulator.changes import Changes
+from gotsurge_async.simulator.faults import Faults, LateCalls
+from gotsurge_async.simulator.loopback import check_url
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.shapes import reshapes
-from gotsurge_async.simulator.state.changes import Changes
-from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
-from gotsurge_async.simulator.state.events import Event, Events, check_url
-from gotsurge_async.simulator.state.late import LateCalls
+from gotsurge_async.simulator.state.accounts import (
+    ACCOUNTS,
+    Account,
+    Browser,
+    Caller,
+    Organizations,
+    SignIn,
+    User,
+    first_users,
+)
+from gotsurge_async.simulator.state.clock import Action, Clock, TellsTime, Timetable, write_instant
 from gotsurge_async.simulator.state.life import Lives
-from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
-from gotsurge_async.simulator.state.requests import LoggedCalls
-from gotsurge_async.simulator.state.sign_in import Browser, SignIn
+from gotsurge_async.simulator.state.log import Event, Events, LoggedCalls
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
-from gotsurge_async.simulator.state.timetable import Action, Timetable
 
 Hook = Callable[[], None]
 MakesEvent = Callable[[TaskRecord], Event | None]
-
-
-class _Contact(msgspec.Struct):
-    name: str = ""
-
-
-class _Receiver(msgspec.Struct):
-    to_contact: _Contact = msgspec.field(default_factory=_Contact)
-
-
-_RECEIVER = msgspec.json.Decoder(_Receiver)
 
 
 class Calls(Counter[str]):
@@ -72,12 +66,12 @@ class Service:
         self.options = options
         self.reshapes: bool = reshapes(options)
         self.clock: Clock = Clock(time)
-        self.faults: Faults = Faults(ENDPOINTS)
         self.timetable: Timetable = Timetable()
         self.late: LateCalls = LateCalls()
         self.changes: Changes = Changes()
+        self.faults: Faults = Faults(ENDPOINTS, changed=partial(self.changes.note, "faults"))
         self.replanned: Hook | None = None
-        """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
+        """Called when the next planned moment, or the clock's speed, is another."""
         self.makes_event: MakesEvent = lambda _: None
         self._written = (float("nan"), "")
         check_url(options.webhook_url, anywhere=options.webhooks_anywhere)
@@ -86,7 +80,7 @@ class Service:
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
         self.world: str = uuid4().hex
-        """Another one after each start and reset: what was pushed before is gone."""
+        """Another text after each start and reset, when what was pushed before is gone."""
         self.clock.reset()
         self.clock.run_at(self.options.speed)
         self.faults.clear()
@@ -94,7 +88,7 @@ class Service:
         self.late.clear()
         self.reused_ids = 0
         self.users: dict[str, User] = first_users()
-        self.tasks: Tasks = Tasks(self)
+        self.tasks: Tasks = Tasks(self.entered, self.changed)
         self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
         self.events: Events = Events()
         self.fresh: list[Event] = []
@@ -108,11 +102,11 @@ class Service:
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
-        self.changes.tell("all")
+        self.changes.note("all")
         self._replan()
 
     def entered(self, record: TaskRecord) -> None:
-        """A task has another status: what came of it is noted, and its partner is to be told."""
+        """Note the effects of a task's new status, and make the event for its partner."""
         status = record.status
         if status == "accepted":
             price = self.lives.final_price(record)
@@ -125,26 +119,26 @@ class Service:
             if event is not None:
                 self.events.add(event)
                 self.fresh.append(event)
-                self.changes.tell("webhooks", record.id)
+                self.changes.note("webhooks", record.id)
         self.changed(record)
 
     def changed(self, record: TaskRecord) -> None:
-        """A task is another, or gone."""
+        """Plan a changed task's next step, and note the change; a task that is gone has none."""
         planned = self.timetable.next_at
         self.lives.plan(record)
         if self.timetable.next_at < planned:
             self._replan()
-        self.changes.tell("orders", record.id)
+        self.changes.note("orders", record.id)
 
     def plan(self, moment: float, action: Action) -> None:
-        """Have something done at a moment of the clock."""
+        """Plan an action for a moment of the clock."""
         earlier = moment < self.timetable.next_at
         self.timetable.at(moment, action)
         if earlier:
             self._replan()
 
     def catch_up(self, now: float) -> None:
-        """Let all happen that was planned for a moment until now."""
+        """Do all that was planned for a moment until now."""
         if self.timetable.next_at <= now:
             self.timetable.run(now)
 
@@ -178,7 +172,7 @@ class Service:
         self.catch_up(now)
         self.tasks.restore(moment)
         self.organizations.restore(moment)
-        self.changes.tell("all")
+        self.changes.note("all")
         self._replan()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
@@ -191,29 +185,29 @@ class Service:
         self.webhook_urls |= dict.fromkeys(accounts, url)
         if url:
             self.wake()
-        self.changes.tell("webhooks")
+        self.changes.note("webhooks")
 
     def wake(self) -> None:
-        """See to it that broadcasts end when they do, and not only when somebody looks."""
+        """From now on end broadcasts when they are due, and not only when somebody reads them."""
         self.lives.wake()
         self._replan()
 
     def take_fresh(self) -> list[Event]:
-        """The events that nobody has begun to send."""
+        """The events that are not being sent yet; the next call returns newer ones."""
         fresh, self.fresh = self.fresh, []
         return fresh
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on, and let all happen that is due by then."""
+        """Turn the clock on, and do all that is due by then."""
         self.clock.advance(seconds)
         self.catch_up(self.clock.now())
-        self.changes.tell("clock")
+        self.changes.note("clock")
         self._replan()
 
     def run_at(self, speed: float) -> None:
         """Have the clock run at another speed."""
         self.clock.run_at(speed)
-        self.changes.tell("clock")
+        self.changes.note("clock")
         self._replan()
 
     def _replan(self) -> None:
@@ -242,7 +236,7 @@ class Service:
         return self.browsers.get(cookie or "")
 
     def new_browser(self, user: User | None = None) -> Browser:
-        """A browser with a cookie of its own; signing in takes a new one, so that nobody can have planted it."""
+        """A browser with a new cookie; each sign-in takes one, so that it cannot have been planted."""
         browser = Browser(user)
         self.browsers[browser.cookie] = browser
         return browser
@@ -263,10 +257,9 @@ class Service:
 
 
 def proof_of_delivery(record: TaskRecord, at: str) -> dict[str, Any]:
-    """What a driver brings back, with who took the goods over if the order says who is there."""
-    who = _RECEIVER.decode(record.source).to_contact.name
+    """The proof of delivery, with the recipient if the order names one."""
     return {
-        "recipient_name": who,
+        "recipient_name": record.written().to_contact.name,
         "signed_at": at,
         "photos": [{"url": f"https://epod.example/{record.id}/1.jpg", "taken_at": at}],
         "signature": {"url": f"https://epod.example/{record.id}/signature.png"},

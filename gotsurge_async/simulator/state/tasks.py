@@ -1,15 +1,16 @@
 """The tasks: how one lives (section "Order Statuses"), all that there are, and the count by which a push is judged.
 
-A task's own JSON is kept as it came, undecoded: a hundred thousand of them are a matter of load tests. What the
-service adds is worked out when somebody reads the task.
+A task's own JSON is kept as it came, undecoded: a load test has a hundred thousand of them. What the service adds is
+worked out when a task is read.
 """
 
 import os
 from binascii import crc32
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from attrs import define, evolve, field, fields_dict
@@ -55,21 +56,67 @@ def way(start: str, end: str) -> Sequence[str]:
 
 
 SQUAD_MARGIN = 30 * 60.0
-"""A task for the squad expires so many seconds before its pickup window ends."""
+"""A task for the squad expires this many seconds before its pickup window ends."""
 LONGEST_BROADCAST = 14 * 86400.0
-"""A standard task is broadcast for so many seconds at most. The document names no figure."""
+"""Seconds for which a standard task is broadcast at most. The document names no figure."""
 LATE_BROADCAST = 30 * 60.0
-"""A task broadcast when it was already too late stays for so many seconds: it would never be seen broadcasting."""
+"""Seconds for which a task is broadcast whose time was over before: no reader would see it broadcast otherwise."""
 
 
 def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float:
-    """When a broadcast ends by itself: seconds since the epoch, infinity for never."""
+    """When a broadcast expires: seconds since the epoch, infinity for never."""
     if preference == "marine":
         return inf
     standard = min(pickup_end, broadcast_at + LONGEST_BROADCAST)
     end = pickup_end - SQUAD_MARGIN if preference == "squad" else standard
     return end if end > broadcast_at else broadcast_at + LATE_BROADCAST
 
+
+class Place(msgspec.Struct):
+    """An address, as far as the simulator itself reads it."""
+
+    street_address: str = ""
+    building_name: str = ""
+
+
+class Person(msgspec.Struct):
+    """A contact, as far as the simulator itself reads it."""
+
+    name: str = ""
+    vessel_name: str = ""
+    vessel_imo: int | None = None
+    berth_no: str = ""
+
+
+class Window(msgspec.Struct):
+    """A time window."""
+
+    start_time_utc: datetime
+    end_time_utc: datetime
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """Start and end in seconds since the epoch."""
+        return self.start_time_utc.timestamp(), self.end_time_utc.timestamp()
+
+
+class Written(msgspec.Struct):
+    """What was written of a task, as far as drivers, events and the board need it. It was checked before."""
+
+    from_time_window: Window
+    from_address: Place
+    to_address: Place
+    to_time_window: Window | None = None
+    to_contact: Person = msgspec.field(default_factory=Person)
+    tracking_id: str = ""
+    invoice_number: str = ""
+    group_tag: str = ""
+    price: int = 0
+    max_price: int | None = None
+    increment: int | None = None
+
+
+_WRITTEN = msgspec.json.Decoder(Written)
 
 History = tuple[tuple[str, float], ...]
 
@@ -115,7 +162,7 @@ class TaskRecord:
 
     @property
     def status(self) -> str:
-        """The current status, without what the clock may have done since it was last looked at."""
+        """The current status; a broadcast whose time is over may not have expired yet, see `Tasks.expire`."""
         return self.history[-1][0]
 
     @property
@@ -128,8 +175,12 @@ class TaskRecord:
         """The revision as the service writes it, another one after every change."""
         return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
 
+    def written(self) -> Written:
+        """The written task, as far as the simulator itself reads it."""
+        return _WRITTEN.decode(self.source)
+
     def content(self) -> dict[str, Any]:
-        """What was written, as a new dict."""
+        """All that was written, as a new dict."""
         content: dict[str, Any] = msgspec.json.decode(self.source)
         return content
 
@@ -140,12 +191,12 @@ class TaskRecord:
 
     @property
     def ends_at(self) -> float:
-        """When its broadcast ends by itself; infinity when it is not broadcast, or never ends."""
+        """When its broadcast expires; infinity when it is not broadcast, or never expires."""
         status, since = self.history[-1]
         return expires_at(self.preference, self.pickup_end, since) if status == BROADCASTING else inf
 
     def new_course(self) -> Course:
-        """Its course, which most tasks have not: a hundred thousand of them are a matter of load tests."""
+        """Its course, made when it is first needed: a load test has a hundred thousand tasks without one."""
         if self.course is None:
             self.course = Course()
         return self.course
@@ -179,23 +230,24 @@ class TaskRecord:
                     setattr(self, name, getattr(state, name))
 
 
-class Watches(Protocol):
-    """What the tasks tell of every change."""
+Watch = Callable[[TaskRecord], None]
 
-    def entered(self, record: TaskRecord) -> None:
-        """A task has another status than before, its first one included."""
-        ...
 
-    def changed(self, record: TaskRecord) -> None:
-        """Something else of a task is another, or the task is gone."""
-        ...
+def _ignore(_: TaskRecord) -> None:
+    """Watch nothing."""
 
 
 class Tasks:
-    """All tasks by id, each owner's in the order in which they became visible, and their count."""
+    """All tasks by id, those of each owner in the order in which they became visible, and their count.
 
-    def __init__(self, watch: Watches | None = None) -> None:
-        self._watch = watch
+    Args:
+        entered: called when a task has another status than before, its first one included.
+        changed: called when something else of a task has changed, or the task was removed.
+    """
+
+    def __init__(self, entered: Watch = _ignore, changed: Watch = _ignore) -> None:
+        self._entered = entered
+        self._changed = changed
         self._by_id: dict[str, TaskRecord] = {}
         self._added = 0
         self._hidden_until = 0.0
@@ -215,36 +267,33 @@ class Tasks:
         return f"{self._prefix}-0001-4000-8000-{self._added + 1:012x}"
 
     def add(self, record: TaskRecord, *, listed: bool) -> None:
-        """Take a task in; ``listed`` says whether Task List shows it from now on."""
+        """Add a task; ``listed`` says whether Task List shows it from now on."""
         self._by_id[record.id] = record
         self._added += 1  # and never lowered: an id is given out once
         self._count(record)[record.tracking_id] += 1
         self._hidden_until = max(self._hidden_until, record.hidden_until)
         if listed:
             self._show(record)
-        if self._watch is not None:
-            self._watch.entered(record)
+        self._entered(record)
 
     def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
-        """Have a task take on a status, whatever the one before."""
+        """Give a task another status, whatever the one before."""
         record.keep(at)
         if note:
             record.new_course().notes[len(record.history)] = note
         record.history = (*record.history, (status, at))
         record.touch(at)
-        if self._watch is not None:
-            self._watch.entered(record)
+        self._entered(record)
 
     def expire(self, record: TaskRecord, now: float) -> None:
-        """Let a broadcast end if its time is over."""
+        """End a broadcast if its time is over."""
         if record.status == BROADCASTING and now >= (end := record.ends_at):
             self.enter(record, EXPIRED, end)
 
     def touch(self, record: TaskRecord, at: float) -> None:
-        """Have a task become another revision, for what was changed of it since `TaskRecord.keep`."""
+        """Make a task another revision, for what was changed of it since `TaskRecord.keep`."""
         record.touch(at)
-        if self._watch is not None:
-            self._watch.changed(record)
+        self._changed(record)
 
     def remove(self, task_id: str) -> None:
         """Forget a task, as if it had never been; raises LookupError for an unknown one."""
@@ -254,8 +303,7 @@ class Tasks:
             self._listed[record.owner].remove(record)
         if record.draft:
             self._drafts[record.tracking_id] -= 1
-        if self._watch is not None:
-            self._watch.changed(record)
+        self._changed(record)
 
     def move(self, task_id: str, status: str, now: float, *, force: bool = False, note: str = "") -> None:
         """Take a task to the status that drivers or the service bring it to.
@@ -311,12 +359,11 @@ class Tasks:
                 self._count(record)[record.tracking_id] += 1
         for owner, records in self._listed.items():
             self._listed[owner] = [record for record in records if record.listed and self.holds(record)]
-        if self._watch is not None:
-            for record in changed:
-                self._watch.changed(record)
+        for record in changed:
+            self._changed(record)
 
     def find(self, task_id: str) -> TaskRecord:
-        """A task by its id, whoever owns it; raises LookupError for an unknown one."""
+        """A task of any owner by its id; raises LookupError for an unknown one."""
         try:
             return self._by_id[task_id]
         except KeyError:
@@ -326,10 +373,10 @@ class Tasks:
         """A task by its id, or by a tracking id that it alone has; raises LookupError for any other name."""
         if name in self._by_id:
             return self._by_id[name]
-        found = [record for record in self._by_id.values() if name and record.tracking_id == name]
-        if len(found) > 1:
-            raise LookupError(f"{len(found)} tasks have the tracking id {name!r}: name one of them by its id")
-        return found[0] if found else self.find(name)
+        matches = [record for record in self._by_id.values() if name and record.tracking_id == name]
+        if len(matches) > 1:
+            raise LookupError(f"{len(matches)} tasks have the tracking id {name!r}: name one of them by its id")
+        return matches[0] if matches else self.find(name)
 
     def owned(self, owner: str, task_id: str, now: float) -> TaskRecord | None:
         """A task of an owner, as it stands now; None for a stranger's or an unknown one."""
@@ -387,7 +434,7 @@ class Tasks:
         return bool(tracking_id) and shown > 0
 
     def audit(self) -> dict[str, Any]:
-        """How many tasks there are: broadcast ones, those of each tracking id, drafts. Cancelled ones count too."""
+        """The numbers of broadcast tasks, of those of each tracking id, and of drafts. Cancelled ones count too."""
         by_tracking_id = _tracked(self._broadcast)
         return {
             "tasks": self._broadcast.total(),
@@ -398,7 +445,7 @@ class Tasks:
         }
 
     def histories(self, prefix: str = "") -> list[dict[str, Any]]:
-        """Every task whose tracking id begins so: its ids, whether it is a draft, each status with its time."""
+        """Every task whose tracking id has this prefix: its ids, whether it is a draft, each status with its time."""
         return [
             {
                 "id": record.id,

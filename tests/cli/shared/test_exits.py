@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.simulator.replies import RefusedError
-from gotsurge_async.simulator.state.sign_in import SignIn
+from gotsurge_async.simulator.state.accounts import SignIn
 from tests.support.commands import Desk, finish, local, start, write_orders
 
 NOBODY = ["--env", "local", "--api-base", "http://127.0.0.1:9/api"]

@@ -107,7 +107,7 @@ def window(start: datetime, end: datetime) -> Any:
     return TimeWindow(start_time_utc=start, end_time_utc=end)
 
 
-async def test_an_order_appears_moves_and_is_told(
+async def test_an_order_appears_moves_and_is_sent(
     simulator: Simulator, gs: GotSurge, receiver: Receiver, context: BrowserContext, watched: Watched
 ) -> None:
     """An order that the SDK creates appears without a reload; a button moves it; its webhook is listed and resent."""
@@ -143,7 +143,7 @@ async def test_an_order_appears_moves_and_is_told(
 async def test_seven_tabs_stay_live(
     simulator: Simulator, gs: GotSurge, context: BrowserContext, watched: Watched
 ) -> None:
-    """Seven tabs of one browser are told of each change by one stream; when that tab goes, another one listens."""
+    """Seven tabs of one browser show each change by one stream; when that tab goes, another one listens."""
     pages = [await watched.open(context, simulator) for _ in range(7)]
     await gs.platform.tasks.create([soon(simulator, "T-ONE")])
     for page in pages:

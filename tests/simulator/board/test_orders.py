@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.simulator.board import lists
-from gotsurge_async.simulator.board.orders import Orders, Survey, Wanted, moment, span
+from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, moment, span
+from gotsurge_async.simulator.board.pages import templates
 
 from ..kit import START, Client, order
 
@@ -50,7 +50,8 @@ async def test_an_order_may_say_little(plain: Client) -> None:
     survey = await surveyed(plain, START, "pending_delivery", **bare)
     (line,) = survey.lines
     assert (line.facts.vessel, line.facts.imo, line.due.text) == ("", "", "deliver at any time")
-    assert line.record.id[:8] in lists.orders(survey, Wanted())
+    orders: Any = getattr(templates().get_template("parts.html").module, "orders")  # noqa: B009 - a macro
+    assert line.record.id[:8] in orders(survey, Filter())
 
 
 async def test_orders_are_found_by_what_they_say(plain: Client) -> None:
@@ -58,12 +59,12 @@ async def test_orders_are_found_by_what_they_say(plain: Client) -> None:
     contact = {"vessel_name": "MV Dunlin", "vessel_imo": 9074729, "berth_no": "P27"}
     survey = await surveyed(plain, START, to_contact=contact, group_tag="NOV-A")
     for text in ("a", "dunlin", "9074729", "p27 MARINA", "nov-a", "inv-1", "broadcast", "pioneer"):
-        assert len(survey.find(Wanted(text=text))) == 1, text
+        assert len(survey.find(Filter(text=text))) == 1, text
     for text in ("heron", "dunlin heron", "complete"):
-        assert survey.find(Wanted(text=text)) == []
-    assert len(survey.find(Wanted(statuses=frozenset({"broadcasting"})))) == 1
-    assert survey.find(Wanted(statuses=frozenset({"accepted"}))) == []
-    assert survey.find(Wanted(kind="late")) == []
+        assert survey.find(Filter(text=text)) == []
+    assert len(survey.find(Filter(statuses=frozenset({"broadcasting"})))) == 1
+    assert survey.find(Filter(statuses=frozenset({"accepted"}))) == []
+    assert survey.find(Filter(kind="late")) == []
 
 
 async def test_a_changed_order_is_read_again(platform: Client) -> None:
@@ -91,7 +92,7 @@ async def test_a_changed_order_is_read_again(platform: Client) -> None:
 )
 def test_an_address_that_makes_no_sense_is_that_of_the_board(query: dict[str, str]) -> None:
     """Unknown statuses, marks, sorts, views and pages are left out."""
-    assert lists.wanted_from(query) == Wanted()
+    assert Filter.from_query(query) == Filter()
 
 
 def test_times_are_those_of_singapore() -> None:
@@ -99,3 +100,32 @@ def test_times_are_those_of_singapore() -> None:
     assert moment(START, START) == "08:00"
     assert moment(START + 16 * HOUR, START) == "2 Jan 00:00"
     assert [span(seconds) for seconds in (0, 59 * 60, 3600, 26 * HOUR)] == ["0 min", "59 min", "1 h 00", "1 d 2 h"]
+
+
+@pytest.mark.parametrize(
+    ("window", "is_shown", "x", "width"),
+    [
+        ((-8, -7), True, "0.00%", "5.56%"),
+        ((0, 2), True, "44.44%", "11.11%"),
+        ((-20, 20), True, "0.00%", "100.00%"),
+        ((9, 12), True, "94.44%", "5.56%"),
+        ((3, 3), True, "61.11%", "0.60%"),
+        ((-20, -8), False, "0.00%", "0.60%"),
+        ((10, 12), False, "100.00%", "0.60%"),
+    ],
+)
+def test_a_window_has_its_place_on_the_axis(window: tuple[float, float], is_shown: bool, x: str, width: str) -> None:
+    """From eight hours before the present to ten after it; what lies outside is cut off, or not shown at all."""
+    axis = Axis.around(START)
+    edges = (START + window[0] * HOUR, START + window[1] * HOUR)
+    assert (axis.shows(edges), axis.x(edges[0]), axis.width(edges)) == (is_shown, x, width)
+
+
+def test_an_axis_has_names_of_hours() -> None:
+    """In the list each third hour of Singapore; on an order's page as many as there is room for, or days."""
+    assert [moment(at, START)[-5:] for at in Axis.around(START).thirds()] == [
+        "03:00", "06:00", "09:00", "12:00", "15:00",
+    ]  # fmt: skip
+    for hours, names in ((2, ["08", "09", "10"]), (24, ["08", "11", "14", "17", "20", "23", "02", "05", "08"])):
+        assert [name for _, name in Axis(START, START + hours * HOUR).grid()] == names
+    assert [name for _, name in Axis(START, START + 240 * HOUR).grid()] == [str(day) for day in range(1, 12)]

@@ -16,9 +16,9 @@ from attrs import fields_dict
 from yarl import URL
 
 from gotsurge_async.simulator import Fault, SimulatorOptions
-from gotsurge_async.simulator.board.lists import CARDS, PAGE_SIZE
-from gotsurge_async.simulator.board.traffic import KINDS, SHOWN
-from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, When
+from gotsurge_async.simulator.board.orders import PAGE_SIZE
+from gotsurge_async.simulator.board.pages import CARDS, SHOWN
+from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS, When
 
 from ..kit import Answer, Client, FakeTime, order, signed_in
 from ..receiver import receiving
@@ -91,6 +91,7 @@ async def test_every_kind_of_fault_is_on_the_page(platform: Client) -> None:
     form = (await page(platform, "/")).split('id="fault"')[1].split("</form>")[0]
     offered = set(re.findall(r'<option value="(\w+)">', form.split('name="kind"')[1].split("</select>")[0]))
     assert offered == {*CALL_KINDS, *EVENT_KINDS} == set(KINDS)
+    assert all(kind.words in form for kind in KINDS.values())
     assert set(re.findall(r'name="when" value="(\w+)"', form)) == set(get_args(When))
     assert set(re.findall(r'name="(\w+)"', form)) == set(fields_dict(Fault)) - {
         "spares",
@@ -166,7 +167,7 @@ async def test_one_order_is_shown_whole(platform: Client) -> None:
     enabled = re.findall(r'<button type="button" data-k="move-(\w+)"(?:(?!disabled).)*?>', text)
     assert set(enabled) == {"pending_delivery", "unsuccessful_pickup"}
     assert "tasks.get" in text
-    assert "&quot;current_status&quot;: &quot;pickup_arriving&quot;" in text
+    assert '"current_status": "pickup_arriving"' in unescape(text)
     assert "SGD 5.00" in text
     assert "9074729 (check digit right)" in text
 
@@ -219,7 +220,7 @@ async def test_hostile_texts_stay_texts() -> None:
                 for number in range(1, 4)
             ]
             for text in (pages[0], pages[2], *details[3:]):
-                assert "onerror=alert(1)" in unescape(text)  # it is told, as a text
+                assert "onerror=alert(1)" in unescape(text)  # it is shown, as a text
     for html in (*pages, *details):
         found = Tags(html)
         assert not {name for name in found.names if name.startswith("on")}
@@ -249,6 +250,9 @@ async def test_long_texts_are_cut(platform: Client) -> None:
     contact = {"name": long, "vessel_name": long, "berth_no": long}
     content = order(long, group_tag=long, invoice_number=long, to_contact=contact, items=[{"name": long}])
     task_id = (await platform.create(content)).json["tasks"][0]["id"]
+    group = re.search(r'<a href="/\?q=x+">(x+…)</a>', await page(platform, f"/orders/{task_id}"))
+    assert group is not None
+    assert len(group[1]) == 80
     for view in ("table", "columns"):
         assert len((await parts(platform, view=view))["orders"]) < 10_000
     assert len(await page(platform, f"/orders/{task_id}")) < 250_000
@@ -275,8 +279,8 @@ async def test_secrets_are_masked(plain: Client) -> None:
     await plain.call(
         "POST", "/oauth2/refresh", {"client_key": keys.client_key, "refresh_token": tokens["refresh_token"]}
     )
-    told = (await plain.call("GET", "/_simulator/requests")).json["requests"]
-    shown = str(told) + await page(plain, "/")
+    requests = (await plain.call("GET", "/_simulator/requests")).json["requests"]
+    shown = str(requests) + await page(plain, "/")
     for number in range(1, 6):
         shown += (await parts(plain, "request", number=str(number)))["request"]
     for secret in (code, keys.secret_key, tokens["bearer_token"], tokens["refresh_token"], plain.token, "cGxhaW4t"):
@@ -301,7 +305,9 @@ async def test_a_curl_makes_the_call_again(plain: Client) -> None:
     assert plain.simulator.audit()["by_tracking_id"] == {"T-1": 2}
 
 
-@pytest.mark.parametrize("name", ["../pieces.html", "pieces.html", "glyphs.svg", "..%2f..%2fpages.py", "x", "%00"])
+@pytest.mark.parametrize(
+    "name", ["../templates/parts.html", "parts.html", "glyphs.svg", "..%2f..%2fpages.py", "x", "%00"]
+)
 async def test_only_the_boards_files_are_served(plain: Client, name: str) -> None:
     """No other file is served, wherever a path leads."""
     async with plain.session.get(URL(f"{plain.simulator.origin}/board/{name}", encoded=True)) as answer:

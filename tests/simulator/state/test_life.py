@@ -105,10 +105,10 @@ async def test_the_shares_are_kept() -> None:
     async with signed_in(options=living(accepting=0.9, cancelling=0, late=0.25, failing=0.1)) as client:
         await create(client, 1000, broadcast_preference="all")
         client.simulator.advance(3 * DAY)
-        told = [dict(history) for history in lives(client).values()]
-        arrived = [task for task in told if "pickup_arriving" in task]
+        histories = [dict(history) for history in lives(client).values()]
+        arrived = [task for task in histories if "pickup_arriving" in task]
         assert 850 < len(arrived) < 950
-        assert 60 < sum("unsuccessful_pickup" in task for task in told) < 125
+        assert 60 < sum("unsuccessful_pickup" in task for task in histories) < 125
         late = sum(task["pickup_arriving"] + START > PICKUP_END for task in arrived)
         assert 0.2 < late / len(arrived) < 0.3
 
@@ -139,9 +139,9 @@ async def test_an_order_that_was_moved_by_hand_lives_on_from_there() -> None:
         client.simulator.move(goes, "pickup_arriving", through=True, note="by hand")
         await client.call("POST", f"/tasks/{ends}/cancel", {"reason": "wrong ship"})
         client.simulator.advance(3 * DAY)
-        told = {name: [status for status, _ in history] for name, history in lives(client).items()}
-        assert told["GOES"][-1] == "complete"
-        assert told["ENDS"] == ["broadcasting", "cancelled"]
+        statuses = {name: [status for status, _ in history] for name, history in lives(client).items()}
+        assert statuses["GOES"][-1] == "complete"
+        assert statuses["ENDS"] == ["broadcasting", "cancelled"]
         notes = [entry.get("note") for entry in (await client.get(f"/tasks/{ends}"))["statuses"]]
         assert notes == [None, "wrong ship"]
 
@@ -165,7 +165,7 @@ async def test_a_changed_order_ends_by_its_new_window() -> None:
         }
 
 
-async def test_nobody_drives_unless_told() -> None:
+async def test_nobody_drives_without_a_life() -> None:
     """Without a life orders stay as they are, a reset ends all lives, and drafts wait for their broadcast."""
     async with signed_in("platform") as client:
         await client.create(order("L"))

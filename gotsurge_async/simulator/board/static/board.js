@@ -108,9 +108,9 @@ async function fetchParts() {
   try {
     const answer = await fetch(`/board/parts?${query}`);
     if (!answer.ok) throw new Error(String(answer.status));
-    const told = await answer.json();
-    setClock(told.clock);
-    for (const [name, html] of Object.entries(told.parts)) show(name, html);
+    const content = await answer.json();
+    setClock(content.clock);
+    for (const [name, html] of Object.entries(content.parts)) show(name, html);
   } catch {
     parts.forEach((part) => stale.add(part));
     patience = 1000;
@@ -147,16 +147,16 @@ const clock = { now: 0, speed: 1, at: 0 };
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-function setClock(told) {
-  Object.assign(clock, told, { at: performance.now() });
+function setClock(shown) {
+  Object.assign(clock, shown, { at: performance.now() });
   const speed = one("#speed");
   if (document.activeElement !== speed) {
-    if (![...speed.options].some((option) => Number(option.value) === told.speed)) {
-      speed.add(new Option(`${told.speed} ×`, told.speed));
+    if (![...speed.options].some((option) => Number(option.value) === shown.speed)) {
+      speed.add(new Option(`${shown.speed} ×`, shown.speed));
     }
-    speed.value = String(told.speed);
+    speed.value = String(shown.speed);
   }
-  one(".clock").classList.toggle("frozen", told.speed === 0);
+  one(".clock").classList.toggle("frozen", shown.speed === 0);
   tick();
 }
 
@@ -181,7 +181,7 @@ setInterval(() => {
 }, 2000);
 setInterval(() => refresh([...ABOUT.clock, "order"]), 20000);
 
-// ---- being told: one page of this browser listens for all of them, as a browser opens six connections and no more
+// ---- listening: one page of this browser listens for all of them, as a browser opens six connections and no more
 
 let position = document.body.dataset.position;
 let source = null;
@@ -193,15 +193,15 @@ function setLive(isLive) {
   one("span", shown).textContent = isLive ? "Live" : "Connecting";
 }
 
-function heard(told) {
-  position = told.position;
-  for (const id of told.tasks) if (hit.size < 200) hit.add(id);
-  if (told.parts.includes("all")) {
+function changed(message) {
+  position = message.position;
+  for (const id of message.tasks) if (hit.size < 200) hit.add(id);
+  if (message.parts.includes("all")) {
     refresh(PARTS);
     return;
   }
-  for (const part of told.parts) refresh(ABOUT[part] || []);
-  const isMine = told.tasks.includes(task) || told.parts.includes("clock") || told.parts.includes("requests");
+  for (const part of message.parts) refresh(ABOUT[part] || []);
+  const isMine = message.tasks.includes(task) || message.parts.includes("clock") || message.parts.includes("requests");
   if (page === "order" && isMine) refresh(["order"]);
 }
 
@@ -217,9 +217,9 @@ function listen() {
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000); // refused: try again later
   };
   source.addEventListener("change", (event) => {
-    const told = { ...JSON.parse(event.data), position: event.lastEventId };
-    if (others) others.postMessage({ told });
-    heard(told);
+    const message = { ...JSON.parse(event.data), position: event.lastEventId };
+    if (others) others.postMessage({ message });
+    changed(message);
   });
   return new Promise(() => {}); // for as long as the page is there
 }
@@ -228,8 +228,8 @@ if (others) {
   others.onmessage = ({ data }) => {
     if (data.who && source) {
       others.postMessage({ live: source.readyState === EventSource.OPEN, position });
-    } else if (data.told) {
-      heard(data.told);
+    } else if (data.message) {
+      changed(data.message);
       setLive(true);
     } else if ("live" in data) {
       setLive(data.live);
@@ -264,8 +264,8 @@ async function call(verb, path, body, done) {
     const answer = await fetch(path, {
       method: verb, body: body || undefined, headers: body ? { "Content-Type": "application/json" } : {},
     });
-    const told = await answer.json();
-    say(answer.ok ? done : `Not done: ${told.message}`);
+    const content = await answer.json();
+    say(answer.ok ? done : `Not done: ${content.message}`);
     if (answer.ok) refresh(PARTS);
     return answer.ok;
   } catch {

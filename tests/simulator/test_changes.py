@@ -8,10 +8,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gotsurge_async.simulator.board import live
-from gotsurge_async.simulator.state.changes import MOST_CHANGES
+from gotsurge_async.simulator import changes
+from gotsurge_async.simulator.changes import MOST_CHANGES
 
-from ..kit import Client, order
+from .kit import Client, order
 
 
 class Stream:
@@ -70,14 +70,15 @@ async def listen(plain: Client) -> AsyncIterator[Listen]:
         response.close()
 
 
-async def test_each_change_is_told(plain: Client, listen: Listen) -> None:
-    """Orders, requests, webhooks, faults and the clock: a page is told what is another, and of which tasks."""
+async def test_each_change_is_sent(plain: Client, listen: Listen) -> None:
+    """Orders, requests, webhooks, faults and the clock: a page gets the parts that are another, and their tasks."""
     stream = await listen()
     (task,) = (await plain.create(order())).json["tasks"]
     found = await stream.until("orders")
     assert found["tasks"] == [task["id"]]
     for action, part in (
         (lambda: plain.call("POST", "/_simulator/faults", {"kind": "delay"}), "faults"),
+        (lambda: plain.call("POST", "/tasks", {}), "faults"),  # it is struck, and the page shows how often
         (lambda: plain.call("POST", "/_simulator/clock", {"speed": 2}), "clock"),
         (lambda: plain.call("POST", "/_simulator/webhooks", {"url": ""}), "webhooks"),
         (lambda: plain.call("GET", "/tasks/x"), "requests"),
@@ -89,7 +90,7 @@ async def test_each_change_is_told(plain: Client, listen: Listen) -> None:
 
 @pytest.mark.parametrize("how", ["header", "query"])
 async def test_a_stream_goes_on_where_it_broke_off(plain: Client, listen: Listen, how: str) -> None:
-    """What happened while nobody listened is told to who says what he knew last, by header or by query."""
+    """A page that names the last change it knew, by header or by query, gets what happened since."""
     stream = await listen()
     await plain.create(order("A"))
     await stream.until("requests")
@@ -111,7 +112,7 @@ async def test_who_missed_too_much_has_to_look_at_everything(plain: Client, list
     await plain.create(order())
     await stream.until("orders")
     for _ in range(MOST_CHANGES + 1):
-        plain.simulator._service.changes.tell("orders", "x")
+        plain.simulator._service.changes.note("orders", "x")
     again = await listen(since=stream.id)
     assert await again.message() == {"parts": ["all"], "tasks": []}
 
@@ -119,17 +120,17 @@ async def test_who_missed_too_much_has_to_look_at_everything(plain: Client, list
 async def test_many_changes_are_one_message(plain: Client, listen: Listen) -> None:
     """Where more tasks have changed than a message names, all may have."""
     stream = await listen()
-    for number in range(live.MOST_TASKS + 1):
-        plain.simulator._service.changes.tell("orders", f"task {number}")
+    for number in range(changes.MOST_TASKS + 1):
+        plain.simulator._service.changes.note("orders", f"task {number}")
     assert await stream.message() == {"parts": ["all"], "tasks": []}
 
 
 async def test_a_page_that_does_not_read_costs_nothing(plain: Client, listen: Listen) -> None:
-    """While a page does not read, others are told, the simulator answers, and nothing is kept for it."""
+    """While a page does not read, others get their messages, the simulator answers, and nothing is kept for it."""
     await listen.open()
     stream = await listen()
     for number in range(5 * MOST_CHANGES):
-        plain.simulator._service.changes.tell("orders", f"task {number}")
+        plain.simulator._service.changes.note("orders", f"task {number}")
     assert (await stream.until("all"))["parts"] == ["all"]
     assert (await plain.create(order())).status == 200
     assert len(plain.simulator._service.changes.since(0) or ()) <= MOST_CHANGES
@@ -139,15 +140,15 @@ async def test_there_is_an_end_to_pages_that_listen(
     plain: Client, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One page more than there may be is refused; when one has gone, there is room again."""
-    monkeypatch.setattr(live, "MOST_STREAMS", 1)
-    monkeypatch.setattr(live, "PAUSE", 0)
+    monkeypatch.setattr(changes, "MOST_STREAMS", 1)
+    monkeypatch.setattr(changes, "PAUSE", 0)
     first = await listen()
     refused = await listen.open()
     assert refused.status == 503
     first._response.close()
     async with asyncio.timeout(60):
         while True:
-            plain.simulator._service.changes.tell("orders")
+            plain.simulator._service.changes.note("orders")
             response = await listen.open()
             if response.status == 200:
                 break
@@ -157,7 +158,7 @@ async def test_a_stream_that_is_idle_says_that_it_lives(
     plain: Client, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where nothing happens a comment is sent now and then, so that a page that is gone is noticed."""
-    monkeypatch.setattr(live, "HEARTBEAT", 0.01)
+    monkeypatch.setattr(changes, "HEARTBEAT", 0.01)
     stream = await listen()
     async with asyncio.timeout(60):
         while await stream._response.content.readline() != b": still here\n":
