@@ -132,11 +132,11 @@ class Undo:
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
             if wanted is None:  # durable before anything is cancelled: who finds it broken off must not send the rest
-                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": False})
+                await run.keep_undo({"drafts": drafts, "ended": False})
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
             if wanted is None and undone.ended:
                 changed = undone.cancelled or undone.already_cancelled or undone.drafts
-                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": True} if changed else None)
+                await run.keep_undo({"drafts": drafts, "ended": True} if changed else None)
             await uninterrupted(run.finish(withdraw=True))
             return undone
 

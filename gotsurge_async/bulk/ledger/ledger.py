@@ -2,26 +2,27 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from attrs import evolve
+from typing import Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
+from gotsurge_async.bulk.ledger.held import reads
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.segments import Segments
-from gotsurge_async.bulk.ledger.sql import marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql import marks, pages, runs
 from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
-from gotsurge_async.bulk.ledger.sql.reading import Size
+from gotsurge_async.bulk.ledger.sql.chunks import LAST, each_page
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
+    LETTERS,
     Clock,
     Counts,
     Decision,
@@ -33,11 +34,14 @@ from gotsurge_async.bulk.ledger.states import (
     UnusedDraft,
     utc_now,
 )
+from gotsurge_async.bulk.ledger.upkeep.check import Size, size
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
 from gotsurge_async.bulk.ledger.workers import Workers
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Place
+
+T = TypeVar("T")
 
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
 _PROBES, _PROBE_SECONDS = 10, 0.05
@@ -225,35 +229,8 @@ class Ledger:
                 locks.pop_all()
         return taken
 
-    async def keep_undo(self, run: Run, undo: Mapping[str, Any] | None) -> None:
-        """Keep how far a held run was taken back, as its option ``undo``; None: it is not, or goes on all the same."""
-
-        def job(db: Database) -> dict[str, Any]:
-            runs.fence(db, run._held)
-            return runs.keep_undo(db, run._held, undo)
-
-        run.info = evolve(run.info, options=await self._store.write(job))
-
-    async def write_off(self, run: Run, tasks: Mapping[int, str], reasons: Mapping[int, str], *, by: str) -> list[int]:
-        """Record that tasks of a held run are not there any more: their orders are cancelled, and their keys free.
-
-        The recorded task stays recorded; who says so, and when, is among the decisions of the run.
-
-        Args:
-            tasks: of each created order, by its id, its recorded task.
-            reasons: of each order, for people, what became of its task.
-            by: who says so.
-
-        Returns:
-            The orders that were written off: one that is no longer created with this task is left as it is.
-        """
-        now = self._store.now()
-
-        def job(db: Database) -> list[int]:
-            runs.fence(db, run._held)
-            return notes.write_off(db, run._held, tasks, reasons, by, now)
-
-        return await self._store.write(job)
+    async def _read(self, question: Callable[[Database], T]) -> T:
+        return await self._store.read(question)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
@@ -322,17 +299,34 @@ class Ledger:
         """One run, to look at; raises NoSuchRun."""
         return await self._store.read(runs.one, run_id)
 
-    async def counts(self, run_id: str) -> Counts:
-        """How many orders of a run are in each state, whoever holds it.
+    @reads
+    def counts(self, db: Database, run_id: str) -> Counts:
+        """The number of orders of a run in each state, whoever holds it; 0 each if there is no such run.
 
         One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
         ``superseded`` (it waits there, or is free again).
         """
-        return await self._store.read(reading.standing, run_id)
+        try:
+            info = runs.one(db, run_id)
+        except NoSuchRun:
+            return Counts()
+        if info.archived_at is not None:
+            return runs.counts(db, info.number)
+        lost = {LETTERS[state] for state in pages.LOST}
+        letters: Counter[str] = Counter()
+        for states, times in db.rows("states_of_run", run=info.number, first=0, last=LAST):
+            if lost.isdisjoint(states):
+                for letter in states:
+                    letters[letter] += times
+        for chunks in each_page(db, info.number, pages.LOST, bodies=True):
+            owners = pages.owners_of(db, info.environment, chunks.values())
+            for chunk in chunks.values():
+                letters.update(LETTERS[row.state] for row in pages.rows_of(chunk, owners, standing=True))
+        return runs.counts_of(letters, loading=info.state is RunState.LOADING)
 
     async def size(self) -> Size:
         """How large it is, all runs together."""
-        return await self._store.read(reading.size)
+        return await self._store.read(size)
 
     def rows(
         self,
@@ -369,17 +363,38 @@ class Ledger:
         async for page in pages.row_pages(self._store, info, None, batch, standing=True):
             yield page
 
-    async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+    @reads
+    def pushed(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
         """The orders that some keys were pushed with: the run, the state there, and the text."""
-        return await self._store.read(reading.pushed, environment, keys)
+        return {
+            key: (owner.run.id, owner.state, owner.payload or b"")
+            for key, owner in pages.owners_of_keys(db, environment, keys, unless={}).items()
+            if owner.live
+        }
 
-    async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
-        """The drafts of a run that no order will be broadcast by; they may be cancelled."""
-        return await self._store.read(reading.unused, run_id)
+    @reads
+    def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
+        """The drafts of a run that no order will be broadcast by: noted ones, and those of refused orders."""
+        number = runs.one(db, run_id).number
+        noted = db.rows("unused_drafts", run=number)
+        known = {task_id for task_id, *_ in noted}
+        drafts = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
+        for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
+            drafts += [
+                UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
+                for chunk in page.values()
+                for place in chunk.places((OrderState.REFUSED,))
+                if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
+            ]
+        return drafts
 
-    async def decisions(self, run_id: str) -> list[Decision]:
-        """The operators' words about orders of a run, oldest first."""
-        return await self._store.read(reading.decided, run_id)
+    @reads
+    def decisions(self, db: Database, run_id: str) -> list[Decision]:
+        """The operators' decisions about orders of a run, oldest first."""
+        return [
+            Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
+            for _, _, key, created, task_id, by, at in db.rows("decisions", run=runs.one(db, run_id).number)
+        ]
 
     async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, recorded with name and time; all of them, or none.

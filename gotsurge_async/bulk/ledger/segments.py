@@ -8,7 +8,7 @@ sends nothing.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from gotsurge_async.bulk.ledger.errors import LedgerError, RunLost
 from gotsurge_async.bulk.ledger.locks import Leases, SegmentLease
 from gotsurge_async.bulk.ledger.run import Run
-from gotsurge_async.bulk.ledger.sql import marks, pages, runs
+from gotsurge_async.bulk.ledger.sql import marks, runs
 from gotsurge_async.bulk.ledger.sql.chunks import PLACES
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -32,7 +32,6 @@ from gotsurge_async.bulk.ledger.states import (
     UNFINISHED,
     Counts,
     Mode,
-    OrderRow,
     OrderState,
     RunInfo,
     RunState,
@@ -152,22 +151,9 @@ class SegmentRun(Run):
 
     async def recover(self) -> Counts:
         """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
-        await self._mark(marks.recover)
-        counts = await self.counts()
+        counts = await super().recover()
         self._left = counts.of(_LEFT)
         return counts
-
-    async def counts(self) -> Counts:
-        """How many orders of it are in each state."""
-        self._check()
-        held = self._held
-        return await self._store.read(runs.counts, held.number, first=held.first, last=held.last)
-
-    def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
-        """Its orders in some states, as `Run.rows`."""
-        self._check()
-        held = self._held
-        return pages.whole_rows(self._store, self.id, states, batch, first=held.first, last=held.last)
 
     async def finish(self, *, withdraw: bool = False) -> RunState:
         """Give it back: done, or with orders left for the next worker. Returns where the run stands then."""
@@ -176,11 +162,10 @@ class SegmentRun(Run):
         now = self._store.now()
 
         def job(db: Database) -> RunState:
-            runs.fence(db, self._held)
             self._give_back(db)
             return runs.settled(db, self._held, now)
 
-        return await self._store.write(job, after=self._lock.release)
+        return await self._write(job, after=self._lock.release)
 
     def _give_back(self, db: Database) -> None:
         held, (number, epoch) = self._held, self._segment
@@ -188,7 +173,7 @@ class SegmentRun(Run):
         left = counts.of(_LEFT)
         db.change(
             "leave_segment",
-            run=self._held.number,
+            run=held.number,
             number=number,
             epoch=epoch,
             state="open" if left else "done",

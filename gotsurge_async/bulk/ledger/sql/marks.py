@@ -20,7 +20,6 @@ from gotsurge_async.bulk.ledger.states import (
     OWNED_ELSEWHERE,
     OrderOutcome,
     OrderState,
-    Remark,
     in_words,
     sources,
 )
@@ -360,18 +359,6 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[st
 def _is_live(chunks: Mapping[int, Chunk], order: int) -> bool:
     ((number, (place,)),) = by_chunk([order]).items()
     return chunks[number].state(place) in LIVE
-
-
-def remark(db: Database, run: Held, remarks: Sequence[Remark], now: int) -> None:
-    """Note what was learnt about orders that stay in their states."""
-    by_id = {each.id: each for each in remarks}
-    for chunk, places in chunks_in(db, run, by_id):
-        for place in places:
-            each = by_id[number_of(chunk.id, place)]
-            if chunk.state(place) is each.state:
-                said = {"status": clean(each.status), "error": clean(each.error)}
-                chunk.note(place, **{name: text for name, text in said.items() if text is not None})
-        chunk.save(db, now)
 
 
 def clean(text: str | None) -> str | None:

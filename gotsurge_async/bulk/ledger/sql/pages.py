@@ -82,8 +82,10 @@ async def pages(
         most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
 
 
-def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[PendingOrder]]:
-    """The pending orders of a run, page by page."""
+def pending_pages(
+    store: Store, run: Held, states: Iterable[OrderState], batch: int
+) -> AsyncIterator[list[PendingOrder]]:
+    """The pending orders of a run, page by page; those of no states are none."""
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
@@ -97,7 +99,7 @@ def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[Pen
         run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
         return found
 
-    return pages(store, run.number, (OrderState.PENDING,), batch, read, first=run.first, last=run.last)
+    return pages(store, run.number, states, batch, read, first=run.first, last=run.last)
 
 
 async def whole_rows(

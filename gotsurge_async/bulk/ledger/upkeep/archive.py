@@ -21,7 +21,6 @@ from attrs import evolve, field, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable, RunHeld
 from gotsurge_async.bulk.ledger.ledger import Ledger
-from gotsurge_async.bulk.ledger.run import fenced
 from gotsurge_async.bulk.ledger.sql import pages, runs, sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, prepare
@@ -101,7 +100,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         copy = await asyncio.to_thread(_opened, place, store.place, await ledger.identity())
                     into = Archive(place, copy, Backend(store.place))
                     info = await ledger.run(run_id)
-                    done.runs[run_id] = await fenced(run, partial(_move, archive=into, info=info, now=store.now()))
+                    done.runs[run_id] = await run._write(partial(_move, archive=into, info=info, now=store.now()))
             except RunHeld as error:
                 done.left[run_id] = str(error)
                 done = evolve(done, held=(*done.held, run_id))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql import runs, sqlite
-from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
-from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit
+from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit, size
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.system import files
 

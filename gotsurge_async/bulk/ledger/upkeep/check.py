@@ -7,7 +7,6 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.runs import MANY
 from gotsurge_async.bulk.ledger.sql.schema import is_older
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
@@ -98,6 +97,30 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
     with looking(where) as db:
         look_over(db, str(where), to_microseconds(clock()))
         keeper.refuse_older(kept, identity_of(db), db, looking=True)
+
+
+@frozen(kw_only=True)
+class Size:
+    """How large a ledger is.
+
+    Attributes:
+        bytes: of the database, with its indexes and with what is free in it; without the log of what was written last.
+        orders: of all its runs.
+    """
+
+    bytes: int
+    orders: int
+
+    @property
+    def per_order(self) -> float | None:
+        """Bytes of the ledger for each of its orders; None if it has none."""
+        return self.bytes / self.orders if self.orders else None
+
+
+def size(db: Database) -> Size:
+    """How large the ledger is, all runs together."""
+    ((bytes_, orders),) = db.rows("size")
+    return Size(bytes=bytes_, orders=orders)
 
 
 @contextmanager

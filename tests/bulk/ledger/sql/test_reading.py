@@ -12,10 +12,10 @@ from gotsurge_async.bulk.ledger import (
     OrderOutcome,
     OrderState,
     Rival,
+    Size,
     UnusedDraft,
 )
-from gotsurge_async.bulk.ledger.sql import reading
-from gotsurge_async.bulk.ledger.sql.reading import Size
+from gotsurge_async.bulk.ledger.sql import notes
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders
 
 
@@ -163,8 +163,8 @@ async def test_similar_orders_are_shown(ledger: Ledger) -> None:
 @pytest.mark.parametrize("few", [0, 10_000])
 async def test_few_of_many_similar_orders_are_shown(ledger: Ledger, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many others are alike, and whatever became of them, a waiting order is paired with one that lives."""
-    monkeypatch.setattr(reading, "SIMILAR_LIMIT", 1)
-    monkeypatch.setattr(reading, "FEW_CHUNKS", few)
+    monkeypatch.setattr(notes, "SIMILAR_LIMIT", 1)
+    monkeypatch.setattr(notes, "FEW_CHUNKS", few)
     standing = await loaded(ledger, [order(n, fingerprint=b"the same") for n in range(1, 61)])
     await bring(standing, OrderState.CREATED)
     refused = await loaded(ledger, [order(n, fingerprint=b"refused%d" % (n % 10)) for n in range(61, 71)])
