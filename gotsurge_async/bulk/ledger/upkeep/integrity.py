@@ -4,11 +4,13 @@ A file lives for years, on disks that flip bits. A database finds broken pages, 
 or a text that is no JSON. A task that two orders have is no damage: the later order is put in doubt.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,7 +20,7 @@ from gotsurge_async.bulk.ledger.locks import RunLocks
 from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, by_chunk, chunks_of, load
 from gotsurge_async.bulk.ledger.sql.marks import describe_order
 from gotsurge_async.bulk.ledger.sql.runs import MANY, by_number, info_of
-from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -29,7 +31,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunInfo,
     RunState,
 )
-from gotsurge_async.database import Database, Kind, Row
+from gotsurge_async.database import Database, Kind, Row, statements
 
 ALWAYS = 20_000
 """Orders of a ledger that is looked through whenever it is opened for writing: some 0.4 s."""
@@ -42,47 +44,44 @@ FEW = 3
 
 # --- what a column may hold -------------------------------------------------------------------------------------------
 
-_RANGES: Mapping[str, range] = {
-    "number": range(2**63),
-    "time": range(253_402_300_800_000_000),  # to the end of the year 9999
+_TYPES = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_SIGNED = range(-(2**63), 2**63)
+_NUMBERS = {
     "place": range(CHUNK),
-    "flag": range(2),
-    "kept": range(3),
-    "digest": range(-(2**63), 2**63),
+    "created": range(2),
+    "packed": range(3),
+    "fingerprint": _SIGNED,
+    "cancel_until": _SIGNED,
 }
-COLUMNS: Mapping[str, str] = {
-    "ledger_meta": "*name:text value:number",
-    "counters": "*slot:number n:number",
-    "runs": (
-        "*id:text number:number created_at:time state:text environment:text mode:text source:text source_sha256:text? "
-        "columns:text? options:text? holder_pid:number? holder_host:text? holder_since:time? finished_at:time? "
-        "epoch:number lease_until:time archived_at:time? archived_in:text?"
-    ),
-    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time?",
-    "bodies": "*chunk:number packed:kept meta:text body:bytes source:bytes",
-    "results": "*chunk:number *part:number status:text? ids:text",
-    "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number cancel_until:digest?",
-    "keys": "*environment:text *key:text chunk:number place:place fingerprint:digest?",
-    "contested": "*run:number *chunk:number *place:place key:text",
-    "unused_drafts": "*task_id:text run:number key:text noted_at:time cancelled_at:time?",
-    "decisions": (
-        "*id:number run:number chunk:number place:place key:text created:flag task_id:text? "
-        "decided_by:text decided_at:time"
-    ),
-    "distributions": (
-        "*run:number put_up_at:time epoch:number brakes:text refused:number in_doubt:number spend:number "
-        "spend_limit:number? stopped_at:time? stopped_as:text? stopped_by:text?"
-    ),
-    "segments": (
-        "*run:number *number:number first_chunk:number last_chunk:number epoch:number state:text worker:text? "
-        "lease_until:time tries:number refused:number in_doubt:number price:number spend:number"
-    ),
-    "workers": (
-        "*id:text host:text pid:number version:text environment:text started_at:time beat_at:time state:text "
-        "segments:number orders:number orders_per_minute:number trouble:text?"
-    ),
-}
-"""Of each table its columns, each with what it may hold; a star where it tells people which row it is."""
+_TIMES = range(253_402_300_800_000_000)  # to the end of the year 9999
+
+
+class Column(NamedTuple):
+    """What a column of a table may hold, as the schema declares it; ``is_name``: it tells people which row it is."""
+
+    name: str
+    type: type
+    numbers: range
+    may_be_empty: bool
+    is_name: bool
+
+
+@cache
+def columns() -> Mapping[str, Sequence[Column]]:
+    """The columns of each table, those first that name its rows."""
+    tables: dict[str, list[Column]] = {}
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(statements(TEXT, Kind.SQLITE)["schema"])
+        for table, name, kind, required, key in empty.execute(
+            'SELECT tables.name, columns.name, columns.type, "notnull", pk FROM sqlite_master AS tables, '
+            "pragma_table_info(tables.name) AS columns WHERE tables.name NOT LIKE 'sqlite_%' AND tables.type = 'table'"
+        ):
+            numbers = _TIMES if name.endswith(("_at", "_since", "_until")) else range(2**63)
+            is_name = name == "id" if table == "runs" else bool(key)
+            column = Column(name, _TYPES[kind], _NUMBERS.get(name, numbers), not required and not key, is_name)
+            tables.setdefault(table, []).append(column)
+    return {table: sorted(some, key=lambda column: not column.is_name) for table, some in tables.items()}
+
 
 _OF_WORKERS = ("distributions", "segments")
 _PARENTS = (
@@ -105,13 +104,12 @@ def _text(value: bytes) -> str | _NoText:
         return _NoText(value)
 
 
-def _fits(value: Any, kind: str) -> bool:
+def _fits(value: Any, column: Column) -> bool:
     if value is None:
-        return kind.endswith("?")
-    kind = kind.removesuffix("?")
-    if kind in _RANGES:
-        return isinstance(value, int) and value in _RANGES[kind]
-    return isinstance(value, str if kind == "text" else bytes) and not isinstance(value, _NoText)
+        return column.may_be_empty
+    if column.type is int:
+        return isinstance(value, int) and value in column.numbers
+    return isinstance(value, column.type) and not isinstance(value, _NoText)
 
 
 def _shown(value: Any, *, private: bool = False) -> str:
@@ -127,25 +125,24 @@ def _shown(value: Any, *, private: bool = False) -> str:
 
 def _rows(db: Database, table: str) -> Iterator[Flaw]:
     """Rows with a value that cannot be."""
-    columns = [column.lstrip("*").split(":") for column in COLUMNS[table].split()]
+    rules = list(enumerate(columns()[table]))
     # Of an order, and of the row that it was read from, the kind is enough.
     short = "CASE WHEN length({0}) = 0 THEN {0} ELSE substr({0}, 1, 0) END"
-    asked = ", ".join(short.format(name) if kind == "bytes" else name for name, kind in columns)
-    rules = list(enumerate(kind for _, kind in columns))
+    asked = ", ".join(short.format(column.name) if column.type is bytes else column.name for _, column in rules)
     for row in db.stream(f"SELECT {asked} FROM {table}"):  # noqa: S608 - only names of ours
-        for at, kind in rules:
-            if not _fits(row[at], kind):
-                what = f"{columns[at][0]} cannot be {_shown(row[at], private=table == 'bodies')}"
+        for at, column in rules:
+            if not _fits(row[at], column):
+                what = f"{column.name} cannot be {_shown(row[at], private=table == 'bodies')}"
                 yield Flaw(table, _named(table, row), what)
                 break
 
 
 def _keys(table: str) -> list[str]:
-    return [column.partition(":")[0][1:] for column in COLUMNS[table].split() if column.startswith("*")]
+    return [column.name for column in columns()[table] if column.is_name]
 
 
 def _named(table: str, row: Row) -> str:
-    names = ["chunk" if table == "chunks" else "row"] if "*id" in COLUMNS[table] else _keys(table)
+    names = ["chunk" if table == "chunks" else "row"] if _keys(table) == ["id"] else _keys(table)
     return ", ".join(f"{name} {_shown(value)}" for name, value in zip(names, row, strict=False))
 
 
@@ -224,7 +221,7 @@ def _orders(
         which = f"chunk {chunk.id}, line {meta.line}, key {meta.key}"
         state = chunk.state(place)
         leads_here = None if owners is None else owners.get((run.environment, meta.key)) == (chunk.id, place)
-        if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _RANGES["digest"]:
+        if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _SIGNED:
             yield Flaw("bodies", which, "its line, its size or its fingerprint cannot be")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the key of a live order does not lead to it")
@@ -238,6 +235,7 @@ def _orders(
 
 
 def _belonging(db: Database) -> Iterator[Flaw]:
+    """Rows that belong to a row that is not there."""
     for table, column, parent, number in _PARENTS:
         gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
         for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
@@ -315,13 +313,13 @@ def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
     return _found(
         db,
         [
-            *((table, lambda table=table: _rows(db, table)) for table in COLUMNS),
+            *((table, lambda table=table: _rows(db, table)) for table in columns()),
             ("runs", lambda: _runs(db, known)),
             ("", lambda: _belonging(db)),
             ("chunks", lambda: _chunks(db, known, decoding=whole)),
             ("", lambda: _astray(db)),
             ("ledger_meta", lambda: _counting(db)),
-            *((table, lambda table=table: _structure(db, table)) for table in COLUMNS if whole or table != "bodies"),
+            *((table, lambda table=table: _structure(db, table)) for table in columns() if whole or table != "bodies"),
         ],
         most,
     )
