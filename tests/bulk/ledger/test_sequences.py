@@ -10,7 +10,7 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost, TaskTaken
 from gotsurge_async.bulk.ledger.run import discard
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.check import backup
 from tests.bulk.ledger.kit import begun, ids, loaded, order, orders, states
 
 

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerOlder, LedgerUnusable, NewOrder, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
-from gotsurge_async.bulk.ledger.upkeep.check import check, refuse_unfit
+from gotsurge_async.bulk.ledger.upkeep.check import backup, check, refuse_unfit, vacuum
 from tests.bulk.ledger.kit import bring, loaded
 
 
