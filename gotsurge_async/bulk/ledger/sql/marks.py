@@ -326,7 +326,7 @@ def describe_order(db: Database, order: int) -> str:
 
 
 def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
-    """Which of some tasks are recorded for orders, and for which: the live ones, or else those that no run has since."""
+    """Which of some tasks are recorded for orders, and which ones: the live, or else those that no run has since."""
     rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
     chunks = load(db, {row[0] for row in rows})
     orders: dict[str, list[int]] = {}
