@@ -87,7 +87,7 @@ async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> 
 
 
 def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> int:
-    """The counter of the newest known copy, where this one is older; ``kept`` is what the counter files contained before.
+    """The counter of the newest known copy, where this one is older; ``kept`` is what the counter files contained.
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
