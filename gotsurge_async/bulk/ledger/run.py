@@ -33,19 +33,18 @@ from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database
 
 LOOKED_AT_SECONDS = 0.1
-"""How long an admission waits for the lock of another run: somebody may only look whether anybody has it."""
+"""How long an admission waits for the lock of another run: a process may only be checking whether it is held."""
 
 
 class Run(Notes):
     """A run, from ``Ledger.begin`` or ``Ledger.hold`` until ``close``; no other process can have it meanwhile.
 
-    All that it writes is durable when the call returns. A call that is cancelled may still come to pass, as a whole
-    or not at all: read before acting on it again.
+    All that it writes is durable when the call returns. A call that is cancelled may still take effect, as a whole or
+    not at all: read before acting on it again.
 
-    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Everything
-    that is written carries the epoch under which the run is held, and raises RunLost when another process has taken
-    the run over since: a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is how many
-    orders a call has.
+    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Every write
+    carries the epoch under which the run is held, and raises RunLost when another process has taken the run over since:
+    a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is the number of orders of a call.
     """
 
     def __init__(
@@ -57,10 +56,10 @@ class Run(Notes):
         self._sending = False
 
     async def add(self, rows: Sequence[NewOrder]) -> None:
-        """Put orders in, some thousand at a time. Nothing of them may be sent before ``admit``.
+        """Add orders, some thousand at a time. Nothing of them may be sent before ``admit``.
 
         Raises:
-            ValueError: a key is empty, or holds what databases do not take: a NUL or half a surrogate pair.
+            ValueError: a key is empty, or has a NUL or half a surrogate pair, which databases refuse.
         """
         self._check_loading()
         admission.check_keys(rows)
@@ -70,17 +69,17 @@ class Run(Notes):
         await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
 
     async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
-        """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
+        """Admit the orders, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
-        in a run that nobody holds is taken over from it (that row is ``superseded``). Of the same order, in two-phase
-        mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and broadcasts
-        that one, by the same id. What such a run was sending in direct mode when it ended is in doubt from now on.
-        With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
+        in a run that no process holds is taken over from it (that row is ``superseded``). If it is the same order, in
+        two-phase mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and
+        broadcasts that draft, by the same id. What such a run was sending in direct mode when it ended is in doubt from
+        now on. With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
 
         Args:
             source_sha256: the digest of the source, if it is known only now.
-            evidence: of orders that are pushed for the first time since an older copy was accepted.
+            evidence: for orders that are pushed for the first time since an older copy was accepted.
 
         Raises:
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
@@ -109,7 +108,7 @@ class Run(Notes):
             marks.count(db, self._store.slot)  # last: others who count wait for its row
             return admitted
 
-        # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
+        # Until it is known that nothing was admitted: a call that is cancelled here may still take effect.
         self._loading = False
         try:
             admitted = await self._write(job, after=rivals.close)
@@ -120,7 +119,7 @@ class Run(Notes):
         return admitted
 
     async def doubtful_rivals(self) -> list[str]:
-        """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
+        """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""
         self._check_loading()
         return await self._store.read(admission.doubtful_rivals, self._held)
 
@@ -131,9 +130,9 @@ class Run(Notes):
         self._lock.release()
 
     async def start(self) -> None:
-        """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
+        """Begin the sending, under a new epoch; what was claimed before is for ``recover``.
 
-        No worker sends a segment of it from now on, unless it is put up again.
+        No worker sends a segment of it from now on, unless it is released to workers again.
 
         Raises:
             LedgerError: it is being sent already, by another task of this process.
@@ -157,7 +156,7 @@ class Run(Notes):
         try:
             self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
         except BaseException:
-            # One that is cancelled may still come to pass, and its epoch is this holder's then.
+            # A cancelled call may still take effect, and its epoch is this holder's then.
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
                 self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
@@ -165,10 +164,10 @@ class Run(Notes):
             raise
 
     async def finish(self, *, withdraw: bool = False) -> RunState:
-        """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned.
+        """End the sending, and return the run's state: ``done``, or ``stopped`` with orders left.
 
         Args:
-            withdraw: no worker goes on with it either; else one that is put up for them is still being sent.
+            withdraw: workers stop sending it, too; otherwise a run that was released to them is still being sent.
         """
         self._check_admitted()
         self._sending = False
@@ -176,9 +175,9 @@ class Run(Notes):
         return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
-        """The orders that wait, as they were put in, about ``batch`` at a time; memory stays flat.
+        """The orders that wait, in their order, about ``batch`` at a time; memory stays flat.
 
-        An order released behind the place that was reached is not seen again: it waits for the next iteration.
+        An order whose claim is released behind the place that was reached waits for the next iteration.
         """
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
@@ -187,7 +186,7 @@ class Run(Notes):
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
 
         Returns:
-            The ids that are claimed now, in the order given; the others were no longer pending.
+            The ids that are claimed now, in the order of ``ids``; the others were no longer pending.
         """
         target = OrderState.DRAFTING if self.info.mode is Mode.TWO_PHASE else OrderState.SENDING
         return await self._claim(ids, OrderState.PENDING, target)
@@ -199,8 +198,8 @@ class Run(Notes):
     async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
         """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
 
-        What became of them is to be read before anything is sent. An order whose cancel may still act is not claimed.
-        Returns the ids that are claimed now.
+        Their tasks must be read before anything is sent. An order whose cancel may still act is not claimed. Returns
+        the ids that are claimed now.
         """
         # In this order each is claimed once: the first is the target of all.
         sources = (OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING)
@@ -208,17 +207,17 @@ class Run(Notes):
 
     @writes
     def renew_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
-        """Make the claim of some orders young again, right before they are sent.
+        """Make the claim of some orders young again, right before they are sent; if it raises, nothing may be sent.
 
         Raises:
-            IllegalTransition: one of them is not claimed any more; nothing may be sent.
-            RunLost: the run is another process's now; nothing may be sent.
+            IllegalTransition: one of them is not claimed any more.
+            RunLost: another process has the run now.
         """
         marks.renew(db, self._held, ids, now)
 
     @writes
     def release_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
-        """Give claimed orders back of which certainly nothing was processed.
+        """Release claimed orders of which certainly nothing was processed.
 
         ``sending`` and ``drafting`` become ``pending`` again, ``broadcasting`` becomes ``drafted``: that only if no
         broadcast of them left.
@@ -231,11 +230,11 @@ class Run(Notes):
     async def record(
         self, results: Sequence[OrderOutcome], *, broadcast: bool = False, read_at: datetime | None = None
     ) -> None:
-        """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
+        """Record the outcomes of claimed orders, a chunk at a time, or of orders in doubt.
 
         Args:
             broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
-            read_at: when the reading began that says so, if it was a reading: what may act after it stays open.
+            read_at: when the reading began that the outcomes are from, if they are: what may act after it stays open.
 
         Raises:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
@@ -253,9 +252,9 @@ class Run(Notes):
 
     @writes
     def resolve(self, db: Database, now: int, words: Mapping[str, str | None], *, by: str) -> None:
-        """An operator's words about orders in doubt, as `Ledger.resolve` takes them.
+        """Record an operator's decisions about orders in doubt, as `Ledger.resolve`.
 
-        In doubt is here also what an earlier holder was sending or broadcasting: call ``recover`` first.
+        Orders that an earlier holder was sending or broadcasting are in doubt, too: call ``recover`` first.
 
         Raises:
             NoSuchRun: the run has no such order.
@@ -264,10 +263,10 @@ class Run(Notes):
         marks.resolve(db, self._held, words, DOUBTFUL, by, now)
 
     async def recover(self) -> Counts:
-        """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
+        """Settle what earlier holders left unfinished; call it first on a resumed run. Returns the counts after it.
 
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
-        stays, to be read by its task id. What this holder claimed is left alone. Returns the counts after it.
+        stays, to be read by its task id. What this holder claimed is left alone.
         """
         now = self._store.now()
         await self._write(lambda db: marks.recover(db, self._held, now))

@@ -115,7 +115,7 @@ def discard_some(db: Database, run: Held) -> bool:
     if state is not RunState.LOADING:
         raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted is discarded")
     rows = db.rows("chunks_of_run", run=run.number, after=0, last=run.last, most=DISCARDED_AT_ONCE)
-    chunks = chunks_of(db, rows, said=False, bodies=True)
+    chunks = chunks_of(db, rows, tasks=False, bodies=True)
     if not chunks:
         db.change("forget_contested", run=run.number)
         db.change("delete_run", number=run.number)
@@ -164,7 +164,7 @@ def first_pushed(db: Database, run: Held) -> set[int]:
     }
     orders = {
         number_of(chunk.id, place)
-        for page in each_page(db, run.number, said=False)
+        for page in each_page(db, run.number, tasks=False)
         for chunk in page.values()
         for place in range(len(chunk.states))
     }

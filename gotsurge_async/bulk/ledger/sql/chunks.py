@@ -325,10 +325,10 @@ def chunk_of(row: Row) -> Chunk:
     return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
 
 
-def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
-    """Chunks from their rows, by number; ``said``: with tasks and notes, ``bodies``: with what the orders are."""
+def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Chunks from their rows, by number; ``tasks``: with tasks and notes, ``bodies``: with what the orders are."""
     chunks = {chunk.id: chunk for chunk in map(chunk_of, rows)}
-    if chunks and said:
+    if chunks and tasks:
         ids = db.listed(chunks)
         _take_results(chunks, db.rows("results", ids=ids))
         _take_notes(chunks, db.rows("notes", ids=ids))
@@ -356,26 +356,26 @@ def each_page(
     after: int = 0,
     last: int = LAST,
     most: int = PAGE,
-    said: bool = True,
+    tasks: bool = True,
     bodies: bool = False,
 ) -> Iterator[dict[int, Chunk]]:
     """All that `page_of` returns, page after page, as `chunks_of` reads it; earlier pages may be changed meanwhile."""
     wanted = None if states is None else frozenset(states)
     while rows := page_of(db, run, wanted, after, most, last=last):
         after = rows[-1][0]
-        yield chunks_of(db, rows, said=said, bodies=bodies)
+        yield chunks_of(db, rows, tasks=tasks, bodies=bodies)
 
 
-def load(db: Database, numbers: Iterable[int], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+def load(db: Database, numbers: Iterable[int], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
     """Some chunks, to read or to change; those that do not exist are left out."""
     wanted = sorted(set(numbers))
     if not wanted:
         return {}
     if len(wanted) != 1:
-        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), said=said, bodies=bodies)
+        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), tasks=tasks, bodies=bodies)
     # As nearly always when something is sent: by its key alone, which costs half.
     chunks = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
-    for number in chunks if said else ():
+    for number in chunks if tasks else ():
         _take_results(chunks, db.rows("results_of_chunk", chunk=number))
         _take_notes(chunks, db.rows("notes_of_chunk", chunk=number))
     if bodies:

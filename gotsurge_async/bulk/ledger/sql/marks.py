@@ -320,7 +320,7 @@ def _is_earlier(db: Database, other: int, order: int) -> bool:
 def describe_order(db: Database, order: int) -> str:
     """An order with its key and its run, for people."""
     number, place = divmod(order, PLACES)
-    chunk = load(db, [number], said=False, bodies=True)[number]
+    chunk = load(db, [number], tasks=False, bodies=True)[number]
     (run,) = by_number(db, [chunk.run]).values()
     return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
@@ -417,7 +417,7 @@ def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, t
     mine = {chunk.id for chunk in chunks if chunk.run == run.number}
     orders = {key: (number, place) for key, number, place in owners if number in mine}
     if missing := wanted - orders.keys():  # other runs' by now, or of no order
-        for page in each_page(db, run.number, said=False, bodies=True):
+        for page in each_page(db, run.number, tasks=False, bodies=True):
             for chunk in page.values():
                 orders |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in missing}
     for key in wanted:

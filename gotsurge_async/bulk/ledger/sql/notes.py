@@ -65,7 +65,7 @@ class Notes(HeldRun):
         wanted = frozenset(states)
         rivals: list[Rival] = []
         start, run = max(0, after // PLACES - 1), self._held
-        for chunks in each_page(db, run.number, wanted, after=start, most=PAGE // 8, said=False, bodies=True):
+        for chunks in each_page(db, run.number, wanted, after=start, most=PAGE // 8, tasks=False, bodies=True):
             owners = owners_of(db, run.environment, chunks.values())
             for chunk in chunks.values():
                 for place, meta, payload, _ in chunk.orders():
@@ -138,7 +138,7 @@ class Notes(HeldRun):
         # Every order that ever had one of the keys: those of all runs of the environment.
         quoted = db.listed(msgspec.json.encode(key).decode() for key in drafts)
         rows = db.rows("chunks_that_name", environment=environment, quoted=quoted)
-        for chunk in chunks_of(db, rows, said=False, bodies=True).values():
+        for chunk in chunks_of(db, rows, tasks=False, bodies=True).values():
             for _, meta, payload, _ in chunk.orders():
                 if meta.key in texts:
                     texts[meta.key].add(payload)
@@ -214,7 +214,7 @@ class Notes(HeldRun):
         """
         done: list[int] = []
         for chunk, places in chunks_in(db, self._held, tasks):
-            metas = load(db, [chunk.id], said=False, bodies=True)[chunk.id].metas
+            metas = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas
             for place in places:
                 order = number_of(chunk.id, place)
                 if chunk.state(place) is not OrderState.CREATED or chunk.task(place) != tasks[order]:
@@ -254,7 +254,7 @@ class Notes(HeldRun):
         names: dict[int, str] = {}
         for start in range(0, len(rows), PAGE):
             page = rows[start : start + PAGE]
-            chunks = load(db, {number for _, number, _ in page}, said=False, bodies=True)
+            chunks = load(db, {number for _, number, _ in page}, tasks=False, bodies=True)
             names |= {number: info.id for number, info in runs.by_number(db, {c.run for c in chunks.values()}).items()}
             for fingerprint, number, place in page:
                 chunk = chunks[number]

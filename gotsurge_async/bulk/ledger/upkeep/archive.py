@@ -170,7 +170,7 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
     with written():
         into.begin()
         for number, *_ in into.rows("run", id=info.id):  # of a try that ended before its time
-            for page in each_page(into, number, said=False):
+            for page in each_page(into, number, tasks=False):
                 ids = into.listed(page)
                 for statement in ("delete_bodies", "delete_results", "delete_notes", "delete_chunks"):
                     into.change(statement, chunks=ids)
