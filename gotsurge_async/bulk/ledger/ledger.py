@@ -279,7 +279,7 @@ class Ledger:
         return {task_id: some[0] for task_id, some in orders.items()}
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
-        """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock said."""
+        """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
         return await self._store.read(runs.newest, limit)
 
     async def run(self, run_id: str) -> RunInfo:

@@ -62,7 +62,7 @@ HELD_BACK = (
 """The ``error`` of an order that was pushed first after `accept_older`, and that no evidence shows to be new."""
 
 ACCEPTED_AT = "older_accepted_at"
-"""In ``ledger_meta``: when an older copy was accepted; 0 since a person said that all lost runs are known."""
+"""In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """Only the holder of their run knows what these mean: it may be sending at this moment."""
@@ -268,7 +268,7 @@ class _Contest:
     chunk: Chunk
     place: int
     key: str
-    found: tuple[int, int]
+    former: tuple[int, int]
     """Chunk and place that the key leads to; no chunk has the number 0."""
     other: Owner | None
     """The order that the key leads to, if it is of another run, which was admitted."""
@@ -317,15 +317,15 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
         known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
         block = []
         for mine, at, key in rows:
-            found = owners.get(key, (0, 0))
-            theirs = chunks.get(found[0])
+            former = owners.get(key, (0, 0))
+            theirs = chunks.get(former[0])
             other = counts_on_it = None
             if theirs is not None and theirs.run != run.number:
                 if known[theirs.run].state is RunState.LOADING:
-                    counts_on_it = (theirs.run, *found)
+                    counts_on_it = (theirs.run, *former)
                 else:
-                    other = Owner(known[theirs.run], theirs, found[1])
-            block.append(_Contest(chunks[mine], at, key, found, other, counts_on_it))
+                    other = Owner(known[theirs.run], theirs, former[1])
+            block.append(_Contest(chunks[mine], at, key, former, other, counts_on_it))
         yield block
 
 
@@ -358,7 +358,7 @@ def _decide(
         changed[mine.id] = mine
         both = run.mode is their_run.mode is Mode.TWO_PHASE
         if both and state in WITH_DRAFT and owner.task_id is not None and each.surely_same:
-            # The very order: it goes on with its draft. One that differs in anything is another one.
+            # The very same order: it continues with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
             mine.move(place, goes_on, source=OrderState.LOADING)
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
@@ -380,7 +380,7 @@ def _decide(
             continue
         changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)
-        theirs.epoch += 1  # whoever had it in mind changes nothing more
+        theirs.epoch += 1  # a write of a process that read it before is refused
         decided.superseded += 1
         take_contested(db, run, each)
     for chunk in changed.values():
@@ -394,7 +394,7 @@ def take_contested(db: Database, run: Held, each: _Contest) -> None:
     Raises:
         Moved: the key leads elsewhere by now: a run that is being loaded has inserted it, and counts on it.
     """
-    if not take_key(db, run.environment, each.chunk, each.place, each.found):
+    if not take_key(db, run.environment, each.chunk, each.place, each.former):
         raise Moved
     if each.counts_on_it is not None:
         db.insert("add_contested", [(*each.counts_on_it, each.key)])

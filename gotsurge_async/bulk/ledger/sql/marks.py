@@ -39,7 +39,7 @@ RECORDED = {
     # Durable before a cancel leaves. A cancel that is sent again finds the order so.
     OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
 }
-"""The states that an outcome may have, and those in which the order must be found."""
+"""The states that an outcome may have, and those that the order must have."""
 
 _RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
 _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
@@ -204,24 +204,24 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
     wanted = [by_chunk(by_id) for by_id in by_ids]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
-    given: dict[tuple[str, str], int] = {}  # by all that is recorded together
+    named: dict[tuple[str, str], int] = {}  # by all answers that are recorded together
     for results, by_id, places in zip(many, by_ids, wanted, strict=True):
         run = results.run
-        there = all(number in chunks and run.has(chunks[number]) for number in places)
-        if not there or len(by_id) != len(results.outcomes):
+        exist = all(number in chunks and run.has(chunks[number]) for number in places)
+        if not exist or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
-        twice = any(given.setdefault((run.environment, task), order) != order for task, order in tasks.items())
+        twice = any(named.setdefault((run.environment, task), order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
             raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
         answered: list[tuple[str, int]] = []
-        doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
+        doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
         for number, at in places.items():
             outcomes = {place: by_id[number_of(number, place)] for place in at}
             _record(db, results, chunks[number], outcomes, answered, doubtful)
         if answered and not run.tasks.has_read(run.environment):
             run.tasks.read(db, run.environment, results.now)
-        # For a task that is asked for the database reads all that it has: of answers it is asked only what is known.
+        # To look a task up the database reads all of them: of answers only tasks that are known here are looked up.
         known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
         _refuse_taken(db, run.environment, known, answered=True)
         _refuse_taken(db, run.environment, doubtful)
@@ -255,7 +255,7 @@ def _record(
     run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
     as_of = results.now if results.read_at is None else results.read_at
-    for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
+    for place, new in outcomes.items():  # runs for every order that is sent: few calls
         if place >= len(chunk.states):
             raise _puzzling(run, "be recorded")
         letter = chunk.states[place]
@@ -388,8 +388,8 @@ def resolve(
         chunk, place = chunks[orders[key][0]], orders[key][1]
         known = chunk.tasks.get(place, (None,))[0]
         if chunk.state(place) not in states:
-            said = in_words(chunk.state(place), held=True)  # what is being sent is in flight
-            raise IllegalTransition(f"order {key} of run {run.id} is {said}, not in doubt")
+            state = in_words(chunk.state(place), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run.id} is {state}, not in doubt")
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
         created = task_id is not None

@@ -1,4 +1,4 @@
-"""What is asked and noted of a run's orders besides where they stand.
+"""What is asked and noted of a run's orders besides their states.
 
 How they differ from what their keys were pushed with, which ones are alike, and which drafts may exist of them.
 """
@@ -97,7 +97,7 @@ class Notes(HeldRun):
     def note_text(self, db: Database, now: int, rival: Rival, payload: bytes, error: str) -> None:
         """Give the order that a key was pushed with another text, before its task is changed or when it was not.
 
-        So whatever is pushed while nobody knows what the task says differs from it, and is not taken for sent.
+        So an order that is pushed while the task's text is not known differs from it, and is not taken for sent.
         """
         chunk, place = _one(db, rival.other_id)
         chunk.note(place, error=clean(error) or None)
@@ -149,7 +149,7 @@ class Notes(HeldRun):
 
     @writes
     def lose_drafts(self, db: Database, now: int, ids: Sequence[int]) -> None:
-        """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
+        """Note that a draft with an unknown id may exist of each order; no driver knows of it."""
         for chunk, places in chunks_in(db, self._held, ids):
             for place in places:
                 chunk.note(place, lost_drafts=chunk.lost_drafts(place) + 1)
@@ -157,7 +157,7 @@ class Notes(HeldRun):
 
     @reads
     def lost_drafts(self, db: Database) -> list[str]:
-        """The keys of orders of which a draft may exist whose id nobody knows, but for what another run took over."""
+        """The keys of orders that may have a draft with an unknown id, except those that another run took over."""
         run = self._held
         rows = db.rows("lost_of_run", run=run.number, first=run.first, last=run.last)
         chunks = load(db, {number for number, _, _ in rows}, bodies=True)
@@ -207,7 +207,7 @@ class Notes(HeldRun):
         Args:
             tasks: of each order, by its id, the task that must be recorded for it.
             reasons: of each order, for people, what became of its task.
-            by: who says so.
+            by: the person who says so.
 
         Returns:
             The orders that were written off. One that is no longer created, or has another task, is left as it is.

@@ -74,9 +74,9 @@ async def pages(
 
     after, most = first - 1, min(FIRST_PAGE, max(1, batch // 20))
     while True:
-        seen, after, weight, found = await store.read(page, after, most)
-        if found:
-            yield found
+        seen, after, weight, orders = await store.read(page, after, most)
+        if orders:
+            yield orders
         if seen < most:
             return
         most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
@@ -89,7 +89,7 @@ def pending_pages(
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
-        found = [
+        orders = [
             PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
             for chunk in chunks.values()
             for place, meta, payload, _ in chunk.orders()
@@ -97,7 +97,7 @@ def pending_pages(
         ]
         # Of these nothing is noted without a claim, which raises the epoch.
         run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
-        return found
+        return orders
 
     return pages(store, run.number, states, batch, read, first=run.first, last=run.last)
 
@@ -246,23 +246,23 @@ def owners_of_keys(
         for key, number, place in db.rows("keys", environment=environment, keys=db.listed(keys))
         if unless.get(key) != (number, place)
     ]
-    found = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
-    known = runs.by_number(db, {chunk.run for chunk in found.values()}) if found else {}
+    chunks = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
+    known = runs.by_number(db, {chunk.run for chunk in chunks.values()}) if chunks else {}
     return {
-        key: Owner(known[found[number].run], found[number], place)
+        key: Owner(known[chunks[number].run], chunks[number], place)
         for key, number, place in rows
-        if number in found and known[found[number].run].state is not RunState.LOADING
+        if number in chunks and known[chunks[number].run].state is not RunState.LOADING
     }
 
 
-def take_key(db: Database, environment: str, chunk: Chunk, place: int, found: tuple[int, int]) -> bool:
-    """Make an order the owner of its key; False if the key no longer leads to the chunk and place in ``found``.
+def take_key(db: Database, environment: str, chunk: Chunk, place: int, former: tuple[int, int]) -> bool:
+    """Make an order the owner of its key; False if the key no longer leads to the chunk and place of ``former``.
 
     A key that leads nowhere is inserted.
     """
     meta = chunk.metas[place]
     owner = {"chunk": chunk.id, "place": place, "fingerprint": meta.fingerprint}
-    before = {"from_chunk": found[0], "from_place": found[1]}
+    before = {"from_chunk": former[0], "from_place": former[1]}
     return db.change("take_key", environment=environment, key=meta.key, **owner, **before) == 1
 
 
@@ -280,7 +280,7 @@ def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> Order
     if owner is None:
         return OrderState.SUPERSEDED if state in OWNED_ELSEWHERE else state
     if owner.state is OrderState.CREATED:
-        # A row that was taken over was perhaps mended on the way: what was created there is then not what it says.
+        # A row that was taken over was perhaps changed on the way: what was created there then differs from it.
         differs = state is not OrderState.ALREADY_PUSHED and owner.payload not in (None, payload)
         return OrderState.CHANGED if state is OrderState.CHANGED or differs else OrderState.ALREADY_PUSHED
     return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED

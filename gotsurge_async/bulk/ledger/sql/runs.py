@@ -1,4 +1,4 @@
-"""The rows of runs: what each is, who has it, under which epoch, and where it stands."""
+"""The rows of runs: what each is, its holder, its epoch and its state."""
 
 from array import array
 from bisect import bisect_left, insort
@@ -162,7 +162,7 @@ def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:
-    """The runs, newest first: as they came into the ledger, whatever the clock said then."""
+    """The runs, newest first: in the order in which they were begun, whatever the clock was."""
     return [info_of(row) for row in db.rows("newest_runs", most=MANY if limit is None else limit)]
 
 
@@ -337,7 +337,7 @@ def withdraw(db: Database, run: Held) -> None:
 def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> RunState:
     """End the sending; returns whether the run is done, or stopped with orders left.
 
-    One that is put up for workers is left to them, unless it is ``withdrawn`` from them now.
+    One that was released to workers is left to them, unless it is ``withdrawn`` from them now.
     """
     if withdrawn:
         withdraw(db, run)

@@ -230,7 +230,7 @@ class Keeper:
 
 
 def is_lacking(db: Database, kept: Identity) -> bool:
-    """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
+    """Whether a ledger lacks what was counted last: a copy from which a push continued unknowingly."""
     if kept.latest is None:
         return False
     slot, own = kept.latest

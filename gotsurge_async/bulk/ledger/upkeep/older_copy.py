@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -48,10 +48,6 @@ class Accepted:
     """The ledger's count of admissions and claims now."""
 
 
-class _AcceptedBefore(Exception):
-    """An older copy was accepted, and not all that it lacks is known yet; the argument is the ledger's counter."""
-
-
 async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     """Raise LedgerError if there is nothing for `accept_older` to accept; nothing is written.
 
@@ -64,8 +60,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        with suppress(_AcceptedBefore):
-            await _known_of(store, keeper, newest, where)
+        await _known_of(store, keeper, newest, where)
     finally:
         await store.close()
 
@@ -80,31 +75,33 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> int:
+async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> tuple[int, bool]:
     identity = await store.read(identity_of)
     kept = await asyncio.to_thread(lambda: (keeper.kept(), keeper.kept_by_id(identity)))
     return await store.read(_newer, [known for known in kept if known is not None], newest, where)
 
 
-def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> int:
-    """The counter of the newest known copy, where this one is older; ``kept`` is what the counter files contained.
+def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> tuple[int, bool]:
+    """The counter of the newest known copy; and whether this one, which lacks nothing since, was accepted before.
+
+    Args:
+        kept: what the counter files contained before this transaction.
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
-        _AcceptedBefore: it was accepted already, and lacks nothing that was counted since.
     """
     identity = identity_of(db)
     if identity is None:
-        return newest
+        return newest, False
     own = [count for count in kept if count.id == identity.id]
     known = max([newest, *(count.counter for count in own)])
     if any(is_lacking(db, count) for count in own):
-        return max(known, identity.counter)
+        return max(known, identity.counter), False
     if known <= identity.counter and accepted_at(db):
-        raise _AcceptedBefore(identity.counter)
+        return identity.counter, True
     if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
-    return known
+    return known, False
 
 
 async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
@@ -129,10 +126,9 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        try:
-            known = await _known_of(store, keeper, newest, where)
-        except _AcceptedBefore as accepted:
-            return Accepted(counter=accepted.args[0])
+        known, accepted_before = await _known_of(store, keeper, newest, where)
+        if accepted_before:
+            return Accepted(counter=known)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
