@@ -189,7 +189,7 @@ class RunHeld(LedgerError):
             ledger = f" --ledger {shell.word(self.path)}" if self.path else ""
             more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}{ledger}"
             if self.stopped:
-                more = "they were told to stop, and end what they have in flight: give the command again in a moment"
+                more = "they were asked to stop, and end what they have in flight: give the command again in a moment"
             return f"{where}run {self.run_id} is held by {by}; {more}"
         died = "; a minute after it has died the run is free" if self.leased else ""
         return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"

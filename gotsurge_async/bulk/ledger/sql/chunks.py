@@ -93,7 +93,7 @@ class Chunk:
         states: a letter for each order.
         open_until: until when a create or a broadcast of its orders that was not answered may still act.
         tasks: of each order that has one, by its place, the recorded task and its first status.
-        notes: what was said of single orders, by their places.
+        notes: what is noted of single orders, by their places.
         metas, body, source: if they were read.
     """
 
@@ -219,7 +219,7 @@ class Chunk:
         save_all(db, [self], now)
 
     def _row(self, now: int) -> Row:
-        """What it was, and what it is to be."""
+        """Its former epoch and states, and its new values."""
         states = "".join(self.states)
         row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
         self._was = self.epoch, states
@@ -236,11 +236,6 @@ class Chunk:
         self._parts += 1
         self._new.clear()
         return row
-
-    def _notes_to_put(self) -> list[Row]:
-        rows = [(self.id, place, *self.notes[place]) for place in sorted(self._noted)]
-        self._noted.clear()
-        return rows
 
     # --- bodies -----------------------------------------------------------------------------------------------------
 
@@ -285,7 +280,9 @@ def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
     if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
         raise Moved
     db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
-    db.insert("note", [row for chunk in ordered if chunk._noted for row in chunk._notes_to_put()])
+    db.insert("note", [(chunk.id, at, *chunk.notes[at]) for chunk in ordered for at in sorted(chunk._noted)])
+    for chunk in ordered:
+        chunk._noted.clear()
 
 
 def _metas_text(metas: Sequence[Meta]) -> str:

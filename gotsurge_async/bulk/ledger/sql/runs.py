@@ -245,8 +245,8 @@ def first_epoch(db: Database) -> int:
 
 
 def begin(db: Database, run: RunInfo) -> bool:
-    """Put a run in; False if there is one of its id already."""
-    put = db.change(
+    """Insert a run; False if there is one of its id already."""
+    inserted = db.change(
         "begin_run",
         id=run.id,
         created_at=to_microseconds(run.created_at),
@@ -260,7 +260,7 @@ def begin(db: Database, run: RunInfo) -> bool:
         epoch=first_epoch(db) + 1,
         **_holding(run.holder),
     )
-    return put == 1
+    return inserted == 1
 
 
 def _as_json(options: Mapping[str, Any]) -> str | None:
