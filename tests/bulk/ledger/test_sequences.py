@@ -17,7 +17,7 @@ from tests.bulk.ledger.kit import begun, ids, loaded, order, orders, states
 async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run whose loader was taken for dead goes whole: the loader, should it wake, is told at once."""
+    """A run whose loader was taken for dead goes whole: the loader, should it wake, gets an error immediately."""
     monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.admission.DISCARDED_AT_ONCE", 1)
     slow = await begun(ledger)
     await slow.add(orders(50))

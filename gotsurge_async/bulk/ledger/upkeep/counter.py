@@ -62,7 +62,7 @@ def identity_of(db: Database) -> Identity | None:
     return Identity(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
 
 
-def identified(db: Database, ledger_id: int | None = None) -> Identity:
+def identified(db: Database, ledger_id: int | None) -> Identity:
     """The ledger's identity; one that has no id gets one in the caller's transaction, a new one unless it is passed."""
     if LEDGER_ID not in dict(db.rows("meta")):
         db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
@@ -172,7 +172,7 @@ class Keeper:
             )
 
     def refuse_older(
-        self, kept: Identity | None, identity: Identity | None, db: Database | None = None, *, looking: bool = False
+        self, kept: Identity | None, identity: Identity | None, db: Database, *, looking: bool = False
     ) -> None:
         """Raise LedgerOlder if the ledger counts less than its files, or lacks what was counted last.
 
@@ -183,14 +183,13 @@ class Keeper:
             looking: see `kept_by_id`.
         """
         by_id = self.kept_by_id(identity, looking=looking)
-        if by_id is not None and db is not None:
+        if by_id is not None:
             identity = identity_of(db)  # as it is after that file was read, for the same reason
         if kept is not None and identity is None:
             identity = Identity(kept.id, 0)
         for known, path in ((kept, self.path), (by_id, None if by_id is None else count_file(by_id.name))):
             if known is not None and identity is not None:
-                lacking = db is not None and is_lacking(db, known)
-                refuse_older(identity, known, str(path), str(self._ledger), lacking=lacking)
+                refuse_older(identity, known, str(path), str(self._ledger), lacking=is_lacking(db, known))
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""

@@ -1,4 +1,4 @@
-"""A ledger that is damaged: it is told, with its table and its row, before anything is written."""
+"""A ledger that is damaged: it is reported with its table and its row, before anything is written."""
 
 import asyncio
 import random
@@ -190,12 +190,12 @@ async def test_what_cannot_be_is_refused(copy: Path, table: str, column: str, va
         await write_something(copy)
     assert f"table {table}" in str(caught.value) or table == "ledger_meta"
     assert "other ledger" in str(caught.value) or "backup" in str(caught.value)
-    told = await outcome(read_all(copy))
-    assert told is None or "table " in told or table == "ledger_meta"
+    message = await outcome(read_all(copy))
+    assert message is None or "table " in message or table == "ledger_meta"
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("UPDATE chunks SET states = 'creaued' WHERE id = 1", r"table chunks, chunk 1: states cannot be 'creaued'"),
         (
@@ -234,15 +234,15 @@ async def test_what_cannot_be_is_refused(copy: Path, table: str, column: str, va
         ("ALTER TABLE notes RENAME COLUMN error TO terror", "table notes: no such column: error"),
     ],
 )
-async def test_the_row_is_named(copy: Path, change: str, told: str) -> None:
-    """What contradicts itself is told with its row, and with what to do."""
+async def test_the_row_is_named(copy: Path, change: str, message: str) -> None:
+    """What contradicts itself is reported with its row, and with what to do."""
     with closing(sqlite3.connect(copy)) as database:
         database.execute(change)
         changed = database.total_changes
         database.commit()
     if not changed and change.startswith("UPDATE"):
         pytest.fail("nothing was changed")
-    with pytest.raises(LedgerUnusable, match=told) as caught:
+    with pytest.raises(LedgerUnusable, match=message) as caught:
         await write_something(copy)
     assert "Begin no other ledger" in str(caught.value)
 
@@ -306,7 +306,7 @@ async def test_a_large_ledger_is_looked_through_once_a_day(
 
 
 async def test_an_order_is_not_shown(copy: Path) -> None:
-    """What is told of a damaged order does not hold the addresses in it; only what kind it is."""
+    """What is reported of a damaged order does not hold the addresses in it; only what kind it is."""
     garble(copy, "bodies", "body", "'10 Loyang Way'")
     garble(copy, "bodies", "source", "CAST(x'ff31304c6f79616e67' AS TEXT)")
     garble(copy, "bodies", "meta", "x'31304c6f79616e67'")
@@ -315,8 +315,8 @@ async def test_an_order_is_not_shown(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["-1", "'word'", NO_TEXT])
-async def test_whoever_only_looks_is_told_the_row(copy: Path, value: str) -> None:
+async def test_whoever_only_reads_gets_the_row_named(copy: Path, value: str) -> None:
     """Reading a value that cannot be is an error that names its row, and no other."""
     garble(copy, "decisions", "decided_at", value)
-    told = await outcome(read_all(copy))
-    assert told is None if value == "-1" else "table decisions, row 1: decided_at cannot be" in (told or "")
+    message = await outcome(read_all(copy))
+    assert message is None if value == "-1" else "table decisions, row 1: decided_at cannot be" in (message or "")
