@@ -272,13 +272,10 @@ class _Contest:
     """Chunk and place that the key leads to; no chunk has the number 0."""
     other: Owner | None
     """The order that the key leads to, if it is of another run, which was admitted."""
+    owner: Owner | None
+    """The same, if it was live when this was read: the order that has the key."""
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
-
-    @property
-    def owner(self) -> Owner | None:
-        """The order that has the key."""
-        return self.other if self.other is not None and self.other.live else None
 
     def was_pushed_since(self, moment: int) -> bool:
         """Whether the run of the other order, whatever its state is, was begun since a moment."""
@@ -325,7 +322,8 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
                     counts_on_it = (theirs.run, *former)
                 else:
                     other = Owner(known[theirs.run], theirs, former[1])
-            block.append(_Contest(chunks[mine], at, key, former, other, counts_on_it))
+            owner = other if other is not None and other.live else None
+            block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it))
         yield block
 
 
