@@ -137,7 +137,11 @@ class Run(Notes):
         Raises:
             LedgerError: it is being sent already, by another task of this process.
         """
-        await self._begin_sending(f"run {self.id} is being sent by this process already")
+        self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
+        if self._sending:
+            raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
+        self._sending = True
 
         def job(db: Database) -> int:
             if not db.change("start_run", number=self._held.number):
@@ -158,14 +162,6 @@ class Run(Notes):
                 self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
             self._sending = False
             raise
-
-    async def _begin_sending(self, problem: str) -> None:
-        """Read the recorded tasks; LedgerError if another task of this process is sending the same."""
-        self._check_admitted()
-        await self._store.read_tasks(self.info.environment)
-        if self._sending:
-            raise LedgerError(problem, path=self._store.path)
-        self._sending = True
 
     async def finish(self, *, withdraw: bool = False) -> RunState:
         """End the sending, and return the run's state: ``done``, or ``stopped`` with orders left.

@@ -139,7 +139,11 @@ class SegmentRun(Run):
 
     async def start(self) -> None:
         """Begin to send it; its state and its epoch were set when it was taken."""
-        await self._begin_sending(f"segment {self.number} of run {self.id} is being sent already")
+        self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
+        if self._sending:
+            raise LedgerError(f"segment {self.number} of run {self.id} is being sent already", path=self._store.path)
+        self._sending = True
 
     async def recover(self) -> Counts:
         """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
