@@ -302,7 +302,7 @@ class Push:
         await run.start()
         try:
             if UNDO in run.info.options:
-                await self._ledger.keep_undo(run, None)
+                await run.keep_undo(None)
             await run.recover()
             sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)

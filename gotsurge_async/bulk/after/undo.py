@@ -132,11 +132,11 @@ class Undo:
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
             if wanted is None:
                 # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
-                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": False})
+                await run.keep_undo({"drafts": drafts, "ended": False})
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
             if wanted is None and undone.ended:
                 changed = undone.cancelled or undone.already_cancelled or undone.drafts
-                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": True} if changed else None)
+                await run.keep_undo({"drafts": drafts, "ended": True} if changed else None)
             await uninterrupted(run.finish(withdraw=True))
             return undone
 

@@ -25,7 +25,7 @@ from gotsurge_async.bulk.ledger.errors import (
 )
 from gotsurge_async.bulk.ledger.ledger import Ledger
 from gotsurge_async.bulk.ledger.run import Run
-from gotsurge_async.bulk.ledger.sql.reading import Rival, Size
+from gotsurge_async.bulk.ledger.sql.notes import Rival
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -55,6 +55,7 @@ from gotsurge_async.bulk.ledger.states import (
     Word,
     word_of,
 )
+from gotsurge_async.bulk.ledger.upkeep.check import Size
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What can go wrong with the ledger, told for people: which file, what happened, what to do.
+"""The errors of the ledger; each names the file, what happened, and what to do.
 
 ::
 
@@ -50,7 +50,7 @@ _OF_FILES = (
     ),
     ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
 )
-"""What is done about a file, and about a database in PostgreSQL."""
+"""The advice for a file, and for a database in PostgreSQL."""
 _COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
 
 
@@ -59,7 +59,7 @@ def commands_for(text: str, path: str) -> str:
     if path.startswith("postgresql://"):
         for of_a_file, of_a_server in _OF_FILES:
             text = text.replace(of_a_file, of_a_server)
-    return _COMMAND.sub(lambda found: f"`{found[1]} --ledger {shell.word(path)}`", text) if path else text
+    return _COMMAND.sub(lambda command: f"`{command[1]} --ledger {shell.word(path)}`", text) if path else text
 
 
 class LedgerError(GotSurgeError):
@@ -84,13 +84,7 @@ class LedgerError(GotSurgeError):
 
 @frozen
 class Flaw:
-    """Something that is wrong in the ledger.
-
-    Attributes:
-        table: where; "" if it is of no table.
-        row: which row, in words; "" if it is of no single row.
-        what: what is wrong with it.
-    """
+    """Something that is wrong in the ledger: in which table and row, in words ("" if in none), and what."""
 
     table: str
     row: str
@@ -102,17 +96,14 @@ class Flaw:
 
 
 class LedgerUnusable(LedgerError):
-    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent.
-
-    Attributes:
-        flaws: what is wrong with it, where that is known.
-    """
+    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
 
     flaws: tuple[Flaw, ...] = ()
+    """What is wrong with it, where that is known."""
 
     @property
     def lasts(self) -> bool:
-        """Whether it must be mended by a person; else its database may be away only, and waiting may do."""
+        """Whether a person must repair it; otherwise its database may only be away, and waiting may help."""
         return bool(self.flaws)
 
 
@@ -121,7 +112,7 @@ class LedgerOlder(LedgerUnusable):
 
     @property
     def lasts(self) -> bool:
-        """It does."""
+        """Always."""
         return True
 
 
@@ -161,11 +152,10 @@ class RunHeld(LedgerError):
     """A run that a living process holds.
 
     Attributes:
-        run_id: the run.
         holder: that process, or None if it has not written its name yet.
-        leased: whether a holder that has died keeps the run for some time: it is not seen to be dead.
-        workers: those that send parts of it, by their names.
-        stopped: whether these were told to stop, and only end what they have in flight.
+        leased: whether a holder that has died keeps the run for some time.
+        workers: the names of the workers that send parts of it.
+        stopped: whether these were asked to stop, and only end what they have in flight.
     """
 
     def __init__(
@@ -199,7 +189,7 @@ class RunHeld(LedgerError):
             ledger = f" --ledger {shell.word(self.path)}" if self.path else ""
             more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}{ledger}"
             if self.stopped:
-                more = "they were told to stop, and end what they have in flight: give the command again in a moment"
+                more = "they were asked to stop, and end what they have in flight: give the command again in a moment"
             return f"{where}run {self.run_id} is held by {by}; {more}"
         died = "; a minute after it has died the run is free" if self.leased else ""
         return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
@@ -208,16 +198,16 @@ class RunHeld(LedgerError):
 class RunLost(LedgerError):
     """Another process has taken this run over, while this one was frozen or its lock was gone.
 
-    What this process still had in its hands is settled by the other one. Nothing was written, nothing more is sent.
+    The other process settles what this one still had. Nothing was written, nothing more is sent.
     """
 
 
 class TaskTaken(LedgerError):
-    """The task that an answer gave an order is recorded for another one already: whose it is, nobody knows."""
+    """The task that an answer gave an order is recorded for another one already: whose it is, is not known."""
 
 
 class IllegalTransition(LedgerError):
-    """An order is not in a state from which it may go where it was sent; the whole call was undone."""
+    """An order's state does not allow the change that was requested; the whole call was undone."""
 
 
 class StillOpen(IllegalTransition):
@@ -225,25 +215,21 @@ class StillOpen(IllegalTransition):
 
 
 def open_words(until: datetime | None, *, cancelling: bool) -> str:
-    """Why an order stays in doubt, and from when on it can be settled, for people."""
+    """Why an order stays in doubt, and when it can be settled, for people."""
     if until is None:
         return "a cancel of its task is on its way"
     request = "a cancel of its task" if cancelling else "the request that was sent for it"
     return f"{request} was not answered, and may still act until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-# The JSON that the ledger keeps of an order is read with the suspicion that its disk may have changed it.
+# The disk may have changed the JSON that the ledger keeps of an order.
 
 _whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @contextmanager
 def reading_payload(path: str, order: PendingOrder | OrderRow) -> Iterator[None]:
-    """Around the decoding of what the ledger keeps of an order.
-
-    Raises:
-        LedgerUnusable: it cannot be decoded; the order is named.
-    """
+    """Turn an error of decoding what the ledger keeps of an order into LedgerUnusable, which names the order."""
     try:
         yield
     except (InvalidData, ValueError, TypeError) as error:
@@ -251,23 +237,23 @@ def reading_payload(path: str, order: PendingOrder | OrderRow) -> Iterator[None]
 
 
 _NAMED = 3
-"""How many flaws an error names; ``gotsurge ledger check`` lists all."""
+"""The number of flaws that an error names; ``gotsurge ledger check`` lists all."""
 
 
 def damaged(table: str, row: str, what: str) -> LedgerUnusable:
-    """The error for a row that cannot be what it is meant to be."""
+    """The error for a row that is not valid."""
     return unsound((Flaw(table, row, what),))
 
 
 def unsound(flaws: Sequence[Flaw], path: str = "") -> LedgerUnusable:
-    """The error for a ledger in which something is wrong."""
+    """The error for a ledger with flaws."""
     error = LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:_NAMED]))}). {RESCUE}", path=path)
     error.flaws = tuple(flaws)
     return error
 
 
 def unreadable(which: str, path: str = "") -> LedgerUnusable:
-    """The error for an order of the ledger at a path whose JSON is none any more; ``which`` names it."""
+    """The error for an order whose JSON is damaged; ``which`` names the order."""
     return unsound((Flaw("bodies", which, "no JSON of an order"),), path)
 
 
@@ -275,11 +261,11 @@ def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tup
     """The names of some orders, read from the body that holds them all; before they are claimed.
 
     Raises:
-        LedgerUnusable: the JSON of an order is none any more: the chunk would be refused for it.
+        LedgerUnusable: the JSON of an order is damaged: the service would refuse the whole chunk.
     """
     try:
         names = codec.decode_names_of_batch(body)
-        # Nor are they pieces that only together are JSON, or hold bytes that are no text.
+        # Pieces that are JSON only together are damaged too, and so are bytes that are not text.
         apart = all(order.payload[:1] == b"{" and order.payload[-1:] == b"}" for order in orders)
         if len(names) == len(orders) and apart and (body.isascii() or body.decode()):
             return names

@@ -2,26 +2,27 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from attrs import evolve
+from typing import Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
+from gotsurge_async.bulk.ledger.held import reads
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.segments import Segments
-from gotsurge_async.bulk.ledger.sql import marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql import marks, pages, runs
 from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
-from gotsurge_async.bulk.ledger.sql.reading import Size
+from gotsurge_async.bulk.ledger.sql.chunks import LAST, each_page
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
+    LETTERS,
     Clock,
     Counts,
     Decision,
@@ -33,22 +34,24 @@ from gotsurge_async.bulk.ledger.states import (
     UnusedDraft,
     utc_now,
 )
+from gotsurge_async.bulk.ledger.upkeep.check import Size, size
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
 from gotsurge_async.bulk.ledger.workers import Workers
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Place
 
+T = TypeVar("T")
+
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
 _PROBES, _PROBE_SECONDS = 10, 0.05
 
 
 class Ledger:
-    """A ledger that is open. One belongs to one event loop; many processes may open one file.
+    """An open ledger: ``async with await Ledger.open(path) as ledger: …``.
 
-    ``async with await Ledger.open(path) as ledger: …`` closes it in the end.
-
-    Every method raises a LedgerError when the file or its disk fails; nothing of the database leaves otherwise.
+    It belongs to one event loop; many processes may open one file. Every method raises a LedgerError when the file or
+    its disk fails, and no error of the database itself.
     """
 
     def __init__(self, store: Store) -> None:
@@ -60,10 +63,10 @@ class Ledger:
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            clock: gives the present time, aware of its zone.
+            clock: returns the present time, aware of its zone.
 
         Raises:
-            LedgerError: the file is no ledger, or one of a newer version.
+            LedgerError: the file is not a ledger, or one of a newer version.
             LedgerOlder: it is an older copy, or is gone: what was sent since would be sent again.
             LedgerUnusable: it cannot be read or written, or is damaged.
         """
@@ -71,7 +74,7 @@ class Ledger:
 
     @classmethod
     async def look(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
-        """Open a ledger that exists, only to look at it: also one that is older, damaged in part, or not ours to write.
+        """Open a ledger that exists only for reading, also if it is older, damaged in part, or read-only.
 
         Raises:
             LedgerError: there is none, or it is of a newer version.
@@ -89,7 +92,7 @@ class Ledger:
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """The file or the server."""
         return self._store.place
 
     @property
@@ -98,7 +101,7 @@ class Ledger:
         return self._store.path
 
     def now(self) -> datetime:
-        """The ledger's time: by it the ledger decides until when a request that was not answered may act."""
+        """The ledger's time, which decides until when a request that was not answered may act."""
         return self._store.clock()
 
     @cached_property
@@ -108,11 +111,11 @@ class Ledger:
 
     @cached_property
     def workers(self) -> Workers:
-        """Those workers."""
+        """The workers that send them."""
         return Workers(self._store)
 
     async def keep_count(self) -> None:
-        """Remember on this machine how far the ledger has come by all who share it: an older copy is refused then."""
+        """Remember on this machine the ledger's count, also of other machines: then an older copy is refused."""
         await self._store.keep_count()
 
     async def keep_count_by_id(self) -> None:
@@ -140,12 +143,12 @@ class Ledger:
         Args:
             environment: the name of the environment; a key is unique within one.
             mode: ``direct`` or ``two-phase``.
-            source: the name of the file or of what else the orders come from.
-            source_sha256: its digest in hex, if it is known already; else give it to ``Run.admit``.
+            source: the name of the orders' source, such as a file.
+            source_sha256: its digest in hex, if it is known already; otherwise pass it to ``Run.admit``.
             columns: the columns of the source, for result files.
-            options: what else the run must know when it is resumed; as JSON.
+            options: what a resumed run needs to know, as JSON.
             chunk: orders of a call, 1 to 20.
-            compact: keep the orders compressed: a third of the size or less, for some time.
+            compact: store the orders compressed: a third of the size or less, but slower.
         """
         if not 1 <= chunk <= CHUNK:
             raise ValueError(f"a chunk has 1 to {CHUNK} orders, not {chunk}")
@@ -176,7 +179,7 @@ class Ledger:
                 return run
 
     async def hold(self, run_id: str) -> Run:
-        """Take up a run of an earlier process; call ``recover`` on it before sending.
+        """Resume a run of an earlier process; call ``recover`` on it before sending.
 
         Raises:
             NoSuchRun: there is none of that id.
@@ -185,7 +188,7 @@ class Ledger:
         """
         holder = this_process(self._store.clock())
         for tries in range(_PROBES):
-            if tries:  # perhaps somebody only looks whether anybody has it, or takes orders over from it
+            if tries:  # perhaps another process only checks whether it is held, or takes orders over from it
                 await asyncio.sleep(_PROBE_SECONDS)
             held = await self._take(
                 run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder)
@@ -199,11 +202,11 @@ class Ledger:
     async def _take(
         self, run_id: str, see: Callable[[Database], object], take_up: Callable[[Database], RunInfo | None]
     ) -> tuple[RunInfo, RunLock] | None:
-        """Take a run, and its lock, in one transaction; None if somebody has it, or one of both gives nothing.
+        """Take a run, and its lock, in one transaction; None if another process has it, or a callback returns nothing.
 
         Args:
             see: called first; what it writes stays.
-            take_up: called when the run is ours alone; it gives the run as it is then.
+            take_up: called when the run is ours alone; returns the run as it is then.
         """
         locks = ExitStack()
 
@@ -225,35 +228,8 @@ class Ledger:
                 locks.pop_all()
         return taken
 
-    async def keep_undo(self, run: Run, undo: Mapping[str, Any] | None) -> None:
-        """Keep how far a held run was taken back, as its option ``undo``; None: it is not, or goes on all the same."""
-
-        def job(db: Database) -> dict[str, Any]:
-            runs.fence(db, run._held)
-            return runs.keep_undo(db, run._held, undo)
-
-        run.info = evolve(run.info, options=await self._store.write(job))
-
-    async def write_off(self, run: Run, tasks: Mapping[int, str], reasons: Mapping[int, str], *, by: str) -> list[int]:
-        """Record that tasks of a held run are not there any more: their orders are cancelled, and their keys free.
-
-        The recorded task stays recorded; who says so, and when, is among the decisions of the run.
-
-        Args:
-            tasks: of each created order, by its id, its recorded task.
-            reasons: of each order, for people, what became of its task.
-            by: who says so.
-
-        Returns:
-            The orders that were written off: one that is no longer created with this task is left as it is.
-        """
-        now = self._store.now()
-
-        def job(db: Database) -> list[int]:
-            runs.fence(db, run._held)
-            return notes.write_off(db, run._held, tasks, reasons, by, now)
-
-        return await self._store.write(job)
+    async def _read(self, question: Callable[[Database], T]) -> T:
+        return await self._store.read(question)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
@@ -272,32 +248,24 @@ class Ledger:
         return await self._store.read(self._store.locks.is_held, run_id)
 
     async def identity(self) -> Identity | None:
-        """Which ledger it is, and its counter of admissions and claims; None if it is from before it had these."""
+        """Its id, and its count of admissions and claims; None if it is from before it had these."""
         return await self._store.read(identity_of)
 
     async def accepted_at(self) -> datetime | None:
-        """When an older copy of the ledger was accepted, if not all runs are known that it lacks; else None."""
+        """When an older copy of the ledger was accepted, until all runs that it lacks are known; else None."""
         moment = await self._store.read(accepted_at)
         return None if moment is None else from_microseconds(moment)
 
     async def first_pushed(self, run: Run) -> set[int]:
-        """The orders of a loading run that are pushed for the first time since an older copy was accepted, by id."""
+        """The ids of a loading run's orders that are pushed for the first time since an older copy was accepted."""
         return await self._store.read(first_pushed, run._held)
 
     async def all_known(self) -> None:
-        """Note that all orders are known that an older copy lacked: new ones are sent again without being looked up."""
+        """Note that all orders are known that an older copy lacked: new ones are then sent without a search."""
         await self._store.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
 
     async def refuse_older(self, newest: Identity, where: str) -> None:
-        """Refuse to go on with an older copy.
-
-        Args:
-            newest: what was seen of a ledger elsewhere, in the summary of a run for instance.
-            where: who says so.
-
-        Raises:
-            LedgerOlder: it is this ledger, which counts less.
-        """
+        """Raise LedgerOlder if ``newest``, which ``where`` shows, is of this ledger, and counts more."""
         identity = await self.identity()
         if identity is not None:
             refuse_older(identity, newest, where, self.path)
@@ -305,34 +273,47 @@ class Ledger:
     async def recorded(self, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
         """Which of some tasks are recorded in any run of an environment: each with the id of its order.
 
-        It reads all orders: ask for many tasks at once.
+        It reads all orders: pass many tasks at once.
         """
-        found = await self._store.read(marks.recorded, environment, task_ids)
-        return {task_id: orders[0] for task_id, orders in found.items()}
+        orders = await self._store.read(marks.recorded, environment, task_ids)
+        return {task_id: some[0] for task_id, some in orders.items()}
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
-        """The runs, newest first: as they were begun, also where the clock was set back since.
-
-        Args:
-            limit: at most so many runs, all unless given.
-        """
+        """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
         return await self._store.read(runs.newest, limit)
 
     async def run(self, run_id: str) -> RunInfo:
-        """One run, to look at; raises NoSuchRun."""
+        """One run, without holding it; raises NoSuchRun."""
         return await self._store.read(runs.one, run_id)
 
-    async def counts(self, run_id: str) -> Counts:
-        """How many orders of a run are in each state, whoever holds it.
+    @reads
+    def counts(self, db: Database, run_id: str) -> Counts:
+        """The number of orders of a run in each state, whoever holds it; 0 each if there is no such run.
 
         One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
         ``superseded`` (it waits there, or is free again).
         """
-        return await self._store.read(reading.standing, run_id)
+        try:
+            info = runs.one(db, run_id)
+        except NoSuchRun:
+            return Counts()
+        if info.archived_at is not None:
+            return runs.counts(db, info.number)
+        lost = {LETTERS[state] for state in pages.LOST}
+        letters: Counter[str] = Counter()
+        for states, times in db.rows("states_of_run", run=info.number, first=0, last=LAST):
+            if lost.isdisjoint(states):
+                for letter in states:
+                    letters[letter] += times
+        for chunks in each_page(db, info.number, pages.LOST, bodies=True):
+            owners = pages.owners_of(db, info.environment, chunks.values())
+            for chunk in chunks.values():
+                letters.update(LETTERS[row.state] for row in pages.rows_of(chunk, owners, standing=True))
+        return runs.counts_of(letters, loading=info.state is RunState.LOADING)
 
     async def size(self) -> Size:
         """How large it is, all runs together."""
-        return await self._store.read(reading.size)
+        return await self._store.read(size)
 
     def rows(
         self,
@@ -342,18 +323,18 @@ class Ledger:
         batch: int = 1000,
         since: datetime | None = None,
     ) -> AsyncIterator[OrderRow]:
-        """The orders of a run in some states (None: in all), as they were put in; whoever holds it.
+        """The orders of a run in some states (None: in all), in their order, whoever holds it.
 
         Args:
             batch: about how many are read at a time.
-            since: only those of chunks that were changed since then, by the clocks of those who changed them.
+            since: only those of chunks that were changed since then, by the clocks of the processes that changed them.
         """
         return pages.whole_rows(self._store, run_id, states, batch, since)
 
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[OrderRow]]:
-        """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files.
+        """The orders of a run, in their order, about ``batch`` at a time, for its result files.
 
-        Of one whose key another run has: what became of it there.
+        One whose key another run has is shown with what became of it there.
 
         Raises:
             NoSuchRun: there is no such run.
@@ -369,26 +350,47 @@ class Ledger:
         async for page in pages.row_pages(self._store, info, None, batch, standing=True):
             yield page
 
-    async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+    @reads
+    def pushed(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
         """The orders that some keys were pushed with: the run, the state there, and the text."""
-        return await self._store.read(reading.pushed, environment, keys)
+        return {
+            key: (owner.run.id, owner.state, owner.payload or b"")
+            for key, owner in pages.owners_of_keys(db, environment, keys, unless={}).items()
+            if owner.live
+        }
 
-    async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
-        """The drafts of a run that no order will be broadcast by; they may be cancelled."""
-        return await self._store.read(reading.unused, run_id)
+    @reads
+    def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
+        """The drafts of a run that no order will be broadcast by: noted ones, and those of refused orders."""
+        number = runs.one(db, run_id).number
+        noted = db.rows("unused_drafts", run=number)
+        known = {task_id for task_id, *_ in noted}
+        drafts = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
+        for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
+            drafts += [
+                UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
+                for chunk in page.values()
+                for place in chunk.places((OrderState.REFUSED,))
+                if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
+            ]
+        return drafts
 
-    async def decisions(self, run_id: str) -> list[Decision]:
-        """The operators' words about orders of a run, oldest first."""
-        return await self._store.read(reading.decided, run_id)
+    @reads
+    def decisions(self, db: Database, run_id: str) -> list[Decision]:
+        """The operators' decisions about orders of a run, oldest first."""
+        return [
+            Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
+            for _, _, key, created, task_id, by, at in db.rows("decisions", run=runs.one(db, run_id).number)
+        ]
 
     async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
-        """An operator's words about orders in doubt, recorded with name and time; all of them, or none.
+        """Record an operator's decisions about orders in doubt, with name and time; all of them, or none.
 
-        Whoever holds the run knows more of them to be in doubt: see `Run.resolve`.
+        For the holder of the run more orders are in doubt: see `Run.resolve`.
 
         Args:
-            words: of each key the id of the task that exists, or None if there is none.
-            by: who says so.
+            words: for each key the id of the task that exists, or None if there is none.
+            by: the operator.
 
         Raises:
             NoSuchRun: the run does not exist, or has no such order.
@@ -405,7 +407,7 @@ class Ledger:
 
 
 def _fenced_off(db: Database, run_id: str) -> RunInfo | None:
-    """A run that is still loading; whoever had it, and wakes, neither adds to it nor admits it any more."""
+    """A run that is still loading; its last holder, should it wake, can neither add to it nor admit it any more."""
     if runs.one(db, run_id).state is not RunState.LOADING:
         return None
     runs.raise_epoch(db, run_id)

@@ -1,20 +1,20 @@
 """One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
-from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any
 
 from attrs import evolve
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError
+from gotsurge_async.bulk.ledger.errors import LedgerError
+from gotsurge_async.bulk.ledger.held import writes
 from gotsurge_async.bulk.ledger.locks import RunLock
-from gotsurge_async.bulk.ledger.sql import admission, marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql import admission, marks, pages, runs
 from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
-from gotsurge_async.bulk.ledger.sql.reading import Rival
+from gotsurge_async.bulk.ledger.sql.notes import Notes
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -24,90 +24,42 @@ from gotsurge_async.bulk.ledger.states import (
     Mode,
     NewOrder,
     OrderOutcome,
-    OrderRow,
     OrderState,
     PendingOrder,
-    Remark,
     RunInfo,
     RunState,
-    Similar,
 )
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 LOOKED_AT_SECONDS = 0.1
-"""How long an admission waits for the lock of another run: somebody may only look whether anybody has it."""
+"""How long an admission waits for the lock of another run: a process may only be checking whether it is held."""
 
 
-class Run:
+class Run(Notes):
     """A run, from ``Ledger.begin`` or ``Ledger.hold`` until ``close``; no other process can have it meanwhile.
 
-    All that it writes is durable when the call returns. A call that is cancelled may still come to pass, as a whole
-    or not at all: read before acting on it again.
+    All that it writes is durable when the call returns. A call that is cancelled may still take effect, as a whole or
+    not at all: read before acting on it again.
 
-    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Everything
-    that is written carries the epoch under which the run is held, and raises RunLost when another process has taken
-    the run over since: a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is how many
-    orders a call has.
+    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Every write
+    carries the epoch under which the run is held, and raises RunLost when another process has taken the run over since:
+    a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is the number of orders of a call.
     """
 
     def __init__(
         self, store: Store, info: RunInfo, lock: RunLock, *, chunk: int = CHUNK, compact: bool = False
     ) -> None:
-        self.info = info
-        """The run as it was when it was begun or taken up, but for how far it was taken back, which is as it is."""
-        self._store = store
-        self._lock = lock
-        self._held = runs.held_as(info, store.tasks)
+        super().__init__(store, info, lock)
         self._chunk = chunk
         self._compact = compact
-        lock.keep()
         self._sending = False
-        self._loading = info.state is RunState.LOADING
-
-    @property
-    def id(self) -> str:
-        """Its name: the UTC time of its beginning and four characters, such as ``20261124T233800-k3f9``."""
-        return self.info.id
-
-    @property
-    def path(self) -> str:
-        """The ledger's file."""
-        return self._store.path
-
-    def settle_after(self, seconds: float) -> None:
-        """Say for how long what this process sends for the run may act, if it is not answered: `Limits.settle`."""
-        self._held = evolve(self._held, settle=int(seconds * 1_000_000))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Let another process have the run. What was still to be written is written first."""
-        if not self._lock.held:
-            return
-        # The names are for people; the lock is what counts, and it is free.
-        with suppress(LedgerError):
-            await self._store.write(self._leave, after=self._lock.release)
-
-    def _leave(self, db: Database) -> object:
-        return db.change("leave_run", id=self.id, epoch=self._held.epoch)
-
-    # Loading
 
     async def add(self, rows: Sequence[NewOrder]) -> None:
-        """Put orders in, some thousand at a time. Nothing of them may be sent before ``admit``.
+        """Add orders, some thousand at a time. Nothing of them may be sent before ``admit``.
 
         Raises:
-            ValueError: a key is empty, or holds what databases do not take: a NUL or half a surrogate pair.
+            ValueError: a key is empty, or has a NUL or half a surrogate pair, which databases refuse.
         """
         self._check_loading()
         admission.check_keys(rows)
@@ -117,17 +69,17 @@ class Run:
         await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
 
     async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
-        """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
+        """Admit the orders, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
-        in a run that nobody holds is taken over from it (that row is ``superseded``). Of the same order, in two-phase
-        mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and broadcasts
-        that one, by the same id. What such a run was sending in direct mode when it ended is in doubt from now on.
-        With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
+        in a run that no process holds is taken over from it (that row is ``superseded``). If it is the same order, in
+        two-phase mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and
+        broadcasts that draft, by the same id. What such a run was sending in direct mode when it ended is in doubt from
+        now on. With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
 
         Args:
             source_sha256: the digest of the source, if it is known only now.
-            evidence: of orders that are pushed for the first time since an older copy was accepted.
+            evidence: for orders that are pushed for the first time since an older copy was accepted.
 
         Raises:
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
@@ -156,7 +108,7 @@ class Run:
             marks.count(db, self._store.slot)  # last: others who count wait for its row
             return admitted
 
-        # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
+        # Until it is known that nothing was admitted: a call that is cancelled here may still take effect.
         self._loading = False
         try:
             admitted = await self._write(job, after=rivals.close)
@@ -167,9 +119,9 @@ class Run:
         return admitted
 
     async def doubtful_rivals(self) -> list[str]:
-        """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
+        """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""
         self._check_loading()
-        return await self._ask(admission.doubtful_rivals)
+        return await self._store.read(admission.doubtful_rivals, self._held)
 
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
@@ -177,11 +129,10 @@ class Run:
         await discard(self._store, self._held)
         self._lock.release()
 
-    # Sending
     async def start(self) -> None:
-        """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
+        """Begin the sending, under a new epoch; what was claimed before is for ``recover``.
 
-        No worker sends a segment of it from now on, unless it is put up again.
+        No worker sends a segment of it from now on, unless it is released to workers again.
 
         Raises:
             LedgerError: it is being sent already, by another task of this process.
@@ -205,7 +156,7 @@ class Run:
         try:
             self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
         except BaseException:
-            # One that is cancelled may still come to pass, and its epoch is this holder's then.
+            # A cancelled call may still take effect, and its epoch is this holder's then.
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
                 self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
@@ -213,10 +164,10 @@ class Run:
             raise
 
     async def finish(self, *, withdraw: bool = False) -> RunState:
-        """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned.
+        """End the sending, and return the run's state: ``done``, or ``stopped`` with orders left.
 
         Args:
-            withdraw: no worker goes on with it either; else one that is put up for them is still being sent.
+            withdraw: workers stop sending it, too; otherwise a run that was released to them is still being sent.
         """
         self._check_admitted()
         self._sending = False
@@ -224,18 +175,18 @@ class Run:
         return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
-        """The orders that wait, as they were put in, about ``batch`` at a time; memory stays flat.
+        """The orders that wait, in their order, about ``batch`` at a time; memory stays flat.
 
-        An order released behind the place that was reached is not seen again: it waits for the next iteration.
+        An order whose claim is released behind the place that was reached waits for the next iteration.
         """
         self._check()
-        return _none() if self._loading else pages.pending_pages(self._store, self._held, batch)
+        return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
 
     async def claim(self, ids: Sequence[int]) -> list[int]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
 
         Returns:
-            The ids that are claimed now, in the order given; the others were no longer pending.
+            The ids that are claimed now, in the order of ``ids``; the others were no longer pending.
         """
         target = OrderState.DRAFTING if self.info.mode is Mode.TWO_PHASE else OrderState.SENDING
         return await self._claim(ids, OrderState.PENDING, target)
@@ -247,27 +198,26 @@ class Run:
     async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
         """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
 
-        What became of them is to be read before anything is sent. An order whose cancel may still act is not claimed.
-        Returns the ids that are claimed now.
+        Their tasks must be read before anything is sent. An order whose cancel may still act is not claimed. Returns
+        the ids that are claimed now.
         """
-        sources = (
-            OrderState.BROADCASTING,
-            OrderState.IN_DOUBT,
-            OrderState.CANCELLING,
-        )  # each once: this is the target first
+        # In this order each is claimed once: the first is the target of all.
+        sources = (OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING)
         return [order_id for source in sources for order_id in await self._claim(ids, source, OrderState.BROADCASTING)]
 
-    async def renew_claim(self, ids: Sequence[int]) -> None:
-        """Make the claim of some orders young again, right before they are sent.
+    @writes
+    def renew_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Make the claim of some orders young again, right before they are sent; if it raises, nothing may be sent.
 
         Raises:
-            IllegalTransition: one of them is not claimed any more; nothing may be sent.
-            RunLost: the run is another process's now; nothing may be sent.
+            IllegalTransition: one of them is not claimed any more.
+            RunLost: another process has the run now.
         """
-        await self._mark(marks.renew, ids)
+        marks.renew(db, self._held, ids, now)
 
-    async def release_claim(self, ids: Sequence[int]) -> None:
-        """Give claimed orders back of which certainly nothing was processed.
+    @writes
+    def release_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Release claimed orders of which certainly nothing was processed.
 
         ``sending`` and ``drafting`` become ``pending`` again, ``broadcasting`` becomes ``drafted``: that only if no
         broadcast of them left.
@@ -275,16 +225,16 @@ class Run:
         Raises:
             IllegalTransition: one of them is not claimed; none was released.
         """
-        await self._mark(marks.release, ids)
+        marks.release(db, self._held, ids, now)
 
     async def record(
         self, results: Sequence[OrderOutcome], *, broadcast: bool = False, read_at: datetime | None = None
     ) -> None:
-        """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
+        """Record the outcomes of claimed orders, a chunk at a time, or of orders in doubt.
 
         Args:
             broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
-            read_at: when the reading began that says so, if it was a reading: what may act after it stays open.
+            read_at: when the reading began that the outcomes are from, if they are: what may act after it stays open.
 
         Raises:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
@@ -300,151 +250,38 @@ class Run:
         request = marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot, began)
         await self._store.request(marks.record, request)
 
-    async def remark(self, remarks: Sequence[Remark]) -> None:
-        """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
-        if remarks:
-            await self._mark(marks.remark, remarks)
+    @writes
+    def resolve(self, db: Database, now: int, words: Mapping[str, str | None], *, by: str) -> None:
+        """Record an operator's decisions about orders in doubt, as `Ledger.resolve`.
 
-    async def resolve(self, words: Mapping[str, str | None], *, by: str) -> None:
-        """An operator's words about orders in doubt, as `Ledger.resolve` takes them.
-
-        In doubt is here also what an earlier holder was sending or broadcasting: call ``recover`` first.
+        Orders that an earlier holder was sending or broadcasting are in doubt, too: call ``recover`` first.
 
         Raises:
             NoSuchRun: the run has no such order.
             IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
-        await self._mark(marks.resolve, words, DOUBTFUL, by)
+        marks.resolve(db, self._held, words, DOUBTFUL, by, now)
 
     async def recover(self) -> Counts:
-        """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
+        """Settle what earlier holders left unfinished; call it first on a resumed run. Returns the counts after it.
 
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
-        stays, to be read by its task id. What this holder claimed is left alone. Returns the counts after it.
+        stays, to be read by its task id. What this holder claimed is left alone.
         """
-        await self._mark(marks.recover)
+        now = self._store.now()
+        await self._write(lambda db: marks.recover(db, self._held, now))
         return await self.counts()
 
-    async def rivals(self, states: Iterable[OrderState], after: int) -> list[Rival]:
-        """Orders in some states whose keys were pushed with another text, by id: 500 behind the number ``after``."""
-        return await self._ask(reading.rivals, states, after)
-
-    async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
-        """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
-        await self.remark([Remark(order, OrderState.CHANGED, error=told) for order, told in changed])
-
-    async def note_unchanged(self, ids: Sequence[int]) -> None:
-        """Note that orders do not differ from what their keys were pushed with."""
-        if ids:
-            await self._mark(notes.note_unchanged, ids)
-
-    async def note_text(self, rival: Rival, payload: bytes, told: str) -> None:
-        """Give the order that a key was pushed with another text, before its task is changed or when it was not.
-
-        So whatever is pushed while nobody knows what the task says differs from it, and is not taken for sent.
-        """
-        await self._mark(notes.note_text, rival.other_id, payload, told)
-
-    async def replace(self, rival: Rival, status: str | None) -> None:
-        """Note that the order that a key was pushed with was changed at the service into the one of this run.
-
-        Raises:
-            IllegalTransition: that order is not created any more; nothing was noted.
-        """
-        await self._mark(notes.replace, rival.id, rival.other_id, status)
-
-    async def lose_drafts(self, ids: Sequence[int]) -> None:
-        """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
-        await self._mark(notes.lose_drafts, ids)
-
-    async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
-        """Note drafts, given as key and task id, that no order will be broadcast by.
-
-        Left out is what may be the draft of another run that has the key now.
-        """
-        if drafts:
-            await self._mark(notes.note_unused, drafts)
-
-    async def unused_cancelled(self, task_ids: Sequence[str]) -> None:
-        """Note that unused drafts were cancelled."""
-        await self._mark(notes.unused_cancelled, task_ids)
-
-    # Looking
-
-    async def counts(self) -> Counts:
-        """How many orders are in each state."""
-        self._check()
-        return await self._store.read(runs.counts, self._held.number, loading=self._loading)
-
-    async def adoptable(self, drafts: Mapping[str, str]) -> dict[str, str]:
-        """Which of some drafts, given as key and task id, can only be of the orders of this run.
-
-        Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
-        another order to a driver.
-        """
-        return await self._ask(reading.adoptable, drafts)
-
-    async def lost_drafts(self) -> list[str]:
-        """The keys of orders of which a draft may exist whose id nobody knows, but for what another run took over."""
-        return await self._ask(reading.lost_drafts)
-
-    def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
-        """The orders in some states (None: in all), as they were put in; about ``batch`` orders are read at a time."""
-        self._check()
-        return pages.whole_rows(self._store, self.id, states, batch)
-
-    async def similar(self) -> list[Similar]:
-        """Waiting orders of this run whose fingerprint live orders with other keys carry, each once; the first 1000.
-
-        Before ``admit`` it compares with other runs, after it also within this one.
-        """
-        return await self._ask(reading.similar)
+    async def keep_undo(self, undo: Mapping[str, Any] | None) -> None:
+        """Keep how far the run was taken back, as its option ``undo``; None: it is not, or continues anyway."""
+        options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
+        self.info = evolve(self.info, options=options)
 
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
-        now = self._store.now()
-
         self._check_admitted()
-        wish = marks.Claim(self._held, ids, source, target, now, self._store.slot)
+        wish = marks.Claim(self._held, ids, source, target, self._store.now(), self._store.slot)
         claimed = await self._store.request(marks.claim, wish)
         return [order_id for order_id in ids if order_id in claimed]
-
-    async def _ask(self, question: Callable[Concatenate[Database, Held, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._check()
-        return await self._store.read(question, self._held, *args, **kwargs)
-
-    async def _mark(self, mark: Callable[..., T], *args: object, **kwargs: object) -> T:
-        """Have the writer make a mark of `marks`, with the time as it is now."""
-        now = self._store.now()
-        return await self._write(lambda db: mark(db, self._held, *args, now=now, **kwargs))
-
-    async def _write(self, job: Callable[[Database], T], *, after: Callable[[], None] | None = None) -> T:
-        """Run a job in the writer's transaction; refused when another process has taken the run over."""
-
-        def fenced(db: Database) -> T:
-            runs.fence(db, self._held)
-            return job(db)
-
-        self._check()
-        return await self._store.write(fenced, after=after)
-
-    def _check_loading(self) -> None:
-        self._check()
-        if not self._loading:
-            raise LedgerError(f"run {self.id} was admitted: begin another one for more orders", path=self._store.path)
-
-    def _check_admitted(self) -> None:
-        self._check()
-        if self._loading:
-            raise LedgerError(f"run {self.id} was not admitted yet", path=self._store.path)
-
-    def _check(self) -> None:
-        if not self._lock.held:
-            raise LedgerClosed(f"run {self.id} was closed", path=self._store.path)
-
-
-async def fenced(run: Run, job: Callable[[Database], T]) -> T:
-    """Run a job in a transaction that is refused, as every write of a run, when another process has taken it over."""
-    return await run._write(job)
 
 
 async def discard(store: Store, run: Held) -> None:
@@ -455,8 +292,3 @@ async def discard(store: Store, run: Held) -> None:
     """
     while await store.write(lambda db: admission.discard_some(db, run)):
         pass
-
-
-async def _none() -> AsyncIterator[list[PendingOrder]]:
-    for page in tuple[list[PendingOrder], ...]():
-        yield page

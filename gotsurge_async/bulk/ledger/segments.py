@@ -1,26 +1,26 @@
-"""A run in the hands of many workers: it is put up in segments, each of which one worker takes, sends and gives back.
+"""A run in the hands of many workers: it is released in segments, each of which one worker takes, sends and returns.
 
-What decides is here, and in the database: a queue only tells workers where to look. A segment is a range of a run's
-chunks. A worker takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only
-grows. Whoever takes the run as a whole raises its epoch and those of all segments, and is refused while a worker that
-lives has one. A worker that is frozen, or cut off, and wakes after another one has taken over, changes nothing and
-sends nothing.
+The database decides; a queue only tells workers which segments to try. A segment is a range of a run's chunks. A worker
+takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. Whoever takes
+the run as a whole raises its epoch and those of all segments, and is refused while a living worker has one. A worker
+that was frozen, or cut off, and wakes after another one has taken over, changes nothing and sends nothing.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import evolve, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, RunLost
+from gotsurge_async.bulk.ledger.held import reads
 from gotsurge_async.bulk.ledger.locks import Leases, SegmentLease
 from gotsurge_async.bulk.ledger.run import Run
-from gotsurge_async.bulk.ledger.sql import marks, pages, runs
+from gotsurge_async.bulk.ledger.sql import marks, runs
 from gotsurge_async.bulk.ledger.sql.chunks import PLACES
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -32,7 +32,6 @@ from gotsurge_async.bulk.ledger.states import (
     UNFINISHED,
     Counts,
     Mode,
-    OrderRow,
     OrderState,
     RunInfo,
     RunState,
@@ -40,31 +39,30 @@ from gotsurge_async.bulk.ledger.states import (
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Kind
 
+T = TypeVar("T")
+
 CHUNKS = 25
 """Of a segment: 500 orders, which one worker sends in a second or two."""
 
 _LEFT = UNFINISHED | CLAIMED
-"""What a worker that takes up a segment has something to do for."""
+"""The states of orders for which a worker that takes a segment has something to do."""
 
 
 @frozen
 class Waiting:
-    """A segment that some worker should take.
-
-    Attributes:
-        epoch: of the run when it was put up, so that segments of two distributions of a run are told apart.
-        lost: a worker had it, and has not been heard of for a lease.
-    """
+    """A segment that some worker should take."""
 
     run_id: str
     number: int
     epoch: int
+    """Of the run when it was released, which distinguishes segments of two distributions of a run."""
     lost: bool
+    """Whether a worker had it, and has not been heard of for a lease."""
 
 
 @frozen
 class Tally:
-    """What limits of a run count: orders refused, and in doubt, and the sum of prices in thousandths of a cent."""
+    """What the limits of a run count: orders refused, and in doubt, and the sum of prices in thousandths of a cent."""
 
     refused: int = 0
     in_doubt: int = 0
@@ -82,26 +80,23 @@ class Prices:
 
 @frozen(kw_only=True)
 class Distribution:
-    """How a run was put up for workers, and whether they were stopped.
-
-    Attributes:
-        stopped_as: the kind of what stopped them, see `Segments.stop`.
-        stopped_by: why, for people.
-        segments: those that are not done yet; of these ``leased`` are in the hands of workers that live.
-    """
+    """How a run was released to workers, and whether they were stopped."""
 
     put_up_at: datetime
     brakes: Mapping[str, Any]
     stopped_at: datetime | None
     stopped_as: str | None
+    """The kind of what stopped them, see `Segments.stop`."""
     stopped_by: str | None
+    """Why, for people."""
     segments: int
+    """Those that are not done yet."""
     leased: int
+    """Those of them that living workers have."""
 
     @property
     def goes_on(self) -> bool:
-        """Whether workers may still do something of it. Those that were stopped give back what they have; if they died
-        instead, nobody does, and the run is for whoever takes it up."""
+        """Whether workers may still do something of it: also stopped ones return what they have, unless they died."""
         return self.stopped_at is None or self.leased > 0
 
 
@@ -111,9 +106,9 @@ def chunk_of_order(order_id: int) -> int:
 
 
 class SegmentRun(Run):
-    """A segment of a run in this worker's hands, from `Segments.take` until ``close``; else as a `Run`.
+    """A segment of a run in this worker's hands, from `Segments.take` until ``close``; otherwise like a `Run`.
 
-    ``finish`` gives the segment back, and says of the run that it is over when there is nothing left of it.
+    ``finish`` returns the segment, and ends the run when nothing of it is left.
     """
 
     def __init__(
@@ -132,10 +127,10 @@ class SegmentRun(Run):
         self._segment = segment
         self._left = 0
         self.tries = tries
-        """How often it was taken since anything of it came to its end; this time included."""
+        """How often it was taken since the last of its orders was finished; this time included."""
         self.elsewhere = elsewhere
-        """What limits count of the rest of the run, as it was when this was taken. Of the spend, with what workers may
-        yet spend that have other segments: together they never go beyond the limit."""
+        """What the limits count of the rest of the run when this segment was taken. The spend includes what workers
+        with other segments may still spend, so that together they never exceed the limit."""
 
     @property
     def number(self) -> int:
@@ -143,7 +138,7 @@ class SegmentRun(Run):
         return self._segment[0]
 
     async def start(self) -> None:
-        """It was begun when it was taken."""
+        """Begin to send it; its state and its epoch were set when it was taken."""
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
@@ -152,35 +147,21 @@ class SegmentRun(Run):
 
     async def recover(self) -> Counts:
         """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
-        await self._mark(marks.recover)
-        counts = await self.counts()
+        counts = await super().recover()
         self._left = counts.of(_LEFT)
         return counts
 
-    async def counts(self) -> Counts:
-        """How many orders of it are in each state."""
-        self._check()
-        held = self._held
-        return await self._store.read(runs.counts, held.number, first=held.first, last=held.last)
-
-    def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
-        """Its orders in some states, as `Run.rows`."""
-        self._check()
-        held = self._held
-        return pages.whole_rows(self._store, self.id, states, batch, first=held.first, last=held.last)
-
     async def finish(self, *, withdraw: bool = False) -> RunState:
-        """Give it back: done, or with orders left for the next worker. Returns where the run stands then."""
+        """Return the segment: done, or with orders left for the next worker. Returns the state of the run then."""
         self._check_admitted()
         self._sending = False
         now = self._store.now()
 
         def job(db: Database) -> RunState:
-            runs.fence(db, self._held)
             self._give_back(db)
             return runs.settled(db, self._held, now)
 
-        return await self._store.write(job, after=self._lock.release)
+        return await self._write(job, after=self._lock.release)
 
     def _give_back(self, db: Database) -> None:
         held, (number, epoch) = self._held, self._segment
@@ -188,17 +169,17 @@ class SegmentRun(Run):
         left = counts.of(_LEFT)
         db.change(
             "leave_segment",
-            run=self._held.number,
+            run=held.number,
             number=number,
             epoch=epoch,
             state="open" if left else "done",
             refused=counts.refused,
-            in_doubt=counts.of(DOUBTFUL),  # also those whose broadcast may have acted: no read has settled them
+            in_doubt=counts.of(DOUBTFUL),  # also broadcasts that may have acted: no read has settled them
             moved=int(left < self._left),
         )
 
     def _leave(self, db: Database) -> object:
-        """Give it back, where that was not done: it could not be sent at all."""
+        """Return the segment if ``finish`` did not: it could not be sent at all."""
         with suppress(RunLost):
             runs.fence(db, self._held)
             self._give_back(db)
@@ -220,18 +201,22 @@ class Segments:
         prices: Prices | None = None,
         size: int = CHUNKS,
     ) -> int:
-        """Put a held run up for workers, and close it; returns how many segments it has.
+        """Release a held run to workers, and close it; returns the number of its segments.
 
         Args:
             brakes: what stops the workers before the end, as JSON.
-            enqueue: puts a job up for each segment, in the same transaction.
+            enqueue: called in the same transaction, to enqueue a job for each segment.
             prices: of its orders, where their sum is limited.
             size: chunks of a segment.
 
         Raises:
             LedgerError: the ledger is a file.
         """
-        self._refuse_file()
+        if self._store.place.kind is not Kind.POSTGRESQL:
+            raise LedgerError(
+                "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME",
+                path=self._store.path,
+            )
         now = self._store.now()
         held, info = run._held, run.info
         work = UNFINISHED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
@@ -267,29 +252,22 @@ class Segments:
         run.info = evolve(info, options=options)
         return number
 
-    def _refuse_file(self) -> None:
-        if self._store.place.kind is not Kind.POSTGRESQL:
-            raise LedgerError(
-                "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME",
-                path=self._store.path,
-            )
-
     async def take(self, run_id: str, number: int, *, worker: str, lease: float) -> SegmentRun | None:
-        """Take a segment; None if there is nothing to take: another has it, it is done, or the run is not put up.
+        """Take a segment; None if another worker has it, it is done, or the run is not released.
 
         Args:
-            worker: by whose name.
-            lease: seconds that it stays this worker's when that does not say that it lives.
+            worker: the worker's name.
+            lease: seconds that it stays this worker's without a sign of life.
         """
         store, locks = self._store, self._store.locks
         if not isinstance(locks, Leases):
             return None
 
         def job(db: Database) -> Callable[[], SegmentRun] | None:  # it needs the event loop's thread
-            found = db.rows("run_of_segments", id=run_id)
-            if not found:
+            rows = db.rows("run_of_segments", id=run_id)
+            if not rows:
                 return None
-            run = found[0][0]
+            run = rows[0][0]
             taken = db.rows("take_segment", run=run, number=number, worker=worker, lease=int(lease * 1e6))
             if not taken:
                 return None
@@ -307,26 +285,27 @@ class Segments:
         return None if taken is None else taken()
 
     async def spent(self, run_id: str, number: int, spend: int) -> None:
-        """Say what the orders of a segment that was given back cost; until then it counts as what it could have."""
+        """Record what the orders of a returned segment cost; before, it counts as what it could have cost."""
 
         def job(db: Database) -> None:
             db.change("spent", run=runs.one(db, run_id).number, number=number, spend=spend)
 
         await self._store.write(job)
 
-    async def waiting(self, environment: str, most: int) -> list[Waiting]:
-        """Segments of an environment that somebody should take; first those whose workers were lost."""
-        return await self._store.read(_waiting, environment, most)
+    @reads
+    def waiting(self, db: Database, environment: str, most: int) -> list[Waiting]:
+        """Segments of an environment that a worker should take; first those whose workers were lost."""
+        return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
 
     async def stop(self, run_id: str, kind: str, why: str) -> bool:
-        """Have no worker take anything of a run any more; what is in their hands they bring to its end, and give back.
+        """Let no worker take anything of a run any more; workers finish and return what they have.
 
         Args:
-            kind: of what stopped them, such as the name of an error's class; kept with the run.
+            kind: what stopped them, such as the name of an error's class; kept with the run.
             why: for people.
 
         Returns:
-            Whether it was put up, and nobody had stopped it before.
+            Whether it was released, and not stopped before.
         """
         now = self._store.now()
 
@@ -340,25 +319,50 @@ class Segments:
         return await self._store.write(job)
 
     async def stopped(self, numbers: Collection[int]) -> set[int]:
-        """Which of some runs, given by their numbers, were stopped, or withdrawn."""
-        return await self._store.read(_stopped, numbers) if numbers else set()
+        """Which of some runs, passed by their numbers, were stopped, or withdrawn."""
+        if not numbers:
+            return set()
+        return await self._store.read(lambda db: {each for each in numbers if not db.rows("is_put_up", run=each)})
 
     async def finish_runs(self, environment: str) -> None:
-        """Say that runs are over whose last worker ended without a word."""
-        for number in await self._store.read(_to_finish, environment):
-            await self._store.write(partial(_settle, number=number, now=self._store.now()))
+        """End runs whose last worker ended without returning its segment."""
 
-    async def distribution(self, run_id: str) -> Distribution | None:
-        """How a run was put up, and where that stands; None if it is not."""
-        return await self._store.read(_distribution, run_id)
+        def job(db: Database, number: int, now: int) -> None:
+            runs.settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
 
-    async def counts(self, run_id: str) -> Counts:
-        """How many orders of a run are in each state, as they are kept: what its progress is shown by."""
-        return await self._store.read(_counts, run_id)
+        for (number,) in await self._store.read(lambda db: db.rows("runs_to_finish", environment=environment)):
+            await self._store.write(partial(job, number=number, now=self._store.now()))
+
+    @reads
+    def distribution(self, db: Database, run_id: str) -> Distribution | None:
+        """How a run was released to workers, and its progress; None if it was not."""
+        number = runs.one(db, run_id).number
+        rows = db.rows("distribution", run=number)
+        if not rows:
+            return None
+        put_up_at, brakes, stopped_at, kind, why = rows[0]
+        ((left, leased),) = db.rows("open_segments", run=number)
+        return Distribution(
+            put_up_at=from_microseconds(put_up_at),
+            brakes=msgspec.json.decode(brakes, type=dict[str, Any]),
+            stopped_at=None if stopped_at is None else from_microseconds(stopped_at),
+            stopped_as=kind,
+            stopped_by=why,
+            segments=left,
+            leased=leased,
+        )
+
+    @reads
+    def counts(self, db: Database, run_id: str) -> Counts:
+        """The number of orders of a run in each state, as they are stored: its progress."""
+        return runs.counts(db, runs.one(db, run_id).number)
+
+    async def _read(self, question: Callable[[Database], T]) -> T:
+        return await self._store.read(question)
 
 
 def _count(db: Database, run: int, prices: Prices | None) -> tuple[Tally, list[int]]:
-    """Count what limits count of each segment of a run; the same of what lies in none, and the segments' numbers."""
+    """Count what the limits count of each segment of a run; returns that of the rest, and the segments' numbers."""
     refused, in_doubt = LETTERS[OrderState.REFUSED], LETTERS[OrderState.IN_DOUBT]
     db.change("count_segments", run=run, refused=refused, in_doubt=in_doubt)
     ranges = db.rows("segment_ranges", run=run)
@@ -382,50 +386,12 @@ def _count(db: Database, run: int, prices: Prices | None) -> tuple[Tally, list[i
 
 
 def _elsewhere(db: Database, run: int, number: int, price: int) -> Tally:
-    """What limits count of the rest of a run; what this segment may cost is reserved, as far as the limit allows."""
+    """What the limits count of the rest of a run; reserves what this segment may cost, as far as the limit allows."""
     ((refused, in_doubt, spend, limit),) = db.rows("elsewhere", run=run)
     if limit is not None:
         db.rows("lock_distribution", run=run)  # of two who reserve at once, the second one sees what the first did
-    of_others = [int(each) for each in db.rows("tally", run=run, unless=number)[0]]
-    found = Tally(refused + of_others[0], in_doubt + of_others[1], spend + of_others[2])
+    of_others = [int(total) for total in db.rows("tally", run=run, unless=number)[0]]
+    rest = Tally(refused + of_others[0], in_doubt + of_others[1], spend + of_others[2])
     if limit is not None:
-        db.change("reserve_spend", run=run, number=number, spend=max(0, min(price, limit - found.spend)))
-    return found
-
-
-def _settle(db: Database, number: int, now: int) -> None:
-    runs.settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
-
-
-def _waiting(db: Database, environment: str, most: int) -> list[Waiting]:
-    return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
-
-
-def _to_finish(db: Database, environment: str) -> list[int]:
-    return [number for (number,) in db.rows("runs_to_finish", environment=environment)]
-
-
-def _stopped(db: Database, numbers: Collection[int]) -> set[int]:
-    return {number for number in numbers if not db.rows("is_put_up", run=number)}
-
-
-def _counts(db: Database, run_id: str) -> Counts:
-    return runs.counts(db, runs.one(db, run_id).number)
-
-
-def _distribution(db: Database, run_id: str) -> Distribution | None:
-    number = runs.one(db, run_id).number
-    found = db.rows("distribution", run=number)
-    if not found:
-        return None
-    put_up_at, brakes, stopped_at, kind, why = found[0]
-    ((left, leased),) = db.rows("open_segments", run=number)
-    return Distribution(
-        put_up_at=from_microseconds(put_up_at),
-        brakes=msgspec.json.decode(brakes, type=dict[str, Any]),
-        stopped_at=None if stopped_at is None else from_microseconds(stopped_at),
-        stopped_as=kind,
-        stopped_by=why,
-        segments=left,
-        leased=leased,
-    )
+        db.change("reserve_spend", run=run, number=number, spend=max(0, min(price, limit - rest.spend)))
+    return rest

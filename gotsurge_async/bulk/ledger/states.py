@@ -1,7 +1,7 @@
-"""What the ledger holds: the states of orders and runs, the plain values that go in and come out, and its times.
+"""The states of orders and runs, and the values that the ledger takes and returns.
 
-Whatever must know which orders wait, are in flight, are in doubt or may be pushed again asks here. All times are aware
-UTC datetimes; stored are whole microseconds since 1970, which sort, and come back exactly as they went in.
+This is the only place that defines which orders wait, are in flight, are in doubt or may be pushed again. All times are
+aware UTC datetimes; they are stored as whole microseconds since 1970.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,14 +23,14 @@ class Mode(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     LOADING = "loading"
-    """Its orders are being read in; nothing of it may be sent. Found without a holder, it is rubbish."""
+    """Its orders are being read in; nothing of it may be sent. Without a holder it is discarded."""
     READY = "ready"
-    """All orders are in and admitted."""
+    """Its orders are admitted."""
     SENDING = "sending"
-    """Somebody sends it, or did when the process ended."""
+    """A process sends it, or did when that process ended."""
     STOPPED = "stopped"
     """Ended before every order was decided: by a limit, a person or an error. It can be resumed."""
     DONE = "done"
@@ -38,7 +38,7 @@ class RunState(StrEnum):
 
 
 class OrderState(StrEnum):
-    """Where an order stands.
+    """The state of an order.
 
     Direct: ``pending → sending → created | refused | in_doubt``.
     Two-phase: ``pending → drafting → drafted → broadcasting → created``.
@@ -46,32 +46,32 @@ class OrderState(StrEnum):
     """
 
     LOADING = "loading"
-    """In a run that is still read in."""
+    """In a run that is still being read in."""
     PENDING = "pending"
     """Nothing of it was ever sent."""
     SENDING = "sending"
-    """Claimed: the bytes may be on their way. Found after a crash it becomes in_doubt."""
+    """Claimed: the bytes may be on their way. After a crash it becomes in_doubt."""
     DRAFTING = "drafting"
-    """Claimed for a draft. Found after a crash it is drafted anew: an unused draft calls no driver."""
+    """Claimed for a draft. After a crash it is drafted anew: an unused draft calls no driver."""
     DRAFTED = "drafted"
     """A draft exists and its task id is recorded; it was not broadcast."""
     BROADCASTING = "broadcasting"
     """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
-    recorded id, says what became of it; until then it is in doubt unless a living process has it."""
+    recorded id, settles it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
     """GotSurge has the order."""
     REFUSED = "refused"
-    """The service said no, and nothing exists of it. Its key may be pushed again."""
+    """The service refused it, and nothing exists of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
-    """Sent, and nobody knows whether it was processed: never sent again without evidence."""
+    """Sent, and it is not known whether it was processed: never sent again without evidence."""
     ALREADY_PUSHED = "already_pushed"
     """Its key is created or in doubt in another run: nothing of it is sent."""
     CHANGED = "changed"
-    """The same, but the order differs from the one that its key was pushed with: what it says now was never sent."""
+    """The same, but the order differs from the one that its key was pushed with: its present text was never sent."""
     SUPERSEDED = "superseded"
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
-    """It was there and was taken back, or its draft was, before anybody broadcast it. Its key may be pushed again."""
+    """It was there and was taken back, or its draft was, before a broadcast. Its key may be pushed again."""
     CANCELLING = "cancelling"
     """A cancel of its task left, or is about to, and may act late. Only its result, or the time until which it may act,
     ends this state."""
@@ -81,13 +81,13 @@ CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCA
 """Bytes may be on their way: in flight, while a living process has the run."""
 
 DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING, OrderState.CANCELLING})
-"""In doubt, when no living process has the run: sent, and nobody knows."""
+"""In doubt, when no living process has the run."""
 
 WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED})
-"""Nothing of these ever called a driver, and nobody will be called before somebody sends the run."""
+"""These have called no driver, and none will be called before the run is sent."""
 
 WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
-"""Of these a draft may be recorded, in two-phase mode. Its broadcast acts once, whoever asks for it and how often."""
+"""These may have a recorded draft, in two-phase mode. Its broadcast acts once, however often it is requested."""
 
 READABLE = frozenset({OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING})
 """In doubt, and no process sends them: if a task is recorded, a read of it may settle them."""
@@ -96,28 +96,27 @@ PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""
 
 UNSETTLED = CLAIMED | READABLE | {OrderState.DRAFTED}
-"""Of these, whoever has their run, the service may have a task that the ledger does not know to be theirs."""
+"""The service may have a task of these that the ledger does not know to be theirs, whoever has their run."""
 
 LIVE = WAITING | PUSHED
 """The states in which an order owns its key: at most one row for each environment and key, over all runs."""
 
 UNFINISHED = WAITING | {OrderState.BROADCASTING}
-"""What a resume goes on with; a run with none of these is done."""
+"""What a resumed run continues with; a run with none of these is done."""
 
 UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED}
 """Certainly not there by this run: they may be pushed again."""
 
 FREE = frozenset({OrderState.REFUSED, OrderState.CANCELLED})
-"""Nothing is there of these any more, or ever was: their keys may be pushed again."""
+"""The service has nothing of these: their keys may be pushed again."""
 
 OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, OrderState.SUPERSEDED})
 """Another run has, or had, the key: what became of such an order is what became of its key there."""
 
-
 LETTERS: Mapping[OrderState, str] = MappingProxyType(
     dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahuxk", strict=True))
 )
-"""A state as the ledger keeps it. ``loading`` has none: it is what ``pending`` means in a run that was not admitted."""
+"""A state as the ledger stores it. ``loading`` has none: it is what ``pending`` means in a run that is not admitted."""
 
 STATE_OF: Mapping[str, OrderState] = MappingProxyType({letter: state for state, letter in LETTERS.items()})
 
@@ -147,7 +146,7 @@ def word_of(state: OrderState, *, held: bool = False) -> Word:
 
 
 def in_words(state: OrderState, *, held: bool = False) -> str:
-    """`word_of` as a sentence says it: ``in doubt``."""
+    """`word_of` for a sentence: ``in doubt``."""
     return word_of(state, held=held).replace("_", " ")
 
 
@@ -180,22 +179,22 @@ def sources(target: OrderState) -> frozenset[OrderState]:
 
 @frozen
 class NewOrder:
-    """An order as it is put in."""
+    """An order to add to a run."""
 
     line: int
     """Its line in the source, 1-based; or its ordinal where a source has no lines."""
     key: str
-    """What makes it one and the same order in every file and run: its tracking id, unless the user says otherwise."""
+    """Identifies the order in every file and run: its tracking id, unless the user chose another column."""
     payload: bytes = field(repr=False)
     """Its JSON, exactly as it will be sent."""
     source_row: bytes | None = field(default=None, repr=False)
-    """The row it was read from; the ledger gives it back as it came."""
+    """The row it was read from, which the ledger returns unchanged."""
     fingerprint: bytes | None = field(default=None, repr=False)
     """A digest of pickup, delivery, window and invoice: two keys of one fingerprint are worth a warning."""
 
 
 class PendingOrder(NamedTuple):
-    """An order that waits to be sent. A tuple, as an outcome: each is made for every order that is sent."""
+    """An order that waits to be sent. A tuple, because one is made for every order that is sent."""
 
     id: int
     line: int
@@ -211,17 +210,16 @@ class OrderOutcome(NamedTuple):
 
     id: int
     state: OrderState
-    """What `marks.RECORDED` names: ``created``, ``drafted``, ``refused``, ``in_doubt``, ``cancelled``, or
-    ``broadcasting`` for an order in doubt whose recorded draft was seen to be one still."""
+    """A state of `marks.RECORDED`; ``broadcasting`` is for an order in doubt whose recorded draft is still a draft."""
     task_id: str | None = None
-    """The service's id of the task; None keeps the one that is recorded, which is never replaced by another."""
+    """The service's id of the task; None keeps the recorded one, which is never replaced by another."""
     status: str | None = None
-    """The service's word for where the task stands; None keeps the one that is recorded."""
+    """The task's status, as the service names it; None keeps the recorded one."""
     error: str | None = None
     """Why it was refused or is in doubt, for people; None clears it."""
     ended: bool = False
     """Whether the call of a cancel has ended. With ``cancelling`` its result is unknown, and the time until which it
-    may act counts from now. With another state its answer says that no cancel of the task can act any more."""
+    may act counts from now. With another state its answer shows that no cancel of the task can act any more."""
 
 
 @frozen
@@ -232,16 +230,13 @@ class Remark:
     state: OrderState
     """The state it is in; in another one, nothing is noted."""
     status: str | None = None
-    """The service's word for where the task stands; None keeps the one that is recorded."""
+    """The task's status, as the service names it; None keeps the recorded one."""
     error: str | None = None
-    """For people; None keeps the one that is recorded."""
+    """For people; None keeps the recorded one."""
 
 
 class OrderRow(NamedTuple):
-    """An order as the ledger has it, or with what became of it since where another run has its key.
-
-    A tuple: results are read by the million.
-    """
+    """An order as the ledger has it. A tuple, because results are read by the million."""
 
     id: int
     line: int
@@ -255,8 +250,8 @@ class OrderRow(NamedTuple):
     claimed_at: datetime | None
     updated_at: datetime
     open_until: datetime | None = None
-    """In doubt: until when a request that was sent for it, and not answered, may still act. None in other states, and
-    while a cancel is on its way."""
+    """In doubt: until when an unanswered request for it may still act. None in other states, and while a cancel is on
+    its way."""
 
     def is_open(self, now: datetime) -> bool:
         """Whether a request that was sent for it may still act."""
@@ -275,7 +270,7 @@ class OrderRow(NamedTuple):
 
 @frozen
 class UnusedDraft:
-    """A draft that no order will be broadcast by: no driver knows of it. It may be cancelled."""
+    """A draft that no order will be broadcast by. It may be cancelled."""
 
     key: str
     task_id: str
@@ -284,7 +279,7 @@ class UnusedDraft:
 
 @frozen(kw_only=True)
 class Counts:
-    """How many orders of a run are in each state."""
+    """The number of orders of a run in each state."""
 
     loading: int = 0
     pending: int = 0
@@ -316,7 +311,7 @@ class Counts:
 
 @frozen
 class Doubled:
-    """A key that stands more than once in one run."""
+    """A key that one run has more than once."""
 
     key: str
     first_line: int
@@ -326,45 +321,39 @@ class Doubled:
 
 @frozen(kw_only=True)
 class Admission:
-    """What became of the orders of a run when they were admitted.
-
-    With ``doubled`` not empty nothing was admitted, and the other counts are 0.
-    """
+    """The result of an admission. If ``doubled`` is not empty, nothing was admitted, and all counts are 0."""
 
     doubled: tuple[Doubled, ...] = ()
-    """Keys that stand more than once in the run, by line; the first 1000."""
+    """Keys that the run has more than once, by line; the first 1000."""
     pending: int = 0
     already_pushed: int = 0
     """Orders whose key is created or in doubt in another run; of these ``in_doubt`` are in doubt."""
     in_doubt: int = 0
     changed: int = 0
-    """Orders of those already pushed that differ from what was pushed: what they say now was never sent."""
+    """Orders of those already pushed that differ from what was pushed: their present text was never sent."""
     superseded: int = 0
     """Orders taken over from other runs; they count as ``pending`` here."""
     created: int = 0
-    """Orders pushed for the first time since an older copy of the ledger was accepted, whose task was found."""
+    """Orders pushed first after an older copy of the ledger was accepted, whose task is known."""
     held_back: int = 0
-    """The same, of which nothing shows whether they were sent before: they are in doubt, and are not sent."""
+    """The same, but nothing shows whether they were sent before: they are in doubt, and are not sent."""
 
 
 @frozen
 class Similar:
-    """An order with the fingerprint of others: perhaps one delivery, ordered twice.
-
-    Attributes:
-        other_key, other_run, other_line, other_state: the first of those that it is like.
-        others: how many these are.
-        invoice: whether they have an invoice number, which is the same then.
-    """
+    """An order with the fingerprint of others: perhaps one delivery, ordered twice."""
 
     key: str
     line: int
     other_key: str
+    """The key of the first order that it is like; so are the run, the line and the state."""
     other_run: str
     other_line: int
     other_state: OrderState
     others: int = 1
+    """The number of orders that it is like."""
     invoice: bool = False
+    """Whether they have an invoice number, which is the same then."""
 
     @property
     def alike_in(self) -> str:
@@ -379,7 +368,7 @@ class Similar:
 
 @frozen
 class Holder:
-    """The process that has a run, as it wrote itself down."""
+    """The process that has a run."""
 
     pid: int
     host: str
@@ -400,33 +389,33 @@ class RunInfo:
     environment: str
     mode: Mode
     source: str
-    """The name of the file or of what else the orders came from."""
+    """The name of the orders' source, such as a file."""
     source_sha256: str | None
     columns: tuple[str, ...] | None
-    """The columns of the source, in their order, where it had any."""
+    """The columns of the source, in order, if it has any."""
     options: Mapping[str, Any]
     holder: Holder | None
-    """Who has it; after a crash, who had it last."""
+    """The process that has it; after a crash, that had it last."""
     finished_at: datetime | None
     archived_in: str | None = None
-    """The file that has its orders, when it was archived; the ledger has their keys, states and tasks."""
+    """The archive that has its orders; the ledger keeps their keys, states and tasks."""
     archived_at: datetime | None = None
-    """When it was; said in the ledger and in the archive."""
+    """When it was archived; also set in the archive itself."""
     number: int = field(default=0, eq=False)
-    """Its row in this ledger."""
+    """The number of its row in this ledger."""
     epoch: int = field(default=0, eq=False)
-    """Raised whenever somebody takes it up."""
+    """Raised whenever a process takes it."""
 
 
 @frozen
 class Decision:
-    """An operator's word about an order: one in doubt, or one whose task is not there any more."""
+    """An operator's decision about an order: one in doubt, or one whose task does not exist any more."""
 
     run_id: str
     key: str
     created: bool
     task_id: str | None
-    """The task that it is; of an order that is not created, the task that it had, None if there never was one."""
+    """The order's task; of an order that is not created, the task that it had, None if there never was one."""
     by: str
     at: datetime
 

@@ -18,8 +18,7 @@ from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
-from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
-from gotsurge_async.bulk.ledger.upkeep.check import Health, check
+from gotsurge_async.bulk.ledger.upkeep.check import Health, backup, check, vacuum
 from gotsurge_async.bulk.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told

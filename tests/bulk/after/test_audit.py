@@ -270,7 +270,7 @@ async def test_a_live_task_of_a_cancelled_order_is_named(tmp_path: Path) -> None
         run = await here.ledger.hold(run_id)
         async with run:
             (row,) = [row async for row in run.rows() if row.key == "T-0"]
-            await here.ledger.write_off(run, {row.id: task_id}, {row.id: "taken back"}, by="Mei")
+            await run.write_off({row.id: task_id}, {row.id: "taken back"}, by="Mei")
         (found,) = await Auditor(here, tmp_path).find()
         assert (found.kind, found.key, found.task_ids) == (Kind.ALIVE, "T-0", (task_id,))
 

@@ -12,7 +12,7 @@ from gotsurge_async import Limits
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.bulk.after.resolve import Resolution, resolve
 from gotsurge_async.bulk.ledger import OrderOutcome, StillOpen
-from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.check import backup
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.simulator import Fault

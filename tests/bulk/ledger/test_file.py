@@ -77,7 +77,7 @@ async def test_another_programs_database_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [4096, 20_000])
 async def test_a_truncated_ledger_is_refused(path: Path, size: int) -> None:
-    """A ledger whose file lost its end is told as damaged, with what to do."""
+    """A ledger whose file lost its end is reported as damaged, with what to do."""
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, orders(300))
         await run.close()
@@ -87,7 +87,7 @@ async def test_a_truncated_ledger_is_refused(path: Path, size: int) -> None:
 
 
 async def test_a_folder_that_cannot_be_made_is_an_error_of_ours(path: Path) -> None:
-    """A file where a folder should be is told as a LedgerError, not as an OSError."""
+    """A file where a folder should be is reported as a LedgerError, not as an OSError."""
     write(path, b"in the way")
     with pytest.raises(LedgerUnusable, match="check the path and its permissions"):
         await Ledger.open(path / "below" / "ledger.db")

@@ -128,7 +128,7 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
 
 @pytest.mark.slow
 async def test_of_processes_that_race_for_the_same_keys_one_wins(where: str) -> None:
-    """Processes that admit the same orders at the same moment: one gets all of them, the others are told by whom."""
+    """Processes that admit the same orders at the same moment: one gets all of them, and each other one names it."""
     processes = await asyncio.gather(*(start(where, RACE) for _ in range(3)))
     assert await asyncio.gather(*map(heard, processes)) == ["loaded"] * 3
     for process in processes:

@@ -277,7 +277,7 @@ async def test_the_sweeper_ends_what_nobody_ended(ledger: Ledger, where: str) ->
 
 
 async def test_a_run_whose_orders_went_into_another_is_over(ledger: Ledger) -> None:
-    """No worker would come for it any more, and whoever watches it is told."""
+    """No worker comes for it any more, and whoever watches it sees that it is over."""
     run_id = await put_up(ledger)
     other = await loaded(ledger, orders(100))
     assert (await ledger.counts(run_id)).superseded == 100
@@ -352,7 +352,7 @@ async def test_a_segment_that_cannot_be_sent_is_given_back(ledger: Ledger) -> No
 
 
 async def test_what_limits_count_is_that_of_the_whole_run(ledger: Ledger) -> None:
-    """A segment is told what was refused, and is in doubt, in all others, and before it was put up."""
+    """A segment knows what was refused, and is in doubt, in all others, and before the run was released."""
     run = await loaded(ledger, orders(100))
     await run.start()
     first = await run.claim((await ids(run))[:20])

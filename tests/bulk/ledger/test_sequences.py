@@ -10,14 +10,14 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost, TaskTaken
 from gotsurge_async.bulk.ledger.run import discard
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.check import backup
 from tests.bulk.ledger.kit import begun, ids, loaded, order, orders, states
 
 
 async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run whose loader was taken for dead goes whole: the loader, should it wake, is told at once."""
+    """A run whose loader was taken for dead goes whole: the loader, should it wake, gets an error immediately."""
     monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.admission.DISCARDED_AT_ONCE", 1)
     slow = await begun(ledger)
     await slow.add(orders(50))

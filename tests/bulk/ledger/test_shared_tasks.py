@@ -137,8 +137,8 @@ async def test_two_orders_with_one_task_are_no_damage(path: Path) -> None:
     first, second = await two_with_one_task(path)
     health = check(path)
     assert (health.flaws, health.damaged) == ((), False)
-    (told,) = health.to_look_at
-    assert f"task task-1 is recorded for order TRK-1 of run {first} and order TRK-2 of run {second}" in told
+    (problem,) = health.to_look_at
+    assert f"task task-1 is recorded for order TRK-1 of run {first} and order TRK-2 of run {second}" in problem
     async with await Ledger.open(path) as ledger:
         (kept,) = [row async for row in ledger.rows(first)]
         assert (kept.state, kept.task_id) == (OrderState.CREATED, "task-1")

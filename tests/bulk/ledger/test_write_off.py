@@ -13,9 +13,9 @@ async def test_a_key_is_free_and_the_task_stays_recorded(ledger: Ledger) -> None
     rows = {row.key: row async for row in run.rows()}
     tasks = {rows[key].id: task for key, task in (("TRK-2", "task-2"), ("TRK-3", "task-4"), ("TRK-24", "task-24"))}
     reasons = dict.fromkeys(tasks, "it vanished")
-    done = await ledger.write_off(run, tasks, reasons, by="Mei")
+    done = await run.write_off(tasks, reasons, by="Mei")
     assert sorted(done) == sorted((rows["TRK-2"].id, rows["TRK-24"].id))
-    assert await ledger.write_off(run, tasks, reasons, by="Mei") == []
+    assert await run.write_off(tasks, reasons, by="Mei") == []
     now = {row.key: row async for row in run.rows((OrderState.CANCELLED,))}
     assert {key: (row.task_id, row.error) for key, row in now.items()} == {
         "TRK-2": ("task-2", "it vanished, says Mei"),
@@ -41,6 +41,6 @@ async def test_who_lost_the_run_writes_nothing_off(ledger: Ledger, where: str) -
     lose_locks(where)
     async with await Ledger.open(where) as other, await other.hold(run.id):
         with pytest.raises(RunLost):
-            await ledger.write_off(run, {row.id: "task-1"}, {row.id: "gone"}, by="Mei")
+            await run.write_off({row.id: "task-1"}, {row.id: "gone"}, by="Mei")
         assert await states(other, run) == {"TRK-1": "created"}
         assert await other.decisions(run.id) == []

@@ -265,7 +265,7 @@ class Audit:
                 if verdict[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
             }
             tasks = {order: rows[order].task_id or "" for order in reasons}
-            done = await uninterrupted(self.ledger.write_off(held, tasks, reasons, by=by))
+            done = await uninterrupted(held.write_off(tasks, reasons, by=by))
             await uninterrupted(held.finish())
         return [rows[order].key for order in done]
 

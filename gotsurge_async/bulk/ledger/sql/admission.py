@@ -1,9 +1,9 @@
-"""The orders of a run come in by blocks, and are let in all at once, or none; a run that was not goes out again.
+"""The orders of a run are added by blocks, and admitted all at once, or none; a run that is not admitted is discarded.
 
-A key leads to one order. It is put in with its block, if no other order has it; so nearly always a run is let in by one
-write, however many orders it has. What found its key taken is contested, and decided when the run is let in: then it is
-looked at who has the key, and whether he keeps it. The runs whose orders are taken over or given up are locked
-meanwhile, so none of them can wake up in between: whoever holds a lock is alive, and keeps its orders.
+A key leads to one order. It is inserted with its block, if no other order has it; so nearly always a run is admitted by
+one write, however many orders it has. An order whose key was taken is contested. The admission decides who has the key
+from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between: whoever
+holds a lock is alive, and keeps its orders.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,7 +28,6 @@ from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
     LETTERS,
-    LIVE,
     READABLE,
     UNFINISHED,
     WAITING,
@@ -39,7 +38,6 @@ from gotsurge_async.bulk.ledger.states import (
     NewOrder,
     OrderOutcome,
     OrderState,
-    RunInfo,
     RunState,
 )
 from gotsurge_async.clock import to_microseconds
@@ -52,26 +50,26 @@ DISCARDED_AT_ONCE = 1000
 """Chunks that one transaction removes, so that other writers have their turn."""
 
 _AT_ONCE = 500
-"""Contested orders that are looked at at a time."""
+"""Contested orders that are read at a time."""
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
-"""What an order in doubt says in its ``error`` after `accept_older`."""
+"""The ``error`` of an order that is in doubt after `accept_older`."""
 
 HELD_BACK = (
     f"{LOST}, by a run that the copy does not know. It was not sent now: look it up and say what you found "
     "(gotsurge resolve), or push it again with --not-sent-before"
 )
-"""What an order says that was pushed for the first time after `accept_older`, and that no evidence shows to be new."""
+"""The ``error`` of an order that was pushed first after `accept_older`, and that no evidence shows to be new."""
 
 ACCEPTED_AT = "older_accepted_at"
-"""In ``ledger_meta``: when an older copy was accepted; 0 since a person said that all lost runs are known."""
+"""In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
-"""Only the holder of their run may know what these mean: it may be sending at this moment."""
+"""Only the holder of their run knows what these mean: it may be sending at this moment."""
 
 
 def check_keys(rows: Sequence[NewOrder]) -> None:
-    """Refuse keys that a database would cut off or not take."""
+    """Raise ValueError for keys that a database would cut off or refuse."""
     for row in rows:
         if not row.key or "\0" in row.key or not (row.key.isascii() or _is_text(row.key)):
             raise ValueError(f"line {row.line}: {row.key!r} cannot be a key: give text, without NUL characters")
@@ -86,7 +84,7 @@ def _is_text(key: str) -> bool:
 
 
 def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, *, compact: bool) -> None:
-    """Put orders in, as they will be when the run is admitted; ``size`` of them make a chunk."""
+    """Insert orders, as they will be when the run is admitted; ``size`` of them make a chunk."""
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
     # One number is the last of a row of them; several are themselves, with others' between them.
@@ -104,8 +102,8 @@ def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, 
     # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
     if db.insert("add_keys", sorted(keys, key=lambda each: each[1])) == len(keys):
         return
-    found = db.rows("keys", environment=run.environment, keys=db.listed([row.key for row in rows]))
-    owned = {key: (number, place) for key, number, place in found}
+    owners = db.rows("keys", environment=run.environment, keys=db.listed([row.key for row in rows]))
+    owned = {key: (number, place) for key, number, place in owners}
     taken = [(run.number, number, place, key) for _, key, number, place, _ in keys if owned.get(key) != (number, place)]
     db.insert("add_contested", taken)
 
@@ -116,8 +114,8 @@ def discard_some(db: Database, run: Held) -> bool:
     state = runs.one(db, run.id).state
     if state is not RunState.LOADING:
         raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted is discarded")
-    found = db.rows("chunks_of_run", run=run.number, after=0, last=run.last, most=DISCARDED_AT_ONCE)
-    chunks = chunks_of(db, found, said=False, bodies=True)
+    rows = db.rows("chunks_of_run", run=run.number, after=0, last=run.last, most=DISCARDED_AT_ONCE)
+    chunks = chunks_of(db, rows, tasks=False, bodies=True)
     if not chunks:
         db.change("forget_contested", run=run.number)
         db.change("delete_run", number=run.number)
@@ -136,8 +134,8 @@ class Evidence:
 
     Attributes:
         not_sent_before: a person says that no run that the copy does not know sent any order of this one.
-        outcomes: by the ids of the orders: created, with its task; in doubt, with the reason; or pending, where a whole
-            list shows no task of it. An order that is not here is in doubt.
+        outcomes: by order id: created, with its task; in doubt, with the reason; or pending, where a whole list shows
+            no task of it. An order that is missing here is in doubt.
     """
 
     not_sent_before: bool = False
@@ -145,11 +143,10 @@ class Evidence:
 
 
 NO_EVIDENCE = Evidence()
-"""Nothing is known, and no person says anything."""
 
 
 def accepted_at(db: Database) -> int | None:
-    """When an older copy of the ledger was accepted, as it is stored, until its lost runs are known; else None."""
+    """The stored time when an older copy of the ledger was accepted, until its lost runs are known; else None."""
     meta: dict[str, int] = dict(db.rows("meta"))
     return meta.get(ACCEPTED_AT) or None
 
@@ -167,7 +164,7 @@ def first_pushed(db: Database, run: Held) -> set[int]:
     }
     orders = {
         number_of(chunk.id, place)
-        for page in each_page(db, run.number, said=False)
+        for page in each_page(db, run.number, tasks=False)
         for chunk in page.values()
         for place in range(len(chunk.states))
     }
@@ -184,7 +181,7 @@ def admit(
 ) -> Admission:
     """Admit the loading orders of a run, and note the digest of its source unless it is None.
 
-    ``take`` locks another run until the transaction is over, and fences whoever had it; or raises RunHeld.
+    ``take`` locks another run until the transaction is over, and fences its last holder; or raises RunHeld.
     """
     db.script("admitting")  # one after the other: what one decides, the next one must see
     if doubled := _doubled(db, run):
@@ -209,7 +206,7 @@ def admit(
 def _hold_back(
     db: Database, run: Held, first: Collection[int], outcomes: Mapping[int, OrderOutcome], now: int
 ) -> tuple[int, int]:
-    """Have only those of some loading orders wait that are known to be new; the numbers of created and in-doubt ones.
+    """Let only those of the ``first`` orders wait that are known to be new; returns how many are created and in doubt.
 
     A task of an outcome that is recorded for another order proves nothing.
     """
@@ -246,7 +243,7 @@ class _Decided:
 
 
 def _doubled(db: Database, run: Held) -> tuple[Doubled, ...]:
-    """Keys that stand more than once in a run, each with the line that has it first."""
+    """Keys that a run has more than once, each with the line that has it first."""
     twice = db.rows("contested_twice", run=run.number, environment=run.environment, most=2 * DOUBLED_LIMIT)
     if not twice:
         return ()
@@ -256,62 +253,58 @@ def _doubled(db: Database, run: Held) -> tuple[Doubled, ...]:
     for key, number, place in [*twice, *owners]:
         if number in chunks and chunks[number].run == run.number:
             places.setdefault(key, set()).add((number, place))
-    found = []
+    doubled = []
     for key, at in places.items():
         first, *others = sorted(at)
         line = chunks[first[0]].metas[first[1]].line
-        found += [Doubled(key, line, chunks[number].metas[place].line) for number, place in others]
-    return tuple(sorted(found, key=lambda each: each.line)[:DOUBLED_LIMIT])
+        doubled += [Doubled(key, line, chunks[number].metas[place].line) for number, place in others]
+    return tuple(sorted(doubled, key=lambda pair: pair.line)[:DOUBLED_LIMIT])
 
 
 @frozen
 class _Contest:
-    """An order whose key another order had, when it was put in, and the one that has it now, if its state is live."""
+    """An order whose key another order had, when it was inserted, and the order that the key leads to now."""
 
     chunk: Chunk
     place: int
     key: str
+    former: tuple[int, int]
+    """Chunk and place that the key leads to; no chunk has the number 0."""
+    other: Owner | None
+    """The order that the key leads to, if it is of another run, which was admitted."""
     owner: Owner | None
+    """The same, if it was live when this was read: the order that has the key."""
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
-    found: tuple[int, int]
-    """Chunk and place that the key leads to; no chunk has the number 0."""
-    earlier: RunInfo | None = None
-    """The admitted run of the order that the key leads to, whatever that order's state is."""
 
     def was_pushed_since(self, moment: int) -> bool:
-        """Whether the run of the other order was begun since a moment."""
-        return self.earlier is not None and to_microseconds(self.earlier.created_at) >= moment
-
-    @property
-    def text_is_known(self) -> bool:
-        """Whether the ledger has what the other order says: not of one that was read in from a result file."""
-        return self.owner is not None and self.owner.payload is not None
+        """Whether the run of the other order, whatever its state is, was begun since a moment."""
+        return self.other is not None and to_microseconds(self.other.run.created_at) >= moment
 
     @property
     def was_held_back(self) -> bool:
-        """Whether the other order was not sent, because an older copy of the ledger was accepted."""
+        """Whether the owner was not sent, because an older copy of the ledger was accepted."""
         owner = self.owner
         return owner is not None and owner.task_id is None and owner.chunk.error(owner.place) == HELD_BACK
 
     @property
     def state(self) -> OrderState | None:
-        """Where the other order stands, if there is one that has the key."""
+        """The owner's state."""
         return None if self.owner is None else self.owner.state
 
     @property
-    def can_be_read(self) -> bool:
-        """Whether the other one's task is known, so that a read can tell what became of it."""
-        return self.owner is not None and self.owner.task_id is not None
+    def same(self) -> bool:
+        """Whether both orders have the same text, byte for byte; assumed where the owner's is not known."""
+        return self.owner is not None and self.owner.payload in (None, self.chunk.payload(self.place))
 
     @property
-    def same(self) -> bool:
-        """Whether both say the same, byte for byte; taken for granted where the other one is archived."""
-        return self.owner is not None and self.owner.payload in (None, self.chunk.payload(self.place))
+    def surely_same(self) -> bool:
+        """Whether both orders have the same text, which the ledger has: not of one imported from a result file."""
+        return self.same and self.owner is not None and self.owner.payload is not None
 
 
 def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
-    """The contested orders of a loading run, block by block, each with who has its key at that moment."""
+    """The contested orders of a loading run, block by block, each with the present owner of its key."""
     number, place = 0, -1
     while rows := db.rows("contested", run=run.number, chunk=number, place=place, most=_AT_ONCE):
         number, place, _ = rows[-1]
@@ -319,36 +312,29 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
         owners = {key: (chunk, at) for key, chunk, at in keys}
         chunks = load(db, {chunk for chunk, _, _ in rows} | {chunk for chunk, _ in owners.values()}, bodies=True)
         known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
-        yield [_contest(run, chunks, known, owners, *row) for row in rows]
-
-
-def _contest(
-    run: Held,
-    chunks: Mapping[int, Chunk],
-    known: Mapping[int, RunInfo],
-    owners: Mapping[str, tuple[int, int]],
-    number: int,
-    place: int,
-    key: str,
-) -> _Contest:
-    found = owners.get(key, (0, 0))
-    theirs, at = chunks.get(found[0]), found[1]
-    owner = counts_on_it = earlier = None
-    if theirs is not None and theirs.run != run.number:
-        if known[theirs.run].state is RunState.LOADING:
-            counts_on_it = (theirs.run, theirs.id, at)
-        else:
-            earlier = known[theirs.run]
-            owner = Owner(earlier, theirs, at) if theirs.state(at) in LIVE else None
-    return _Contest(chunks[number], place, key, owner, counts_on_it, found, earlier)
+        block = []
+        for mine, at, key in rows:
+            former = owners.get(key, (0, 0))
+            theirs = chunks.get(former[0])
+            other = counts_on_it = None
+            if theirs is not None and theirs.run != run.number:
+                if known[theirs.run].state is RunState.LOADING:
+                    counts_on_it = (theirs.run, *former)
+                else:
+                    other = Owner(known[theirs.run], theirs, former[1])
+            owner = other if other is not None and other.live else None
+            block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it))
+        yield block
 
 
 def _asks_holder(run: Held, each: _Contest) -> bool:
     """Whether only the holder of the other order's run may know what it means, or its draft may come along."""
     if each.state in _UNDECIDED:
         return True
-    both = each.owner is not None and run.mode is each.owner.run.mode is Mode.TWO_PHASE
-    return both and each.state is OrderState.IN_DOUBT and each.can_be_read
+    owner = each.owner
+    if owner is None or owner.state is not OrderState.IN_DOUBT or owner.task_id is None:
+        return False
+    return run.mode is owner.run.mode is Mode.TWO_PHASE
 
 
 def _decide(
@@ -361,16 +347,16 @@ def _decide(
     changed: dict[int, Chunk] = {}
     drafts: list[tuple[str, int, str, int, None]] = []
     for each in block:
-        mine, place, state = each.chunk, each.place, each.state
-        if each.owner is None:
+        mine, place, owner = each.chunk, each.place, each.owner
+        if owner is None:
             take_contested(db, run, each)
             continue
-        their_run, theirs, at = each.owner
+        (their_run, theirs, at), state = owner, owner.state
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
         both = run.mode is their_run.mode is Mode.TWO_PHASE
-        if both and state in WITH_DRAFT and each.can_be_read and each.same and each.text_is_known:
-            # The very order: it goes on with its draft. One that differs in anything is another one.
+        if both and state in WITH_DRAFT and owner.task_id is not None and each.surely_same:
+            # The very same order: it continues with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
             mine.move(place, goes_on, source=OrderState.LOADING)
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
@@ -392,7 +378,7 @@ def _decide(
             continue
         changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)
-        theirs.epoch += 1  # whoever had it in mind changes nothing more
+        theirs.epoch += 1  # a write of a process that read it before is refused
         decided.superseded += 1
         take_contested(db, run, each)
     for chunk in changed.values():
@@ -401,19 +387,19 @@ def _decide(
 
 
 def take_contested(db: Database, run: Held, each: _Contest) -> None:
-    """Have a key lead to our order; another loading run that counted on it is told.
+    """Make our order the owner of its key; the order of another loading run that counted on it becomes contested.
 
     Raises:
-        Moved: the key leads elsewhere by now: a run that is being loaded has put it in, and would not be told.
+        Moved: the key leads elsewhere by now: a run that is being loaded has inserted it, and counts on it.
     """
-    if not take_key(db, run.environment, each.chunk, each.place, each.found):
+    if not take_key(db, run.environment, each.chunk, each.place, each.former):
         raise Moved
     if each.counts_on_it is not None:
         db.insert("add_contested", [(*each.counts_on_it, each.key)])
 
 
 def _unused_by_key(db: Database, block: Sequence[_Contest]) -> dict[tuple[int, str], int]:
-    """How many drafts of a key a run has noted as unused."""
+    """The number of drafts of a key that a run has noted as unused, by run and key."""
     by_run: dict[int, set[str]] = {}
     for each in block:
         if each.owner is not None:
@@ -430,11 +416,12 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
 
     Of the same order in two-phase mode the draft is inherited, and read when this run is sent; these are the others.
     """
-    found: set[str] = set()
+    rivals: set[str] = set()
     for block in contested(db, run):
         for each in block:
-            same = each.same and each.text_is_known and each.state is not OrderState.CANCELLING
-            inherited = run.mode is Mode.TWO_PHASE and same
-            if each.owner is not None and each.state in READABLE and each.can_be_read and not inherited:
-                found.add(each.owner.run.id)
-    return sorted(found)
+            owner = each.owner
+            if owner is None or owner.state not in READABLE or owner.task_id is None:
+                continue
+            if run.mode is Mode.DIRECT or owner.state is OrderState.CANCELLING or not each.surely_same:
+                rivals.add(owner.run.id)
+    return sorted(rivals)

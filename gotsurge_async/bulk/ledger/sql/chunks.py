@@ -1,8 +1,8 @@
 """A chunk of orders as the ledger has it: read, changed in memory, and written by one compare-and-swap.
 
-Every write of the ledger that is about orders goes through `Chunk.save`: it changes the chunk's row only if its epoch
-and its states are still those that it was made of, as they were read or remembered, and what belongs to it (task ids,
-notes) in the same transaction. A claim raises the epoch: who lost a claim, and wakes up with it, changes nothing.
+Every write about orders goes through `save_all`: it changes a chunk's row only if its epoch and its states are still
+those that were read or remembered, and what belongs to it (task ids, notes) in the same transaction. A claim raises the
+epoch: whoever lost a claim, and wakes up with it, changes nothing.
 """
 
 import zlib
@@ -21,14 +21,13 @@ PLACES = 32
 """Numbers that a chunk has for its orders: more than the 20 that it can hold."""
 
 JOINED = b","
-"""What stands between the orders of a body, so that it is ready to be sent."""
+"""Separates the orders of a body, so that it is ready to be sent."""
 
 PAGE = 200
-"""Chunks that are looked at or changed at a time, where all of a run's may be."""
+"""Chunks that are read or changed at a time, where all of a run's may be."""
 
 RAW, ZLIB, ARCHIVED = 0, 1, 2
-"""How the orders of a chunk are kept: as they are, compressed, or in another file, so that here is nothing or only what
-a result file says of them."""
+"""How a chunk's orders are stored: as they are, compressed, or in another file, with at most their names here."""
 
 LAST = 2**63 - 1
 """The greatest number that a chunk could have: a run's chunks go to there."""
@@ -43,18 +42,18 @@ def number_of(chunk: int, place: int) -> int:
 
 def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
     """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
-    found: dict[int, list[int]] = {}
+    places: dict[int, list[int]] = {}
     for number in sorted(numbers):
         chunk = number // PLACES
-        if chunk in found:
-            found[chunk].append(number % PLACES)
+        if chunk in places:
+            places[chunk].append(number % PLACES)
         else:
-            found[chunk] = [number % PLACES]
-    return found
+            places[chunk] = [number % PLACES]
+    return places
 
 
 class Meta(NamedTuple):
-    """What a body says of one order besides its text."""
+    """What a body contains of one order besides its text."""
 
     line: int
     key: str
@@ -65,7 +64,7 @@ class Meta(NamedTuple):
 
 
 def number_of_print(fingerprint: bytes | None) -> int | None:
-    """A fingerprint as the ledger has it: its first eight bytes, which are enough to tell a million orders apart."""
+    """A fingerprint as the ledger has it: its first eight bytes, which are enough to distinguish a million orders."""
     return None if fingerprint is None else int.from_bytes(fingerprint[:8], "big", signed=True)
 
 
@@ -74,14 +73,14 @@ _ids = msgspec.json.Decoder(list[str | None])
 
 
 class Note(NamedTuple):
-    """What was said of one order of a chunk, and not of all."""
+    """What is noted of one order of a chunk, and not of all."""
 
     status: str | None = None
     error: str | None = None
     lost_drafts: int = 0
     cancel_until: int | None = None
-    """Of one that is ``cancelling``: until when the cancel may act. While it is not known that its call has ended it is
-    negative: for how long the cancel may act after that."""
+    """Of one that is ``cancelling``: until when the cancel may act. Negative while its call may not have ended: then
+    for how long the cancel may act after that."""
 
 
 @define
@@ -94,7 +93,7 @@ class Chunk:
         states: a letter for each order.
         open_until: until when a create or a broadcast of its orders that was not answered may still act.
         tasks: of each order that has one, by its place, the recorded task and its first status.
-        notes: what was said of single orders, by their places.
+        notes: what is noted of single orders, by their places.
         metas, body, source: if they were read.
     """
 
@@ -131,21 +130,14 @@ class Chunk:
         return [place for place, letter in enumerate(self.states) if letter in letters]
 
     def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
-        """Move an order on.
-
-        Args:
-            source: where it is taken to stand, unless it is what is kept.
-
-        Raises:
-            IllegalTransition: it may not go there from where it stands.
-        """
+        """Move an order on; IllegalTransition if it may not go there from its state, or from ``source``."""
         state = source or self.state(place)
         if target is not state and target not in TRANSITIONS[state]:
             raise IllegalTransition(f"an order is {state.value} and cannot become {target.value}")
         self.states[place] = LETTERS[target]
 
     def put_in_doubt(self, place: int, why: str, now: int) -> None:
-        """Put an order in doubt whose sender has ended, perhaps only now: its request may act as long from now."""
+        """Put an order in doubt whose sender has ended, perhaps only now: the time that its request may act begins."""
         self.move(place, OrderState.IN_DOUBT)
         self.note(place, error=why)
         if self._settles_after is None:
@@ -155,11 +147,7 @@ class Chunk:
             self.open_until = max(self.open_until or 0, now + self._settles_after)
 
     def record(self, place: int, task_id: str | None, status: str | None) -> None:
-        """Give an order its task; None keeps what is recorded.
-
-        Raises:
-            IllegalTransition: another task is recorded, which is never replaced.
-        """
+        """Give an order its task; None keeps what is recorded. IllegalTransition if another task is recorded."""
         if task_id is not None and place not in self.tasks:
             self.tasks[place] = self._new[place] = (task_id, self.status(place) if status is None else status)
             if place in self.notes:
@@ -174,19 +162,19 @@ class Chunk:
         return self.tasks[place][0] if place in self.tasks else None
 
     def status(self, place: int) -> str | None:
-        """The service's last word of where an order's task stands."""
+        """The last status of an order's task that the service named."""
         noted = self.notes.get(place)
         if noted is not None and noted.status is not None:
             return noted.status or None  # "" where the others of its answer had one
         return self.tasks[place][1] if place in self.tasks else None
 
     def error(self, place: int) -> str | None:
-        """What was said of an order, for people."""
+        """What is noted of an order, for people."""
         noted = self.notes.get(place)
         return None if noted is None else noted.error
 
     def forget_draft(self, db: Database, place: int, why: str) -> None:
-        """Forget an order's recorded task, which is told among what is said; only where a copy is gone on with."""
+        """Forget an order's recorded task, which its ``error`` names then; only where an older copy is accepted."""
         task_id = self.forget_task(db, place)
         self.note(place, error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
 
@@ -214,7 +202,7 @@ class Chunk:
         return now + settles_after if settles_after else self.notes.get(place, Note()).cancel_until or 0
 
     def lost_drafts(self, place: int) -> int:
-        """How many drafts may exist of an order besides its own, noted ones included."""
+        """The number of drafts that may exist of an order besides its own, noted ones included."""
         noted = self.notes.get(place)
         return 0 if noted is None else noted.lost_drafts
 
@@ -227,22 +215,18 @@ class Chunk:
             self._noted.add(place)
 
     def save(self, db: Database, now: int) -> None:
-        """Write what has changed.
-
-        Raises:
-            Moved: another writer was there in between; nothing was changed.
-        """
+        """Write what has changed, as `save_all`."""
         save_all(db, [self], now)
 
     def _row(self, now: int) -> Row:
-        """What it was, and what it is to be."""
+        """Its former epoch and states, and its new values."""
         states = "".join(self.states)
         row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
         self._was = self.epoch, states
         return row
 
     def _result(self) -> Row:
-        """The row of what is newly recorded: inserted, never updated, so that nothing that is recorded is replaced."""
+        """The row of what is newly recorded: inserted, never updated, so that no recorded task is replaced."""
         (_, status), *_ = self._new.values()
         ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
         for place, (_, other) in self._new.items():
@@ -253,15 +237,10 @@ class Chunk:
         self._new.clear()
         return row
 
-    def _notes_to_put(self) -> list[Row]:
-        rows = [(self.id, place, *self.notes[place]) for place in sorted(self._noted)]
-        self._noted.clear()
-        return rows
-
     # --- bodies -----------------------------------------------------------------------------------------------------
 
     def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
-        """Of each order its place, what is said of it, its text, and the row that it was read from."""
+        """Of each order its place, its `Meta`, its text, and the row that it was read from."""
         start = from_source = 0
         for place, meta in enumerate(self.metas):
             payload = self.body[start : start + meta.size]
@@ -278,11 +257,11 @@ class Chunk:
         return self.body[start : start + self.metas[place].size]
 
     def keep_names_only(self, db: Database) -> None:
-        """Note that the texts of its orders only name them, and are not what was sent: see `ARCHIVED`."""
+        """Note that the texts of its orders only name them, and are not what was sent: `ARCHIVED`."""
         db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
-        """Give an order another text; its chunk's row is locked since it was read, or two would undo each other's."""
+        """Give an order another text; the caller has locked the chunk's row since before it was read."""
         texts = [payload if at == place else text for at, _, text, _ in self.orders()]
         new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
         self.metas = [new if at == place else meta for at, meta in enumerate(self.metas)]
@@ -295,13 +274,15 @@ def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
     """Write what has changed of some chunks, with one statement for all rows of a table.
 
     Raises:
-        Moved: another writer was there in between; nothing was changed.
+        Moved: another writer changed one since it was read; nothing was changed.
     """
     ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
     if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
         raise Moved
     db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
-    db.insert("note", [row for chunk in ordered if chunk._noted for row in chunk._notes_to_put()])
+    db.insert("note", [(chunk.id, at, *chunk.notes[at]) for chunk in ordered for at in sorted(chunk._noted)])
+    for chunk in ordered:
+        chunk._noted.clear()
 
 
 def _metas_text(metas: Sequence[Meta]) -> str:
@@ -341,29 +322,22 @@ def chunk_of(row: Row) -> Chunk:
     return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
 
 
-def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
-    """Chunks from their rows, by their numbers.
-
-    Args:
-        said: with their tasks and notes.
-        bodies: with what their orders are.
-    """
-    found = {chunk.id: chunk for chunk in map(chunk_of, rows)}
-    if found and said:
-        _read_said(db, found)
-    if found and bodies:
-        _read_bodies(db, found)
-    return found
+def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Chunks from their rows, by number; ``tasks``: with tasks and notes, ``bodies``: with what the orders are."""
+    chunks = {chunk.id: chunk for chunk in map(chunk_of, rows)}
+    if chunks and tasks:
+        ids = db.listed(chunks)
+        _take_results(chunks, db.rows("results", ids=ids))
+        _take_notes(chunks, db.rows("notes", ids=ids))
+    if chunks and bodies:
+        _read_bodies(db, chunks)
+    return chunks
 
 
 def page_of(
     db: Database, run: int | None, states: Iterable[OrderState] | None, after: int, most: int, *, last: int = LAST
 ) -> list[Row]:
-    """The next rows of chunks of a run (None: of all runs) that have orders in some states (None: in any).
-
-    Args:
-        last: of a run, no chunk beyond that one.
-    """
+    """The next rows of a run's chunks (None: of all runs'), up to ``last``, with orders in some states (None: any)."""
     values = {"after": after, "most": most} | ({} if run is None else {"run": run, "last": last})
     if states is None:
         return db.rows("chunks_of_run", **values)
@@ -379,46 +353,45 @@ def each_page(
     after: int = 0,
     last: int = LAST,
     most: int = PAGE,
-    said: bool = True,
+    tasks: bool = True,
     bodies: bool = False,
 ) -> Iterator[dict[int, Chunk]]:
-    """All that `page_of` gives, page after page, as `chunks_of` reads it; what was given before may be changed."""
+    """All that `page_of` returns, page after page, as `chunks_of` reads it; earlier pages may be changed meanwhile."""
     wanted = None if states is None else frozenset(states)
     while rows := page_of(db, run, wanted, after, most, last=last):
         after = rows[-1][0]
-        yield chunks_of(db, rows, said=said, bodies=bodies)
+        yield chunks_of(db, rows, tasks=tasks, bodies=bodies)
 
 
-def load(db: Database, numbers: Iterable[int], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
-    """Some chunks, to look at or to change; those that are not there are not among them."""
+def load(db: Database, numbers: Iterable[int], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Some chunks, to read or to change; those that do not exist are left out."""
     wanted = sorted(set(numbers))
     if not wanted:
         return {}
     if len(wanted) != 1:
-        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), said=said, bodies=bodies)
+        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), tasks=tasks, bodies=bodies)
     # As nearly always when something is sent: by its key alone, which costs half.
-    found = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
-    for chunk in found.values() if said else ():
-        _take_results(found, db.rows("results_of_chunk", chunk=chunk.id))
-        _take_notes(found, db.rows("notes_of_chunk", chunk=chunk.id))
+    chunks = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
+    for number in chunks if tasks else ():
+        _take_results(chunks, db.rows("results_of_chunk", chunk=number))
+        _take_notes(chunks, db.rows("notes_of_chunk", chunk=number))
     if bodies:
-        _read_bodies(db, found)
-    return found
+        _read_bodies(db, chunks)
+    return chunks
 
 
-def _read_said(db: Database, chunks: dict[int, Chunk]) -> None:
-    ids = db.listed(chunks)
-    _take_results(chunks, db.rows("results", ids=ids))
-    _take_notes(chunks, db.rows("notes", ids=ids))
+def task_ids_of(chunk: int, part: int | None, ids: str) -> list[str | None]:
+    """The task ids of a row of ``results``; LedgerUnusable if it is damaged."""
+    try:
+        return _ids.decode(ids)
+    except (ValueError, TypeError) as error:
+        row = f"chunk {chunk}" if part is None else f"chunk {chunk}, part {part}"
+        raise damaged("results", row, "its task ids are no list of text") from error
 
 
 def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
     for number, part, status, ids in rows:
-        chunk = chunks[number]
-        try:
-            named = _ids.decode(ids)
-        except (ValueError, TypeError) as error:
-            raise damaged("results", f"chunk {number}, part {part}", "its task ids are no list of text") from error
+        chunk, named = chunks[number], task_ids_of(number, part, ids)
         if len(named) > len(chunk.states):
             raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
         chunk._parts = max(chunk._parts, part + 1)
@@ -428,11 +401,11 @@ def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
 
 
 def _take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
-    for number, place, *said in rows:
+    for number, place, *note in rows:
         if place not in range(len(chunks[number].states)):
             raise damaged("notes", f"chunk {number}", f"it has no order {place!r:.40}")
         try:
-            chunks[number].notes[place] = msgspec.convert(said, Note)
+            chunks[number].notes[place] = msgspec.convert(note, Note)
         except msgspec.ValidationError as error:
             raise damaged("notes", f"chunk {number}, order {place}", str(error)) from error
 
@@ -446,10 +419,10 @@ def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
             chunk.metas = _metas.decode(metas)
             chunk.packed = packed
             chunk.body, chunk.source = map(zlib.decompress, (body, source)) if packed == ZLIB else (body, source)
-            told = sum(meta.size for meta in chunk.metas) + len(JOINED) * (len(chunk.metas) - 1)
+            size = sum(meta.size for meta in chunk.metas) + len(JOINED) * (len(chunk.metas) - 1)
             rows = sum(meta.source_size or 0 for meta in chunk.metas)
             sizes = len(chunk.states), len(chunk.body), len(chunk.source)
-            whole = packed == ARCHIVED or (len(chunk.metas), told, rows) == sizes
+            whole = packed == ARCHIVED or (len(chunk.metas), size, rows) == sizes
             whole = whole and isinstance(chunk.body, bytes) and isinstance(chunk.source, bytes)
         except (ValueError, TypeError, zlib.error) as error:
             raise damaged("bodies", f"chunk {number}", f"what its orders are cannot be read: {error}") from error

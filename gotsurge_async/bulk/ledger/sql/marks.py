@@ -1,7 +1,7 @@
 """The writes that move orders from state to state; each is conditional on the state they are in, and on the claim.
 
-A function here is run by the writer: it may be undone and run again. What `Run` asks for is refused when another
-process has taken the run over; what it says of claimed orders, when the claim is no longer the one that it made.
+The writer runs these functions: it may undo one and run it again. What `Run` asks for is refused when another process
+has taken the run over; what it records of claimed orders, when the claim is no longer the one that it made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from functools import partial
 from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, each_page, load, number_of, save_all
+from gotsurge_async.bulk.ledger.sql.chunks import PLACES, Chunk, by_chunk, each_page, load, number_of, save_all
 from gotsurge_async.bulk.ledger.sql.runs import Held, by_number, fence
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -20,7 +20,6 @@ from gotsurge_async.bulk.ledger.states import (
     OWNED_ELSEWHERE,
     OrderOutcome,
     OrderState,
-    Remark,
     in_words,
     sources,
 )
@@ -40,23 +39,23 @@ RECORDED = {
     # Durable before a cancel leaves. A cancel that is sent again finds the order so.
     OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
 }
-"""The states that an outcome may have, and those in which the order must be found."""
+"""The states that an outcome may have, and those that the order must have."""
 
 _RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
 _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
 
 CRASHED = "the process ended before the answer was recorded"
-"""What an order in doubt after a crash says in its ``error``."""
+"""The ``error`` of an order that is in doubt after a crash."""
 
 
 def count(db: Database, slot: int) -> None:
-    """Raise the counter by which an older copy of the ledger is told from a newer one."""
+    """Raise the counter that distinguishes an older copy of the ledger from a newer one."""
     db.change("count", slot=slot)
 
 
 @frozen
 class Claim:
-    """A wish to move those of some orders that are in ``source`` to ``target``."""
+    """A request to move those of some orders that are in ``source`` to ``target``."""
 
     run: Held
     ids: Sequence[int]
@@ -67,7 +66,7 @@ class Claim:
 
 
 def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
-    """Grant claims: to each the ids that it has now, and that no other has."""
+    """Grant claims; the result has the ids that each claim has now, and no other."""
     _fence_all(db, wishes)
     wanted = [by_chunk(wish.ids) for wish in wishes]
     chunks = _seen_or_read(
@@ -105,12 +104,12 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
 def _seen_or_read(
     db: Database, wanted: Iterable[tuple[Held, Mapping[int, Sequence[int]], frozenset[str]]]
 ) -> dict[int, Chunk]:
-    """Chunks, wanted for a run each: as this process saw them last, or else as they are.
+    """The chunks that requests need, each passed with the letters that its orders may have: as last seen, or read.
 
-    What was seen serves only where the wanted orders have one of some letters, so that nothing is refused for it; and
-    it is forgotten, so that a job that is tried again because a chunk has changed reads it.
+    A chunk as it was seen serves only where the requested orders have these letters, so that nothing is refused for it.
+    It is then forgotten, so that a job that is tried again because a chunk has changed reads it.
     """
-    found: dict[int, Chunk] = {}
+    known: dict[int, Chunk] = {}
     missing: set[int] = set()
     for run, places, letters in wanted:
         for number, at in places.items():
@@ -118,60 +117,50 @@ def _seen_or_read(
             if seen is None or (letters is _CLAIMED and run.claims.get(number) != seen.epoch):
                 missing.add(number)
             elif letters.issuperset([seen.states[place] for place in at if place < len(seen.states)]):
-                found.setdefault(number, seen)
+                known.setdefault(number, seen)
             else:
                 missing.add(number)
-    return found | load(db, missing - found.keys())
+    return known | load(db, missing - known.keys())
 
 
 def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
-    """Begin a new claim of a chunk; it is the holder's when it is durable: else another one may have that epoch."""
+    """Begin a new claim of a chunk; it is the holder's when it is durable: before, another may get the same epoch."""
     chunk.epoch += 1
     chunk.claimed_at = now
     db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
 
 
 def keep_open(run: Held, chunk: Chunk, now: int) -> None:
-    """Note with the intent to send orders of a chunk until when the request may act."""
+    """Note, with the intent to send orders of a chunk, until when the request may act."""
     chunk.open_until = max(chunk.open_until or 0, now + run.settle)
 
 
 def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
-    # Of one run there may be an older holder among them, of this same process, which is refused.
-    held = [request.run for request in requests]
-    for run in {(run.number, run.epoch, run.segment): run for run in held}.values():
+    # An older holder of a run, in this same process, may be among them; it is refused.
+    for run in {(each.run.number, each.run.epoch, each.run.segment): each.run for each in requests}.values():
         fence(db, run)
 
 
 def chunks_in(db: Database, run: Held, ids: Iterable[int]) -> list[tuple[Chunk, list[int]]]:
-    """The chunks of some orders of a run, and the places of these in them; others' orders are not among them."""
+    """The chunks of some orders of a run, and the places of these in them; orders of other runs are left out."""
     places = by_chunk(ids)
     for number in places:
         run.seen.pop(number, None)
-        # Nor is what another mark of this transaction remembers: what is noted here it does not know.
+        # Another mark of this transaction may remember the chunk without what is noted here.
         db.committed.append(partial(run.seen.pop, number, None))
-    found = load(db, places)
-    return [(chunk, places[chunk.id]) for chunk in found.values() if run.has(chunk)]
-
-
-def _is_claimed(run: Held, chunk: Chunk, place: int) -> bool:
-    return chunk.state(place) in CLAIMED and run.claims.get(chunk.id) == chunk.epoch
+    return [(chunk, places[chunk.id]) for chunk in load(db, places).values() if run.has(chunk)]
 
 
 def _claimed(db: Database, run: Held, ids: Sequence[int], wish: str) -> list[tuple[Chunk, list[int]]]:
-    """The chunks of some orders, all of which this holder has claimed.
-
-    Raises:
-        IllegalTransition: one of them is not.
-    """
-    found = chunks_in(db, run, ids)
-    for chunk, places in found:
+    """The chunks of some orders; IllegalTransition unless this holder has claimed all of them."""
+    chunks = chunks_in(db, run, ids)
+    for chunk, places in chunks:
         for place in places:
-            if not _is_claimed(run, chunk, place):
+            if chunk.state(place) not in CLAIMED or run.claims.get(chunk.id) != chunk.epoch:
                 raise _complaint(db, run, chunk, place, wish)
-    if sum(len(places) for _, places in found) != len(ids) or len(set(ids)) != len(ids):
+    if sum(len(places) for _, places in chunks) != len(ids) or len(set(ids)) != len(ids):
         raise _puzzling(run, wish)
-    return found
+    return chunks
 
 
 def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
@@ -215,24 +204,24 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
     wanted = [by_chunk(by_id) for by_id in by_ids]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
-    given: dict[tuple[str, str], int] = {}  # by all that is recorded together
+    named: dict[tuple[str, str], int] = {}  # by all answers that are recorded together
     for results, by_id, places in zip(many, by_ids, wanted, strict=True):
         run = results.run
-        there = all(number in chunks and run.has(chunks[number]) for number in places)
-        if not there or len(by_id) != len(results.outcomes):
+        exist = all(number in chunks and run.has(chunks[number]) for number in places)
+        if not exist or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
-        twice = any(given.setdefault((run.environment, task), order) != order for task, order in tasks.items())
+        twice = any(named.setdefault((run.environment, task), order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
             raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
         answered: list[tuple[str, int]] = []
-        doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
+        doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
         for number, at in places.items():
             outcomes = {place: by_id[number_of(number, place)] for place in at}
             _record(db, results, chunks[number], outcomes, answered, doubtful)
         if answered and not run.tasks.has_read(run.environment):
             run.tasks.read(db, run.environment, results.now)
-        # For a task that is asked for the database reads all that it has: of answers it is asked only what is known.
+        # To look a task up the database reads all of them: of answers only tasks that are known here are looked up.
         known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
         _refuse_taken(db, run.environment, known, answered=True)
         _refuse_taken(db, run.environment, doubtful)
@@ -257,16 +246,16 @@ def _record(
     answered: list[tuple[str, int]],
     doubtful: list[tuple[str, int]],
 ) -> None:
-    """Move the orders of a chunk on.
+    """Move the orders of a chunk on; each new task is added, with its order, to one of the two lists.
 
     Args:
-        answered: receives each new task, with its order, that the answer to a claimed order named.
-        doubtful: receives those of orders that were not in anybody's hands.
+        answered: of tasks that the answer to a claimed order named.
+        doubtful: of tasks of orders that no process was sending.
     """
     run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
     as_of = results.now if results.read_at is None else results.read_at
-    for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
+    for place, new in outcomes.items():  # runs for every order that is sent: few calls
         if place >= len(chunk.states):
             raise _puzzling(run, "be recorded")
         letter = chunk.states[place]
@@ -291,13 +280,10 @@ def _record(
 
 
 def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: int) -> None:
-    """Refuse to settle an order by a read, or a person's decision, while what was sent for it may still act.
+    """Raise StillOpen where a read, or a decision, would settle an order while what was sent for it may still act.
 
     A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
     broadcast may act after a reading that did not find the order; so it does not become ``refused``.
-
-    Raises:
-        StillOpen: it may.
     """
     cancelling = target not in (OrderState.CANCELLED, OrderState.CANCELLING) and chunk.cancel_may_act(place, now)
     until = chunk.notes[place].cancel_until or 0 if cancelling else chunk.open_until or 0
@@ -307,14 +293,10 @@ def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: in
 
 
 def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]], *, answered: bool = False) -> None:
-    """Refuse tasks, each with the order that it is to be of, that another order has.
+    """Raise TaskTaken if one of some tasks, each passed with its order to be, is recorded for another order.
 
-    Args:
-        answered: the answer to a create named them; it may name what an earlier order of the same key had, which is
-            refused or cancelled by now.
-
-    Raises:
-        TaskTaken: one of them.
+    With ``answered`` the answer to a create named them: it may name the task of an earlier order of the same key,
+    which is refused or cancelled by now.
     """
     ids = [task_id for task_id, _ in tasks]
     owners = recorded(db, environment, ids)
@@ -328,8 +310,7 @@ def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int
 
 def _is_earlier(db: Database, other: int, order: int) -> bool:
     """Whether an order is refused or cancelled, and has the key of another one (an archived order: any key)."""
-    ((number, (place,)),) = by_chunk([other]).items()
-    ((mine, (at,)),) = by_chunk([order]).items()
+    (number, place), (mine, at) = divmod(other, PLACES), divmod(order, PLACES)
     chunks = load(db, [number, mine], bodies=True)
     earlier = chunks[number]
     same = not earlier.metas or earlier.metas[place].key == chunks[mine].metas[at].key
@@ -338,44 +319,29 @@ def _is_earlier(db: Database, other: int, order: int) -> bool:
 
 def describe_order(db: Database, order: int) -> str:
     """An order with its key and its run, for people."""
-    ((number, (place,)),) = by_chunk([order]).items()
-    chunk = load(db, [number], said=False, bodies=True)[number]
+    number, place = divmod(order, PLACES)
+    chunk = load(db, [number], tasks=False, bodies=True)[number]
     (run,) = by_number(db, [chunk.run]).values()
     return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
 
 def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
-    """Which of some tasks are recorded for live orders, or were for orders that nobody has since: with their orders."""
+    """Which of some tasks are recorded for orders, and which ones: the live, or else those that no run has since."""
     rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
     chunks = load(db, {row[0] for row in rows})
-    found: dict[str, list[int]] = {}
+    orders: dict[str, list[int]] = {}
+    live: dict[str, list[int]] = {}
     for number, place, task_id in rows:
-        if chunks[number].state(place) not in OWNED_ELSEWHERE:
-            found.setdefault(task_id, []).append(number_of(number, place))
-    return {
-        task_id: [order for order in orders if _is_live(chunks, order)] or orders for task_id, orders in found.items()
-    }
-
-
-def _is_live(chunks: Mapping[int, Chunk], order: int) -> bool:
-    ((number, (place,)),) = by_chunk([order]).items()
-    return chunks[number].state(place) in LIVE
-
-
-def remark(db: Database, run: Held, remarks: Sequence[Remark], now: int) -> None:
-    """Note what was learnt about orders that stay in their states."""
-    by_id = {each.id: each for each in remarks}
-    for chunk, places in chunks_in(db, run, by_id):
-        for place in places:
-            each = by_id[number_of(chunk.id, place)]
-            if chunk.state(place) is each.state:
-                said = {"status": clean(each.status), "error": clean(each.error)}
-                chunk.note(place, **{name: text for name, text in said.items() if text is not None})
-        chunk.save(db, now)
+        state = chunks[number].state(place)
+        if state not in OWNED_ELSEWHERE:
+            orders.setdefault(task_id, []).append(number_of(number, place))
+        if state in LIVE:
+            live.setdefault(task_id, []).append(number_of(number, place))
+    return orders | live
 
 
 def clean(text: str | None) -> str | None:
-    """What a service said may be garbage, and must not keep the rest of an outcome from being recorded."""
+    """A text of a service as databases take it: garbage must not keep the rest of an outcome from being recorded."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
@@ -384,7 +350,7 @@ def clean(text: str | None) -> str | None:
 def recover(db: Database, run: Held, now: int) -> None:
     """Take over the claims of earlier holders of a run; what this one has claimed is left alone.
 
-    Their calls have ended by now, at a time that is not recorded: how long they may still act counts from now.
+    Their calls have ended by now, at an unknown time: how long they may still act counts from now.
     """
     for page in each_page(db, run.number, CLAIMED | {OrderState.CANCELLING}, after=run.first - 1, last=run.last):
         for chunk in page.values():
@@ -409,7 +375,7 @@ def recover(db: Database, run: Held, now: int) -> None:
 def resolve(
     db: Database, run: Held, words: Mapping[str, str | None], states: Iterable[OrderState], by: str, now: int
 ) -> None:
-    """Record words: the order of a key is this task, or with None it does not exist, and its key is free.
+    """Record decisions: the order of a key is this task, or with None it does not exist, and its key is free.
 
     Raises:
         NoSuchRun: the run has no such order.
@@ -422,8 +388,8 @@ def resolve(
         chunk, place = chunks[orders[key][0]], orders[key][1]
         known = chunk.tasks.get(place, (None,))[0]
         if chunk.state(place) not in states:
-            said = in_words(chunk.state(place), held=True)  # what is being sent is in flight
-            raise IllegalTransition(f"order {key} of run {run.id} is {said}, not in doubt")
+            state = in_words(chunk.state(place), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run.id} is {state}, not in doubt")
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
         created = task_id is not None
@@ -449,25 +415,19 @@ def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, t
     owners = db.rows("keys", environment=run.environment, keys=db.listed(wanted))
     chunks = load(db, {number for _, number, _ in owners}).values()
     mine = {chunk.id for chunk in chunks if chunk.run == run.number}
-    found = {key: (number, place) for key, number, place in owners if number in mine}
-    if wanted - found.keys():  # others' by now, or of nobody
-        found |= _orders_by_reading(db, run, wanted - found.keys())
+    orders = {key: (number, place) for key, number, place in owners if number in mine}
+    if missing := wanted - orders.keys():  # other runs' by now, or of no order
+        for page in each_page(db, run.number, tasks=False, bodies=True):
+            for chunk in page.values():
+                orders |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in missing}
     for key in wanted:
-        if key not in found:
+        if key not in orders:
             raise NoSuchRun(f"run {run.id} has no order {key}")
-    return found
-
-
-def _orders_by_reading(db: Database, run: Held, keys: set[str]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for page in each_page(db, run.number, said=False, bodies=True):
-        for chunk in page.values():
-            found |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in keys}
-    return found
+    return orders
 
 
 def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> IllegalTransition:
-    """The error for an order that is not in a state for what is wished; it names the order."""
+    """The error for an order whose state does not allow a request; it names the order."""
     meta = load(db, [chunk.id], bodies=True)[chunk.id].metas[place]
     state = chunk.state(place).value
     return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")

@@ -1,4 +1,4 @@
-"""All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys by now."""
+"""All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys now."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -26,12 +26,12 @@ from gotsurge_async.database import Database
 T = TypeVar("T")
 
 FIRST_PAGE = 5
-"""Chunks that are read at first, when their size is not known."""
+"""Chunks of the first page, when their size is not known."""
 PAGE_BYTES = 8 * 1024 * 1024
-"""What the orders of a page may have together, if they are like those before."""
+"""The size of a page's orders, at most, if they are like those before."""
 
 _UPDATED_AT = 4
-"""The place of the time in a chunk's row."""
+"""The column of a chunk's row."""
 
 LOST = OWNED_ELSEWHERE | FREE
 """Of these another order may have the key by now."""
@@ -56,8 +56,8 @@ async def pages(
 ) -> AsyncIterator[list[T]]:
     """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
 
-    A page has about ``batch`` orders where they are of a usual size. Chunks that were last changed before ``since`` are
-    passed over, and so are those that do not lie between ``first`` and ``last``.
+    A page has about ``batch`` orders of a usual size. Left out are chunks that were last changed before ``since``, and
+    those that are not between ``first`` and ``last``.
     """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
@@ -74,20 +74,22 @@ async def pages(
 
     after, most = first - 1, min(FIRST_PAGE, max(1, batch // 20))
     while True:
-        seen, after, weight, found = await store.read(page, after, most)
-        if found:
-            yield found
+        seen, after, weight, orders = await store.read(page, after, most)
+        if orders:
+            yield orders
         if seen < most:
             return
         most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
 
 
-def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[PendingOrder]]:
-    """The pending orders of a run, page by page."""
+def pending_pages(
+    store: Store, run: Held, states: Iterable[OrderState], batch: int
+) -> AsyncIterator[list[PendingOrder]]:
+    """The pending orders of a run, page by page; those of no states are none."""
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
-        found = [
+        orders = [
             PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
             for chunk in chunks.values()
             for place, meta, payload, _ in chunk.orders()
@@ -95,9 +97,9 @@ def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[Pen
         ]
         # Of these nothing is noted without a claim, which raises the epoch.
         run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
-        return found
+        return orders
 
-    return pages(store, run.number, (OrderState.PENDING,), batch, read, first=run.first, last=run.last)
+    return pages(store, run.number, states, batch, read, first=run.first, last=run.last)
 
 
 async def whole_rows(
@@ -110,8 +112,7 @@ async def whole_rows(
     first: int = 0,
     last: int = LAST,
 ) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states, one by one; all, or those of chunks that were changed since a time, or that
-    lie between two."""
+    """The orders of a run in some states, one by one: those of chunks changed since a time, and between two chunks."""
     info = await store.read(runs.one, run_id)
     changed = 0 if since is None else to_microseconds(since)
     async for page in row_pages(store, info, states, batch, standing=False, since=changed, first=first, last=last):
@@ -132,7 +133,7 @@ def row_pages(
 ) -> AsyncIterator[list[OrderRow]]:
     """The orders of a run in some states, page by page; ``standing``: each with what became of its key since.
 
-    In an archive that was written down, and nothing is there to look it up in.
+    An archive has this written down, and no other runs to look it up in.
     """
     runs.refuse_archived(info)
     wanted = frozenset(OrderState if states is None else states)
@@ -155,7 +156,7 @@ def row_pages(
 
 
 def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> Iterator[OrderRow]:
-    """The orders of a chunk; ``standing``: with what became of their keys since, where others have them."""
+    """The orders of a chunk. With ``standing``, each with the state of its key's current owner."""
     updated_at = from_microseconds(chunk.updated_at)
     claimed_at = None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at)
     open_until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
@@ -168,14 +169,14 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
             live = owner if owner is not None and owner.live else None
             if live is not None:
                 task_id, status = live.task_id, live.status
-                error = f"pushed again by run {live.run.id}" if state in FREE else error or _told(state, live)
+                error = f"pushed again by run {live.run.id}" if state in FREE else error or _reason(state, live)
             elif state in OWNED_ELSEWHERE:
                 task_id = status = None
-                was = error or _told(state, owner) or "taken over"
+                was = error or _reason(state, owner) or "taken over"
                 error = f"its key is free again, and may be pushed; it was {was}"
             state = standing_of(state, live, payload)
         elif state in OWNED_ELSEWHERE and owner is not None:
-            task_id, status, error = owner.task_id, owner.status, error or _told(state, owner)
+            task_id, status, error = owner.task_id, owner.status, error or _reason(state, owner)
         number = number_of(chunk.id, place)
         until = open_until if state in DOUBTFUL else None
         if state is OrderState.CANCELLING:
@@ -190,7 +191,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
 
 
 class Owner(NamedTuple):
-    """The order that has a key, or had it last; another one than the one that is looked at."""
+    """The order that has a key, or had it last; another one than the one that is read."""
 
     run: RunInfo
     chunk: Chunk
@@ -198,7 +199,7 @@ class Owner(NamedTuple):
 
     @property
     def state(self) -> OrderState:
-        """Where it stands."""
+        """Its state."""
         return self.chunk.state(self.place)
 
     @property
@@ -213,18 +214,18 @@ class Owner(NamedTuple):
 
     @property
     def status(self) -> str | None:
-        """Where its task stands."""
+        """Its task's status."""
         return self.chunk.status(self.place)
 
     @property
     def payload(self) -> bytes | None:
-        """What it says; None if that is not known: it is archived, or was read in from a result file."""
+        """Its text; None if that is not known: it is archived, or was imported from a result file."""
         known = self.chunk.metas and self.chunk.packed != ARCHIVED
         return self.chunk.payload(self.place) if known else None
 
 
 def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:
-    """Of the orders of some chunks whose keys another order may have, that one, by key."""
+    """For the orders of some chunks whose keys another order may have: that other order, by key."""
     lost = {LETTERS[state] for state in LOST}
     mine = {
         meta.key: (chunk.id, place)
@@ -239,43 +240,34 @@ def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[s
 def owners_of_keys(
     db: Database, environment: str, keys: Iterable[str], *, unless: Mapping[str, tuple[int, int]]
 ) -> dict[str, Owner]:
-    """The orders that have some keys, or had them last, unless they are the ones that are looked at."""
+    """The orders that have some keys, or had them last, except those in ``unless``."""
     rows = [
         (key, number, place)
         for key, number, place in db.rows("keys", environment=environment, keys=db.listed(keys))
         if unless.get(key) != (number, place)
     ]
-    found = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
-    known = runs.by_number(db, {chunk.run for chunk in found.values()}) if found else {}
+    chunks = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
+    known = runs.by_number(db, {chunk.run for chunk in chunks.values()}) if chunks else {}
     return {
-        key: Owner(known[found[number].run], found[number], place)
+        key: Owner(known[chunks[number].run], chunks[number], place)
         for key, number, place in rows
-        if number in found and known[found[number].run].state is not RunState.LOADING
+        if number in chunks and known[chunks[number].run].state is not RunState.LOADING
     }
 
 
-def take_key(db: Database, environment: str, chunk: Chunk, place: int, found: tuple[int, int]) -> bool:
-    """Have a key lead to an order that has it from now on; False if it does not lead to where it was found any more.
+def take_key(db: Database, environment: str, chunk: Chunk, place: int, former: tuple[int, int]) -> bool:
+    """Make an order the owner of its key; False if the key no longer leads to the chunk and place of ``former``.
 
-    Args:
-        found: chunk and place; a key that leads nowhere is put in.
+    A key that leads nowhere is inserted.
     """
     meta = chunk.metas[place]
-    taken = db.change(
-        "take_key",
-        environment=environment,
-        key=meta.key,
-        chunk=chunk.id,
-        place=place,
-        fingerprint=meta.fingerprint,
-        from_chunk=found[0],
-        from_place=found[1],
-    )
-    return taken == 1
+    owner = {"chunk": chunk.id, "place": place, "fingerprint": meta.fingerprint}
+    before = {"from_chunk": former[0], "from_place": former[1]}
+    return db.change("take_key", environment=environment, key=meta.key, **owner, **before) == 1
 
 
-def _told(state: OrderState, owner: Owner | None) -> str | None:
-    """What is said of an order whose key another one has, or had."""
+def _reason(state: OrderState, owner: Owner | None) -> str | None:
+    """The ``error`` of an order whose key another one has, or had."""
     if owner is None or state not in OWNED_ELSEWHERE:
         return None
     if state is OrderState.SUPERSEDED:
@@ -284,11 +276,11 @@ def _told(state: OrderState, owner: Owner | None) -> str | None:
 
 
 def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> OrderState:
-    """What became of an order, where another one may have its key: what became of it there."""
+    """The state of an order whose key another one may own: that of its owner, seen from here."""
     if owner is None:
         return OrderState.SUPERSEDED if state in OWNED_ELSEWHERE else state
     if owner.state is OrderState.CREATED:
-        # A row that was taken over was perhaps mended on the way: what was created there is then not what it says.
+        # A row that was taken over was perhaps changed on the way: what was created there then differs from it.
         differs = state is not OrderState.ALREADY_PUSHED and owner.payload not in (None, payload)
         return OrderState.CHANGED if state is OrderState.CHANGED or differs else OrderState.ALREADY_PUSHED
     return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED

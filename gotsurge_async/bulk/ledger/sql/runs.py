@@ -1,4 +1,4 @@
-"""The rows of runs: what each is, who has it, under which epoch, and where it stands."""
+"""The rows of runs: what each is, its holder, its epoch and its state."""
 
 from array import array
 from bisect import bisect_left, insort
@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost, damaged
+from gotsurge_async.bulk.ledger.sql.chunks import LAST, Chunk, task_ids_of
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -29,27 +30,17 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Kind, Row
 
-if TYPE_CHECKING:
-    from gotsurge_async.bulk.ledger.sql.chunks import Chunk
-
 SEEN = 1000
 """Chunks that are remembered, about."""
 
-
 MANY = 1_000_000_000
 """More runs than there are."""
-
-MANY_CHUNKS = 2**63 - 1
-"""No chunk's number is greater."""
-
 
 _BUCKETS = 1024
 _CHUNKS = 2_000
 """The number of chunks whose tasks are read at a time."""
 _OVERLAP = 10 * 60 * 1_000_000
 """Microseconds before the last reading that are read again: the clocks of other writers may differ."""
-
-_ids = msgspec.json.Decoder(list[str | None])
 
 
 def _no_numbers() -> "list[array[int]]":
@@ -61,7 +52,7 @@ class RecordedTasks:
 
     Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
     database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
-    takes eight bytes. What another process records at the same moment is not among them: see upkeep/integrity.py.
+    takes eight bytes. What another process records at the same moment is missing here: see upkeep/integrity.py.
     """
 
     def __init__(self) -> None:
@@ -70,22 +61,14 @@ class RecordedTasks:
         self._lock = Lock()
 
     def read(self, db: Database, environment: str, now: int) -> None:
-        """Read the tasks of an environment: all, or after the first time what has changed since.
-
-        Args:
-            now: the time, as it is stored.
-        """
+        """Read the tasks of an environment: all, or after the first time what has changed since."""
         since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
         new = _no_numbers()
         last = db.rows("last_chunk")[0][1] or 0
         for first in range(1, last + 1, _CHUNKS):
             rows = db.rows("task_ids", environment=environment, since=since, first=first, last=first + _CHUNKS - 1)
             for chunk, ids in rows:
-                try:
-                    named = _ids.decode(ids)
-                except (ValueError, TypeError) as error:
-                    raise damaged("results", f"chunk {chunk}", "its task ids are no list of text") from error
-                for task_id in named:
+                for task_id in task_ids_of(chunk, None, ids):
                     if task_id is not None:
                         number = hash(task_id)
                         new[number % _BUCKETS].append(number)
@@ -122,15 +105,15 @@ class Held:
     """A run in a process's hands, as the writes of the ledger need it.
 
     Attributes:
-        epoch: under which it is held.
-        segment: the part of it that is held, and under which epoch; None: all of it.
-        first, last: no chunk before and none after these is held.
-        claims: of each chunk that it has claimed, the epoch of the claim.
-        seen: chunks as they were read or written last. A claim or a record that is made of one need not read it, and is
-            refused when its epoch or its states have changed meanwhile; then it is read. What is noted of orders
-            changes neither, so whoever notes something of a chunk has it forgotten.
+        epoch: the epoch under which it is held.
+        segment: the number and the epoch of the segment that is held; None: the whole run.
+        first, last: the range of the chunks that are held.
+        claims: the epoch of its claim, of each chunk that it has claimed.
+        seen: chunks as they were read or written last. A claim or a record of one need not read it, and is refused when
+            its epoch or its states have changed meanwhile; then it is read. A note changes neither, so it makes the
+            chunk forgotten.
         tasks: those that are recorded in the ledger, as this process knows them.
-        settle: for how many microseconds what is sent for it, and not answered, may act: see `config.Limits.settle`.
+        settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
     """
 
     number: int
@@ -140,29 +123,25 @@ class Held:
     epoch: int
     segment: tuple[int, int] | None = None
     first: int = 0
-    last: int = MANY_CHUNKS
+    last: int = LAST
     claims: dict[int, int] = field(factory=dict, eq=False)
-    seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
+    seen: dict[int, Chunk] = field(factory=dict, eq=False)
     tasks: RecordedTasks = field(factory=RecordedTasks, eq=False)
     settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
 
-    def has(self, chunk: "Chunk") -> bool:
+    def has(self, chunk: Chunk) -> bool:
         """Whether a chunk is of what is held."""
         return chunk.run == self.number and self.first <= chunk.id <= self.last
 
-    def see(self, chunks: "Iterable[Chunk]") -> None:
-        """Remember chunks as they are; what is remembered of others may be forgotten for that."""
+    def see(self, chunks: Iterable[Chunk]) -> None:
+        """Remember chunks as they are; others may be forgotten for them."""
         if len(self.seen) > SEEN:
             self.seen.clear()
         self.seen.update((chunk.id, chunk) for chunk in chunks)
 
 
 def held_as(info: RunInfo, tasks: RecordedTasks | None = None) -> Held:
-    """A run under the epoch that it had when it was read.
-
-    Args:
-        tasks: what the process knows of the ledger's tasks; unless it is passed, it is read when it is needed.
-    """
+    """A run under the epoch that it had when it was read; ``tasks`` are read when needed, unless passed."""
     return Held(info.number, info.id, info.environment, info.mode, info.epoch, tasks=tasks or RecordedTasks())
 
 
@@ -183,7 +162,7 @@ def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:
-    """The runs, newest first: as they came into the ledger, whatever the clock said then."""
+    """The runs, newest first: in the order in which they were begun, whatever the clock was."""
     return [info_of(row) for row in db.rows("newest_runs", most=MANY if limit is None else limit)]
 
 
@@ -193,15 +172,15 @@ def in_state(db: Database, *states: RunState) -> list[str]:
 
 
 def held(db: Database, run_id: str) -> RunHeld:
-    """The error that names who has a run."""
+    """The error that names the holder of a run."""
     leased = db.kind is Kind.POSTGRESQL
     info, workers = one(db, run_id), [each for (each,) in db.rows("workers_of_run", id=run_id)] if leased else []
     stopped = bool(workers) and not db.rows("is_put_up", run=info.number)
     return RunHeld(run_id, info.holder, leased=leased, workers=workers, stopped=stopped)
 
 
-def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = MANY_CHUNKS) -> Counts:
-    """How many orders of a run, or of its chunks from one to another, are in each state."""
+def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = LAST) -> Counts:
+    """The number of orders of a run, or of its chunks from one to another, in each state."""
     letters: Counter[str] = Counter()
     for states, times in db.rows("states_of_run", run=number, first=first, last=last):
         for letter in states:
@@ -210,7 +189,7 @@ def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, 
 
 
 def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
-    """Counts, from how many orders have each letter."""
+    """Counts, from the number of orders with each letter."""
     unknown = set(letters) - set(STATE_OF)
     if unknown:
         raise damaged("chunks", "", f"states cannot be {''.join(sorted(unknown))!r:.40}")
@@ -256,18 +235,18 @@ def info_of(row: Row) -> RunInfo:
 
 
 EPOCHS_OF_A_COPY = 2**32
-"""Epochs between those of a copy of the ledger and those that it has after `accept-older`: nobody counts as far."""
+"""Added to the epochs of a copy of the ledger by `accept-older`: no process counts as far."""
 
 
 def first_epoch(db: Database) -> int:
-    """Where epochs begin: above all that another copy of this ledger may have given."""
+    """Where epochs begin: above all those of any other copy of this ledger."""
     meta: dict[str, int] = dict(db.rows("meta"))
     return meta.get("first_epoch", 0)
 
 
 def begin(db: Database, run: RunInfo) -> bool:
-    """Put a run in; False if there is one of its id already."""
-    put = db.change(
+    """Insert a run; False if there is one of its id already."""
+    inserted = db.change(
         "begin_run",
         id=run.id,
         created_at=to_microseconds(run.created_at),
@@ -281,7 +260,7 @@ def begin(db: Database, run: RunInfo) -> bool:
         epoch=first_epoch(db) + 1,
         **_holding(run.holder),
     )
-    return put == 1
+    return inserted == 1
 
 
 def _as_json(options: Mapping[str, Any]) -> str | None:
@@ -289,7 +268,7 @@ def _as_json(options: Mapping[str, Any]) -> str | None:
 
 
 def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
-    """Write down who takes a run up, under a new epoch; the run as it is then.
+    """Write down who resumes a run, under a new epoch; returns the run as it is then.
 
     Raises:
         NoSuchRun: there is none of that id.
@@ -305,11 +284,7 @@ def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
 
 
 def refuse_archived(info: RunInfo) -> None:
-    """Refuse a run whose orders are not here any more.
-
-    Raises:
-        LedgerError: it is archived.
-    """
+    """Raise LedgerError for a run that is archived: its orders are not in this ledger any more."""
     if info.archived_in is not None:
         raise LedgerError(f"run {info.id} was archived, and is finished: its orders are in {info.archived_in}")
 
@@ -321,15 +296,11 @@ def _holding(holder: Holder | None) -> dict[str, object]:
 
 
 def fence(db: Database, run: Held) -> None:
-    """Let only the present holder of a run, or of a segment of it, write; nobody can take it over before the
-    transaction is over.
+    """Raise RunLost unless a run, or a segment of it, is still its holder's, and keep it so until the transaction ends.
 
-    Whoever holds a segment locks its row alone: a row that all workers lock with every write would be the place where
-    they wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its
-    segments with it, and so waits for, or is seen by, every write.
-
-    Raises:
-        RunLost: another one has taken it over since.
+    The holder of a segment locks only the segment's row: workers that all locked the run's row with every write would
+    wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its segments
+    with it, and so waits for, or is seen by, every write.
     """
     if run.segment is None:
         if db.rows("epoch", number=run.number) != [(run.epoch,)]:
@@ -341,14 +312,14 @@ def fence(db: Database, run: Held) -> None:
 
 
 def raise_epoch(db: Database, run_id: str) -> int:
-    """Raise a run's epoch, and those of its segments; it is returned: whoever had any of it before is refused."""
+    """Raise a run's epoch, which is returned, and those of its segments: earlier holders are refused."""
     ((number, epoch),) = db.rows("raise_epoch", id=run_id)
     db.change("raise_segment_epochs", run=number)
     return int(epoch)
 
 
 def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Keep how far a held run was taken back; None: it is not, or goes on all the same. Its options are returned."""
+    """Keep how far a held run was taken back (None: it is not, or continues anyway); returns its options."""
     options = dict(by_number(db, [run.number])[run.number].options)
     changed = options.pop(UNDO, None) != undo
     options |= {} if undo is None else {UNDO: undo}
@@ -364,26 +335,30 @@ def withdraw(db: Database, run: Held) -> None:
 
 
 def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> RunState:
-    """Say that the sending is over; returns whether the run is done, or stopped with orders left.
+    """End the sending; returns whether the run is done, or stopped with orders left.
 
-    One that is put up for workers is left to them, unless it is ``withdrawn`` from them now.
+    One that was released to workers is left to them, unless it is ``withdrawn`` from them now.
     """
     if withdrawn:
         withdraw(db, run)
     left = counts(db, run.number).of(UNFINISHED)
     if left and db.rows("is_put_up", run=run.number):
         return RunState.SENDING
+    return _end(db, run.number, left, now)
+
+
+def _end(db: Database, number: int, left: int, now: int) -> RunState:
     state = RunState.STOPPED if left else RunState.DONE
-    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
-    db.change("forget_segments", run=run.number)
+    db.change("set_run_state", number=number, state=state.value, finished_at=now)
+    db.change("forget_segments", run=number)
     return state
 
 
 def settled(db: Database, run: Held, now: int) -> RunState:
-    """Say that a run is over, if no worker has anything to do for it any more.
+    """End a run for which no worker has anything to do any more; returns its state.
 
-    Of two who give back the last two segments at the same moment neither may see that; then the sweeper does. So nobody
-    needs to lock the run's row with each segment.
+    Of two workers that give back the last two segments at the same moment neither may see that; then the sweeper does.
+    So the run's row need not be locked with each segment.
     """
     if _in_work(db, run.number):
         return RunState.SENDING
@@ -391,22 +366,19 @@ def settled(db: Database, run: Held, now: int) -> RunState:
     info = by_number(db, [run.number])[run.number]
     if info.state is not RunState.SENDING or _in_work(db, run.number):
         return info.state
-    state = RunState.STOPPED if counts(db, run.number).of(UNFINISHED) else RunState.DONE
-    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
-    db.change("forget_segments", run=run.number)
-    return state
+    return _end(db, run.number, counts(db, run.number).of(UNFINISHED), now)
 
 
 def _in_work(db: Database, run: int) -> bool:
-    """Whether there is a segment that a worker may take, or, where they were stopped, has not given back yet."""
+    """Whether a worker may take a segment, or, where workers were stopped, has not given one back yet."""
     ((left, leased),) = db.rows("open_segments", run=run)
     return bool(leased or (left and db.rows("is_put_up", run=run)))
 
 
 def settle_emptied(db: Database, run_id: str, now: int) -> None:
-    """Close the segments of a run that lost their last orders to another run, and say that it is over if all have.
+    """Close the segments of a run that lost their last orders to another run, and end the run if all have.
 
-    Without that, whoever watches it would wait for a worker that has nothing to do.
+    Otherwise whoever watches the run would wait for a worker that has nothing to do.
     """
     info = one(db, run_id)
     if not db.rows("is_put_up", run=info.number):

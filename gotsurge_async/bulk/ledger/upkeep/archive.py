@@ -1,12 +1,12 @@
-"""Finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing of them is sent again.
+"""Moves finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing is sent again.
 
-A run is copied, and the copy is durable, before the transaction ends that takes it out of the ledger, and in which
-nobody else changes it: wherever it ends, the ledger or the archive has all of it, or both have. A ledger in a file is
-locked meanwhile: half a minute for a run of a million orders, which others wait for.
+A run is copied, and the copy is durable, before the transaction ends that takes it out of the ledger, and in which no
+other process changes it: wherever that ends, the ledger or the archive has all of it, or both have. A ledger in a file
+is locked meanwhile: half a minute for a run of a million orders, while others wait.
 
-What stays of a run in the ledger are its row, its states, its keys and its tasks: a task that is recorded for one of
-its orders is not recorded for another. What its orders say is in the archive alone: that an order differs from the one
-that was pushed under its key, or looks like it, cannot be told any more.
+A run's row, states, keys and tasks stay in the ledger: a task that is recorded for one of its orders is not recorded
+for another. The texts of its orders are in the archive alone: whether a later order differs from one of them, or is
+like it, is not known any more.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from attrs import evolve, field, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable, RunHeld
 from gotsurge_async.bulk.ledger.ledger import Ledger
-from gotsurge_async.bulk.ledger.run import fenced
 from gotsurge_async.bulk.ledger.sql import pages, runs, sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, prepare
@@ -48,19 +47,16 @@ _OWNED_ELSEWHERE = frozenset(LETTERS[state] for state in OWNED_ELSEWHERE)
 
 @frozen(kw_only=True)
 class Archived:
-    """What was moved.
-
-    Attributes:
-        file: where it is now.
-        runs: the runs, each with the number of its orders.
-        left: finished runs that were left where they are, each with the reason.
-        held: of these, the ones that another process has.
-    """
+    """The result of `archive`."""
 
     file: str
+    """The archive."""
     runs: dict[str, int] = field(factory=dict)
+    """The runs that were moved, each with the number of its orders."""
     left: dict[str, str] = field(factory=dict)
+    """Finished runs that were not moved, each with the reason."""
     held: tuple[str, ...] = ()
+    """Those of them that another process has."""
 
 
 class _NotFinished(LedgerError):
@@ -68,10 +64,10 @@ class _NotFinished(LedgerError):
 
 
 async def archive(where: str | Path | Place, to: Path, *, before: datetime, clock: Clock = utc_now) -> Archived:
-    """Move runs that are done, and were before a moment, into an archive, which is made if it is absent (mode 0600).
+    """Move runs that were done before a moment into an archive, which is made if it is absent (mode 0600).
 
-    Left are runs of which anything is in doubt, which another process has, or of which a draft may exist that nobody
-    knows: what that draft says must be known, should it be found.
+    Not moved are runs with orders in doubt, runs that another process has, and runs with a draft whose id is not known:
+    should it be found, the text of its order is needed.
 
     Args:
         to: the archive; one has runs of one ledger.
@@ -88,7 +84,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
     store = await Store.open(where, clock)
     try:
         ledger = Ledger(store)
-        for run_id in await store.read(_older, moment):
+        for (run_id,) in await store.read(lambda db: db.rows("archivable", before=moment)):
             try:
                 async with await ledger.hold(run_id) as run:
                     if number := (await ledger.counts(run_id)).of(DOUBTFUL | UNFINISHED):
@@ -101,7 +97,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         copy = await asyncio.to_thread(_opened, place, store.place, await ledger.identity())
                     into = Archive(place, copy, Backend(store.place))
                     info = await ledger.run(run_id)
-                    done.runs[run_id] = await fenced(run, partial(_move, archive=into, info=info, now=store.now()))
+                    done.runs[run_id] = await run._write(partial(_move, archive=into, info=info, now=store.now()))
             except RunHeld as error:
                 done.left[run_id] = str(error)
                 done = evolve(done, held=(*done.held, run_id))
@@ -123,16 +119,8 @@ class Archive:
     ledger: Backend
 
 
-def _older(db: Database, before: int) -> list[str]:
-    return [run_id for (run_id,) in db.rows("archivable", before=before)]
-
-
 def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
-    """A connection that writes an archive.
-
-    Raises:
-        LedgerError: it is the ledger, another one, or the archive of another one.
-    """
+    """A connection that writes an archive; LedgerError if the file is a ledger, or the archive of another ledger."""
     if place.path.exists() and ledger.kind is Kind.SQLITE and place.path.samefile(ledger.path):
         raise LedgerError("cannot be its own archive", path=str(ledger))
     backend, ledger_id = Backend(place), 0 if identity is None else identity.id
@@ -152,11 +140,11 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
 
 
 def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
-    """Copy a run into the archive, durably, and take it out of the ledger; how many orders it has.
+    """Copy a run into the archive, durably, and take it out of the ledger; returns the number of its orders.
 
     Raises:
         _NotFinished: something of it is in doubt.
-        LedgerError: the archive cannot be written; nothing is wrong with the ledger.
+        LedgerError: the archive cannot be written; the ledger itself is sound.
     """
     db.take_time()
     db.change("raise_epochs_of_run", run=info.number)  # it locks them: nobody else changes any from here on
@@ -177,11 +165,17 @@ def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
 
 
 def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, str]:
-    """Copy a run, in place of a copy that was not taken out; of the chunks that changed on the way, the states."""
+    """Copy a run, replacing an earlier copy; returns the states of the chunks that were settled for the archive."""
     into, written = archive.db, partial(sqlite.translated, archive.place.path)
     with written():
         into.begin()
-        _forget(into, info.id)
+        for number, *_ in into.rows("run", id=info.id):  # of a try that ended before its time
+            for page in each_page(into, number, tasks=False):
+                ids = into.listed(page)
+                for statement in ("delete_bodies", "delete_results", "delete_notes", "delete_chunks"):
+                    into.change(statement, chunks=ids)
+            for statement in ("forget_unused", "forget_decisions", "delete_run"):
+                into.change(statement, number=number)
         runs.begin(into, evolve(info, holder=None))
         number = runs.one(into, info.id).number
         finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
@@ -198,21 +192,10 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
     return settled
 
 
-def _forget(db: Database, run_id: str) -> None:
-    """Remove a copy that was made when the last try ended before its time."""
-    for number, *_ in db.rows("run", id=run_id):
-        for page in each_page(db, number, said=False):
-            ids = db.listed(page)
-            for statement in ("delete_bodies", "delete_results", "delete_notes", "delete_chunks"):
-                db.change(statement, chunks=ids)
-        for statement in ("forget_unused", "forget_decisions", "delete_run"):
-            db.change(statement, number=number)
-
-
 def _pages(
     db: Database, ledger: Backend, info: RunInfo, number: int
 ) -> Iterator[tuple[dict[str, list[Row]], dict[int, str]]]:
-    """All that is of a run as rows of an archive, by the statements that put them in; and the states that are settled.
+    """All of a run as rows of an archive, by the statements that insert them, and the states of settled chunks.
 
     Raises:
         _NotFinished: one of its orders is not decided.
@@ -234,28 +217,18 @@ def _pages(
             if not all(_FINAL.issuperset(chunk.states) for chunk in chunks.values()):
                 raise _NotFinished("something of it is in doubt, or was not sent")
             # The claims of it are over, so epochs mean nothing there.
-            mine = [
-                (each.id, number, 0, each.claimed_at, each.updated_at, "".join(each.states)) for each in chunks.values()
-            ]
-            rows = {
-                "archive_chunks": mine,
-                "add_bodies": db.rows("bodies", ids=ids),
-                "add_results": results,
-                "note": notes,
-            }
-            yield rows, {chunk.id: "".join(chunk.states) for chunk in changed}
+            states = {chunk.id: "".join(chunk.states) for chunk in chunks.values()}
+            mine = [(c.id, number, 0, c.claimed_at, c.updated_at, states[c.id]) for c in chunks.values()]
+            bodies = db.rows("bodies", ids=ids)
+            rows = {"archive_chunks": mine, "add_bodies": bodies, "add_results": results, "note": notes}
+            yield rows, {chunk.id: states[chunk.id] for chunk in changed}
         unused = [(task, number, *rest) for task, *rest in db.rows("unused_drafts", run=info.number)]
-        yield (
-            {
-                "add_unused": unused,
-                "add_decisions": [(number, *word) for word in db.rows("decisions", run=info.number)],
-            },
-            {},
-        )
+        decisions = [(number, *decision) for decision in db.rows("decisions", run=info.number)]
+        yield {"add_unused": unused, "add_decisions": decisions}, {}
 
 
 def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:
-    """Write down what became of orders whose keys other runs have: in an archive nobody can look there."""
+    """Write down what became of orders whose keys other runs have: an archive does not have those runs."""
     for place, row in enumerate(pages.rows_of(chunk, owners, standing=True)):
         if chunk.state(place) in OWNED_ELSEWHERE:
             chunk.states[place] = LETTERS[row.state]
@@ -264,4 +237,4 @@ def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:
                 chunk.tasks[place] = (row.task_id, None)
             chunk.note(place, status=row.status, error=row.error)
         else:
-            chunk.note(place, status=chunk.status(place))  # of all: it may have stood with the tasks of an answer
+            chunk.note(place, status=chunk.status(place))  # of each: it may have been that of a whole answer

@@ -1,11 +1,11 @@
-"""How an older copy of a ledger is known for what it is.
+"""How an older copy of a ledger is recognized.
 
-The ledger counts its admissions and claims, in the transactions that make them. The count is kept beside it as well, in
-``<ledger>.counter`` (of one in PostgreSQL with the user's own data), beside the register by the ledger's id, and in the
-summaries of its runs. A ledger that counts less than these is an older copy, at whatever path: it knows nothing of what
+A ledger counts its admissions and claims in the transactions that make them. The count is also kept in the file
+``<ledger>.counter`` (for PostgreSQL with the user's own data), next to the register by the ledger's id, and in the
+summaries of its runs. A ledger that counts less than these is an older copy, at whatever path: it does not know what
 was sent since, and would send it again.
 
-The file beside is written after the commit, never before, so it may lag behind a crash; a lower number is harmless.
+The files are written after the commit, never before, so they may lag behind a crash; a lower number is harmless.
 """
 
 import os
@@ -28,7 +28,7 @@ from gotsurge_async.system import files
 LEDGER_ID = "ledger_id"
 
 SYNC_SECONDS = 1.0
-"""How often the file beside is forced to the disk, at most."""
+"""A count file is forced to the disk once in this time, at most."""
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
@@ -55,25 +55,25 @@ class Identity:
 
 
 def identity_of(db: Database) -> Identity | None:
-    """What the ledger says of itself; None if it is from before it had an id, or that is no number."""
+    """The ledger's own id and count; None if it is from before it had an id, or that is not a number."""
     meta: dict[str, object] = dict(db.rows("meta"))
     ledger_id = meta.get(LEDGER_ID)
     ((counter,),) = db.rows("counted")
     return Identity(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
 
 
-def identified(db: Database, ledger_id: int | None = None) -> Identity:
-    """Give the ledger an id where it has none (a new one, unless it is known); in a transaction."""
+def identified(db: Database, ledger_id: int | None) -> Identity:
+    """The ledger's identity; one that has no id gets one in the caller's transaction, a new one unless it is passed."""
     if LEDGER_ID not in dict(db.rows("meta")):
         db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
-    found = identity_of(db)
-    if found is None:
+    identity = identity_of(db)
+    if identity is None:
         raise LedgerUnusable(f"is damaged (table ledger_meta: its id is no number). {RESCUE}")
-    return found
+    return identity
 
 
 class CountFile:
-    """A file that says how far a ledger came."""
+    """A file with a ledger's count."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +83,7 @@ class CountFile:
         self._behind = False
 
     def read(self) -> Identity | None:
-        """What the file says; None if there is none, or none that is whole."""
+        """What the file contains; None if there is none, or none that is whole."""
         with translated(self.path), suppress(FileNotFoundError):
             return _parse(self.path.read_bytes())
         return None
@@ -100,10 +100,9 @@ class CountFile:
         self.keep(identity.counter, identity.latest)
 
     def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
-        """Write the counter down, if it was raised. It was committed before: what fails here is made good later.
+        """Write the counter down, if it was raised; ``latest`` is the opening that counts, and how often it did.
 
-        Args:
-            latest: which opening counts, and how often it did.
+        It was committed before, so a failure is ignored: a later count makes up for it.
         """
         if counter <= self._known.counter:
             return
@@ -134,40 +133,33 @@ class CountFile:
 
 
 class Keeper:
-    """The files that say how far a ledger came: one beside it, and one by its id if the register knows it.
+    """The files with a ledger's count: one next to it, and one by its id if the register knows the ledger.
 
-    Args:
-        ledger: where it is; the file stands beside what a path leads to, whatever name it was opened by.
+    The first is next to the real file, whatever name the ledger was opened by.
     """
 
     def __init__(self, ledger: Place) -> None:
         self._ledger = ledger
         real = ledger.path.resolve()
         is_file = ledger.kind is Kind.SQLITE
-        self._beside = CountFile(real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger))
-        self._by_id: CountFile | None = None
-        self.path: Path = self._beside.path
+        self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
+        self._files = [CountFile(self.path)]
 
     def kept(self) -> Identity | None:
-        """What the file beside says; None if there is none, or none that is whole."""
-        return self._beside.read()
+        """What the file next to the ledger contains; None if there is none, or none that is whole."""
+        return self._files[0].read()
 
     def kept_by_id(self, identity: Identity | None, *, looking: bool = False) -> Identity | None:
-        """What the register's file says of a ledger; None if the register does not know it.
+        """What the register's file contains; None if the register does not know the ledger.
 
-        Args:
-            looking: also if this user may not read the file: nothing will be sent.
+        With ``looking`` also None if this user may not read the file: nothing will be sent.
         """
         with suppress(*((LedgerUnusable,) if looking else ())):
             return None if identity is None else CountFile(count_file(identity.name)).read()
         return None
 
     def refuse_loss(self, *, is_there: bool) -> None:
-        """Refuse to begin a ledger where one was.
-
-        Raises:
-            LedgerOlder: the file beside knows of one, and there is none.
-        """
+        """Raise LedgerOlder where there is no ledger, and the file next to it knows of one."""
         if is_there:
             return
         kept = self.kept()
@@ -180,41 +172,37 @@ class Keeper:
             )
 
     def refuse_older(
-        self, kept: Identity | None, identity: Identity | None, db: Database | None = None, *, looking: bool = False
+        self, kept: Identity | None, identity: Identity | None, db: Database, *, looking: bool = False
     ) -> None:
-        """Refuse a ledger that counts less than its files, or knows nothing of what was counted last.
+        """Raise LedgerOlder if the ledger counts less than its files, or lacks what was counted last.
 
         Args:
-            kept: what the file beside said *before* the ledger was asked: others, who share both, may count in between.
-            identity: what the ledger says of itself; None if it is from before ledgers had an id.
+            kept: what `kept` returned *before* the ledger was read: others, who share both, may count in between.
+            identity: the ledger's; None if it is from before ledgers had an id.
             db: the ledger.
             looking: see `kept_by_id`.
-
-        Raises:
-            LedgerOlder: it is an older copy.
         """
         by_id = self.kept_by_id(identity, looking=looking)
-        if by_id is not None and db is not None:
+        if by_id is not None:
             identity = identity_of(db)  # as it is after that file was read, for the same reason
         if kept is not None and identity is None:
             identity = Identity(kept.id, 0)
         for known, path in ((kept, self.path), (by_id, None if by_id is None else count_file(by_id.name))):
             if known is not None and identity is not None:
-                lacking = db is not None and is_lacking(db, known)
-                refuse_older(identity, known, str(path), str(self._ledger), lacking=lacking)
+                refuse_older(identity, known, str(path), str(self._ledger), lacking=is_lacking(db, known))
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""
         if self._ledger.kind is not Kind.SQLITE:
             with translated(self.path):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._beside.keep_for(identity)
+        self._files[0].keep_for(identity)
         if count_file(identity.name).exists():
             self.keep_by_id(identity)
 
     def keep_by_id(self, identity: Identity) -> None:
         """Keep the counter by the ledger's id, too: the register knows the ledger from now on."""
-        if self._by_id is not None:
+        if len(self._files) > 1:
             return
         by_id = CountFile(count_file(identity.name))
         with suppress(OSError, LedgerUnusable):  # the register cannot be written, which the push reports
@@ -227,23 +215,21 @@ class Keeper:
                 os.close(os.open(by_id.path, os.O_CREAT | os.O_EXCL, 0o600))
                 by_id.path.chmod(mode)
             by_id.keep_for(identity)
-            self._by_id = by_id
+            self._files.append(by_id)
 
     def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
         """Write the counter down, if it was raised; see `CountFile.keep`."""
-        self._beside.keep(counter, latest)
-        if self._by_id is not None:
-            self._by_id.keep(counter, latest)
+        for file in self._files:
+            file.keep(counter, latest)
 
     def close(self) -> None:
         """Force what was written to the disk, and close the files."""
-        self._beside.close()
-        if self._by_id is not None:
-            self._by_id.close()
+        for file in self._files:
+            file.close()
 
 
 def is_lacking(db: Database, kept: Identity) -> bool:
-    """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
+    """Whether a ledger lacks what was counted last: a copy from which a push continued unknowingly."""
     if kept.latest is None:
         return False
     slot, own = kept.latest
@@ -251,22 +237,18 @@ def is_lacking(db: Database, kept: Identity) -> bool:
 
 
 def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:
-    """Refuse a ledger that counts less than was seen of it elsewhere, or is ``lacking`` something that was counted.
-
-    Raises:
-        LedgerOlder: it is an older copy.
-    """
-    told = f"it counts {identity.counter:,} admissions and claims"
+    """Raise LedgerOlder if a ledger counts less than ``where`` does, or is ``lacking`` what was counted there."""
+    count = f"it counts {identity.counter:,} admissions and claims"
     if newest.id != identity.id:
         return
     if newest.counter > identity.counter:
-        told = f"is an older copy: {told}, {where} counts {newest.counter:,}"
+        problem = f"is an older copy: {count}, {where} counts {newest.counter:,}"
     elif lacking:
-        told = f"is an older copy that was gone on with: {told}, and lacks some that {where} knows of"
+        problem = f"is an older copy that was gone on with: {count}, and lacks some that {where} knows of"
     else:
         return
     raise LedgerOlder(
-        f"{told}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
+        f"{problem}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
         "files; if there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
         path=path,
     )
@@ -282,8 +264,8 @@ def _format(identity: Identity) -> bytes:
 
 def _parse(data: bytes) -> Identity | None:
     # A file that a crash or a disk left half written is as good as none: the ledger itself is whole then.
-    found = _LINE.fullmatch(data)
-    if found is None or zlib.crc32(found[1]) != int(found[6], 16):
+    match = _LINE.fullmatch(data)
+    if match is None or zlib.crc32(match[1]) != int(match[6], 16):
         return None
-    latest = None if found[4] is None else (int(found[4], 16), int(found[5]))
-    return Identity(int(found[2], 16), int(found[3]), latest)
+    latest = None if match[4] is None else (int(match[4], 16), int(match[5]))
+    return Identity(int(match[2], 16), int(match[3]), latest)

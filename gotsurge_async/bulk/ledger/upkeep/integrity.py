@@ -1,24 +1,26 @@
-"""Whether what a ledger holds can be what it is meant to be, asked whenever it is opened, and by ``ledger check``.
+"""Whether the contents of a ledger are valid, checked whenever it is opened, and by ``ledger check``.
 
-A file lives for years, on disks that flip bits. A database finds broken pages, not a state that is no state any more,
-or a text that is no JSON. A task that two orders have is no damage: the later order is put in doubt.
+A file lives for years, on disks that flip bits. A database finds broken pages, but not a state that does not exist, or
+a text that is not JSON. A task that two orders have is not damage: the later order is put in doubt.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.bulk.ledger.locks import RunLocks
-from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, by_chunk, chunks_of, load
+from gotsurge_async.bulk.ledger.sql.chunks import PAGE, PLACES, Chunk, chunks_of, load
 from gotsurge_async.bulk.ledger.sql.marks import describe_order
 from gotsurge_async.bulk.ledger.sql.runs import MANY, by_number, info_of
-from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -29,71 +31,68 @@ from gotsurge_async.bulk.ledger.states import (
     RunInfo,
     RunState,
 )
-from gotsurge_async.database import Database, Kind, Row
+from gotsurge_async.database import Database, Kind, Row, statements
 
 ALWAYS = 20_000
-"""Orders of a ledger that is looked through whenever it is opened for writing: some 0.4 s."""
+"""A ledger of at most so many orders is checked whenever it is opened for writing: some 0.4 s."""
 OFTEN = 24 * 60 * 60 * 1_000_000
-"""How often a larger one is, in microseconds."""
+"""A larger one is checked once in this time, in microseconds."""
 CHECKED_AT = "checked_at"
 FEW = 3
-"""How many flaws of a table are looked for, where it is only to be refused."""
+"""The number of flaws of a table that are listed, where the ledger is only refused."""
 
 
 # --- what a column may hold -------------------------------------------------------------------------------------------
 
-_RANGES: Mapping[str, range] = {
-    "number": range(2**63),
-    "time": range(253_402_300_800_000_000),  # to the end of the year 9999
+_TYPES = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
+_SIGNED = range(-(2**63), 2**63)
+_NUMBERS = {
     "place": range(CHUNK),
-    "flag": range(2),
-    "kept": range(3),
-    "digest": range(-(2**63), 2**63),
+    "created": range(2),
+    "packed": range(3),
+    "fingerprint": _SIGNED,
+    "cancel_until": _SIGNED,
 }
-COLUMNS: Mapping[str, str] = {
-    "ledger_meta": "*name:text value:number",
-    "counters": "*slot:number n:number",
-    "runs": (
-        "*id:text number:number created_at:time state:text environment:text mode:text source:text source_sha256:text? "
-        "columns:text? options:text? holder_pid:number? holder_host:text? holder_since:time? finished_at:time? "
-        "epoch:number lease_until:time archived_at:time? archived_in:text?"
-    ),
-    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time?",
-    "bodies": "*chunk:number packed:kept meta:text body:bytes source:bytes",
-    "results": "*chunk:number *part:number status:text? ids:text",
-    "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number cancel_until:digest?",
-    "keys": "*environment:text *key:text chunk:number place:place fingerprint:digest?",
-    "contested": "*run:number *chunk:number *place:place key:text",
-    "unused_drafts": "*task_id:text run:number key:text noted_at:time cancelled_at:time?",
-    "decisions": (
-        "*id:number run:number chunk:number place:place key:text created:flag task_id:text? "
-        "decided_by:text decided_at:time"
-    ),
-    "distributions": (
-        "*run:number put_up_at:time epoch:number brakes:text refused:number in_doubt:number spend:number "
-        "spend_limit:number? stopped_at:time? stopped_as:text? stopped_by:text?"
-    ),
-    "segments": (
-        "*run:number *number:number first_chunk:number last_chunk:number epoch:number state:text worker:text? "
-        "lease_until:time tries:number refused:number in_doubt:number price:number spend:number"
-    ),
-    "workers": (
-        "*id:text host:text pid:number version:text environment:text started_at:time beat_at:time state:text "
-        "segments:number orders:number orders_per_minute:number trouble:text?"
-    ),
-}
-"""Of each table its columns, each with what it may hold; a star where it tells people which row it is."""
+_TIMES = range(253_402_300_800_000_000)  # to the end of the year 9999
+
+
+class Column(NamedTuple):
+    """What a column of a table may hold, as the schema declares it; ``is_name``: it tells people which row it is."""
+
+    name: str
+    type: type
+    numbers: range
+    may_be_empty: bool
+    is_name: bool
+
+
+@cache
+def columns() -> Mapping[str, Sequence[Column]]:
+    """The columns of each table, those first that name its rows."""
+    tables: dict[str, list[Column]] = {}
+    with closing(sqlite3.connect(":memory:")) as empty:
+        empty.executescript(statements(TEXT, Kind.SQLITE)["schema"])
+        for table, name, kind, required, key in empty.execute(
+            'SELECT tables.name, columns.name, columns.type, "notnull", pk FROM sqlite_master AS tables, '
+            "pragma_table_info(tables.name) AS columns WHERE tables.name NOT LIKE 'sqlite_%' AND tables.type = 'table'"
+        ):
+            numbers = _TIMES if name.endswith(("_at", "_since", "_until")) else range(2**63)
+            is_name = name == "id" if table == "runs" else bool(key)
+            column = Column(name, _TYPES[kind], _NUMBERS.get(name, numbers), not required and not key, is_name)
+            tables.setdefault(table, []).append(column)
+    return {table: sorted(some, key=lambda column: not column.is_name) for table, some in tables.items()}
+
 
 _OF_WORKERS = ("distributions", "segments")
 _PARENTS = (
     *((table, "chunk", "chunks", "id") for table in ("bodies", "results", "notes", "keys", "decisions")),
     *((table, "run", "runs", "number") for table in ("chunks", "unused_drafts", "decisions", *_OF_WORKERS)),
 )
-"""What a row belongs to, which must be there."""
+"""The row that a row belongs to, which must exist."""
 
 
 class _NoText(bytes):
-    """Text of SQLite's that is not UTF-8."""
+    """Text of SQLite that is not UTF-8."""
 
     __slots__ = ()
 
@@ -105,17 +104,16 @@ def _text(value: bytes) -> str | _NoText:
         return _NoText(value)
 
 
-def _fits(value: Any, kind: str) -> bool:
+def _fits(value: Any, column: Column) -> bool:
     if value is None:
-        return kind.endswith("?")
-    kind = kind.removesuffix("?")
-    if kind in _RANGES:
-        return isinstance(value, int) and value in _RANGES[kind]
-    return isinstance(value, str if kind == "text" else bytes) and not isinstance(value, _NoText)
+        return column.may_be_empty
+    if column.type is int:
+        return isinstance(value, int) and value in column.numbers
+    return isinstance(value, column.type) and not isinstance(value, _NoText)
 
 
 def _shown(value: Any, *, private: bool = False) -> str:
-    """A value, short, on one line; of a private one, such as an order with its addresses, only what kind it is."""
+    """A value, short, on one line; of a private one, such as an order with its addresses, only its type."""
     if value is None:
         return "empty"
     if private:
@@ -127,25 +125,24 @@ def _shown(value: Any, *, private: bool = False) -> str:
 
 def _rows(db: Database, table: str) -> Iterator[Flaw]:
     """Rows with a value that cannot be."""
-    columns = [column.lstrip("*").split(":") for column in COLUMNS[table].split()]
-    # Of an order, and of the row that it was read from, the kind is enough.
+    rules = list(enumerate(columns()[table]))
+    # Of an order, and of the row that it was read from, the type is enough.
     short = "CASE WHEN length({0}) = 0 THEN {0} ELSE substr({0}, 1, 0) END"
-    asked = ", ".join(short.format(name) if kind == "bytes" else name for name, kind in columns)
-    rules = list(enumerate(kind for _, kind in columns))
+    asked = ", ".join(short.format(column.name) if column.type is bytes else column.name for _, column in rules)
     for row in db.stream(f"SELECT {asked} FROM {table}"):  # noqa: S608 - only names of ours
-        for at, kind in rules:
-            if not _fits(row[at], kind):
-                what = f"{columns[at][0]} cannot be {_shown(row[at], private=table == 'bodies')}"
+        for at, column in rules:
+            if not _fits(row[at], column):
+                what = f"{column.name} cannot be {_shown(row[at], private=table == 'bodies')}"
                 yield Flaw(table, _named(table, row), what)
                 break
 
 
 def _keys(table: str) -> list[str]:
-    return [column.partition(":")[0][1:] for column in COLUMNS[table].split() if column.startswith("*")]
+    return [column.name for column in columns()[table] if column.is_name]
 
 
 def _named(table: str, row: Row) -> str:
-    names = ["chunk" if table == "chunks" else "row"] if "*id" in COLUMNS[table] else _keys(table)
+    names = ["chunk" if table == "chunks" else "row"] if _keys(table) == ["id"] else _keys(table)
     return ", ".join(f"{name} {_shown(value)}" for name, value in zip(names, row, strict=False))
 
 
@@ -173,25 +170,23 @@ def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> It
     has_keys = not _is_archive(db)
     rows = db.stream("SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks ORDER BY id")
     while page := list(islice(rows, PAGE)):
-        found, flaws = _read(db, page)
+        chunks, flaws = _read(db, page)
         if flaws:  # one by one
             parts = [_read(db, [row]) for row in page]
-            found = [chunk for some, _ in parts for chunk in some]
+            chunks = [chunk for some, _ in parts for chunk in some]
             yield from (flaw for _, some in parts for flaw in some)
-        runs = {chunk.id: known[chunk.run] for chunk in found if chunk.run in known}
+        chunks = [chunk for chunk in chunks if chunk.run in known]
         keys: dict[str, list[str]] = {}
-        for chunk in found:
-            if chunk.id in runs:
-                keys.setdefault(runs[chunk.id].environment, []).extend(meta.key for meta in chunk.metas)
+        for chunk in chunks:
+            keys.setdefault(known[chunk.run].environment, []).extend(meta.key for meta in chunk.metas)
         owners = {
             (environment, key): (number, place)
             for environment, some in keys.items()
             for key, number, place in db.rows("keys", environment=environment, keys=db.listed(some))
         }
-        for chunk in found:
-            if chunk.id in runs:
-                yield from _states(chunk, runs[chunk.id])
-                yield from _orders(chunk, runs[chunk.id], owners if has_keys else None, decoding=decoding)
+        for chunk in chunks:
+            yield from _states(chunk, known[chunk.run])
+            yield from _orders(chunk, known[chunk.run], owners if has_keys else None, decoding=decoding)
 
 
 def _read(db: Database, rows: Sequence[Row]) -> tuple[list[Chunk], tuple[Flaw, ...]]:
@@ -204,7 +199,7 @@ def _read(db: Database, rows: Sequence[Row]) -> tuple[list[Chunk], tuple[Flaw, .
 
 
 def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
-    """Where orders cannot stand, as their run is, and with the tasks that they have."""
+    """States that orders cannot have in their run, or with the task that they have or lack."""
     for place in range(len(chunk.states)):
         state, has_task = chunk.state(place), place in chunk.tasks
         if run.state is RunState.LOADING and state is not OrderState.PENDING:
@@ -219,12 +214,12 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
 def _orders(
     chunk: Chunk, run: RunInfo, owners: Mapping[tuple[str, str], tuple[int, int]] | None, *, decoding: bool
 ) -> Iterator[Flaw]:
-    """Orders that cannot be told from others, that their keys do not lead to, or that are no JSON any more."""
+    """Orders with damaged names, with keys that lead elsewhere, or that are not JSON any more."""
     for place, meta, payload, row in chunk.orders():
         which = f"chunk {chunk.id}, line {meta.line}, key {meta.key}"
         state = chunk.state(place)
         leads_here = None if owners is None else owners.get((run.environment, meta.key)) == (chunk.id, place)
-        if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _RANGES["digest"]:
+        if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _SIGNED:
             yield Flaw("bodies", which, "its line, its size or its fingerprint cannot be")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the key of a live order does not lead to it")
@@ -238,6 +233,7 @@ def _orders(
 
 
 def _belonging(db: Database) -> Iterator[Flaw]:
+    """Rows that belong to a row that is not there."""
     for table, column, parent, number in _PARENTS:
         gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
         for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
@@ -251,20 +247,20 @@ def _astray(db: Database) -> Iterator[Flaw]:
 
 
 def _is_archive(db: Database) -> bool:
-    """Whether it has runs of another ledger, in which their keys are still."""
+    """Whether it has runs of another ledger, which still has their keys."""
     return ARCHIVE_OF in dict(db.rows("meta"))
 
 
 def _counting(db: Database) -> Iterator[Flaw]:
-    """Numbers that would be given twice."""
+    """A counter that would number two chunks alike."""
     ((last, highest),) = db.rows("last_chunk")
     if not _is_archive(db) and isinstance(last, int | None) and (last or 0) < (highest or 0):
-        told = "missing" if last is None else f"{last}, but there is a chunk {highest}"
-        yield Flaw("ledger_meta", "name 'last_chunk'", f"the number of the last chunk is {told}")
+        number = "missing" if last is None else f"{last}, but there is a chunk {highest}"
+        yield Flaw("ledger_meta", "name 'last_chunk'", f"the number of the last chunk is {number}")
 
 
 def _structure(db: Database, table: str) -> Iterator[Flaw]:
-    """What SQLite finds wrong with the pages and indexes of a table."""
+    """SQLite's own findings about the pages and indexes of a table."""
     for (message,) in db.stream(f"PRAGMA integrity_check({table})") if db.kind is Kind.SQLITE else ():
         if message != "ok":
             yield Flaw(table, "", str(message))
@@ -274,20 +270,12 @@ def _structure(db: Database, table: str) -> Iterator[Flaw]:
 
 
 def look_over(db: Database, path: str, now: int) -> bool:
-    """Look for damage before anything is written, and so before anything is sent.
+    """Raise LedgerUnusable for damage, with its table and row, before anything is written, and so before it is sent.
 
-    A ledger of up to `ALWAYS` orders is looked through every time it is opened for writing, a larger one once a day.
-
-    Args:
-        now: the time, as it is stored.
-
-    Returns:
-        Whether it is to be remembered, as ``checked_at``, that it was looked through now.
-
-    Raises:
-        LedgerUnusable: it is damaged; the table and the row are named.
+    A ledger of up to `ALWAYS` orders is checked every time it is opened for writing, a larger one once a day: returns
+    whether the caller must store ``now`` as ``checked_at``.
     """
-    flaws = _found(db, [("ledger_meta", lambda: _rows(db, "ledger_meta")), ("ledger_meta", lambda: _counting(db))], FEW)
+    flaws = _flaws(db, [("ledger_meta", lambda: _rows(db, "ledger_meta")), ("ledger_meta", lambda: _counting(db))], FEW)
     large = due = False
     if not flaws:
         meta: dict[str, int] = dict(db.rows("meta"))
@@ -300,58 +288,54 @@ def look_over(db: Database, path: str, now: int) -> bool:
 
 
 def is_large(db: Database) -> bool:
-    """Whether a ledger has too many orders to be looked through each time it is opened."""
+    """Whether a ledger has too many orders to be checked each time it is opened."""
     return int(db.rows("last_chunk")[0][1] or 0) * CHUNK > ALWAYS
 
 
 def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
-    """All that is wrong in a ledger, of each table the first so many; [] in a sound one.
-
-    Args:
-        whole: read the pages and the JSON of the orders too; else only what names and counts them.
-    """
+    """The flaws of a ledger, of each table at most so many; ``whole``: also those of pages and of the orders' JSON."""
     known: dict[int, RunInfo] = {}
-    # What names rows comes first: a database tells of a part of it without them.
-    return _found(
+    # Single values come first: the other checks, and a database's own errors, may not name the row.
+    return _flaws(
         db,
         [
-            *((table, lambda table=table: _rows(db, table)) for table in COLUMNS),
+            *((table, lambda table=table: _rows(db, table)) for table in columns()),
             ("runs", lambda: _runs(db, known)),
             ("", lambda: _belonging(db)),
             ("chunks", lambda: _chunks(db, known, decoding=whole)),
             ("", lambda: _astray(db)),
             ("ledger_meta", lambda: _counting(db)),
-            *((table, lambda table=table: _structure(db, table)) for table in COLUMNS if whole or table != "bodies"),
+            *((table, lambda table=table: _structure(db, table)) for table in columns() if whole or table != "bodies"),
         ],
         most,
     )
 
 
-def _found(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]]], most: int) -> list[Flaw]:
-    """What some looks find, each row once, of each table the first so many; all see one moment, while nothing fails."""
-    found: dict[tuple[str, str], Flaw] = {}
+def _flaws(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]]], most: int) -> list[Flaw]:
+    """The flaws that some checks yield, each row once, ``most`` of a table; all see one moment, unless one fails."""
+    flaws: dict[tuple[str, str], Flaw] = {}
     numbers: Counter[str] = Counter()
     with _moment(db):
         for table, look in looks:
             try:
                 for flaw in look():
                     where = flaw.table, flaw.row or flaw.what
-                    if where not in found:
-                        found[where] = flaw
+                    if where not in flaws:
+                        flaws[where] = flaw
                         numbers[flaw.table] += 1
                     if numbers[flaw.table] >= most:
                         break
             except (db.driver.Error, UnicodeDecodeError) as error:
-                found.setdefault((table, ""), Flaw(table, "", str(error).partition("\n")[0]))
+                flaws.setdefault((table, ""), Flaw(table, "", str(error).partition("\n")[0]))
                 db.rollback()
                 db.begin(writing=False)
                 db.take_time()
-    return list(found.values())
+    return list(flaws.values())
 
 
 @contextmanager
 def _moment(db: Database) -> Iterator[None]:
-    """A transaction that only reads, in which text of SQLite's that is none comes as bytes, and is no error."""
+    """A transaction that only reads, in which text of SQLite that is not UTF-8 comes as bytes instead of an error."""
     if db.kind is Kind.SQLITE:
         db.driver.text_factory = _text
     try:
@@ -364,26 +348,26 @@ def _moment(db: Database) -> Iterator[None]:
             db.driver.text_factory = str
 
 
-def to_blame(db: Database, error: BaseException, told: LedgerError | None, path: str) -> LedgerError | None:
-    """The error to tell instead of one that a damaged row may have caused, in words so far; it names the row."""
+def to_blame(db: Database, error: BaseException, known: LedgerError | None, path: str) -> LedgerError | None:
+    """An error that names the damaged row that may have caused another error; ``known`` where there is none."""
     if isinstance(error, LedgerUnusable):
         is_vague = any(not flaw.row for flaw in error.flaws)
-    elif told is None:
+    elif known is None:
         is_vague = isinstance(error, TypeError | ValueError | OverflowError | LookupError)
     else:
-        is_vague = not isinstance(error, LedgerError) and RESCUE in told.args[0]
+        is_vague = not isinstance(error, LedgerError) and RESCUE in known.args[0]
     if not is_vague:
-        return told
+        return known
     db.rollback()
     flaws = look_through(db, FEW)
-    return unsound(flaws, path) if flaws else told
+    return unsound(flaws, path) if flaws else known
 
 
 # --- two orders with one task -----------------------------------------------------------------------------------------
 
 # An answer gave both the same id, in processes that did not see each other. One of the two has a task that is not its
-# own: an order to look at, and no damage. The later one is put in doubt without the task, when the ledger is opened for
-# writing: from then on it is settled as any order in doubt.
+# own: that is not damage. The later one is put in doubt without the task, when the ledger is opened for writing: from
+# then on it is settled like any order in doubt.
 
 _LIVE_LETTERS = "".join(LETTERS[state] for state in LIVE)
 _IN_HAND = CLAIMED | WAITING
@@ -405,18 +389,15 @@ def describe_shared(db: Database) -> list[str]:
 
 
 def settle_shared(db: Database, locks: RunLocks, now: int) -> None:
-    """Put the later of two live orders with one task in doubt, without the task; in a transaction.
+    """Put the later of two live orders with one task in doubt, without the task; in the caller's transaction.
 
-    Left is what a living process has in its hands: it is settled at a later opening.
-
-    Raises:
-        Moved: another writer was there in between; nothing was changed.
+    An order that a living process may be sending is settled at a later opening. Raises Moved as `Chunk.save`.
     """
     settled = True
     while settled:  # of three orders with one task two are settled, one after the other
         settled = False
         for task_id, first, last in find_shared(db):
-            ((number, (place,)),) = by_chunk([last]).items()
+            number, place = divmod(last, PLACES)
             chunk = load(db, [number])[number]
             (run,) = by_number(db, [chunk.run]).values()
             if chunk.state(place) in _IN_HAND and locks.is_held(db, run.id):

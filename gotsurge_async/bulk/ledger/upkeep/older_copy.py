@@ -1,9 +1,9 @@
-"""Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
+"""Continuing with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -40,28 +40,19 @@ TAKEN_BACK = f"{LOST}; it was being taken back"
 
 @frozen(kw_only=True)
 class Accepted:
-    """What going on with an older copy changed.
-
-    Attributes:
-        in_doubt: how many orders are in doubt now.
-        counter: what the ledger counts now.
-    """
+    """The result of `accept_older`."""
 
     in_doubt: int = 0
+    """The number of orders that were put in doubt."""
     counter: int = 0
-
-
-class _AcceptedBefore(Exception):
-    """An older copy was accepted, and not all is known yet that it lacks; its argument is the ledger's counter."""
+    """The ledger's count of admissions and claims now."""
 
 
 async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
-    """See that there is something for `accept_older` to accept, before anybody is asked whether to; nothing is written.
+    """Raise LedgerError if there is nothing for `accept_older` to accept; nothing is written.
 
-    A copy that was accepted, and of which not all is known that it lacks, may be accepted again.
-
-    Raises:
-        LedgerError: the ledger is not older than anything that is known, or there never was one.
+    That is a ledger that is not older than what is known of it, or that never was. A copy that was accepted, and of
+    which not all is known that it lacks, may be accepted again.
     """
     where = place(where)
     keeper = Keeper(where)
@@ -69,18 +60,13 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        with suppress(_AcceptedBefore):
-            await _known_of(store, keeper, newest, where)
+        await _known_of(store, keeper, newest, where)
     finally:
         await store.close()
 
 
 def _is_gone(keeper: Keeper, where: Place) -> bool:
-    """Whether there was a ledger, and is none.
-
-    Raises:
-        LedgerError: there never was one, as far as is known.
-    """
+    """Whether there was a ledger, and is none; LedgerError if there never was one, as far as is known."""
     if Backend(where).is_there():
         return False
     kept = keeper.kept()
@@ -89,50 +75,49 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> int:
+async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> tuple[int, bool]:
     identity = await store.read(identity_of)
     kept = await asyncio.to_thread(lambda: (keeper.kept(), keeper.kept_by_id(identity)))
     return await store.read(_newer, [known for known in kept if known is not None], newest, where)
 
 
-def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> int:
-    """The counter of the newest copy that is known of, which this one is not.
+def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> tuple[int, bool]:
+    """The counter of the newest known copy; and whether this one, which lacks nothing since, was accepted before.
 
     Args:
-        kept: what the counter files said before.
+        kept: what the counter files contained before this transaction.
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
-        _AcceptedBefore: it was accepted already, and lacks nothing that was counted since.
     """
     identity = identity_of(db)
     if identity is None:
-        return newest
+        return newest, False
     own = [count for count in kept if count.id == identity.id]
     known = max([newest, *(count.counter for count in own)])
     if any(is_lacking(db, count) for count in own):
-        return max(known, identity.counter)
+        return max(known, identity.counter), False
     if known <= identity.counter and accepted_at(db):
-        raise _AcceptedBefore(identity.counter)
+        return identity.counter, True
     if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
-    return known
+    return known, False
 
 
 async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
-    """Go on with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
+    """Continue with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
 
-    What waited when the copy was made, or was on its way, may have been sent since: every such order is in doubt from
+    What waited when the copy was made, or was in flight, may have been sent since: every such order is in doubt from
     now on, and so is what was still being loaded. Recorded drafts of orders that are not created are forgotten: they
     prove nothing, since another one may have been made and broadcast. Nothing is known of orders that came later: so
-    from now on, until `Ledger.all_known`, an order that is pushed for the first time is looked up before it is sent,
-    and is in doubt where that cannot be done. After that call nothing of this is done again.
+    until `Ledger.all_known` an order that is pushed for the first time is looked up before it is sent, and is in doubt
+    where that cannot be done.
 
     Args:
-        newest: the highest counter that was seen of it elsewhere than beside it.
+        newest: the highest count that was seen of it elsewhere than in the file next to it.
 
     Raises:
-        LedgerError: it is not older than anything that is known.
+        LedgerError: it is not older than what is known of it.
         RunHeld: a living process has a run of it.
     """
     where = place(where)
@@ -141,10 +126,9 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        try:
-            known = await _known_of(store, keeper, newest, where)
-        except _AcceptedBefore as accepted:
-            return Accepted(counter=accepted.args[0])
+        known, accepted_before = await _known_of(store, keeper, newest, where)
+        if accepted_before:
+            return Accepted(counter=known)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
@@ -154,7 +138,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
                     raise runs.held(db, run_id)
                 locks.callback(lock.release)
             doubtful = _put_in_doubt(db, store.now())
-            # Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more.
+            # A frozen process that has a run or a claim of the newer copy writes nothing more.
             db.change("remember", name=ACCEPTED_AT, value=store.now())
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
             db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
@@ -182,8 +166,7 @@ def _put_in_doubt(db: Database, now: int) -> int:
             others = _settle_keys(db, chunk, run.environment) if run.state is RunState.LOADING else frozenset()
             for place_ in chunk.places(open_):
                 if place_ in others:
-                    # What was being loaded was perhaps admitted since. Where another order has its key, that one is in
-                    # doubt for it.
+                    # It was perhaps admitted since. Where another order has its key, that one is in doubt for it.
                     chunk.states[place_] = LETTERS[OrderState.SUPERSEDED]
                     chunk.note(place_, error=LOST)
                     continue
@@ -193,9 +176,9 @@ def _put_in_doubt(db: Database, now: int) -> int:
                 number += chunk.state(place_) is not OrderState.IN_DOUBT
                 if is_cancelling:
                     chunk.open_until = max(chunk.open_until or 0, chunk.cancel_ends(place_, now))
-                # A draft that is recorded here proves nothing: another one may have been made and broadcast since. By
-                # its tracking id an order is found whatever became of it; by a draft that is one still it would be
-                # broadcast a second time, and by one that was cancelled since its key would be free.
+                # A recorded draft proves nothing: another one may have been made and broadcast since. By its tracking
+                # id an order is found whatever became of it. By a draft that is still one it would be broadcast a
+                # second time, and by one that was cancelled since its key would be free.
                 if place_ in chunk.tasks:
                     chunk.forget_draft(db, place_, TAKEN_BACK if is_cancelling else LOST)
                 elif chunk.state(place_) is not OrderState.IN_DOUBT:
@@ -208,15 +191,15 @@ def _put_in_doubt(db: Database, now: int) -> int:
 
 def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
     """The places of a loading chunk whose keys other orders have; a key that is free is ours from now on."""
-    found, taken = set(), set()
+    others, ours = set(), set()
     for place_, owner, at in db.rows("contested_of_chunk", chunk=mine.id):
-        chunk, meta = load(db, [owner]).get(owner), mine.metas[place_]
-        if meta.key in taken or (chunk is not None and chunk.state(at) in LIVE):
-            found.add(place_)
+        chunk, key = load(db, [owner]).get(owner), mine.metas[place_].key
+        if key in ours or (chunk is not None and chunk.state(at) in LIVE):
+            others.add(place_)
             continue
-        taken.add(meta.key)
+        ours.add(key)
         take_key(db, environment, mine, place_, (owner, at))
-    return frozenset(found)
+    return frozenset(others)
 
 
 # --- runs that the copy does not know ---------------------------------------------------------------------------------
@@ -224,27 +207,23 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
 
 @frozen
 class LostOrder:
-    """An order of a run that the copy does not know, as a result file has it.
-
-    Attributes:
-        order: its payload only names it: what was sent is not known.
-        task_id: the task that was created; None if it was in doubt.
-        error: what was said of it, where it was in doubt.
-    """
+    """An order of a run that the copy does not know, as a result file has it."""
 
     order: NewOrder
+    """Its payload only names it: what was sent is not known."""
     task_id: str | None = None
+    """The task that was created; None if it was in doubt."""
     error: str = ""
+    """Why it was in doubt."""
 
 
 async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:
     """Put a run into the ledger that it has lost; nothing of it is ever sent.
 
-    All its orders are in doubt: a result file says what was true when it was written, and an order may have been taken
-    back since. The task of one that was created is recorded, so a read of it settles the order: `Reconciler` does
-    this, and a push of the same keys. A key that the run created, and that the ledger has in doubt without a task, or
-    for an earlier run, is the run's: the key was free when the run created it. Another key that is live in the ledger
-    stays what it is there.
+    All its orders are in doubt: an order may have been taken back since the result file was written. The task of one
+    that was created is recorded, so a read of it settles the order: `Reconciler` does this, and a push of the same
+    keys. A key that the run created, and that the ledger has in doubt without a task, or for an earlier run, is the
+    run's: the key was free when the run created it. Another key that is live in the ledger stays what it is there.
 
     Args:
         info: its id, environment, mode, source, columns and options.
@@ -253,7 +232,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
         The number of its orders that are in doubt now; None if the ledger knows the run.
 
     Raises:
-        ValueError: a key cannot be one, or is in it twice.
+        ValueError: a key is not valid, or is in it twice.
         LedgerError: the ledger fails.
     """
     admission.check_keys([lost.order for lost in orders])
@@ -280,7 +259,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
 
 
 async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int:
-    """Record the tasks of a run's orders that are in doubt since an older copy was accepted; how many there are.
+    """Record the tasks of a run's orders that are in doubt since an older copy was accepted; returns their number.
 
     They stay in doubt, and a read of their tasks settles them.
     """
@@ -306,7 +285,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
 
 
 def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[str, LostOrder], now: int) -> int:
-    """Give the orders of a lost run, which is loading, their states and tasks; the number of live ones is returned."""
+    """Give the orders of a lost run, which is loading, their states and tasks; returns the number of live ones."""
     contests = {(each.chunk.id, each.place): each for block in admission.contested(db, held) for each in block}
     recorded = marks.recorded(db, held.environment, [lost.task_id for lost in orders.values() if lost.task_id])
     live = 0
@@ -336,9 +315,9 @@ def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[s
 
 
 def _give_up(db: Database, owner: Owner, info: RunInfo, now: int) -> bool:
-    """Have an order give its key up to a lost run that created the key's order later; whether it does.
+    """Make an order give its key up to a lost run that created the key's order later; returns whether it does.
 
-    Two runs that began in the same second have no known order: then no task is the order's own.
+    Two runs that began in the same second have no known order: then neither task is certain to be the order's own.
     """
     theirs, at = load(db, [owner.chunk.id])[owner.chunk.id], owner.place
     in_doubt, begun = theirs.state(at) is OrderState.IN_DOUBT, owner.run.created_at.replace(microsecond=0)

@@ -3,7 +3,7 @@
 A ledger knows only its own orders, so two ledgers of one account would send an order twice. The register is a small
 SQLite file into which each ledger enters its runs before it admits them. A ledger that is new to an account stops
 there if another one has pushed to it. The register holds no secrets and no orders: of each run it keeps a digest of the
-keys. The newest count of each registered ledger stands in the folder ``register.db.counts``, see `counter`.
+keys. The newest count of each registered ledger is in the folder ``register.db.counts``, see `counter`.
 """
 
 import errno
@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger.errors import RegisterUnusable, SameFile, SecondLedger
@@ -35,7 +35,7 @@ KEPT_WORLDS = timedelta(days=30)
 BUSY_SECONDS = 30.0
 
 _NOT_OURS = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
-"""How the errors begin that mean that this user may not write the file or its folder."""
+"""Names of errors that mean that this user may not write the file or its folder begin so."""
 _TABLES = f"""
 CREATE TABLE ledgers (
     number INTEGER PRIMARY KEY, service TEXT NOT NULL, world TEXT NOT NULL, client TEXT NOT NULL, name TEXT NOT NULL,
@@ -54,24 +54,21 @@ _OF_ACCOUNT = (
     "AND (world = :world OR '' IN (world, :world)) AND (client = :client OR '' IN (client, :client)) "
     "AND (name = :name OR '' IN (name, :name)) ORDER BY last DESC"
 )
-"""The ledgers of an account. A client key, a name or a simulator that is not known may be any."""
+"""The ledgers of an account. An unknown client key, name or simulator matches any."""
 
 
 @frozen
 class Account:
-    """An account of a service, as far as it is known.
-
-    Attributes:
-        service: host, port and path of the API base, see `service_of`.
-        client: the client key; "" if only a token is known.
-        name: the name under which a user keeps its tokens; "" for the only one.
-        world: which simulator it is; "" for a real service, and for a simulator that does not say.
-    """
+    """An account of a service, as far as it is known."""
 
     service: str
+    """Host, port and path of the API base, see `service_of`."""
     client: str = ""
+    """The client key; "" if only a token is known."""
     name: str = ""
+    """The name under which a user keeps its tokens; "" for the only one."""
     world: str = ""
+    """Which simulator it is; "" for a real service, and for a simulator that does not tell."""
 
 
 @frozen
@@ -92,7 +89,7 @@ class Entry:
 
 
 class Keys:
-    """The digest of a set of keys, in whatever order they come; nothing is kept in memory."""
+    """The digest of a set of keys, in any order; the keys are not kept in memory."""
 
     def __init__(self) -> None:
         self.count: int = 0
@@ -131,17 +128,13 @@ def register_path() -> Path:
 
 
 def count_file(ledger: str) -> Path:
-    """The file that says how far a registered ledger came, whatever its path.
-
-    Args:
-        ledger: its id.
-    """
+    """The count file of a registered ledger, by its id."""
     path = register_path()
     return path.with_name(f"{path.name}.counts") / f"{ledger}.counter"
 
 
 def mode_in(folder: Path) -> int:
-    """The mode of a new file: others may read and write it as far as they may in its folder."""
+    """The mode of a new file: other users may read and write it as far as they may in its folder."""
     return 0o600 | (folder.stat().st_mode & 0o066)
 
 
@@ -167,13 +160,11 @@ class Register:
         now: datetime,
         new_ledger: bool = False,
     ) -> str | None:
-        """Enter a run of a ledger before it is admitted.
+        """Enter a run of a ledger, which is passed by its id and its path, before the run is admitted.
 
         Args:
-            ledger: the ledger's id.
-            path: the ledger's path, or its URL without a password.
             keys: the keys of the run, if it is new.
-            orders: how many orders it has, if ``keys`` does not say.
+            orders: the number of its orders, without ``keys``.
             new_ledger: whether the user decided to begin another ledger for the account.
 
         Returns:
@@ -188,7 +179,8 @@ class Register:
             with self._writing() as db:
                 self._sweep(db, account, now)
                 self._refuse(db, account, ledger, path, keys, new_ledger=new_ledger)
-                _note(db, account, ledger, path, run, _digest(keys), orders, now)
+                number = _note(db, account, ledger, path, now)
+                _note_run(db, number, run, _digest(keys), orders)
         except PermissionError as error:
             if not self.knows(account, ledger, path, keys, new_ledger=new_ledger):
                 raise self._unusable(f"cannot be written ({error}), and does not know this ledger", _WRITABLE) from None
@@ -196,21 +188,17 @@ class Register:
         return None
 
     def knows(self, account: Account, ledger: str, path: str, keys: Keys | None, *, new_ledger: bool = False) -> bool:
-        """Whether the ledger has pushed to the account before; nothing is written.
-
-        Raises:
-            SecondLedger: as `enter`.
-        """
-        if not self._exists():
-            return False
+        """Whether the ledger has pushed to the account before; nothing is written. SecondLedger as `enter`."""
         with self._reading() as db:
+            if db is None:
+                return False
             self._refuse(db, account, ledger, path, keys, new_ledger=new_ledger)
-            return any(row[1] == ledger for row in _entries(db, account))
+            return any(entry.ledger == ledger for entry in _entries(db, account))
 
     def forget(self, account: Account, ledger: str, run: str) -> None:
         """Forget a run that was entered and then not admitted."""
         with self._writing() as db:
-            for number in [row[0] for row in _entries(db, account) if row[1] == ledger]:
+            for number in [entry.number for entry in _entries(db, account) if entry.ledger == ledger]:
                 gone = "DELETE FROM runs WHERE ledger = ? AND run = ? RETURNING orders"
                 for (orders,) in db.execute(gone, (number, run)).fetchall():
                     less = "UPDATE ledgers SET runs = runs - 1, orders = orders - ? WHERE number = ?"
@@ -219,11 +207,9 @@ class Register:
 
     def ledgers(self) -> list[tuple[str, Entry]]:
         """The service and the entry of each ledger, the newest first; none if there is no register yet."""
-        if not self._exists():
-            return []
-        columns = "service, number, ledger, path, user, last, runs, orders"
+        listed = "SELECT service, number, ledger, path, user, last, runs, orders FROM ledgers ORDER BY last DESC"
         with self._reading() as db:
-            rows = db.execute(f"SELECT {columns} FROM ledgers ORDER BY last DESC").fetchall()  # noqa: S608 - ours
+            rows = [] if db is None else db.execute(listed).fetchall()
         return [(service, Entry(*row)) for service, *row in rows]
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -232,7 +218,7 @@ class Register:
         self, db: sqlite3.Connection, account: Account, ledger: str, path: str, keys: Keys | None, *, new_ledger: bool
     ) -> None:
         digest = _digest(keys)
-        entries = [Entry(*row) for row in _entries(db, account)]
+        entries = _entries(db, account)
         others = [entry for entry in entries if entry.ledger != ledger]
         for entry in others if digest else ():
             same = db.execute("SELECT run FROM runs WHERE ledger = ? AND keys = ?", (entry.number, digest)).fetchone()
@@ -265,12 +251,6 @@ class Register:
                 with suppress(OSError):
                     count_file(ledger).unlink()
 
-    def _exists(self) -> bool:
-        try:
-            return self.path.exists()
-        except PermissionError as error:
-            raise self._unusable(f"cannot be read ({error})", _WRITABLE) from None
-
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction; PermissionError if this user may only read."""
@@ -285,8 +265,12 @@ class Register:
                 db.execute("COMMIT")
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection that reads; None if there is no register yet."""
         try:
+            if not self.path.exists():
+                yield None
+                return
             with self._translated(), closing(self._connected("ro")) as db:
                 self._check(db)
                 yield db
@@ -365,32 +349,22 @@ def _use(other: Entry, path: str) -> str:
     return f"Use that ledger: --ledger {shell.word(other.path)}"
 
 
-def _entries(db: sqlite3.Connection, account: Account) -> list[tuple[int, str, str, str, str, int, int]]:
-    of = {"service": account.service, "world": account.world, "client": account.client, "name": account.name}
-    return db.execute(_OF_ACCOUNT, of).fetchall()
+def _entries(db: sqlite3.Connection, account: Account) -> list[Entry]:
+    return [Entry(*row) for row in db.execute(_OF_ACCOUNT, asdict(account))]
 
 
-def _note(
-    db: sqlite3.Connection,
-    account: Account,
-    ledger: str,
-    path: str,
-    run: str,
-    digest: str | None,
-    orders: int,
-    now: datetime,
-) -> None:
-    at, user = _text(now), _user()
-    whole = (account.service, account.world, account.client, account.name, ledger)
-    db.execute(
-        "INSERT INTO ledgers (service, world, client, name, ledger, path, user, first, last, runs, orders) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0) ON CONFLICT DO UPDATE SET path = excluded.path, "
-        "user = excluded.user, last = excluded.last",
-        (*whole, path, user, at, at),
-    )
+def _note(db: sqlite3.Connection, account: Account, ledger: str, path: str, now: datetime) -> int:
+    """Note that a ledger pushes to an account; returns its number."""
     ((number,),) = db.execute(
-        "SELECT number FROM ledgers WHERE (service, world, client, name, ledger) = (?, ?, ?, ?, ?)", whole
-    )
+        "INSERT INTO ledgers (service, world, client, name, ledger, path, user, first, last, runs, orders) "
+        "VALUES (:service, :world, :client, :name, :ledger, :path, :user, :now, :now, 0, 0) ON CONFLICT DO UPDATE "
+        "SET path = excluded.path, user = excluded.user, last = excluded.last RETURNING number",
+        asdict(account) | {"ledger": ledger, "path": path, "user": _user(), "now": _text(now)},
+    ).fetchall()
+    return int(number)
+
+
+def _note_run(db: sqlite3.Connection, number: int, run: str, digest: str | None, orders: int) -> None:
     insert = "INSERT OR IGNORE INTO runs (ledger, run, keys, orders) VALUES (?, ?, ?, ?)"
     if db.execute(insert, (number, run, digest, orders)).rowcount == 1:
         db.execute("UPDATE ledgers SET runs = runs + 1, orders = orders + ? WHERE number = ?", (orders, number))

@@ -181,7 +181,7 @@ async def test_environments_do_not_meet(ledger: Ledger) -> None:
 
 
 async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
-    """Keys of many runs in many states are told apart in one admission, and no key is live twice."""
+    """Keys of many runs in many states are distinguished in one admission, and no key is live twice."""
     for line, state in enumerate((OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING, OrderState.PENDING), 1):
         run = await loaded(ledger, [order(line)])
         await bring(run, state)
@@ -291,7 +291,7 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
 
 
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
-async def test_a_free_order_that_was_pushed_again_is_told_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
+async def test_a_free_order_that_was_pushed_again_is_reported_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
     """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""
     first = await brought(ledger, OrderState.CREATED if state is OrderState.CANCELLED else state)
     if state is OrderState.CANCELLED:
@@ -319,29 +319,29 @@ async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) ->
     await second.close()
 
 
-async def test_an_order_is_told_by_whoever_owns_its_key(ledger: Ledger) -> None:
+async def test_an_order_is_reported_by_whoever_owns_its_key(ledger: Ledger) -> None:
     """The results and counts of a run follow an order to the run that took it over, and say what became of it there."""
     first = await brought(ledger, OrderState.PENDING)
     await first.close()
     second = await loaded(ledger, [order(1)])
     assert (await ledger.counts(first.id)).superseded == 1
-    for state, told in ((OrderState.IN_DOUBT, "in_doubt"), (OrderState.CREATED, "already_pushed")):
+    for state, expected in ((OrderState.IN_DOUBT, "in_doubt"), (OrderState.CREATED, "already_pushed")):
         if state is OrderState.IN_DOUBT:
             await bring(second, state)
         else:
             await second.record([OrderOutcome((await only(second)).id, state, status="accepted")])
         (page,) = [page async for page in ledger.results(first.id)]
-        assert (page[0].state, page[0].task_id) == (told, (await only(second)).task_id)
-        assert (await ledger.counts(first.id))[OrderState(told)] == 1
+        assert (page[0].state, page[0].task_id) == (expected, (await only(second)).task_id)
+        assert (await ledger.counts(first.id))[OrderState(expected)] == 1
     await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id)).superseded == 1
     await second.close()
 
 
-@pytest.mark.parametrize(("lost", "told"), [(1, []), (2, ["TRK-1"])])
+@pytest.mark.parametrize(("lost", "expected"), [(1, []), (2, ["TRK-1"])])
 @pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTED])
 async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
-    ledger: Ledger, state: OrderState, lost: int, told: list[str]
+    ledger: Ledger, state: OrderState, lost: int, expected: list[str]
 ) -> None:
     """What was found of lost drafts, and noted, is not lost again when another run takes the order over."""
     first = await loaded(ledger, orders(1), mode="two-phase")
@@ -349,10 +349,10 @@ async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
         await first.lose_drafts(await ids(first))
     await first.note_unused([("TRK-1", "draft-1")])
     await bring(first, state)
-    assert await first.lost_drafts() == told
+    assert await first.lost_drafts() == expected
     await first.close()
     second = await loaded(ledger, orders(1), mode="two-phase")
-    assert await second.lost_drafts() == told
+    assert await second.lost_drafts() == expected
     await second.close()
 
 

@@ -33,7 +33,7 @@ async def test_a_key_that_became_free_since_it_was_loaded_is_taken(ledger: Ledge
 
 
 async def test_of_two_that_load_the_same_keys_the_first_admitted_has_them(ledger: Ledger) -> None:
-    """Whoever put a key in first, it is whose run is admitted first; the other one is told at its own admission."""
+    """The run that is admitted first gets the key, whichever inserted it first; the other one finds it taken."""
     first, second = await begun(ledger), await begun(ledger)
     await first.add(orders(3))
     await second.add(orders(2))
@@ -75,7 +75,7 @@ async def test_a_key_twice_is_found_across_blocks_and_chunks(ledger: Ledger) -> 
 
 
 async def test_a_key_twice_is_found_where_another_run_took_it_meanwhile(ledger: Ledger) -> None:
-    """A key that stands twice in a loading run is told so, also when another's admission took it from there."""
+    """A key that stands twice in a loading run is reported, also when another's admission took it from there."""
     first, second = await begun(ledger), await begun(ledger)
     await first.add([order(1, "a"), order(2, "b"), order(3, "a")])
     await second.add([order(1, "a")])

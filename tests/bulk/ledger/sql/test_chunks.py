@@ -56,7 +56,7 @@ def test_numbers_are_of_chunks_and_places() -> None:
 
 
 def test_whoever_saves_second_changes_nothing(db: Database) -> None:
-    """Of two who have read one chunk, the second to save is told so, and neither a state, a task nor a note is his."""
+    """Of two writers that have read one chunk, the second to save gets an error, and changes no state, task or note."""
     put(db, "ss")
     first, second = read(db), read(db)
     first.move(0, OrderState.CREATED)
@@ -149,7 +149,7 @@ def test_statuses_may_differ_inside_one_answer(db: Database, statuses: tuple[str
 
 
 def test_the_last_word_of_a_status_counts(db: Database) -> None:
-    """A status that is told with a task takes the place of one that was told without, and a later one of that."""
+    """A status that comes with a task replaces one that came without, and a later one replaces that."""
     put(db, "i")
     for task_id, status, expected in (
         (None, "open", "open"),
@@ -165,7 +165,7 @@ def test_the_last_word_of_a_status_counts(db: Database) -> None:
 
 
 def test_a_task_without_a_status_keeps_the_one_that_is_known(db: Database) -> None:
-    """A task that comes without a status does not take away what was told before."""
+    """A task that comes without a status does not take away what was reported before."""
     put(db, "ii")
     chunk = read(db)
     chunk.record(1, None, "open")
@@ -178,7 +178,7 @@ def test_a_task_without_a_status_keeps_the_one_that_is_known(db: Database) -> No
 
 
 def test_a_forgotten_draft_leaves_the_others_as_they_are(db: Database) -> None:
-    """Where a copy is gone on with, one order's task is forgotten and told; the others keep task and last status."""
+    """Where an older copy is accepted, one order's task is forgotten and named; the others keep task and status."""
     put(db, "bbbb")
     chunk = read(db)
     for place, status in enumerate(("w", "x", "y", None)):
@@ -249,7 +249,7 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "expected"),
     [
         ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: states cannot be 'pq'"),
         ("UPDATE chunks SET states = ''", "table chunks, chunk 1: states cannot be ''"),
@@ -274,8 +274,8 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),
     ],
 )
-def test_a_damaged_row_is_named_without_what_it_says(db: Any, damage: str, told: str) -> None:
-    """Damage is told by table and chunk, and nothing of anybody's order, which may be private, is shown."""
+def test_a_damaged_row_is_named_without_what_it_says(db: Any, damage: str, expected: str) -> None:
+    """Damage is reported by table and chunk, and nothing of anybody's order, which may be private, is shown."""
     put(db, "sp")
     chunk = read(db)
     chunk.record(0, "task-1", None)
@@ -284,7 +284,7 @@ def test_a_damaged_row_is_named_without_what_it_says(db: Any, damage: str, told:
     db.driver.execute(damage)
     with pytest.raises(LedgerUnusable) as caught:
         read(db)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert "TRK" not in str(caught.value)
     assert "Private" not in str(caught.value)
 
@@ -333,15 +333,15 @@ def test_whatever_is_changed_is_read_back(steps: list[tuple[Any, ...]]) -> None:
             elif step[0] == "claim":
                 chunk.epoch, chunk.claimed_at = chunk.epoch + 1, step[1]
             else:
-                told = said(chunk)
+                expected = said(chunk)
                 chunk.save(db, NOW)
-                assert said(chunk) == told
+                assert said(chunk) == expected
                 chunk = read(db)
-                assert said(chunk) == told
-        told = said(chunk), chunk.epoch, chunk.claimed_at
+                assert said(chunk) == expected
+        expected = said(chunk), chunk.epoch, chunk.claimed_at
         chunk.save(db, NOW + 5)
         again = read(db)
-        assert (said(again), again.epoch, again.claimed_at) == told
+        assert (said(again), again.epoch, again.claimed_at) == expected
         assert again.updated_at == NOW + 5
         assert [each[2] for each in again.orders()] == [each.payload for each in orders(5)]
     finally:

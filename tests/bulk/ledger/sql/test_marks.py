@@ -92,7 +92,7 @@ async def test_a_released_order_waits_again(ledger: Ledger) -> None:
 async def test_a_created_order_keeps_its_time_when_the_last_claim_is_given_back(
     ledger: Ledger, clock: TurnedClock
 ) -> None:
-    """When an order was claimed is told of it also after the other orders of its chunk were released."""
+    """An order shows when it was claimed, also after the other orders of its chunk were released."""
     run = await loaded(ledger, orders(2))
     one, two = await run.claim(await ids(run))
     await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])

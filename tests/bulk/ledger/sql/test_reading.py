@@ -12,10 +12,10 @@ from gotsurge_async.bulk.ledger import (
     OrderOutcome,
     OrderState,
     Rival,
+    Size,
     UnusedDraft,
 )
-from gotsurge_async.bulk.ledger.sql import reading
-from gotsurge_async.bulk.ledger.sql.reading import Size
+from gotsurge_async.bulk.ledger.sql import notes
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders
 
 
@@ -29,8 +29,8 @@ async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
     await run.record([OrderOutcome(first, OrderState.CREATED, "task-1", "broadcasting")])
     pages = [page async for page in ledger.results(run.id, batch=2)]
     assert [len(page) for page in pages] == [2, 1]
-    told = [(row.line, row.state, row.task_id, row.status, row.error, row.source) for page in pages for row in page]
-    assert told == [
+    actual = [(row.line, row.state, row.task_id, row.status, row.error, row.source) for page in pages for row in page]
+    assert actual == [
         (2, "created", "task-1", "broadcasting", None, order(2).source_row),
         (3, "pending", None, None, None, b"{}"),
         (1, "pending", None, None, None, order(1).source_row),
@@ -100,9 +100,9 @@ async def test_times_are_of_the_claim_and_of_the_last_word(ledger: Ledger, clock
     run = await loaded(ledger, orders(2))
     clock.turn(5)
     await run.claim((await ids(run))[:1])
-    told = [(row.claimed_at, row.updated_at) async for row in run.rows()]
+    actual = [(row.claimed_at, row.updated_at) async for row in run.rows()]
     moment = START + timedelta(seconds=5)
-    assert told == [(moment, moment), (None, moment)]
+    assert actual == [(moment, moment), (None, moment)]
     await run.close()
 
 
@@ -144,7 +144,7 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
 
 
 async def test_similar_orders_are_shown(ledger: Ledger) -> None:
-    """Waiting orders are told, each once, with live orders of their fingerprint and another key, here and in others."""
+    """Waiting orders are listed, each once, with live orders of their fingerprint and another key, in any run."""
     first = await loaded(ledger, [order(1, "a", b"\x01"), order(2, "b", b"\x02"), order(3, "c")])
     second = await begun(ledger)
     await second.add([order(1, "d", b"\x01"), order(2, "e", b"\x01"), order(3, "f", b"\x03"), order(4, "g")])
@@ -163,8 +163,8 @@ async def test_similar_orders_are_shown(ledger: Ledger) -> None:
 @pytest.mark.parametrize("few", [0, 10_000])
 async def test_few_of_many_similar_orders_are_shown(ledger: Ledger, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many others are alike, and whatever became of them, a waiting order is paired with one that lives."""
-    monkeypatch.setattr(reading, "SIMILAR_LIMIT", 1)
-    monkeypatch.setattr(reading, "FEW_CHUNKS", few)
+    monkeypatch.setattr(notes, "SIMILAR_LIMIT", 1)
+    monkeypatch.setattr(notes, "FEW_CHUNKS", few)
     standing = await loaded(ledger, [order(n, fingerprint=b"the same") for n in range(1, 61)])
     await bring(standing, OrderState.CREATED)
     refused = await loaded(ledger, [order(n, fingerprint=b"refused%d" % (n % 10)) for n in range(61, 71)])
@@ -214,7 +214,7 @@ async def test_tasks_of_orders_that_others_own_are_not_named_twice(ledger: Ledge
     await second.close()
 
 
-async def test_what_a_key_was_pushed_with_is_told(ledger: Ledger) -> None:
+async def test_what_a_key_was_pushed_with_is_reported(ledger: Ledger) -> None:
     """Of keys that a live order has: its run, its state there and its text; of loading and refused orders nothing."""
     first = await loaded(ledger, orders(2))
     await bring(first, OrderState.CREATED)
@@ -222,8 +222,8 @@ async def test_what_a_key_was_pushed_with_is_told(ledger: Ledger) -> None:
     await bring(refused, OrderState.REFUSED)
     loading = await begun(ledger)
     await loading.add([order(3), order(4)])
-    told = await ledger.pushed("simulator", ["TRK-1", "TRK-2", "TRK-3", "TRK-4", "TRK-5"])
-    assert told == {f"TRK-{n}": (first.id, OrderState.CREATED, order(n).payload) for n in (1, 2)}
+    actual = await ledger.pushed("simulator", ["TRK-1", "TRK-2", "TRK-3", "TRK-4", "TRK-5"])
+    assert actual == {f"TRK-{n}": (first.id, OrderState.CREATED, order(n).payload) for n in (1, 2)}
     assert await ledger.pushed("sandbox", ["TRK-1"]) == {}
     for run in (first, refused, loading):
         await run.close()
@@ -250,7 +250,7 @@ async def test_rivals_are_orders_that_say_something_else(ledger: Ledger) -> None
 
 
 async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None:
-    """An order that differs is told of however many before it, in chunks of their own, are as they were pushed."""
+    """An order that differs is a rival, however many chunks before it are as they were pushed."""
     first = await loaded(ledger, orders(30))
     await bring(first, OrderState.CREATED)
     second = await ledger.begin(environment="simulator", mode="direct", source="orders.csv", chunk=1)
@@ -261,7 +261,7 @@ async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None
         await run.close()
 
 
-def test_a_size_is_told_for_each_order() -> None:
+def test_a_size_is_reported_for_each_order() -> None:
     """Bytes are divided among orders, if there are any."""
     assert Size(bytes=10, orders=4).per_order == 2.5
     assert Size(bytes=4096, orders=0).per_order is None

@@ -182,8 +182,8 @@ async def test_what_became_of_keys_elsewhere_is_written_down(
     counts = {run_id: await ledger.counts(run_id) for run_id in before}
     async with await ledger.hold(first), await ledger.hold(taken.id):  # these stay
         assert set((await move(where, to, clock)).runs) == set(before)
-    for run_id, told in before.items():
-        assert await archived_results(to, run_id) == told
+    for run_id, entries in before.items():
+        assert await archived_results(to, run_id) == entries
         assert await ledger.counts(run_id) == counts[run_id]
         async with await Ledger.look(to) as opened:
             assert await opened.counts(run_id) == counts[run_id]
@@ -323,12 +323,12 @@ def _killed_at(path: Path, to: Path, clock: TurnedClock, statement: int) -> bool
 async def _after(path: Path, to: Path, clock: TurnedClock, expected: dict[str, list[OrderRow]]) -> None:
     """All is in the ledger or in the archive; archiving again finishes; pushing again sends nothing."""
     async with await Ledger.look(path) as ledger:
-        for run_id, told in expected.items():
+        for run_id, entries in expected.items():
             moved = (await ledger.run(run_id)).archived_in is not None
-            assert (await archived_results(to, run_id) if moved else await results(ledger, run_id)) == told
+            assert (await archived_results(to, run_id) if moved else await results(ledger, run_id)) == entries
     await move(str(path), to, clock)
-    for run_id, told in expected.items():
-        assert await archived_results(to, run_id) == told
+    for run_id, entries in expected.items():
+        assert await archived_results(to, run_id) == entries
     async with await Ledger.open(path, clock=clock) as ledger:
         run: Run = await loaded(ledger, [*orders(3), order(7)])
         assert (await run.counts()).already_pushed == 4

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerOlder, LedgerUnusable, NewOrder, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
-from gotsurge_async.bulk.ledger.upkeep.check import check, refuse_unfit
+from gotsurge_async.bulk.ledger.upkeep.check import backup, check, refuse_unfit, vacuum
 from tests.bulk.ledger.kit import bring, loaded
 
 
@@ -41,7 +40,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
-    """Nothing is found, and what it holds is told."""
+    """A sound ledger has no flaws; its runs, orders, id and count are reported."""
     await pushed(path)
     health = check(path)
     assert (health.flaws, health.runs, health.orders, health.counter) == ((), 2, 20, 3)
@@ -50,7 +49,7 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statements", "told"),
+    ("statements", "message"),
     [
         (("UPDATE chunks SET states = 'gone'",), "table chunks, chunk 1: states cannot be 'gone'"),
         (
@@ -81,16 +80,16 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         (("DROP TABLE decisions",), "table decisions: no such table"),
     ],
 )
-async def test_damage_is_listed(path: Path, statements: tuple[str, ...], told: str) -> None:
-    """Each kind of damage is told with its place."""
+async def test_damage_is_listed(path: Path, statements: tuple[str, ...], message: str) -> None:
+    """Each kind of damage is reported with its place."""
     await pushed(path)
     change(path, *statements)
     flaws = "\n".join(map(str, check(path).flaws))
-    assert told in flaws
+    assert message in flaws
 
 
 async def test_a_file_that_is_no_ledger_is_a_flaw(path: Path) -> None:
-    """A file whose beginning is damaged is told as that, not as an error of the database."""
+    """A file whose beginning is damaged is reported as that, not as an error of the database."""
     await pushed(path)
     path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
     assert "not a database" in str(check(path).flaws[0])
@@ -209,7 +208,7 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
     assert min(vacuum(url)) > 0
     with pytest.raises(LedgerError, match=r"pg_dump.*accept-older"):
         backup(url, tmp_path / "copy.db")
-    for statement, told in (
+    for statement, message in (
         (
             "UPDATE bodies SET body = replace(convert_from(body, 'UTF8'), '}', ']')::bytea WHERE chunk = 1",
             "line 3, key",
@@ -221,6 +220,6 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
     ):
         with psycopg.connect(url) as connection:
             connection.execute(statement)
-        assert told in "\n".join(map(str, check(url).flaws))
+        assert message in "\n".join(map(str, check(url).flaws))
     with pytest.raises(LedgerUnusable, match="is damaged"):
         await Ledger.open(url)
