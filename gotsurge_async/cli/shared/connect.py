@@ -18,7 +18,7 @@ from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, interruptible
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
@@ -316,7 +316,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         async with connected(target) as gs:
             return await work(gs)
 
-    with told(interrupted="interrupted: what was in flight may have been done"), warnings.catch_warnings():
+    with interruptible("interrupted: what was in flight may have been done"), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.send.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.bulk.sources.options import FORMATS, Query
-from gotsurge_async.cli.shared.exits import told
 from gotsurge_async.cli.shared.options import (
     PATH,
     SENDING,
@@ -31,24 +31,19 @@ _file = in_group(THE_FILE)
 
 
 def _source(sql: str | None, url: str | None, file_map: str | None = None, **given: Any) -> SourceOptions:
-    said = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
-    if (sql is not None and url is None) or (sql is None and said):
+    is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
+    if (sql is not None and url is None) or (sql is None and is_typed):
         raise click.UsageError("--sql and --from belong together: what is asked, and whom")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
-    with told():
-        return SourceOptions(
-            now=datetime.now(UTC),
-            file_map=FileMap() if file_map is None else load_named(file_map),
-            query=query,
-            **given,
-        )
+    columns = FileMap() if file_map is None else load_named(file_map)
+    return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **given)
 
 
 def load_named(name: str) -> FileMap:
     """A map by its file, or by the name under which it is kept.
 
     Raises:
-        ConfigError: there is none, or something in it cannot be.
+        ConfigError: there is none, or it is not a map.
     """
     from gotsurge_async.bulk.sources.maps.kept import find_map  # few pushes have a map
 
@@ -56,10 +51,10 @@ def load_named(name: str) -> FileMap:
 
 
 def file_or_query(file: str | None, source: SourceOptions) -> str:
-    """What is read, as messages name it.
+    """The name of the file or the query in messages.
 
     Raises:
-        click.UsageError: nothing was named, or two things.
+        click.UsageError: there is neither, or both.
     """
     if source.query is None:
         if file is None:
@@ -120,17 +115,17 @@ takes_source: Decorator[Any] = gathered(
     ),
     max_price_option,
 )
-"""The options that say how to read a file of orders, the command gets them as its argument ``source``."""
+"""The options that say how to read a file of orders; the command gets them as its argument ``source``."""
 
 takes_table: Decorator[Any] = gathered("source", _source, _table)
-"""Those of them that say how a table is written."""
+"""The same without those for orders: how a table is written."""
 
 
 def reading_words(given: Mapping[str, Any]) -> list[str]:
-    """The words of these options, as they were given to a command: what its result files are to be read with again.
+    """The words of these options on a command line, for reading its result files again.
 
     Args:
-        given: the parameters of the command, by their names.
+        given: the parameters of the command by their names.
     """
     words: list[str] = []
     for option, name in (
@@ -161,7 +156,7 @@ rate: Callable[..., Decorator[Any]] = functools.partial(
 
 
 def refused_chunk(otherwise: str) -> Decorator[Any]:
-    """What becomes of a chunk that is refused; ``otherwise`` says what does unless it is given."""
+    """``--on-refused-chunk``, with its default in words."""
     return sending(
         "--on-refused-chunk",
         type=click.Choice(("hold", "split")),
@@ -185,13 +180,23 @@ takes_distributed: Decorator[Any] = together(
 
 
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
-    """Refuse options that say nothing together.
+    """Refuse ``--no-wait`` alone.
 
     Raises:
-        click.UsageError: what is missing.
+        click.UsageError: so it is.
     """
     if no_wait and not distributed:
         raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
+
+
+rescan_after: Callable[..., Decorator[Any]] = functools.partial(
+    click.option,
+    "--rescan-after",
+    type=click.FloatRange(min=0),
+    default=RESCAN_AFTER,
+    show_default=True,
+    metavar="SECONDS",
+)
 
 
 def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:

@@ -1,10 +1,9 @@
-"""What is told at the end about a run: counts, reasons, result files, and what to type next."""
+"""The result files and the end of a run: counts, reasons, files, drafts that were left, and what to type next."""
 
 import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
@@ -14,20 +13,20 @@ from gotsurge_async.bulk.after.results import Reason, try_folder
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.exits import Exit, explained_too
-from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
+from gotsurge_async.cli.shared.next_steps import about_task
+from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, say
 from gotsurge_async.errors import ConfigError
 
 ROW = 600
 """About how many bytes of the result files an order takes."""
+SHOWN_REASONS = 3
+"""How many reasons of each kind are printed; --json has more."""
+_COUNTED = ("refused", "unprocessed", "in_doubt", "cancelled", "changed")
+"""The files whose rows are counted next to their names: the file of the created has those of earlier pushes, too."""
 
 
-async def try_out(folder: Path, size: int, so: str) -> None:
-    """See that the result files can be written.
-
-    Args:
-        size: bytes that they may need.
-        so: what follows where they cannot.
+async def try_out(folder: Path, size: int, consequence: str) -> None:
+    """Check that result files of ``size`` bytes can be written.
 
     Raises:
         ConfigError: they cannot.
@@ -35,7 +34,7 @@ async def try_out(folder: Path, size: int, so: str) -> None:
     try:
         await asyncio.to_thread(try_folder, folder, size)
     except ConfigError as error:
-        raise ConfigError(f"{error}; {so}: name another folder by --out, or make room in this one") from None
+        raise ConfigError(f"{error}; {consequence}: name another folder by --out, or make room in this one") from None
 
 
 async def unused_drafts(ledger: Ledger, run_id: str) -> list[str]:
@@ -43,92 +42,62 @@ async def unused_drafts(ledger: Ledger, run_id: str) -> list[str]:
     return [draft.task_id for draft in await ledger.unused_drafts(run_id) if not draft.cancelled]
 
 
-def tell_unused(unused: Sequence[str], info: RunInfo) -> None:
-    """Say which drafts were left, and how they are cancelled."""
+def name_unused(unused: Sequence[str], info: RunInfo) -> None:
+    """Name the drafts that were left, and the command that cancels one."""
     if not unused:
         return
     more = f" and {len(unused) - SHOWN:,} more" if len(unused) > SHOWN else ""
     left = number_of(len(unused), "unused draft was", "unused drafts were")
     say(f"{left} left, which no driver sees: {', '.join(unused[:SHOWN])}{more}")
-    if how := cancelling(info):
+    if how := about_task(info, "cancel", "ID", '--reason "unused draft"'):
         say(f"each is cancelled by: {how}")
 
 
-_COUNTED = ("refused", "unprocessed", "in_doubt", "cancelled", "changed")
-"""The files whose rows are told beside their names: the file of the created has those of earlier pushes, too."""
-SHOWN_REASONS = 3
-"""How many reasons of each kind are told to people; --json has more."""
+def finish_run(
+    summary: Summary, code: Exit, steps: Sequence[Step], *, problems: Sequence[str] = (), as_json: bool
+) -> None:
+    """Print what became of a run's orders, why, where its result files are, and what to type next.
 
-
-@attrs.frozen(kw_only=True)
-class Ending:
-    """What is told in the end about a run.
-
-    Attributes:
-        steps: what to type next.
-        stopped: why the sending ended early, if it did.
-        failed: why there are no result files, if there are none.
+    Args:
+        problems: why the sending ended early, and why there are no result files.
     """
-
-    summary: Summary
-    steps: Sequence[Step] = ()
-    stopped: str | None = None
-    failed: str | None = None
-
-    def document(self, code: Exit) -> dict[str, Any]:
-        """All of it, for programs."""
-        error = "; ".join(text for text in (self.stopped, self.failed) if text) or None
-        return {
-            **attrs.asdict(self.summary),
-            "exit": int(code),
-            "error": error,
-            "next": [step.command for step in self.steps],
-        }
+    for text in problems:
+        say(text)
+        explained_too([text])
+    document = {**attrs.asdict(summary), "error": "; ".join(problems) or None}
+    finish(document, code, lambda: _show(summary), as_json=as_json, steps=steps)
 
 
-def tell_ending(ending: Ending, code: Exit, *, as_json: bool) -> None:
-    """Print what became of a run's orders, why, where its result files are, and what to type next."""
-    for text in (ending.stopped, ending.failed):
-        if text:
-            say(text)
-            explained_too([text])
-    if as_json:
-        print_json(ending.document(code))
-        return
-    _tell_summary(ending.summary)
-    tell_steps(ending.steps)
-
-
-def _tell_summary(summary: Summary) -> None:
+def _show(summary: Summary) -> None:
     took = f" in {summary.seconds:.1f} s" if summary.seconds else ""
-    click.echo(
-        f"run {summary.run}, {number_of(summary.orders, 'order')}{took}{', result files:' if summary.files else ''}"
-    )
+    files = ", result files:" if summary.files else ""
+    click.echo(f"run {summary.run}, {number_of(summary.orders, 'order')}{took}{files}")
     for name, path in summary.files.items():
-        count = getattr(summary, name) if name in _COUNTED else None
-        click.echo(f"  {path}{'' if count is None else f'  ({count:,})'}")
-    _tell_reasons(summary.reasons)
-    told = {
-        "already pushed": summary.already_pushed,
-        "refused": summary.refused,
-        "in doubt": summary.in_doubt,
-        "unprocessed": summary.unprocessed,
-        "cancelled": summary.cancelled,
-        "changed since": summary.changed,
-    }
-    click.echo(", ".join(filter(None, (f"{summary.created:,} created", counted(told)))))
+        count = f"  ({getattr(summary, name):,})" if name in _COUNTED else ""
+        click.echo(f"  {path}{count}")
+    _show_reasons(summary.reasons)
+    others = counted(
+        {
+            "already pushed": summary.already_pushed,
+            "refused": summary.refused,
+            "in doubt": summary.in_doubt,
+            "unprocessed": summary.unprocessed,
+            "cancelled": summary.cancelled,
+            "changed since": summary.changed,
+        }
+    )
+    click.echo(", ".join(filter(None, (f"{summary.created:,} created", others))))
     if number := summary.left_out:
         where = f": {summary.left_out_file}" if summary.left_out_file else ""
         click.echo(f"{number_of(number, 'row with faults', 'rows with faults')} NOT sent{where}")
 
 
-def _tell_reasons(reasons: Sequence[Reason]) -> None:
-    for verdict, mine in groupby(reasons, key=lambda each: each.verdict):
-        told = [each for each in mine if each.reason]
-        if not told:
-            continue
+def _show_reasons(reasons: Sequence[Reason]) -> None:
+    named = [reason for reason in reasons if reason.reason]
+    for verdict, group in groupby(named, key=lambda reason: reason.verdict):
+        mine = list(group)
         click.echo(f"why {verdict.replace('_', ' ')}:")
-        for each in told[:SHOWN_REASONS]:
-            click.echo(f"  {each.count:,} × {each.reason}")
-        if len(told) > SHOWN_REASONS:
+        for reason in mine[:SHOWN_REASONS]:
+            click.echo(f"  {reason.count:,} × {reason.reason}")
+        if len(mine) > SHOWN_REASONS:
             click.echo("  … and for other reasons")
