@@ -19,7 +19,7 @@ from gotsurge_async.cli.shared.options import PATH, json_option, user_name
 from gotsurge_async.cli.shared.output import SHOWN, counted, finish
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
-from gotsurge_async.errors import CallError, ConfigError, SignInNeeded
+from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
 
 
 @click.command()
@@ -100,8 +100,7 @@ async def resolve(
             try:
                 resolved = await resolver.resolve(info.id, decisions, by=by)
             except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
-                text = "the tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
-                raise Failure(f"{error}\n{text}", exit_code_of(error)) from None
+                raise _unread(error) from None
         except UnusableSource as error:
             raise told_faults(error, "nothing was recorded") from None
         steps = []
@@ -117,6 +116,11 @@ async def resolve(
         as_json=as_json,
         steps=steps,
     )
+
+
+def _unread(error: GotSurgeError) -> Failure:
+    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
+    return Failure(text, exit_code_of(error))
 
 
 def _decisions(

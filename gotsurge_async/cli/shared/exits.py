@@ -163,12 +163,13 @@ def reported(context: click.Context, as_json: bool) -> Iterator[None]:
     """Report every error of a command: its message and what explains it on stderr, its exit code, and with ``--json``
     a document, unless the command has printed its own."""
     try:
-        with interruptible():
-            yield
+        yield
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.ClickException as raised:
         error = raised
+    except KeyboardInterrupt as raised:
+        error = Failure("interrupted", _code_of(raised))
     except click.Abort as raised:  # at a question
         if not isinstance(raised.__context__, KeyboardInterrupt):
             raise

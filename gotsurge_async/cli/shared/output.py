@@ -211,7 +211,7 @@ def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
         beside = begin <= console.width // 2 and max(map(cell_len, text.split())) <= console.width - begin
         lines = _indented(text, console.width, begin if beside else _GAP)
         first = lines.pop(0) if beside else Text()
-        console.print(Text.assemble((name.ljust(begin), "bold"), first[begin:]), soft_wrap=True)
+        console.print(Text.assemble((name.ljust(begin) if beside else name, "bold"), first[begin:]), soft_wrap=True)
         for line in lines:
             console.print(line, soft_wrap=True)
 

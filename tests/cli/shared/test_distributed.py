@@ -10,14 +10,14 @@ import pytest
 from gotsurge_async.bulk import Ledger, OrderState, Sent
 from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
 from gotsurge_async.bulk.ledger.states import Counts
-from gotsurge_async.cli.fleet import distributed
-from gotsurge_async.cli.fleet.distributed import Watch
-from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.cli.shared import distributed
+from gotsurge_async.cli.shared.distributed import Watch
+from gotsurge_async.cli.shared.exits import Interrupts
 from tests.bulk.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
 if TYPE_CHECKING:
-    from gotsurge_async.cli.shared.progress import PushProgress
+    from gotsurge_async.cli.shared.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ async def test_who_watches_knows_an_older_copy(
     postgres.create("copy", "TEMPLATE ledger")
 
     seen = Seen()
-    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), lambda _: None, Interrupts(lambda _: None))
+    watch = Watch(ledger.place, run.id, cast("Progress", seen), lambda _: None, Interrupts(lambda _: None))
     watching = asyncio.create_task(watch.to_the_end())
     await seen.begun.wait()
     monkeypatch.setenv("XDG_DATA_HOME", sending)
@@ -89,7 +89,7 @@ async def test_orders_wait_for_a_worker_only_where_there_are_some(
         if taken_over:
             await (await loaded(ledger, orders(20))).close()
     seen = Seen()
-    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), said.append, Interrupts(lambda _: None))
+    watch = Watch(ledger.place, run.id, cast("Progress", seen), said.append, Interrupts(lambda _: None))
     watching = asyncio.create_task(watch.to_the_end())
     if taken_over:
         assert await watching == Sent()
