@@ -1,7 +1,7 @@
 """An OpenAPI document of the API, made from the endpoint table and the models.
 
-GotSurge's own page shows neither paths nor verbs: what this document says of them is as assumed as the table is, and
-each operation says so itself (``x-gotsurge-assumed``). What an object may hold beyond its named fields is left open.
+GotSurge's own page shows neither paths nor verbs: those of this document are as assumed as the table's, and each
+operation says so (``x-gotsurge-assumed``). An object may hold more than its named fields.
 """
 
 import re
@@ -33,11 +33,6 @@ from gotsurge_async.money import Money
 
 Schema = dict[str, Any]
 
-TITLE = "GotSurge Partnership API"
-DOCUMENT_VERSION = "0.1.0"
-"""The version of GotSurge's document that the table follows."""
-WEBHOOK = "Task Status Updated"
-
 _TAGS = (
     ("Authentication", ("partner.", "auth."), "Who the partner is, and tokens."),
     ("Order", ("tasks.",), "Orders, which the API calls tasks: create and broadcast, read, cancel."),
@@ -52,7 +47,7 @@ _REPLAY = {
 }
 _MONEY: Schema = {"type": "integer", "description": "Thousandths of a cent: 100000 is one unit of the currency."}
 _CLIENT_ONLY = {(Quote, "partial")}
-"""Fields that the client works out: the service does not send them."""
+"""Fields that the client fills in: the service does not send them."""
 _BATCH: Schema = {"minItems": 1, "maxItems": CHUNK}
 _AT_LEAST_0: Schema = {"minimum": 0}
 _MORE: Mapping[tuple[type, str], Schema] = {
@@ -70,13 +65,13 @@ _MORE: Mapping[tuple[type, str], Schema] = {
     (OrganizationRequest, "business_name"): {"pattern": "^[A-Za-z0-9 _-]+$"},
     (Invitation, "emails"): {"minItems": 1},
 }
-"""What the types do not say."""
+"""Limits and descriptions of fields that their types do not have."""
 _ALSO: Mapping[tuple[type, str], Schema] = {
     (CreatedTasks, "tasks"): {"type": "object", "description": "One task, or tasks by their ids."},
     (UpdatedTasks, "updated_tasks"): {"type": "array", "items": {"type": "string"}, "description": "Ids alone."},
     (Task, "driver"): {"type": "null"},
 }
-"""What else a field may be that the document leaves open."""
+"""Other forms that a field may have where GotSurge's document leaves it open."""
 
 
 def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> Schema:
@@ -93,7 +88,7 @@ def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str
     for endpoint in profile:
         paths.setdefault(endpoint.path, {})[endpoint.verb.lower()] = _operation(endpoint, schemas)
     event: Schema = {
-        "summary": WEBHOOK,
+        "summary": "Task Status Updated",
         "description": "GotSurge calls the partner's own URL, without any authorization; answer exactly 200.",
         "requestBody": _json_body(schemas.of(TaskEvent)),
         "responses": {"200": {"description": "Received."}},
@@ -106,8 +101,8 @@ def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": TITLE,
-            "version": DOCUMENT_VERSION,
+            "title": "GotSurge Partnership API",
+            "version": "0.1.0",  # of GotSurge's document that the table follows
             "summary": "Delivery orders for ship supplies, as gotsurge-async understands the API.",
             "description": (
                 "Made by gotsurge-async from its endpoint table and its models; this is not GotSurge's own document. "
@@ -119,25 +114,15 @@ def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str
         "paths": paths,
         "webhooks": {"taskStatusUpdated": {"post": event}},
         "components": {
-            "schemas": {**dict(sorted(schemas.found.items())), "Refusal": refusal},
+            "schemas": {**dict(sorted(schemas.named.items())), "Refusal": refusal},
             "securitySchemes": {"bearerAuth": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def document_text(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> str:
+def document_text(profile: Profile | None = None) -> str:
     """`document` as indented JSON text with a line feed at its end."""
-    return msgspec.json.format(msgspec.json.encode(document(profile, servers=servers)), indent=2).decode() + "\n"
-
-
-def title_of(endpoint: Endpoint[Any]) -> str:
-    """The heading of an operation in the document, without the section that it stands in."""
-    return endpoint.section.removeprefix("Platform Partners: ")
-
-
-def tag_of(endpoint: Endpoint[Any]) -> str:
-    """The section of the document that an operation stands in."""
-    return next(name for name, prefixes, _ in _TAGS if endpoint.name.startswith(prefixes))
+    return msgspec.json.format(msgspec.json.encode(document(profile)), indent=2).decode() + "\n"
 
 
 def _servers(profile: Profile) -> list[tuple[str, str]]:
@@ -149,9 +134,9 @@ def _servers(profile: Profile) -> list[tuple[str, str]]:
 def _operation(endpoint: Endpoint[Any], schemas: "_Schemas") -> Schema:
     operation: Schema = {
         "operationId": endpoint.name,
-        "summary": title_of(endpoint),
+        "summary": endpoint.section.removeprefix("Platform Partners: "),
         "description": _REPLAY[endpoint.replay],
-        "tags": [tag_of(endpoint)],
+        "tags": [next(name for name, prefixes, _ in _TAGS if endpoint.name.startswith(prefixes))],
         "parameters": list(_parameters(endpoint)),
     }
     if endpoint.request is not None:
@@ -186,13 +171,13 @@ def _content(schema: Schema) -> Schema:
 
 
 class _Schemas:
-    """Makes schemas of types; classes are kept by name, and referred to."""
+    """Makes schemas of types. Those of classes are kept by name, and referred to."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Schema] = {}
+        self.named: dict[str, Schema] = {}
 
     def of(self, hint: Any, *, null: bool = True) -> Schema:
-        """The schema of a type; without ``null``, what ``X | None`` holds is an X or is left out."""
+        """The schema of a type. Without ``null``, that of ``X | None`` is that of X."""
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
             return self._union(args, null=null)
@@ -206,24 +191,25 @@ class _Schemas:
 
     def _named(self, cls: Any) -> Schema:
         name = cls.__name__
-        if name not in self.found:
-            self.found[name] = {}  # found while it is being made, so that a class may hold itself
-            self.found[name] = {**self._body(cls), "description": _first_sentence(cls)}
+        if name not in self.named:
+            self.named[name] = {}  # there while it is being made, because a class may hold itself
+            if issubclass(cls, OpenEnum):
+                body: Schema = {"type": "string", "enum": [member.value for member in cls]}
+            else:
+                body = self._object(cls) if issubclass(cls, Model) else self._changes(cls)
+            text = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
+            self.named[name] = {**body, "description": text.replace("``", "`")}
         return {"$ref": f"#/components/schemas/{name}"}
-
-    def _body(self, cls: Any) -> Schema:
-        if issubclass(cls, OpenEnum):
-            return {"type": "string", "enum": [member.value for member in cls]}
-        return self._object(cls) if issubclass(cls, Model) else self._changes(cls)
 
     def _object(self, cls: Any) -> Schema:
         hints = typing.get_type_hints(cls)
-        fields = [each for each in attrs.fields(cls) if each.name != "extra" and (cls, each.name) not in _CLIENT_ONLY]
-        properties = {each.name: {**self.of(hints[each.name], null=False), **_more(cls, each.name)} for each in fields}
-        for name in properties:
+        defaults = {field.name: field.default for field in attrs.fields(cls)}
+        names = [name for name in defaults if name != "extra" and (cls, name) not in _CLIENT_ONLY]
+        properties = {name: {**self.of(hints[name], null=False), **_more(cls, name)} for name in names}
+        for name in names:
             if (cls, name) in _ALSO:
                 properties[name] = {"anyOf": [properties[name], _ALSO[cls, name]]}
-        required = [each.name for each in fields if each.default is attrs.NOTHING]
+        required = [name for name in names if defaults[name] is attrs.NOTHING]
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
     def _changes(self, cls: Any) -> Schema:
@@ -259,8 +245,3 @@ _PLAIN: Mapping[Any, Schema] = {
 
 def _more(cls: type, name: str) -> Schema:
     return next((_MORE[base, name] for base in cls.__mro__ if (base, name) in _MORE), {})
-
-
-def _first_sentence(cls: type) -> str:
-    text = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
-    return text.replace("``", "`")

@@ -1,4 +1,4 @@
-"""A profile: what a user knows better of the endpoint table."""
+"""A profile: verbs and paths that a user has confirmed, in place of those that the endpoint table assumes."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ _PATH = re.compile(r"/([\w\-.~%!$&'()*+,;=:@/]|\{\w+\})*", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class Profile:
-    """What is known better than the table: verbs, paths and the API base, by the name of the operation.
+    """Confirmed verbs and paths, by the name of the operation, and the API base.
 
     As TOML::
 
@@ -41,7 +41,7 @@ class Profile:
         """Read a profile from a TOML file.
 
         Raises:
-            ConfigError: it cannot be read, is not TOML, or is no profile.
+            ConfigError: the file cannot be read, is not TOML, or is not a profile.
         """
         import tomllib  # here: few have a profile in a file
 
@@ -58,7 +58,7 @@ class Profile:
         """Read a profile from a mapping of the same shape as the TOML file.
 
         Raises:
-            ConfigError: it names what is not there, or holds values of another kind.
+            ConfigError: an unknown name, or a value of another kind.
         """
         unknown = sorted(set(mapping) - {"api_base", "endpoints"})
         if unknown:
@@ -82,9 +82,9 @@ class Profile:
             EndpointsAssumed: it names every such endpoint.
         """
         resolved = map(self.resolve, endpoints)
-        guesses = [each for each in resolved if each.assumed and each.writes and each.bearer]
+        guesses = [endpoint for endpoint in resolved if endpoint.assumed and endpoint.writes and endpoint.bearer]
         if guesses:
-            names = "; ".join(f"{each.name}: {each.verb} {each.path}" for each in guesses)
+            names = "; ".join(f"{guess.name}: {guess.verb} {guess.path}" for guess in guesses)
             if len(guesses) == 1:
                 error = EndpointsAssumed(f"{names} is a guess until a profile confirms it")
             else:
@@ -94,6 +94,25 @@ class Profile:
 
     def __iter__(self) -> Iterator[Endpoint[Any]]:
         return (self.resolve(endpoint) for endpoint in ENDPOINTS.values())
+
+
+def skeleton() -> str:
+    """A profile as TOML in which every operation is a comment, with the verb and the path that are assumed."""
+    lines = [
+        "# A profile of GotSurge's API. Correct what is wrong, and take the # signs away from what GotSurge confirms.",
+        "# An operation without them counts as confirmed, also for production.",
+        "",
+        '# api_base = "https://…"',
+    ]
+    for endpoint in ENDPOINTS.values():
+        lines += [
+            "",
+            f"# {endpoint.section}",
+            f'# [endpoints."{endpoint.name}"]',
+            f'# verb = "{endpoint.verb}"',
+            f'# path = "{endpoint.path}"',
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def _override(name: str, value: Any) -> Endpoint[Any]:

@@ -1,6 +1,6 @@
-"""A look at a file before it is pushed: how many orders, how much money, which windows leave drivers no time.
+"""A check of a file before it is pushed: how many orders, how much money, which windows leave drivers no time.
 
-`Planner` makes a `Plan`; `check_plan` holds a later push to the very file that the plan was made of.
+`make_plan` makes a `Plan`; `check_plan` refuses a later push of any other file.
 """
 
 import tempfile
@@ -17,15 +17,16 @@ import msgspec
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.windows import WindowRules, planned
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
-from gotsurge_async.bulk.quotes import KEPT, Given, Quotes, Route, decimals, quote, route_of
 from gotsurge_async.bulk.send.changes import Changed, Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.source import Around, SourceRow
-from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.money import Money
 
 VERSION = 1
+KEPT = 1000
+"""A plan lists at most this many findings of a kind; all are counted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,21 +43,20 @@ class Plan:
     """What a push of a file would do; its JSON is what `save` writes.
 
     Attributes:
-        version: of this layout.
-        made_at: when, UTC.
+        version: the version of this layout.
+        made_at: when the plan was made, UTC.
         file, sha256: the file, and the SHA-256 of its bytes in hex.
-        items_sha256: of the items file; None without one.
-        orders: how many there are.
-        left_out: how many rows have faults, and are not among these (``--leave-faulty``).
+        items_sha256: that of the items file; None without one.
+        orders: the number of orders.
+        left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
-        without_price: orders that name no price.
-        quotes: what the service would recommend, if it was asked.
-        tight: windows that leave drivers no time; ``tight_count`` says how many there are.
-        similar: orders that look like another one of the file, each once; likewise.
-        warnings: what else looks wrong, likewise.
-        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at; ``in_doubt`` says
-            how many of them are in doubt.
-        changed: those of them that differ from what was sent; ``changed_count`` says how many.
+        without_price: the number of orders without a price.
+        tight: windows that leave drivers no time, and ``tight_count`` their number.
+        similar: orders that look like another one of the file, each once, and their number.
+        warnings: what else looks wrong, and the number of warnings.
+        already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
+            doubt.
+        changed: those of them that differ from what was sent, and ``changed_count`` their number.
     """
 
     version: int = VERSION
@@ -68,7 +68,6 @@ class Plan:
     left_out: int = 0
     spend: dict[str, str]
     without_price: int
-    quotes: Quotes | None = None
     tight: tuple[Tight, ...] = ()
     tight_count: int = 0
     similar: tuple[str, ...] = ()
@@ -116,94 +115,77 @@ class Plan:
         return plan
 
 
-@attrs.frozen(kw_only=True)
-class Planner:
-    """Makes plans::
-
-        with open_source("orders.csv", options=options) as source:
-            plan = await Planner(now=clock.now(), gs=gs).plan(source)
+async def make_plan(source: Source, *, now: datetime, known: Callable[[Run], Awaitable[Known]] | None = None) -> Plan:
+    """Read a source to its end, as a push would, and sum it up. Nothing is sent.
 
     Args:
         now: the present, aware.
-        gs: asked for the price of each distinct route, if given.
-        rules: when a window is too narrow.
-        known: what a ledger knows of the orders, if it should be told.
+        known: returns what a ledger knows of the orders; without it the plan says nothing of earlier pushes.
+
+    Raises:
+        UnusableSource: the source has faults, or a key twice; the error has every one.
     """
-
-    now: datetime
-    gs: GotSurge | None = None
-    rules: WindowRules = WindowRules()
-    known: Callable[[Run], Awaitable[Known]] | None = None
-
-    async def plan(self, source: Source) -> Plan:
-        """Read a source to its end, as a push would, and sum it up. Nothing is sent but requests for prices.
-
-        Raises:
-            UnusableSource: it has faults, or a key twice; it says every one.
-            CallError: no price could be asked for at all.
-        """
-        with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
-            # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
-            async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: self.now) as ledger:
-                run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
-                async with run:
-                    return await self._sum_up(run, source)
-
-    async def _sum_up(self, run: Run, source: Source) -> Plan:
-        spend: Counter[str] = Counter()
-        unpriced = tight_count = orders = 0
-        tight: list[Tight] = []
-        routes: dict[Route, Given] = {}
-        async for row in run.rows():
-            order = planned(row.payload)
-            orders += 1
-            if order.price is None:
-                unpriced += 1
-            else:
-                spend[order.currency or ""] += order.price
-            for rule in self.rules.broken(order):
-                tight_count += 1
-                if len(tight) < KEPT:
-                    tight.append(Tight(line=row.line, key=row.key, rule=rule))
-            if self.gs is not None:
-                routes.setdefault(route_of(order), Given()).take(order, row.line)
-        similar = await run.similar()
-        quotes = None if self.gs is None else await quote(self.gs, routes)
-        known = Known() if self.known is None else await self.known(run)
-        return Plan(
-            made_at=self.now,
-            file=source.name,
-            sha256=source.sha256 or "",
-            items_sha256=source.items_sha256,
-            orders=orders,
-            left_out=0 if source.left is None else source.left.rows,
-            spend=decimals(spend),
-            without_price=unpriced,
-            quotes=quotes,
-            tight=tuple(tight),
-            tight_count=tight_count,
-            similar=tuple(
-                f"{each.key} (line {each.line}) has the {each.alike_in} of {each.other_key} "
-                f"(line {each.other_line}){each.and_more}"
-                for each in similar
-            ),
-            similar_count=len(similar),
-            warnings=tuple(map(str, source.report.warnings)),
-            warning_count=source.report.warning_count,
-            already_pushed=known.already_pushed,
-            in_doubt=known.in_doubt,
-            changed=known.changed,
-            changed_count=known.changed_count,
-        )
+    with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+        # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
+        async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: now) as ledger:
+            run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
+            async with run:
+                return await _sum_up(run, source, now, Known() if known is None else await known(run))
 
 
-# --- a push of the very file that was planned ------------------------------------------------------------------------
+async def _sum_up(run: Run, source: Source, now: datetime, known: Known) -> Plan:
+    rules = WindowRules()
+    spend: Counter[str] = Counter()
+    unpriced = tight_count = orders = 0
+    tight: list[Tight] = []
+    async for row in run.rows():
+        order = planned(row.payload)
+        orders += 1
+        if order.price is None:
+            unpriced += 1
+        else:
+            spend[order.currency or ""] += order.price
+        for rule in rules.broken(order):
+            tight_count += 1
+            if len(tight) < KEPT:
+                tight.append(Tight(line=row.line, key=row.key, rule=rule))
+    similar = await run.similar()
+    return Plan(
+        made_at=now,
+        file=source.name,
+        sha256=source.sha256 or "",
+        items_sha256=source.items_sha256,
+        orders=orders,
+        left_out=0 if source.left is None else source.left.rows,
+        spend={
+            currency: str(Money(millicents=amount, currency="")).removeprefix("? ")
+            for currency, amount in sorted(spend.items())
+        },
+        without_price=unpriced,
+        tight=tuple(tight),
+        tight_count=tight_count,
+        similar=tuple(
+            f"{each.key} (line {each.line}) has the {each.alike_in} of {each.other_key} "
+            f"(line {each.other_line}){each.and_more}"
+            for each in similar
+        ),
+        similar_count=len(similar),
+        warnings=tuple(map(str, source.report.warnings)),
+        warning_count=source.report.warning_count,
+        already_pushed=known.already_pushed,
+        in_doubt=known.in_doubt,
+        changed=known.changed,
+        changed_count=known.changed_count,
+    )
+
+
+# --- a push of the file that was planned -----------------------------------------------------------------------------
 
 
 def check_plan(path: Path, source: Source) -> Source:
-    """The same source, with a fault if it is not the very file that a plan was made of.
+    """The same source, with a fault if it is not the file of a plan.
 
-    So another file is refused as any file with faults is: after it was read, and before anything is sent.
+    Another file is refused as a file with faults is: after it was read, and before anything is sent.
 
     Raises:
         ConfigError: the plan cannot be read.
@@ -231,12 +213,12 @@ class _PlannedSource(Around):
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
             self.report.add(Fault(file=self.name, rule=rule))
-        found, wanted = self.items_sha256, self._plan.items_sha256
-        if found == wanted:
+        items, planned_items = self.items_sha256, self._plan.items_sha256
+        if items == planned_items:
             return
-        if found is None:
+        if items is None:
             rule = f"the plan {made}, has an items file too: give it by --items"
-        elif wanted is None:
+        elif planned_items is None:
             rule = f"the plan {made}, has no items file: leave --items out, or plan again"
         else:
             rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"

@@ -73,7 +73,7 @@ LOOKING = frozenset(
     {
         *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
         *("report", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles"),
-        *("endpoints list", "endpoints openapi", "explain", "topics"),
+        *("endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics"),
     }
 )
 """Commands that only print, and end when their reader leaves. Others do something, or end with an exit code that

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from gotsurge_async.starting import Terminated, terminate
+from gotsurge_async.starting import Terminated
 
 T = TypeVar("T")
 
@@ -101,28 +101,6 @@ def heeded(handlers: Handlers) -> Iterator[None]:
             else:
                 at_end.callback(_give_back, loop, number, outer.get(number), before)
         yield
-
-
-@contextmanager
-def standing_still() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM raised at once inside the block, in which the running loop stands still.
-
-    A person is asked there: a question in a thread would keep the process until a line is typed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ending_signals())}
-    wakes = signal.set_wakeup_fd(-1)
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, signal.default_int_handler if number is signal.SIGINT else terminate)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.set_wakeup_fd(wakes)
 
 
 def _give_back(

@@ -12,12 +12,10 @@ import pytest
 
 from gotsurge_async import Address, Money, Order, TimeWindow, codec
 from gotsurge_async.bulk import Ledger, Mode, Push, Source, SourceOptions, UnusableSource
-from gotsurge_async.bulk.plan import Plan, Planner, check_plan
+from gotsurge_async.bulk.plan import Plan, check_plan, make_plan
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import open_source
-from gotsurge_async.errors import ConfigError, Unauthorized
-from gotsurge_async.models.prices import Quote
-from gotsurge_async.simulator import Fault
+from gotsurge_async.errors import ConfigError
 from tests.support.order_forms import NOW, good_order, window
 from tests.support.pushes import place
 
@@ -42,7 +40,7 @@ def source(content: bytes, name: str = "orders.jsonl") -> Source:
 
 async def plan(orders: list[Order], **options: Any) -> Plan:
     """The plan of orders."""
-    return await Planner(now=NOW, **options).plan(source(lines(orders)))
+    return await make_plan(source(lines(orders)), now=NOW, **options)
 
 
 async def test_orders_and_money_are_counted() -> None:
@@ -56,7 +54,7 @@ async def test_orders_and_money_are_counted() -> None:
     )
     assert (made.orders, made.without_price) == (5, 1)
     assert made.spend == {"SGD": "145.50", "USD": "10.005"}
-    assert (made.tight, made.similar, made.warnings, made.quotes) == ((), (), (), None)
+    assert (made.tight, made.similar, made.warnings) == ((), (), ())
 
 
 async def test_a_faulty_file_has_no_plan() -> None:
@@ -141,7 +139,7 @@ async def test_a_push_takes_the_file_of_its_plan_and_no_other(tmp_path: Path) ->
     """With a plan the same bytes are loaded under any name, and other bytes are a fault before anything is sent."""
     content = lines(numbered(3))
     path = tmp_path / "plan.json"
-    (await Planner(now=NOW).plan(source(content))).save(path)
+    (await make_plan(source(content), now=NOW)).save(path)
     async with place(tmp_path) as here:
         push = Push(here.gs, here.ledger)
         with pytest.raises(UnusableSource, match="not the file of the plan") as caught:
@@ -172,7 +170,7 @@ async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
     items.write_text("tracking_id,name\nT-0,Rope\n")
     options = SourceOptions(now=NOW, items=items)
     with open_source(orders, options=options) as opened:
-        (await Planner(now=NOW).plan(opened)).save(path)
+        (await make_plan(opened, now=NOW)).save(path)
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
         loader = Loader(ledger, "local", Mode.DIRECT)
         with check_plan(path, open_source(orders, options=options)) as opened:
@@ -193,75 +191,6 @@ async def test_tight_windows_stand_in_the_plan() -> None:
     made = await plan([*numbered(2), good_order(tracking_id="X", from_time_window=five_minutes)])
     assert [(each.line, each.key) for each in made.tight] == [(3, "X")]
     assert made.tight_count == made.warning_count == 1
-
-
-# --- quotes ----------------------------------------------------------------------------------------------------------
-
-
-async def test_each_route_is_priced_once(tmp_path: Path) -> None:
-    """Ten orders over two routes are two questions, and the total counts every order."""
-    there, back = numbered(6, from_address=LOYANG, to_address=TUAS), numbered(10, from_address=TUAS, to_address=LOYANG)
-    async with place(tmp_path, "plain") as here:
-        made = await plan([*there, *back[6:]], gs=here.gs)
-        fee = await here.gs.prices.recommend(stops=[LOYANG, TUAS], service_type="van_1.7m")
-        assert here.simulator.audit()["calls"]["prices.recommend"] == 3
-    assert made.quotes is not None
-    assert (made.quotes.routes, made.quotes.orders, made.quotes.without_quote) == (2, 10, 0)
-    assert fee.total_fee is not None
-    assert made.quotes.total == {"SGD": str(fee.total_fee * 10).removeprefix("SGD ")}
-
-
-async def test_the_given_price_stands_beside_the_recommended_one(tmp_path: Path) -> None:
-    """Route by route, those first that differ most; an order without a price is no difference."""
-    there = numbered(2, from_address=LOYANG, to_address=TUAS, price=Money.of("200", "SGD"))
-    back = numbered(5, from_address=TUAS, to_address=LOYANG)[3:]
-    free = good_order(tracking_id="N", invoice_number="N", from_address=LOYANG, to_address=TUAS, price=None)
-    async with place(tmp_path, "plain") as here:
-        made = await plan([*back, *there, free], gs=here.gs)
-        fee = (await here.gs.prices.recommend(stops=[LOYANG, TUAS], service_type="van_1.7m")).total_fee
-    assert made.quotes is not None
-    assert fee is not None
-    first, second = made.quotes.compared
-    assert (first.line, first.orders, first.priced, first.given) == (3, 3, 2, "400.00")
-    assert Money.of(first.recommended, "SGD") == fee
-    assert Money.of(first.difference, "SGD") == Money.of("400", "SGD") - fee * 2
-    assert (second.line, second.orders, second.given) == (1, 2, "97.00")
-    assert first.pickup == second.delivery == "1.3697, 103.971"
-    sum_of_both = Money.of(first.difference, "SGD") + Money.of(second.difference, "SGD")
-    assert Money.of(made.quotes.difference["SGD"], "SGD") == sum_of_both
-
-
-async def test_what_has_no_price_is_told(tmp_path: Path) -> None:
-    """Vehicles that prices do not know, and routes that the service does not price, are counted with the reason."""
-    unknown = numbered(2, vehicle_preference="lorry_20ft")
-    nowhere = good_order(tracking_id="X", from_address=LOYANG, to_address=LOYANG)
-    async with place(tmp_path, "plain") as here:
-        made = await plan([*unknown, nowhere], gs=here.gs)
-    assert made.quotes is not None
-    assert (made.quotes.orders, made.quotes.without_quote) == (0, 3)
-    assert any("lorry_20ft (2 orders)" in reason for reason in made.quotes.reasons)
-
-
-async def test_an_answer_without_a_price_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Orders of such a route count as without a quote: no order is missing in the sums."""
-
-    async def nothing(*_: Any, **__: Any) -> Quote:
-        return Quote()
-
-    async with place(tmp_path, "plain") as here:
-        monkeypatch.setattr(type(here.gs.prices), "recommend", nothing)
-        made = await plan(numbered(2, from_address=LOYANG, to_address=TUAS), gs=here.gs)
-    assert made.quotes is not None
-    assert (made.quotes.orders, made.quotes.without_quote) == (0, 2)
-    assert made.quotes.reasons == ("the answer names no price (2 orders)",)
-
-
-async def test_quotes_stop_where_nobody_is_signed_in(tmp_path: Path) -> None:
-    """A token that is refused is raised, and not counted once for every route."""
-    async with place(tmp_path, "plain") as here:
-        here.simulator.order_fault(Fault(operation="prices.recommend", when="before", kind="status", status=401))
-        with pytest.raises(Unauthorized):
-            await plan(numbered(2, from_address=LOYANG, to_address=TUAS), gs=here.gs)
 
 
 def test_the_layout_of_a_plan_is_plain_json() -> None:

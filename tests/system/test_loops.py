@@ -49,26 +49,6 @@ async def test_a_block_in_a_block_gives_the_signal_back() -> None:
     assert came == ["inner", "outer"]
 
 
-async def test_while_a_loop_stands_still_signals_are_raised() -> None:
-    """Whoever is asked can end the command; afterwards the loop hears of signals again, and of none that was raised."""
-    came: list[signal.Signals] = []
-    heard = asyncio.Event()
-
-    def hear(number: signal.Signals) -> None:
-        came.append(number)
-        heard.set()
-
-    numbers = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
-    with loops.heeded({number: lambda number=number: hear(number) for number in numbers}):  # type: ignore[misc]
-        for number, raised in numbers.items():
-            with pytest.raises(raised), loops.standing_still():
-                os.kill(os.getpid(), number)
-        assert not came
-        os.kill(os.getpid(), signal.SIGTERM)
-        await heard.wait()
-    assert came == [signal.SIGTERM]
-
-
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigterm_cancels_what_runs(times: int) -> None:
     """At the first one it may still clear up, as at Ctrl-C; a second one waits for nothing."""

@@ -25,7 +25,6 @@ class Planned(msgspec.Struct):
     from_address: msgspec.Raw
     to_address: msgspec.Raw
     from_time_window: Window
-    vehicle_preference: str
     to_time_window: Window | None = None
     price: int | None = None
     currency: str | None = None

@@ -4,7 +4,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -23,9 +24,9 @@ from gotsurge_async.cli.afterwards.books import (
     refuse_unknown_run,
     run_option,
     vessel_option,
+    zone_option,
 )
-from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
-from gotsurge_async.cli.afterwards.zones import zone_option
+from gotsurge_async.cli.afterwards.reading import STALE, DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
@@ -42,48 +43,103 @@ from gotsurge_async.webhooks.book import Only
 from gotsurge_async.webhooks.book.records import account_named, account_of
 from gotsurge_async.webhooks.store import StoreError
 
-_WHEN = "When"
-_minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
-_FOR_EVER = 1e9
-"""No time is longer: centuries."""
+_minutes = partial(in_group("When"), type=click.FloatRange(min=0), metavar="MINUTES", show_default=True)
+_LONGEST = 1e9
+"""A longer time in minutes or seconds counts as this one: centuries."""
 _POSTED = 40
-"""Alerts whose lines stand in one message; of more, the number."""
+"""One message has the lines of at most this many alerts, and the number of the others."""
 _TRIES = 3
 
 
 @attrs.frozen(kw_only=True)
-class AlertOptions:
-    """What the user said about alerts."""
+class _Check:
+    """What is checked, and how it is shown.
 
+    Attributes:
+        gs: reads tasks of the account before each check; None reads none.
+        read_age, read_limit: it reads at most this many tasks of which nothing was heard for this long.
+    """
+
+    books: Books
     only: Only
     limits: Limits
     zone: ZoneInfo
-    post: str | None
     as_json: bool
+    gs: GotSurge | None = None
+    account: str = ""
+    read_age: timedelta = timedelta(0)
+    read_limit: int = 0
+
+    async def alerts(self) -> list[Alert]:
+        """All alerts of the present state."""
+        async with open_book(self.books) as (book, ledger):
+            await refuse_unknown_run(book, ledger, self.only.run)
+            if self.gs is not None:
+                reads = DueReads(self.gs, book, self.account, SystemClock(), age=self.read_age)
+                await reads.once(self.read_limit)
+                if reads.trouble is not None:
+                    say(f"not all was read: {reads.trouble}")
+            now = SystemClock().now()
+            alerts = [alert async for alert in alerts_in(book, now, self.limits, only=self.only)]
+            if ledger is not None and self.only.vessel is None:
+                alerts += [alert async for alert in self._in_doubt(ledger, now)]
+        return alerts
+
+    async def _in_doubt(self, ledger: Ledger, now: datetime) -> AsyncIterator[Alert]:
+        """The alerts of orders of the ledger that are in doubt, and that no process holds."""
+        for info in reversed(await ledger.runs()):
+            skipped = info.state is RunState.LOADING or info.archived_at is not None
+            others = self.only.run not in (None, info.id) or self.only.environment not in (None, info.environment)
+            if skipped or others or await ledger.is_held(info.id):
+                continue
+            async for row in ledger.rows(info.id, DOUBTFUL):
+                for alert in doubt(row, info.id, now, self.limits, account=account_of(info)):
+                    yield alert
+
+    def lines(self, alerts: Sequence[Alert]) -> list[str]:
+        """The alerts for people, a line each."""
+        now = SystemClock().now()
+        return [f"{alert.kind.in_words}: {alert.text(now, self.zone)}" for alert in alerts]
+
+    def print_all(self, alerts: Sequence[Alert]) -> None:
+        """Print the alerts of one check."""
+        now = SystemClock().now()
+        if self.as_json:
+            print_json([alert.document(now, self.zone) for alert in alerts])
+        elif alerts:
+            rows = [(alert.kind.in_words, alert.text(now, self.zone), alert.name) for alert in alerts]
+            print_table(("ALERT", prose("ORDER"), spare("TASK")), rows)
+        old = {alert.name for alert in alerts if alert.seen_at is not None and now - alert.seen_at > STALE}
+        if old:
+            were = number_of(len(old), "of these orders was", "of these orders were")
+            say(f"{were} not read for an hour: let a receiver run, or say --read-rate")
+
+    def print_new(self, alerts: Sequence[Alert]) -> None:
+        """Print the alerts that are new since the last check."""
+        now = SystemClock().now()
+        for alert, line in zip(alerts, self.lines(alerts), strict=True):
+            if self.as_json:
+                click.echo(codec.encode(alert.document(now, self.zone)).decode())
+            elif is_terminal():
+                click.echo(f"{now.astimezone(self.zone):%H:%M}  {line}")
+            else:
+                print_table((), [(now, alert.kind.in_words, alert.text(now, self.zone), alert.name)], headed=False)
 
 
 @click.command(cls=GroupedCommand)
-@in_group(_WHEN)(
-    "--expiring", default=30.0, **_minutes, help="Tell of a broadcast that ends by itself within so many minutes."
-)
-@in_group(_WHEN)(
+@_minutes("--expiring", default=30.0, help="Tell of a broadcast that ends by itself within so many minutes.")
+@_minutes(
     "--not-accepted",
     default=60.0,
-    **_minutes,
     help="Tell of an order that no driver has so many minutes before its pickup window begins.",
 )
-@in_group(_WHEN)(
+@_minutes(
     "--late",
     default=0.0,
-    **_minutes,
     help="Tell of an order so many minutes after a window of it has ended, if it is not done.",
 )
-@in_group(_WHEN)(
-    "--in-doubt", default=10.0, **_minutes, help="Tell of an order that has been in doubt for so many minutes."
-)
-@in_group(_WHEN)(
-    "--failed-for", default=1440.0, **_minutes, help="Tell of an order that failed within the last so many minutes."
-)
+@_minutes("--in-doubt", default=10.0, help="Tell of an order that has been in doubt for so many minutes.")
+@_minutes("--failed-for", default=1440.0, help="Tell of an order that failed within the last so many minutes.")
 @run_option
 @vessel_option
 @click.option("--follow", is_flag=True, help="Go on until Ctrl-C, and tell each alert once while it lasts.")
@@ -101,21 +157,11 @@ class AlertOptions:
     envvar="GOTSURGE_ALERT_URL",
     help="Post the alerts to this address, too (or GOTSURGE_ALERT_URL), as JSON with a text: Slack and Teams take it.",
 )
-@in_group(READING)(
-    "--read-rate",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    metavar="PER_SECOND",
-    help="Read tasks before each look, so many a second; 0 reads none.",
-)
-@in_group(READING)(
-    "--read-after",
-    type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Read only tasks that were not heard of for so many seconds.",
+@takes_reads(
+    rate=0.0,
+    rate_help="Read tasks before each look, so many a second; 0 reads none.",
+    after=600.0,
+    after_help="Read only tasks that were not heard of for so many seconds.",
 )
 @zone_option
 @may_take_place
@@ -152,115 +198,61 @@ async def alerts(
       8 they could not be posted
     """
     books = books_beside(find_ledger(ledger, target), book, target.env)
-    options = AlertOptions(
+    check = _Check(
+        books=books,
         only=Only(run=run_id, vessel=vessel, environment=books.environment),
-        limits=Limits(**{name: timedelta(minutes=min(number, _FOR_EVER)) for name, number in minutes.items()}),
+        limits=Limits(**{name: timedelta(minutes=min(number, _LONGEST)) for name, number in minutes.items()}),
         zone=zone,
-        post=None if post is None else _checked(post),
         as_json=as_json,
     )
+    if post is not None:
+        _check_url(post)
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
         raise click.UsageError("--read-rate asks GotSurge: say which one, by --env")
     async with AsyncExitStack() as stack:
-        gs = None if not read_rate else await stack.enter_async_context(connected(target, limits_of(read_rate)))
-        reads = None
-        if gs is not None:
-            account = account_named(target.environment, target.account)
-            reads = Reading(gs, account, timedelta(seconds=min(read_after, _FOR_EVER)), int(read_rate * every) + 1)
-        if not follow:
-            return await _once(await _look(books, options, reads), options)
-        started_document()  # of lines, which end when it does
-        lasting, unposted = Lasting(), list[Alert]()
-        while True:
-            try:
-                news = lasting.news(await _look(books, options, reads))
-            except (StoreError, LedgerError) as error:
-                say(f"{error}; it is looked at again")  # whoever follows for months outlives a full disk
-            else:
-                _tell_news(news, options)
-                unposted = await _post_or_keep([*unposted, *news], options)
-            await asyncio.sleep(every)
-
-
-@attrs.frozen
-class Reading:
-    """What is read before a look.
-
-    Attributes:
-        age: what was not heard of for so long.
-        limit: so many tasks, at most.
-    """
-
-    gs: GotSurge
-    account: str
-    age: timedelta
-    limit: int
-
-
-async def _look(books: Books, options: AlertOptions, reading: Reading | None) -> list[Alert]:
-    """All alerts as things stand."""
-    async with open_book(books) as (book, ledger):
-        await refuse_unknown_run(book, ledger, options.only.run)
-        if reading is not None:
-            reads = DueReads(reading.gs, book, reading.account, SystemClock(), age=reading.age)
-            await reads.once(reading.limit)
-            if reads.trouble is not None:
-                say(f"not all was read: {reads.trouble}")
-        now = SystemClock().now()
-        present = [alert async for alert in alerts_in(book, now, options.limits, only=options.only)]
-        if ledger is not None and options.only.vessel is None:
-            present += [alert async for alert in _in_doubt(ledger, options)]
-    return present
-
-
-async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:
-    now = SystemClock().now()
-    if options.as_json:
-        print_json([alert.document(now, options.zone) for alert in present])
-    elif present:
-        rows = [(alert.kind.in_words, alert.text(now, options.zone), alert.name) for alert in present]
-        print_table(("ALERT", prose("ORDER"), spare("TASK")), rows)
-    old = {alert.name for alert in present if alert.seen_at is not None and now - alert.seen_at > STALE}
-    if old:
-        told = number_of(len(old), "of these orders was", "of these orders were")
-        say(f"{told} not read for an hour: let a receiver run, or say --read-rate")
-    if present and options.post is not None:
-        await _post(options.post, _text(present, options))
+        if read_rate:
+            check = attrs.evolve(
+                check,
+                gs=await stack.enter_async_context(connected(target, limits_of(read_rate))),
+                account=account_named(target.environment, target.account),
+                read_age=timedelta(seconds=min(read_after, _LONGEST)),
+                read_limit=int(read_rate * every) + 1,
+            )
+        if follow:
+            await _follow(check, every, post)
+        present = await check.alerts()
+    check.print_all(present)
+    if present and post is not None:
+        await _post(post, check.lines(present))
     return Exit.REFUSED if present else Exit.CREATED
 
 
-def _tell_news(news: Sequence[Alert], options: AlertOptions) -> None:
-    now = SystemClock().now()
-    for alert in news:
-        if options.as_json:
-            click.echo(codec.encode(alert.document(now, options.zone)).decode())
-        elif is_terminal():
-            click.echo(f"{now.astimezone(options.zone):%H:%M}  {alert.kind.in_words}: {alert.text(now, options.zone)}")
+async def _follow(check: _Check, every: float, post: str | None) -> None:
+    """Report each alert once while it lasts, until cancelled. Alerts that cannot be posted are posted with the next."""
+    started_document()  # of lines, which end when it does
+    lasting, unposted = Lasting(), list[Alert]()
+    while True:
+        try:
+            news = lasting.news(await check.alerts())
+        except (StoreError, LedgerError) as error:
+            say(f"{error}; it is looked at again")  # whoever follows for months outlives a full disk
         else:
-            print_table((), [(now, alert.kind.in_words, alert.text(now, options.zone), alert.name)], headed=False)
+            check.print_new(news)
+            unposted += news if post is not None else ()
+            if unposted and post is not None:
+                try:
+                    await _post(post, check.lines(unposted))
+                    unposted = []
+                except Unreachable as error:
+                    say(f"{error}; they are posted with the next look")
+        await asyncio.sleep(every)
 
 
-async def _in_doubt(ledger: Ledger, options: AlertOptions) -> AsyncIterator[Alert]:
-    """The alerts of orders of the ledger that are in doubt, and in nobody's hands."""
-    now = SystemClock().now()
-    for info in reversed(await ledger.runs()):
-        skipped = info.state is RunState.LOADING or info.archived_at is not None
-        others = options.only.run not in (None, info.id) or options.only.environment not in (None, info.environment)
-        if skipped or others or await ledger.is_held(info.id):
-            continue
-        async for row in ledger.rows(info.id, DOUBTFUL):
-            for alert in doubt(row, info.id, now, options.limits, account=account_of(info)):
-                yield alert
-
-
-# --- posting ----------------------------------------------------------------------------------------------------------
-
-
-def _checked(url: str) -> str:
-    """A URL that can be posted to; it may hold a secret, and is never shown.
+def _check_url(url: str) -> None:
+    """Refuse what cannot be posted to. The URL may hold a secret, and is never shown.
 
     Raises:
-        click.UsageError: it is none.
+        click.UsageError: the URL is not one of HTTP.
     """
     try:
         parts = urlsplit(url)
@@ -269,38 +261,20 @@ def _checked(url: str) -> str:
         fit = False
     if not fit:
         raise click.UsageError("--post: give the whole URL, as https://hooks.slack.com/services/…")
-    return url
 
 
-def _text(news: Sequence[Alert], options: AlertOptions) -> str:
-    """The alerts as the text of one message. Text of others is no markup in it."""
-    now = SystemClock().now()
-    lines = [f"{alert.kind.in_words}: {alert.text(now, options.zone)}" for alert in news[:_POSTED]]
-    lines += [f"… and {len(news) - _POSTED:,} more"] if len(news) > _POSTED else []
-    text = "\n".join(" ".join(line.split()) for line in lines)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+async def _post(url: str, lines: Sequence[str]) -> None:
+    """Post alerts as the text of one message, in which text of others is not markup.
 
-
-async def _post_or_keep(news: list[Alert], options: AlertOptions) -> list[Alert]:
-    """Post what is new; what could not be posted is posted with what comes next."""
-    if not news or options.post is None:
-        return []
-    try:
-        await _post(options.post, _text(news, options))
-    except Unreachable as error:
-        say(f"{error}; they are posted with the next look")
-        return news
-    return []
-
-
-async def _post(url: str, text: str) -> None:
+    Raises:
+        Unreachable: they could not be posted.
+    """
+    more = [f"… and {len(lines) - _POSTED:,} more"] if len(lines) > _POSTED else []
+    text = "\n".join(" ".join(line.split()) for line in [*lines[:_POSTED], *more])
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    body = msgspec.json.encode({"text": text})
+    request = Request(method="POST", url=url, headers={"Content-Type": "application/json"}, body=body)
     transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
-    request = Request(
-        method="POST",
-        url=url,
-        headers={"Content-Type": "application/json"},
-        body=msgspec.json.encode({"text": text}),
-    )
     why = ""
     try:
         for tries in range(_TRIES):

@@ -1,15 +1,16 @@
-"""The order book that a command means."""
+"""The order book that a command is about, and the options that commands on it share."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import attrs
 import click
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, RunInfo
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
@@ -21,6 +22,8 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.store import beside
 
 VARIABLE = "GOTSURGE_BOOK"
+PORT = "Asia/Singapore"
+"""The time zone of the ships, unless --timezone names another."""
 
 book_option: Decorator[Any] = in_group(OUTPUT)(
     "--book",
@@ -30,6 +33,25 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
     "[default: beside the ledger]",
 )
 
+
+def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
+    from gotsurge_async.bulk.sources.options import zone_named
+
+    try:
+        return zone_named(name) or ZoneInfo(PORT)
+    except ConfigError as error:
+        raise click.UsageError(f"--timezone: {error}") from None
+
+
+zone_option: Decorator[Any] = in_group(OUTPUT)(
+    "--timezone",
+    "zone",
+    metavar="TZ",
+    default=PORT,
+    show_default=True,
+    callback=_zone,
+    help="The time zone in which times are shown, and in which days begin.",
+)
 run_option: Decorator[Any] = click.option("--run", "run_id", metavar="RUN", help="Look only at orders of this run.")
 vessel_option: Decorator[Any] = click.option(
     "--vessel", metavar="NAME|IMO", help="Look only at orders for this vessel: a part of its name, or its IMO number."
@@ -38,10 +60,10 @@ vessel_option: Decorator[Any] = click.option(
 
 @attrs.frozen(kw_only=True)
 class Books:
-    """Where the two books are: the ledger of what was sent, and the order book of what became of it.
+    """The places of the ledger, of what was sent, and of the order book, of what became of it.
 
     Attributes:
-        environment: the one that is asked about; None for all.
+        environment: only orders of this environment; None for all.
     """
 
     ledger: Place
@@ -49,32 +71,33 @@ class Books:
     environment: str | None = None
 
 
-def find_books(ledger: Place | None, env: str | None, book: Place | None) -> Books:
-    """The books that options and variables name: --book, else GOTSURGE_BOOK, else beside the ledger.
+def books_beside(ledger: Place, book: Place | None, env: str | None = None) -> Books:
+    """A ledger and its order book: that of --book, else of GOTSURGE_BOOK, else the one next to the ledger.
+
+    The environment is that of ``env``, else of GOTSURGE_ENV.
 
     Raises:
-        click.UsageError: one of them can be none.
+        click.UsageError: the variable does not name an order book.
     """
-    return books_beside(find_ledger_of(ledger, env), book, env)
-
-
-def books_beside(ledger: Place, book: Place | None, env: str | None = None) -> Books:
-    """The same where the ledger is known. The environment is that of --env, else of GOTSURGE_ENV, else all are."""
     if book is None and (where := os.environ.get(VARIABLE)):
         book = place_named(where, VARIABLE)
     environment = env or os.environ.get("GOTSURGE_ENV") or None
     return Books(ledger=ledger, book=beside(ledger) if book is None else book, environment=environment)
 
 
-takes_books: Decorator[Any] = gathered("books", find_books, ledger_option, env_option, book_option)
-"""The options of a command that looks into the order book; it gets the places of both, as ``books``."""
+def _find_books(ledger: Place | None, env: str | None, book: Place | None) -> Books:
+    return books_beside(find_ledger_of(ledger, env), book, env)
+
+
+takes_books: Decorator[Any] = gathered("books", _find_books, ledger_option, env_option, book_option)
+"""The options of a command that reads the order book; the command gets their places as its argument ``books``."""
 
 
 async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | None) -> None:
-    """Refuse the name of a run that neither the ledger nor the book has.
+    """Refuse a run that neither the ledger nor the book has.
 
     Raises:
-        UsageError: it has.
+        UsageError: the run is unknown.
     """
     if run_id is None or await book.counts(run_id):
         return
@@ -82,48 +105,42 @@ async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | No
         raise UsageError(f"there is no run {run_id}, neither in the order book nor in the ledger: see `gotsurge runs`")
 
 
-async def _refuse_archive(ledger: Ledger, books: Books) -> None:
-    """Refuse to begin an order book beside an archive: its orders would be missing.
+@asynccontextmanager
+async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
+    """The order book, with all orders of the ledger next to it; and that ledger, to read, if it can be used.
 
     Raises:
-        ConfigError: it is one.
+        ConfigError: there is neither, or the ledger is an archive, from which no order book is begun.
     """
-    runs = await ledger.runs()
+    clock = SystemClock()
+    has_ledger = await asyncio.to_thread(Backend(books.ledger).is_there)
+    if books.book.kind is Kind.SQLITE and not books.book.path.exists():
+        if not has_ledger:
+            raise ConfigError(
+                f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "
+                "--book and --ledger name them, and --env sandbox or production those of real pushes"
+            )
+        with suppress(LedgerError):  # reported below
+            async with await Ledger.look(books.ledger, clock=clock.now) as ledger:
+                _refuse_archive(await ledger.runs(), books)
+    async with Book.open(books.book, clock=clock) as book, AsyncExitStack() as stack:
+        if not has_ledger:
+            yield book, None
+            return
+        try:
+            ledger = await stack.enter_async_context(await Ledger.look(books.ledger, clock=clock.now))
+            await book.take_in(ledger)
+        except LedgerError as error:
+            say(f"{error}\nwhat follows is what the order book has; orders that were pushed since may be missing")
+            yield book, None
+            return
+        yield book, ledger
+
+
+def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
+    """Refuse to begin an order book next to an archive: the orders of other runs would be missing."""
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
             f"{books.ledger} is an archive, and no order book is begun from one: name the ledger that its runs are of "
             "by --ledger, or the order book by --book"
         )
-
-
-@asynccontextmanager
-async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
-    """The order book, with all orders that the ledger beside it has; and that ledger, to look at, if it can be used.
-
-    Raises:
-        ConfigError: there is neither.
-    """
-    has_ledger = await asyncio.to_thread(Backend(books.ledger).is_there)
-    if not has_ledger and books.book.kind is Kind.SQLITE and not books.book.path.exists():
-        raise ConfigError(
-            f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "
-            "--book and --ledger name them, and --env sandbox or production those of real pushes"
-        )
-    clock = SystemClock()
-    if has_ledger and books.book.kind is Kind.SQLITE and not books.book.path.exists():
-        with suppress(LedgerError):  # told below
-            async with await Ledger.look(books.ledger, clock=clock.now) as looked_at:
-                await _refuse_archive(looked_at, books)
-    async with Book.open(books.book, clock=clock) as book:
-        if not has_ledger:
-            yield book, None
-            return
-        async with AsyncExitStack() as stack:
-            try:
-                ledger = await stack.enter_async_context(await Ledger.look(books.ledger, clock=clock.now))
-                await book.take_in(ledger)
-            except LedgerError as error:
-                say(f"{error}\nwhat follows is what the order book has; orders that were pushed since may be missing")
-                yield book, None
-                return
-            yield book, ledger

@@ -1,4 +1,4 @@
-"""``gotsurge inbox``: the events that came, and what became of them."""
+"""``gotsurge inbox``: the events that arrived, and what became of them."""
 
 import asyncio
 import sys
@@ -53,12 +53,12 @@ async def _opened(books: Books) -> AsyncIterator[Inbox]:
 async def list_(state: str | None, task_id: str, limit: int, books: Books, as_json: bool) -> Exit:
     """List the newest events, the newest first."""
     async with _opened(books) as opened:
-        found = await opened.newest(state, task_id=task_id, limit=limit)
+        events = await opened.newest(state, task_id=task_id, limit=limit)
         counts = await opened.counts()
     if as_json:
-        print_json([_document(each) for each in found])
+        print_json([document_of(event) for event in events])
         return Exit.CREATED
-    rows = [(each.id, each.received_at, each.state, each.task_id, each.times, each.why) for each in found]
+    rows = [(event.id, event.received_at, event.state, event.task_id, event.times, event.why) for event in events]
     print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", prose("WHY")), rows)
     say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     return Exit.CREATED
@@ -73,16 +73,16 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
 async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
     """Show an event with its body."""
     async with _opened(books) as opened:
-        found = await opened.show(event_id)
-    if found is None:
+        event = await opened.show(event_id)
+    if event is None:
         raise UsageError(f"there is no event {event_id}")
-    body = found.body or b""
+    body = event.body or b""
     if raw:
         sys.stdout.buffer.write(body)
     elif as_json:
-        print_json({**_document(found), "body": body.decode("utf-8", "backslashreplace")})
+        print_json({**document_of(event), "body": body.decode("utf-8", "backslashreplace")})
     else:
-        print_record([(name.replace("_", " "), value) for name, value in _document(found).items()])
+        print_record([(name.replace("_", " "), value) for name, value in document_of(event).items()])
         click.echo()
         click.echo(_for_people(body))
     return Exit.CREATED
@@ -104,7 +104,7 @@ async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json:
     async with _opened(books) as opened:
         wanted = await _chosen(opened, ids, state)
         done = await opened.replay(wanted)
-    return _told("replayed", done, wanted, as_json)
+    return _report("replayed", done, wanted, as_json)
 
 
 @inbox.command(short_help="Forget events.")
@@ -123,7 +123,7 @@ async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: b
     async with _opened(books) as opened:
         wanted = await _chosen(opened, ids, state)
         done = await opened.drop(wanted)
-    return _told("dropped", done, wanted, as_json)
+    return _report("dropped", done, wanted, as_json)
 
 
 async def _chosen(opened: Inbox, ids: Iterable[int], state: str | None) -> list[int]:
@@ -133,21 +133,22 @@ async def _chosen(opened: Inbox, ids: Iterable[int], state: str | None) -> list[
     return chosen if state is None else list(await opened.ids(state))
 
 
-def _told(what: str, done: int, wanted: list[int], as_json: bool) -> Exit:
+def _report(act: str, done: int, wanted: list[int], as_json: bool) -> Exit:
     code = Exit.CREATED if done == len(wanted) else Exit.REFUSED
     if as_json:
-        print_json({what: done, "of": len(wanted), "exit": int(code)})
+        print_json({act: done, "of": len(wanted), "exit": int(code)})
     else:
-        click.echo(f"{done:,} of {len(wanted):,} {what}")
+        click.echo(f"{done:,} of {len(wanted):,} {act}")
     return code
 
 
-def _document(stored: Stored) -> dict[str, Any]:
+def document_of(stored: Stored) -> dict[str, Any]:
+    """An event without its body, as plain values."""
     return attrs.asdict(stored, filter=lambda attribute, _: attribute.name != "body")
 
 
 def _for_people(body: bytes) -> str:
-    """A body: JSON with indents, anything else with what a terminal must not get written out."""
+    """A body as text: JSON with indents; what a terminal must not get is written out."""
     try:
         text = msgspec.json.format(body, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):

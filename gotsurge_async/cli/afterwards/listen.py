@@ -1,18 +1,17 @@
-"""``gotsurge listen``: events as they come, for who builds what receives them."""
+"""``gotsurge listen``: events as they arrive, for people who build a service that receives them."""
 
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
 import click
 import msgspec
 
 from gotsurge_async.cli.afterwards.books import Books, takes_books
+from gotsurge_async.cli.afterwards.inbox import document_of
 from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
@@ -28,9 +27,9 @@ from gotsurge_async.webhooks.web.aiohttp import webhook_routes
 
 SECRET = "GOTSURGE_FORWARD_SECRET"  # noqa: S105 - the name of a variable
 POLL = 0.5
-"""Seconds after which it is looked for events that another process took in."""
+"""Seconds between two readings of the inbox, in which another process may have kept events."""
 PAGE = 100
-_SPAN = re.compile(r"(\d+)([smhd])")
+_SPAN = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -38,13 +37,13 @@ class _Span(ParamType[timedelta]):
     name = "span"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read one such as ``2h``."""
+        """Read a span such as ``2h``."""
         if isinstance(value, timedelta):
             return value
-        found = _SPAN.fullmatch(str(value).strip())
-        if found is None or len(found[1]) > 6:
+        span = _SPAN.fullmatch(str(value).strip())
+        if span is None:
             self.fail(f"{value!r} is no span such as 90s, 30m, 2h or 7d", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+        return timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 
 @click.command()
@@ -94,49 +93,38 @@ async def listen(
             f"listening to the inbox {books.book}"
             + (f", sending on to {url_for_log(forward_to)}" if forward_to else "")
         )
-        begin = clock.now() - (since or timedelta(0))
-        await _until_the_end(_tell(inbox, begin, forwarder, clock, as_json=as_json))
+        stop = asyncio.Event()
+        printing = asyncio.create_task(_print(inbox, clock.now() - (since or timedelta(0)), forwarder, clock, as_json))
+        printing.add_done_callback(lambda _: stop.set())
+        try:
+            await until_a_signal(stop)
+        finally:
+            printing.cancel()
+            await asyncio.wait([printing])
+        if not printing.cancelled():
+            printing.result()
     return Exit.CREATED
 
 
-async def _until_the_end(telling: Coroutine[Any, Any, None]) -> None:
-    """Tell until a signal comes; what goes wrong with that is raised."""
-    both = [asyncio.create_task(telling), asyncio.create_task(until_a_signal())]
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in both:
-            each.cancel()
-        await asyncio.wait(both)
-    if not both[0].cancelled():
-        both[0].result()
-
-
 def _secret() -> Secret:
-    given = os.environ.get(SECRET)
-    if given:
-        return Secret(given)
-    made = new_secret()
-    say(f"events are signed with the secret {made.reveal()}: set {SECRET} to keep one")
-    return made
+    if text := os.environ.get(SECRET):
+        return Secret(text)
+    secret = new_secret()
+    say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep one")
+    return secret
 
 
-async def _tell(inbox: Inbox, begin: datetime, forwarder: Forwarder | None, clock: Clock, *, as_json: bool) -> None:
-    async for stored in _events(inbox, begin, clock):
-        click.echo(_line(stored, as_json=as_json))
-        if forwarder is not None:
-            tries = await forwarder.send(stored)
-            say(f"event {stored.id} was taken" + (f", at try {tries}" if tries > 1 else ""))
-
-
-async def _events(inbox: Inbox, begin: datetime, clock: Clock) -> AsyncIterator[Stored]:
-    """Events since a moment, as they came, for ever."""
+async def _print(inbox: Inbox, begin: datetime, forwarder: Forwarder | None, clock: Clock, as_json: bool) -> None:
+    """Print the events since a moment, in the order in which they arrived, and send them on, until cancelled."""
     after = 0
     while True:
         page = await inbox.oldest(since=begin, after=after, limit=PAGE)
         for stored in page:
             after = stored.id
-            yield stored
+            click.echo(_line(stored, as_json=as_json))
+            if forwarder is not None:
+                tries = await forwarder.send(stored)
+                say(f"event {stored.id} was taken" + (f", at try {tries}" if tries > 1 else ""))
         if not page:
             await sleep_or(inbox.arrived, clock, POLL)
             inbox.arrived.clear()
@@ -144,20 +132,18 @@ async def _events(inbox: Inbox, begin: datetime, clock: Clock) -> AsyncIterator[
 
 def _line(stored: Stored, *, as_json: bool) -> str:
     body = stored.body or b""
-    told = {**attrs.asdict(stored, filter=lambda attribute, _: attribute.name != "body")}
-    try:
-        event = read_event(body)
-        status, name = event.status, event.tracking_id
-    except MalformedEvent:
-        status = name = None
     if as_json:
         try:
             content: Any = msgspec.Raw(body) if msgspec.json.decode(body) is not None else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             content = body.decode("utf-8", "backslashreplace")
-        return msgspec.json.encode({**told, "event": content}).decode()
-    what = status or stored.why
+        return msgspec.json.encode({**document_of(stored), "event": content}).decode()
+    try:
+        event = read_event(body)
+        status, name = event.status or stored.why, event.tracking_id
+    except MalformedEvent:
+        status, name = stored.why, None
     return event_line(
-        (stored.received_at, stored.id, stored.task_id, name, what),
-        (f"{stored.received_at:%H:%M:%S}Z", stored.id, name or stored.task_id, what),
+        (stored.received_at, stored.id, stored.task_id, name, status),
+        (f"{stored.received_at:%H:%M:%S}Z", stored.id, name or stored.task_id, status),
     )

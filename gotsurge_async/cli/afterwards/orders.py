@@ -44,13 +44,13 @@ COLUMNS = (
     "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "group_tag", "invoice_number",
     "planned", "price", "currency", "driver", "run", "account", "seen_at",
 )  # fmt: skip
-"""Of a row of ``--csv``."""
+"""The columns of ``--csv``."""
 _HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "GROUP TAG")
 _GIVING_WAY = (
     spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), cut("VESSEL"), spare("IMO", 6), spare("BERTH", 1),
     "DUE", spare("GROUP TAG", 5),
 )  # fmt: skip
-"""The same for a terminal: in 80 columns which order it is, where it stands, for which vessel and until when."""
+"""The headings for a terminal: 80 columns show which order it is, its status, its vessel, and when it is due."""
 
 
 @click.command()
@@ -116,15 +116,16 @@ async def orders(
         await refuse_unknown_run(book, ledger, run_id)
         await _refuse_unknown_statuses(book, statuses)
         if order_id is not None:
-            await _tell_one(book, only, order_id, as_json=as_json, as_csv=as_csv)
+            await _print_one(book, only, order_id, as_json=as_json, as_csv=as_csv)
         elif as_json:
-            await _print_documents(book, _first(book.orders(only), limit))
+            await _print_documents(_first(book.orders(only), limit))
         elif as_csv:
             await _print_csv(_first(book.orders(only), limit))
         else:
-            await _print_rows(_first(book.orders(only), limit or (100 if is_terminal() else None)), limit)
+            await _print_rows(book.orders(only), limit)
         if run_id is not None and order_id is None:
-            _say_doubles([each for each in await book.doubles() if any(one.run == run_id for one in each.orders)])
+            doubles = await book.doubles()
+            _say_doubles(double for double in doubles if any(order.run == run_id for order in double.orders))
     return Exit.CREATED
 
 
@@ -137,20 +138,20 @@ async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
     """Refuse a status that is neither the document's nor that of any order.
 
     Raises:
-        UsageError: it says which could be meant.
+        UsageError: a status is unknown; the error proposes the nearest one.
     """
     unknown = [status for status in statuses if not TaskStatus(status).known]
-    there = await book.counts() if unknown else {}
+    present = await book.counts() if unknown else {}
     for status in unknown:
-        if status not in there:
-            near = get_close_matches(status, [*TaskStatus, *there], 1)
+        if status not in present:
+            near = get_close_matches(status, [*TaskStatus, *present], 1)
             meant = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"no order has the status {status}: {meant}The document has {', '.join(TaskStatus)}")
 
 
-async def _first(found: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:
+async def _first(orders: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:
     number = 0
-    async for order in found:
+    async for order in orders:
         yield order
         number += 1
         if number == limit:
@@ -160,8 +161,8 @@ async def _first(found: AsyncIterator[BookOrder], limit: int | None) -> AsyncIte
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def record_of(order: BookOrder) -> dict[str, Any]:
-    """An order as a record of plain values, money as ``48.50``."""
+def _record(order: BookOrder) -> dict[str, Any]:
+    """An order as plain values, money as ``48.50``."""
     task = order.task
     contact = vessel_of(task)
     return {
@@ -185,14 +186,14 @@ def record_of(order: BookOrder) -> dict[str, Any]:
     }
 
 
-async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> None:
+async def _print_rows(orders: AsyncIterator[BookOrder], limit: int | None) -> None:
     rows: list[tuple[Any, ...]] = []
-    terminal, oldest, number, now = is_terminal(), 0, 0, SystemClock().now()
-    columns, row_of = (_GIVING_WAY, _terminal_row) if terminal else (_HEADINGS, _row)
-    async for order in found:
+    terminal, old, number, now = is_terminal(), 0, 0, SystemClock().now()
+    columns = _GIVING_WAY if terminal else _HEADINGS
+    async for order in _first(orders, limit or (100 if terminal else None)):
         number += 1
-        oldest += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
-        rows.append(row_of(record_of(order)))
+        old += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
+        rows.append(_row(_record(order), terminal=terminal))
         if not terminal and len(rows) == 500:
             print_table(columns, rows, headed=number == len(rows))
             rows = []
@@ -200,28 +201,24 @@ async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> Non
         print_table(columns, rows, headed=number == len(rows))
     if terminal and limit is None and number == 100:
         say("… perhaps more: --limit says how many, --json and --csv list all")
-    if oldest:
-        say(f"{oldest:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
+    if old:
+        say(f"{old:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
 
 
-def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A row under `_HEADINGS`."""
-    name = " ".join(str(part) for part in (record["vessel"], record["imo"] and f"({record['imo']})") if part)
-    begin = (record[column] for column in ("task_id", "tracking_id", "status", "changed_at"))
-    return (*begin, name, record["berth"], record["due_at"], record["group_tag"])
+def _row(record: Mapping[str, Any], *, terminal: bool) -> tuple[Any, ...]:
+    begin = [record[column] for column in ("task_id", "tracking_id", "status", "changed_at")]
+    vessel, imo = record["vessel"], record["imo"]
+    if terminal:
+        vessels = [vessel or (imo and f"IMO {imo}"), imo]
+    else:
+        vessels = [" ".join(filter(None, (vessel, imo and f"({imo})")))]
+    return (*begin, *vessels, record["berth"], record["due_at"], record["group_tag"])
 
 
-def _terminal_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A row under `_GIVING_WAY`."""
-    *begin, _, berth, due_at, group_tag = _row(record)
-    imo = record["imo"]
-    return (*begin, record["vessel"] or (imo and f"IMO {imo}"), imo, berth, due_at, group_tag)
-
-
-async def _print_csv(found: AsyncIterator[BookOrder]) -> None:
+async def _print_csv(orders: AsyncIterator[BookOrder]) -> None:
     click.echo(_line(COLUMNS), nl=False)
-    async for order in found:
-        click.echo(_line(map(defused, map(shown, record_of(order).values()))), nl=False)
+    async for order in orders:
+        click.echo(_line(map(defused, map(shown, _record(order).values()))), nl=False)
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -230,13 +227,13 @@ def _line(cells: Iterable[str]) -> str:
     return text.getvalue()
 
 
-async def _print_documents(book: Book, found: AsyncIterator[BookOrder]) -> None:
-    """One list, printed as it comes: it may be millions."""
+async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
+    """Print one list while the orders are read: there may be millions."""
     started_document()
     begun = False
-    async for order in found:
+    async for order in orders:
         click.echo(",\n" if begun else "[\n", nl=False)
-        click.echo(codec.encode(record_of(order)).decode(), nl=False)
+        click.echo(codec.encode(_record(order)).decode(), nl=False)
         begun = True
     click.echo("\n]" if begun else "[]")
 
@@ -244,23 +241,23 @@ async def _print_documents(book: Book, found: AsyncIterator[BookOrder]) -> None:
 # --- one --------------------------------------------------------------------------------------------------------------
 
 
-async def _tell_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv: bool) -> None:
-    found = [order async for order in _first(book.orders(only), 20)]
-    if not found:
+async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv: bool) -> None:
+    orders = [order async for order in _first(book.orders(only), 20)]
+    if not orders:
         raise UsageError(f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key")
-    histories = [await book.history(order) for order in found]
-    _say_doubles(await book.doubles([order.task for order in found]))
+    histories = [(order, await book.history(order)) for order in orders]
+    _say_doubles(await book.doubles([order.task for order in orders]))
     if as_json:
-        print_json([_document(order, steps) for order, steps in zip(found, histories, strict=True)])
+        print_json([_document(order, steps) for order, steps in histories])
         return
-    for order, steps in zip(found, histories, strict=True):
+    for order, steps in histories:
         if as_csv:
             click.echo(_line(("task_id", "status", "at", "note")), nl=False)
             for step in steps:
                 cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
                 click.echo(_line(map(defused, map(shown, cells))), nl=False)
             continue
-        print_record([(name.replace("_", " "), value) for name, value in record_of(order).items()])
+        print_record([(name.replace("_", " "), value) for name, value in _record(order).items()])
         print_table(
             ("AT", "STATUS", prose("NOTE")),
             [(step.at or "(no time)", _marked(step), step.entry and step.entry.note) for step in steps],
@@ -273,4 +270,4 @@ def _marked(step: Step) -> str:
 
 def _document(order: BookOrder, steps: Iterable[Step]) -> Mapping[str, Any]:
     entries = [{"status": step.status, "at": step.at, "note": step.entry and step.entry.note} for step in steps]
-    return {**record_of(order), "history": entries, "task": msgspec.Raw(order.body)}
+    return {**_record(order), "history": entries, "task": msgspec.Raw(order.body)}

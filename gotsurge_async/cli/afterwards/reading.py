@@ -1,11 +1,15 @@
-"""Reads that a command makes by itself, where no receiver does."""
+"""Reads of tasks that a command makes itself, where no receiver does."""
 
 import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import attrs
+import click
 
+from gotsurge_async.cli.shared.options import Decorator, in_group, together
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
@@ -14,12 +18,20 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.reads import is_platform
 
-READING = "Reading"
-"""The group of the options about it."""
 STALE = timedelta(hours=1)
-"""What was not read for longer is told to be old."""
+"""An order that was not read for longer is reported as old."""
 AT_ONCE = 8
-"""Reads in flight, at most."""
+"""The number of reads in flight, at most."""
+
+_reading = partial(in_group("Reading"), type=click.FloatRange(min=0), show_default=True)
+
+
+def takes_reads(*, rate: float, rate_help: str, after: float, after_help: str) -> Decorator[Any]:
+    """The options --read-rate and --read-after, with their defaults and help."""
+    return together(
+        _reading("--read-rate", default=rate, metavar="PER_SECOND", help=rate_help),
+        _reading("--read-after", default=after, metavar="SECONDS", help=after_help),
+    )
 
 
 def limits_of(rate: float) -> Limits:
@@ -29,11 +41,11 @@ def limits_of(rate: float) -> Limits:
 
 @attrs.define(eq=False)
 class DueReads:
-    """Reads tasks of an account that were not heard of for a while, the longest first; the client keeps the rate.
+    """Reads the tasks of an account of which nothing was heard for a while, the longest first, at the client's rate.
 
     Attributes:
-        platform: whether it is a platform partner's; found out unless given.
-        age: how long a while is.
+        platform: whether the account is a platform partner's; None to ask the service.
+        age: reads only tasks of which nothing was heard for this long.
         trouble: why the last read failed; None if it did not.
     """
 
@@ -46,7 +58,7 @@ class DueReads:
     trouble: str | None = None
 
     async def once(self, limit: int = 50, *, run: str | None = None) -> int:
-        """Read so many of what is due; how many were."""
+        """Read at most ``limit`` due tasks; return their number."""
         due = await self.book.due(self.clock.now(), {OTHER: self.age}, limit=limit, accounts=[self.account], run=run)
         await self.read(task_id for _, task_id in due)
         return len(due)
@@ -55,7 +67,8 @@ class DueReads:
         """Read some tasks, several at once.
 
         Raises:
-            SignInNeeded, Unauthorized: no token works any more. Other failures are noted, and the task is due again.
+            SignInNeeded, Unauthorized: no token works any more. Other failures are kept as ``trouble``, and their tasks
+                stay due.
         """
         if self.platform is None:
             self.platform = await is_platform(self.gs)

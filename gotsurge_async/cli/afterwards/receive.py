@@ -1,4 +1,4 @@
-"""``gotsurge receive``: a receiver for who has no service of his own."""
+"""``gotsurge receive``: a receiver for users without a service of their own."""
 
 import math
 from collections.abc import AsyncIterator
@@ -6,13 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import click
 import msgspec
 from aiohttp import web
 
 from gotsurge_async.bulk import Ledger, LedgerError
-from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside
+from gotsurge_async.cli.afterwards.books import book_option, books_beside
 from gotsurge_async.cli.afterwards.serving import PREFIX, Lines, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -30,21 +29,6 @@ from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.web.aiohttp import webhook_routes
 
 _option = in_group("Receiving")
-
-
-@attrs.frozen(kw_only=True)
-class Serving:
-    """How to receive, and how to follow."""
-
-    port: int
-    host: str
-    sweep_after: float | None
-    read_rate: float
-    allow: tuple[str, ...]
-    trusted_proxies: tuple[str, ...]
-    trust: Any
-    keep: int
-    as_json: bool
 
 
 @click.command()
@@ -110,7 +94,20 @@ class Serving:
 @book_option
 @in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print each change as one line of JSON.")
 @asynchronous
-async def receive(target: Target, ledger: Place | None, book: Place | None, **given: Any) -> Exit:
+async def receive(
+    target: Target,
+    ledger: Place | None,
+    book: Place | None,
+    port: int,
+    host: str,
+    sweep_after: float | None,
+    read_rate: float,
+    allow: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    trust: Any,
+    keep: int,
+    as_json: bool,
+) -> Exit:
     """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.
 
     GotSurge posts the events to /webhooks/TOKEN. GOTSURGE_WEBHOOK_TOKEN is the token; GOTSURGE_WEBHOOK_TOKEN_NEXT is
@@ -126,45 +123,41 @@ async def receive(target: Target, ledger: Place | None, book: Place | None, **gi
       0 ended by Ctrl-C or SIGTERM     2 wrong usage, no token, or the port is taken
       4 not signed in                  141 who read standard output has gone
     """
-    serving = Serving(**given)
-    return await _serve(serving, target, books_beside(find_ledger(ledger, target), book))
-
-
-async def _serve(serving: Serving, target: Target, books: Books) -> Exit:
+    books = books_beside(find_ledger(ledger, target), book)
     secrets = tokens()
     account = account_named(target.environment, target.account)
     clock = SystemClock()
     lines = Lines(clock)
     async with AsyncExitStack() as stack:
         gs = await stack.enter_async_context(connected(target))
-        ledger = await stack.enter_async_context(_ledger(books.ledger))
+        opened = await stack.enter_async_context(_ledger(books.ledger))
         inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock))
-        book = await stack.enter_async_context(Book.open(books.book, clock=clock))
+        order_book = await stack.enter_async_context(Book.open(books.book, clock=clock))
         follower = Follower(
             inbox,
-            book,
+            order_book,
             {account: gs},
-            on_status=_printing(lines, serving.as_json),
+            on_status=lambda change: lines.put(_line(change, as_json)),  # an exception leaves it unacknowledged
             handler_seconds=math.inf,  # a disk may be full for longer than any handler may take
-            ledger=ledger,
-            read_rate=serving.read_rate,
-            sweep_after=serving.sweep_after,
-            trust=serving.trust,
-            keep=timedelta(days=serving.keep),
+            ledger=opened,
+            read_rate=read_rate,
+            sweep_after=sweep_after,
+            trust=trust,
+            keep=timedelta(days=keep),
             clock=clock,
         )
         receiver = Receiver(
             inbox,
             tokens=secrets,
             account=account,
-            allow=serving.allow or None,
-            trusted_proxies=serving.trusted_proxies,
+            allow=allow or None,
+            trusted_proxies=trusted_proxies,
             clock=clock,
         )
         await stack.enter_async_context(follower)
         routes = [*webhook_routes(receiver, PREFIX), *_pages(receiver, follower)]
-        url = await stack.enter_async_context(listening(serving.host, serving.port, routes))
-        if serving.as_json:
+        url = await stack.enter_async_context(listening(host, port, routes))
+        if as_json:
             started_document()
         say(f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}")
         await until_a_signal(lines.stop)
@@ -174,7 +167,7 @@ async def _serve(serving: Serving, target: Target, books: Books) -> Exit:
 
 @asynccontextmanager
 async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
-    """The ledger, whose orders are followed; without one that can be used, events are received all the same."""
+    """The ledger whose orders are followed; events are received also without one that can be used."""
     try:
         ledger = await Ledger.open(where, clock=SystemClock().now)
     except LedgerError as error:
@@ -186,25 +179,23 @@ async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
 
 
 def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
-    """Alive, and ready."""
+    """The pages for monitors: whether the process lives, and whether events can be kept."""
 
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
         keeps = await receiver.is_ready()
-        told = {"ready": keeps, "following": follower.ready.is_set(), "reading": not follower.troubles}
-        return web.json_response(told, status=200 if keeps else 503)
+        state = {"ready": keeps, "following": follower.ready.is_set(), "reading": not follower.troubles}
+        return web.json_response(state, status=200 if keeps else 503)
 
     return [web.get("/healthz", health), web.get("/readyz", ready)]
 
 
-def _printing(lines: Lines, as_json: bool) -> Any:
-    """Prints a change; one that was not printed is not acknowledged."""
-
-    async def printed(change: Change) -> None:
-        at, tracking_id = change.at or change.seen_at, change.task.tracking_id
-        told = {
+def _line(change: Change, as_json: bool) -> str:
+    at, tracking_id = change.at or change.seen_at, change.task.tracking_id
+    if as_json:
+        document = {
             "at": at,
             "account": change.account,
             "task_id": change.task_id,
@@ -213,11 +204,6 @@ def _printing(lines: Lines, as_json: bool) -> Any:
             "previous": change.previous,
             "late": change.late,
         }
-        if as_json:
-            await lines.put(msgspec.json.encode(told).decode())
-        else:
-            whole = (at, change.task_id, tracking_id, change.status)
-            brief = (f"{at:%H:%M:%S}Z", tracking_id or change.task_id, change.status)
-            await lines.put(event_line(whole, brief))
-
-    return printed
+        return msgspec.json.encode(document).decode()
+    whole = (at, change.task_id, tracking_id, change.status)
+    return event_line(whole, (f"{at:%H:%M:%S}Z", tracking_id or change.task_id, change.status))

@@ -4,16 +4,15 @@ import asyncio
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_option
 from gotsurge_async.cli.afterwards.reading import STALE
-from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
@@ -83,25 +82,25 @@ async def report(
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
         orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
-        found = await day_of(orders, day, zone, SystemClock().now())
-    environments = found.environments
+        result = await day_of(orders, day, zone, SystemClock().now())
+    environments = result.environments
     if PRODUCTION in environments and len(environments) > 1 and not all_environments:
         raise click.UsageError(
             f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
             "--all-environments reports all in one"
         )
-    await asyncio.to_thread(_write, found, out, by_order)
+    await asyncio.to_thread(_write, result, out, by_order)
     if as_json:
-        print_json(_document(found, out))
+        print_json(_document(result, out))
     else:
-        numbers = {name: getattr(found.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
-        vessels = number_of(len(found.vessels), "vessel")
-        words = f"{number_of(found.sums.ordered, 'order')} for {vessels}" if found.vessels else "no orders"
-        where = "".join(f", {each}" for each in environments)
-        counts = f": {counted(numbers)}" if found.vessels else ""
+        numbers = {name: getattr(result.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
+        vessels = number_of(len(result.vessels), "vessel")
+        words = f"{number_of(result.sums.ordered, 'order')} for {vessels}" if result.vessels else "no orders"
+        where = "".join(f", {environment}" for environment in environments)
+        counts = f": {counted(numbers)}" if result.vessels else ""
         say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
-    if found.oldest_read is not None and found.at - found.oldest_read > STALE:
-        old = found.oldest_read.astimezone(zone)
+    if result.oldest_read is not None and result.at - result.oldest_read > STALE:
+        old = result.oldest_read.astimezone(zone)
         say(f"some open orders were last read on {old:%Y-%m-%d at %H:%M}: run a receiver, or `gotsurge watch`, first")
     return Exit.CREATED
 
@@ -120,23 +119,19 @@ def _write(day: Day, out: Path, by_order: bool) -> None:
     try:
         with ExitStack() as at_end:
             file = WholeFile(out, at_end)
-            _write_into(day, file.stream, out.suffix, by_order)
+            if out.suffix == ".html":
+                write_html(day, file.stream)
+            elif out.suffix == ".xlsx":
+                write_xlsx(day, file.stream)
+            else:
+                write_csv(day, file.stream, orders=by_order)
             file.put_in_place()
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from None
 
 
-def _write_into(day: Day, stream: IO[bytes], ending: str, by_order: bool) -> None:
-    if ending == ".html":
-        write_html(day, stream)
-    elif ending == ".xlsx":
-        write_xlsx(day, stream)
-    else:
-        write_csv(day, stream, orders=by_order)
-
-
 def _document(day: Day, out: Path) -> dict[str, Any]:
-    vessels = [{"vessel": each.name, "imo": each.imo, **_sums(each.sums)} for each in day.vessels]
+    vessels = [{"vessel": vessel.name, "imo": vessel.imo, **_sums(vessel.sums)} for vessel in day.vessels]
     return {
         "day": day.date,
         "timezone": str(day.zone),

@@ -1,4 +1,4 @@
-"""What commands share that serve HTTP: listening, tokens, waiting for the end, and lines that must not be lost."""
+"""What the commands that serve HTTP share: tokens, listening, waiting for a signal, and output that is not lost."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ from gotsurge_async.system.loops import ending_signals, heeded
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
 PREFIX = "/webhooks"
 DRAIN_SECONDS = 10.0
-"""How long events that are being received are waited for at the end."""
+"""At its end a receiver waits this long for requests that are being received."""
 _AGAIN = RetryPolicy(base=1.0, cap=30.0)
-"""When standard output is tried again that took nothing."""
+"""When standard output that took nothing is tried again."""
 
 
 def tokens() -> list[str]:
@@ -31,20 +31,20 @@ def tokens() -> list[str]:
     Raises:
         UsageError: there is none.
     """
-    found = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
-    if not found:
+    tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
+    if not tokens:
         raise UsageError(
             f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it"
         )
-    return found
+    return tokens
 
 
 @asynccontextmanager
 async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[str]:
-    """Serve routes; gives the URL they stand on.
+    """Serve routes inside the block, which gets their URL.
 
     Raises:
-        ConfigError: the address cannot be had.
+        ConfigError: the address cannot be used.
     """
     app = web.Application()
     app.add_routes(routes)
@@ -53,7 +53,7 @@ async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> Asy
         access_log=None,
         handle_signals=False,
         shutdown_timeout=DRAIN_SECONDS,
-        auto_decompress=False,  # else a stranger's broken body is a traceback before his token is looked at
+        auto_decompress=False,  # else a broken body is a traceback before the token of its sender is checked
     )
     await runner.setup()
     try:
@@ -74,11 +74,11 @@ async def until_a_signal(stop: asyncio.Event | None = None) -> None:
 
 
 class Lines:
-    """Standard output, line by line, for what must not be taken for printed unless it was.
+    """Standard output, line by line, which knows whether a line was written.
 
     Attributes:
-        stop: set it, and nothing waits for room any more. It is set when nobody reads what is printed.
-        unread: whether nobody does.
+        stop: when it is set, no line waits for room any more. `put` sets it when the reader has left.
+        unread: whether the reader has left.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -93,10 +93,10 @@ class Lines:
         self._encoding = sys.stdout.encoding
 
     async def put(self, line: str) -> None:
-        """Write a line; on return the system has all of it. While there is no room for it, it is tried again.
+        """Write a line, as often as it takes; on return the system has all of it.
 
         Raises:
-            CancelledError: it was not written, and will not be by this process.
+            CancelledError: this process cannot write the line any more.
         """
         rest = f"{line}\n".encode(self._encoding, "backslashreplace")
         async with self._one_at_a_time:
@@ -129,7 +129,7 @@ class Lines:
         await sleep_or(self.stop, self._clock, backoff(_AGAIN, self._tries, 1.0))
 
     async def _room(self) -> None:
-        """Wait until whoever reads a pipe or a terminal has room, so that a slow one holds up nothing else."""
+        """Wait until a pipe or a terminal has room: a slow reader must not block the loop."""
         loop, room = asyncio.get_running_loop(), asyncio.Event()
         try:
             loop.add_writer(self._out, room.set)

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -14,9 +14,8 @@ import click
 
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
-from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
-from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
-from gotsurge_async.cli.afterwards.zones import zone_option
+from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book, zone_option
+from gotsurge_async.cli.afterwards.reading import DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
@@ -33,47 +32,49 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 EVERY = 1.0
-"""Seconds between two looks at the book."""
+"""Seconds between two readings of the book."""
 LEDGER_EVERY = 5.0
-"""Seconds between two looks at the ledger, of which a run that is being sent has more each time."""
+"""Seconds between two readings of the ledger, to which a run that is being sent adds orders."""
 OVERLAP = timedelta(seconds=5)
-"""What was seen so shortly before the newest change is looked at again: another process may write it late."""
+"""Changes seen this shortly before the newest one are read again: another process may write them late."""
 PAGE = 1000
 RECENT = 10
-"""Changes that a terminal shows."""
+"""The number of changes that a terminal shows."""
 BAR = 30
 """The longest bar, in characters."""
 _FOLLOWED = (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED)
-"""The same orders have tasks by another run: those are followed."""
-_ORDER = {status: place for place, status in enumerate(TaskStatus)}
+"""Orders in these states have tasks by another run: those are followed."""
+_PLACES = {status: place for place, status in enumerate(TaskStatus)}
 
 
 @attrs.define
 class Shown:
-    """What is shown of a run."""
+    """What is shown of a run.
+
+    Attributes:
+        statuses: the number of tasks by their status.
+        others: the number of orders without a task to follow, by what became of them: refused, unprocessed, changed.
+        sending: whether a process is still sending the run.
+        reader: who reads the tasks.
+        trouble: why the last read failed; None if it did not.
+    """
 
     statuses: Mapping[str, int] = attrs.field(factory=dict)
     in_doubt: int = 0
     others: Mapping[str, int] = attrs.field(factory=dict)
-    """Orders of the run that have no task to follow, by what became of them: refused, unprocessed, changed."""
     sending: bool = True
     reader: str = ""
     trouble: str | None = None
 
     @property
     def open(self) -> int:
-        """Orders of which more may happen."""
+        """The number of orders of which more may happen."""
         return sum(number for status, number in self.statuses.items() if not TaskStatus(status).is_terminal)
 
     @property
     def orders(self) -> int:
-        """Orders with a task."""
+        """The number of orders with a task."""
         return sum(self.statuses.values())
-
-    @property
-    def without_task(self) -> int:
-        """Orders without a task to follow."""
-        return sum(self.others.values())
 
     @property
     def ending(self) -> Exit:
@@ -81,40 +82,29 @@ class Shown:
         if self.in_doubt:
             return Exit.IN_DOUBT
         delivered = self.statuses.get(TaskStatus.COMPLETE, 0)
-        return Exit.CREATED if delivered == self.orders and not self.without_task else Exit.REFUSED
-
-    def words(self) -> str:
-        """On one line."""
-        told: Counter[str] = Counter()
-        for what, number in (*self.rows(), ("in doubt", self.in_doubt), *self.others.items()):
-            told[what.replace("_", " ")] += number
-        return counted(told) or "no orders"
+        return Exit.CREATED if delivered == self.orders and not any(self.others.values()) else Exit.REFUSED
 
     def rows(self) -> list[tuple[str, int]]:
-        """The statuses as far as they go on a task's way."""
-        order = {status: _ORDER.get(TaskStatus(status), len(_ORDER)) for status in self.statuses}
-        found = sorted(self.statuses.items(), key=lambda each: (order[each[0]], each[0]))
-        return [(status or "not read yet", number) for status, number in found]
+        """The statuses in the order of a task's way, with their numbers."""
+        places = {status: _PLACES.get(TaskStatus(status), len(_PLACES)) for status in self.statuses}
+        ordered = sorted(self.statuses.items(), key=lambda row: (places[row[0]], row[0]))
+        return [(status or "not read yet", number) for status, number in ordered]
+
+    def __str__(self) -> str:
+        counts: Counter[str] = Counter()
+        for name, number in (*self.rows(), ("in doubt", self.in_doubt), *self.others.items()):
+            counts[name.replace("_", " ")] += number
+        return counted(counts) or "no orders"
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
 @takes_place
-@in_group(READING)(
-    "--read-rate",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    metavar="PER_SECOND",
-    help="Read so many tasks a second, if no receiver reads them; 0 reads none.",
-)
-@in_group(READING)(
-    "--read-after",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Read a task again after so many seconds.",
+@takes_reads(
+    rate=2.0,
+    rate_help="Read so many tasks a second, if no receiver reads them; 0 reads none.",
+    after=20.0,
+    after_help="Read a task again after so many seconds.",
 )
 @in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop watching after so long.")
 @zone_option
@@ -163,24 +153,37 @@ async def watch(
             platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
-        screen = await stack.enter_async_context(_screen(as_json, zone, info))
+        screen = _screen(as_json, zone, info)
+        if isinstance(screen, Terminal):
+            stack.enter_context(screen.live)
         watching = Watching(opened, known, info, reads, screen)
-        async with _meanwhile(watching.read_on(max(1, int(read_rate * 2)))) as reading:
-            try:
-                async with asyncio.timeout(timeout):
-                    await watching.to_the_end(reading)
-            except TimeoutError:
-                await watching.look()  # how it stands now is told all the same
-                code = Exit.STOPPED
-            else:
-                code = watching.shown.ending
+        reading = asyncio.create_task(watching.read_on(max(1, int(read_rate * 2))))
+        try:
+            async with asyncio.timeout(timeout):
+                await watching.to_the_end(reading)
+        except TimeoutError:
+            await watching.look()  # the present state is shown all the same
+            code = Exit.STOPPED
+        else:
+            code = watching.shown.ending
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
     shown_ = watching.shown
     if as_json:
-        found = dict(shown_.rows())
-        told = {"statuses": found, "in_doubt": shown_.in_doubt, "without_task": shown_.without_task}
-        print_json({"run": info.id, "orders": shown_.orders, **told, "others": shown_.others, "exit": int(code)})
+        print_json(
+            {
+                "run": info.id,
+                "orders": shown_.orders,
+                "statuses": dict(shown_.rows()),
+                "in_doubt": shown_.in_doubt,
+                "without_task": sum(shown_.others.values()),
+                "others": shown_.others,
+                "exit": int(code),
+            }
+        )
     else:
-        say(f"run {info.id}: {shown_.words()}")
+        say(f"run {info.id}: {shown_}")
     return code
 
 
@@ -201,32 +204,21 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
         )
 
 
-@asynccontextmanager
-async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Something that goes on inside the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
 class Screen:
-    """Where a run is shown: not at all, or as lines for a pipe."""
+    """Where a run is shown: nowhere, with ``--json``."""
 
     def begin(self) -> None:
-        """Before the first change."""
+        """Show what stands before the first change."""
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        """A step of an order was seen."""
+        """Show a step of an order."""
 
-    def standing(self, what: Shown) -> None:
-        """How the run stands now."""
+    def update(self, state: Shown) -> None:
+        """Show the present state of the run."""
 
 
 class Lines(Screen):
-    """A line for each change."""
+    """A pipe, in which each change is a line."""
 
     def __init__(self) -> None:
         self._trouble: str | None = None
@@ -238,14 +230,14 @@ class Lines(Screen):
         row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
         print_table((), [row], headed=False)
 
-    def standing(self, what: Shown) -> None:
-        if what.trouble != self._trouble:
-            self._trouble = what.trouble
-            say(f"cannot read now: {what.trouble}" if what.trouble else "can read again")
+    def update(self, state: Shown) -> None:
+        if state.trouble != self._trouble:
+            self._trouble = state.trouble
+            say(f"cannot read now: {state.trouble}" if state.trouble else "can read again")
 
 
 class Terminal(Screen):
-    """A picture that is drawn anew."""
+    """A terminal, on which the whole state is drawn again and again."""
 
     def __init__(self, console: "Console", zone: ZoneInfo, info: RunInfo) -> None:
         from rich.live import Live
@@ -262,31 +254,31 @@ class Terminal(Screen):
         before = f"{previous.replace('_', ' ')} → " if previous is not None else ""
         self._recent.append((at, name, shown(f"{before}{step.status.replace('_', ' ')}")))
 
-    def standing(self, what: Shown) -> None:
-        self.live.update(self._picture(what), refresh=True)
+    def update(self, state: Shown) -> None:
+        self.live.update(self._picture(state), refresh=True)
 
-    def _picture(self, what: Shown) -> "RenderableType":
+    def _picture(self, state: Shown) -> "RenderableType":
         from rich.console import Group
         from rich.table import Column, Table
         from rich.text import Text
 
         took = timedelta(seconds=int(time.monotonic() - self._began))
-        title = f"run {self._info.id}   {number_of(what.orders, 'order')}, {what.open:,} open   {took}   {what.reader}"
+        orders = f"{number_of(state.orders, 'order')}, {state.open:,} open"
+        title = f"run {self._info.id}   {orders}   {took}   {state.reader}"
         table = Table(box=None, show_header=False, pad_edge=False)
-        for status, number in what.rows():
-            bar = "█" * max(1, round(BAR * number / max(1, what.orders)))
+        for status, number in state.rows():
+            bar = "█" * max(1, round(BAR * number / max(1, state.orders)))
             style = _STYLES.get(status, "")
             table.add_row(Text(shown(status.replace("_", " ")), style), Text(f"{number:,}", "bold"), Text(bar, style))
-        if what.in_doubt:
-            table.add_row(
-                Text("in doubt", "red"), Text(f"{what.in_doubt:,}", "bold"), Text("gotsurge reconcile", "dim")
-            )
-        for word, number in what.others.items():
-            table.add_row(Text(word.replace("_", " "), "dim"), Text(f"{number:,}"), Text("without a task", "dim"))
+        if state.in_doubt:
+            in_doubt = Text(f"{state.in_doubt:,}", "bold")
+            table.add_row(Text("in doubt", "red"), in_doubt, Text("gotsurge reconcile", "dim"))
+        for word, count in state.others.items():
+            table.add_row(Text(word.replace("_", " "), "dim"), Text(f"{count:,}"), Text("without a task", "dim"))
         recent = Table(*(Column(no_wrap=True) for _ in range(3)), box=None, show_header=False, pad_edge=False)
         for at, name, change in self._recent:
             recent.add_row(Text(at, "dim"), Text(name), Text(change))
-        trouble = [Text(f"cannot read now: {what.trouble}", "red")] if what.trouble else []
+        trouble = [Text(f"cannot read now: {state.trouble}", "red")] if state.trouble else []
         return Group(Text(title, "bold", overflow="ellipsis", no_wrap=True), table, *trouble, Text(""), recent)
 
 
@@ -299,26 +291,20 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-@asynccontextmanager
-async def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> AsyncIterator[Screen]:
+def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> Screen:
     from rich.console import Console
 
-    console = Console()
     if as_json:
-        yield Screen()
-    elif not console.is_terminal:
-        yield Lines()
-    else:
-        terminal = Terminal(console, zone, info)
-        with terminal.live:
-            yield terminal
+        return Screen()
+    console = Console()
+    return Terminal(console, zone, info) if console.is_terminal else Lines()
 
 
 class Watching:
     """The watching of a run.
 
     Attributes:
-        shown: how it stood at the last look.
+        shown: the state of the run, as it was last read.
     """
 
     def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
@@ -330,23 +316,24 @@ class Watching:
         self._screen = screen
         self._clock = SystemClock()
         self._began = self._since = self._clock.now()
-        self._told: dict[int, int] = {}
+        self._steps_shown: dict[int, int] = {}
+        """By the number of an order."""
         self._is_read = False
         self._ledger_at = -LEDGER_EVERY
         self._without: Counter[str] = Counter()
         self._elsewhere: dict[str, OrderState] = {}
-        """Tasks of other runs that have keys of this one, and how this one counts them."""
+        """Tasks of other runs that have keys of this one, with the state of the order in this run."""
         self._standings: dict[str, Standing] = {}
 
     async def read_on(self, at_once: int) -> None:
-        """Read what is due, for ever, while no receiver does."""
+        """Keep reading what is due while no receiver does, until cancelled."""
         while True:
             self._is_read = await self._book.is_read(account_of(self._info))
-            found = 0
+            number = 0
             if self._reads is not None and not self._is_read:
-                found = await self._reads.once(at_once, run=self._info.id)
-                found += await self._read_elsewhere(self._reads, at_once)
-            if not found:
+                number = await self._reads.once(at_once, run=self._info.id)
+                number += await self._read_elsewhere(self._reads, at_once)
+            if not number:
                 await self._clock.sleep(EVERY)
 
     async def _read_elsewhere(self, reads: DueReads, limit: int) -> int:
@@ -360,34 +347,38 @@ class Watching:
         return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
-        """Show the run until every order of it is at its end, and nobody sends it any more; while somebody reads."""
+        """Show the run until every order of it is at its end and no process sends it any more.
+
+        Raises:
+            Exception: the reading has ended, by this error.
+        """
         self._screen.begin()
         while True:
             if reading.done():
-                reading.result()  # which says why it has ended
+                reading.result()
             await self.look()
             if not self.shown.open and not self.shown.sending:
                 return
             await self._clock.sleep(EVERY)
 
     async def look(self) -> None:
-        """Show how the run stands."""
+        """Show the state of the run."""
         if time.monotonic() > self._ledger_at + LEDGER_EVERY:
-            await self._look_into_the_ledger()
-        what = self.shown
+            await self._read_ledger()
+        state = self.shown
         await self._count()
-        if not what.open:  # the last word is about what is true now
-            await self._look_into_the_ledger()
+        if not state.open:  # the last state that is shown is true now
+            await self._read_ledger()
             await self._count()
-        await self._tell_changes()  # last: what is counted was told, also where a read came in between
-        what.trouble = None if self._reads is None else self._reads.trouble
+        await self._show_changes()  # last: what is counted was shown, also where a read came in between
+        state.trouble = None if self._reads is None else self._reads.trouble
         if self._is_read:
-            what.reader = "a receiver reads"
+            state.reader = "a receiver reads"
         else:
-            what.reader = "nobody reads" if self._reads is None else "reading"
-        self._screen.standing(what)
+            state.reader = "nobody reads" if self._reads is None else "reading"
+        self._screen.update(state)
 
-    async def _look_into_the_ledger(self) -> None:
+    async def _read_ledger(self) -> None:
         self._ledger_at = time.monotonic()
         held = await self._ledger.is_held(self._info.id)
         await self._book.take_in(self._ledger, run=self._info.id)
@@ -424,26 +415,26 @@ class Watching:
         self.shown.statuses = Counter(own) + elsewhere
         self.shown.others = {str(word): number for word, number in without.items() if number > 0}
 
-    async def _tell_changes(self) -> None:
+    async def _show_changes(self) -> None:
         after = self._since - OVERLAP
         while True:
             # Of all runs, where some tasks are of others.
             run = None if self._standings else self._info.id
             moved = await self._book.moved(after, run, limit=PAGE)
-            mine = [each for each, _ in moved if each.run == self._info.id or each.task_id in self._standings]
+            mine = [order for order, _ in moved if order.run == self._info.id or order.task_id in self._standings]
             steps = await self._book.steps(mine)
             for order in mine:
-                self._tell(order, steps[order.number])
+                self._show_steps(order, steps[order.number])
             if moved:
                 self._since = max(self._since, moved[-1][1])
             if len(moved) < PAGE or moved[-1][1] == after:
                 return
             after = moved[-1][1]
 
-    def _tell(self, order: BookOrder, steps: Sequence[tuple[Step, datetime]]) -> None:
-        told = self._told.get(order.number)
-        if told is None:
-            told = sum(seen_at < self._began for _, seen_at in steps)
-        for place, (step, _) in enumerate(steps[told:], told):
+    def _show_steps(self, order: BookOrder, steps: Sequence[tuple[Step, datetime]]) -> None:
+        before = self._steps_shown.get(order.number)
+        if before is None:
+            before = sum(seen_at < self._began for _, seen_at in steps)
+        for place, (step, _) in enumerate(steps[before:], before):
             self._screen.change(order, step, steps[place - 1][0].status if place else None)
-        self._told[order.number] = len(steps)
+        self._steps_shown[order.number] = len(steps)

@@ -25,24 +25,24 @@ def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
     an order; all stand in the sections "Create & Broadcast Tasks" and "Update Task" of GotSurge's document. A table
     with other names is read through a map (--map).
     """
-    found = [info for info in all_columns() if _named(info.name, names) and (not required or info.required != "no")]
-    if not found:
+    infos = [info for info in all_columns() if _is_named(info.name, names) and (not required or info.required != "no")]
+    if not infos:
         near = nearest(names[0], [info.name for info in all_columns()]) if names else None
         raise click.UsageError(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}")
     if as_json:
-        print_json([attrs.asdict(info) for info in found])
-    elif len(found) == 1:
-        print_record(_record(found[0]))
+        print_json([attrs.asdict(info) for info in infos])
+    elif len(infos) == 1:
+        print_record(_record(infos[0]))
     elif is_terminal():
-        _print_sections(found)
+        _print_sections(infos)
     else:
-        rows = [[value for _, value in _record(info)] for info in found]
-        print_table([name for name, _ in _record(found[0])], rows)
+        rows = [[value for _, value in _record(info)] for info in infos]
+        print_table([name for name, _ in _record(infos[0])], rows)
 
 
-def _named(name: str, wanted: Sequence[str]) -> bool:
+def _is_named(name: str, words: Sequence[str]) -> bool:
     parts = name.split(".")
-    return not wanted or any(each == name or each in parts or name.startswith(f"{each}_") for each in wanted)
+    return not words or any(word == name or word in parts or name.startswith(f"{word}_") for word in words)
 
 
 def _record(info: ColumnInfo) -> list[tuple[str, str]]:
@@ -58,14 +58,13 @@ def _record(info: ColumnInfo) -> list[tuple[str, str]]:
     ]
 
 
-def _print_sections(found: Sequence[ColumnInfo]) -> None:
-    """For people: section by section, each column on its line as far as the terminal is wide."""
-    for section, mine in groupby(found, key=lambda info: info.section):
+def _print_sections(infos: Sequence[ColumnInfo]) -> None:
+    for section, columns in groupby(infos, key=lambda info: info.section):
         click.secho(f"\n{section}", bold=True)
-        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in mine]
+        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in columns]
         print_table(("column", "required", prose("what it says, and how it is written")), rows)
 
 
 def _how(info: ColumnInfo) -> str:
-    such = f", such as {info.example}" if info.example and not info.allowed else ""
-    return f"({how_written(info)}{such})"
+    example = f", such as {info.example}" if info.example and not info.allowed else ""
+    return f"({how_written(info)}{example})"

@@ -1,4 +1,4 @@
-"""``gotsurge map``: how somebody's own tables are read, kept by names, and proposed."""
+"""``gotsurge map``: maps that say how a user's own tables are read: kept, shown and proposed."""
 
 from pathlib import Path
 
@@ -77,39 +77,35 @@ def draft(file: str | None, output: Path | None, name: str | None, force: bool, 
 
     The map marks what is not sure. Read the map, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
     """
-    shown = file_or_query(file, source)
+    name_of_source = file_or_query(file, source)
     with told():
-        made = _drafted(shown, source)
-        text = made.text.encode()
+        draft = _best_draft(name_of_source, source)
+        text = draft.text.encode()
         if output is not None:
             write_map(output, text, replace=force)
         if name is not None:
             say(f"kept as {name}: {keep_map(name, text, replace=force)}")
         if output is None and name is None:
-            click.echo(made.text, nl=False)
-    _tell(made)
+            click.echo(draft.text, nl=False)
+    for verdict, columns in (("sure of", draft.sure), ("not sure of", draft.unsure), ("left out", draft.unknown)):
+        if columns:
+            say(f"{verdict} {number_of(len(columns), 'column')}: {', '.join(columns)}")
 
 
-def _drafted(file: str, source: SourceOptions) -> Draft:
-    """A draft, with the delimiter by which most columns are recognized, unless one was said."""
+def _best_draft(file: str, source: SourceOptions) -> Draft:
+    """The draft with the delimiter by which most columns are recognized, unless ``source`` has one."""
     delimiters = _DELIMITERS if source.delimiter is None and file != STDIN else (source.delimiter,)
     drafts: list[Draft] = []
     refused: list[str] = []
     for delimiter in delimiters:
-        said = attrs.evolve(source, delimiter=delimiter)
+        options = attrs.evolve(source, delimiter=delimiter)
         try:
-            with open_grid(file, options=said) as grid:
-                drafts.append(draft_map(grid, said.dialect(), said.timezone))
+            with open_grid(file, options=options) as grid:
+                drafts.append(draft_map(grid, options.dialect(), options.timezone))
                 if grid.form.format != "csv":
                     break
         except (BadFile, ConfigError) as error:
             refused.append(str(error).removeprefix(f"{file}: "))
     if not drafts:
         raise ConfigError(f"{file}: {refused[0]}")
-    return max(drafts, key=lambda each: len(each.sure) + len(each.unsure) / 2)
-
-
-def _tell(made: Draft) -> None:
-    for what, names in (("sure of", made.sure), ("not sure of", made.unsure), ("left out", made.unknown)):
-        if names:
-            say(f"{what} {number_of(len(names), 'column')}: {', '.join(names)}")
+    return max(drafts, key=lambda draft: len(draft.sure) + len(draft.unsure) / 2)

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from gotsurge_async.bulk.after.audit.comparing import FRESH, MOST_READS, REPAIRA
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, asynchronous, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, user_name
@@ -24,7 +23,6 @@ from gotsurge_async.cli.shared.output import (
     SHOWN,
     Step,
     at_a_terminal,
-    confirmed,
     counted,
     finish,
     print_first,
@@ -37,7 +35,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
-from gotsurge_async.system import shell
+from gotsurge_async.system import loops, shell
 
 _INTERRUPTED = "the audit was interrupted: the same command continues it, and does not read again what it has read"
 _QUESTIONS = {
@@ -87,10 +85,9 @@ _QUESTIONS = {
 )
 @quiet_option
 @json_option
-@partial(asynchronous, interrupted=_INTERRUPTED)
-async def audit(
+def audit(
     run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **options: Any
-) -> Exit:
+) -> None:
     """Compare RUN, or all runs of the environment, and their result files, with what GotSurge has.
 
     Every recorded task is read: on the Task List of a platform partner, else by its id. An audit names tasks that
@@ -118,13 +115,16 @@ async def audit(
         raise click.UsageError("--repair asks a person at a terminal: say --yes where there is none")
     place, by = find_ledger(ledger, target), by or (user_name() if repair else "")
     wish = AuditOptions(place=place, target=target, by=by, **options)
-    report = await _compare(wish, run_id)
-    if not wish.as_json:
-        _show(report)
-    if repair:
-        repairable = _repairable(report, wish)
-        await _repair(wish, report, [some for some in repairable if yes or confirmed(_question(some))])
-    return _end(report, wish)
+    about_run(run_id)
+    with interruptible(_INTERRUPTED):
+        report = loops.run(_compare(wish, run_id))
+        if not wish.as_json:
+            _show(report)
+        if repair:
+            # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
+            chosen = [some for some in _repairable(report, wish) if yes or click.confirm(_question(some), err=True)]
+            loops.run(_repair(wish, report, chosen))
+    raise SystemExit(int(_end(report, wish)))
 
 
 @attrs.frozen(kw_only=True)

@@ -26,11 +26,12 @@ from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import confirmed, finish, print_record, say
+from gotsurge_async.cli.shared.output import finish, print_record, say
 from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system import loops
 
 
 @click.group()
@@ -159,8 +160,7 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     help="End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
 )
 @json_option
-@asynchronous
-async def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
+def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
     Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
@@ -180,18 +180,15 @@ async def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: b
       6 another process has a run
     """
     if nothing_was_lost:
-        await _end_checks(ledger)
+        loops.run(_end_checks(ledger))
         text = f"{ledger}: new orders are sent again without being looked up"
         finish({}, Exit.CREATED, lambda: click.echo(text), as_json=as_json)
         return
-    newest = await _newest(ledger, out)
-    await refuse_newest(ledger, newest=newest)
+    newest = loops.run(_refused_newest(ledger, out))
     question = f"{ledger}: what was sent since this copy was made is not known to it. Is there really no newer copy?"
-    if not yes and not confirmed(question):
-        raise click.Abort
-    accepted = await accept_older(ledger, newest=newest, clock=SystemClock().now)
-    async with open_ledger(ledger) as opened:
-        imported = await import_lost_runs(opened, out)
+    if not yes:
+        click.confirm(question, abort=True, err=True)
+    accepted, imported = loops.run(_accept(ledger, newest, out))
     document = {**attrs.asdict(accepted), **attrs.asdict(imported)}
     finish(document, Exit.CREATED, lambda: _show_accepted(ledger, out, accepted, imported), as_json=as_json)
 
@@ -212,6 +209,12 @@ def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Impor
     )
 
 
+async def _accept(where: Place, newest: int, out: Path) -> tuple[Accepted, Imported]:
+    accepted = await accept_older(where, newest=newest, clock=SystemClock().now)
+    async with open_ledger(where) as opened:
+        return accepted, await import_lost_runs(opened, out)
+
+
 async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
@@ -219,13 +222,15 @@ async def _end_checks(where: Place) -> None:
         await opened.all_known()
 
 
-async def _newest(where: Place, out: Path) -> int:
-    """The highest counter of the ledger in the summaries of a folder."""
-    if not await asyncio.to_thread(Backend(where).is_there):
-        return 0
-    async with await Ledger.look(where) as opened:
-        identity = await opened.identity()
-    return newest_in(out, identity.name)[0] if identity is not None and identity.name else 0
+async def _refused_newest(where: Place, out: Path) -> int:
+    """The highest counter of the ledger in the summaries of a folder, unless the ledger is as new."""
+    newest = 0
+    if await asyncio.to_thread(Backend(where).is_there):
+        async with await Ledger.look(where) as opened:
+            identity = await opened.identity()
+        newest = newest_in(out, identity.name)[0] if identity is not None and identity.name else 0
+    await refuse_newest(where, newest=newest)
+    return newest
 
 
 # --- taking orders out of it ------------------------------------------------------------------------------------------

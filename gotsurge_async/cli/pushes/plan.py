@@ -1,23 +1,20 @@
 """``gotsurge plan``: a look at a file before it is pushed."""
 
 import json
-from contextlib import nullcontext
-from decimal import Decimal
 from pathlib import Path
 
 import click
 
 from gotsurge_async.bulk import Run, Source, SourceOptions
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.plan import Plan, Planner
-from gotsurge_async.bulk.quotes import Quotes
+from gotsurge_async.bulk.plan import Plan, make_plan
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.cli.files.faults import Mending, takes_mending
-from gotsurge_async.cli.shared.connect import Target, connected, takes_target
+from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, spare
+from gotsurge_async.cli.shared.output import print_json, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
 
@@ -29,7 +26,6 @@ _plan = in_group("The plan")
 @click.command(cls=GroupedCommand)
 @click.argument("file", metavar="[FILE]", required=False)
 @_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan to this file, for gotsurge push --plan.")
-@_plan("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
 @takes_source
 @takes_mending
 @takes_target
@@ -39,7 +35,6 @@ _plan = in_group("The plan")
 async def plan(
     file: str | None,
     output: Path | None,
-    quote: bool,
     source: SourceOptions,
     mending: Mending,
     target: Target,
@@ -55,10 +50,7 @@ async def plan(
     known only where both addresses have coordinates. A pickup that ends too soon is a warning.
 
     Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are told
-    with their fields.
-
-    Nothing is sent, but for --quote: then each distinct route is priced once, and the recommended price stands beside
-    the given ones.
+    with their fields. Nothing is sent.
 
     \b
     Exit codes:
@@ -68,15 +60,12 @@ async def plan(
       7 some of its orders were pushed before, and differ now
     """
     name = file_or_query(file, source)
-    if quote:
-        target.check()
 
     async def known(run: Run) -> Known:
         return await known_to(find_ledger(ledger, target), run, target)
 
     async def look(opened: Source) -> Plan:
-        async with connected(target) if quote else nullcontext() as gs:
-            return await Planner(now=source.now, gs=gs, known=known).plan(opened)
+        return await make_plan(opened, now=source.now, known=known)
 
     made = await mending.read(name, source, look)
     if output is not None:
@@ -102,15 +91,7 @@ def _tell(made: Plan, output: Path | None) -> None:
         ("in doubt", counted(made.in_doubt)),
         ("without a price", counted(made.without_price)),
     ]
-    if (quotes := made.quotes) is not None:
-        priced = (
-            f"{_amounts(quotes.total)} for {number_of(quotes.orders, 'order')} on {number_of(quotes.routes, 'route')}"
-        )
-        above = ", ".join(f"{currency} {_signed(amount)}" for currency, amount in quotes.difference.items())
-        rows += [("recommended", priced), ("given above it", above), ("without a quote", "; ".join(quotes.reasons))]
     print_record([*rows, ("sha256", made.sha256)])
-    if made.quotes is not None and made.quotes.compared:
-        _tell_prices(made.quotes, output)
     tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
     for lines, count, one, several in (
         (tight, made.tight_count, "window that is too narrow", "windows that are too narrow"),
@@ -129,37 +110,6 @@ def _tell(made: Plan, output: Path | None) -> None:
                 click.echo(f"  … and {count - SHOWN:,} more{': the plan lists them' if output else ''}")
     if output is not None:
         click.echo(f"gotsurge push with --plan {output} takes this file, and no other")
-
-
-def _tell_prices(quotes: Quotes, output: Path | None) -> None:
-    """The given prices beside the recommended ones, route by route; those first that differ most."""
-    rows = [
-        (
-            f"{each.pickup} → {each.delivery}",
-            each.vehicle,
-            each.line,
-            each.orders,
-            f"{each.currency} {_cents(each.given)}" if each.priced else "no price",
-            f"{each.currency} {_cents(each.recommended)}",
-            _signed(each.difference) if each.priced else "",
-        )
-        for each in quotes.compared[:SHOWN]
-    ]
-    amounts = ("GIVEN", "RECOMMENDED EACH", "GIVEN ABOVE IT")
-    print_table((prose("ROUTE"), "VEHICLE", spare("FIRST LINE"), "ORDERS", *amounts), rows)
-    if quotes.routes > SHOWN:
-        click.echo(
-            f"… and {number_of(len(quotes.compared) - SHOWN, 'more route')}{': the plan lists them' if output else ''}"
-        )
-
-
-def _signed(amount: str) -> str:
-    return _cents(amount) if amount.startswith("-") else f"+{_cents(amount)}"
-
-
-def _cents(amount: str) -> str:
-    """An amount without fractions of a cent; the plan has it as it is."""
-    return f"{Decimal(amount):.2f}"
 
 
 def _amounts(spend: dict[str, str]) -> str:

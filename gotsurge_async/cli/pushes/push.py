@@ -324,9 +324,7 @@ class Pushing(Sending):
             self._list_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(
-            options.file, options.source, load, only_look=only_look, sends=not only_look
-        )
+        run, admission = await options.mending.read(options.file, options.source, load, sends=not only_look)
         try:
             self._list_similar(await run.similar(), run)
         except BaseException:

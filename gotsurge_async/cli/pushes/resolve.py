@@ -10,7 +10,7 @@ import click
 
 from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
-from gotsurge_async.cli.files.faults import told_faults
+from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
@@ -102,7 +102,7 @@ async def resolve(
             except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
                 raise _unread(error) from None
         except UnusableSource as error:
-            raise told_faults(error, "nothing was recorded") from None
+            raise report_faults(error, "nothing was recorded") from None
         steps = []
         if not await opened.is_held(info.id):
             standing = await Standing.of(opened, info)

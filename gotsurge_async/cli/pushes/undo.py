@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 import click
@@ -12,13 +13,14 @@ from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.system import loops
 
 _INTERRUPTED = "the undo was interrupted: give the same command again, and do not resume the run"
 
@@ -35,18 +37,9 @@ _INTERRUPTED = "the undo was interrupted: give the same command again, and do no
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
-@functools.partial(asynchronous, interrupted=_INTERRUPTED)
-async def undo(
-    run_id: str,
-    target: Target,
-    ledger: Place | None,
-    reason: str,
-    concurrency: int | None,
-    drafts: bool,
-    keys: tuple[str, ...],
-    yes: bool,
-    as_json: bool,
-) -> Exit:
+def undo(
+    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **given: Any
+) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
     It may be repeated. With --key only the named orders are cancelled. The key of a cancelled order is free again:
@@ -61,8 +54,25 @@ async def undo(
       130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
     place = find_ledger(ledger, target)
-    if not yes and at_a_terminal() and not confirmed(await _question(place, run_id, drafts, keys)):
-        raise Failure("nothing was cancelled", Exit.USAGE)
+    # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
+    if not yes and at_a_terminal():
+        about_run(run_id)
+        if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
+            raise Failure("nothing was cancelled", Exit.USAGE)
+    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **given)
+
+
+@functools.partial(asynchronous, interrupted=_INTERRUPTED)
+async def _undo(
+    run_id: str,
+    target: Target,
+    place: Place,
+    drafts: bool,
+    keys: tuple[str, ...],
+    reason: str,
+    concurrency: int | None,
+    as_json: bool,
+) -> Exit:
     async with open_ledger(place) as opened:
         info = await opened.run(run_id)
         limits = None if concurrency is None else Limits(concurrency=concurrency)

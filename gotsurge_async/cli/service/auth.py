@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from gotsurge_async.auth.sql import SqlStore
 
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
-"""Where the browser goes when nobody listens: the address is what is copied."""
+"""The browser finds no page here: its user copies the address."""
 
 
 @click.group()
@@ -65,30 +65,26 @@ def auth() -> None:
       0 signed in     2 wrong usage, settings or files
       1 a call failed 4 not signed in, or a sign-in that was refused
     """
-    logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
+    logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # errors are reported once, by the command
 
 
 @attrs.frozen
 class _Place:
-    """Whose tokens, and where."""
+    """The account of a command, and where its tokens are used."""
 
     settings: Settings
+    name: str
+    how_to_sign_in: str
     account: str | None
-    api_base: str | None = None
 
     @classmethod
-    def of(cls, **given: str | None) -> "_Place":
-        target = Target.of_place(**given)
+    def of(cls, **options: str | None) -> "_Place":
+        target = Target.of_place(**options)
         with told():
-            return cls(read_settings(target), target.account, target.api_base)
-
-    @property
-    def name(self) -> str:
-        return account_name(self.settings.environment, self.account)
-
-    @property
-    def how_to_sign_in(self) -> str:
-        return how_to_sign_in(self.settings.environment.name, self.account, self.api_base)
+            settings = read_settings(target)
+        environment = settings.environment
+        how = how_to_sign_in(environment.name, target.account, target.api_base)
+        return cls(settings, account_name(environment, target.account), how, target.account)
 
     @asynccontextmanager
     async def client(self, credentials: Credentials | None) -> AsyncIterator[GotSurge]:
@@ -124,7 +120,8 @@ _takes_place = gathered(
 )
 
 
-_told = functools.partial(asynchronous, interrupted="interrupted: nothing was changed")
+_INTERRUPTED = "interrupted: nothing was changed"
+_asynchronous = functools.partial(asynchronous, interrupted=_INTERRUPTED)
 
 
 @auth.command(short_help="Sign in, by the consent page in the browser.")
@@ -157,16 +154,16 @@ _told = functools.partial(asynchronous, interrupted="interrupted: nothing was ch
     help="How long it waits until you have consented.",
 )
 @json_option
-def login(place: _Place, **given: Any) -> None:
+def login(place: _Place, **options: Any) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
-    with told(interrupted="interrupted: nothing was changed"):
+    with told(interrupted=_INTERRUPTED):
         known = find_credentials(place.settings, place.account)
     # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
-    credentials = known if known is not None and known.secret_key is not None else ask_credentials(known)
-    _login(place=place, known=known, credentials=credentials, **given)
+    credentials = known if known is not None and known.secret_key is not None else _ask_credentials(known)
+    _login(place=place, known=known, credentials=credentials, **options)
 
 
-@_told
+@_asynchronous
 async def _login(
     place: _Place,
     known: Credentials | None,
@@ -183,36 +180,73 @@ async def _login(
         else:
             done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
         await gs.tokens.adopt(done.tokens)
-        who = await _who(gs) if may_show_secret_key(place.settings) else None
-    if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
+        partner = await _partner_name(gs) if may_show_secret_key(place.settings) else None
+    if known is None and (path := _remember_client_key(place.settings.environment.name, credentials.client_key)):
         say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
-    _tell_one(place, done.tokens, as_json, who)
+    _print_account(place, done.tokens, as_json, partner)
+
+
+def _ask_credentials(known: Credentials | None) -> Credentials:
+    """Ask for what is missing; the secret key is not shown while it is typed."""
+    client_key = known.client_key if known else click.prompt("Client key", err=True)
+    secret_key = click.prompt("Secret key", hide_input=True, err=True)
+    return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
+
+
+async def _partner_name(gs: GotSurge) -> str | None:
+    """The partner's name, if the service returns it: the sign-in has succeeded without."""
+    with suppress(GotSurgeError):
+        async with asyncio.timeout(10), gs:
+            return (await gs.partner.detail()).name
+    return None
+
+
+def _remember_client_key(environment: str, client_key: str) -> Path | None:
+    """Write the client key, which renewing needs and which is no secret, into the configuration file.
+
+    Returns:
+        The file; None when it has a section for this environment already, which stays as it is.
+    """
+    path = config_file()
+    if environment in read_config():
+        return None
+    before = read_private(path, "the configuration file") if path.exists() else ""
+    text = f"[{environment}]\nclient_key = {msgspec.json.encode(client_key).decode()}\n"
+    write_private(path, f"{before.rstrip()}\n\n{text}".lstrip().encode(), "the configuration file")
+    return path
 
 
 @auth.command()
 @_takes_place
 @json_option
-@_told
+@_asynchronous
 async def status(place: _Place, as_json: bool) -> Exit | None:
     """Say whether an account is signed in, and until when. Nothing is sent.
 
     A token that GOTSURGE_BEARER_TOKEN or GOTSURGE_REFRESH_TOKEN gives is used by every command instead of what is kept.
     """
-    if (given := given_tokens(place.settings)) is not None:
-        _tell_given(place, given, as_json)
+    if (tokens := given_tokens(place.settings)) is not None:
+        names = ["GOTSURGE_BEARER_TOKEN"] if tokens.bearer else []
+        names += ["GOTSURGE_REFRESH_TOKEN"] if tokens.refresh else []
+        if as_json:  # when such a token ends is not known
+            renews = bool(tokens.refresh)
+            print_json({"account": place.name, "state": "given", "given_by": names, "renews_itself": renews})
+        else:
+            variables = " and ".join(names)
+            click.echo(f"{place.name}: every command uses the token of {variables}; what is kept is not looked at")
         return None
     async with open_token_store() as store:
         tokens = await store.load(place.name)
     if tokens is None:
         raise SignInNeeded(f"{place.name} is not signed in: {place.how_to_sign_in}", account=place.name)
-    _tell_one(place, tokens, as_json)
+    _print_account(place, tokens, as_json)
     return Exit.SIGN_IN if _state(tokens) in ("ended", "refused") else None
 
 
 @auth.command()
 @_takes_place
 @json_option
-@_told
+@_asynchronous
 async def refresh(place: _Place, as_json: bool) -> None:
     """Renew an account's token now. Nobody needs to: tokens renew themselves."""
     async with place.client(find_credentials(place.settings, place.account)) as gs:
@@ -221,13 +255,13 @@ async def refresh(place: _Place, as_json: bool) -> None:
         except (SignInNeeded, Unauthorized) as error:
             error.add_note(place.how_to_sign_in)
             raise
-    _tell_one(place, tokens, as_json)
+    _print_account(place, tokens, as_json)
 
 
 @auth.command()
 @_takes_place
 @json_option
-@_told
+@_asynchronous
 async def logout(place: _Place, as_json: bool) -> None:
     """Forget an account's tokens on this machine. GotSurge offers no way to make them worthless."""
     async with open_token_store() as store:
@@ -242,12 +276,12 @@ async def logout(place: _Place, as_json: bool) -> None:
 
 @auth.command()
 @json_option
-@_told
+@_asynchronous
 async def accounts(as_json: bool) -> None:
     """List all accounts whose tokens are kept here. Nothing is sent."""
     async with open_token_store() as store:
         kept = [(name, await store.load(name)) for name in await store.accounts()]
-    rows = [_described(name, tokens) for name, tokens in kept if tokens is not None]
+    rows = [_document(name, tokens) for name, tokens in kept if tokens is not None]
     if as_json:
         print_json({"accounts": rows})
     else:
@@ -256,7 +290,7 @@ async def accounts(as_json: bool) -> None:
 
 @auth.command("rotate-key")
 @json_option
-@_told
+@_asynchronous
 async def rotate(as_json: bool) -> None:
     """Encrypt all tokens with a new key.
 
@@ -278,19 +312,15 @@ async def rotate(as_json: bool) -> None:
 
 
 async def _rotate_key_file(path: Path) -> tuple[int, int]:
-    """Put a new key in front of the file, and encrypt with it; how many accounts, and how many older keys."""
+    """Put a new key in front of the file, and encrypt with it; the numbers of accounts and of older keys."""
     async with folder_lease(path, "rotation", SystemClock(), "the key file"):
-        old = _keys_in(path)
+        old = read_keys(path) if await asyncio.to_thread(path.exists) else []
         if old or not in_database():  # a database has no store before the first key
             async with _encrypted_store() as store:
                 for account in await store.accounts():
-                    await store.load(account)  # one that cannot be read is told before anything is changed
+                    await store.load(account)  # one that cannot be read is reported before anything is changed
         write_keys(path, [Secret(new_key()), *old])
         return await _reseal(), len(old)
-
-
-def _keys_in(path: Path) -> list[Secret]:
-    return read_keys(path) if path.exists() else []
 
 
 async def _reseal() -> int:
@@ -306,21 +336,13 @@ async def _encrypted_store() -> "AsyncIterator[FileStore | SqlStore]":
         yield store
 
 
-async def _who(gs: GotSurge) -> str | None:
-    """The partner's name, if the service tells it: the sign-in has succeeded without."""
-    with suppress(GotSurgeError):
-        async with asyncio.timeout(10), gs:
-            return (await gs.partner.detail()).name
-    return None
-
-
 def _state(tokens: Tokens) -> str:
     if tokens.expires_at <= datetime.now(UTC):
         return "ended" if tokens.refresh is None or tokens.refused_at else "renewable"
     return "refused" if tokens.refused_at else "signed in"
 
 
-_SAID = {
+_STATES = {
     "signed in": "signed in until {until}{renews}",
     "renewable": "the token has ended, and is renewed at the next call",
     "ended": "not signed in any more: {how}",
@@ -328,7 +350,7 @@ _SAID = {
 }
 
 
-def _described(name: str, tokens: Tokens) -> dict[str, Any]:
+def _document(name: str, tokens: Tokens) -> dict[str, Any]:
     return {
         "account": name,
         "state": _state(tokens),
@@ -337,53 +359,12 @@ def _described(name: str, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _tell_one(place: _Place, tokens: Tokens, as_json: bool, who: str | None = None) -> None:
-    name = place.name
-    row = _described(name, tokens) | ({"partner": who} if who else {})
+def _print_account(place: _Place, tokens: Tokens, as_json: bool, partner: str | None = None) -> None:
+    document = _document(place.name, tokens) | ({"partner": partner} if partner else {})
     if as_json:
-        print_json(row)
+        print_json(document)
         return
-    renews = ", and renews itself" if row["renews_itself"] else ", and cannot renew itself"
+    renews = ", and renews itself" if document["renews_itself"] else ", and cannot renew itself"
     until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
-    said = _SAID[row["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
-    click.echo(f"{name}{f' ({who})' if who else ''}: {said}")
-
-
-def _tell_given(place: _Place, tokens: Tokens, as_json: bool) -> None:
-    """Tell of a token that stands in the environment: nothing is known of its end."""
-    names = [
-        name
-        for name, given in (("GOTSURGE_BEARER_TOKEN", tokens.bearer), ("GOTSURGE_REFRESH_TOKEN", tokens.refresh))
-        if given
-    ]
-    if as_json:
-        print_json({"account": place.name, "state": "given", "given_by": names, "renews_itself": bool(tokens.refresh)})
-    else:
-        click.echo(
-            f"{place.name}: every command uses the token of {' and '.join(names)}; what is kept is not looked at"
-        )
-
-
-# --- credentials and keys --------------------------------------------------------------------------------------------
-
-
-def ask_credentials(known: Credentials | None) -> Credentials:
-    """Ask for what is missing; the secret key is not shown while it is typed."""
-    client_key = known.client_key if known else click.prompt("Client key", err=True)
-    secret_key = click.prompt("Secret key", hide_input=True, err=True)
-    return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
-
-
-def remember_client_key(environment: str, client_key: str) -> Path | None:
-    """Write the client key, which renewing needs and which is no secret, into the configuration file.
-
-    Returns:
-        The file; None when it has a section for this environment already, which stays as it is.
-    """
-    path = config_file()
-    if environment in read_config():
-        return None
-    before = read_private(path, "the configuration file") if path.exists() else ""
-    text = f"[{environment}]\nclient_key = {msgspec.json.encode(client_key).decode()}\n"
-    write_private(path, f"{before.rstrip()}\n\n{text}".lstrip().encode(), "the configuration file")
-    return path
+    state = _STATES[document["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
+    click.echo(f"{place.name}{f' ({partner})' if partner else ''}: {state}")

@@ -23,11 +23,11 @@ def list_(target: Target, as_json: bool) -> None:
     async def work(gs: GotSurge) -> list[Organization]:
         return [organization async for organization in gs.platform.organizations.list()]
 
-    found = call(target, work)
+    organizations = call(target, work)
     if as_json:
-        print_json(found)
+        print_json(organizations)
         return
-    rows = [(each.id, each.business_name, each.created_at) for each in found]
+    rows = [(organization.id, organization.business_name, organization.created_at) for organization in organizations]
     print_table(("id", "business_name", "created"), rows)
 
 
@@ -37,7 +37,7 @@ def list_(target: Target, as_json: bool) -> None:
 @json_option
 def get(target: Target, org_id: str, as_json: bool) -> None:
     """Show an organization. The service does not tell the currency of its amounts."""
-    _show(call(target, lambda gs: gs.platform.organizations.get(org_id)), as_json=as_json)
+    _print(call(target, lambda gs: gs.platform.organizations.get(org_id)), as_json=as_json)
 
 
 @orgs.command()
@@ -50,7 +50,7 @@ def create(target: Target, business_name: str, as_json: bool) -> None:
     A name consists of letters, digits, space, dash and underscore, and no two organizations have the same. Exit code 3:
     the answer was lost, and the list does not show the organization; look again before you create it.
     """
-    _show(call(target, lambda gs: gs.platform.organizations.create(business_name)), as_json=as_json)
+    _print(call(target, lambda gs: gs.platform.organizations.create(business_name)), as_json=as_json)
 
 
 @orgs.command()
@@ -59,14 +59,14 @@ def create(target: Target, business_name: str, as_json: bool) -> None:
 @json_option
 def roles(target: Target, org_id: str, as_json: bool) -> None:
     """List what a user can be in an organization."""
-    found = call(target, lambda gs: gs.platform.organizations.roles(org_id))
+    roles = call(target, lambda gs: gs.platform.organizations.roles(org_id))
     if as_json:
-        print_json(found)
+        print_json(roles)
     else:
-        print_table(("id", "name"), [(role.id, role.name) for role in found])
+        print_table(("id", "name"), [(role.id, role.name) for role in roles])
 
 
-def _show(organization: Organization, *, as_json: bool) -> None:
+def _print(organization: Organization, *, as_json: bool) -> None:
     if as_json:
         print_json(organization)
         return

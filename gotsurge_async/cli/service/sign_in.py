@@ -5,8 +5,7 @@ import hmac
 import html
 import sys
 import webbrowser
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from urllib.parse import parse_qsl, urlsplit
 
 import click
@@ -14,8 +13,9 @@ from aiohttp import web
 
 from gotsurge_async.auth.consent import Consent, Finished
 from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.cli.shared.output import say
-from gotsurge_async.errors import ConfigError, GotSurgeError, SignInFailed
+from gotsurge_async.errors import GotSurgeError, SignInFailed
 
 HOST = "127.0.0.1"
 PATH = "/callback"
@@ -33,15 +33,15 @@ async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout
         CallError: the exchange of the code did not succeed.
         ConfigError: the port cannot be used, or no client key is known.
     """
-    loopback = _Loopback()
-    async with loopback.listening(port) as redirect_url:
-        consent = Consent(oauth, redirect_url)
+    redirect = _Redirect()
+    async with listening(HOST, port, [web.get(PATH, redirect.answer, allow_head=False)]) as origin:
+        consent = Consent(oauth, f"{origin}{PATH}")
         begun = await consent.begin(account)
-        loopback.expect(begun.state)
+        redirect.expect(origin, begun.state)
         # Not waited for: some browsers only return when they are closed.
         opening = asyncio.create_task(_open(begun.url, timeout))
         try:
-            return await loopback.finished(consent, timeout)
+            return await redirect.finished(consent, timeout)
         finally:
             opening.cancel()
             await asyncio.wait([opening])
@@ -85,69 +85,52 @@ async def _typed(prompt: str) -> str:
     return line
 
 
-class _Loopback:
-    """Listens for the one redirect, and answers the browser when its end is known.
+class _Redirect:
+    """Takes the one redirect of a sign-in, and answers the browser when the end of the sign-in is known.
 
-    Any page that the browser shows can send it here as well. So what does not carry the state, or comes under another
-    name than ours (DNS rebinding), ends nothing, and nothing that it says is shown.
+    Any page that the browser shows can send it here as well. So a request without the state, or under another host name
+    than ours (DNS rebinding), ends nothing, and nothing of it is shown.
     """
 
     def __init__(self) -> None:
         self._host = ""
         self._state = b""
-        self._came: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
-        self._told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._query: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        self._outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    @asynccontextmanager
-    async def listening(self, port: int) -> AsyncIterator[str]:
-        """Listen on the loopback interface; the redirect URL."""
-        app = web.Application()
-        app.router.add_get(PATH, self._callback, allow_head=False)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        await runner.setup()
-        try:
-            try:
-                await web.TCPSite(runner, HOST, port).start()
-            except OSError as error:
-                raise ConfigError(f"cannot listen on port {port}: {error.strerror or error}") from None
-            self._host = f"{HOST}:{runner.addresses[0][1]}"
-            yield f"http://{self._host}{PATH}"
-        finally:
-            if not self._told.done():
-                self._told.set_result("The sign-in was given up.")
-            await runner.cleanup()
-
-    def expect(self, state: str) -> None:
-        """Take the redirect that carries this state; until then none is taken."""
+    def expect(self, origin: str, state: str) -> None:
+        """Take the redirect to this origin that carries this state; until then none is taken."""
+        self._host = urlsplit(origin).netloc
         self._state = state.encode()
 
     async def finished(self, consent: Consent, timeout: float) -> Finished:
-        """Wait for the redirect, finish the consent, and tell the browser."""
+        """Wait for the redirect, finish the consent, and answer the browser."""
+        outcome = "The sign-in was given up."
         try:
-            async with asyncio.timeout(timeout):
-                query = await self._came
-        except TimeoutError:
-            raise SignInFailed(f"nobody signed in within {timeout:.0f} s: begin anew", reason="timeout") from None
-        try:
-            done = await consent.finish(query)
+            try:
+                async with asyncio.timeout(timeout):
+                    query = await self._query
+            except TimeoutError:
+                raise SignInFailed(f"nobody signed in within {timeout:.0f} s: begin anew", reason="timeout") from None
+            finished = await consent.finish(query)
+            outcome = "You are signed in. You can close this window, and go back to the terminal."
         except GotSurgeError as error:
-            self._told.set_result(f"Not signed in: {error}.")
+            outcome = f"Not signed in: {error}."
             raise
-        self._told.set_result("You are signed in. You can close this window, and go back to the terminal.")
-        return done
+        finally:
+            self._outcome.set_result(outcome)
+        return finished
 
-    async def _callback(self, request: web.Request) -> web.Response:
-        if not self._is_ours(request):
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a request of the browser."""
+        state = request.query.get("state", "").encode("utf-8", "surrogatepass")
+        is_known = bool(self._state) and hmac.compare_digest(state, self._state)
+        if not is_known or request.headers.get("Host") != self._host:
             text = "This does not belong to the sign-in that the terminal waits for. It waits on; Ctrl-C there ends it."
             return _page(text, 403)
-        if not self._came.done():
-            self._came.set_result(dict(request.query))
-        return _page(await asyncio.shield(self._told))
-
-    def _is_ours(self, request: web.Request) -> bool:
-        state = request.query.get("state", "").encode("utf-8", "surrogatepass")
-        known = bool(self._state) and hmac.compare_digest(state, self._state)
-        return known and request.headers.get("Host") == self._host
+        if not self._query.done():
+            self._query.set_result(dict(request.query))
+        return _page(await asyncio.shield(self._outcome))
 
 
 def _page(text: str, status: int = 200) -> web.Response:

@@ -120,8 +120,8 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
 
     TASK is a task id, or a tracking id that only one task has.
     """
-    wanted = {"status": status, "through": through, "force": force, "note": note}
-    entered = loops.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", wanted))
+    change = {"status": status, "through": through, "force": force, "note": note}
+    entered = loops.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", change))
     if as_json:
         print_json(entered)
     else:
@@ -129,7 +129,7 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
 
 
 async def _post(port: int, path: str, content: object) -> dict[str, Any]:
-    """What a simulator's control answers; raises Failure with its reason."""
+    """The answer of a simulator's control; raises Failure with its reason."""
     import aiohttp  # loaded by what sends, and by nothing else
     from yarl import URL
 
@@ -152,11 +152,11 @@ def _switches(switches: tuple[str, ...]) -> dict[str, Any]:
     """Read NAME=VALUE texts."""
     chosen: dict[str, Any] = {}
     for text in switches:
-        name, _, value = text.partition("=")
+        name, _, written = text.partition("=")
         if name not in SWITCHES:
             raise click.BadParameter(f"there is no {name!r}: {', '.join(SWITCHES)}", param_hint="--option")
-        values = {str(each).lower(): each for each in SWITCHES[name].values}
-        if value.lower() not in values:
-            raise click.BadParameter(f"{name} is one of {', '.join(values)}, not {value!r}", param_hint="--option")
-        chosen[name] = values[value.lower()]
+        values = {str(value).lower(): value for value in SWITCHES[name].values}
+        if written.lower() not in values:
+            raise click.BadParameter(f"{name} is one of {', '.join(values)}, not {written!r}", param_hint="--option")
+        chosen[name] = values[written.lower()]
     return chosen

@@ -1,11 +1,8 @@
 """``gotsurge tasks``: create, read, change, cancel."""
 
-import types
-import typing
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_origin
 
 import click
 import msgspec
@@ -17,7 +14,7 @@ from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_pric
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown, spare
 from gotsurge_async.client import GotSurge
-from gotsurge_async.models.base import Model, OpenEnum
+from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
@@ -76,7 +73,7 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
     async def work(gs: GotSurge) -> Task:
         return await (gs.platform.tasks.get(task_id) if platform else gs.tasks.get(task_id))
 
-    show_task(call(target.for_platform() if platform else target, work), as_json=as_json)
+    _print_task(call(target.for_platform() if platform else target, work), as_json=as_json)
 
 
 @tasks.command()
@@ -123,14 +120,27 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
     """List the tasks of a platform partner and its organizations."""
 
     async def work(gs: GotSurge) -> list[Task]:
-        return await _first(gs.platform.tasks.list(order=order, per_page=min(per_page, limit or per_page)), limit)
+        tasks: list[Task] = []
+        async for task in gs.platform.tasks.list(order=order, per_page=min(per_page, limit or per_page)):
+            tasks.append(task)
+            if len(tasks) == limit:
+                break
+        return tasks
 
-    found = call(target, work)
+    tasks = call(target, work)
     if as_json:
-        print_json(found)
+        print_json(tasks)
         return
     columns = ("id", "tracking_id", "status", spare("price", 3), spare("pickup"), spare("delivery", 2))
-    print_table(columns, map(_row, found))
+    rows = [
+        (
+            *(task.id, task.tracking_id, task.current_status, task.price),
+            task.from_time_window and task.from_time_window.start_time_utc,
+            task.to_time_window and task.to_time_window.start_time_utc,
+        )
+        for task in tasks
+    ]
+    print_table(columns, rows)
 
 
 @tasks.command()
@@ -174,30 +184,10 @@ def update(
         task = await gs.platform.tasks.get(task_id)
         return await gs.platform.tasks.update(task, **_in_currency(changes, task.currency))
 
-    show_task(call(target, work), as_json=as_json)
+    _print_task(call(target, work), as_json=as_json)
 
 
-async def _first(listing: Any, limit: int | None) -> list[Task]:
-    found: list[Task] = []
-    async for task in listing:
-        found.append(task)
-        if len(found) == limit:
-            break
-    return found
-
-
-def _row(task: Task) -> list[Any]:
-    return [
-        task.id,
-        task.tracking_id,
-        task.current_status,
-        task.price,
-        task.from_time_window and task.from_time_window.start_time_utc,
-        task.to_time_window and task.to_time_window.start_time_utc,
-    ]
-
-
-def show_task(task: Task, *, as_json: bool) -> None:
+def _print_task(task: Task, *, as_json: bool) -> None:
     """Print a task."""
     if as_json:
         print_json(task)
@@ -240,30 +230,39 @@ def _joined(*parts: str | None) -> str:
     return ", ".join(filter(None, parts))
 
 
-# --- what --set and --clear say ---------------------------------------------------------------------------------------
+# --- the values of --set and --clear ----------------------------------------------------------------------------------
 
 _HINT = "--set"
+_FIELDS = {field.name: field for field in fields_of(Task)}
 
 
 def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
     """Fields and their new values, None for those to be emptied.
 
     Raises:
-        click.UsageError: a value that is none of its field, or a field that is named twice.
+        click.UsageError: a value that does not fit its field, or a field that is named twice.
     """
-    pairs = [text.partition("=") for text in sets]
-    if wrong := [text for text, (name, equals, _) in zip(sets, pairs, strict=True) if not name or not equals]:
-        raise click.BadParameter(f"{wrong[0]!r} is not FIELD=VALUE", param_hint=_HINT)
-    names = Counter([*(name for name, _, _ in pairs), *clears])
-    if twice := [name for name, count in names.items() if count > 1]:
-        raise click.UsageError(f"{twice[0]} is given twice")
-    if not names:
+    changes: dict[str, Any] = {}
+    for text in sets:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"{text!r} is not FIELD=VALUE", param_hint=_HINT)
+        _add(changes, name, _value(name, value))
+    for name in clears:
+        _add(changes, name, None)
+    if not changes:
         raise click.UsageError("say what to change: --set FIELD=VALUE or --clear FIELD")
-    return {**{name: _value(name, value) for name, _, value in pairs}, **dict.fromkeys(clears)}
+    return changes
+
+
+def _add(changes: dict[str, Any], name: str, value: Any) -> None:
+    if name in changes:
+        raise click.UsageError(f"{name} is given twice")
+    changes[name] = value
 
 
 def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:
-    """The same; an amount without a currency is in the task's."""
+    """The same changes; an amount without a currency is in the task's."""
     values = {
         name: value.in_currency(currency) if isinstance(value, Money) and not value.currency and currency else value
         for name, value in changes.items()
@@ -272,38 +271,26 @@ def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:
 
 
 def _value(name: str, text: str) -> Any:
-    """The value of a field; what is no field of an update is left to the client to refuse, with its reason."""
-    hint = typing.get_type_hints(TaskChanges).get(name, str)
+    """The value of a field. A name that is not a field of an update is the client's to refuse, with its reason."""
+    if name not in TaskChanges.__annotations__:
+        return text
+    field = _FIELDS[name]
+    kind: Any = field.inner
     try:
-        return _converted(_inner(hint), text)
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise click.BadParameter(f"{name}: {error}", param_hint=_HINT) from None
-    except click.BadParameter as error:
-        raise click.BadParameter(f"{name}: {error.message}", param_hint=_HINT) from None
-
-
-def _inner(hint: Any) -> Any:
-    """The type inside ``X | None``; an enumeration may be given as text."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        return next((arg for arg in rest if isinstance(arg, type) and issubclass(arg, OpenEnum)), rest[0])
-    return hint
-
-
-def _converted(kind: Any, text: str) -> Any:
-    if kind is Money:
-        return MoneyAmount().convert(text, None, None)
-    if kind is int or kind is float:
-        return _number(kind, text)
-    if kind is datetime:
-        return _time(text)
-    if typing.get_origin(kind) in (tuple, Sequence):
-        return tuple(codec.structure(each, typing.get_args(kind)[0]) for each in msgspec.json.decode(text, type=list))
-    if typing.get_origin(kind) is dict:
-        return msgspec.json.decode(text, type=dict)
-    if isinstance(kind, type) and issubclass(kind, Model):
-        return codec.structure(msgspec.json.decode(text, type=dict), kind)
-    return text
+        if kind is Money:
+            return MoneyAmount().convert(text, None, None)
+        if kind is int or kind is float:
+            return _number(kind, text)
+        if kind is datetime:
+            return _time(text)
+        if field.many:
+            return tuple(codec.structure(each, kind) for each in msgspec.json.decode(text, type=list))
+        if is_model(kind):
+            return codec.structure(msgspec.json.decode(text, type=dict), kind)
+        return msgspec.json.decode(text, type=dict) if get_origin(kind) is dict else text
+    except (ValueError, msgspec.MsgspecError, click.BadParameter) as error:
+        message = error.message if isinstance(error, click.BadParameter) else error
+        raise click.BadParameter(f"{name}: {message}", param_hint=_HINT) from None
 
 
 def _number(kind: Any, text: str) -> Any:

@@ -39,8 +39,8 @@ def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_jso
     """
 
     async def work(gs: GotSurge) -> Message:
-        found = _role(role, await gs.platform.organizations.roles(org_id))
-        return await gs.platform.users.invite(emails, org_id=org_id, role_id=found.id)
+        role_id = _role_id(role, await gs.platform.organizations.roles(org_id))
+        return await gs.platform.users.invite(emails, org_id=org_id, role_id=role_id)
 
     message = call(target, work)
     if as_json:
@@ -49,9 +49,10 @@ def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_jso
         click.echo(shown(message.message) or "invited")
 
 
-def _role(wanted: str, roles: Sequence[Role]) -> Role:
+def _role_id(text: str, roles: Sequence[Role]) -> str:
+    """The id of the role with this id or name."""
     for role in roles:
-        if wanted == role.id or wanted.lower() == (role.name or "").lower():
-            return role
+        if text == role.id or text.lower() == (role.name or "").lower():
+            return role.id
     names = ", ".join(role.name or role.id for role in roles) or "none"
-    raise UsageError(f"the organization has no role {wanted!r}; its roles are: {names}")
+    raise UsageError(f"the organization has no role {text!r}; its roles are: {names}")

@@ -14,7 +14,6 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.money import Money
-from gotsurge_async.system import loops
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -87,16 +86,6 @@ def filled(text: str, indent: str = "") -> str:
     )
     paragraphs = text.split("\n\n")
     return "\n\n".join(text if re.search(r"^ ", text, re.MULTILINE) else wrapper.fill(text) for text in paragraphs)
-
-
-def confirmed(question: str) -> bool:
-    """Ask a person at the terminal, also while an event loop runs.
-
-    Raises:
-        click.Abort: Ctrl-C or the end of the input was typed.
-    """
-    with loops.standing_still():
-        return click.confirm(question, err=True)
 
 
 def shown(value: Any) -> str:
@@ -209,9 +198,11 @@ def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
     begin = max((len(name) for name, _ in fields), default=0) + _GAP
     for name, text in fields:
         beside = begin <= console.width // 2 and max(map(cell_len, text.split())) <= console.width - begin
-        lines = _indented(text, console.width, begin if beside else _GAP)
-        first = lines.pop(0) if beside else Text()
-        console.print(Text.assemble((name.ljust(begin) if beside else name, "bold"), first[begin:]), soft_wrap=True)
+        if beside:
+            first, *more = _indented(text, console.width, begin)
+            lines = [Text.assemble((name.ljust(begin), "bold"), first[begin:]), *more]
+        else:
+            lines = [*_indented(name, console.width, 0, "bold"), *_indented(text, console.width, _GAP)]
         for line in lines:
             console.print(line, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Faults as an operator meets them: in groups, in a file with their rows, and mended."""
+"""Faults as an operator meets them: in groups, and in a file with their rows."""
 
 import csv
 import json
@@ -16,7 +16,6 @@ from gotsurge_async.bulk import SourceOptions, open_source
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import HEADER, ROW, Desk, Runner, local
-from tests.support.terminal import at_a_terminal
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,6 @@ def test_many_faults_are_told_in_groups(run: Runner, tmp_path: Path) -> None:
     assert total == "120 faults: nothing was sent"
     assert hints == [
         f"--faults FILE.csv writes the rows that have faults, with what is wrong in each; {OTHERS}",
-        "--fix puts 120 values in that are proposed, when you have seen them",
         "see: gotsurge explain E224 E222",
     ]
 
@@ -92,86 +90,11 @@ def test_a_header_that_is_wrong_has_no_rows(run: Runner, tmp_path: Path) -> None
     assert not (tmp_path / "faulty.csv").exists()
 
 
-@pytest.mark.slow
-def test_a_person_sees_the_values_and_is_asked(tmp_path: Path, simulator: Simulator) -> None:
-    """At a terminal --fix shows what it would put in; yes mends the file and pushes it, and no changes nothing."""
-    file = orders(tmp_path / "orders.csv", 12)
-    before = file.read_text()
-    words = ["push", "orders.csv", *local(simulator), "--fix", "--out", "out"]
-    seen = at_a_terminal(words, cwd=tmp_path, answers={"[y/N]": "n\n"})
-    assert seen.code == 2
-    assert "orders.csv: to_contact.phone: 12 values" in seen.text
-    assert 'line 2: \x1b[31m"+65 9175 5000"\x1b[0m → \x1b[32m"+6591755000"\x1b[0m' in seen.text
-    assert "Put 12 values into orders.csv? As it is it will be kept beside it. [y/N]" in seen.text
-    assert "nothing was changed, and nothing was sent" in seen.text
-    assert file.read_text() == before
-    seen = at_a_terminal(words, cwd=tmp_path, answers={"[y/N]": "y\n"})
-    assert seen.code == 0, seen.text
-    assert file.read_text() == before.replace("+65 9175 ", "+659175")
-    assert (tmp_path / "orders.csv.before-fix").read_text() == before
-    assert simulator.audit()["tasks"] == 12
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["push", "plan"])
-def test_ctrl_c_at_the_question_ends_at_once(tmp_path: Path, simulator: Simulator, command: str) -> None:
-    """Nobody has to type an answer first; the file stays as it is."""
-    file = orders(tmp_path / "orders.csv", 1)
-    before = file.read_text()
-    seen = at_a_terminal([command, "orders.csv", *local(simulator), "--fix"], cwd=tmp_path, answers={"[y/N]": "\x03"})
-    assert (seen.code, "interrupted: nothing was changed" in seen.text) == (130, True), seen.text
-    assert file.read_text() == before
-    assert simulator.audit()["tasks"] == 0
-
-
-def test_a_script_says_yes(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
-    """Without a terminal --fix needs --yes; what it cannot mend is told afterwards."""
-    file = orders(tmp_path / "orders.csv", 3, **{"48.50": "0.50"})
-    words = ("push", file, *local(simulator), "--fix", "--out", tmp_path / "out")
-    asked = run(*words)
-    assert asked.exit_code == 2
-    assert "nothing was changed: nobody can be asked here, say --yes" in asked.stderr
-    done = run(*words, "--yes")
-    assert done.exit_code == 2
-    assert "is mended; as it was it is kept in" in done.stderr
-    assert "3 faults: nothing was sent" in done.stderr
-    assert "+6591755002" in file.read_text()
-
-
-def test_the_file_of_faults_has_what_is_left_after_mending(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
-    """Rows that --fix has mended do not stay in it: with none left there is no such file."""
-    file, faulty = orders(tmp_path / "orders.csv", 3), tmp_path / "faulty.csv"
-    done = run("push", file, *local(simulator), "--fix", "--yes", "--faults", faulty, "--out", tmp_path / "out")
-    assert (done.exit_code, faulty.exists()) == (0, False), done.stderr
-    file = orders(tmp_path / "more.csv", 3)
-    file.write_text(file.read_text().replace("48.50", "0.50", 1))
-    done = run("push", file, *local(simulator), "--fix", "--yes", "--faults", faulty, "--out", tmp_path / "out")
-    assert (done.exit_code, len(faulty.read_text().splitlines())) == (2, 2), done.stderr
-
-
-def test_a_dry_run_mends_nothing(run: Runner, tmp_path: Path) -> None:
-    """What would be put in is shown, and the file stays."""
-    file = orders(tmp_path / "orders.csv", 3)
-    before = file.read_text()
-    done = run("push", file, "--dry-run", "--fix", "--yes")
-    assert done.exit_code == 2
-    assert '"+65 9175 5000" → "+6591755000"' in done.stderr
-    assert file.read_text() == before
-
-
 def test_faulty_rows_of_standard_input_are_mended_where_they_come_from(run: Runner, tmp_path: Path) -> None:
     """No file is named that there is not."""
     rows = orders(tmp_path / "orders.csv", 1).read_text()
     done = run("plan", "-", "--format", "csv", "--faults", tmp_path / "faulty.csv", stdin=rows)
     assert "mend it where the rows come from, and push that whole" in done.stderr, done.stderr
-
-
-@pytest.mark.parametrize("words", [("push", "-", "--simulate", "--fix"), ("plan", "-", "--fix")])
-def test_standard_input_is_no_file_to_mend(run: Runner, words: tuple[str, ...]) -> None:
-    """Nobody could see what became of it."""
-    done = run(*words, stdin=f"{HEADER}\n")
-    assert done.exit_code == 2
-    assert "--fix mends a file, not standard input" in done.stderr
 
 
 # --- the others are sent ---------------------------------------------------------------------------------------------
@@ -264,7 +187,7 @@ def test_the_rows_are_on_the_disk_before_anything_is_sent(
             raise OSError(28, "No space left on device")
 
     file = some_faulty(tmp_path / "orders.csv", 1)
-    monkeypatch.setattr("gotsurge_async.bulk.mend.files", Full())
+    monkeypatch.setattr("gotsurge_async.bulk.fault_file.files", Full())
     done = run("push", file, *local(simulator), "--leave-faulty", "--faults", tmp_path / "faulty.csv", "--json")
     assert done.exit_code == 2
     assert "faulty.csv: No space left on device" in json.loads(done.stdout)["error"]
@@ -286,7 +209,7 @@ def test_a_disk_that_is_full_long_before_the_end_is_told(run: Runner, tmp_path: 
         return whole
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("gotsurge_async.bulk.mend.WholeFile", fill)
+        patched.setattr("gotsurge_async.bulk.fault_file.WholeFile", fill)
         done = run("push", file, "--simulate", "--leave-faulty", "--faults", full / "faulty.csv")
     assert (done.exit_code, type(done.exception)) == (2, SystemExit)
     assert "faulty.csv: No space left on device" in done.stderr
@@ -400,10 +323,9 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     [
         (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
         (("--leave-faulty", "--faults", "-"), "--faults names a file, not standard output"),
-        (("--leave-faulty", "--faults", "f.csv", "--fix"), "go one after the other: push with --fix first"),
     ],
 )
 def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], told: str) -> None:
-    """Rows that are not sent must be somewhere; and values are put in before rows are left out."""
+    """Rows that are not sent must be kept in a file."""
     done = run("push", some_faulty(Path("orders.csv"), 1), "--simulate", *words)
     assert (done.exit_code, told in done.stderr) == (2, True)

@@ -90,7 +90,8 @@ def test_a_wrong_option_and_a_missing_word_are_explained(run: Runner) -> None:
 
 def test_an_exit_code_without_a_message_of_its_own_names_itself(run: Runner, tmp_path: Path) -> None:
     """Whoever sees only a number finds out what it says."""
-    done = run("endpoints", "import", "-", input="{}")
+    (tmp_path / "p.toml").write_text("endpoints = 1")
+    done = run("endpoints", "list", "--profile", tmp_path / "p.toml")
     assert done.exit_code == 2
     assert "see: gotsurge explain E106" in done.stderr
 

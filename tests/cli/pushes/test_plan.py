@@ -6,7 +6,6 @@ from contextlib import closing
 
 import pytest
 
-from gotsurge_async.simulator import Simulator
 from tests.support.commands import Desk, write_orders
 
 
@@ -46,17 +45,6 @@ def test_a_push_is_held_to_its_plan(desk: Desk) -> None:
     assert desk.run("push", file, *words).exit_code == 0
     assert desk.simulator.audit()["tasks"] == 2
     assert desk.run("push", file, *words[:-1], desk.folder / "none.json").exit_code == 2
-
-
-def test_quotes_need_a_place_and_price_each_route(desk: Desk, simulator: Simulator) -> None:
-    """--quote without a place is wrong usage; with one, orders without a price say why."""
-    file = write_orders(desk.folder / "orders.csv", range(2))
-    assert desk.run("plan", file, "--quote").exit_code == 2
-    done = desk.run("plan", file, "--quote", *desk.place, "--json")
-    quotes = json.loads(done.stdout)["quotes"]
-    assert (done.exit_code, quotes["routes"], quotes["orders"] + quotes["without_quote"]) == (0, 2, 2)
-    assert simulator.audit()["calls"]["prices.recommend"] == 2
-    assert "recommended" in desk.run("plan", file, "--quote", *desk.place).stdout
 
 
 @pytest.mark.parametrize("command", [["push", "--dry-run"], ["plan"]], ids=["dry run", "plan"])

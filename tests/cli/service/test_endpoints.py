@@ -1,15 +1,12 @@
-"""`gotsurge endpoints`: the table, the document, and the profile made of one."""
+"""`gotsurge endpoints`: the table, the document, and the skeleton of a profile."""
 
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
 from click.testing import Result
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.api.openapi import document, document_text
+from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile
 from tests.support.commands import Runner
 
@@ -17,12 +14,6 @@ from tests.support.commands import Runner
 def run(*words: str | Path, stdin: str | None = None, **variables: str) -> Result:
     """Run ``gotsurge WORDS``."""
     return Runner(Path("nowhere"))(*words, stdin=stdin, **variables)
-
-
-def elsewhere(prefix: str = "/v2") -> dict[str, Any]:
-    """A document of the API on other paths, and one server."""
-    tree = document(servers=[("https://app.gotsurge.co/partners", "")])
-    return {**tree, "paths": {prefix + path: item for path, item in tree["paths"].items()}}
 
 
 def test_the_list_is_a_line_for_each_operation() -> None:
@@ -78,126 +69,28 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "No such file" in done.stderr
 
 
-@pytest.mark.parametrize("write", [json.dumps, yaml.safe_dump], ids=["json", "yaml"])
-def test_a_document_becomes_a_profile(tmp_path: Path, write: Any) -> None:
-    """All 21 are found, the file is a profile with the server as its API base, the report is on stdout."""
-    source, target = tmp_path / "openapi", tmp_path / "profile.toml"
-    source.write_text(write(elsewhere()))
-    done = run("endpoints", "import", source, "-o", target)
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == f"21 of 21 operations found: {target}"
-    profile = Profile.load(target)
-    assert profile.api_base == "https://app.gotsurge.co/partners"
-    assert {each.name: each.path for each in profile} == {name: "/v2" + each.path for name, each in ENDPOINTS.items()}
+def test_the_skeleton_of_a_profile_confirms_nothing_until_it_is_filled_in(tmp_path: Path) -> None:
+    """Every operation stands in it as a comment; without the # signs it is a profile of all of them."""
+    path = tmp_path / "profile.toml"
+    assert run("endpoints", "profile", "-o", path).exit_code == 0
+    text = path.read_text(encoding="utf-8")
+    assert text == run("endpoints", "profile").stdout
+    assert not Profile.load(path).endpoints
+    path.write_text("\n".join(line.removeprefix("# ") for line in text.splitlines() if "[" in line or " = " in line))
+    profile = Profile.load(path)
+    assert [(each.name, each.verb, each.path) for each in profile] == [
+        (each.name, each.verb, each.path) for each in ENDPOINTS.values()
+    ]
     assert not any(each.assumed for each in profile)
-
-
-def test_without_a_file_the_profile_is_the_data(tmp_path: Path) -> None:
-    """Standard input to standard output, the report on stderr."""
-    done = run("endpoints", "import", "-", stdin=json.dumps(elsewhere()))
-    assert done.exit_code == 0
-    (tmp_path / "p.toml").write_text(done.stdout)
-    assert len(Profile.load(tmp_path / "p.toml").endpoints) == 21
-    assert "21 of 21 operations found" in done.stderr
-
-
-def test_the_report_is_json_if_asked(tmp_path: Path) -> None:
-    """What was found, what is missing and what is left over, and exit 1 because not all is there."""
-    tree = elsewhere()
-    del tree["paths"]["/v2/tasks/{task_id}/cancel"]
-    tree["paths"]["/pets"] = {"get": {"summary": "All pets"}}
-    (tmp_path / "o.json").write_text(json.dumps(tree))
-    done = run("endpoints", "import", tmp_path / "o.json", "--json")
-    report = json.loads(done.stdout)
-    assert (done.exit_code, done.stderr) == (1, "")
-    assert (report["missing"], report["left_over"], len(report["found"])) == (["tasks.cancel"], ["GET /pets"], 20)
-    assert report["found"][0] == {
-        "operation": "partner.detail",
-        "verb": "GET",
-        "path": "/v2/partners/{signature}",
-        "score": pytest.approx(0.95, abs=0.05),
-        "sure": True,
-        "doubt": "",
-    }
-
-
-def test_what_is_missing_or_unsure_is_told(tmp_path: Path) -> None:
-    """Exit 1; the report names the operation that was not found, and what is none of ours."""
-    tree = elsewhere()
-    del tree["paths"]["/v2/tasks/{task_id}/cancel"]
-    tree["paths"]["/pets"] = {"get": {"summary": "All pets"}}
-    (tmp_path / "o.json").write_text(json.dumps(tree))
-    done = run("endpoints", "import", tmp_path / "o.json", "-o", tmp_path / "p.toml")
-    assert done.exit_code == 1
-    assert "tasks.cancel\t\t\tnot found" in done.stdout.splitlines()
-    assert "none of ours: GET /pets" in done.stdout.splitlines()
-    assert len(Profile.load(tmp_path / "p.toml").endpoints) == 20
-
-
-def test_a_foreign_document_writes_nothing(tmp_path: Path) -> None:
-    """Exit 2, and no file."""
-    pets = {"openapi": "3.0.0", "info": {"title": "Pets"}, "paths": {"/pets": {"get": {"summary": "All pets"}}}}
-    (tmp_path / "o.json").write_text(json.dumps(pets))
-    done = run("endpoints", "import", tmp_path / "o.json", "-o", tmp_path / "p.toml")
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "none of the operations of Pets is one of ours" in done.stderr
-    assert not (tmp_path / "p.toml").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"a: [1", "neither JSON nor YAML (line 1)"),
-        (b"\xff\xfe\x00", "neither JSON nor YAML"),
-        (b"title: x", "no OpenAPI document"),
-    ],
-)
-def test_a_file_that_is_no_document_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
-    """Exit 2, with the reason."""
-    (tmp_path / "o.yaml").write_bytes(content)
-    done = run("endpoints", "import", tmp_path / "o.yaml")
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert told in done.stderr
 
 
 def test_a_profile_is_not_overwritten_unasked(tmp_path: Path) -> None:
     """A file that is there stays; --force replaces it."""
-    (tmp_path / "o.json").write_text(json.dumps(elsewhere()))
-    (tmp_path / "p.toml").write_text("mine")
-    words: list[str | Path] = ["endpoints", "import", tmp_path / "o.json", "-o", tmp_path / "p.toml"]
-    done = run(*words)
+    path = tmp_path / "p.toml"
+    path.write_text("mine")
+    done = run("endpoints", "profile", "-o", path)
     assert done.exit_code == 2
     assert "--force" in done.stderr
-    assert (tmp_path / "p.toml").read_text() == "mine"
-    assert run(*words, "--force").exit_code == 0
-    assert len(Profile.load(tmp_path / "p.toml").endpoints) == 21
-
-
-@pytest.mark.parametrize(
-    ("servers", "option", "base"),
-    [
-        ([], None, None),
-        ([{"url": "/v1"}], None, None),
-        ([{"url": "http://app.gotsurge.co/v1"}], None, None),
-        ([{"url": "https://a.co/v1"}, {"url": "https://b.co/v1"}], None, None),
-        ([{"url": "https://a.co/v1"}, {"url": "https://b.co/v1"}], "https://b.co/v1/", "https://b.co/v1"),
-    ],
-)
-def test_the_api_base_is_taken_only_if_it_is_clear(
-    tmp_path: Path, servers: list[Any], option: str | None, base: str | None
-) -> None:
-    """Exactly one server with https is it; else it is left out and said so, unless --server names it."""
-    (tmp_path / "o.json").write_text(json.dumps({**elsewhere(), "servers": servers}))
-    more = ["--server", option] if option else []
-    done = run("endpoints", "import", tmp_path / "o.json", "-o", tmp_path / "p.toml", *more)
-    assert done.exit_code == 0
-    assert Profile.load(tmp_path / "p.toml").api_base == base
-    assert ("API base: not written" in done.stdout) == (base is None)
-
-
-def test_a_server_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
-    """--server is held to the rules of every API base."""
-    (tmp_path / "o.json").write_text(json.dumps(elsewhere()))
-    done = run("endpoints", "import", tmp_path / "o.json", "--server", "http://app.gotsurge.co")
-    assert done.exit_code == 2
-    assert "https" in done.stderr
+    assert path.read_text() == "mine"
+    assert run("endpoints", "profile", "-o", path, "--force").exit_code == 0
+    assert "tasks.create" in path.read_text()

@@ -1,28 +1,25 @@
-"""Files with faults: their rows in a file that can be mended and pushed, and proposed values put in."""
+"""The rows of a file with faults, in a file that can be mended and pushed."""
 
-import codecs
 import csv
 import io
 import json
 import stat
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openpyxl
 import pytest
 import xlsxwriter
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gotsurge_async.bulk import Ledger, Mode, SourceOptions, SourceReport, UnusableSource, open_source
-from gotsurge_async.bulk.checks.faults import Fault, Original
-from gotsurge_async.bulk.mend import FaultFile, Fixes, mend_table
+from gotsurge_async.bulk.fault_file import FaultFile
 from gotsurge_async.bulk.send.load import Loader
-from gotsurge_async.bulk.sources import Form
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import good_json, table
 from tests.support.order_forms import CELLS, NOW
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.checks.faults import Fault, Original
 
 
 def faulty_rows(content: str, tmp_path: Path, *, name: str = "orders.csv", **options: Any) -> list[dict[str, str]]:
@@ -219,144 +216,3 @@ async def test_keys_that_stand_twice_come_with_their_rows(tmp_path: Path) -> Non
     assert (fault.line, caught.value.count) == (4, 1)
     assert original is not None
     assert dict(zip(original.names, original.row, strict=True))["invoice_number"] == "TWICE"  # type: ignore[arg-type]
-
-
-# --- values that are put in ------------------------------------------------------------------------------------------
-
-
-def mended(path: Path, content: bytes, **options: Any) -> tuple[bytes, Path, Fixes]:
-    """A file with what its faults propose, where it is kept as it was, and the values."""
-    path.write_bytes(content)
-    with Fixes(str(path)) as fixes:
-        report = SourceReport(kept=0, told=fixes)
-        with open_source(str(path), options=SourceOptions(now=NOW, **options), report=report) as source:
-            list(source.rows())
-        kept = mend_table(path, fixes, source.form)
-        return path.read_bytes(), kept, fixes
-
-
-WRAPPED = '="+65 6941 1942"'
-PHONE = {"from_contact.phone": "+65 6941 1942"}
-
-
-def test_only_what_is_proposed_changes(tmp_path: Path) -> None:
-    """Byte order mark, line ends, quotes and blank lines stay; the file as it was is kept, and no file is replaced."""
-    good = '"SHS-9","7 Loyang\nWay"'
-    head, first, second = table(PHONE, {**PHONE, "tracking_id": "SHS-2", "price": '"48.50"'}).split("\n", 2)
-    content = f"\ufeff{head}\r\n{first}\r\n\r\n{good}\r\n{second.strip()}".encode()
-    path = tmp_path / "orders.csv"
-    (tmp_path / "orders.csv.before-fix").write_text("older")
-    text, kept, fixes = mended(path, content)
-    assert text == content.replace(b"+65 6941 1942", b"+6569411942")
-    assert kept == tmp_path / "orders.csv.before-fix1"
-    assert kept.read_bytes() == content
-    assert (fixes.count, [(fix.line, fix.new) for fix in fixes.first["from_contact.phone"][1]]) == (
-        2,
-        [(2, "+6569411942"), (6, "+6569411942")],
-    )
-
-
-@pytest.mark.parametrize(
-    ("encoding", "mark"),
-    [
-        ("cp1252", b""),
-        ("big5", b""),
-        ("utf-16-le", b""),
-        ("utf-16-le", codecs.BOM_UTF16_LE),
-        ("utf-16-be", codecs.BOM_UTF16_BE),
-        ("utf-32-be", codecs.BOM_UTF32_BE),
-    ],
-)
-def test_a_file_keeps_its_encoding(tmp_path: Path, encoding: str, mark: bytes) -> None:
-    """And the order of its bytes, with a mark or without."""
-    note = "船上交貨" if encoding == "big5" else "ä" if encoding == "cp1252" else "ä船"
-    content = table(
-        {**PHONE, "delivery_note_to_driver": note}, {**PHONE, "tracking_id": "SHS-2"}, delimiter=";", end="\r\n"
-    )
-    said = {} if mark else {"encoding": encoding}
-    text, kept, _ = mended(tmp_path / "orders.csv", mark + content.encode(encoding), delimiter=";", **said)
-    assert text == mark + content.replace("+65 6941 1942", "+6569411942").encode(encoding)
-    assert kept.read_bytes() == mark + content.encode(encoding)
-
-
-def test_a_file_that_could_not_be_written_as_it_was_is_left_alone(tmp_path: Path) -> None:
-    """In some encodings one text can be written in several ways."""
-    content = table(PHONE).encode("utf-7").replace(b"SHS-1", b"+AFM-HS-1", 1)
-    with pytest.raises(ConfigError, match="could not be written as it was, in utf-7: nothing was changed"):
-        mended(tmp_path / "orders.csv", content, encoding="utf-7")
-    assert (tmp_path / "orders.csv").read_bytes() == content
-
-
-def test_text_that_a_formula_keeps_is_mended(tmp_path: Path) -> None:
-    """The formula goes, the text that it kept is mended."""
-    head, row = table({"from_contact.phone": "PHONE"}).split("\n", 1)
-    text, _, _ = mended(tmp_path / "orders.csv", f"{head}\n{row.replace('PHONE', WRAPPED)}".encode())
-    assert text.decode() == f"{head}\n{row.replace('PHONE', '+6569411942')}"
-
-
-def test_mended_files_keep_their_mode_and_their_links(tmp_path: Path) -> None:
-    """Who might read the file still may, and a symbolic link stays one."""
-    real, link = tmp_path / "real.csv", tmp_path / "orders.csv"
-    real.write_text("")
-    real.chmod(0o640)
-    link.symlink_to(real)
-    mended(link, table(PHONE).encode())
-    assert link.is_symlink()
-    assert b"+6569411942" in real.read_bytes()
-    assert stat.S_IMODE(real.stat().st_mode) == 0o640
-
-
-@pytest.mark.parametrize("change", ["SHS-1,", "\n\n", ""])
-def test_a_file_that_has_changed_is_left_alone(tmp_path: Path, change: str) -> None:
-    """What was found in other rows is put nowhere."""
-    path = tmp_path / "orders.csv"
-    path.write_text(table(PHONE))
-    with Fixes(str(path)) as fixes:
-        fixes(
-            Fault(file=str(path), line=2, column="p", rule="r", proposal="x", place=99 if change == "SHS-1," else 0),
-            Original([change or "SHS-7"] * 100, ["p"] * 100),
-        )
-        with pytest.raises(ConfigError, match=r"orders.csv:2: the file has changed"):
-            mend_table(path, fixes, Form())
-    assert path.read_text() == table(PHONE)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_with_rows_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
-    """A quote that is never closed must be mended by hand first."""
-    path = tmp_path / "orders.csv"
-    with pytest.raises(ConfigError, match=r"orders.csv:3: this row cannot be read"):
-        mended(path, (table(PHONE) + '"SHS-2').encode())
-    assert list(tmp_path.iterdir()) == [path]
-
-
-TEXTS = st.text(st.sampled_from(' ,;"\r\n\u00e9a+1'), max_size=6)
-
-
-@given(st.lists(st.lists(TEXTS, min_size=2, max_size=3), min_size=1, max_size=6), st.data())
-@settings(deadline=None, max_examples=60)
-def test_any_table_keeps_all_its_other_cells(rows: list[list[str]], data: st.DataObject) -> None:
-    """Whatever the cells hold, putting values in changes these alone."""
-    rows = [["K", *row] for row in rows]
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
-    wanted: dict[int, int] = data.draw(
-        st.dictionaries(st.integers(0, len(rows) - 1), st.integers(0, 2), max_size=3), label="row -> place"
-    )
-    with TemporaryDirectory() as folder, Fixes("f") as fixes:
-        path = Path(folder) / "f.csv"
-        path.write_bytes(text.getvalue().encode())
-        lines = [1]
-        for row in rows:
-            one = io.StringIO()
-            csv.writer(one, quoting=csv.QUOTE_ALL).writerow(row)
-            lines.append(lines[-1] + len(one.getvalue().encode().splitlines()))
-        for number in sorted(wanted):
-            place = wanted[number]
-            fault = Fault(file="f", line=lines[number], column="c", rule="r", proposal="NEW", place=place)
-            fixes(fault, Original(rows[number], ["c"] * 9))
-        mend_table(path, fixes, Form())
-        found = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
-    for number, place in wanted.items():
-        rows[number][place] = "NEW"
-    assert found == rows
