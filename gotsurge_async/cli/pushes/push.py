@@ -48,8 +48,7 @@ from gotsurge_async.cli.shared.push_options import (
     takes_distributed,
     takes_source,
 )
-from gotsurge_async.cli.shared.report import try_out
-from gotsurge_async.cli.shared.sending import Sending, SendOptions
+from gotsurge_async.cli.shared.sending import Sending, SendOptions, try_out
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits

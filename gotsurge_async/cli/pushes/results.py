@@ -10,7 +10,7 @@ from gotsurge_async.cli.shared.ledger import open_ledger, out_option, takes_ledg
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import say
-from gotsurge_async.cli.shared.report import ROW, finish_run, name_unused, try_out, unused_drafts
+from gotsurge_async.cli.shared.sending import ROW, finish_run, name_unused, try_out, unused_drafts
 from gotsurge_async.database import Place
 
 

@@ -21,8 +21,7 @@ from gotsurge_async.cli.shared.ledger import (
 )
 from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
 from gotsurge_async.cli.shared.push_options import check_distributed, concurrency, rate, takes_brakes, takes_distributed
-from gotsurge_async.cli.shared.report import ROW, try_out
-from gotsurge_async.cli.shared.sending import Sending, SendOptions
+from gotsurge_async.cli.shared.sending import ROW, Sending, SendOptions, try_out
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError

@@ -19,7 +19,7 @@ from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import Step, finish, print_record
-from gotsurge_async.cli.shared.report import unused_drafts
+from gotsurge_async.cli.shared.sending import unused_drafts
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 
