@@ -69,7 +69,7 @@ COMMANDS = {
 """The commands by folder. A name is that of the command's file and of the object in it; the text is for
 ``gotsurge --help``, which loads none of them."""
 
-LOOKING = frozenset(
+PRINTING = frozenset(
     {
         *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
         *("report", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles"),
@@ -116,13 +116,13 @@ class Gotsurge(click.Group):
             return super().invoke(ctx)
 
 
-def only_looks() -> bool:
+def only_prints() -> bool:
     """Whether the running command only prints."""
     names, context = list[str](), click.get_current_context(silent=True)
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name or "")
         context = context.parent
-    return " ".join(names) in LOOKING
+    return " ".join(names) in PRINTING
 
 
 def load(name: str) -> click.Command:

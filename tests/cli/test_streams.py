@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gotsurge_async.cli.app import LOOKING, gotsurge
+from gotsurge_async.cli.app import PRINTING, gotsurge
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import environment, local, write_orders
 
@@ -110,7 +110,7 @@ async def test_an_error_is_told_also_where_nobody_reads_its_document(tmp_path: P
 
 def test_what_only_prints_is_a_command() -> None:
     """Each name leads to one, which is no group."""
-    for name in LOOKING:
+    for name in PRINTING:
         command: click.Command = gotsurge
         for word in name.split():
             assert isinstance(command, click.Group)
