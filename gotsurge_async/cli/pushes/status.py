@@ -104,7 +104,7 @@ async def status(run_id: str, ledger: Place, watch: bool, file: Path | None, as_
 
     \b
     Exit codes:
-      0 told
+      0 shown
       1 FILE is not the one that RUN was made from, or has changed since
       2 no such run, ledger or file
     """

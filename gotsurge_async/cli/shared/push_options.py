@@ -1,4 +1,4 @@
-"""The options of a push: how its file is read, how it is sent, and what stops it."""
+"""The options of a push: how its file is read, how fast it is sent, and what stops it."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ takes_distributed: Decorator[Any] = together(
     sending(
         "--no-wait",
         is_flag=True,
-        help="With --distributed: do not wait for the workers, but end when they have been told.",
+        help="With --distributed: do not wait for the workers, but end when the orders are put up.",
     ),
 )
 
@@ -204,7 +204,7 @@ def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brake
 
 
 stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
-_stops = together(
+_stops = (
     stopping("--max-errors", help="Stop when more than N orders are refused."),
     stopping("--max-in-doubt", help="Stop when more than N orders are in doubt."),
     stopping(
@@ -228,8 +228,8 @@ _stops = together(
         help="Stop when N calls in a row are refused; 0 for never.",
     ),
 )
-takes_brakes: Decorator[Any] = gathered("brakes", _brakes, _stops)
-"""The options that say what stops a sending before its end; the command gets them as its argument ``brakes``."""
+takes_brakes: Decorator[Any] = gathered("brakes", _brakes, *_stops)
+"""The options that stop a sending before its end; the command gets them as its argument ``brakes``."""
 
 takes_brakes_and_canary: Decorator[Any] = gathered(
     "brakes",
@@ -240,5 +240,5 @@ takes_brakes_and_canary: Decorator[Any] = gathered(
         show_default=True,
         help="Send N orders first, and read them back before the others are sent; 0 for none.",
     ),
-    _stops,
+    *_stops,
 )

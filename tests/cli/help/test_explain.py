@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.catalogue import Entry, entries
-from gotsurge_async.cli.help.explain import _found as named
+from gotsurge_async.cli.help.explain import entries_for
 from gotsurge_async.errors import InvalidData, Problem
 from tests.cli.test_page import commands, found
 from tests.support.commands import Runner, write_orders
@@ -116,7 +116,7 @@ def test_every_message_is_understood_as_a_traceback_ends_with_it(each: Entry) ->
         if sum(map(len, message.split("…"))) >= 16:
             error = InvalidData("", [Problem("orders[0].price", message.replace("…", "run-7"))])
             (line,) = traceback.format_exception_only(error)
-            assert [found.code for found in named([line])] == [each.code] == [error.explain_code], message
+            assert [one.code for one in entries_for([line])] == [each.code] == [error.explain_code], message
 
 
 WITH_COMMANDS = [each for each in entries().values() if "`gotsurge " in each.text]
