@@ -17,7 +17,6 @@ from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
     from rich.text import Text
 
 SHOWN = 20
@@ -244,37 +243,68 @@ def fitted(
     Everything else stands on one line, never cut, so that it can be copied: where even that is wider, each row becomes
     a list of its cells.
     """
-    from rich.text import Text
-
     every = [column if isinstance(column, Column) else Column(column) for column in columns]
     values = [list(row) for row in rows]
     full = [[shown(value) for value in row] for row in values]
     brief = [[_to_the_minute(value) for value in row] for row in values]
     ranks = sorted({column.rank for column in every if column.rank}, reverse=True)
     prose_at = [place for place, column in enumerate(every) if column.prose]
-    parts: list[RenderableType] = []
     tries = [(full, 0, 0), *((brief, *more) for more in product(range(len(prose_at) + 1), range(len(ranks) + 1)))]
     for cells, below, gone in tries:
         dropped = [place for place, column in enumerate(every) if column.rank in ranks[:gone]]
         under = prose_at[len(prose_at) - below :]
         beside = [place for place in range(len(every)) if place not in (*dropped, *under)]
         widths = _widths([(every[place], [row[place] for row in cells]) for place in beside], width)
-        if widths is None:
-            continue
-        titles = [column.title if any(row[place] for row in cells) else "" for place, column in enumerate(every)]
-        for row in [*([titles] if headed else []), *cells]:
-            style = "bold" if row is titles else ""
-            if not parts or under:
-                grid = _grid([every[place] for place in beside], widths)
-                parts.append(grid)
-            grid.add_row(*(Text(every[place].title if row is titles else row[place], style) for place in beside))
-            parts += [line for place in under if row[place] for line in _indented(row[place], width, _GAP, style)]
-        return parts, [every[place].title for place in dropped]
-    parts = []
-    for row in full:
-        named = [(column.title, text) for column, text in zip(every, row, strict=True) if text]
-        parts += [Text.assemble((title, "bold"), f"  {text}") for title, text in named] + [Text("")]
-    return parts[:-1], []
+        if widths is not None:
+            parts = _parts(every, cells, dict(zip(beside, widths, strict=True)), under, width, headed=headed)
+            return parts, [every[place].title for place in dropped]
+    return _lists(every, full), []
+
+
+def _parts(
+    columns: Sequence[Column],
+    cells: Sequence[Sequence[str]],
+    widths: Mapping[int, int],
+    under: Sequence[int],
+    width: int,
+    *,
+    headed: bool,
+) -> "list[RenderableType]":
+    """A table whose columns at the places of ``widths`` are beside each other, and those of ``under`` below the row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def new_grid() -> Table:
+        grid = Table.grid(padding=(0, _GAP, 0, 0))
+        for place, wide in widths.items():
+            grid.add_column(width=wide, no_wrap=not columns[place].prose, overflow="ellipsis")
+        parts.append(grid)
+        return grid
+
+    parts: list[RenderableType] = []
+    grid = new_grid()
+    titles = [
+        column.title if place in widths or any(row[place] for row in cells) else ""
+        for place, column in enumerate(columns)
+    ]
+    for row in [titles, *cells] if headed else cells:
+        style = "bold" if row is titles else ""
+        if len(parts) > 1:  # something stands below the last row
+            grid = new_grid()
+        grid.add_row(*(Text(row[place], style) for place in widths))
+        parts += [line for place in under if row[place] for line in _indented(row[place], width, _GAP, style)]
+    return parts
+
+
+def _lists(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> "list[RenderableType]":
+    """Each row as a list of its cells."""
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for row in cells:
+        named = [(column.title, text) for column, text in zip(columns, row, strict=True) if text]
+        lines += [Text.assemble((title, "bold"), f"  {text}") for title, text in named] + [Text("")]
+    return lines[:-1]
 
 
 def _to_the_minute(value: Any) -> str:
@@ -299,15 +329,6 @@ def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list
         widths[place] += more
         left -= more
     return widths
-
-
-def _grid(columns: Sequence[Column], widths: Sequence[int]) -> "Table":
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, _GAP, 0, 0))
-    for column, width in zip(columns, widths, strict=True):
-        grid.add_column(width=width, no_wrap=not column.prose, overflow="ellipsis")
-    return grid
 
 
 def _indented(text: str, width: int, indent: int, style: str = "") -> "list[Text]":

@@ -83,7 +83,7 @@ def test_a_terminal_shows_each_worker() -> None:
     """With its name, what it has in hand, when it was heard of, and what troubles it."""
     two = [worker("quay-7-aa"), worker("quay-8-bb", silent=60.0, trouble="HTTP 429")]
     text = shown(True, [(0.0, counts(1, pending=9), two)])
-    for told in (
+    for words in (
         "run R-1",
         "1 of 10 orders",
         "WORKER",
@@ -94,10 +94,10 @@ def test_a_terminal_shows_each_worker() -> None:
         "60 s ago",
         "HTTP 429",
     ):
-        assert told in text
+        assert words in text
 
 
-def test_a_run_that_is_over_is_told_at_once(desk: Desk) -> None:
+def test_a_run_that_is_over_is_reported_at_once(desk: Desk) -> None:
     """With --watch as without, also of a ledger in a file."""
     _, summary = desk.push("A", "B")
     watched, plain = (desk.on_ledger("status", summary["run"], *words, "--json") for words in (("--watch",), ()))
@@ -107,7 +107,7 @@ def test_a_run_that_is_over_is_told_at_once(desk: Desk) -> None:
 
 
 def test_workers_are_those_of_postgresql(desk: Desk) -> None:
-    """A ledger in a file has none, and that is told with what to give instead."""
+    """A ledger in a file has none, and the message says what to give instead."""
     done = desk.on_ledger("workers")
     assert done.exit_code == 2
     assert "postgresql://USER@HOST/NAME" in done.stderr
@@ -124,7 +124,7 @@ def served_alone() -> Iterator[Simulator]:
 
 @pytest.mark.slow
 async def test_a_run_is_watched_to_its_end(database: str, served_alone: Simulator, tmp_path: Path) -> None:
-    """While two workers send it, lines tell how far it is; in the end it is told as ever. The workers are listed."""
+    """While two workers send it, lines tell how far it is; the end is that of every status. The workers are listed."""
     fleet = Fleet(served_alone, database, tmp_path)
     await fleet.upgrade()
     assert (await fleet.run("workers", "--json")).document == []

@@ -25,13 +25,13 @@ def test_an_exit_code_is_explained(run: Runner, word: str) -> None:
 
 def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> None:
     """The code in any case, the message as it was printed, and some words of it lead to the same text."""
-    told = run("explain", "E521").stdout
-    assert told.startswith("E521: Another process has the run")
-    assert "*" not in told
-    assert run("explain", "e521").stdout == told
+    text = run("explain", "E521").stdout
+    assert text.startswith("E521: Another process has the run")
+    assert "*" not in text
+    assert run("explain", "e521").stdout == text
     said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until it ends, or stop it first"
-    assert run("explain", said).stdout == told
-    assert run("explain", "is held by").stdout == told
+    assert run("explain", said).stdout == text
+    assert run("explain", "is held by").stdout == text
 
 
 @pytest.mark.parametrize("pasted", [("see: gotsurge explain E201",), ("see:", "gotsurge", "explain", "E201")])

@@ -75,9 +75,9 @@ async def test_who_watches_knows_an_older_copy(
         await Ledger.open(url)
 
 
-@pytest.mark.parametrize(("taken_over", "told"), [(False, ["20 orders wait for a worker"]), (True, [])])
+@pytest.mark.parametrize(("taken_over", "messages"), [(False, ["20 orders wait for a worker"]), (True, [])])
 async def test_orders_wait_for_a_worker_only_where_there_are_some(
-    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, told: list[str]
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, messages: list[str]
 ) -> None:
     """That there is no worker is said once; a run whose orders all went into another one is over instead."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -98,4 +98,4 @@ async def test_orders_wait_for_a_worker_only_where_there_are_some(
             await seen.looks.acquire()
         watching.cancel()
         await asyncio.wait([watching])
-    assert [text.partition(":")[0] for text in said] == told
+    assert [text.partition(":")[0] for text in said] == messages

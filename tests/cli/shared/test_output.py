@@ -116,7 +116,7 @@ def test_a_wide_terminal_shows_all_of_a_table() -> None:
         (60, ["TASK"], f"\n  {WHY[: WHY.index(' nobody')]}\n  nobody"),  # below its row
     ],
 )
-def test_what_gives_way_is_told(width: int, left_out: list[str], said: str) -> None:
+def test_columns_left_out_are_returned(width: int, left_out: list[str], said: str) -> None:
     """Seconds, columns by their rank, the ends of names, and last the place of a sentence; nothing is wider."""
     assert printed(COLUMNS, ROWS, width)[1] == left_out
     assert said in "\n".join(lines(width))
@@ -164,10 +164,10 @@ def test_what_is_wide_counts_as_wide() -> None:
     assert made == ["NAME  PRICE", "船    1", "ship  2"]
 
 
-def test_a_terminal_is_told_what_it_does_not_show(
+def test_columns_left_out_at_a_terminal_are_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On stderr, after the table; a pipe has every column, and is told nothing."""
+    """On stderr, after the table; a pipe has every column, and no note."""
     monkeypatch.setenv("COLUMNS", "80")
     print_table(COLUMNS, ROWS)
     piped = capsys.readouterr()
@@ -202,6 +202,6 @@ def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     ("seconds", "text"),
     [(0.2, "0 s"), (99.4, "99 s"), (100, "2 min"), (5_999, "100 min"), (6_000, "2 h"), (5e9, "57,870 days")],
 )
-def test_a_time_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+def test_a_time_is_reported_in_the_unit_that_fits(seconds: float, text: str) -> None:
     """Nobody reads five billion seconds."""
     assert lasting(seconds) == text

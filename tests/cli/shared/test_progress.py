@@ -22,7 +22,7 @@ def last_line(monkeypatch: pytest.MonkeyPatch, *chunks: tuple[int, int, int, int
 
 
 def test_a_line_says_what_became_of_orders_in_the_words_of_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused and in doubt are told apart, and neither where there is none."""
+    """Refused and in doubt are distinguished, and neither where there is none."""
     line = last_line(monkeypatch, (1, 0, 1, 0), (0, 2, 0, 0))
     assert line.startswith("4 of 4 orders, 2 refused, 1 in doubt, ")
     assert line.endswith(", 0 s left")
