@@ -1,7 +1,6 @@
 """``gotsurge push``: a file of orders into GotSurge."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -235,7 +234,7 @@ class Pushing(Sending):
                 connected(Target(simulate=True)) as gs,
             ):
                 push = Push(gs, ledger, register=False)
-                run, admission = await self._load(push, gs.environment.api_base, only_look=True)
+                run, admission = await self._load(push, gs.environment.api_base, sends=False)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
         left = self._left
@@ -291,27 +290,22 @@ class Pushing(Sending):
                 if push.mode is Mode.DIRECT:
                     raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
                 gs.session.require(PLATFORM_TASKS_UPDATE)
-            with options.seen.published(options.distributed) as trace, self._nothing_sent():
-                run, admission = await self._load(push, gs.environment.api_base, trace)
+            with options.seen.published(options.distributed) as trace:
+                try:
+                    run, admission = await self._load(push, gs.environment.api_base, trace)
+                except RunHeld:
+                    raise
+                except LedgerError as error:  # a run that was not loaded to its end cannot be resumed
+                    what = "query" if options.source.query else "file" if options.file != STDIN else "input"
+                    error.add_note(f"nothing was sent: push the same {what} again after that")
+                    raise
             self._report_first_pushed(admission)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending)
 
-    @contextmanager
-    def _nothing_sent(self) -> Iterator[None]:
-        """Add to an error of the ledger what to do: a run that was not loaded to its end cannot be resumed."""
-        try:
-            yield
-        except RunHeld:
-            raise
-        except LedgerError as error:
-            what = "query" if self._options.source.query else "file" if self._options.file != STDIN else "input"
-            error.add_note(f"nothing was sent: push the same {what} again after that")
-            raise
-
     async def _load(
-        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, only_look: bool = False
+        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, sends: bool = True
     ) -> tuple[Run, Admission]:
         options = self._options
 
@@ -323,7 +317,7 @@ class Pushing(Sending):
             self._list_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(options.file, options.source, load, sends=not only_look)
+        run, admission = await options.mending.read(options.file, options.source, load, sends=sends)
         try:
             self._list_similar(await run.similar(), run)
         except BaseException:
