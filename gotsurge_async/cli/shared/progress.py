@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
 DRAWN_EVERY = 0.1
+BAR_WIDTH = 20
 RATE_OVER = 15.0
 """Seconds over which the orders a second are an average."""
 
@@ -30,7 +31,7 @@ class Progress:
 
     Attributes:
         console: where to show it; on a terminal there is a bar.
-        title: stands above the bar.
+        title: stands before the bar.
         total: how many orders are to be sent; 0 for all that the ledger counts.
         transient: whether the bar disappears at the end.
     """
@@ -101,10 +102,13 @@ class Progress:
             return
         from rich.console import Group
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
-        bar = ProgressBar(total=max(self.total, 1), completed=self._done)
-        self._live.update(Group(Text(self.title, "bold"), bar, Text(words), *below), refresh=True)
+        line = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(total=max(self.total, 1), completed=self._done, width=BAR_WIDTH)
+        line.add_row(Text(self.title, "bold"), bar, Text(words))
+        self._live.update(Group(line, *below), refresh=True)
 
     def _words(self, now: float) -> str:
         self._past.append((now, self._done))

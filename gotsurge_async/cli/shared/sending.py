@@ -189,7 +189,7 @@ class Sending:
         return code
 
     def _progress(self, run: Run, waiting: int) -> Progress | None:
-        return None if self._send_options.quiet else Progress(self._console, f"run {run.id}", waiting)
+        return None if self._send_options.quiet else Progress(self._console, "pushing", waiting)
 
     async def _send(self, ledger: Ledger, push: Push, run: Run) -> Sent:
         try:

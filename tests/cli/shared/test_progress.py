@@ -1,6 +1,7 @@
 """The progress of a push."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -32,3 +33,13 @@ def test_a_line_says_what_became_of_orders_in_the_words_of_the_summary(monkeypat
 def test_no_time_is_guessed_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """While every chunk is put off, the line has no rate, and no time left."""
     assert last_line(monkeypatch, (0, 0, 0, 2)) == "0 of 4 orders"
+
+
+def test_a_terminal_with_colours_shows_a_bar_and_the_words() -> None:
+    """The bar leaves room for what stands after it."""
+    stream = io.StringIO()
+    push = Progress(Console(file=stream, force_terminal=True, color_system="standard", width=80), "pushing", 4)
+    with push.shown():
+        push(ChunkDone(created=1, refused=0, in_doubt=1, unprocessed=0, seconds=0.1))
+    lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|.*\r", "", stream.getvalue()).splitlines()
+    assert re.fullmatch(r"pushing +━+\S+ +2 of 4 orders, 1 in doubt, [\d,.]+ orders/s, 0 s left *", lines[-1])
