@@ -38,7 +38,7 @@ def test_no_time_is_guessed_before_anything_is_done(monkeypatch: pytest.MonkeyPa
 def test_a_terminal_with_colours_shows_a_bar_and_the_words() -> None:
     """The bar leaves room for what stands after it."""
     stream = io.StringIO()
-    push = Progress(Console(file=stream, force_terminal=True, color_system="standard", width=80), "pushing", 4)
+    push = Progress(Console(file=stream, force_terminal=True, color_system="standard", width=120), "pushing", 4)
     with push.shown():
         push(ChunkDone(created=1, refused=0, in_doubt=1, unprocessed=0, seconds=0.1))
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|.*\r", "", stream.getvalue()).splitlines()
