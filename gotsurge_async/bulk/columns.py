@@ -3,7 +3,7 @@
 Names, types, allowed values and what is required come from the models; meanings and examples stand here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,13 +24,13 @@ class ColumnInfo:
 
     Attributes:
         name: the field's dotted name, which is the column's unless a map says otherwise.
-        section: what it belongs to: the order, its pickup, its delivery, and so on.
+        section: the part of the order to which it belongs: the order itself, its pickup, its delivery, and so on.
         type: text, whole number, number, decimal, time, or one of ``allowed``.
-        unit: what a number counts, or how a text is written; "" where there is nothing to say.
+        unit: the unit of a number, or the form of a text; "" where there is nothing to say.
         allowed: the values that are taken; empty where any is.
         required: yes, no, or when.
         example: a value as it stands in a cell.
-        meaning: what it says.
+        meaning: what the column holds.
         usual: whether most tables have it; a template has these.
     """
 
@@ -46,24 +46,42 @@ class ColumnInfo:
 
 
 class _About(NamedTuple):
-    """What the models do not say of a field."""
+    """What the models do not know of a field. ``required`` is "" where the models do; required columns are usual."""
 
     meaning: str
     example: str = ""
     unit: str = ""
+    usual: bool = False
     required: str = ""
 
 
-_ADDRESS = {
-    "street_address": _About("Street and number.", "7 Loyang Way"),
+def _part(parent: str, fields: Mapping[str, _About], *usual: str) -> dict[str, _About]:
+    """The columns of an object of the order, with the names of those that are usual."""
+    return {f"{parent}.{name}": about._replace(usual=name in usual) for name, about in fields.items()}
+
+
+_LATITUDE = _About("Latitude; with longitude, or not at all.", "1.3697", "degrees, -90 to 90")
+_LONGITUDE = _About("Longitude; with latitude, or not at all.", "103.9707", "degrees, -180 to 180")
+_STREET = _About("Street and number.", "7 Loyang Way")
+_ZIP_CODE = _About("Postal code; text, so that a zero in front stays.", "508719")
+_PICKUP_ADDRESS = {
+    "street_address": _STREET,
     "building_name": _About("Building or warehouse.", "Cold Store 2"),
     "city": _About("City.", "Singapore"),
     "state": _About("State or province.", "Johor"),
     "country": _About("Country.", "Singapore"),
-    "zip_code": _About("Postal code; text, so that a zero in front stays.", "508719"),
-    "latitude": _About("Latitude; with longitude, or not at all.", "1.3697", "degrees, -90 to 90"),
-    "longitude": _About("Longitude; with latitude, or not at all.", "103.9707", "degrees, -180 to 180"),
+    "zip_code": _ZIP_CODE,
+    "latitude": _LATITUDE,
+    "longitude": _LONGITUDE,
     "altitude": _About("Height above the sea.", "5", "metres"),
+}
+_DELIVERY_ADDRESS = {
+    **_PICKUP_ADDRESS,
+    "street_address": _STREET._replace(example="37 Jurong Port Road"),
+    "building_name": _About("Building, pier or terminal.", "Jurong Port"),
+    "zip_code": _ZIP_CODE._replace(example="619110"),
+    "latitude": _LATITUDE._replace(example="1.3062"),
+    "longitude": _LONGITUDE._replace(example="103.7190"),
 }
 _CONTACT = {
     "name": _About("Whom to ask for.", "Tan Wei Ming"),
@@ -80,123 +98,109 @@ _CONTACT = {
 }
 _MONEY = "decimal of the currency, such as 48.50"
 _ORDER = {
-    "to_address.street_address": _About("Street and number.", "37 Jurong Port Road"),
-    "to_address.building_name": _About("Building, pier or terminal.", "Jurong Port"),
-    "to_address.zip_code": _About("Postal code; text, so that a zero in front stays.", "619110"),
-    "to_address.latitude": _About("Latitude; with longitude, or not at all.", "1.3062", "degrees, -90 to 90"),
-    "to_address.longitude": _About("Longitude; with latitude, or not at all.", "103.7190", "degrees, -180 to 180"),
-    "tracking_id": _About(
-        "Your own name of the order, unlike any other: it is never sent twice.", "CALL-7-ROPE", "", "yes"
-    ),
-    "invoice_number": _About("Invoice.", "INV-2030-17"),
-    "group_tag": _About("Orders of one tag belong together, such as those of a port call.", "CALL-7"),
-    "broadcast_preference": _About("Which drivers are asked.", "marine"),
-    "vehicle_preference": _About("The vehicle that is needed.", "van_2.4m"),
-    "service_type": _About("A full truck (ftl), or only the space needed (ltl).", "ftl"),
-    "pickup_note_to_driver": _About("What the driver should know at the pickup.", "Gate 3, ask for the storekeeper"),
-    "delivery_note_to_driver": _About("What the driver should know at the delivery.", "Call the ship first"),
-    "currency": _About("The currency of all amounts.", "SGD", "ISO 4217, three capitals", "with an amount"),
-    "price": _About("What is paid for the delivery; 2.00 or more.", "48.50", _MONEY),
-    "min_price": _About("The least price.", "40.00", _MONEY),
-    "max_price": _About("The greatest price.", "60.00", _MONEY),
-    "increment": _About("By how much the price is raised.", "2.00", _MONEY),
-    "admin_fee": _About("Fee.", "1.00", _MONEY),
-    "cargo_net_quantity": _About("How many pieces.", "4", "pieces, 0 or more"),
-    "org_id": _About("For which organization; platform partners.", "ORG-7"),
-    "total_item_weight": _About("Weight of all items.", "120.5", "see total_weight_unit"),
-    "total_weight_unit": _About("Unit of the weight.", "kg"),
-    "total_item_volume": _About("Volume of all items.", "0.8", "see total_volume_unit"),
-    "total_volume_unit": _About("Unit of the volume.", "m3"),
-    "total_item_quantity": _About("Quantity of all items.", "12", "see total_quantity_unit"),
-    "total_quantity_unit": _About("Unit of the quantity.", "carton"),
-    "client_time_utc": _About("When the order was made; a map may give the time of the push.", "2030-03-04T01:00:00Z"),
-    "client_timezone": _About("The time zone in which it was made.", "Asia/Singapore", "IANA name"),
-    "from_time_window.start_time_utc": _About("The pickup, not before.", "2030-03-05T09:00:00+08:00"),
-    "from_time_window.end_time_utc": _About("The pickup, not after.", "2030-03-05T11:00:00+08:00"),
-    "to_time_window.start_time_utc": _About(
-        "The delivery, not before; after the end of the pickup.", "2030-03-05T12:00:00+08:00"
-    ),
-    "to_time_window.end_time_utc": _About("The delivery, not after.", "2030-03-05T14:00:00+08:00"),
+    "Order": {
+        "tracking_id": _About(
+            "Your own name of the order, unlike any other: it is never sent twice.", "CALL-7-ROPE", required="yes"
+        ),
+        "invoice_number": _About("Invoice.", "INV-2030-17", usual=True),
+        "group_tag": _About("Orders of one tag belong together, such as those of a port call.", "CALL-7", usual=True),
+        "org_id": _About("For which organization; platform partners.", "ORG-7"),
+        "client_timezone": _About("The time zone in which it was made.", "Asia/Singapore", "IANA name"),
+        "broadcast_preference": _About("Which drivers are asked.", "marine"),
+        "vehicle_preference": _About("The vehicle that is needed.", "van_2.4m"),
+        "service_type": _About("A full truck (ftl), or only the space needed (ltl).", "ftl"),
+        "client_time_utc": _About(
+            "When the order was made; a map may give the time of the push.", "2030-03-04T01:00:00Z"
+        ),
+    },
+    "Pickup": {
+        **_part("from_address", _PICKUP_ADDRESS, "street_address", "building_name", "zip_code"),
+        "from_time_window.start_time_utc": _About("The pickup, not before.", "2030-03-05T09:00:00+08:00"),
+        "from_time_window.end_time_utc": _About("The pickup, not after.", "2030-03-05T11:00:00+08:00"),
+        **_part("from_contact", _CONTACT, "name", "phone"),
+        "pickup_note_to_driver": _About(
+            "What the driver should know at the pickup.", "Gate 3, ask for the storekeeper", usual=True
+        ),
+    },
+    "Delivery": {
+        **_part("to_address", _DELIVERY_ADDRESS, "street_address", "building_name", "zip_code"),
+        "to_time_window.start_time_utc": _About(
+            "The delivery, not before; after the end of the pickup.", "2030-03-05T12:00:00+08:00", usual=True
+        ),
+        "to_time_window.end_time_utc": _About("The delivery, not after.", "2030-03-05T14:00:00+08:00", usual=True),
+        **_part("to_contact", _CONTACT, "name", "phone", "vessel_name", "vessel_imo", "berth_no"),
+        "delivery_note_to_driver": _About(
+            "What the driver should know at the delivery.", "Call the ship first", usual=True
+        ),
+    },
+    "Officer": _part("officer_contact", _CONTACT),
+    "Money": {
+        "currency": _About(
+            "The currency of all amounts.", "SGD", "ISO 4217, three capitals", usual=True, required="with an amount"
+        ),
+        "price": _About("What is paid for the delivery; 2.00 or more.", "48.50", _MONEY, usual=True),
+        "min_price": _About("The least price.", "40.00", _MONEY),
+        "max_price": _About("The greatest price.", "60.00", _MONEY),
+        "increment": _About("By how much the price is raised.", "2.00", _MONEY),
+        "admin_fee": _About("Fee.", "1.00", _MONEY),
+    },
+    "Cargo": {
+        "cargo_net_quantity": _About("How many pieces.", "4", "pieces, 0 or more", usual=True),
+        "total_item_weight": _About("Weight of all items.", "120.5", "see total_weight_unit"),
+        "total_weight_unit": _About("Unit of the weight.", "kg"),
+        "total_item_volume": _About("Volume of all items.", "0.8", "see total_volume_unit"),
+        "total_volume_unit": _About("Unit of the volume.", "m3"),
+        "total_item_quantity": _About("Quantity of all items.", "12", "see total_quantity_unit"),
+        "total_quantity_unit": _About("Unit of the quantity.", "carton"),
+    },
 }
+"""The columns of an order by their sections, in the order in which people think of them."""
 _ITEM = {
     ITEM_KEY: _About("Of which order it is.", "CALL-7-ROPE"),
-    "name": _About("What it is.", "Mooring rope"),
-    "description": _About("What else is to be known of it.", "64 mm, 220 m"),
-    "quantity": _About("How many.", "2"),
-    "weight": _About("Weight.", "310", "see weight_unit"),
-    "weight_unit": _About("Unit of the weight.", "kg"),
+    "name": _About("What it is.", "Mooring rope", usual=True),
+    "description": _About("What else is to be known of it.", "64 mm, 220 m", usual=True),
+    "quantity": _About("How many.", "2", usual=True),
+    "weight": _About("Weight.", "310", "see weight_unit", usual=True),
+    "weight_unit": _About("Unit of the weight.", "kg", usual=True),
     "volume": _About("Volume.", "1.2", "see volume_unit"),
     "volume_unit": _About("Unit of the volume.", "m3"),
     "length": _About("Length.", "1.2", "as agreed with GotSurge"),
     "width": _About("Width.", "0.8", "as agreed with GotSurge"),
     "height": _About("Height.", "0.6", "as agreed with GotSurge"),
 }
-_SECTIONS = {"from": "Pickup", "to": "Delivery", "officer": "Officer"}
-_SECTION_OF = {
-    "pickup_note_to_driver": "Pickup",
-    "delivery_note_to_driver": "Delivery",
-    **dict.fromkeys(("currency", *Order.MONEY), "Money"),
-    **dict.fromkeys(("cargo_net_quantity", *(name for name in _ORDER if name.startswith("total_"))), "Cargo"),
-}
-_SIDES = ("from", "to")
-_USUAL = frozenset(
-    (
-        *("tracking_id", "invoice_number", "group_tag", "broadcast_preference", "vehicle_preference", "service_type"),
-        *("currency", "price", "cargo_net_quantity", "client_time_utc"),
-        *(f"{side}_address.{name}" for side in _SIDES for name in ("street_address", "building_name", "zip_code")),
-        *(f"{side}_time_window.{end}_time_utc" for side in _SIDES for end in ("start", "end")),
-        *(f"{side}_contact.{name}" for side in _SIDES for name in ("name", "phone")),
-        *("to_contact.vessel_name", "to_contact.vessel_imo", "to_contact.berth_no"),
-        *("pickup_note_to_driver", "delivery_note_to_driver"),
-        *("name", "description", "quantity", "weight", "weight_unit"),
-    )
-)
 _TYPES = {str: "text", int: "whole number", float: "number", Money: "decimal", datetime: "time"}
 _TIME = "with its zone, or in that of --timezone"
+_OBJECTS = {field.name: field.inner for field in fields_of(Order)}
+_PLACES = frozenset(("street_address", "building_name", "zip_code", "latitude", "longitude"))
+"""The parts of an address of which one must be there."""
 
 
 def order_columns() -> list[ColumnInfo]:
-    """The columns of a table of orders, in the order in which people think of them."""
-    columns = sorted(columns_of(Order).values(), key=_rank)
-    return [_info(column, _about(column), _section(column), _required(column)) for column in columns]
+    """The columns of a table of orders, section by section."""
+    columns = columns_of(Order)
+    return [
+        _info(columns[name], about, section, about.required or _required(columns[name]))
+        for section, abouts in _ORDER.items()
+        for name, about in abouts.items()
+    ]
 
 
 def item_columns() -> list[ColumnInfo]:
     """The columns of an items file."""
-    required = required_of(ItemRow)
-    columns = sorted(columns_of(ItemRow).values(), key=lambda column: column.name != ITEM_KEY)
-    return [_info(column, _ITEM[column.name], ITEMS, "yes" if column.name in required else "no") for column in columns]
+    columns, required = columns_of(ItemRow), required_of(ItemRow)
+    return [_info(columns[name], about, ITEMS, "yes" if name in required else "no") for name, about in _ITEM.items()]
 
 
 def all_columns() -> Iterator[ColumnInfo]:
-    """Those of the orders, then those of the items."""
+    """The columns of the orders, then those of the items."""
     yield from order_columns()
     yield from item_columns()
-
-
-def _about(column: Column) -> _About:
-    known = _ORDER.get(column.name)
-    if known is not None:
-        return known
-    return (_ADDRESS if column.parent.endswith("_address") else _CONTACT)[column.field]
-
-
-def _section(column: Column) -> str:
-    return _SECTIONS.get(column.parent.partition("_")[0]) or _SECTION_OF.get(column.name, "Order")
-
-
-_ORDER_OF_SECTIONS = ("Order", *_SECTIONS.values(), "Money", "Cargo")
-_ORDER_OF_PARTS = ("address", "window", "contact", "")
-
-
-def _rank(column: Column) -> tuple[int, int]:
-    return _ORDER_OF_SECTIONS.index(_section(column)), _ORDER_OF_PARTS.index(column.parent.rpartition("_")[2])
 
 
 def _required(column: Column) -> str:
     of_the_order = required_of(Order)
     if not column.parent:
-        return _about(column).required or ("yes" if column.name in of_the_order else "no")
+        return "yes" if column.name in of_the_order else "no"
     if column.parent.endswith("_address"):
         return "one of these" if column.field in _PLACES else "no"
     if column.field not in required_of(_OBJECTS[column.parent]):
@@ -204,23 +208,17 @@ def _required(column: Column) -> str:
     return "yes" if column.parent in of_the_order else "both or neither"
 
 
-_OBJECTS = {field.name: field.inner for field in fields_of(Order)}
-_PLACES = frozenset(("street_address", "building_name", "zip_code", "latitude", "longitude"))
-"""The parts of an address of which one must be there."""
-
-
 def _info(column: Column, about: _About, section: str, required: str) -> ColumnInfo:
     kind: type = column.kind
-    enum = issubclass(kind, OpenEnum)
     allowed = tuple(str(value) for value in kind) if issubclass(kind, OpenEnum) else ()
     return ColumnInfo(
         name=column.name,
         section=section,
-        type="one of" if enum else _TYPES[column.kind],
-        unit=about.unit or (_TIME if column.kind is datetime else ""),
+        type="one of" if issubclass(kind, OpenEnum) else _TYPES[kind],
+        unit=about.unit or (_TIME if kind is datetime else ""),
         allowed=allowed,
         required=required,
         example=about.example,
         meaning=about.meaning,
-        usual=column.name in _USUAL or required == "yes",
+        usual=about.usual or required == "yes",
     )

@@ -40,7 +40,7 @@ class FaultFile:
             not orders.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the file cannot be written; its methods raise this too.
     """
 
     def __init__(self, path: Path, *, ruled: bool = False) -> None:
@@ -66,11 +66,7 @@ class FaultFile:
         self._in_place = False
 
     def __call__(self, fault: Fault, original: Original | None) -> None:
-        """Add a fault to its row.
-
-        Raises:
-            ConfigError: the file cannot be written.
-        """
+        """Add a fault to its row."""
         if original is None or self.source is None or fault.file != self.source.name:
             return
         if fault.line != self._line:
@@ -84,21 +80,13 @@ class FaultFile:
         self._errors.append(f"{fault.column}: {problem}" if fault.column else problem)
 
     def keep(self, rows: int) -> Left:
-        """Put the file in its place because these rows are left out and the others are taken.
-
-        Raises:
-            ConfigError: the file cannot be written.
-        """
+        """Put the file in its place because these rows are left out and the others are taken."""
         self.finish()
         report = SourceReport() if self.source is None else self.source.report
         return Left(rows=rows, report=report, file=str(self.path), format=self._format)
 
     def finish(self) -> int:
-        """Put the file in its place, on the disk, unless there is no row to write; return the number of rows.
-
-        Raises:
-            ConfigError: the file cannot be written.
-        """
+        """Put the file in its place, on the disk, unless there is no row to write; return the number of rows."""
         try:
             self._flush()
             if self._rows is not None:

@@ -14,6 +14,12 @@ EXPLAINS = "Columns"
 
 _ROWS = 5_000
 """Rows below the header that have drop-downs and formats."""
+_RANGES = {
+    "vessel_imo": ("integer", 1_000_000, 9_999_999),
+    "latitude": ("decimal", -90, 90),
+    "longitude": ("decimal", -180, 180),
+}
+"""The numbers that a column takes, by the end of its name."""
 _HEADINGS = ("column", "section", "required", "how it is written", "example", "meaning")
 _NOTES = (
     "Fill in the first sheet, an order a row. Columns that you do not need may stay empty, or go.",
@@ -32,11 +38,7 @@ def write_csv(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool) 
 
 
 def write_workbook(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool, sheet: str = ORDERS_SHEET) -> None:
-    """Write a workbook.
-
-    Raises:
-        ConfigError: the library is not there.
-    """
+    """Write a workbook; ConfigError without its library."""
     try:
         import xlsxwriter
     except ImportError:
@@ -67,23 +69,20 @@ def _to_fill_in(book: Any, sheet: Any, columns: Sequence[ColumnInfo], example: b
 
 
 def _validation(column: ColumnInfo) -> dict[str, Any] | None:
-    """What the cells of a column take, where a spreadsheet can hold it."""
+    """The rule for the cells of a column, where a spreadsheet can hold one."""
     wrong = {"error_title": column.name, "error_message": f"{column.meaning} {how_written(column)}"[:255]}
     if column.allowed:
         return {**wrong, "validate": "list", "source": list(column.allowed)}
-    if column.name.endswith("vessel_imo"):
-        return {**wrong, "validate": "integer", "criteria": "between", "minimum": 1_000_000, "maximum": 9_999_999}
-    if column.name.endswith("latitude"):
-        return {**wrong, "validate": "decimal", "criteria": "between", "minimum": -90, "maximum": 90}
-    if column.name.endswith("longitude"):
-        return {**wrong, "validate": "decimal", "criteria": "between", "minimum": -180, "maximum": 180}
+    for ending, (kind, least, most) in _RANGES.items():
+        if column.name.endswith(ending):
+            return {**wrong, "validate": kind, "criteria": "between", "minimum": least, "maximum": most}
     if column.type == "decimal" or column.name == "cargo_net_quantity":
         return {**wrong, "validate": "decimal", "criteria": ">=", "value": 0}
     return None
 
 
 def how_written(column: ColumnInfo) -> str:
-    """How a cell of a column is written, in a few words."""
+    """The form of a cell of a column, in a few words."""
     if column.allowed:
         return f"one of {', '.join(column.allowed)}"
     return f"{column.type}: {column.unit}" if column.unit else column.type

@@ -1,4 +1,4 @@
-"""What is told of each column: as the models and the checks have it."""
+"""What is known of each column: as the models and the checks have it."""
 
 from datetime import datetime
 

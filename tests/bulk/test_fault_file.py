@@ -57,9 +57,9 @@ def test_each_faulty_row_stands_once_as_it_was_with_all_its_faults(tmp_path: Pat
 @pytest.mark.parametrize("name", ["orders.csv", "orders.jsonl"])
 def test_what_an_earlier_push_left_in_doubt_stays_so_in_the_file_of_faults(tmp_path: Path, name: str) -> None:
     """Pushed as it is, that is refused, also where no ledger knows that the order may exist."""
-    told = {"gs_task_id": "", "gs_status": "in_doubt", "gs_error": "no answer"}
-    line = json.dumps({**good_json(), **told}) + "\n"
-    (row,) = faulty_rows(line if name.endswith("jsonl") else table(told), tmp_path, name=name)
+    feedback = {"gs_task_id": "", "gs_status": "in_doubt", "gs_error": "no answer"}
+    line = json.dumps({**good_json(), **feedback}) + "\n"
+    (row,) = faulty_rows(line if name.endswith("jsonl") else table(feedback), tmp_path, name=name)
     assert (row["gs_status"], "this order may exist already" in row["gs_error"]) == ("in_doubt", True)
 
 
@@ -88,7 +88,7 @@ def test_a_file_without_faulty_rows_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_rows_of_another_width_are_kept_whole(tmp_path: Path) -> None:
-    """A row that is short is filled up, and what stands beyond the last column is told."""
+    """A row that is short is filled up, and what stands beyond the last column is reported."""
     head, row = table({}).split("\n", 1)
     short, long = faulty_rows(f"{head}\nSHS-1,INV\n{row.strip()},Berth 12,Gate 3\n", tmp_path)
     assert (short["tracking_id"], short["invoice_number"], short["price"]) == ("SHS-1", "INV", "")
@@ -166,7 +166,9 @@ def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) 
     assert found["gs_error"].startswith("line 2: from_contact.phone: is not E.164")
 
 
-def test_a_workbook_that_cannot_be_written_is_told_as_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workbook_that_cannot_be_written_is_reported_as_any_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its library has an error of its own for a full disk."""
 
     close = xlsxwriter.Workbook.close
@@ -202,17 +204,17 @@ def test_lines_of_json_stay_json(tmp_path: Path) -> None:
 
 
 async def test_keys_that_stand_twice_come_with_their_rows(tmp_path: Path) -> None:
-    """What is found only when all rows are in is told with its row, too."""
+    """What is found only when all rows are in is reported with its row, too."""
     path = tmp_path / "orders.csv"
     path.write_text(table({}, {"tracking_id": "B", "invoice_number": "X"}, {"invoice_number": "TWICE"}))
-    told: list[tuple[Fault, Original | None]] = []
-    report = SourceReport(told=lambda fault, original: told.append((fault, original)))
+    faults: list[tuple[Fault, Original | None]] = []
+    report = SourceReport(told=lambda fault, original: faults.append((fault, original)))
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
         with open_source(str(path), options=SourceOptions(now=NOW), report=report) as source:
             with pytest.raises(UnusableSource) as caught:
                 await Loader(ledger, "sandbox", Mode.DIRECT).source(source)
             assert source.columns is not None
-    ((fault, original),) = told
+    ((fault, original),) = faults
     assert (fault.line, caught.value.count) == (4, 1)
     assert original is not None
     assert dict(zip(original.names, original.row, strict=True))["invoice_number"] == "TWICE"  # type: ignore[arg-type]

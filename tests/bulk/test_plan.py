@@ -58,7 +58,7 @@ async def test_orders_and_money_are_counted() -> None:
 
 
 async def test_a_faulty_file_has_no_plan() -> None:
-    """Every check of a push is made: faults, and keys that stand twice, are told as a push tells them."""
+    """Every check of a push is made: faults, and keys that stand twice, are reported as by a push."""
     bad = good_order(tracking_id="B", price=Money.of("1.00", "SGD"))
     with pytest.raises(UnusableSource) as caught:
         await plan([good_order(), bad])
@@ -128,7 +128,7 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes | None, messa
     assert "plan.json" in str(caught.value)
 
 
-def test_a_plan_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_plan_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """A folder that is not there is a configuration error."""
     made = Plan(made_at=NOW, file="", sha256="", orders=0, spend={}, without_price=0)
     with pytest.raises(ConfigError, match="cannot write the plan"):

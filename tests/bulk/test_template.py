@@ -62,7 +62,7 @@ def test_a_filled_in_workbook_is_read() -> None:
 
 
 def test_without_the_library_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing is told with the command that brings it."""
+    """What is missing is reported with the command that brings it."""
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
     with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[excel\]"'):
         write_workbook(io.BytesIO(), order_columns(), example=False)

@@ -249,11 +249,7 @@ async def _follow(check: _Check, every: float, post: str | None) -> None:
 
 
 def _check_url(url: str) -> None:
-    """Refuse what cannot be posted to. The URL may hold a secret, and is never shown.
-
-    Raises:
-        click.UsageError: the URL is not one of HTTP.
-    """
+    """Refuse a URL that cannot be posted to. It may hold a secret, and is never shown."""
     try:
         parts = urlsplit(url)
         fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -264,11 +260,7 @@ def _check_url(url: str) -> None:
 
 
 async def _post(url: str, lines: Sequence[str]) -> None:
-    """Post alerts as the text of one message, in which text of others is not markup.
-
-    Raises:
-        Unreachable: they could not be posted.
-    """
+    """Post alerts as the text of one message, in which text of others is not markup."""
     more = [f"… and {len(lines) - _POSTED:,} more"] if len(lines) > _POSTED else []
     text = "\n".join(" ".join(line.split()) for line in [*lines[:_POSTED], *more])
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -72,13 +72,7 @@ class Books:
 
 
 def books_beside(ledger: Place, book: Place | None, env: str | None = None) -> Books:
-    """A ledger and its order book: that of --book, else of GOTSURGE_BOOK, else the one next to the ledger.
-
-    The environment is that of ``env``, else of GOTSURGE_ENV.
-
-    Raises:
-        click.UsageError: the variable does not name an order book.
-    """
+    """A ledger and its order book: that of --book, else of GOTSURGE_BOOK, else the one next to the ledger."""
     if book is None and (where := os.environ.get(VARIABLE)):
         book = place_named(where, VARIABLE)
     environment = env or os.environ.get("GOTSURGE_ENV") or None
@@ -94,11 +88,7 @@ takes_books: Decorator[Any] = gathered("books", _find_books, ledger_option, env_
 
 
 async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | None) -> None:
-    """Refuse a run that neither the ledger nor the book has.
-
-    Raises:
-        UsageError: the run is unknown.
-    """
+    """Refuse a run that neither the ledger nor the book has."""
     if run_id is None or await book.counts(run_id):
         return
     if ledger is None or run_id not in {info.id for info in await ledger.runs()}:

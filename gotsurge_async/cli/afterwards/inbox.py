@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -101,10 +101,7 @@ async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json:
     Exit codes:
       0 all of them wait               1 some are no events, or there is none of that ID
     """
-    async with _opened(books) as opened:
-        wanted = await _chosen(opened, ids, state)
-        done = await opened.replay(wanted)
-    return _report("replayed", done, wanted, as_json)
+    return await _change(Inbox.replay, "replayed", ids, state, books, as_json)
 
 
 @inbox.command(short_help="Forget events.")
@@ -120,25 +117,30 @@ async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: b
     Exit codes:
       0 they are gone                  1 there is none of some ID
     """
-    async with _opened(books) as opened:
-        wanted = await _chosen(opened, ids, state)
-        done = await opened.drop(wanted)
-    return _report("dropped", done, wanted, as_json)
+    return await _change(Inbox.drop, "dropped", ids, state, books, as_json)
 
 
-async def _chosen(opened: Inbox, ids: Iterable[int], state: str | None) -> list[int]:
+async def _change(
+    change: Callable[[Inbox, list[int]], Awaitable[int]],
+    done: str,
+    ids: Iterable[int],
+    state: str | None,
+    books: Books,
+    as_json: bool,
+) -> Exit:
+    """Change the events with these ids, or in this state, and print how many were ``done``."""
     chosen = list(dict.fromkeys(ids))
-    if bool(chosen) == (state is not None):
-        raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
-    return chosen if state is None else list(await opened.ids(state))
-
-
-def _report(act: str, done: int, wanted: list[int], as_json: bool) -> Exit:
-    code = Exit.CREATED if done == len(wanted) else Exit.REFUSED
+    async with _opened(books) as opened:
+        if bool(chosen) == (state is not None):
+            raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+        if state is not None:
+            chosen = list(await opened.ids(state))
+        number = await change(opened, chosen)
+    code = Exit.CREATED if number == len(chosen) else Exit.REFUSED
     if as_json:
-        print_json({act: done, "of": len(wanted), "exit": int(code)})
+        print_json({done: number, "of": len(chosen), "exit": int(code)})
     else:
-        click.echo(f"{done:,} of {len(wanted):,} {act}")
+        click.echo(f"{number:,} of {len(chosen):,} {done}")
     return code
 
 

@@ -135,11 +135,7 @@ def _say_doubles(doubles: Iterable[Double]) -> None:
 
 
 async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
-    """Refuse a status that is neither the document's nor that of any order.
-
-    Raises:
-        UsageError: a status is unknown; the error proposes the nearest one.
-    """
+    """Refuse a status that is neither the document's nor that of any order, and propose the nearest one."""
     unknown = [status for status in statuses if not TaskStatus(status).known]
     present = await book.counts() if unknown else {}
     for status in unknown:

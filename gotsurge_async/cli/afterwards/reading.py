@@ -64,12 +64,7 @@ class DueReads:
         return len(due)
 
     async def read(self, task_ids: Iterable[str]) -> None:
-        """Read some tasks, several at once.
-
-        Raises:
-            SignInNeeded, Unauthorized: no token works any more. Other failures are kept as ``trouble``, and their tasks
-                stay due.
-        """
+        """Read some tasks, several at a time. Failures are kept as ``trouble``, except those of signing in."""
         if self.platform is None:
             self.platform = await is_platform(self.gs)
         waiting = iter(task_ids)

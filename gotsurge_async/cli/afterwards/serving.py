@@ -26,11 +26,7 @@ _AGAIN = RetryPolicy(base=1.0, cap=30.0)
 
 
 def tokens() -> list[str]:
-    """The tokens of the environment.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The tokens of the environment variables; UsageError where there is none."""
     tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
     if not tokens:
         raise UsageError(
@@ -41,11 +37,7 @@ def tokens() -> list[str]:
 
 @asynccontextmanager
 async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[str]:
-    """Serve routes inside the block, which gets their URL.
-
-    Raises:
-        ConfigError: the address cannot be used.
-    """
+    """Serve routes inside the block, which gets their URL; ConfigError where the address cannot be used."""
     app = web.Application()
     app.add_routes(routes)
     runner = web.AppRunner(
@@ -93,11 +85,7 @@ class Lines:
         self._encoding = sys.stdout.encoding
 
     async def put(self, line: str) -> None:
-        """Write a line, as often as it takes; on return the system has all of it.
-
-        Raises:
-            CancelledError: this process cannot write the line any more.
-        """
+        """Write a line, as often as it takes; on return the system has all of it. Else CancelledError."""
         rest = f"{line}\n".encode(self._encoding, "backslashreplace")
         async with self._one_at_a_time:
             while rest:

@@ -169,30 +169,26 @@ async def watch(
         finally:
             reading.cancel()
             await asyncio.wait([reading])
-    shown_ = watching.shown
+    state = watching.shown
     if as_json:
         print_json(
             {
                 "run": info.id,
-                "orders": shown_.orders,
-                "statuses": dict(shown_.rows()),
-                "in_doubt": shown_.in_doubt,
-                "without_task": sum(shown_.others.values()),
-                "others": shown_.others,
+                "orders": state.orders,
+                "statuses": dict(state.rows()),
+                "in_doubt": state.in_doubt,
+                "without_task": sum(state.others.values()),
+                "others": state.others,
                 "exit": int(code),
             }
         )
     else:
-        say(f"run {info.id}: {shown_}")
+        say(f"run {info.id}: {state}")
     return code
 
 
 async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
-    """Refuse a run whose orders the ledger gave away before the book took them in.
-
-    Raises:
-        ConfigError: it says where they are.
-    """
+    """Refuse an archived run whose orders the book does not know: the ledger does not have them any more."""
     if info.archived_at is None:
         return
     counts = await ledger.counts(info.id)
@@ -301,11 +297,7 @@ def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> Screen:
 
 
 class Watching:
-    """The watching of a run.
-
-    Attributes:
-        shown: the state of the run, as it was last read.
-    """
+    """The watching of a run; ``shown`` is its state as it was last read."""
 
     def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
         self.shown: Shown = Shown()
@@ -347,11 +339,7 @@ class Watching:
         return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
-        """Show the run until every order of it is at its end and no process sends it any more.
-
-        Raises:
-            Exception: the reading has ended, by this error.
-        """
+        """Show the run until every order of it is at its end and no process sends it any more, or the reading fails."""
         self._screen.begin()
         while True:
             if reading.done():
@@ -379,7 +367,6 @@ class Watching:
         self._screen.update(state)
 
     async def _read_ledger(self) -> None:
-        self._ledger_at = time.monotonic()
         held = await self._ledger.is_held(self._info.id)
         await self._book.take_in(self._ledger, run=self._info.id)
         counts = await self._ledger.counts(self._info.id)
@@ -391,13 +378,15 @@ class Watching:
         del self._without[Word.IN_DOUBT]
         if self._info.archived_at is None and counts.of(_FOLLOWED) > len(self._elsewhere):
             # What was taken back, and pushed again by another run, was cancelled in this one.
-            back = {each.id async for each in self._ledger.rows(self._info.id, (OrderState.CANCELLED,)) if each.task_id}
+            cancelled = self._ledger.rows(self._info.id, (OrderState.CANCELLED,))
+            back = {row.id async for row in cancelled if row.task_id}
             async for page in self._ledger.results(self._info.id):
                 for row in page:
                     if row.state in _FOLLOWED and row.id in back:
                         self._without[word_of(row.state)] -= 1
                     elif row.state in _FOLLOWED and row.task_id is not None:
                         self._elsewhere[row.task_id] = row.state
+        self._ledger_at = time.monotonic()  # not before: a reading that --timeout cuts short is made again
 
     async def _count(self) -> None:
         """Count the orders by the statuses of their tasks, and those that have none by what became of them."""

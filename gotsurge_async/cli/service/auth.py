@@ -202,11 +202,7 @@ async def _partner_name(gs: GotSurge) -> str | None:
 
 
 def _remember_client_key(environment: str, client_key: str) -> Path | None:
-    """Write the client key, which renewing needs and which is no secret, into the configuration file.
-
-    Returns:
-        The file; None when it has a section for this environment already, which stays as it is.
-    """
+    """Write the client key into the configuration file, unless the environment has a section there; the file."""
     path = config_file()
     if environment in read_config():
         return None

@@ -47,7 +47,7 @@ class Place(ParamType[Stop]):
 )
 @click.option(
     "--vehicle",
-    type=click.Choice([each.value for each in PriceVehicle]),
+    type=click.Choice([vehicle.value for vehicle in PriceVehicle]),
     help="The vehicle that is needed.  [default: as GotSurge sees fit]",
 )
 @takes_target

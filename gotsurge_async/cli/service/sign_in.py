@@ -22,17 +22,7 @@ PATH = "/callback"
 
 
 async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float) -> Finished:
-    """Open a browser at the consent page, and wait for it to come back.
-
-    Args:
-        port: of this machine, 0 for any.
-        timeout: seconds to wait for the person.
-
-    Raises:
-        SignInFailed: refused, or not finished in time.
-        CallError: the exchange of the code did not succeed.
-        ConfigError: the port cannot be used, or no client key is known.
-    """
+    """Open a browser at the consent page, and wait for it to come back to a port (0: any that is free)."""
     redirect = _Redirect()
     async with listening(HOST, port, [web.get(PATH, redirect.answer, allow_head=False)]) as origin:
         consent = Consent(oauth, f"{origin}{PATH}")
@@ -54,12 +44,7 @@ async def _open(url: str, timeout: float) -> None:
 
 
 async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> Finished:
-    """Print the consent page's URL, and take the URL that the browser came back to.
-
-    Raises:
-        SignInFailed: refused, or what was pasted is not what was begun.
-        CallError, ConfigError: as `sign_in_with_browser`.
-    """
+    """Print the consent page's URL, and take the URL that the browser came back to."""
     consent = Consent(oauth, redirect_url)
     begun = await consent.begin(account)
     say(f"Open this page in a browser, on any machine:\n\n{begun.url}\n")

@@ -10,8 +10,10 @@ import msgspec
 from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import filled, print_json
+from gotsurge_async.config import Timeouts
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
 from gotsurge_async.system import loops
+from gotsurge_async.transports.base import Request, TransportError
 
 PORT = 8765
 
@@ -130,19 +132,18 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
 
 async def _post(port: int, path: str, content: object) -> dict[str, Any]:
     """The answer of a simulator's control; raises Failure with its reason."""
-    import aiohttp  # loaded by what sends, and by nothing else
-    from yarl import URL
+    from gotsurge_async.transports.aiohttp import AiohttpTransport  # loaded by what sends, and by nothing else
 
-    url = URL(f"http://127.0.0.1:{port}{path}", encoded=True)
+    url = f"http://127.0.0.1:{port}{path}"
+    transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
-            session.post(url, data=msgspec.json.encode(content)) as response,
-        ):
-            answer: dict[str, Any] = msgspec.json.decode(await response.read())
-    except (aiohttp.ClientError, TimeoutError, ValueError):
+        response = await transport.send(Request(method="POST", url=url, body=msgspec.json.encode(content)))
+        answer: dict[str, Any] = msgspec.json.decode(response.body)
+    except (TransportError, ValueError):
         where = f"no simulator answers at 127.0.0.1:{port}: start one with `gotsurge simulator --port {port}`"
         raise Failure(where, Exit.UNREACHABLE) from None
+    finally:
+        await transport.close()
     if response.status != 200:
         raise Failure(str(answer.get("message", f"HTTP {response.status}")), Exit.REFUSED)
     return answer

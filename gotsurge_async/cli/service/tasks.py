@@ -237,11 +237,7 @@ _FIELDS = {field.name: field for field in fields_of(Task)}
 
 
 def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
-    """Fields and their new values, None for those to be emptied.
-
-    Raises:
-        click.UsageError: a value that does not fit its field, or a field that is named twice.
-    """
+    """The fields and their new values, None for those to be emptied."""
     changes: dict[str, Any] = {}
     for text in sets:
         name, equals, value = text.partition("=")
@@ -284,7 +280,7 @@ def _value(name: str, text: str) -> Any:
         if kind is datetime:
             return _time(text)
         if field.many:
-            return tuple(codec.structure(each, kind) for each in msgspec.json.decode(text, type=list))
+            return tuple(codec.structure(value, kind) for value in msgspec.json.decode(text, type=list))
         if is_model(kind):
             return codec.structure(msgspec.json.decode(text, type=dict), kind)
         return msgspec.json.decode(text, type=dict) if get_origin(kind) is dict else text

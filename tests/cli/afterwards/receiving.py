@@ -30,7 +30,7 @@ class Receiving:
     url: str
     said: list[str] = attrs.field(factory=list)
     printed: list[dict[str, Any]] = attrs.field(factory=list)
-    told: asyncio.Event = attrs.field(factory=asyncio.Event)
+    spoke: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
     def hook(self) -> str:
@@ -42,7 +42,7 @@ class Receiving:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             self.printed.append(json.loads(line))
-            self.told.set()
+            self.spoke.set()
 
     async def listen(self) -> None:
         """Take in what it says, to its end."""

@@ -1,4 +1,4 @@
-"""`gotsurge alerts`: told for people, programs, cron, and to where teams talk."""
+"""`gotsurge alerts`: shown to people, programs, cron, and to where teams talk."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ YEARS = "9999999"
 """Minutes until the windows of the orders of these tests, and more."""
 
 
-def test_nothing_is_told_where_nothing_is_wrong(desk: Desk) -> None:
+def test_nothing_is_reported_where_nothing_is_wrong(desk: Desk) -> None:
     """Exit code 0, and no line but the headings' own."""
     desk.push("A")
     done = desk.on_ledger("alerts")
@@ -23,7 +23,7 @@ def test_nothing_is_told_where_nothing_is_wrong(desk: Desk) -> None:
     assert desk.document(desk.on_ledger("alerts", "--json")) == []
 
 
-def test_what_is_wrong_is_told_with_exit_code_1(desk: Desk) -> None:
+def test_what_is_wrong_is_reported_with_exit_code_1(desk: Desk) -> None:
     """By the limits that were given, in the zone that was, of the run or vessel that was asked for."""
     _, first = desk.push("A")
     desk.push("B")
@@ -40,7 +40,7 @@ def test_what_is_wrong_is_told_with_exit_code_1(desk: Desk) -> None:
     assert desk.on_ledger("alerts", "--not-accepted", YEARS, "--vessel", "none").exit_code == 0
 
 
-def test_orders_in_doubt_are_told(desk: Desk) -> None:
+def test_orders_in_doubt_are_reported(desk: Desk) -> None:
     """When they have been so for too long; they stand in the ledger alone."""
     run_id = desk.push_lost("A", "B")
     assert desk.on_ledger("alerts").exit_code == 0
@@ -51,7 +51,7 @@ def test_orders_in_doubt_are_told(desk: Desk) -> None:
     ]
 
 
-def test_old_news_is_told_to_be_old(desk: Desk) -> None:
+def test_old_news_is_reported_to_be_old(desk: Desk) -> None:
     """What was not read for an hour may have gone on since."""
     desk.push("A", "B")
     fresh = desk.on_ledger("alerts", "--not-accepted", YEARS)
@@ -64,7 +64,7 @@ def test_old_news_is_told_to_be_old(desk: Desk) -> None:
 
 
 def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:
-    """What failed since the last read is told then, and only then."""
+    """What failed since the last read is reported then, and only then."""
     desk.push("A")
     (task,) = desk.simulator.tasks()
     desk.simulator.move(task["id"], "expired")
@@ -88,8 +88,8 @@ def test_a_platform_partners_orders_are_read_as_such(platform_desk: Desk) -> Non
     assert platform_desk.simulator.audit()["calls"]["platform.tasks.get"] >= 1
 
 
-def test_what_could_not_be_read_is_told(desk: Desk) -> None:
-    """The rest is told all the same, as it was last read."""
+def test_what_could_not_be_read_is_reported(desk: Desk) -> None:
+    """The rest is reported all the same, as it was last read."""
     desk.push("A")
     desk.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
     done = desk.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)

@@ -46,19 +46,19 @@ def test_a_status_that_the_document_does_not_list_is_found(desk: Desk) -> None:
     assert [order["task_id"] for order in listed] == ["T-9"]
 
 
-def test_one_order_is_told_with_its_history(desk: Desk) -> None:
+def test_one_order_is_reported_with_its_history(desk: Desk) -> None:
     """By its tracking id or its task id; with --json as it was read, in the API's own shape."""
     desk.push("A", "B")
     ((order),) = desk.document(desk.on_ledger("orders", "A", "--json"))
     assert order["task"]["id"] == order["task_id"]
     assert order["history"] == []
-    told = desk.on_ledger("orders", order["task_id"])
-    assert told.exit_code == 0, told.output
-    assert "tracking id\tA" in told.stdout
-    assert "AT\tSTATUS\tNOTE" in told.stdout
+    shown = desk.on_ledger("orders", order["task_id"])
+    assert shown.exit_code == 0, shown.output
+    assert "tracking id\tA" in shown.stdout
+    assert "AT\tSTATUS\tNOTE" in shown.stdout
 
 
-def test_an_order_that_is_not_there_is_told(desk: Desk, run: Runner) -> None:
+def test_an_order_that_is_not_there_is_reported(desk: Desk, run: Runner) -> None:
     """So is a place where nothing is; nothing is made there."""
     desk.push("A")
     done = desk.on_ledger("orders", "NONE")
@@ -71,7 +71,7 @@ def test_an_order_that_is_not_there_is_told(desk: Desk, run: Runner) -> None:
 
 
 def test_a_ledger_that_cannot_be_read_hides_no_order(desk: Desk) -> None:
-    """What the book has is listed, and what is the matter is told; so are alerts and reports."""
+    """What the book has is listed, and what is the matter is reported; so are alerts and reports."""
     desk.push("A")
     assert desk.on_ledger("orders").exit_code == 0
     (desk.folder / "ledger.db").write_bytes(b"no ledger " * 1000)
@@ -120,18 +120,18 @@ def test_what_was_taken_back_is_cancelled_in_the_book(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("orders", "--run", "TYPO"), "there is no run TYPO"),
         (("alerts", "--run", "TYPO"), "there is no run TYPO"),
         (("orders", "--status", "brodcasting"), "did you mean broadcasting?"),
     ],
 )
-def test_a_mistyped_filter_is_told(desk: Desk, words: tuple[str, ...], told: str) -> None:
+def test_a_mistyped_filter_is_reported(desk: Desk, words: tuple[str, ...], message: str) -> None:
     """With exit code 2: silence would say that there is nothing."""
     desk.push("A")
     done = desk.on_ledger(*words)
-    assert (done.exit_code, told in done.stderr) == (2, True), done.output
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
     assert desk.on_ledger("orders", "--status", "complete").exit_code == 0
 
 

@@ -39,8 +39,8 @@ async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
             here.move(task.id, status)
         async with asyncio.timeout(60):
             while len(receiver.printed) < 3:
-                receiver.told.clear()
-                await receiver.told.wait()
+                receiver.spoke.clear()
+                await receiver.spoke.wait()
         assert [(each["tracking_id"], each["status"]) for each in receiver.printed] == [
             ("T-0", "broadcasting"),
             ("T-0", "accepted"),
@@ -66,7 +66,7 @@ async def test_a_crash_between_two_lines(here: Simulator, tmp_path: Path) -> Non
         receiver.process.kill()
     async with receiving(here, tmp_path, "--read-rate", "100") as receiver:
         async with asyncio.timeout(30):
-            await receiver.told.wait()
+            await receiver.spoke.wait()
         assert await receiver.end() == 0
         assert [each["status"] for each in receiver.printed] == ["broadcasting"]
 
@@ -95,14 +95,14 @@ async def test_what_could_not_be_printed_is_printed_later(here: Simulator, tmp_p
     async with receiving(here, tmp_path) as receiver:
         async with asyncio.timeout(30):
             while len(receiver.printed) < 2:
-                receiver.told.clear()
-                await receiver.told.wait()
+                receiver.spoke.clear()
+                await receiver.spoke.wait()
         assert [each["status"] for each in receiver.printed] == ["broadcasting", "accepted"]
         assert await receiver.end() == 0
 
 
 async def test_pages(here: Simulator, tmp_path: Path) -> None:
-    """Alive and ready are told without a token; both tokens are good, and nothing else is there."""
+    """Alive and ready are reported without a token; both tokens are good, and nothing else is there."""
     async with receiving(here, tmp_path) as receiver, aiohttp.ClientSession() as session:
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/", 404), ("/webhooks/wrong-wrong-wrong", 404)):
             async with session.get(receiver.url + path) as answer:
@@ -133,7 +133,7 @@ async def test_orders_in_doubt_beside_a_receiver(here: Simulator, tmp_path: Path
 
 
 @pytest.mark.slow
-async def test_two_tasks_of_one_name_are_told(here: Simulator, tmp_path: Path) -> None:
+async def test_two_tasks_of_one_name_are_reported(here: Simulator, tmp_path: Path) -> None:
     """One that was in doubt and is settled, one that was pushed again: said once, and an alert without a receiver."""
     limits = Limits(settle=0)  # a person may say at once that an order was not created
     async with simulated(simulator=here, limits=limits) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
@@ -170,11 +170,11 @@ async def test_two_tasks_of_one_name_are_told(here: Simulator, tmp_path: Path) -
                 while len([line for line in receiver.said if "is a double" in line]) < 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             assert await receiver.end() == 0
-        told = sorted(line for line in receiver.said if "is a double" in line)
-        assert [line.split(" is a double")[0] for line in told] == ["order RE", "order TW"]
-        assert f"run {again}, key RE" in told[0]
-        assert f"task {first} (run {lost}, key TW, " in told[1]
-        assert all(task_id in told[name == "TW"] for task_id, name in ids.items())
+        doubles = sorted(line for line in receiver.said if "is a double" in line)
+        assert [line.split(" is a double")[0] for line in doubles] == ["order RE", "order TW"]
+        assert f"run {again}, key RE" in doubles[0]
+        assert f"task {first} (run {lost}, key TW, " in doubles[1]
+        assert all(task_id in doubles[name == "TW"] for task_id, name in ids.items())
         words = ("--ledger", str(tmp_path / "ledger.db"))
         alerts = await gotsurge("alerts", "--json", *words, cwd=tmp_path)
         assert alerts.code == 1, alerts.err
@@ -190,7 +190,7 @@ async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> N
     """No token, one that could be guessed, a port that is taken: exit code 2, and what to do."""
     async with receiving(here, tmp_path) as receiver:
         taken = receiver.url.rpartition(":")[2]
-        for words, token, told in (
+        for words, token, message in (
             ((), "", "GOTSURGE_WEBHOOK_TOKEN"),
             ((), "short", "token_urlsafe"),
             (("--allow", "gotsurge.co"), TOKEN, "no address"),
@@ -199,7 +199,7 @@ async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> N
             env = {"GOTSURGE_WEBHOOK_TOKEN": token} if token else {}
             options = [*local(here), "--ledger", tmp_path / "other.db", "--port", "0", *words]
             done = await gotsurge("receive", *options, cwd=tmp_path, env=env)
-            assert (done.code, told in done.err) == (2, True), done.err
+            assert (done.code, message in done.err) == (2, True), done.err
 
 
 async def test_a_damaged_ledger_does_not_keep_events_out(here: Simulator, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ async def test_a_damaged_ledger_does_not_keep_events_out(here: Simulator, tmp_pa
 
 
 def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
-    """Events are listed, shown, replayed and dropped; what is not there is told."""
+    """Events are listed, shown, replayed and dropped; what is not there is reported."""
 
     async def fill() -> None:
         async with Inbox.open(tmp_path / "inbox.db") as inbox:

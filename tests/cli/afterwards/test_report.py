@@ -18,7 +18,7 @@ DAY = "2030-03-04"
 
 @pytest.mark.slow
 def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
-    """A page, a table of vessels or orders, a workbook; for its owner alone, and what it holds is told."""
+    """A page, a table of vessels or orders, a workbook; for its owner alone, and what it holds is reported."""
     _, summary = desk.push("A", "B", "C")
     for number, task in enumerate(desk.simulator.tasks()[:2]):
         desk.simulator.move(task["id"], "cancelled" if number else "complete", through=True)
@@ -26,10 +26,10 @@ def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
     for name in ("day.html", "day.csv", "day.xlsx"):
         done = desk.on_ledger("report", "--day", DAY, "--out", desk.folder / name)
         assert done.exit_code == 0, done.output
-        told = (
+        message = (
             "2030-03-04 in Asia/Singapore, local: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
         )
-        assert told in done.stderr
+        assert message in done.stderr
         assert stat.S_IMODE((desk.folder / name).stat().st_mode) == 0o600
     assert "(no vessel)" in (desk.folder / "day.html").read_text()
     assert (desk.folder / "day.xlsx").read_bytes().startswith(b"PK")
@@ -45,7 +45,7 @@ def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
 
 
 def test_a_report_of_old_reads_says_so(desk: Desk) -> None:
-    """Where an open order was not heard of for more than an hour, that is told with what to do about it."""
+    """Where an open order was not heard of for more than an hour, that is reported with what to do about it."""
     desk.push("A")
     words = ("report", "--day", DAY, "--out", desk.folder / "day.csv", "--force")
     assert "last read" not in desk.on_ledger(*words).stderr
@@ -97,7 +97,7 @@ def test_the_first_and_the_last_day_are_days(desk: Desk, day: str, zone: str) ->
         (),
     ],
 )
-def test_what_cannot_be_written_is_told(
+def test_what_cannot_be_written_is_reported(
     desk: Desk, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another ending, no day, a folder that is not there, a file that is: exit code 2, and nothing is changed."""

@@ -6,6 +6,7 @@ import os
 import pty
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,7 @@ def test_it_ends_when_all_were_delivered(desk: Desk) -> None:
     move_all(desk.simulator, "complete")
     done = desk.call("watch", summary["run"], *QUICK, "--json")
     assert done.exit_code == 0, done.output
-    told = desk.document(done)
-    assert told == {
+    assert desk.document(done) == {
         "run": summary["run"],
         "orders": 3,
         "statuses": {"complete": 3},
@@ -59,18 +59,18 @@ def test_what_was_not_delivered_is_in_the_exit_code(desk: Desk) -> None:
 
 def test_what_was_never_delivered_is_no_success(desk: Desk) -> None:
     """Refused and unprocessed orders count as ended otherwise, also where the run has nothing else."""
-    for status, words, told in ((422, (), "refused"), (403, ("--mode", "direct"), "unprocessed")):
+    for status, words, word in ((422, (), "refused"), (403, ("--mode", "direct"), "unprocessed")):
         desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=status))
         _, summary = desk.push("A", "B", words=words)
         desk.simulator.clear_faults()
         done = desk.call("watch", summary["run"], *QUICK, "--json")
-        assert (done.exit_code, desk.document(done)["others"]) == (1, {told: 2}), done.output
+        assert (done.exit_code, desk.document(done)["others"]) == (1, {word: 2}), done.output
         assert desk.document(done)["without_task"] == 2
 
 
 @pytest.mark.slow
 def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
-    """An order that another run has is at its end when its task there is, and its steps are told."""
+    """An order that another run has is at its end when its task there is, and its steps are reported."""
     desk.push("A", "B")
     _, again = desk.push("A", "B", "C")
     stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.1")
@@ -80,6 +80,25 @@ def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
     assert done.exit_code == 0, done.output
     assert done.stderr.endswith(f"run {again['run']}: 3 complete\n")
     assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"A", "B", "C"}
+
+
+def test_a_reading_of_the_ledger_that_the_timeout_cut_short_is_made_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown at the end counts every order of the run."""
+    desk.push("A", "B")
+    _, again = desk.push("A", "B", "C")
+    take_in, calls = Book.take_in, list[str]()
+
+    async def slow_once(book: Book, *words: Any, **options: Any) -> int:
+        calls.append("take in")
+        if len(calls) == 2:  # the first one opens the book
+            await asyncio.sleep(60)
+        return await take_in(book, *words, **options)
+
+    monkeypatch.setattr(Book, "take_in", slow_once)
+    stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.5")
+    assert (stopped.exit_code, "3 broadcasting" in stopped.stderr) == (5, True), stopped.output
 
 
 def test_what_was_taken_back_and_pushed_again_is_cancelled_in_its_run(desk: Desk) -> None:
@@ -126,7 +145,7 @@ def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
     assert again.exit_code == 1
 
 
-def test_what_is_counted_was_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_counted_was_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps of a task that was read just before its order was counted, the last one that was open."""
     _, summary = desk.push("A")
     move_all(desk.simulator, "complete")
@@ -182,7 +201,7 @@ def test_it_leaves_reading_to_a_receiver(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("words", [("NO-RUN",), ("NO-RUN", "--ledger", "none.db")])
-def test_a_run_that_is_not_there_is_told(desk: Desk, words: tuple[str, ...]) -> None:
+def test_a_run_that_is_not_there_is_reported(desk: Desk, words: tuple[str, ...]) -> None:
     """With exit code 2."""
     desk.push("A")
     place = () if "--ledger" in words else desk.ledger

@@ -37,7 +37,7 @@ def test_some_are_chosen_by_name(run: Runner, words: tuple[str, ...], names: lis
         assert [each["name"] for each in json.loads(done.stdout)] == names
 
 
-def test_a_name_that_is_none_is_told_with_the_nearest(run: Runner) -> None:
+def test_a_name_that_is_none_is_reported_with_the_nearest(run: Runner) -> None:
     """A mistyped name is not an empty table."""
     done = run("columns", "vehicle_preferense")
     assert done.exit_code == 2

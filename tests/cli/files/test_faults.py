@@ -40,7 +40,7 @@ def orders(path: Path, count: int, phone: str = "+65 9175 50{n:02}", **changes: 
     return path
 
 
-def test_many_faults_are_told_in_groups(run: Runner, tmp_path: Path) -> None:
+def test_many_faults_are_reported_in_groups(run: Runner, tmp_path: Path) -> None:
     """One line for one thing that is wrong, with its count, and what can be done about it."""
     done = run("push", orders(tmp_path / "orders.csv", 60, car="Car"), "--simulate")
     assert done.exit_code == 2
@@ -115,7 +115,7 @@ def once(simulator: Simulator, tasks: int) -> bool:
 
 
 def pushed_by(run: Runner, command: str, *more: str | Path) -> Result:
-    """What a command does that was told as the next one."""
+    """What a command does that was printed as the next one."""
     program, *words = shlex.split(command)
     assert program == "gotsurge"
     return run(*words, *more)
@@ -138,10 +138,10 @@ def test_the_others_are_sent_and_the_faulty_rows_are_not_forgotten(
     again = run("push", file, *words, "--faults", tmp_path / "again.csv", "--json", "--quiet")
     assert again.exit_code == 5
     document = json.loads(again.stdout)
-    told = {
+    counts = {
         name: document[name] for name in ("orders", "created", "already_pushed", "left_out", "left_out_file", "exit")
     }
-    assert told == {
+    assert counts == {
         "orders": 3,
         "created": 0,
         "already_pushed": 3,
@@ -196,7 +196,7 @@ def test_the_rows_are_on_the_disk_before_anything_is_sent(
     assert json.loads(run("runs", "--env", "local", "--json").stdout) == []
 
 
-def test_a_disk_that_is_full_long_before_the_end_is_told(run: Runner, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_long_before_the_end_is_reported(run: Runner, tmp_path: Path) -> None:
     """Also where the file is only closed: exit 2, nothing sent, and no traceback."""
     full = tmp_path / "full"
     full.mkdir()
@@ -216,18 +216,18 @@ def test_a_disk_that_is_full_long_before_the_end_is_told(run: Runner, tmp_path: 
     assert list(full.iterdir()) == []
 
 
-@pytest.mark.parametrize(("ending", "told"), [("tsv", ""), ("csv", "--format tsv")])
+@pytest.mark.parametrize(("ending", "option"), [("tsv", ""), ("csv", "--format tsv")])
 def test_a_table_with_tabs_is_read_again_as_it_is_written(
-    run: Runner, simulator: Simulator, tmp_path: Path, ending: str, told: str
+    run: Runner, simulator: Simulator, tmp_path: Path, ending: str, option: str
 ) -> None:
-    """The command that is told next says the format where the name of the file does not."""
+    """The printed command says the format where the name of the file does not."""
     table, faulty = some_faulty(tmp_path / "orders.tsv", 1), tmp_path / f"faulty.{ending}"
     table.write_text(table.read_text().replace(",", "\t"))
     done = run("push", table, *local(simulator), "--leave-faulty", "--faults", faulty, "--out", tmp_path)
     assert done.exit_code == 5, done.stderr
     faulty.write_text(faulty.read_text().replace("\t12\t", "\t+6591755111\t"))
     (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
-    assert ("--format" in command, told in command) == (bool(told), True)
+    assert ("--format" in command, option in command) == (bool(option), True)
     assert pushed_by(run, command).exit_code == 0
     assert once(simulator, 5)
 
@@ -257,7 +257,7 @@ def test_numbers_of_a_workbook_do_not_become_text_that_a_map_reads_otherwise(run
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "xlsx"])
 def test_every_format_leaves_rows(run: Runner, simulator: Simulator, tmp_path: Path, ending: str) -> None:
-    """Also from standard input; the command that is told next reads the file of faults as it is written."""
+    """Also from standard input; the printed command reads the file of faults as it is written."""
     table = some_faulty(tmp_path / "table.csv", 1)
     data, faulty = table.read_bytes(), tmp_path / "faulty.txt"
     if ending == "jsonl":
@@ -319,13 +319,13 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
         (("--leave-faulty", "--faults", "-"), "--faults names a file, not standard output"),
     ],
 )
-def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], message: str) -> None:
     """Rows that are not sent must be kept in a file."""
     done = run("push", some_faulty(Path("orders.csv"), 1), "--simulate", *words)
-    assert (done.exit_code, told in done.stderr) == (2, True)
+    assert (done.exit_code, message in done.stderr) == (2, True)

@@ -57,7 +57,7 @@ def test_a_map_that_somebody_wrote_is_checked_and_kept(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("map", "draft"), "Missing argument"),
         (("map", "draft", "none.csv"), "cannot be read"),
@@ -70,11 +70,11 @@ def test_a_map_that_somebody_wrote_is_checked_and_kept(run: Runner) -> None:
         (("push", "--simulate"), "Missing argument"),
     ],
 )
-def test_what_is_wrong_is_told(run: Runner, words: tuple[str, ...], told: str) -> None:
+def test_what_is_wrong_is_reported(run: Runner, words: tuple[str, ...], message: str) -> None:
     """With exit code 2."""
     write(Path("x.jsonl"), "{}")
     found = run(*words)
-    assert (found.exit_code, told in found.stderr) == (2, True), found.stderr
+    assert (found.exit_code, message in found.stderr) == (2, True), found.stderr
 
 
 def test_a_query_is_pushed_and_planned(run: Runner, tmp_path: Path) -> None:

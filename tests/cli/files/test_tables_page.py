@@ -53,7 +53,7 @@ def test_from_a_sheet_to_its_push(run: Runner, tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_fault_that_the_page_shows(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told in these words."""
+    """It is described in these words."""
     monkeypatch.chdir(tmp_path)
     the_sheet(tmp_path / "agent.xlsx")
     book = openpyxl.load_workbook("agent.xlsx")

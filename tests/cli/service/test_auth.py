@@ -104,7 +104,7 @@ async def test_a_login_lasts_for_a_push(person: Person) -> None:
     assert person.simulator.audit()["calls"]["auth.exchange"] == calls["auth.exchange"] == 1
 
 
-async def test_what_is_kept_is_told(person: Person) -> None:
+async def test_what_is_kept_is_reported(person: Person) -> None:
     """`auth status` and `auth accounts` show who is signed in, with exit code 0, and 4 when nobody is."""
     assert (await person.runs("auth", "status")).code == 4
     assert (await person.runs("auth", "login", "--account", "acme")).code == 0
@@ -117,7 +117,7 @@ async def test_what_is_kept_is_told(person: Person) -> None:
 
 
 @pytest.mark.parametrize("name", ["GOTSURGE_BEARER_TOKEN", "GOTSURGE_REFRESH_TOKEN"])
-async def test_a_token_of_the_environment_is_told(person: Person, name: str) -> None:
+async def test_a_token_of_the_environment_is_reported(person: Person, name: str) -> None:
     """`auth status` tells of the token that a push would use: that of the environment before what is kept."""
     given = {name: "planted-token"}
     status = await person.runs("auth", "status", env=given)
@@ -128,8 +128,8 @@ async def test_a_token_of_the_environment_is_told(person: Person, name: str) -> 
     assert document["renews_itself"] is (name == "GOTSURGE_REFRESH_TOKEN")
 
 
-async def test_a_profile_that_leads_elsewhere_is_told(person: Person) -> None:
-    """Who has tokens of sandbox and a profile with another host is told where they go, before they do."""
+async def test_a_profile_that_leads_elsewhere_is_reported(person: Person) -> None:
+    """Who has tokens of sandbox and a profile with another host reads where they go, before they do."""
     profile = person.home / "profile.toml"
     profile.write_text(f'api_base = "{person.simulator.api_base}"\n')
     token = {"GOTSURGE_BEARER_TOKEN": "planted-token", "GOTSURGE_PROFILE": str(profile)}

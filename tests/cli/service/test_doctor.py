@@ -35,7 +35,7 @@ def probe(done: Result, operation: str) -> Any:
     return found
 
 
-def test_a_healthy_simulator_is_told_as_such(doctor: Doctor, simulator: Simulator) -> None:
+def test_a_healthy_simulator_is_reported_as_such(doctor: Doctor, simulator: Simulator) -> None:
     """Exit 0: environment, token, probes and all assumptions, a line each, and nothing on stderr."""
     done = doctor(*local(simulator))
     assert (done.exit_code, done.stderr) == (0, "")
@@ -138,7 +138,7 @@ def test_nobody_there(doctor: Doctor) -> None:
 
 
 def test_a_failing_service_is_no_proof(doctor: Doctor) -> None:
-    """A 500 for a task that cannot be is told as unexpected, exit 1; wrong credentials as well."""
+    """A 500 for a task that cannot be is reported as unexpected, exit 1; wrong credentials as well."""
     with running_simulator() as simulator:
         simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=500))
         simulator.order_fault(Fault(operation="partner.detail", when="before", kind="status", status=403))
@@ -166,7 +166,7 @@ def test_the_secret_key_goes_nowhere_unasked(doctor: Doctor, simulator: Simulato
 
 
 def test_the_profile_is_shown_and_used(doctor: Doctor, simulator: Simulator, tmp_path: Path) -> None:
-    """A confirmed operation is told as confirmed, a read that is no GET there is not probed."""
+    """A confirmed operation is reported as confirmed, a read that is no GET there is not probed."""
     profile = tmp_path / "p.toml"
     profile.write_text('[endpoints."tasks.get"]\nverb = "POST"\n[endpoints."partner.detail"]\nverb = "POST"\n')
     done = doctor(*local(simulator), "--json", GOTSURGE_PROFILE=str(profile))
@@ -176,12 +176,12 @@ def test_the_profile_is_shown_and_used(doctor: Doctor, simulator: Simulator, tmp
     assert {each["verdict"] for each in found["probes"]} == {"not probed: it is no GET"}
 
 
-def test_the_proxy_is_told_without_its_password(doctor: Doctor, simulator: Simulator) -> None:
+def test_the_proxy_is_reported_without_its_password(doctor: Doctor, simulator: Simulator) -> None:
     """It is that of the environment, and none where the service is on this machine."""
     proxy = {"HTTPS_PROXY": "http://user:planted-secret@proxy.example:3128"}
-    told = doctor("--env", "sandbox", "--offline", **proxy)
-    assert "proxy\thttp://proxy.example:3128" in told.stdout
-    assert "planted" not in told.output
+    done = doctor("--env", "sandbox", "--offline", **proxy)
+    assert "proxy\thttp://proxy.example:3128" in done.stdout
+    assert "planted" not in done.output
     found = json.loads(doctor(*local(simulator), "--offline", "--json", **proxy).stdout)
     assert found["environment"]["proxy"] is None
     broken = doctor("--env", "sandbox", "--offline", HTTPS_PROXY="socks5://h:1")
@@ -196,7 +196,7 @@ def test_the_proxy_is_told_without_its_password(doctor: Doctor, simulator: Simul
         (["--env", "production"], {"GOTSURGE_API_BASE": "https://x.co/v1"}, "https://x.co/v1", "given"),
     ],
 )
-def test_the_environment_is_told_with_where_it_comes_from(
+def test_the_environment_is_reported_with_where_it_comes_from(
     doctor: Doctor, words: list[str], variables: dict[str, str], base: str, source: str
 ) -> None:
     """Options before variables before what is assumed."""
@@ -210,7 +210,7 @@ def test_the_environment_is_told_with_where_it_comes_from(
     }
 
 
-def test_settings_that_cannot_be_right_are_told(doctor: Doctor) -> None:
+def test_settings_that_cannot_be_right_are_reported(doctor: Doctor) -> None:
     """Exit 2, nothing on stdout."""
     done = doctor("--env", "local")
     assert (done.exit_code, done.stdout) == (2, "")

@@ -62,7 +62,7 @@ def test_the_document_goes_to_stdout_or_to_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "o.json").read_text(encoding="utf-8") == document_text()
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """Exit 2, and the reason."""
     done = run("endpoints", "openapi", "-o", tmp_path / "no" / "o.json")
     assert done.exit_code == 2

@@ -11,7 +11,7 @@ from tests.support.commands import Runner, local
 PICKUP = ["--from", "1.2966,103.7764"]
 
 
-def test_a_price_is_told(run: Runner, simulator: Simulator) -> None:
+def test_a_price_is_printed(run: Runner, simulator: Simulator) -> None:
     """Money in units of its currency; --json is the API's own object."""
     words = ["price", *PICKUP, "--to", "1.27, 103.86", "--vehicle", "car", *local(simulator)]
     done = run(*words)

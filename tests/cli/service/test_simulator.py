@@ -60,7 +60,9 @@ def test_a_task_is_triggered_by_its_id_or_its_tracking_id(simulator: Simulator, 
         (("none", "accepted"), "there is no task 'none'"),
     ],
 )
-def test_what_cannot_be_triggered_is_told(simulator: Simulator, run: Runner, words: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_triggered_is_reported(
+    simulator: Simulator, run: Runner, words: tuple[str, ...], said: str
+) -> None:
     """A status that does not follow, and a task that is not there or not one alone, end with the reason and code 1."""
     asyncio.run(created(simulator, "A", "TWICE", "TWICE"))
     done = run("simulator", "trigger", *words, "--port", simulator.origin.rpartition(":")[2])
@@ -69,7 +71,7 @@ def test_what_cannot_be_triggered_is_told(simulator: Simulator, run: Runner, wor
     assert statuses(simulator) == [["broadcasting"]] * 3
 
 
-def test_a_simulator_that_does_not_run_is_told(run: Runner) -> None:
+def test_a_simulator_that_does_not_run_is_reported(run: Runner) -> None:
     """Without a simulator at the port nothing is triggered, and the message says how to start one."""
     done = run("simulator", "trigger", "A", "accepted", "--port", "9")
     assert done.exit_code == 8

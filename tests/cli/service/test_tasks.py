@@ -85,7 +85,7 @@ def test_none_and_more_than_20_are_refused(run: Runner, simulator: Simulator, co
     assert simulator.audit()["calls"] == {}
 
 
-def test_every_fault_is_told_before_anything_is_sent(run: Runner, simulator: Simulator) -> None:
+def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator: Simulator) -> None:
     """By the number of the order and the field, exit 2."""
     orders = [order("A"), order("B", price=100_000), order("C", vehicle_preference="cra", colour="red"), 7]
     done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(orders))
@@ -100,7 +100,7 @@ def test_every_fault_is_told_before_anything_is_sent(run: Runner, simulator: Sim
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "- is not JSON"),
         ('{"a": 1}\n{', "line 2 of it is not either"),
@@ -108,15 +108,15 @@ def test_every_fault_is_told_before_anything_is_sent(run: Runner, simulator: Sim
         (json.dumps(order(...)), "tracking_id"),
     ],
 )
-def test_what_cannot_be_orders_is_refused(run: Runner, simulator: Simulator, content: str, told: str) -> None:
+def test_what_cannot_be_orders_is_refused(run: Runner, simulator: Simulator, content: str, message: str) -> None:
     """Exit 2, with the reason; nothing is sent."""
     done = run("tasks", "create", "-", *local(simulator), stdin=content)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert simulator.audit()["calls"] == {}
 
 
-def test_a_file_that_is_not_there_is_told(run: Runner, simulator: Simulator) -> None:
+def test_a_file_that_is_not_there_is_reported(run: Runner, simulator: Simulator) -> None:
     """Exit 2."""
     done = run("tasks", "create", "none.json", *local(simulator))
     assert done.exit_code == 2
@@ -141,7 +141,7 @@ def test_times_without_a_zone_need_one(run: Runner, simulator: Simulator) -> Non
 
 
 def test_a_pickup_that_is_over_is_a_warning(run: Runner, simulator: Simulator) -> None:
-    """It is told on stderr, and sent all the same."""
+    """It is reported on stderr, and sent all the same."""
     past = json.dumps(
         plain_order(
             "A", from_time_window={"start_time_utc": "2020-01-01T00:00:00Z", "end_time_utc": "2020-01-01T01:00:00Z"}
@@ -181,7 +181,7 @@ def test_a_token_that_is_refused_is_a_matter_of_signing_in(run: Runner, simulato
     assert "wrong" not in done.output
 
 
-def test_nobody_signed_in_is_told(run: Runner) -> None:
+def test_nobody_signed_in_is_reported(run: Runner) -> None:
     """Exit 4, and how to sign in; without a place to go exit 2."""
     done = run("tasks", "get", "x", "--env", "sandbox")
     assert (done.exit_code, done.stdout) == (4, "")
@@ -298,7 +298,7 @@ def test_an_old_revision_changes_nothing(run: Runner, simulator: Simulator) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ([], "say what to change"),
         (["--set", "price"], "is not FIELD=VALUE"),
@@ -315,10 +315,10 @@ def test_an_old_revision_changes_nothing(run: Runner, simulator: Simulator) -> N
         (["--set", "grup_tag=a"], "did you mean group_tag?"),
     ],
 )
-def test_a_change_that_cannot_be_is_refused(run: Runner, simulator: Simulator, words: list[str], told: str) -> None:
+def test_a_change_that_cannot_be_is_refused(run: Runner, simulator: Simulator, words: list[str], message: str) -> None:
     """Exit 2 with the field and the reason; the task is not touched."""
     (task_id,) = created(run, simulator, order("A"), platform=True)
     done = run("tasks", "update", task_id, *local(simulator), *words)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert told in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert "platform.tasks.update" not in simulator.audit()["calls"]
