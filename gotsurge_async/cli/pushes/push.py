@@ -124,7 +124,7 @@ _sending_options = together(
 @quiet_option
 @takes_seen
 @asynchronous
-async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given: Any) -> Exit:
+async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> Exit:
     """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
 
     Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
@@ -156,16 +156,16 @@ async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, *
       4 sign-in failed                 9 sent, but no result files: gotsurge results RUN
       130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
-    given["file"] = file_or_query(given["file"], given["source"])
+    options["file"] = file_or_query(options["file"], options["source"])
     if not dry_run:
         target.check()
-    check_distributed(**given)
-    if given["distributed"] and not dry_run:
+    check_distributed(**options)
+    if options["distributed"] and not dry_run:
         if target.simulate:
             raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
         ledger = shared_ledger(ledger)
-    given["reading"] = reading_words(click.get_current_context().params)
-    pushing = Pushing(PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given))
+    options["reading"] = reading_words(click.get_current_context().params)
+    pushing = Pushing(PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options))
     return await (pushing.dry_run() if dry_run else pushing.run())
 
 

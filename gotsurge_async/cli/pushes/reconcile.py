@@ -64,7 +64,7 @@ async def reconcile(
                     continue
             done.append(result)
             left = {"in_doubt": len(result.in_doubt), "drafts": len(result.still_draft)}
-            standing = await Standing.of(opened, info, looked=True)
+            standing = await Standing.of(opened, info, was_read=True)
             steps += next_steps(attrs.evolve(standing, counts=left, elsewhere=False))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(result.in_doubt or result.still_draft for result in done)

@@ -45,12 +45,12 @@ class Resuming(Sending):
 
     Args:
         run_id: None for the last run of the environment.
-        options: what was not given is as the run has it.
+        options: those of the command; for an option that is None the run's own value holds.
     """
 
-    def __init__(self, run_id: str | None, *, ledger: Place | None, **given: Any) -> None:
-        target: Target = given["target"]
-        self._options = SendOptions(ledger=find_ledger(ledger, target, given["out"]), **given)
+    def __init__(self, run_id: str | None, *, ledger: Place | None, **options: Any) -> None:
+        target: Target = options["target"]
+        self._options = SendOptions(ledger=find_ledger(ledger, target, options["out"]), **options)
         super().__init__(self._options)
         self._run_id = run_id
 
@@ -109,7 +109,7 @@ class Resuming(Sending):
 @takes_distributed
 @resuming_options
 @asynchronous
-async def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -> Exit:
+async def resume(run_id: str | None, last: bool, ledger: Place | None, **options: Any) -> Exit:
     """Go on with RUN: what a crash, a limit or Ctrl-C left is sent, in the mode in which the run was begun.
 
     The orders come from the ledger: the file may have changed, or be gone. Orders in doubt are not sent; see gotsurge
@@ -118,9 +118,9 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **given: 
     """
     if last == (run_id is not None):
         raise click.UsageError("say which run, or --last; gotsurge runs lists them")
-    check_distributed(**given)
-    if given["distributed"] and given["rate"]:
+    check_distributed(**options)
+    if options["distributed"] and options["rate"]:
         raise click.UsageError(
             "of a run that workers send, --rate is that of its push: give another to gotsurge worker"
         )
-    return await Resuming(run_id, ledger=shared_ledger(ledger) if given["distributed"] else ledger, **given).run()
+    return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()

@@ -27,7 +27,7 @@ class Retrying(Resuming):
 @refused_chunk("as before")
 @resuming_options
 @asynchronous
-async def retry(run_id: str, **given: Any) -> Exit:
+async def retry(run_id: str, **options: Any) -> Exit:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
@@ -35,4 +35,4 @@ async def retry(run_id: str, **given: Any) -> Exit:
     wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
     codes are those of gotsurge push.
     """
-    return await Retrying(run_id, **given).run()
+    return await Retrying(run_id, **options).run()

@@ -38,7 +38,7 @@ _INTERRUPTED = "the undo was interrupted: give the same command again, and do no
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
 def undo(
-    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **given: Any
+    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **rest: Any
 ) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
@@ -59,7 +59,7 @@ def undo(
         about_run(run_id)
         if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
             raise Failure("nothing was cancelled", Exit.USAGE)
-    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **given)
+    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 
 
 @functools.partial(asynchronous, interrupted=_INTERRUPTED)

@@ -68,13 +68,13 @@ class Target:
             self._check_place("--simulate, or --env")
 
     @classmethod
-    def of_place(cls, **given: Any) -> "Target":
+    def of_place(cls, **options: Any) -> "Target":
         """The target of options without ``--simulate``.
 
         Raises:
             click.UsageError: they name no place.
         """
-        target = cls(**given)
+        target = cls(**options)
         target._check_place("--env")
         return target
 
@@ -130,7 +130,9 @@ _simulate = _place(
 
 takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)
 """The options that choose a GotSurge; the command gets them as its argument ``target``."""
-takes_platform: Decorator[Any] = gathered("target", lambda **given: Target(**given).for_platform(), _simulate, *_places)
+takes_platform: Decorator[Any] = gathered(
+    "target", lambda **options: Target(**options).for_platform(), _simulate, *_places
+)
 """The same for a command of platform partners."""
 takes_place: Decorator[Any] = gathered("target", Target.of_place, *_places)
 """The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""

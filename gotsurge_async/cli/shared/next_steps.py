@@ -47,7 +47,7 @@ class Standing:
         results_failed: whether the result files could not be written.
         elsewhere: whether all orders in doubt belong to other runs, which have the keys; ``owners`` names some of them.
         recorded: whether an order in doubt may have a recorded task, which can be read.
-        looked: whether GotSurge was asked just now about the orders in doubt.
+        was_read: whether GotSurge was asked just now about the orders in doubt.
         cancelling: the number of orders in doubt because a cancel of their task was not answered.
         open_until: until when such a cancel may still act; no read settles its order before.
     """
@@ -64,7 +64,7 @@ class Standing:
     elsewhere: bool = False
     owners: Sequence[str] = ()
     recorded: bool = True
-    looked: bool = False
+    was_read: bool = False
     cancelling: int = 0
     open_until: datetime | None = None
 
@@ -153,13 +153,13 @@ async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
 
 def _of_the_form(info: RunInfo) -> Iterator[str]:
     """Further options that a result file needs to be read as it is written."""
-    form, given = form_of(info), info.options.get("reading", ())
+    form, reading = form_of(info), info.options.get("reading", ())
     if form.format == "csv":
-        if form.delimiter not in (",", "\t") and "--delimiter" not in given:
+        if form.delimiter not in (",", "\t") and "--delimiter" not in reading:
             yield from ("--delimiter", form.delimiter)
-        if form.encoding != "utf-8" and not form.bom and "--encoding" not in given:
+        if form.encoding != "utf-8" and not form.bom and "--encoding" not in reading:
             yield from ("--encoding", form.encoding)
-    if "--map" in given:
+    if "--map" in reading:
         yield from ("--header-row", "1")  # the map may say where the source had it
 
 
@@ -278,15 +278,15 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
         if standing.cancelling == standing.counts.get("in_doubt"):
             return
-    if not standing.looked and (standing.recorded or not direct):
+    if not standing.was_read and (standing.recorded or not direct):
         yield Step(why, standing.command("reconcile", calls=True))
-    if standing.looked or direct:
+    if standing.was_read or direct:
         yield from _by_hand(standing, why)
     if direct:  # a plain partner has no Task List: the event of a task leads to it
         account = _option("--account", info.options.get("account"))
         receiver = _joined("gotsurge receive", standing.place(calls=True), account)
         yield Step(f"{why}, to settle them as their events arrive", receiver)
-        if info.options.get("mode") == Mode.DIRECT and not (standing.looked or standing.recorded):
+        if info.options.get("mode") == Mode.DIRECT and not (standing.was_read or standing.recorded):
             by_list = standing.command("reconcile", calls=True)
             yield Step(f"{why}, if the account is a platform partner's", by_list)
 

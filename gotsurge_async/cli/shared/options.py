@@ -87,9 +87,9 @@ def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> D
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def with_gathered(**given: Any) -> None:
-            mine = {option: given.pop(option) for option in names}
-            command(**{name: make(**mine)}, **given)
+        def with_gathered(**values: Any) -> None:
+            mine = {option: values.pop(option) for option in names}
+            command(**{name: make(**mine)}, **values)
 
         before = len(getattr(command, "__click_params__", ()))
         decorated: Any = together(*options)(with_gathered)

@@ -30,13 +30,13 @@ from gotsurge_async.money import Money
 _file = in_group(THE_FILE)
 
 
-def _source(sql: str | None, url: str | None, file_map: str | None = None, **given: Any) -> SourceOptions:
+def _source(sql: str | None, url: str | None, file_map: str | None = None, **parameters: Any) -> SourceOptions:
     is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
     if (sql is not None and url is None) or (sql is None and is_typed):
         raise click.UsageError("--sql and --from belong together: what is asked, and whom")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     columns = FileMap() if file_map is None else load_named(file_map)
-    return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **given)
+    return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
 
 
 def load_named(name: str) -> FileMap:
@@ -121,11 +121,11 @@ takes_table: Decorator[Any] = gathered("source", _source, _table)
 """The same without those for orders: how a table is written."""
 
 
-def reading_words(given: Mapping[str, Any]) -> list[str]:
+def reading_words(parameters: Mapping[str, Any]) -> list[str]:
     """The words of these options on a command line, for reading its result files again.
 
     Args:
-        given: the parameters of the command by their names.
+        parameters: those of the command, by their names.
     """
     words: list[str] = []
     for option, name in (
@@ -138,7 +138,7 @@ def reading_words(given: Mapping[str, Any]) -> list[str]:
         ("--key", "key"),
         ("--max-price", "max_price"),
     ):
-        value = given.get(name)
+        value = parameters.get(name)
         if value is not None and (name, value) != ("key", ITEM_KEY):
             words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
     return words
@@ -199,8 +199,8 @@ rescan_after: Callable[..., Decorator[Any]] = functools.partial(
 )
 
 
-def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:
-    return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **given)
+def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **parameters: Any) -> Brakes:
+    return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **parameters)
 
 
 stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")

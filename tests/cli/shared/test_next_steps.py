@@ -70,7 +70,7 @@ def test_reconcile_is_named_only_where_it_can_read() -> None:
     *_, receive, reconcile = commands({"in_doubt": 1}, recorded=False, options=options)
     assert receive == "receive --env sandbox --ledger /books/l.db --account acme"
     assert reconcile == f"reconcile {where}"
-    assert not any("reconcile" in each for each in commands({"in_doubt": 1}, looked=True))
+    assert not any("reconcile" in each for each in commands({"in_doubt": 1}, was_read=True))
     elsewhere = {"recorded": False, "elsewhere": True, "owners": ["FIRST", "SECOND"]}
     assert commands({"in_doubt": 1}, **elsewhere) == [
         "status FIRST --env sandbox --ledger /books/l.db",
