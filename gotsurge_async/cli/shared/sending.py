@@ -113,7 +113,7 @@ class Sending:
         about_run(run.id)
         if self._send_options.distributed:
             return await self._distribute(gs, ledger, push, run, waiting)
-        progress = self._progress(run, waiting)
+        progress = self._progress(waiting)
         if progress is not None:
             gs.hooks.add(progress)
             means = "exactly once" if run.info.mode is Mode.TWO_PHASE else "at most once"
@@ -154,7 +154,7 @@ class Sending:
         if self._send_options.no_wait:
             return self._finish_published(run, waiting, published)
         self.say(published)
-        progress = self._progress(run, waiting)
+        progress = self._progress(waiting)
         watch = Watch(ledger.place, run.id, progress, self.say, self._interrupts)
         started = time.monotonic()
         try:
@@ -188,7 +188,7 @@ class Sending:
         finish(document, code, lambda: click.echo(published), as_json=self._send_options.as_json, steps=steps)
         return code
 
-    def _progress(self, run: Run, waiting: int) -> Progress | None:
+    def _progress(self, waiting: int) -> Progress | None:
         return None if self._send_options.quiet else Progress(self._console, "pushing", waiting)
 
     async def _send(self, ledger: Ledger, push: Push, run: Run) -> Sent:
