@@ -274,10 +274,10 @@ async def _simulated(
         try:
             await gs.sign_in(key["code"])
         except OutcomeUnknown as error:
-            anew = (
+            text = (
                 f"the simulator at {parts.netloc} does not answer its sign-in: start it anew with `gotsurge simulator`"
             )
-            raise Unreachable(f"{anew} ({error})") from None
+            raise Unreachable(f"{text} ({error})") from None
         except CallError as error:
             error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
             raise
