@@ -8,15 +8,15 @@ _NEEDED = ("click", "rich", "filelock", "platformdirs")
 
 def main() -> None:
     """Run the command; ends the process."""
-    # Looked for, and not loaded: each command loads what it needs of them.
+    # Not loaded: each command loads those that it needs.
     missing = next((name for name in _NEEDED if find_spec(name) is None), None)
     if missing is not None:
         print(  # noqa: T201 - the command's own output starts here
             f'gotsurge needs {missing}: pip install "gotsurge-async[cli]"', file=sys.stderr
         )
         sys.exit(2)
-    from gotsurge_async.cli.app import gotsurge, only_looks
-    from gotsurge_async.cli.streams import LossyOutput
+    from gotsurge_async.cli.app import gotsurge, only_prints
+    from gotsurge_async.cli.streams import lossy_output
 
-    with LossyOutput(only_looks):
+    with lossy_output(only_prints):
         gotsurge()

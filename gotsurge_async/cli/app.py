@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.shared.exits import always_a_document
+from gotsurge_async.cli.shared.exits import reported
 from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.starting import heed_interrupts
@@ -66,27 +66,24 @@ COMMANDS = {
         "topics": "Exit codes, variables, maps, completion.",
     },
 }
-"""Every command, by its folder: it is the name of the command's file and of the object in it. The text is what
-``gotsurge --help`` says of it, which loads none of them."""
+"""The commands by folder. A name is that of the command's file and of the object in it; the text is for
+``gotsurge --help``, which loads none of them."""
 
-LOOKING = frozenset(
+PRINTING = frozenset(
     {
         *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
         *("report", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles"),
         *("endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics"),
     }
 )
-"""Commands that only print, and need not go on when nobody reads that. Others have something to do, or an exit code
-that says what they found."""
+"""Commands that only print, and end when their reader leaves. Others do something, or end with an exit code that
+matters."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 
 
 class Gotsurge(click.Group):
-    """A group in which each command is loaded when it is asked for: none waits for the imports of the others.
-
-    Every command that is given ``--json`` prints one document, once it is loaded.
-    """
+    """A group that loads a command when it is needed: none waits for the imports of the others."""
 
     context_class: type[click.Context] = HelpContext
 
@@ -104,33 +101,33 @@ class Gotsurge(click.Group):
             formatter.write_text(", ".join(VARIABLES))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_WANTED] = "--json" in args
+        ctx.meta[_AS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        found = super().resolve_command(ctx, args)
-        heed_interrupts()  # all is loaded: from here on a command ends as it sees fit
-        return found
+        resolved = super().resolve_command(ctx, args)
+        heed_interrupts()  # everything is loaded: from here on a command ends in its own way
+        return resolved
 
     def invoke(self, ctx: click.Context) -> Any:
-        with always_a_document(ctx, bool(ctx.meta.get(_WANTED))):
+        with reported(ctx, bool(ctx.meta.get(_AS_JSON))):
             return super().invoke(ctx)
 
 
-def only_looks() -> bool:
-    """Whether what runs now is a command that only prints."""
+def only_prints() -> bool:
+    """Whether the running command only prints."""
     names, context = list[str](), click.get_current_context(silent=True)
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name or "")
         context = context.parent
-    return " ".join(names) in LOOKING
+    return " ".join(names) in PRINTING
 
 
 def load(name: str) -> click.Command:
     """A command by its name."""
-    with _kept_for_good():
+    with _not_collected():
         module = import_module(f"gotsurge_async.cli.{FOLDER_OF[name]}.{name}")
     command: click.Command = getattr(module, name)
     with_whole_words(command)
@@ -138,8 +135,8 @@ def load(name: str) -> click.Command:
 
 
 @contextmanager
-def _kept_for_good() -> Iterator[None]:
-    """Let nobody look for garbage among what the block makes, neither in it nor later: that is a tenth of the start."""
+def _not_collected() -> Iterator[None]:
+    """Keep the garbage collector from what the block makes, in the block and later: that is a tenth of the start."""
     if not gc.isenabled():
         yield
         return
@@ -151,7 +148,7 @@ def _kept_for_good() -> Iterator[None]:
         gc.enable()
 
 
-_WANTED = "gotsurge_async.cli.document_is_wanted"
+_AS_JSON = "gotsurge_async.cli.as_json"
 
 
 @click.group(cls=Gotsurge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,52 +1,53 @@
 """Standard output and standard error that may break, by a full disk or a reader that has left, without any harm.
 
-What a command says is no part of what it does: a push whose progress nobody reads goes on, and its exit code tells what
-became of the orders, also where the summary could not be written. A command that only looks has nothing to do any more
-when its reader has left, as ``head`` does: it ends at once, and quietly, as others do.
+The output of a command is no part of what it does: a push whose progress is not read continues, and its exit code says
+what became of the orders even if the summary could not be written. A command that only prints has nothing left to do
+when its reader has left, as ``head`` does: it ends immediately and quietly, as other programs do.
 """
 
 import errno
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, Any, TextIO, cast
 
 UNREAD = 141
-"""The exit code of what ends because who read standard output has left: that of a process which SIGPIPE ends."""
+"""The exit code of a command whose reader has left: that of a process which SIGPIPE ends."""
 
 
 class Unread(SystemExit):
-    """The reader of a command that only looks has left."""
+    """The reader of a command that only prints has left."""
 
     def __init__(self) -> None:
         super().__init__(UNREAD)
 
 
 class LossyStream(io.RawIOBase):
-    """Bytes for a stream; from the first that cannot be written on, nothing is: a document with a hole would mislead.
+    """Bytes for a stream. After the first that cannot be written no more are: a document with a hole would mislead.
 
     Args:
-        raw: where they go.
-        only_looks: whether what runs now need not go on when its reader has left.
+        raw: the stream.
+        only_prints: whether the running command ends when its reader has left.
 
     Attributes:
-        trouble: why something was lost, None while nothing was.
-        left: whether its reader has left, which is no trouble for anybody.
+        trouble: why output was lost, None while none was.
+        left: whether the reader has left, which is no trouble for anybody.
     """
 
-    def __init__(self, raw: io.RawIOBase, only_looks: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, raw: io.RawIOBase, only_prints: Callable[[], bool]) -> None:
         super().__init__()
         self.trouble: str | None = None
         self.left: bool = False
         self._raw = raw
-        self._only_looks = only_looks
+        self._only_prints = only_prints
 
     def write(self, data: Any, /) -> int:
-        """Write, or lose; all of it counts as written once something is lost.
+        """Write, or lose; all of it counts as written once output is lost.
 
         Raises:
-            Unread: the reader of a command that only looks has left; once.
+            Unread: the reader of a command that only prints has left; once.
         """
         rest = memoryview(data).cast("B")
         size = rest.nbytes
@@ -56,10 +57,10 @@ class LossyStream(io.RawIOBase):
             except OSError as error:
                 self.trouble = error.strerror or str(error)
                 self.left = isinstance(error, BrokenPipeError)
-                if self.left and self._only_looks():
+                if self.left and self._only_prints():
                     raise Unread from None
             else:
-                if written is None:  # nobody reads, and we were told not to wait
+                if written is None:  # the stream does not block, and its reader is too slow
                     self.trouble = os.strerror(errno.EAGAIN)
                 else:
                     rest = rest[written:]
@@ -74,63 +75,49 @@ class LossyStream(io.RawIOBase):
         return self._raw.fileno()
 
     def isatty(self) -> bool:
-        """Whether somebody reads it at a terminal."""
+        """Whether it is a terminal."""
         return self._raw.isatty()
 
 
 def lost(stream: IO[bytes]) -> str | None:
-    """Why not all of what was written to a stream came through; None if it did, as far as is known."""
+    """Why not all output of a stream was written; None if it was, as far as is known."""
     stream.flush()
     raw = getattr(stream, "raw", stream)
     return raw.trouble if isinstance(raw, LossyStream) else None
 
 
-def _lossy(
-    stream: TextIO | None, only_looks: Callable[[], bool] = lambda: False
-) -> tuple[TextIO | None, LossyStream | None]:
+def _lossy(stream: TextIO | None, only_prints: Callable[[], bool]) -> tuple[TextIO | None, LossyStream | None]:
     """The same stream, which may break."""
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # python -u has no buffer between
     if stream is None or not isinstance(raw, io.RawIOBase):
         return stream, None
-    lossy = LossyStream(raw, only_looks)
-    return (
-        io.TextIOWrapper(
-            cast("IO[bytes]", lossy if raw is buffer else io.BufferedWriter(lossy)),
-            encoding=stream.encoding,
-            # A sign that a terminal does not have is no reason to end either.
-            errors="backslashreplace" if stream.errors == "strict" else stream.errors,
-            newline="",  # the same bytes on every system: Windows would end lines in its own way
-            line_buffering=bool(getattr(stream, "line_buffering", False)),
-            write_through=bool(getattr(stream, "write_through", False)),
-        ),
-        lossy,
+    stream.flush()
+    lossy = LossyStream(raw, only_prints)
+    text = io.TextIOWrapper(
+        cast("IO[bytes]", lossy if raw is buffer else io.BufferedWriter(lossy)),
+        encoding=stream.encoding,
+        # A character that a terminal does not have is no reason to end either.
+        errors="backslashreplace" if stream.errors == "strict" else stream.errors,
+        newline="",  # the same bytes on every system: Windows would end lines in its own way
+        line_buffering=bool(getattr(stream, "line_buffering", False)),
+        write_through=bool(getattr(stream, "write_through", False)),
     )
+    return text, lossy
 
 
-class LossyOutput:
-    """Lets both streams break inside the block; that output was lost is told once in its end, where it can be.
-
-    Args:
-        only_looks: whether the command that runs need not go on when nobody reads its output.
-    """
-
-    def __init__(self, only_looks: Callable[[], bool] = lambda: False) -> None:
-        self._only_looks = only_looks
-
-    def __enter__(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        sys.stdout, self._out = _lossy(sys.stdout, self._only_looks)
-        sys.stderr, _ = _lossy(sys.stderr)
-
-    def __exit__(self, *_: object) -> None:
+@contextmanager
+def lossy_output(only_prints: Callable[[], bool]) -> Iterator[None]:
+    """Let both streams break inside the block. At its end standard error says once that output was lost."""
+    sys.stdout, out = _lossy(sys.stdout, only_prints)
+    sys.stderr, _ = _lossy(sys.stderr, lambda: False)
+    try:
+        yield
+    finally:
         if sys.stdout is not None:
             sys.stdout.flush()
-        out = self._out
         if out is not None and out.trouble is not None and not out.left and sys.stderr is not None:
-            # The other way round nothing is told: standard output is for data.
+            # Not the other way round: standard output is for data.
             print(f"the output was not written, or not all of it: {out.trouble}", file=sys.stderr)  # noqa: T201
         if sys.stderr is not None:
             sys.stderr.flush()

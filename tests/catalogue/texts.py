@@ -57,6 +57,7 @@ TELLERS = {
     "_remark": (0, "rule"),
     "_given_up": (1, "why"),
     "partial": (9, "interrupted"),
+    "interruptible": (0, "interrupted"),
 }
 """Calls that tell what is wrong: which argument has the text, by place and by name."""
 GLUE = ("… (… is …)", "ledger …: …")

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from gotsurge_async.cli import main
 from gotsurge_async.cli.app import FOLDER_OF, gotsurge, load
+from tests.test_house import MODULES, imports, own
 
 _LOADED = """
 import sys
@@ -40,6 +41,17 @@ def test_the_help_names_every_command_and_loads_none() -> None:
     assert all(f"\n  {name} " in done.stdout for name in FOLDER_OF)
     loaded = set(done.stderr.split())
     assert loaded.isdisjoint({"gotsurge_async.cli.pushes", "gotsurge_async.cli.service", "gotsurge_async.bulk", "rich"})
+
+
+def test_no_file_of_the_command_imports_itself_in_a_circle() -> None:
+    """Imports inside functions count, too; those of `shared` lead to no folder of commands."""
+    files = {name for name in MODULES if name.startswith("cli.")}
+    needs = {name: {own(imported) or "" for imported in imports(name)} & files - {name} for name in files}
+    shared = set[str]().union(*(needs[name] for name in files if name.startswith("cli.shared.")))
+    assert {name for name in shared if not name.startswith("cli.shared")} == {"cli.streams"}
+    while leaves := {name for name, others in needs.items() if not others}:
+        needs = {name: others - leaves for name, others in needs.items() if name not in leaves}
+    assert not needs
 
 
 @pytest.mark.parametrize("word", ["none", "app", "shared"])

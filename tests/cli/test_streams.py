@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gotsurge_async.cli.app import LOOKING, gotsurge
+from gotsurge_async.cli.app import PRINTING, gotsurge
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import environment, local, write_orders
 
@@ -75,7 +75,7 @@ async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
     ["columns", "explain --json", "runs", "runs --watch", "runs --json", "ledger export -", "topics exit-codes"],
 )
 async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Path, words: str) -> None:
-    """With the exit code of SIGPIPE, as other commands in a pipe; nothing is told."""
+    """With the exit code of SIGPIPE, as other commands in a pipe; nothing is reported."""
     write_orders(tmp_path / "orders.csv", range(3))
     ledger = () if words.split()[0] in ("columns", "explain", "topics") else ("--ledger", "ledger.db")
     async with Simulator() as simulator:
@@ -94,7 +94,7 @@ async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Pa
 
 
 @pytest.mark.slow
-async def test_an_error_is_told_also_where_nobody_reads_its_document(tmp_path: Path) -> None:
+async def test_an_error_is_reported_also_where_nobody_reads_its_document(tmp_path: Path) -> None:
     """The exit code is that of the error, and it stands on standard error."""
     with broken("closed") as descriptor:
         process = await asyncio.create_subprocess_exec(
@@ -110,7 +110,7 @@ async def test_an_error_is_told_also_where_nobody_reads_its_document(tmp_path: P
 
 def test_what_only_prints_is_a_command() -> None:
     """Each name leads to one, which is no group."""
-    for name in LOOKING:
+    for name in PRINTING:
         command: click.Command = gotsurge
         for word in name.split():
             assert isinstance(command, click.Group)

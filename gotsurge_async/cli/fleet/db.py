@@ -6,7 +6,7 @@ import click
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.calls.shared_rate import make_tables
-from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
+from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ledger_option
 from gotsurge_async.cli.shared.output import say
@@ -33,8 +33,8 @@ async def upgrade(ledger: Place | None) -> Exit:
       0 the tables are there, and as new as this program
       2 the database cannot be used, or is of a newer version
     """
-    place = of_many_machines(ledger)
-    fleet = fleet_of()
+    place = shared_ledger(ledger)
+    fleet = fleet_package()
     async with await Ledger.open(place, clock=SystemClock().now):
         await asyncio.to_thread(fleet.upgrade, place)
         await make_tables(place)

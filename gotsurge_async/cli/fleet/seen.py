@@ -1,4 +1,4 @@
-"""How a push, or a worker, is seen from outside: metrics for Prometheus, traces for OpenTelemetry."""
+"""A push or a worker seen from outside: metrics for Prometheus, traces for OpenTelemetry."""
 
 import os
 import sys
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from gotsurge_async.telemetry import Tracing
 
 TRACE = "traceparent"
-"""The option of a run that says where its trace stands: it goes along with the run, whoever sends it."""
+"""The option of a run that names its trace, for all that send it."""
 
 _group = in_group("Seen from outside")
 
 
 class Seen:
-    """Metrics, if a port for them was given, and traces, if OpenTelemetry is set up for this process.
-
-    Whoever wants traces starts the command by ``opentelemetry-instrument``, or sets a variable of OpenTelemetry's.
-    """
+    """Metrics, if there is a port for them, and traces, if OpenTelemetry is set up for this process: the command was
+    started by ``opentelemetry-instrument``, or a variable of OpenTelemetry is set."""
 
     def __init__(self, metrics_port: int | None = None, metrics_host: str = "127.0.0.1") -> None:
         self._port = metrics_port
@@ -37,10 +35,10 @@ class Seen:
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[None]:
-        """Serve the metrics inside the block, if they are wanted.
+        """Serve the metrics inside the block, if there is a port.
 
         Raises:
-            ConfigError: the extra is not there, or the port cannot be had.
+            ConfigError: the extra is not installed, or the port cannot be used.
         """
         if self._port is None:
             yield
@@ -55,25 +53,21 @@ class Seen:
             yield
 
     def watch(self, gs: GotSurge) -> None:
-        """See what a client does."""
+        """Observe a client."""
         if self._metrics is not None:
             gs.hooks.add(self._metrics)
         if self._tracing is not None:
-            gs.hooks.add(type(self._tracing)())  # one for each client: calls are told apart by their numbers
+            gs.hooks.add(type(self._tracing)())  # one for each client: calls have numbers within one
 
     def show(self, name: str, meaning: str, ask: Callable[[], float]) -> None:
-        """Have the metrics show what a function gives."""
+        """Add a metric whose value a function returns."""
         if self._metrics is not None:
             self._metrics.show(name, meaning, ask)
 
     @contextmanager
-    def put_up(self, *, wanted: bool) -> Iterator[dict[str, Any]]:
-        """A span around the loading of orders; gives what is to be kept with the run, for who goes on with it.
-
-        Args:
-            wanted: whether anybody else will.
-        """
-        if self._tracing is None or not wanted:
+    def published(self, distributed: bool) -> Iterator[dict[str, Any]]:
+        """A span around the loading of orders that workers send; yields an option of the run for the workers."""
+        if self._tracing is None or not distributed:
             yield {}
             return
         from opentelemetry.trace import SpanKind
@@ -86,7 +80,7 @@ class Seen:
 
     @contextmanager
     def segment(self, run_id: str, number: int, parent: str | None) -> Iterator[None]:
-        """A span around the sending of a segment, under the one in which it was put up."""
+        """A span around the sending of a segment, below the one in which the run was published."""
         if self._tracing is None:
             yield
             return
@@ -122,4 +116,4 @@ takes_seen: Decorator[Any] = gathered(
         help="The address to serve them at; 0.0.0.0 lets other machines read them.",
     ),
 )
-"""The options of a command that may be seen from outside; it gets them as its argument ``seen``."""
+"""The options of metrics; the command gets them as its argument ``seen``."""

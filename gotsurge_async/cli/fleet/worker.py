@@ -11,21 +11,19 @@ import click
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.worker import Worker, timeouts_for
 from gotsurge_async.calls.shared_rate import SharedRate, shared_rate
-from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
 from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
-from gotsurge_async.cli.shared.exits import Exit, Failure, run_told
+from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
+from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous
 from gotsurge_async.cli.shared.ledger import ledger_option, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate
-from gotsurge_async.cli.shared.sending import Interrupts
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 
-WORK = "The worker"
-_working = in_group(WORK)
+_working = in_group("The worker")
 
 
 @click.command(cls=GroupedCommand)
@@ -53,7 +51,16 @@ _working = in_group(WORK)
 )
 @takes_seen
 @ledger_option
-def worker(target: Target, ledger: Place | None, **given: Any) -> None:
+@asynchronous
+async def worker(
+    target: Target,
+    ledger: Place | None,
+    concurrency: int,
+    rate: float | None,
+    lease: float,
+    patience: float,
+    seen: Seen,
+) -> Exit:
     """Send what gotsurge push --distributed has put up, together with all other workers.
 
     You may start and stop workers at any time, on any machine that reaches the ledger. If a worker dies, this is
@@ -71,17 +78,11 @@ def worker(target: Target, ledger: Place | None, **given: Any) -> None:
       10 the ledger's database could not be reached for longer than --patience: start it again
       130, 143 aborted by a second Ctrl-C or SIGTERM
     """
-    place = of_many_machines(ledger)
-    raise SystemExit(int(run_told(_work(place, target, **given))))
-
-
-async def _work(
-    place: Place, target: Target, *, concurrency: int, rate: float | None, lease: float, patience: float, seen: Seen
-) -> Exit:
-    fleet = fleet_of()
+    place = shared_ledger(ledger)
+    fleet = fleet_package()
     timeouts = timeouts_for(lease)
-    read_settings(target)  # told now, and not when there is something to send
-    for library in ("procrastinate", "psycopg.pool"):  # what they would tell at length is told in a line
+    read_settings(target)  # refuses wrong ones now, and not when there is something to send
+    for library in ("procrastinate", "psycopg.pool"):  # our own messages say in a line what they say at length
         logging.getLogger(library).setLevel(logging.CRITICAL)
     asyncio.get_running_loop().set_exception_handler(leave_out_the_queue)
     shared: list[SharedRate] = []
@@ -118,7 +119,7 @@ async def _work(
 
     def stop() -> None:
         working.stop()
-        for turns in shared:  # what only waits for its turn is given back at once
+        for turns in shared:  # what only waits for its turn is given back immediately
             turns.give_up()
 
     interrupts.on_stop = stop
@@ -126,26 +127,21 @@ async def _work(
         try:
             async with seen.served(), working:
                 seen.show("gotsurge_worker_segments", "Segments in hand.", lambda: working.in_hand)
-                seen.show(
-                    "gotsurge_places", "Calls that may be in flight.", lambda: sum(each.places for each in shared)
-                )
-                seen.show(
-                    "gotsurge_turns_lost", "Turns that came to nothing.", lambda: sum(each.lost for each in shared)
-                )
+                seen.show("gotsurge_places", "Calls that may be in flight.", lambda: sum(one.places for one in shared))
+                seen.show("gotsurge_turns_lost", "Turns that came to nothing.", lambda: sum(one.lost for one in shared))
                 say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
                 await fleet.work(place, working, patience=patience)
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
-            raise Failure(
-                "aborted: what was in flight is in doubt, or is read by whoever goes on", interrupts.code
-            ) from None
+            text = "aborted: what was in flight is in doubt, or is read by whoever goes on"
+            raise Failure(text, interrupts.code) from None
     say(f"worker {working.name}: stopped, and gave everything back")
     return Exit.CREATED
 
 
 def leave_out_the_queue(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell what nobody awaited, but for errors of the queue: of a job that was struck off while this process was
-    frozen, or its database away, nothing is lost."""
+    """Report errors that nothing awaited, except the queue's: nothing is lost with a job that was removed while this
+    process was frozen, or its database away."""
     if not type(context.get("exception")).__module__.startswith("procrastinate"):
         loop.default_exception_handler(context)

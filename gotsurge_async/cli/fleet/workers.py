@@ -1,12 +1,11 @@
-"""``gotsurge workers``: who sends, and how it goes."""
+"""``gotsurge workers``: the workers of a ledger."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from gotsurge_async.bulk.ledger.workers import SILENT_SECONDS, Worker
-from gotsurge_async.cli.fleet.needed import of_many_machines
+from gotsurge_async.cli.shared.distributed import shared_ledger
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
@@ -31,43 +30,32 @@ async def workers(ledger: Place | None, env: str | None, as_json: bool) -> None:
     another worker goes on with its orders. A silent worker is listed for an hour. A worker that was stopped is not
     listed.
     """
-    place = of_many_machines(ledger)
+    place = shared_ledger(ledger)
     async with open_ledger(place, look=True) as opened:
-        found = [each for each in await opened.workers.all() if env in (None, each.environment)]
+        listed = [worker for worker in await opened.workers.all() if env in (None, worker.environment)]
     if as_json:
-        print_json([document(each) for each in found])
+        print_json([_document(worker) for worker in listed])
         return
-    print_table(COLUMNS, rows(found))
-    if not found:
+    print_table(COLUMNS, map(row_of, listed))
+    if not listed:
         say(f"nobody sends: gotsurge worker --env {env or 'ENVIRONMENT'} --ledger {place}")
 
 
 def state_of(worker: Worker) -> str:
-    """What a worker does, in a word: working, draining or silent."""
+    """The state of a worker: working, draining or silent."""
     return "silent" if worker.silent > SILENT_SECONDS else worker.state
 
 
-def rows(found: Sequence[Worker]) -> list[tuple[Any, ...]]:
-    """A row for each, under `COLUMNS`."""
-    return [
-        (
-            each.id,
-            state_of(each),
-            each.segments,
-            f"{each.orders:,}",
-            f"{each.orders_per_minute:,}",
-            f"{max(each.silent, 0.0):,.0f} s ago",
-            each.version,
-            each.environment,
-            each.started_at,
-            each.trouble,
-        )
-        for each in found
-    ]
+def row_of(worker: Worker) -> tuple[Any, ...]:
+    """A worker under `COLUMNS`."""
+    return (
+        *(worker.id, state_of(worker), worker.segments, f"{worker.orders:,}", f"{worker.orders_per_minute:,}"),
+        *(f"{max(worker.silent, 0.0):,.0f} s ago", worker.version, worker.environment, worker.started_at),
+        worker.trouble,
+    )
 
 
-def document(worker: Worker) -> dict[str, Any]:
-    """All of a worker, for programs."""
+def _document(worker: Worker) -> dict[str, Any]:
     return {
         "worker": worker.id,
         "state": state_of(worker),

@@ -11,9 +11,9 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import filled, is_terminal, print_json, print_record
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
-"""How the line below an error begins, which people copy whole."""
+"""The beginning of the line below an error, which people copy whole."""
 _RAISED = re.compile(r"[\s|]*((\w+\.)+[A-Z]\w*|[A-Z]\w*(Error|Warning)): ")
-"""How the last line of a traceback begins."""
+"""The beginning of the last line of a traceback."""
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 
@@ -30,55 +30,57 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     """
     if pasted := _PASTED.match(line := " ".join(words)):
         words = tuple(line[pasted.end() :].split())
-    found = _found(words)
+    chosen = entries_for(words)
     if as_json:
-        print_json([_document(each) for each in found])
-    elif len(found) == 1 or all(map(is_code, words or ("list",))):
-        click.echo(filled("\n\n".join(map(_text, found))))
+        print_json([{**one._asdict(), "messages": list(one.messages)} for one in chosen])
+    elif len(chosen) == 1 or all(map(is_code, words or ("list",))):
+        click.echo(filled("\n\n".join(map(_text, chosen))))
     else:
-        _print_list(found)
+        _print_list(chosen)
 
 
-def _found(words: Sequence[str]) -> list[Entry]:
+def entries_for(words: Sequence[str]) -> list[Entry]:
+    """The entries of codes or of a message; all without either.
+
+    Raises:
+        click.UsageError: there are none.
+    """
     if not words:
         return list(entries().values())
-    if not all(map(is_code, words)):
-        message = " ".join(words)
-        raised = _RAISED.match(message)
-        message = message[raised.end() :] if raised else message
-        exact = explaining(message) if raised or len(message.split()) > 3 else None
-        found = [exact] if exact is not None else mentioning(message)
-        if not found:
-            raise click.UsageError(f"no error says {message!r}: give fewer words of it; gotsurge explain lists all")
-        return found
-    found = []
-    for word in words:
-        known = entry(word)
-        if known is None:
-            like = f"; near it are {', '.join(near(word))}" if near(word) else ""
-            raise click.UsageError(f"nothing has the code {word}{like}: gotsurge explain lists all")
-        found.append(known)
-    return found
+    if all(map(is_code, words)):
+        return [_entry_of(code) for code in words]
+    message = " ".join(words)
+    raised = _RAISED.match(message)
+    message = message[raised.end() :] if raised else message
+    exact = explaining(message) if raised or len(message.split()) > 3 else None
+    matches = [exact] if exact is not None else mentioning(message)
+    if not matches:
+        raise click.UsageError(f"no error says {message!r}: give fewer words of it; gotsurge explain lists all")
+    return matches
 
 
-def _document(each: Entry) -> dict[str, object]:
-    return {**each._asdict(), "messages": list(each.messages)}
+def _entry_of(code: str) -> Entry:
+    known = entry(code)
+    if known is None:
+        like = f"; near it are {', '.join(near(code))}" if near(code) else ""
+        raise click.UsageError(f"nothing has the code {code}{like}: gotsurge explain lists all")
+    return known
 
 
-def _text(each: Entry) -> str:
+def _text(one: Entry) -> str:
     """An entry without the signs of Markdown."""
-    text = _EMPHASIS.sub(r"\1", _LINK.sub(r"\1", each.text))
-    parts = [f"{each.code}: {each.title}", text]
-    if each.messages:
-        parts.append("It explains:\n" + "\n".join(f"  {message}" for message in each.messages))
+    text = _EMPHASIS.sub(r"\1", _LINK.sub(r"\1", one.text))
+    parts = [f"{one.code}: {one.title}", text]
+    if one.messages:
+        parts.append("It explains:\n" + "\n".join(f"  {message}" for message in one.messages))
     return "\n\n".join(parts)
 
 
-def _print_list(found: Sequence[Entry]) -> None:
-    for family, mine in groupby(found, key=lambda each: each.family):
+def _print_list(listed: Sequence[Entry]) -> None:
+    for family, members in groupby(listed, key=lambda one: one.family):
         click.echo(f"{family}:")
         if is_terminal():
-            print_record((f"  {each.code}", each.title) for each in mine)
+            print_record((f"  {one.code}", one.title) for one in members)
             continue
-        for each in mine:
-            click.echo(f"  {each.code:8} {each.title}")
+        for one in members:
+            click.echo(f"  {one.code:8} {one.title}")

@@ -1,4 +1,4 @@
-"""``gotsurge topics``: what belongs to no single command."""
+"""``gotsurge topics``: help that belongs to no single command."""
 
 import click
 
@@ -86,12 +86,12 @@ def topics(topic: str | None, as_json: bool) -> None:
         else:
             click.echo(filled(text.rstrip()))
         return
-    told = TOPICS
+    lines = TOPICS
     if topic == "exit-codes":
-        told = {str(int(code)): meaning for code, meaning in EXIT_CODES.items()}
+        lines = {str(int(code)): meaning for code, meaning in EXIT_CODES.items()}
     elif topic == "environment":
-        told = VARIABLES | OTHERS
+        lines = VARIABLES | OTHERS
     if as_json:
-        print_json(told)
+        print_json(lines)
     else:
-        print_record(told.items())
+        print_record(lines.items())

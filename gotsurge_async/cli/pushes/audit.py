@@ -1,8 +1,9 @@
-"""``gotsurge audit``: the ledger, and the result files, beside what GotSurge has."""
+"""``gotsurge audit``: the ledger and the result files against what GotSurge has."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,26 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld
 from gotsurge_async.bulk.after.audit.comparing import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
-from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, exit_code_of, told
+from gotsurge_async.cli.shared.exits import Exit, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, Step, about_task, next_steps, tell_steps
+from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, user_name
 from gotsurge_async.cli.shared.output import (
     SHOWN,
+    Step,
     at_a_terminal,
     counted,
-    print_json,
-    print_table,
+    finish,
+    print_first,
     prose,
     say,
-    tell_more,
 )
 from gotsurge_async.cli.shared.progress import LINE_EVERY
-from gotsurge_async.cli.shared.push_options import rate
+from gotsurge_async.cli.shared.push_options import rate, rescan_after
+from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
@@ -73,14 +74,7 @@ _QUESTIONS = {
     help="Stop after so many reads of GotSurge; the same command continues.",
 )
 @rate(help="How many reads may begin in a second.")
-@click.option(
-    "--rescan-after",
-    type=click.FloatRange(min=0),
-    default=RESCAN_AFTER,
-    show_default=True,
-    metavar="SECONDS",
-    help="What differs is read again after this time.",
-)
+@rescan_after(help="What differs is read again after this time.")
 @click.option(
     "--fresh",
     type=click.FloatRange(min=0),
@@ -119,20 +113,22 @@ def audit(
         raise click.UsageError("--yes and --all-vanished belong to --repair")
     if repair and not yes and not at_a_terminal():
         raise click.UsageError("--repair asks a person at a terminal: say --yes where there is none")
-    wish = _Wish(place=find_ledger(ledger, target), target=target, by=by or (user_name() if repair else ""), **options)
-    with told(lambda: run_id, interrupted=_INTERRUPTED):
+    place, by = find_ledger(ledger, target), by or (user_name() if repair else "")
+    wish = AuditOptions(place=place, target=target, by=by, **options)
+    about_run(run_id)
+    with interruptible(_INTERRUPTED):
         report = loops.run(_compare(wish, run_id))
         if not wish.as_json:
-            _print(report)
+            _show(report)
         if repair:
-            # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
+            # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
             chosen = [some for some in _repairable(report, wish) if yes or click.confirm(_question(some), err=True)]
             loops.run(_repair(wish, report, chosen))
     raise SystemExit(int(_end(report, wish)))
 
 
 @attrs.frozen(kw_only=True)
-class _Wish:
+class AuditOptions:
     """The options of the command."""
 
     place: Place
@@ -147,22 +143,27 @@ class _Wish:
     quiet: bool
     as_json: bool
 
-    def audit(self, ledger: Ledger, **options: Any) -> Audit:
+    def audit(self, ledger: Ledger, **more: Any) -> Audit:
         """An audit with these options; its notes are next to a ledger that is a file, else in --out."""
         name = f"audit-{self.target.environment}"
         is_file = self.place.kind is Database.SQLITE
         path = self.place.path
         notes = path.with_name(f"{path.name}-{name}") if is_file else (self.out or OUT) / f".gotsurge-{name}.db"
-        return Audit(ledger, notes, rescan_after=self.rescan_after, fresh=self.fresh * 60, **options)
+        return Audit(ledger, notes, rescan_after=self.rescan_after, fresh=self.fresh * 60, **more)
 
-    def connected(self, target: Target) -> Any:
+    def connected(self, target: Target) -> AbstractAsyncContextManager[GotSurge]:
         """A client of an account."""
         return connected(target, Limits(rate=self.rate))
 
 
 @attrs.define(kw_only=True)
-class _Report:
-    """What came of it; ``groups`` has the runs of each account, and how to reach it."""
+class Report:
+    """The result of an audit.
+
+    Attributes:
+        groups: the runs of each account, with its target.
+        held: whether another process had a run that was to be repaired.
+    """
 
     groups: Sequence[tuple[Target, list[RunInfo]]]
     audit: Audit
@@ -172,7 +173,7 @@ class _Report:
 
     @property
     def left(self) -> list[Finding]:
-        """What was not repaired."""
+        """The findings that were not repaired."""
         repaired = set(self.repaired)
         return [finding for finding in self.findings if finding not in repaired]
 
@@ -182,23 +183,23 @@ class _Report:
         return {run.id: run for _, runs in self.groups for run in runs}
 
 
-async def _compare(wish: _Wish, run_id: str | None) -> _Report:
-    async with open_ledger(wish.place) as ledger:
-        groups = await _groups(ledger, wish.target, run_id)
+async def _compare(options: AuditOptions, run_id: str | None) -> Report:
+    async with open_ledger(options.place) as ledger:
+        groups = await _groups(ledger, options.target, run_id)
         runs = [run for _, some in groups for run in some]
         counts = [await ledger.counts(run.id) for run in runs]
         total = sum(count.of((OrderState.CREATED, OrderState.CANCELLED)) for count in counts)
-        progress = _progress(total) if not wish.quiet else lambda *_: None
-        async with wish.audit(ledger, most_reads=wish.max_reads, progress=progress) as audit:
-            report = _Report(groups=groups, audit=audit)
+        progress = _progress(total) if not options.quiet else lambda *_: None
+        async with options.audit(ledger, most_reads=options.max_reads, progress=progress) as audit:
+            report = Report(groups=groups, audit=audit)
             report.findings += [finding async for finding in audit.in_ledger(runs)]
             folders: dict[Path, list[RunInfo]] = {}
             for run in runs:
-                folders.setdefault(wish.out or Path(run.options.get("out") or OUT), []).append(run)
+                folders.setdefault(options.out or Path(run.options.get("out") or OUT), []).append(run)
             for folder, some in folders.items():
                 report.findings += [finding async for finding in audit.in_files(folder, some)]
             for target, some in report.groups:
-                async with wish.connected(target) as gs:
+                async with options.connected(target) as gs:
                     account = target.account or ""
                     report.findings += [finding async for finding in audit.at_service(gs, some, account=account)]
     return report
@@ -219,7 +220,7 @@ async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tu
 
 
 def _progress(total: int) -> Callable[[int, int, float], None]:
-    """What says on stderr now and then how far an audit is."""
+    """A listener that prints now and then how far an audit is."""
     next_line = time.monotonic() + LINE_EVERY
 
     def show(orders: int, reads: int, waits: float) -> None:
@@ -236,10 +237,10 @@ def _progress(total: int) -> Callable[[int, int, float], None]:
 # --- repairing --------------------------------------------------------------------------------------------------------
 
 
-def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
-    """What can be repaired, by run and kind."""
+def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
+    """The findings that can be repaired, by run and kind."""
     chosen: dict[tuple[str, Kind], list[Finding]] = {}
-    doubtful = frozenset[str]() if wish.all_vanished else _perhaps_of_others(report)
+    doubtful = frozenset[str]() if options.all_vanished else _perhaps_of_others(report)
     in_files = {finding.key for finding in report.findings if finding.kind is Kind.FILE and finding.task_ids}
     for finding in report.findings:
         if finding.kind in REPAIRABLE and finding.key in in_files:
@@ -254,10 +255,10 @@ def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
     return list(chosen.values())
 
 
-def _perhaps_of_others(report: _Report) -> frozenset[str]:
+def _perhaps_of_others(report: Report) -> frozenset[str]:
     """The runs with vanished tasks that another account may have made.
 
-    That is out of the question where the account has a name, and has other tasks of its runs.
+    That is impossible where the account has a name, and has other tasks of its runs.
     """
     vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
     doubtful: set[str] = set()
@@ -274,20 +275,20 @@ def _question(findings: Sequence[Finding]) -> str:
     return f"{what} Free their keys, so that the next push of their file sends them again?"
 
 
-async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]]) -> None:
+async def _repair(options: AuditOptions, report: Report, chosen: Sequence[list[Finding]]) -> None:
     if not chosen:
         return
-    async with open_ledger(wish.place) as ledger, wish.audit(ledger) as audit:
+    async with open_ledger(options.place) as ledger, options.audit(ledger) as audit:
         audit.incomplete = report.audit.incomplete  # then the notes stay, and the same command continues
         for target, runs in report.groups:
             mine = {run.id: run for run in runs}
             some = [findings for findings in chosen if findings[0].run in mine]
             if not some:
                 continue
-            async with wish.connected(target) as gs:
+            async with options.connected(target) as gs:
                 for findings in some:
                     try:
-                        keys = set(await audit.repair(gs, mine[findings[0].run], findings, by=wish.by))
+                        keys = set(await audit.repair(gs, mine[findings[0].run], findings, by=options.by))
                     except RunHeld as error:
                         report.held = True
                         say(error)
@@ -298,7 +299,7 @@ async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]])
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
-def _print(report: _Report) -> None:
+def _show(report: Report) -> None:
     audit, findings = report.audit, report.findings
     for remark in audit.remarks:
         say(remark)
@@ -307,15 +308,13 @@ def _print(report: _Report) -> None:
     if findings or not audit.incomplete:
         words = counted({kind.replace("_", " "): numbers[kind] for kind in Kind})
         click.echo(words or "the ledger and GotSurge agree")
-    rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings[:SHOWN]]
-    if rows:
-        print_table(("WHAT", "RUN", "KEY", prose("WHY")), rows)
-    tell_more(len(findings))
+    rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings]
+    print_first(("WHAT", "RUN", "KEY", prose("WHY")), rows)
     if audit.incomplete:
         say(f"not everything was compared: {audit.incomplete}; the same command continues")
 
 
-def _end(report: _Report, wish: _Wish) -> Exit:
+def _end(report: Report, options: AuditOptions) -> Exit:
     audit, left = report.audit, report.left
     if left:
         code = Exit.HELD if report.held and all(finding.kind in REPAIRABLE for finding in left) else Exit.IN_DOUBT
@@ -323,50 +322,48 @@ def _end(report: _Report, wish: _Wish) -> Exit:
         code = exit_code_of(audit.error)
     else:
         code = Exit.STOPPED if audit.incomplete else Exit.CREATED
-    steps = _steps(report, wish)
-    if wish.as_json:
-        document = {
-            "runs": list(report.runs),
-            "orders": audit.orders,
-            "reads": audit.reads,
-            "findings": [attrs.asdict(finding) for finding in report.findings],
-            "repaired": [{"run": finding.run, "key": finding.key, "by": wish.by} for finding in report.repaired],
-            "incomplete": audit.incomplete,
-            "remarks": audit.remarks,
-        }
-        print_json({**document, "next": [step.command for step in steps], "exit": int(code)})
-        return code
-    if report.repaired:
-        click.echo(f"{number_of(len(report.repaired), 'order')} repaired, says {wish.by}: their keys are free")
-    tell_steps(steps)
+    document = {
+        "runs": list(report.runs),
+        "orders": audit.orders,
+        "reads": audit.reads,
+        "findings": [attrs.asdict(finding) for finding in report.findings],
+        "repaired": [{"run": finding.run, "key": finding.key, "by": options.by} for finding in report.repaired],
+        "incomplete": audit.incomplete,
+        "remarks": audit.remarks,
+    }
+
+    def show() -> None:
+        if report.repaired:
+            click.echo(f"{number_of(len(report.repaired), 'order')} repaired, says {options.by}: their keys are free")
+
+    finish(document, code, show, as_json=options.as_json, steps=_steps(report, options))
     return code
 
 
-def _steps(report: _Report, wish: _Wish) -> list[Step]:
-    """What to type about what is left: of each run and kind one command."""
-    steps: list[Step] = []
-    seen: set[tuple[str, Kind]] = set()
-    numbers = Counter((finding.run, finding.kind) for finding in report.left)
-    readable = {finding.run for finding in report.left if finding.kind is Kind.IN_DOUBT and finding.task_ids}
+def _steps(report: Report, options: AuditOptions) -> list[Step]:
+    """What to type about what is left: one command for each run and kind."""
+    groups: dict[tuple[str, Kind], list[Finding]] = {}
     for finding in report.left:
-        info = report.runs.get(finding.run)
-        if (finding.run, finding.kind) in seen or info is None:
+        groups.setdefault((finding.run, finding.kind), []).append(finding)
+    steps: list[Step] = []
+    for (run_id, kind), findings in groups.items():
+        info = report.runs.get(run_id)
+        if info is None:
             continue
-        seen.add((finding.run, finding.kind))
-        counts = {"in_doubt": numbers[finding.run, Kind.IN_DOUBT]}
-        standing = Standing(info=info, counts=counts, ledger=wish.place, recorded=info.id in readable)
-        why = f"{numbers[finding.run, finding.kind]:,} {finding.kind.replace('_', ' ')}"
-        if finding.kind is Kind.IN_DOUBT:
+        first, number = findings[0], len(findings)
+        readable = any(finding.task_ids for finding in findings)
+        standing = Standing(info=info, counts={"in_doubt": number}, ledger=options.place, recorded=readable)
+        why = f"{number:,} {kind.replace('_', ' ')}"
+        if kind is Kind.IN_DOUBT:
             steps += next_steps(standing)
-        elif finding.kind in REPAIRABLE:
+        elif kind in REPAIRABLE:
             steps.append(Step(why, standing.command("audit", "--repair", calls=True)))
-        elif finding.kind is Kind.DRAFT:
-            mine = [each.key for each in report.left if (each.run, each.kind) == (finding.run, Kind.DRAFT)]
-            undo = standing.command("undo", *(f"--key {shell.word(key)}" for key in mine[:SHOWN]), calls=True)
-            steps.append(Step(f"{why}, to order anew", undo))
-        elif finding.kind in (Kind.ALIVE, Kind.TWICE):
-            task_id = shell.word(finding.task_ids[-1])
+        elif kind is Kind.DRAFT:
+            keys = [f"--key {shell.word(finding.key)}" for finding in findings[:SHOWN]]
+            steps.append(Step(f"{why}, to order anew", standing.command("undo", *keys, calls=True)))
+        elif kind in (Kind.ALIVE, Kind.TWICE):
+            task_id = shell.word(first.task_ids[-1])
             steps.append(Step(why, about_task(info, "cancel", task_id, '--reason "ordered twice"')))
-        elif finding.task_ids:
-            steps.append(Step(why, about_task(info, "get", shell.word(finding.task_ids[0]))))
+        elif first.task_ids:
+            steps.append(Step(why, about_task(info, "get", shell.word(first.task_ids[0]))))
     return steps

@@ -1,4 +1,4 @@
-"""``gotsurge ledger``: looking the ledger through, copying it, making it small, and going on with an older copy."""
+"""``gotsurge ledger``: checking the ledger, copying it, making it small, and continuing with an older copy."""
 
 import asyncio
 import shlex
@@ -21,14 +21,15 @@ from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.bulk.ledger.upkeep.check import Health, backup, check, vacuum
 from gotsurge_async.bulk.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
-from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, say
+from gotsurge_async.cli.shared.output import finish, print_record, say
 from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system import loops
 
 
 @click.group()
@@ -49,49 +50,43 @@ def check_(ledger: Place, as_json: bool) -> None:
       0 it is sound                    1 it is damaged, or older than it was
       2 wrong usage, or no ledger      3 it is sound, and two orders in it have one task
     """
-    with told():
-        must_exist(ledger)
-        found = check(ledger)
-    code = Exit.REFUSED if found.flaws else Exit.IN_DOUBT if found.to_look_at else Exit.CREATED
-    if as_json:
-        print_json({**_document(found), "exit": int(code)})
-    else:
-        _tell(found)
+    must_exist(ledger)
+    health = check(ledger)
+    code = Exit.REFUSED if health.flaws else Exit.IN_DOUBT if health.to_look_at else Exit.CREATED
+    finish(_document(health), code, lambda: _show(health), as_json=as_json)
     raise SystemExit(int(code))
 
 
-def _document(found: Health) -> dict[str, object]:
-    return {**attrs.asdict(found, recurse=False), "flaws": [attrs.asdict(flaw) for flaw in found.flaws]}
+def _document(health: Health) -> dict[str, object]:
+    return {**attrs.asdict(health, recurse=False), "flaws": [attrs.asdict(flaw) for flaw in health.flaws]}
 
 
-def _tell(found: Health) -> None:
-    number = len(found.flaws) - found.older
-    told = [
-        *(["older than it was"] if found.older else []),
-        *([f"damaged: {number_of(number, 'flaw')}"] if number else []),
-        *([f"{number_of(len(found.to_look_at), 'order')} to look at"] if found.to_look_at else []),
+def _show(health: Health) -> None:
+    damages = len(health.flaws) - health.older
+    verdicts = [
+        "older than it was" if health.older else "",
+        f"damaged: {number_of(damages, 'flaw')}" if damages else "",
+        f"{number_of(len(health.to_look_at), 'order')} to look at" if health.to_look_at else "",
     ]
     print_record(
         [
-            ("ledger", found.path),
-            ("id", found.ledger_id or None),
-            ("counter", f"{found.counter:,}"),
-            ("runs", f"{found.runs:,}"),
-            ("orders", f"{found.orders:,}"),
-            ("verdict", "; ".join(told) or "sound"),
+            ("ledger", health.path),
+            ("id", health.ledger_id or None),
+            ("counter", f"{health.counter:,}"),
+            ("runs", f"{health.runs:,}"),
+            ("orders", f"{health.orders:,}"),
+            ("verdict", "; ".join(filter(None, verdicts)) or "sound"),
         ]
     )
-    for flaw in found.flaws:
-        click.echo(str(flaw))
-    for shared in found.to_look_at:
-        click.echo(shared)
-    if found.to_look_at:
+    for line in (*health.flaws, *health.to_look_at):
+        click.echo(str(line))
+    if health.to_look_at:
         say(
             "the next push or resume puts the second order in doubt; in a large ledger, the first of a day does. Then "
             "type gotsurge reconcile RUN, or gotsurge resolve RUN"
         )
-    if found.damaged:  # of one that is older, its flaw says what to do
-        say(commands_for(f"{RESCUE}.", found.path))
+    if health.damaged:  # of one that is older, its flaw says what to do
+        say(commands_for(f"{RESCUE}.", health.path))
 
 
 @ledger.command("backup", short_help="Copy the ledger while it is used.")
@@ -111,15 +106,15 @@ def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
       0 FILE is a sound copy
       2 wrong usage; no ledger, or a damaged one; FILE exists, or cannot be written
     """
-    with told():
-        must_exist(ledger)
-        copied = backup(ledger, file, force=force)
-    if as_json:
-        print_json({**_document(copied), "path": str(ledger), "file": str(file.absolute()), "exit": 0})
-    else:
-        click.echo(
-            f"{file}: {number_of(copied.runs, 'run')}, {number_of(copied.orders, 'order')}, counter {copied.counter:,}"
-        )
+    must_exist(ledger)
+    copied = backup(ledger, file, force=force)
+    runs, orders = number_of(copied.runs, "run"), number_of(copied.orders, "order")
+    finish(
+        {**_document(copied), "path": str(ledger), "file": str(file.absolute())},
+        Exit.CREATED,
+        lambda: click.echo(f"{file}: {runs}, {orders}, counter {copied.counter:,}"),
+        as_json=as_json,
+    )
 
 
 @ledger.command("vacuum", short_help="Give back room that is not needed any more.")
@@ -137,13 +132,14 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
       2 wrong usage; no ledger, or a damaged one; no room
       6 another process has a run
     """
-    with told():
-        must_exist(ledger)
-        before, after = vacuum(ledger)
-    if as_json:
-        print_json({"path": str(ledger), "bytes_before": before, "bytes": after, "exit": 0})
-    else:
-        click.echo(f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+    must_exist(ledger)
+    before, after = vacuum(ledger)
+    finish(
+        {"path": str(ledger), "bytes_before": before, "bytes": after},
+        Exit.CREATED,
+        lambda: click.echo(f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"),
+        as_json=as_json,
+    )
 
 
 @ledger.command("accept-older", short_help="Go on with an older copy of the ledger.")
@@ -182,63 +178,57 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
       6 another process has a run
     """
     if nothing_was_lost:
-        run_told(_end(ledger))
-        if as_json:
-            print_json({"exit": 0})
-        else:
-            click.echo(f"{ledger}: new orders are sent again without being looked up")
+        loops.run(_end_checks(ledger))
+        text = f"{ledger}: new orders are sent again without being looked up"
+        finish({}, Exit.CREATED, lambda: click.echo(text), as_json=as_json)
         return
-
-    async def refuse() -> int:
-        newest = await _newest(ledger, out)
-        await refuse_newest(ledger, newest=newest)
-        return newest
-
-    newest = run_told(refuse())
+    newest = loops.run(_refused_newest(ledger, out))
+    question = f"{ledger}: what was sent since this copy was made is not known to it. Is there really no newer copy?"
     if not yes:
-        click.confirm(
-            f"{ledger}: what was sent since this copy was made is not known to it. Is there really no newer copy?",
-            abort=True,
-            err=True,
-        )
+        click.confirm(question, abort=True, err=True)
+    accepted, imported = loops.run(_accept(ledger, newest, out))
+    document = {**attrs.asdict(accepted), **attrs.asdict(imported)}
+    finish(document, Exit.CREATED, lambda: _show_accepted(ledger, out, accepted, imported), as_json=as_json)
 
-    async def accept() -> tuple[Accepted, Imported]:
-        accepted = await accept_older(ledger, newest=newest, clock=SystemClock().now)
-        async with open_ledger(ledger) as opened:
-            return accepted, await import_lost_runs(opened, out)
 
-    done, lost = run_told(accept())
-    if as_json:
-        print_json({**attrs.asdict(done), **attrs.asdict(lost), "exit": 0})
-        return
-    for run_id, orders in lost.runs.items():
+def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Imported) -> None:
+    for run_id, orders in imported.runs.items():
         click.echo(
             f"run {run_id}: {number_of(orders, 'order')} read in from {out}, in doubt until their tasks are read"
         )
-    for file, why in lost.unreadable.items():
+    for file, why in imported.unreadable.items():
         say(f"{file}: not read in: {why}")
+    orders_are = number_of(accepted.in_doubt, "order of it is", "orders of it are")
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
-    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order of it is', 'orders of it are')} in doubt now; {on} go on")
+    click.echo(f"{ledger}: {orders_are} in doubt now; {on} go on")
     say(
         "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
         f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"
     )
 
 
-async def _end(where: Place) -> None:
+async def _accept(where: Place, newest: int, out: Path) -> tuple[Accepted, Imported]:
+    accepted = await accept_older(where, newest=newest, clock=SystemClock().now)
+    async with open_ledger(where) as opened:
+        return accepted, await import_lost_runs(opened, out)
+
+
+async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
             raise ConfigError(f"{where}: no older copy was accepted here, or this was said already")
         await opened.all_known()
 
 
-async def _newest(where: Place, out: Path) -> int:
-    """The highest counter of the ledger in the summaries of a folder."""
-    if not await asyncio.to_thread(Backend(where).is_there):
-        return 0
-    async with await Ledger.look(where) as opened:
-        identity = await opened.identity()
-    return newest_in(out, identity.name)[0] if identity is not None and identity.name else 0
+async def _refused_newest(where: Place, out: Path) -> int:
+    """The highest counter of the ledger in the summaries of a folder, unless the ledger is as new."""
+    newest = 0
+    if await asyncio.to_thread(Backend(where).is_there):
+        async with await Ledger.look(where) as opened:
+            identity = await opened.identity()
+        newest = newest_in(out, identity.name)[0] if identity is not None and identity.name else 0
+    await refuse_newest(where, newest=newest)
+    return newest
 
 
 # --- taking orders out of it ------------------------------------------------------------------------------------------
@@ -289,7 +279,7 @@ async def _export_to(opened: Ledger, path: Path, force: bool) -> Exported:
 def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
     if not path.exists():
         return
-    if not path.is_file():  # a device or a folder, which a file would take the place of
+    if not path.is_file():  # a device or a folder, which a file would replace
         raise ConfigError(f"{path} is no file: give another name, or - for standard output")
     if not force:
         raise ConfigError(f"{path} exists already: give another name, or --force")
@@ -339,13 +329,14 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
     await asyncio.to_thread(must_exist, ledger)
     done = await archive(ledger, to, before=before.replace(tzinfo=UTC), clock=SystemClock().now)
     code = Exit.HELD if done.held else Exit.CREATED
-    if as_json:
-        print_json({**attrs.asdict(done), "exit": int(code)})
-        return code
-    for run_id, orders in done.runs.items():
-        click.echo(f"run {run_id}: {number_of(orders, 'order is', 'orders are')} in {done.file}")
-    for run_id, why in done.left.items():
-        say(f"run {run_id} was left: {why}")
-    if not done.runs:
-        say("nothing was archived")
+
+    def show() -> None:
+        for run_id, orders in done.runs.items():
+            click.echo(f"run {run_id}: {number_of(orders, 'order is', 'orders are')} in {done.file}")
+        for run_id, why in done.left.items():
+            say(f"run {run_id} was left: {why}")
+        if not done.runs:
+            say("nothing was archived")
+
+    finish(attrs.asdict(done), code, show, as_json=as_json)
     return code

@@ -1,4 +1,4 @@
-"""``gotsurge plan``: a look at a file before it is pushed."""
+"""``gotsurge plan``: checking a file before it is pushed."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record
+from gotsurge_async.cli.shared.output import finish, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
 
@@ -49,8 +49,8 @@ async def plan(
     between the start of the pickup and the end of the delivery. The way is 1.3 times the line through the air, and
     known only where both addresses have coordinates. A pickup that ends too soon is a warning.
 
-    Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are told
-    with their fields. Nothing is sent.
+    Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are
+    listed with their fields. Nothing is sent.
 
     \b
     Exit codes:
@@ -64,41 +64,41 @@ async def plan(
     async def known(run: Run) -> Known:
         return await known_to(find_ledger(ledger, target), run, target)
 
-    async def look(opened: Source) -> Plan:
+    async def check(opened: Source) -> Plan:
         return await make_plan(opened, now=source.now, known=known)
 
-    made = await mending.read(name, source, look)
+    made = await mending.read(name, source, check)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)
-    if as_json:
-        print_json({**json.loads(made.to_json()), "exit": int(code)})
-    else:
-        _tell(made, output)
+    finish(json.loads(made.to_json()), code, lambda: _show(made, output), as_json=as_json)
     return code
 
 
-def _tell(made: Plan, output: Path | None) -> None:
-    def counted(number: int) -> str | None:
-        return f"{number:,}" if number else None
-
-    rows = [
-        ("file", made.file),
-        ("orders", f"{made.orders:,}"),
-        ("rows left out", counted(made.left_out)),
-        ("spend", _amounts(made.spend)),
-        ("already pushed", counted(made.already_pushed - made.in_doubt)),
-        ("in doubt", counted(made.in_doubt)),
-        ("without a price", counted(made.without_price)),
-    ]
-    print_record([*rows, ("sha256", made.sha256)])
-    tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
+def _show(made: Plan, output: Path | None) -> None:
+    numbers = {
+        "already pushed": made.already_pushed - made.in_doubt,
+        "in doubt": made.in_doubt,
+        "without a price": made.without_price,
+    }
+    spend = ", ".join(f"{currency} {amount}".strip() for currency, amount in made.spend.items())
+    print_record(
+        [
+            ("file", made.file),
+            ("orders", f"{made.orders:,}"),
+            ("rows left out", f"{made.left_out:,}" if made.left_out else None),
+            ("spend", spend or "nothing"),
+            *((name, f"{number:,}") for name, number in numbers.items() if number),
+            ("sha256", made.sha256),
+        ]
+    )
+    tight = [f"{made.file}:{window.line}: {window.key}: {window.rule}" for window in made.tight]
     for lines, count, one, several in (
         (tight, made.tight_count, "window that is too narrow", "windows that are too narrow"),
         (made.similar, made.similar_count, "order that looks like another one", "orders that look like another one"),
         (made.warnings, made.warning_count, "other warning", "other warnings"),
         (
-            *(list(map(str, made.changed)), made.changed_count),
+            *(made.changed, made.changed_count),
             *("order that was pushed before, and differs now", "orders that were pushed before, and differ now"),
         ),
     ):
@@ -110,7 +110,3 @@ def _tell(made: Plan, output: Path | None) -> None:
                 click.echo(f"  … and {count - SHOWN:,} more{': the plan lists them' if output else ''}")
     if output is not None:
         click.echo(f"gotsurge push with --plan {output} takes this file, and no other")
-
-
-def _amounts(spend: dict[str, str]) -> str:
-    return ", ".join(f"{currency} {amount}".strip() for currency, amount in spend.items()) or "nothing"

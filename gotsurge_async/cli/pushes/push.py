@@ -1,7 +1,6 @@
 """``gotsurge push``: a file of orders into GotSurge."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ import attrs
 import click
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
-from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
+from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
 from gotsurge_async.bulk.after.reading import refuse_older
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.checks.words import number_of, verb
@@ -21,10 +20,10 @@ from gotsurge_async.bulk.plan import check_plan
 from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.files.faults import Mending, takes_mending
-from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.distributed import shared_ledger
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     ending_of,
     find_ledger,
@@ -35,7 +34,7 @@ from gotsurge_async.cli.shared.ledger import (
     quiet_option,
 )
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_group, json_option, together
-from gotsurge_async.cli.shared.output import counted, print_json
+from gotsurge_async.cli.shared.output import counted, finish
 from gotsurge_async.cli.shared.push_options import (
     check_distributed,
     concurrency,
@@ -48,8 +47,7 @@ from gotsurge_async.cli.shared.push_options import (
     takes_distributed,
     takes_source,
 )
-from gotsurge_async.cli.shared.report import try_out
-from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
+from gotsurge_async.cli.shared.sending import Sending, SendOptions, try_out
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
@@ -60,8 +58,8 @@ if TYPE_CHECKING:
     from gotsurge_async.bulk.sources.source import Left
 
 SHOWN_WARNINGS = 10
-LOOKED_BACK = 1_000
-"""How many earlier runs are asked where they went."""
+EARLIER_RUNS = 1_000
+"""How many earlier runs are checked for the server that they were sent to."""
 
 _sending_options = together(
     sending(
@@ -125,7 +123,8 @@ _sending_options = together(
 @json_option
 @quiet_option
 @takes_seen
-def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given: Any) -> None:
+@asynchronous
+async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> Exit:
     """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
 
     Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
@@ -157,47 +156,42 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
       4 sign-in failed                 9 sent, but no result files: gotsurge results RUN
       130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
-    given["file"] = file_or_query(given["file"], given["source"])
+    options["file"] = file_or_query(options["file"], options["source"])
     if not dry_run:
         target.check()
-    check_distributed(**given)
-    if given["distributed"] and not dry_run:
+    check_distributed(**options)
+    if options["distributed"] and not dry_run:
         if target.simulate:
             raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
-        ledger = of_many_machines(ledger)
-    given["reading"] = reading_words(click.get_current_context().params)
-    options = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given)
-    pushing = Pushing(options)
-    raise SystemExit(int(run_told(pushing.dry_run() if dry_run else pushing.run(), lambda: pushing.run_id)))
+        ledger = shared_ledger(ledger)
+    options["reading"] = reading_words(click.get_current_context().params)
+    pushing = Pushing(PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options))
+    return await (pushing.dry_run() if dry_run else pushing.run())
 
 
 @attrs.frozen(kw_only=True)
 class PushOptions(SendOptions):
-    """What the user said about a push, by the names of its options."""
+    """The options of a push.
+
+    Attributes:
+        reading: the words of the options that say how to read the file.
+    """
 
     file: str
     source: SourceOptions
     mending: Mending
-    target: Target
-    brakes: Brakes
     plan: Path | None
     mode: str
     batch_size: int
     concurrency: int
-    rate: float | None
-    on_refused_chunk: str | None
     replace_changed: bool
     not_sent_before: bool
-    distributed: bool
-    no_wait: bool
     compact: bool
-    new_ledger: bool
     seen: Seen
     reading: Sequence[str]
-    """The words of the options that say how to read the file."""
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
-        """What the ledger keeps with the run, so that it can be gone on with, and its result files written again."""
+        """What the ledger keeps with the run, so that it can be resumed, and its result files written again."""
         return {
             "delimiter": self.source.delimiter,
             "batch_size": self.batch_size,
@@ -207,7 +201,7 @@ class PushOptions(SendOptions):
             "on_refused_chunk": self.on_refused_chunk,
             "account": self.target.account,
             "mode": None if self.mode == "auto" else self.mode,
-            # A throw-away simulator has an address that is another one's tomorrow.
+            # The address of a throw-away simulator may belong to another one tomorrow.
             "api_base": None if self.target.simulate else api_base,
             "reading": list(self.reading),
             "out": str(self.out),
@@ -219,7 +213,7 @@ class PushOptions(SendOptions):
         """About how many bytes the result files will have: the rows, and what became of each."""
         try:
             return 2 * Path(self.file).stat().st_size if self.file != STDIN else 0
-        except OSError:  # that there is no such file is told where it is opened
+        except OSError:  # a missing file is reported where it is opened
             return 0
 
 
@@ -240,25 +234,30 @@ class Pushing(Sending):
                 connected(Target(simulate=True)) as gs,
             ):
                 push = Push(gs, ledger, register=False)
-                run, admission = await self._load(push, gs.environment.api_base, only_look=True)
+                run, admission = await self._load(push, gs.environment.api_base, sends=False)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
         left = self._left
         code = ending_of(in_doubt=known.in_doubt, left_out=left is not None, changed=known.changed_count)
         if known.changed_count:
-            self._tell_changed(known.changed, known.already_pushed, known.changed_count)
-        if options.as_json:
-            faults = [] if left is None else [attrs.asdict(fault) for fault in left.report.faults]
-            told = {"left_out": 0 if left is None else left.rows, "faults": faults, **attrs.asdict(known)}
-            print_json({"orders": admission.pending, **told, "exit": int(code)})
-        else:
+            self._list_changed(known.changed, known.already_pushed, known.changed_count)
+        document = {
+            "orders": admission.pending,
+            "left_out": 0 if left is None else left.rows,
+            "faults": [] if left is None else [attrs.asdict(fault) for fault in left.report.faults],
+            **attrs.asdict(known),
+        }
+
+        def show() -> None:
             words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
             of_them = f", of them {words}" if words else ""
             rest = "no faults" if left is None else f"{number_of(left.rows, 'row')} with faults left out"
             click.echo(f"{number_of(admission.pending, 'order')}{of_them}, {rest}; nothing was sent")
+
+        finish(document, code, show, as_json=options.as_json)
         return code
 
-    async def _run(self, interrupts: Interrupts) -> Exit:
+    async def _run(self) -> Exit:
         options = self._options
         await try_out(options.out, options.size, "nothing was sent")
         async with (
@@ -280,49 +279,33 @@ class Pushing(Sending):
                 register=not options.target.simulate,
                 not_sent_before=options.not_sent_before,
             )
-            await self._tell_other_names(ledger, gs.environment.api_base)
+            await self._warn_of_other_names(ledger, gs.environment.api_base)
             if options.mode == "auto":
                 push.check_endpoints(*Mode)  # before the service is asked, and the file is read
                 await push.choose_mode()
             else:
                 push.mode = Mode(options.mode)
             push.check_endpoints()
-            if options.replace_changed and push.mode is Mode.DIRECT:
-                raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
             if options.replace_changed:
+                if push.mode is Mode.DIRECT:
+                    raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
                 gs.session.require(PLATFORM_TASKS_UPDATE)
-            with options.seen.put_up(wanted=options.distributed) as trace, self._nothing_sent():
-                run, admission = await self._load(push, gs.environment.api_base, trace)
-            self._tell_first_pushed(admission)
+            with options.seen.published(options.distributed) as trace:
+                try:
+                    run, admission = await self._load(push, gs.environment.api_base, trace)
+                except RunHeld:
+                    raise
+                except LedgerError as error:  # a run that was not loaded to its end cannot be resumed
+                    what = "query" if options.source.query else "file" if options.file != STDIN else "input"
+                    error.add_note(f"nothing was sent: push the same {what} again after that")
+                    raise
+            self._report_first_pushed(admission)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
-            if options.distributed:
-                return await self._distribute(
-                    gs,
-                    ledger,
-                    push,
-                    run,
-                    brakes=options.brakes,
-                    waiting=admission.pending,
-                    wait=not options.no_wait,
-                    interrupts=interrupts,
-                )
-            return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
-
-    @contextmanager
-    def _nothing_sent(self) -> Iterator[None]:
-        """Say what to do where the ledger fails: a run that was not loaded to its end cannot be resumed."""
-        try:
-            yield
-        except RunHeld:
-            raise
-        except LedgerError as error:
-            what = "query" if self._options.source.query else "file" if self._options.file != STDIN else "input"
-            error.add_note(f"nothing was sent: push the same {what} again after that")
-            raise
+            return await self._deliver(gs, ledger, push, run, waiting=admission.pending)
 
     async def _load(
-        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, only_look: bool = False
+        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, sends: bool = True
     ) -> tuple[Run, Admission]:
         options = self._options
 
@@ -331,19 +314,19 @@ class Pushing(Sending):
                 source = check_plan(options.plan, source)
             loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
             self._left = source.left
-            self._tell_warnings(source)
+            self._list_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(options.file, options.source, load, sends=not only_look)
+        run, admission = await options.mending.read(options.file, options.source, load, sends=sends)
         try:
-            self._tell_similar(await run.similar(), run)
+            self._list_similar(await run.similar(), run)
         except BaseException:
             await run.close()
             raise
         return run, admission
 
-    def _tell_first_pushed(self, admission: Admission) -> None:
-        """Say what became of orders that are pushed for the first time since an older copy was accepted."""
+    def _report_first_pushed(self, admission: Admission) -> None:
+        """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""
         if admission.created:
             orders = number_of(admission.created, "order", "orders")
             self.say(f"{orders} of a run that the ledger has lost: on the Task List, and created")
@@ -356,7 +339,7 @@ class Pushing(Sending):
             )
 
     async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
-        """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""
+        """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
                 done = await replace_changed(gs, run, concurrency=self._options.concurrency)
@@ -372,23 +355,22 @@ class Pushing(Sending):
                 changed.append(Changed(line=row.line, key=row.key, reason=row.error or ""))
                 if len(changed) == SHOWN_WARNINGS:
                     break
-            self._tell_changed(changed, admission.already_pushed, (await run.counts()).changed)
+            self._list_changed(changed, admission.already_pushed, (await run.counts()).changed)
             if run.info.mode is Mode.TWO_PHASE and not self._options.replace_changed:
                 self.say("--replace-changed changes their tasks, where they are still open")
         except BaseException:
             await run.close()
             raise
 
-    def _tell_changed(self, changed: Sequence[Changed], already: int, count: int) -> None:
-        self.say(
-            f"{already:,} already pushed, {number_of(count, 'of them differs', 'of them differ')} from what was sent:"
-        )
-        for each in changed[:SHOWN_WARNINGS]:
-            self.say(f"  {self._options.file}:{each}")
+    def _list_changed(self, changed: Sequence[Changed], already: int, count: int) -> None:
+        differ = number_of(count, "of them differs", "of them differ")
+        self.say(f"{already:,} already pushed, {differ} from what was sent:")
+        for order in changed[:SHOWN_WARNINGS]:
+            self.say(f"  {self._options.file}:{order}")
         if count > SHOWN_WARNINGS:
             self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 
-    async def _tell_other_names(self, ledger: Ledger, api_base: str) -> None:
+    async def _warn_of_other_names(self, ledger: Ledger, api_base: str) -> None:
         """Warn where the ledger knows this server under another environment's name: keys are unique within one."""
         target = self._options.target
         if target.simulate:
@@ -396,7 +378,7 @@ class Pushing(Sending):
         server = service_of(api_base)
         names = {
             info.environment
-            for info in await ledger.runs(LOOKED_BACK)
+            for info in await ledger.runs(EARLIER_RUNS)
             if info.environment != target.environment and service_of(info.options.get("api_base") or "") == server
         }
         for name in sorted(names):
@@ -405,25 +387,24 @@ class Pushing(Sending):
                 f"pushed there is not known here, and would be created a second time (say --env {name})"
             )
 
-    def _tell_warnings(self, source: Source) -> None:
+    def _list_warnings(self, source: Source) -> None:
         report = source.report
-        told = report.warnings if report.warning_count <= SHOWN_WARNINGS else list(report.warning_groups)
-        for warning in told[:SHOWN_WARNINGS]:
+        warnings = report.warnings if report.warning_count <= SHOWN_WARNINGS else list(report.warning_groups)
+        for warning in warnings[:SHOWN_WARNINGS]:
             self.say(f"warning: {warning}")
-        more = len(told) - SHOWN_WARNINGS
+        more = len(warnings) - SHOWN_WARNINGS
         if more > 0:
             self.say(f"… and {number_of(more, 'more kind')} of warnings")
 
-    def _tell_similar(self, alike: Sequence[Similar], run: Run) -> None:
+    def _list_similar(self, similar: Sequence[Similar], run: Run) -> None:
         """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""
-        here = self._options.file
-        for each in alike[:SHOWN_WARNINGS]:
-            where = f"line {each.other_line}"
-            if each.other_run != run.id:
-                where += f" of run {each.other_run}, {in_words(each.other_state)}"
+        for order in similar[:SHOWN_WARNINGS]:
+            where = f"line {order.other_line}"
+            if order.other_run != run.id:
+                where += f" of run {order.other_run}, {in_words(order.other_state)}"
             self.say(
-                f"warning: {here}:{each.line}: {each.key} has the {each.alike_in} of {each.other_key} "
-                f"({where}){each.and_more}"
+                f"warning: {self._options.file}:{order.line}: {order.key} has the {order.alike_in} of "
+                f"{order.other_key} ({where}){order.and_more}"
             )
-        if len(alike) > SHOWN_WARNINGS:
-            self.say(f"… and {number_of(len(alike) - SHOWN_WARNINGS, 'more order')} that look like another one")
+        if len(similar) > SHOWN_WARNINGS:
+            self.say(f"… and {number_of(len(similar) - SHOWN_WARNINGS, 'more order')} that look like another one")

@@ -1,19 +1,17 @@
 """``gotsurge reconcile``: finding out what became of orders in doubt."""
 
-from typing import Any
-
 import attrs
 import click
 
 from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
-from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps, tell_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, prose, say, tell_more
+from gotsurge_async.cli.shared.output import Step, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.database import Place
 
 
@@ -26,14 +24,7 @@ from gotsurge_async.database import Place
     is_flag=True,
     help="Take an order as not created if two readings of the whole Task List do not show it.",
 )
-@click.option(
-    "--rescan-after",
-    type=click.FloatRange(min=0),
-    default=RESCAN_AFTER,
-    show_default=True,
-    metavar="SECONDS",
-    help="The time between these two readings.",
-)
+@rescan_after(help="The time between these two readings.")
 @json_option
 @asynchronous
 async def reconcile(
@@ -60,71 +51,60 @@ async def reconcile(
     done: list[Reconciled] = []
     held: list[RunHeld] = []
     steps: list[Step] = []
+    absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
     async with open_ledger(find_ledger(ledger, target)) as opened:
-        for info in await _wanted(opened, run_id, target):
+        for info in await _in_doubt(opened, run_id, target):
             async with connected(target_of(info, target)) as gs:
-                absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
                 try:
-                    reconciler = Reconciler(gs, opened, absent=absent, rescan_after=rescan_after)
-                    found = await reconciler.reconcile(info.id)
+                    result = await Reconciler(gs, opened, absent=absent, rescan_after=rescan_after).reconcile(info.id)
                 except RunHeld as error:
                     if run_id is not None:
                         raise
                     held.append(error)
                     continue
-            done.append(found)
-            left = {"in_doubt": len(found.in_doubt), "drafts": len(found.still_draft)}
-            standing = await Standing.of(opened, info, looked=True)
+            done.append(result)
+            left = {"in_doubt": len(result.in_doubt), "drafts": len(result.still_draft)}
+            standing = await Standing.of(opened, info, was_read=True)
             steps += next_steps(attrs.evolve(standing, counts=left, elsewhere=False))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
-    doubt = any(each.in_doubt or each.still_draft for each in done)
+    doubt = any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
-    if as_json:
-        document = {"runs": [_document(each) for each in done], "held": [each.run_id for each in held]}
-        print_json({**document, "next": [step.command for step in steps], "exit": int(code)})
-    else:
-        _tell(done)
-    for each in held:
-        say(each)
-    if not as_json:
-        tell_steps(steps)
+    runs = [{**attrs.asdict(result), "doubled": [order.key for order in result.doubled]} for result in done]
+    for run in held:
+        say(run)
+    document = {"runs": runs, "held": [run.run_id for run in held]}
+    finish(document, code, lambda: _show(done), as_json=as_json, steps=steps)
     return code
 
 
-async def _wanted(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
-    """The run that was named, or all of the environment in which something is in doubt."""
+async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
+    """The run that was named, or all of the environment with orders in doubt."""
     if run_id is not None:
         return [await opened.run(run_id)]
-    found = []
+    runs = []
     for info in await opened.runs():
         mine = info.environment == target.environment and info.state is not RunState.LOADING
         if mine and (await opened.counts(info.id)).of(DOUBTFUL):
-            found.append(info)
-    return found
+            runs.append(info)
+    return runs
 
 
-def _document(result: Reconciled) -> dict[str, Any]:
-    return {**attrs.asdict(result), "doubled": [order.key for order in result.doubled]}
-
-
-def _tell(done: list[Reconciled]) -> None:
-    if not any(any((each.created, each.cancelled, each.still_draft, each.not_created, each.in_doubt)) for each in done):
+def _show(done: list[Reconciled]) -> None:
+    if not any(one.created or one.cancelled or one.still_draft or one.not_created or one.in_doubt for one in done):
         click.echo("nothing is in doubt")
         return
     for result in done:
         for trouble in result.troubles:
             say(trouble)
-        told = {
+        orders = {
             "created": result.created,
             "cancelled": result.cancelled,
             "still drafts, which gotsurge resume broadcasts": result.still_draft,
             "taken for not created": result.not_created,
             "in doubt": result.in_doubt,
         }
-        words = counted({word: len(orders) for word, orders in told.items()})
+        words = counted({word: len(some) for word, some in orders.items()})
         click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
         # Doubles first: they are the ones that cost money.
-        still_in_doubt = sorted(result.in_doubt, key=lambda order: not order.doubled)
-        if still_in_doubt:
-            print_table(("KEY", prose("WHY")), [(order.key, order.reason) for order in still_in_doubt[:SHOWN]])
-        tell_more(len(still_in_doubt))
+        in_doubt = sorted(result.in_doubt, key=lambda order: not order.doubled)
+        print_first(("KEY", prose("WHY")), [(order.key, order.reason) for order in in_doubt])

@@ -1,4 +1,4 @@
-"""``gotsurge resolve``: what people found out about orders in doubt."""
+"""``gotsurge resolve``: the decisions of people about orders in doubt."""
 
 import os
 from contextlib import AsyncExitStack
@@ -15,9 +15,9 @@ from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, user_name
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json
+from gotsurge_async.cli.shared.output import SHOWN, counted, finish
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
@@ -83,44 +83,48 @@ async def resolve(
       2 wrong usage, or a word that cannot be true; nothing was recorded
       8 the service cannot be reached: --no-check does without it
     """
-    said, untouched, by = _said(keys, created, not_created, file), 0, by or user_name()
+    decisions, untouched, by = _decisions(keys, created, not_created, file), 0, by or user_name()
     async with open_ledger(ledger) as opened, AsyncExitStack() as stack:
         info = await opened.run(run_id)
+
+        async def connect() -> GotSurge:
+            base = api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
+            target = target_of(info, Target(env=info.environment, api_base=base, account=account))
+            return await stack.enter_async_context(connected(target))
+
+        # A throw-away simulator is gone: nothing can be read there.
+        check = not no_check and info.environment != SIMULATED
         try:
             if file is not None:
-                said, untouched = await read_resolutions(opened, info.id, file)
-
-            async def connect() -> GotSurge:
-                base = api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
-                target = target_of(info, Target(env=info.environment, api_base=base, account=account))
-                return await stack.enter_async_context(connected(target))
-
-            # A throw-away simulator is gone: nothing can be read there.
-            check = not no_check and info.environment != SIMULATED
-            read = connect if check else None
+                decisions, untouched = await read_resolutions(opened, info.id, file)
+            read, name = connect if check else None, str(file or "resolve")
             try:
-                resolved = await resolving.resolve(
-                    opened, info.id, said, by=by, connect=read, file=str(file or "resolve")
-                )
+                resolved = await resolving.resolve(opened, info.id, decisions, by=by, connect=read, file=name)
             except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
-                raise _unchecked(error, info.id) from None
+                raise _unread(error) from None
         except UnusableSource as error:
             raise report_faults(error, "nothing was recorded") from None
         steps = []
         if not await opened.is_held(info.id):
             standing = await Standing.of(opened, info)
             steps = next_steps(attrs.evolve(standing, counts={"in_doubt": resolved.left}))
-    if as_json:
-        one = said[0] if file is None and len(said) == 1 else None
-        told = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)
-        after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps], "exit": int(Exit.CREATED)}
-        print_json({"run": run_id, **told, **after})
-        return
-    _tell(run_id, resolved, untouched, by, whole=file is not None or len(said) > 1)
-    tell_steps(steps)
+    one = decisions[0] if file is None and len(decisions) == 1 else None
+    details = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)
+    finish(
+        {"run": run_id, **details, "left_in_doubt": resolved.left},
+        Exit.CREATED,
+        lambda: _show(run_id, resolved, untouched, by, whole=file is not None or len(decisions) > 1),
+        as_json=as_json,
+        steps=steps,
+    )
 
 
-def _said(
+def _unread(error: GotSurgeError) -> Failure:
+    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
+    return Failure(text, exit_code_of(error))
+
+
+def _decisions(
     keys: tuple[str, ...], created: tuple[str, ...], not_created: bool, file: Path | None
 ) -> tuple[Resolution, ...]:
     if file is not None:
@@ -140,30 +144,26 @@ def _said(
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 
-def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
-    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
-    return Failure(text, exit_code_of(error), run=run_id)
-
-
-def _document_of_one(word: Resolution, by: str) -> dict[str, Any]:
-    return {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": by}
+def _document_of_one(decision: Resolution, by: str) -> dict[str, Any]:
+    created = decision.task_id is not None
+    return {"key": decision.key, "created": created, "task_id": decision.task_id, "by": by}
 
 
 def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:
     return {
         "by": by,
-        "created": [{"key": word.key, "task_id": word.task_id} for word in resolved.created],
-        "not_created": [{"key": word.key} for word in resolved.not_created],
+        "created": [{"key": decision.key, "task_id": decision.task_id} for decision in resolved.created],
+        "not_created": [{"key": decision.key} for decision in resolved.not_created],
         "said_before": len(resolved.before),
         "untouched": untouched,
     }
 
 
-def _tell(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bool) -> None:
-    for word in (*resolved.created, *resolved.not_created)[:SHOWN]:
-        said = f"created as {word.task_id}" if word.task_id is not None else "not created"
-        click.echo(f"{word.key} of run {run_id}: {said}, says {by}")
-    told = {
+def _show(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bool) -> None:
+    for decision in (*resolved.created, *resolved.not_created)[:SHOWN]:
+        what = f"created as {decision.task_id}" if decision.task_id is not None else "not created"
+        click.echo(f"{decision.key} of run {run_id}: {what}, says {by}")
+    numbers = {
         "created": len(resolved.created),
         "not created": len(resolved.not_created),
         "known before": len(resolved.before),
@@ -171,4 +171,4 @@ def _tell(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bo
         "still in doubt": resolved.left,
     }
     if whole:
-        click.echo(counted(told) or "nothing to record")
+        click.echo(counted(numbers) or "nothing to record")

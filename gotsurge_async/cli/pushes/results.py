@@ -10,7 +10,7 @@ from gotsurge_async.cli.shared.ledger import open_ledger, out_option, takes_ledg
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import say
-from gotsurge_async.cli.shared.report import ROW, Ending, tell_ending, tell_unused, try_out, unused_drafts
+from gotsurge_async.cli.shared.sending import ROW, finish_run, name_unused, try_out, unused_drafts
 from gotsurge_async.database import Place
 
 
@@ -26,11 +26,11 @@ async def results(run_id: str, ledger: Place, out: Path, as_json: bool) -> None:
         info = await opened.run(run_id)
         await try_out(out, ROW * (await opened.counts(run_id)).total, "nothing was written")
         unused = await unused_drafts(opened, run_id)
-        tell_unused(unused, info)
+        name_unused(unused, info)
         summary = await write_results(opened, info, out, unused_drafts=unused)
         steps = []
         if await opened.is_held(run_id):
             say("a process has the run: what it is sending stands in the in-doubt file until it ends")
         elif info.archived_at is None:
             steps = next_steps(await Standing.of(opened, info, files=summary.files, out=out))
-    tell_ending(Ending(summary=summary, steps=steps), Exit.CREATED, as_json=as_json)
+    finish_run(summary, Exit.CREATED, steps, as_json=as_json)

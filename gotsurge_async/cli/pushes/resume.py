@@ -1,17 +1,15 @@
-"""``gotsurge resume``: going on with a run."""
+"""``gotsurge resume``: continuing a run."""
 
-from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
-from gotsurge_async.bulk import Brakes, Ledger, Push, Run
+from gotsurge_async.bulk import Ledger, Push, Run
 from gotsurge_async.bulk.after.reading import refuse_older
 from gotsurge_async.bulk.ledger import UNDO, UNFINISHED, RunInfo, RunState
-from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.distributed import shared_ledger
+from gotsurge_async.cli.shared.exits import Exit, about_run, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     find_ledger,
     ledger_option,
@@ -23,13 +21,12 @@ from gotsurge_async.cli.shared.ledger import (
 )
 from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
 from gotsurge_async.cli.shared.push_options import check_distributed, concurrency, rate, takes_brakes, takes_distributed
-from gotsurge_async.cli.shared.report import ROW, try_out
-from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
+from gotsurge_async.cli.shared.sending import ROW, Sending, SendOptions, try_out
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
 
-going_on_options: Decorator[Any] = together(
+resuming_options: Decorator[Any] = together(
     takes_place,
     concurrency(help="How many calls may be in flight at once.  [default: as before]"),
     rate(help="How many calls may begin in a second.  [default: as before]"),
@@ -43,43 +40,33 @@ going_on_options: Decorator[Any] = together(
 """The options that resume and retry share; brakes are those of this sending."""
 
 
-@attrs.frozen(kw_only=True)
-class GoOnOptions(SendOptions):
-    """What the user said about going on; what was not said is as the run has it."""
+class Resuming(Sending):
+    """The sending of a run that is in the ledger already.
 
-    run_id: str | None
-    target: Target
-    concurrency: int | None
-    rate: float | None
-    brakes: Brakes
-    on_refused_chunk: str | None = None
-    distributed: bool = False
-    no_wait: bool = False
-    new_ledger: bool = False
+    Args:
+        run_id: None for the last run of the environment.
+        options: those of the command; for an option that is None the run's own value holds.
+    """
 
+    def __init__(self, run_id: str | None, *, ledger: Place | None, **options: Any) -> None:
+        target: Target = options["target"]
+        self._options = SendOptions(ledger=find_ledger(ledger, target, options["out"]), **options)
+        super().__init__(self._options)
+        self._run_id = run_id
 
-class GoingOn(Sending):
-    """The sending of a run that is in the ledger already."""
-
-    def __init__(self, options: GoOnOptions) -> None:
-        super().__init__(options)
-        self.run_id = options.run_id
-        self._options = options
-
-    async def _run(self, interrupts: Interrupts) -> Exit:
+    async def _run(self) -> Exit:
         options = self._options
         async with open_ledger(options.ledger) as ledger:
             await refuse_older(ledger, options.out)
             info = await self._find(ledger)
-            self.run_id = info.id
+            about_run(info.id)
             await try_out(options.out, (await ledger.counts(info.id)).total * ROW, "nothing was sent")
-            target = target_of(info, options.target)
             known = info.options
             limits = Limits(
                 concurrency=options.concurrency or known.get("concurrency") or Limits().concurrency,
                 rate=options.rate or known.get("rate"),
             )
-            async with connected(target, limits) as gs:
+            async with connected(target_of(info, options.target), limits) as gs:
                 push = Push(
                     gs,
                     ledger,
@@ -90,29 +77,18 @@ class GoingOn(Sending):
                     new_ledger=options.new_ledger,
                     **({"chunk": known["batch_size"]} if known.get("batch_size") else {}),
                 )
-                run = await self._take_up(ledger, info)
+                run = await self._held(ledger, info)
                 try:
                     await push.enter(run)
                 except BaseException:
                     await run.close()
                     raise
                 waiting = (await run.counts()).of(UNFINISHED)
-                if options.distributed:
-                    return await self._distribute(
-                        gs,
-                        ledger,
-                        push,
-                        run,
-                        brakes=options.brakes,
-                        waiting=waiting,
-                        wait=not options.no_wait,
-                        interrupts=interrupts,
-                    )
-                return await self._deliver(gs, ledger, push, run, waiting=waiting, interrupts=interrupts)
+                return await self._deliver(gs, ledger, push, run, waiting=waiting)
 
     async def _find(self, ledger: Ledger) -> RunInfo:
-        if self._options.run_id is not None:
-            return await ledger.run(self._options.run_id)
+        if self._run_id is not None:
+            return await ledger.run(self._run_id)
         environment = self._options.target.environment
         for info in await ledger.runs():
             if info.environment == environment and info.state is not RunState.LOADING:
@@ -123,7 +99,7 @@ class GoingOn(Sending):
                 return info
         raise UsageError(f"the ledger {ledger.path} has no run of {environment}")
 
-    async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
+    async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
         return await ledger.hold(info.id)
 
 
@@ -131,8 +107,9 @@ class GoingOn(Sending):
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--last", is_flag=True, help="The newest run of the environment.")
 @takes_distributed
-@going_on_options
-def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -> None:
+@resuming_options
+@asynchronous
+async def resume(run_id: str | None, last: bool, ledger: Place | None, **options: Any) -> Exit:
     """Go on with RUN: what a crash, a limit or Ctrl-C left is sent, in the mode in which the run was begun.
 
     The orders come from the ledger: the file may have changed, or be gone. Orders in doubt are not sent; see gotsurge
@@ -141,16 +118,9 @@ def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -
     """
     if last == (run_id is not None):
         raise click.UsageError("say which run, or --last; gotsurge runs lists them")
-    check_distributed(**given)
-    if given["distributed"] and given["rate"]:
+    check_distributed(**options)
+    if options["distributed"] and options["rate"]:
         raise click.UsageError(
             "of a run that workers send, --rate is that of its push: give another to gotsurge worker"
         )
-    go_on(GoingOn, run_id=run_id, ledger=of_many_machines(ledger) if given["distributed"] else ledger, **given)
-
-
-def go_on(how: type[GoingOn], *, ledger: Place | None, target: Target, out: Path, **given: Any) -> None:
-    """Go on with a run, and end the process."""
-    options = GoOnOptions(ledger=find_ledger(ledger, target, out), target=target, out=out, **given)
-    sending = how(options)
-    raise SystemExit(int(run_told(sending.run(), lambda: sending.run_id)))
+    return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()

@@ -6,15 +6,16 @@ import click
 
 from gotsurge_async.bulk import Ledger, Run, load_refused
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.pushes.resume import GoingOn, go_on, going_on_options
+from gotsurge_async.cli.pushes.resume import Resuming, resuming_options
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import GroupedCommand
 from gotsurge_async.cli.shared.push_options import refused_chunk
 
 
-class Retrying(GoingOn):
+class Retrying(Resuming):
     """The sending of a run's refused orders, in a run of their own."""
 
-    async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
+    async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
         run, admission = await load_refused(ledger, info.id)
         if admission.already_pushed:
             self.say(f"{admission.already_pushed:,} of them were pushed by another run since")
@@ -24,8 +25,9 @@ class Retrying(GoingOn):
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
 @refused_chunk("as before")
-@going_on_options
-def retry(run_id: str, **given: Any) -> None:
+@resuming_options
+@asynchronous
+async def retry(run_id: str, **options: Any) -> Exit:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
@@ -33,4 +35,4 @@ def retry(run_id: str, **given: Any) -> None:
     wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
     codes are those of gotsurge push.
     """
-    go_on(Retrying, run_id=run_id, **given)
+    return await Retrying(run_id, **options).run()

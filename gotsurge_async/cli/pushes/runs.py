@@ -17,14 +17,8 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 
 _COLUMNS = (
-    Word.CREATED,
-    Word.ALREADY_PUSHED,
-    Word.CHANGED,
-    Word.REFUSED,
-    Word.IN_DOUBT,
-    Word.UNPROCESSED,
-    Word.IN_FLIGHT,
-    Word.CANCELLED,
+    *(Word.CREATED, Word.ALREADY_PUSHED, Word.CHANGED, Word.REFUSED),
+    *(Word.IN_DOUBT, Word.UNPROCESSED, Word.IN_FLIGHT, Word.CANCELLED),
 )
 
 
@@ -54,25 +48,25 @@ async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, e
     async with open_ledger(find_ledger_of(ledger, env), look=True) as opened:
         if watch:
             await _watch(opened, env, limit, every, as_json=as_json)
-        found = [await RunStatus.of(opened, info) for info in await _newest(opened, env, limit)]
+        listed = [await RunStatus.of(opened, info) for info in await _newest(opened, env, limit)]
     if as_json:
-        print_json([each.document() for each in found])
+        print_json([run.document() for run in listed])
     elif is_terminal():
-        # Only what fits beside each other: status shows all of a run.
+        # Only what fits next to each other: status shows all of a run.
         few = [
-            (each.info.id, each.state, each.info.environment, each.counts.total, _became(each), each.info.source)
-            for each in found
+            (run.info.id, run.state, run.info.environment, run.counts.total, _in_words(run), run.info.source)
+            for run in listed
         ]
         print_table(("RUN", "STATE", "ENVIRONMENT", "ORDERS", prose("OF THEM"), prose("FROM")), few)
     else:
         words = [word.replace("_", " ").upper() for word in _COLUMNS]
         rows = [
             (
-                *(each.info.id, each.state, each.info.environment, each.info.mode, each.counts.total),
-                *(each.number(word) for word in _COLUMNS),
-                each.info.source,
+                *(run.info.id, run.state, run.info.environment, run.info.mode, run.counts.total),
+                *(run.number(word) for word in _COLUMNS),
+                run.info.source,
             )
-            for each in found
+            for run in listed
         ]
         print_table(("RUN", "STATE", "ENVIRONMENT", "MODE", "ORDERS", *words, "FROM"), rows)
 
@@ -81,9 +75,8 @@ async def _newest(ledger: Ledger, env: str | None, limit: int) -> list[RunInfo]:
     return [info for info in await ledger.runs() if env in (None, info.environment)][:limit]
 
 
-def _became(found: RunStatus) -> str:
-    """What became of a run's orders, in a few words."""
-    return counted({word.replace("_", " "): found.number(word) for word in _COLUMNS})
+def _in_words(run: RunStatus) -> str:
+    return counted({word.replace("_", " "): run.number(word) for word in _COLUMNS})
 
 
 async def _watch(ledger: Ledger, env: str | None, limit: int, every: float, *, as_json: bool) -> NoReturn:
@@ -91,16 +84,15 @@ async def _watch(ledger: Ledger, env: str | None, limit: int, every: float, *, a
     clock, last = SystemClock(), dict[str, tuple[str, str]]()
     while True:
         for info in reversed(await _newest(ledger, env, limit)):
-            found = await RunStatus.of(ledger, info)
-            now = (found.state, _became(found))
+            run = await RunStatus.of(ledger, info)
+            now = (run.state, _in_words(run))
             if last.get(info.id) == now:
                 continue
             last[info.id] = now
             if as_json:
-                click.echo(codec.encode(found.document()))
+                click.echo(codec.encode(run.document()))
             else:
-                at = f"{clock.now():%H:%M:%S}"
-                orders = number_of(found.counts.total, "order")
-                cells = (at, info.id, found.state, orders, now[1] or "none yet", info.source)
+                orders = number_of(run.counts.total, "order")
+                cells = (f"{clock.now():%H:%M:%S}", info.id, run.state, orders, now[1] or "none yet", info.source)
                 click.echo(("  " if is_terminal() else "\t").join(filter(None, cells)))
         await clock.sleep(every)

@@ -13,28 +13,31 @@ from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.load import LEFT_OUT
-from gotsurge_async.cli.fleet import view
+from gotsurge_async.cli.fleet.view import watch_run
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
-from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_record
-from gotsurge_async.cli.shared.report import unused_drafts
+from gotsurge_async.cli.shared.output import Step, finish, print_record
+from gotsurge_async.cli.shared.sending import unused_drafts
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 
 
 @attrs.frozen
 class RunStatus:
-    """A run, its counts, and whether a process has it at this moment."""
+    """A run, its counts, and whether a process has it at this moment.
+
+    Attributes:
+        steps: what to type next; empty while a process or workers send the run, and where nothing was admitted.
+        distribution: the state of a run that workers send.
+    """
 
     info: RunInfo
     counts: Counts
     held: bool
     steps: list[Step]
-    """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
     distribution: Distribution | None = None
-    """How it was put up for workers, if it was."""
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
@@ -48,7 +51,7 @@ class RunStatus:
 
     @property
     def state(self) -> str:
-        """Where the run stands, in a word; a crash leaves no word of its own in the ledger."""
+        """The state in words; a crash leaves no state of its own in the ledger."""
         if self.info.archived_in is not None:
             return "archived"
         if self.held:
@@ -58,11 +61,11 @@ class RunStatus:
         return "broken off" if self.info.state is RunState.SENDING else self.info.state
 
     def number(self, word: Word) -> int:
-        """How many orders a word stands for; what a living process is sending is in flight, and not in doubt."""
+        """The number of orders of a word; what a living process is sending is in flight, and not in doubt."""
         return self.counts.of(state for state in OrderState if word_of(state, held=self.held) == word)
 
     def document(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """The fields of the JSON document."""
         info = self.info
         return {
             "run": info.id,
@@ -101,37 +104,43 @@ async def status(run_id: str, ledger: Place, watch: bool, file: Path | None, as_
 
     \b
     Exit codes:
-      0 told
+      0 shown
       1 FILE is not the one that RUN was made from, or has changed since
       2 no such run, ledger or file
     """
     if watch:
-        from rich.console import Console  # loaded by who watches, and by nobody else
-
-        console = Console(stderr=True, highlight=False, markup=False)
-        await view.watch(ledger, view.RunView(run_id, console))
+        await watch_run(ledger, run_id)
     async with open_ledger(ledger, look=True) as opened:
-        found = await RunStatus.of(opened, await opened.run(run_id))
+        run = await RunStatus.of(opened, await opened.run(run_id))
         decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
         unused = await unused_drafts(opened, run_id)
         size = await opened.size()
-    same = None if file is None else await asyncio.to_thread(_is_made_from, found.info, file)
+    same = None if file is None else await asyncio.to_thread(_is_made_from, run.info, file)
     code = Exit.REFUSED if same is False else Exit.CREATED
-    if as_json:
-        same_file = {} if same is None else {"same_file": same}
-        told = {"decisions": decisions, "unused_drafts": unused, **same_file, "exit": int(code)}
-        of_the_ledger = {"ledger_bytes": size.bytes, "ledger_orders": size.orders, "bytes_per_order": size.per_order}
-        print_json({**found.document(), **told, **of_the_ledger})
-    else:
-        _tell_status(found, decisions, unused, size)
+    document = {
+        **run.document(),
+        "decisions": decisions,
+        "unused_drafts": unused,
+        **({} if same is None else {"same_file": same}),
+        "ledger_bytes": size.bytes,
+        "ledger_orders": size.orders,
+        "bytes_per_order": size.per_order,
+    }
+
+    def show() -> None:
+        _show(run, decisions, unused, size)
+        for step in run.steps:
+            click.echo(str(step))
         if same is not None:
             verdict = "is the one" if same else "is NOT the one, or has changed since"
             click.echo(f"{file} {verdict} that run {run_id} was made from")
+
+    finish(document, code, show, as_json=as_json)
     return code
 
 
 def _left_out(info: RunInfo) -> str | None:
-    """The rows of its file that are no orders of the run, because they have faults."""
+    """The number of rows that are not in the run because they have faults, and the file of them."""
     left = info.options.get(LEFT_OUT)
     return f"{left['rows']:,}{', in ' + left['file'] if left['file'] else ''}" if left else None
 
@@ -146,15 +155,14 @@ def _is_made_from(info: RunInfo, file: Path) -> bool:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:
-    info, counts = found.info, found.counts
-    orders = number_of(size.orders, "order")
-    holder = info.holder if found.held else None
-    workers = found.distribution
+def _show(run: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:
+    info, workers = run.info, run.distribution
+    holder = info.holder if run.held else None
+    per_order = f"{size.per_order or 0:,.0f} bytes for each of {number_of(size.orders, 'order')}"
     print_record(
         [
             ("run", info.id),
-            ("state", found.state),
+            ("state", run.state),
             ("held by", f"process {holder.pid} on {holder.host} since {holder.since:%H:%M:%S} UTC" if holder else None),
             ("segments", f"{workers.segments:,} left, {workers.leased:,} in workers' hands" if workers else None),
             ("stopped by", workers.stopped_by if workers else None),
@@ -165,19 +173,14 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
             ("ended", info.finished_at),
             ("archived", info.archived_at),
             ("its orders are in", info.archived_in),
-            ("orders", f"{counts.total:,}"),
-            *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in Word),
+            ("orders", f"{run.counts.total:,}"),
+            *((word.replace("_", " "), f"{number:,}") for word in Word if (number := run.number(word))),
             ("rows left out", _left_out(info)),
             ("unused drafts", f"{len(unused):,}" if unused else None),
-            (
-                "ledger",
-                f"{size.bytes / 1e6:,.1f} MB, {size.per_order or 0:,.0f} bytes for each of {orders}",
-            ),
+            ("ledger", f"{size.bytes / 1e6:,.1f} MB, {per_order}"),
         ]
     )
     for decision in decisions:
         task = decision["task_id"]
         what = f"created as {task}" if decision["created"] else f"task {task} is gone" if task else "not created"
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
-    for step in found.steps:
-        click.echo(str(step))

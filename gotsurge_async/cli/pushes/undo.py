@@ -13,23 +13,14 @@ from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of, run_told
+from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again, tell_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import (
-    SHOWN,
-    at_a_terminal,
-    counted,
-    print_json,
-    print_table,
-    prose,
-    say,
-    tell_more,
-)
-from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.system import loops
 
 _INTERRUPTED = "the undo was interrupted: give the same command again, and do not resume the run"
 
@@ -47,7 +38,7 @@ _INTERRUPTED = "the undo was interrupted: give the same command again, and do no
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
 def undo(
-    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **given: Any
+    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **rest: Any
 ) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
@@ -63,12 +54,12 @@ def undo(
       130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
     place = find_ledger(ledger, target)
-    # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
+    # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
     if not yes and at_a_terminal():
-        question = run_told(_question(place, run_id, drafts, keys), lambda: run_id)
-        if not click.confirm(question, err=True):
-            raise Failure("nothing was cancelled", Exit.USAGE, run=run_id)
-    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **given)
+        about_run(run_id)
+        if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
+            raise Failure("nothing was cancelled", Exit.USAGE)
+    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 
 
 @functools.partial(asynchronous, interrupted=_INTERRUPTED)
@@ -89,44 +80,35 @@ async def _undo(
         with interrupts.caught():
             try:
                 async with connected(target_of(info, target), limits) as gs:
-                    done = await Undo(gs, opened, concurrency=concurrency).undo(
-                        run_id, reason=reason, drafts=drafts, keys=keys or None
-                    )
+                    undoing = Undo(gs, opened, concurrency=concurrency)
+                    done = await undoing.undo(run_id, reason=reason, drafts=drafts, keys=keys or None)
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
         info = await opened.run(run_id)  # which says now whether the undo has ended
-        counts = {"in_doubt": done.in_doubt}
-        steps = next_steps(
-            Standing(
-                info=info,
-                counts=counts,
-                ledger=opened.place,
-                cancelling=done.cancelling,
-                open_until=done.open_until,
-            )
+    steps = next_steps(
+        Standing(
+            info=info,
+            counts={"in_doubt": done.in_doubt},
+            ledger=place,
+            cancelling=done.cancelling,
+            open_until=done.open_until,
         )
-    code = _code_of(done)
-    if as_json:
-        document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
-        stopped_by = None if done.stopped_by is None else str(done.stopped_by)
-        print_json({**document, "stopped_by": stopped_by, "exit": int(code), "next": [step.command for step in steps]})
-    else:
-        _tell_undone(done)
+    )
     if done.stopped_by is not None:
         say(f"stopped: {done.stopped_by}")
-    if not as_json:
-        tell_steps(steps)
+    code = _code_of(done)
+    document = {**attrs.asdict(done), "stopped_by": None if done.stopped_by is None else str(done.stopped_by)}
+    finish(document, code, lambda: _show(done), as_json=as_json, steps=steps)
     return code
 
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
-    """A signal came: the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
+    """At a signal the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
     counts = await ledger.counts(info.id)
     return Failure(
         f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
         f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
         code,
-        run=info.id,
         more={"next": [same_again(info.id)]},
     )
 
@@ -140,25 +122,20 @@ def _code_of(done: Undone) -> Exit:
 
 
 async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[str]) -> str:
-    """What a person at a terminal is asked, who sees what is about to be cancelled; a script has said what it wants."""
+    """The question for a person at a terminal, with the number of tasks that the undo will try to cancel."""
     async with open_ledger(place, look=True) as ledger:
         info = await ledger.run(run_id)
-        number = await _meant(ledger, info, drafts, keys)
+        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        tasks = [row.key async for row in ledger.rows(info.id, states) if row.task_id]
+        if drafts:
+            tasks += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]
+    number = sum(not keys or key in keys for key in tasks)
     what = number_of(number, "order or draft", "orders and drafts") if drafts else number_of(number, "order")
     return f"Cancel {what} of run {info.id} ({info.environment}, from {info.source})?"
 
 
-async def _meant(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str]) -> int:
-    """How many tasks an undo will try to cancel, also of orders in doubt."""
-    states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
-    found = [row.key async for row in ledger.rows(info.id, states) if row.task_id]
-    if drafts:
-        found += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]
-    return sum(not keys or key in keys for key in found)
-
-
-def _tell_undone(done: Undone) -> None:
-    told = {
+def _show(done: Undone) -> None:
+    numbers = {
         "cancelled": len(done.cancelled),
         "already cancelled": len(done.already_cancelled),
         "too late": len(done.too_late),
@@ -168,9 +145,6 @@ def _tell_undone(done: Undone) -> None:
         "unprocessed": done.unprocessed,
         "unused drafts left": done.unused_drafts,
     }
-    click.echo(f"run {done.run}: {counted(told) or 'nothing to cancel'}")
-    left = [*done.too_late, *done.failed]
-    if left:
-        rows = [(order.key, order.task_id, order.status or "", order.error) for order in left[:SHOWN]]
-        print_table(("KEY", "TASK", "STATUS", prose("WHY")), rows)
-    tell_more(len(left))
+    click.echo(f"run {done.run}: {counted(numbers) or 'nothing to cancel'}")
+    left = [(order.key, order.task_id, order.status or "", order.error) for order in (*done.too_late, *done.failed)]
+    print_first(("KEY", "TASK", "STATUS", prose("WHY")), left)

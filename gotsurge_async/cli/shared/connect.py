@@ -18,7 +18,7 @@ from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, interruptible
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
@@ -37,15 +37,13 @@ SIMULATED = "simulator"
 
 def how_to_sign_in(environment: str, account: str | None = None, api_base: str | None = None) -> str:
     """What a person types where there is no token that works."""
-    words = [
-        f"--env {environment}",
-        *([f"--account {shlex.quote(account)}"] if account else []),
-        *([f"--api-base {shlex.quote(api_base)}"] if api_base else []),
-    ]
+    where = f"--env {environment}"
+    where += f" --account {shlex.quote(account)}" if account else ""
+    where += f" --api-base {shlex.quote(api_base)}" if api_base else ""
     if environment == "local":
-        logout = f"`{' '.join(['gotsurge auth logout', *words])}`"
+        logout = f"`gotsurge auth logout {where}`"
         return f"a simulator signs in by itself, unless a token is kept ({logout}) or set (GOTSURGE_BEARER_TOKEN)"
-    return f"run `{' '.join(['gotsurge auth login', *words])}`"
+    return f"run `gotsurge auth login {where}`"
 
 
 @attrs.frozen(kw_only=True)
@@ -59,10 +57,10 @@ class Target:
     accept_assumed_endpoints: bool = False
 
     def check(self) -> None:
-        """Refuse what contradicts itself, and what does not say where to.
+        """Refuse options that contradict each other, or name no place.
 
         Raises:
-            click.UsageError: what to say instead.
+            click.UsageError: so they do.
         """
         if self.simulate and (self.env or self.api_base):
             raise click.UsageError("--simulate brings its own GotSurge: leave --env and --api-base out")
@@ -70,13 +68,13 @@ class Target:
             self._check_place("--simulate, or --env")
 
     @classmethod
-    def of_place(cls, **given: Any) -> "Target":
+    def of_place(cls, **options: Any) -> "Target":
         """The target of options without ``--simulate``.
 
         Raises:
-            click.UsageError: they do not say where to.
+            click.UsageError: they name no place.
         """
-        target = cls(**given)
+        target = cls(**options)
         target._check_place("--env")
         return target
 
@@ -95,7 +93,7 @@ class Target:
         return self.environment not in (SIMULATED, "local")
 
     def for_platform(self) -> "Target":
-        """The same for a command of platform partners: on a simulator that is another account than the plain one."""
+        """The same for a command of platform partners, who have an account of their own on a simulator."""
         return self if self.is_real or self.account else attrs.evolve(self, account="platform")
 
 
@@ -132,22 +130,21 @@ _simulate = _place(
 
 takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)
 """The options that choose a GotSurge; the command gets them as its argument ``target``."""
-
-takes_platform: Decorator[Any] = gathered("target", lambda **given: Target(**given).for_platform(), _simulate, *_places)
+takes_platform: Decorator[Any] = gathered(
+    "target", lambda **options: Target(**options).for_platform(), _simulate, *_places
+)
 """The same for a command of platform partners."""
-
 takes_place: Decorator[Any] = gathered("target", Target.of_place, *_places)
 """The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
-
 may_take_place: Decorator[Any] = gathered("target", Target, *_places)
-"""The same for commands that may do without calls, and then need not be told where to."""
+"""The same for commands that may need no calls, and then no place."""
 
 
 @asynccontextmanager
 async def connected(
     target: Target, limits: Limits | None = None, timeouts: Timeouts | None = None
 ) -> AsyncIterator[GotSurge]:
-    """A client that is signed in. A token that is refused inside the block is an error with a note on what to do.
+    """A signed-in client. An error of a token that is refused inside the block gets a note on what to do.
 
     Raises:
         SignInNeeded: there is no token that works.
@@ -165,10 +162,10 @@ async def connected(
 
 
 def _settling(limits: Limits | None) -> Limits | None:
-    """The limits, with the time after which a request that was not answered can no longer act, if a variable names it.
+    """The limits, with the time of GOTSURGE_SETTLE, after which a request that was not answered can no longer act.
 
     Raises:
-        ConfigError: it names no such time.
+        ConfigError: it is not such a time.
     """
     text = os.environ.get("GOTSURGE_SETTLE", "").strip()
     if not text:
@@ -182,7 +179,7 @@ def _settling(limits: Limits | None) -> Limits | None:
 @asynccontextmanager
 async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts | None) -> AsyncIterator[GotSurge]:
     if target.simulate:
-        from gotsurge_async.simulator import Simulator  # with a web server, which nothing else needs
+        from gotsurge_async.simulator import Simulator  # with a web server, which only this needs
 
         async with Simulator() as simulator:
             environment = Environment.named("local", api_base=simulator.api_base)
@@ -190,7 +187,7 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
                 yield gs
         return
     settings = read_settings(target)
-    _tell_profiles_host(settings)
+    _note_profiles_host(settings)
     has_token = settings.bearer_token is not None or settings.refresh_token is not None
     # Tokens of the environment variables are not written anywhere.
     async with nullcontext(MemoryStore()) if has_token else open_token_store() as store:
@@ -219,8 +216,8 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
             yield gs
 
 
-def _tell_profiles_host(settings: Settings) -> None:
-    """Say where the calls go, and the tokens with them, when a profile leads them away from GotSurge's own host."""
+def _note_profiles_host(settings: Settings) -> None:
+    """Print where the calls and tokens go, if a profile leads them away from GotSurge's own host."""
     if settings.api_base or not settings.profile.api_base or settings.environment.name == "local":
         return
     host, own = urlsplit(settings.environment.api_base).hostname, urlsplit(settings.environment.consent_base).hostname
@@ -229,7 +226,7 @@ def _tell_profiles_host(settings: Settings) -> None:
 
 
 def read_settings(target: Target) -> Settings:
-    """The settings of the environment variables, as the options change them.
+    """The settings of the environment variables and the options.
 
     Raises:
         ConfigError: they cannot be right.
@@ -243,15 +240,15 @@ def read_settings(target: Target) -> Settings:
 
 
 def may_show_secret_key(settings: Settings) -> bool:
-    """Whether Partner Detail may be called without being asked for: the secret key stands in its path.
+    """Whether Partner Detail, with the secret key in its path, may be called without a person asking for it.
 
-    A path that nobody has confirmed may lead anywhere, to a log or another's page.
+    A path that is not confirmed may lead anywhere, for example into a log.
     """
     return settings.environment.name == "local" or not settings.profile.resolve(PARTNER_DETAIL).assumed
 
 
 def given_tokens(settings: Settings) -> Tokens | None:
-    """The tokens that the environment variables give; when a bearer token ends is not known: 30 days are assumed."""
+    """The tokens of the environment variables; a bearer token is assumed to be valid for 30 days from now."""
     now = datetime.now(UTC)
     if settings.bearer_token is not None:
         return tokens_from(settings.bearer_token.reveal(), refresh=settings.refresh_token, issued_at=now)
@@ -277,10 +274,10 @@ async def _simulated(
         try:
             await gs.sign_in(key["code"])
         except OutcomeUnknown as error:
-            told = (
+            text = (
                 f"the simulator at {parts.netloc} does not answer its sign-in: start it anew with `gotsurge simulator`"
             )
-            raise Unreachable(f"{told} ({error})") from None
+            raise Unreachable(f"{text} ({error})") from None
         except CallError as error:
             error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
             raise
@@ -288,7 +285,7 @@ async def _simulated(
 
 
 async def _consent(origin: str, account: str) -> dict[str, str]:
-    """The code that a simulator gives, as the consent page would, and the credentials that it is exchanged with."""
+    """The code of a simulator's consent page, and the credentials with which it is exchanged."""
     transport = AiohttpTransport()
     body = msgspec.json.encode({"account": account})
     request = Request(
@@ -306,9 +303,10 @@ async def _consent(origin: str, account: str) -> dict[str, str]:
 
 
 def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
-    """Sign in, do the work, and give what came; what goes wrong is told on stderr and ends the process.
+    """Sign in, do the work, and return its result.
 
-    The exit codes are those of `Exit`: 3 where the service may have acted and must not be asked again.
+    Raises:
+        Failure: an answer was lost; exit code 3 where the service may have acted and must not be asked again.
     """
     target.check()
 
@@ -316,7 +314,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         async with connected(target) as gs:
             return await work(gs)
 
-    with told(interrupted="interrupted: what was in flight may have been done"), warnings.catch_warnings():
+    with interruptible("interrupted: what was in flight may have been done"), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:

@@ -1,7 +1,7 @@
-"""The partner's credentials and tokens, and where they are kept.
+"""The partner's credentials and tokens, and where they are stored.
 
-Credentials come from environment variables, the configuration file, or a question, and never from arguments, which
-every user of the machine can read. The file is TOML, for its owner alone when it holds a secret key::
+Credentials come from environment variables, the configuration file, or a question, never from arguments, which every
+user of the machine can read. The file is TOML, readable only by its owner when it holds a secret key::
 
     [sandbox]
     client_key = "…"
@@ -59,10 +59,10 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
 
 
 def read_config() -> dict[str, Any]:
-    """What the configuration file says; nothing where there is none.
+    """The content of the configuration file; empty without one.
 
     Raises:
-        ConfigError: it cannot be read, is no TOML, or may be read by others.
+        ConfigError: it cannot be read, is not TOML, or may be read by others.
     """
     path = config_file()
     if not path.exists():
@@ -85,17 +85,17 @@ def _section(config: dict[str, Any], environment: str, account: str | None) -> d
 
 
 def token_file() -> Path:
-    """Where tokens are kept: GOTSURGE_TOKEN_FILE, or the user's configuration folder."""
+    """GOTSURGE_TOKEN_FILE, or tokens.json in the user's configuration folder."""
     return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
 
 
 def key_file() -> Path:
-    """Where the token keys are: GOTSURGE_TOKEN_KEY_FILE, or the user's data folder."""
+    """GOTSURGE_TOKEN_KEY_FILE, or token-keys in the user's data folder."""
     return Path(os.environ.get(KEY_FILE_VARIABLE) or platformdirs.user_data_path("gotsurge") / "token-keys")
 
 
 def account_name(environment: Environment, account: str | None) -> str:
-    """The name under which the tokens of an account are kept: accounts of two environments never meet."""
+    """The name under which the tokens of an account are stored, with its environment."""
     place = environment.name
     if place == "local":  # each simulator is another one
         place = f"local {environment.consent_base.partition('//')[2]}"
@@ -112,7 +112,7 @@ async def open_token_store() -> AsyncIterator[Store]:
     """The store of the commands.
 
     Raises:
-        ConfigError: it cannot be used, or is a database and there are no keys.
+        ConfigError: it cannot be used, or is a database without keys.
     """
     where = os.environ.get("GOTSURGE_TOKEN_STORE", "")
     if where == "keyring":
@@ -126,8 +126,7 @@ async def open_token_store() -> AsyncIterator[Store]:
         raise ConfigError("GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE")
     if sealer is None:
         raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`")
-    # Imported here: few keep tokens in a database, and it loads SQLite.
-    from gotsurge_async.auth.sql import SqlStore
+    from gotsurge_async.auth.sql import SqlStore  # few keep tokens in a database, and it loads SQLite
 
     store = SqlStore(where, sealer)
     try:
@@ -137,5 +136,4 @@ async def open_token_store() -> AsyncIterator[Store]:
 
 
 def _sealer() -> Sealer | None:
-    given = Sealer.from_env()
-    return given or (Sealer.from_file(key_file()) if key_file().exists() else None)
+    return Sealer.from_env() or (Sealer.from_file(key_file()) if key_file().exists() else None)

@@ -1,10 +1,12 @@
-"""Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
+"""Exit codes, and the one way to them from an error or a signal; with ``--json`` an error is a document, too."""
 
+import asyncio
 import functools
+import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import click
 
@@ -13,7 +15,6 @@ from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json, say
 from gotsurge_async.cli.streams import Unread
 from gotsurge_async.errors import (
     CallError,
-    ConfigError,
     EndpointsAssumed,
     Forbidden,
     GotSurgeError,
@@ -22,12 +23,9 @@ from gotsurge_async.errors import (
     SignInFailed,
     SignInNeeded,
     Unauthorized,
-    UsageError,
 )
 from gotsurge_async.starting import Terminated
 from gotsurge_async.system import loops
-
-T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -40,7 +38,7 @@ class Exit(IntEnum):
     USAGE = 2
     """The command or its input cannot be right; nothing was sent."""
     IN_DOUBT = 3
-    """Of some orders nobody knows whether they were created."""
+    """Whether some orders were created is not known."""
     SIGN_IN = 4
     """There is no token that works."""
     STOPPED = 5
@@ -64,46 +62,35 @@ class Exit(IntEnum):
 
 
 class Unreachable(GotSurgeError):
-    """There is nobody at the address of the service."""
+    """No server answers at the address of the service."""
 
 
 class Failure(click.ClickException):
-    """An error that is told on stderr, and ends the process with a code of its own.
+    """An error that ends the process with an exit code of its own.
 
     Args:
-        run: the run that it is about.
-        more: what else the document of ``--json`` says; the commands that it has as ``next`` are told below the error.
-        told: people have read it already.
+        more: further fields of the ``--json`` document; the commands in ``next`` are printed below the message, too.
+        told: whether the message is on stderr already.
     """
 
-    def __init__(
-        self,
-        message: str,
-        code: Exit,
-        *,
-        run: str | None = None,
-        more: Mapping[str, Any] | None = None,
-        told: bool = False,
-    ) -> None:
+    def __init__(self, message: str, code: Exit, *, more: Mapping[str, Any] | None = None, told: bool = False) -> None:
         super().__init__(message)
         self.code = code
-        self.run = run
         self.more: Mapping[str, Any] = more or {}
-        self._told = told
+        self._printed = told
 
     def format_message(self) -> str:
-        """The error, and below it what to type next."""
+        """The message, and below it what to type next."""
         return "\n".join([self.message, *(f"next: {command}" for command in self.more.get("next", ()))])
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Tell the error, and leave: click's own exit code is one for the whole class."""
-        if not self._told:
+        """Print the message, unless it was printed before."""
+        if not self._printed:
             super().show(file)
-        raise SystemExit(int(self.code))
 
 
 def exit_code_of(error: GotSurgeError) -> Exit:
-    """The exit code that an error stands for."""
+    """The exit code that stands for an error."""
     from gotsurge_async.bulk.ledger import (  # with the ledger, for which `gotsurge --help` need not wait
         LedgerAway,
         RunHeld,
@@ -117,141 +104,167 @@ def exit_code_of(error: GotSurgeError) -> Exit:
         return Exit.UNREACHABLE
     if isinstance(error, LedgerAway):
         return Exit.AWAY
-    if isinstance(error, ConfigError | UsageError):
-        return Exit.USAGE
     return Exit.REFUSED if isinstance(error, CallError) else Exit.USAGE
 
 
 def is_unreachable(error: GotSurgeError) -> bool:
-    """Whether an error says that the service was not reached, or did not answer a call that may be repeated freely."""
+    """Whether the service was not reached, or did not answer a call that may be repeated freely."""
     if isinstance(error, OutcomeUnknown):
         endpoint = ENDPOINTS.get(error.operation)
         return endpoint is not None and endpoint.replay in (Replay.SAFE, Replay.HARMLESS)
     return isinstance(error, NotSent | Unreachable)
 
 
-@contextmanager
-def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn our errors, Ctrl-C and SIGTERM into a sentence on stderr and an exit code.
+# --- how a command ends ----------------------------------------------------------------------------------------------
 
-    Args:
-        run: gives the id of the run that the block is about, once it is known.
-        interrupted: what Ctrl-C or SIGTERM left.
-    """
-    try:
-        yield
-    except EndpointsAssumed as error:
-        hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints sends it all the same"
-        raise Failure(f"{error}\n{hint}", Exit.USAGE, run=run()) from None
-    except GotSurgeError as error:
-        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        raise Failure(text, exit_code_of(error), run=run()) from None
-    except KeyboardInterrupt as came:
-        raise Failure(interrupted, _code_of(came), run=run()) from None
-    except Failure as error:
-        error.run = error.run or run()
-        raise
+_RUN = "gotsurge_async.cli.run"
+_CODES = "gotsurge_async.cli.codes_of_printed_messages"
+_MOST_CODES = 3
 
 
-def _code_of(came: KeyboardInterrupt) -> Exit:
-    return Exit.TERMINATED if isinstance(came, Terminated) else Exit.INTERRUPTED
-
-
-def run_told(work: Coroutine[Any, Any, T], run: Callable[[], str | None] = lambda: None) -> T:
-    """Run something to its end; what goes wrong is `told`, and ends the process."""
-    with told(run):
-        return loops.run(work)
+def about_run(run_id: str | None) -> None:
+    """Name the run that the command is about; the ``--json`` document of an error contains it."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_RUN] = run_id
 
 
 def asynchronous(
     command: Callable[..., Coroutine[Any, Any, Exit | None]], *, interrupted: str = "interrupted"
 ) -> Callable[..., None]:
-    """An async function as a command: errors are `told`, and the process ends with the exit code that it gives."""
+    """An async function as a command. The process ends with the exit code that it returns.
+
+    Args:
+        interrupted: the message at Ctrl-C and SIGTERM.
+    """
 
     @functools.wraps(command)
-    def to_its_end(**given: Any) -> None:
-        with told(lambda: given.get("run_id"), interrupted=interrupted):
-            code = loops.run(command(**given))
+    def run(**options: Any) -> None:
+        about_run(options.get("run_id"))
+        with interruptible(interrupted):
+            code = loops.run(command(**options))
         if code is not None:
             raise SystemExit(int(code))
 
-    return to_its_end
+    return run
 
 
 @contextmanager
-def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
-    """With ``--json`` give a document also where a command ends with an error before it printed its own.
-
-    Ctrl-C and SIGTERM end with codes of their own and without a traceback, wherever they strike.
-    """
+def interruptible(interrupted: str = "interrupted") -> Iterator[None]:
+    """Give Ctrl-C and SIGTERM inside the block this message."""
     try:
-        try:
-            yield
-        except KeyboardInterrupt as came:
-            raise Failure("interrupted", _code_of(came)) from None
-        except click.Abort as ended:
-            if isinstance(ended.__context__, KeyboardInterrupt):  # at a question
-                raise Failure("interrupted: nothing was changed", _code_of(ended.__context__)) from None
-            raise
+        yield
+    except KeyboardInterrupt as signalled:
+        raise Failure(interrupted, _code_of(signalled)) from None
+
+
+@contextmanager
+def reported(context: click.Context, as_json: bool) -> Iterator[None]:
+    """Report every error of a command: its message and what explains it on stderr, its exit code, and with ``--json``
+    a document, unless the command has printed its own."""
+    try:
+        yield
     except click.exceptions.NoArgsIsHelpError:
         raise
-    except click.ClickException as error:
-        codes = _explained_by(error)
-        if wanted and not context.meta.get(DOCUMENT_GIVEN):
-            print_json({**_error_document(error), "explain": codes})
-        raise _Explained(error, codes) from error
+    except click.ClickException as raised:
+        error = raised
+    except KeyboardInterrupt as raised:
+        error = Failure("interrupted", _code_of(raised))
+    except click.Abort as raised:  # at a question
+        if not isinstance(raised.__context__, KeyboardInterrupt):
+            raise
+        error = Failure("interrupted: nothing was changed", _code_of(raised.__context__))
+    except GotSurgeError as raised:
+        error = _failure_of(raised)
     except SystemExit as ended:
-        if isinstance(ended.code, int) and ended.code and not wanted and not isinstance(ended, Unread):
-            _tell_where([*context.meta.get(_TOLD, ()), f"exit-{ended.code}"])
+        if isinstance(ended.code, int) and ended.code and not as_json and not isinstance(ended, Unread):
+            _name_codes([*context.meta.get(_CODES, ()), f"exit-{ended.code}"])
         raise
+    else:
+        return
+    document, codes = _document(error, context.meta.get(_RUN)), _codes_of(error)
+    if as_json and not context.meta.get(DOCUMENT_GIVEN):
+        print_json({**document, "explain": codes})
+    error.show()
+    _name_codes(codes)
+    raise SystemExit(document["exit"])
 
 
-def explained_too(messages: Iterable[str]) -> None:
-    """Name what explains some messages, which are told apart from an error, when the command ends."""
-    from gotsurge_async.catalogue import codes_of  # when something is told, and not before
-
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta.setdefault(_TOLD, []).extend(codes_of(messages))
+def _failure_of(error: GotSurgeError) -> Failure:
+    lines = [str(error), *getattr(error, "__notes__", ())]
+    if isinstance(error, EndpointsAssumed):
+        lines.append("GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints sends it all the same")
+    return Failure("\n".join(lines), exit_code_of(error))
 
 
-_TOLD = "gotsurge_async.cli.what_explains_what_was_told"
-_MOST = 3
-"""How many codes are named: more than that nobody looks up."""
+def _code_of(signalled: KeyboardInterrupt) -> Exit:
+    return Exit.TERMINATED if isinstance(signalled, Terminated) else Exit.INTERRUPTED
 
 
-class _Explained(click.ClickException):
-    """An error, and below it where it is explained."""
-
-    def __init__(self, error: click.ClickException, codes: Sequence[str]) -> None:
-        super().__init__(error.message)
-        self._error = error
-        self._codes = codes
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Tell both, and leave with the code of the error: a `Failure` would leave before the second."""
-        try:
-            self._error.show(file)
-        finally:
-            _tell_where(self._codes)
-        raise SystemExit(self._error.exit_code)
+def _document(error: click.ClickException, run_id: str | None) -> dict[str, Any]:
+    if isinstance(error, Failure):
+        return {"error": error.message, "exit": int(error.code), "run": run_id, **error.more}
+    return {"error": error.format_message(), "exit": error.exit_code, "run": None}
 
 
-def _tell_where(codes: Sequence[str]) -> None:
-    say(f"see: gotsurge explain {' '.join(codes[:_MOST])}")
-
-
-def _explained_by(error: click.ClickException) -> list[str]:
-    """The codes of what explains an error; of a file with faults, those of its faults; else that of its exit code."""
+def _codes_of(error: click.ClickException) -> list[str]:
+    """What explains an error: the codes of a file's faults, or of the message, or else of the exit code."""
     from gotsurge_async.catalogue import codes_of
 
     groups = error.more.get("groups", ()) if isinstance(error, Failure) else ()
-    said = error.message if isinstance(error, Failure) else error.format_message()  # not what to type next
-    found = codes_of([group["rule"] for group in groups] or said.splitlines())
-    return found or [f"exit-{int(error.code) if isinstance(error, Failure) else error.exit_code}"]
+    message = error.message if isinstance(error, Failure) else error.format_message()
+    codes = codes_of([group["rule"] for group in groups] or message.splitlines())
+    return codes or [f"exit-{int(error.code) if isinstance(error, Failure) else error.exit_code}"]
 
 
-def _error_document(error: click.ClickException) -> dict[str, Any]:
-    if isinstance(error, Failure):
-        return {"error": error.message, "exit": int(error.code), "run": error.run, **error.more}
-    return {"error": error.format_message(), "exit": error.exit_code, "run": None}
+def explained_too(messages: Iterable[str]) -> None:
+    """When the command ends, name what explains these messages, which are printed already."""
+    from gotsurge_async.catalogue import codes_of
+
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta.setdefault(_CODES, []).extend(codes_of(messages))
+
+
+def _name_codes(codes: Sequence[str]) -> None:
+    say(f"see: gotsurge explain {' '.join(codes[:_MOST_CODES])}")
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+class Interrupts:
+    """Turns the first Ctrl-C or SIGTERM into a request to stop, and the second one into a cancellation of the task.
+
+    Attributes:
+        code: the exit code of the first signal, None before it.
+        on_stop: called at the first signal; without it the task is cancelled immediately.
+        words: the message at the first signal, by its exit code.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.code: Exit | None = None
+        self.on_stop: Callable[[], None] | None = None
+        self.words: Mapping[Exit, str] = {}
+        self._say = say
+        self._task = asyncio.current_task()
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Catch the signals inside the block."""
+        codes = {signal.SIGINT: Exit.INTERRUPTED} | dict.fromkeys(loops.ending_signals(), Exit.TERMINATED)
+        with loops.heeded({number: functools.partial(self._received, code) for number, code in codes.items()}):
+            yield
+
+    def _received(self, code: Exit) -> None:
+        first = self.code is None
+        self.code = self.code or code
+        if first and self.on_stop is not None:
+            usual = "stopping: what is in flight is waited for; once more to abort and mark it as in doubt"
+            self._say(self.words.get(code, usual))
+            self.on_stop()
+        elif self._task is not None:
+            self._task.cancel()
+
+
+told = interruptible  # the name that cli/service and cli/files use

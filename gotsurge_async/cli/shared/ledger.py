@@ -26,7 +26,7 @@ from gotsurge_async.database import Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
 
 OUT = Path("gotsurge-results")
-"""Where result files go unless ``--out`` says otherwise."""
+"""The folder of the result files without ``--out``."""
 
 _option = in_group(OUTPUT)
 ledger_option: Decorator[Any] = _option(
@@ -53,40 +53,40 @@ out_option: Decorator[Any] = _option(
 quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="Show no progress on stderr.")
 
 
-def find_ledger(given: Place | None, target: Target, out: Path = OUT) -> Place:
-    """The ledger: the one that was given, else one for all real pushes of a user, and one beside simulated results.
+def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
+    """The ledger of ``--ledger`` or GOTSURGE_LEDGER; else that of the user's real pushes, or one in ``out``.
 
     Raises:
-        click.UsageError: GOTSURGE_LEDGER names none that could be.
+        click.UsageError: GOTSURGE_LEDGER is not a place for a ledger.
     """
-    if given is not None:
-        return given
+    if option is not None:
+        return option
     if where := os.environ.get("GOTSURGE_LEDGER"):
         return place_named(where, "GOTSURGE_LEDGER")
     return place_of((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
 
 
 def place_named(text: str, name: str) -> Place:
-    """Where a text leads that an option or a variable of that name holds.
+    """The place in the value of an option or a variable of this name.
 
     Raises:
-        click.UsageError: nowhere, or its driver is not there.
+        click.UsageError: it is not one, or its driver is not installed.
     """
     try:
-        found = place_of(text)
-        driver_of(found)
+        place = place_of(text)
+        driver_of(place)
     except ConfigError as error:
         raise click.UsageError(f"{name}: {error}") from None
-    return found
+    return place
 
 
 def find_ledger_of(ledger: Place | None, env: str | None) -> Place:
-    """The same for a command that calls nobody, and may be about a throw-away simulator's runs."""
+    """The ledger of a command that makes no calls, and may be about a throw-away simulator's runs."""
     return find_ledger(ledger, Target(simulate=env == SIMULATED, env=env))
 
 
 takes_ledger: Decorator[Any] = gathered("ledger", find_ledger_of, ledger_option, env_option)
-"""The options of a command that needs nothing but the ledger; the command gets its place, as ``ledger``."""
+"""The options of a command that needs only the ledger; it gets the ledger's place as ``ledger``."""
 
 
 @asynccontextmanager
@@ -94,7 +94,7 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
     """An existing ledger.
 
     Args:
-        look: only to look at it: it may be older than it was, or damaged in part, and need not be ours to write.
+        look: only read it: it may be older than it was, or damaged in part, and need not be writable.
 
     Raises:
         ConfigError: there is none.
@@ -106,7 +106,7 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
 
 
 def must_exist(where: Place) -> None:
-    """Refuse a place where no ledger is.
+    """Refuse a place without a ledger.
 
     Raises:
         LedgerOlder: there was one, and it is gone.
@@ -120,19 +120,19 @@ def must_exist(where: Place) -> None:
 
 def _is_there(where: Place) -> bool:
     """Whether there is a ledger; LedgerOlder where one was."""
-    found = Backend(where).is_there()
-    Keeper(where).refuse_loss(is_there=found)
-    return found
+    is_there = Backend(where).is_there()
+    Keeper(where).refuse_loss(is_there=is_there)
+    return is_there
 
 
 async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> Known:
-    """What the ledger that a push would use knows of the orders of a run, which is in a ledger of its own.
+    """What the ledger of a push knows of the orders of a run in a temporary ledger.
 
     Args:
         out: the folder of the push's result files, whose summaries may know of a newer copy.
 
     Raises:
-        LedgerUnusable: it is damaged, older than it was, or gone: the push would be refused too.
+        LedgerUnusable: it is damaged, older than it was, or gone: the push would be refused, too.
     """
     if not await asyncio.to_thread(_is_there, where):
         return Known()
@@ -143,7 +143,7 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
 
 
 def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
-    """How a look at a file ends: as its push would, as far as the ledger can tell."""
+    """The exit code of a check of a file: that of its push, as far as the ledger can tell."""
     if in_doubt:
         return Exit.IN_DOUBT
     if left_out:
@@ -152,7 +152,7 @@ def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
 
 
 def target_of(run: RunInfo, target: Target) -> Target:
-    """The target for going on with a run: its own environment, and the account that it was made with.
+    """The target for continuing a run: its own environment, and the account that made it.
 
     Raises:
         UsageError: the options name another environment or account.

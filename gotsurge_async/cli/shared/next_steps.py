@@ -1,7 +1,7 @@
-"""What to type next about a run: one place makes these commands, for the end of a push and for ``gotsurge status``."""
+"""The commands to type next about a run: the end of a push, ``gotsurge status`` and others print the same ones."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,14 @@ from gotsurge_async.bulk.sources.options import ENDINGS
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
-from gotsurge_async.cli.shared.output import say
+from gotsurge_async.cli.shared.output import Step
 from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.system import shell
 
 SHOWN_OWNERS = 3
-"""The most other runs that are named in which orders are in doubt."""
+"""The most other runs with orders in doubt that are named."""
 
 _BLOCK = 1000
 
@@ -34,33 +34,21 @@ ELSEWHERE = "FOLDER"
 """Stands in a command for a folder that can be written, which a person must name."""
 
 
-@attrs.frozen
-class Step:
-    """One command, and what it is for."""
-
-    why: str
-    command: str
-
-    def __str__(self) -> str:
-        return f"{self.why}: {self.command}"
-
-
 @attrs.frozen(kw_only=True)
 class Standing:
-    """Where a run stands, as far as the next step hangs on it.
+    """Where a run stands, as far as the next steps depend on it.
 
     Attributes:
-        counts: the words of the summary, such as ``in_doubt``, each with its number of orders; and ``drafts``, of those
-            that wait for their broadcast although it may be under way.
+        counts: numbers of orders by the words of the summary, such as ``in_doubt``; and ``drafts``: those that wait for
+            their broadcast although it may be under way.
         files: the result files by the names of `Summary.files`; empty if none were written.
-        ledger: where it is.
         out: the folder of the result files.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
-        elsewhere: whether all that is in doubt is so in other runs, which have the keys; ``owners`` names some of them.
-        recorded: whether an order in doubt may have a recorded task, which can be read; `of` looks.
-        looked: whether GotSurge has just been asked about what is in doubt.
-        cancelling: how many of those in doubt are so because a cancel of their task was not answered.
+        elsewhere: whether all orders in doubt belong to other runs, which have the keys; ``owners`` names some of them.
+        recorded: whether an order in doubt may have a recorded task, which can be read.
+        was_read: whether GotSurge was asked just now about the orders in doubt.
+        cancelling: the number of orders in doubt because a cancel of their task was not answered.
         open_until: until when such a cancel may still act; no read settles its order before.
     """
 
@@ -76,13 +64,13 @@ class Standing:
     elsewhere: bool = False
     owners: Sequence[str] = ()
     recorded: bool = True
-    looked: bool = False
+    was_read: bool = False
     cancelling: int = 0
     open_until: datetime | None = None
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo, counts: Counts | None = None, **more: Any) -> "Standing":
-        """Where a run stands, as the ledger has it."""
+        """Where a run stands according to the ledger."""
         counts = counts or await ledger.counts(info.id)
         words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
         words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
@@ -108,11 +96,11 @@ class Standing:
 
     @property
     def simulated(self) -> bool:
-        """Whether the run went to a throw-away simulator, which is gone."""
+        """Whether the run was sent to a throw-away simulator, which is gone."""
         return self.info.environment == SIMULATED
 
     def place(self, *, calls: bool = False) -> str:
-        """The options that find the ledger; with ``calls`` also those that reach the run's GotSurge."""
+        """The options for the ledger; with ``calls`` also those for the run's GotSurge."""
         reach = _option("--api-base", _api_base(self.info)) if calls else ""
         return _joined(f"--env {self.info.environment}", reach, self.ledger_option)
 
@@ -121,42 +109,41 @@ class Standing:
         return _joined("gotsurge", name, self.info.id, self.place(calls=calls), *words)
 
     def push(self, file: str, *words: str) -> str:
-        """A push of a result file, read as the source was."""
+        """A push of a result file, with the options that read it as the source was read."""
         options = self.info.options
-        where = "--simulate" if self.simulated else f"--env {self.info.environment}"
-        account = _option("--account", options.get("account"))
-        mode = _option("--mode", options.get("mode"))
-        reading = map(shell.word, (*options.get("reading", ()), *_of_the_form(self.info)))
-        rest = (
+        return _joined(
+            "gotsurge push",
+            shell.word(file),
+            "--simulate" if self.simulated else f"--env {self.info.environment}",
             _option("--api-base", _api_base(self.info)),
-            account,
-            mode,
-            *reading,
+            _option("--account", options.get("account")),
+            _option("--mode", options.get("mode")),
+            *map(shell.word, (*options.get("reading", ()), *_of_the_form(self.info))),
             self.ledger_option,
             self.out_option,
+            *words,
         )
-        return _joined("gotsurge push", shell.word(file), where, *rest, *words)
 
     @property
     def ledger_option(self) -> str:
-        """``--ledger``, unless the ledger is found without."""
+        """``--ledger``, unless it is the default one."""
         usual = find_ledger(None, Target(simulate=self.simulated, env=self.info.environment))
         return "" if _resolved(self.ledger) == _resolved(usual) else _option("--ledger", str(self.ledger))
 
     @property
     def out_option(self) -> str:
-        """``--out``, where the result files are not in the usual folder."""
+        """``--out``, if the result files are not in the default folder."""
         if self.results_failed:
             return f"--out {ELSEWHERE}"
         return "" if self.out == OUT else _option("--out", str(self.out))
 
 
 async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
-    """Other runs in which orders of a run are in doubt, at most `SHOWN_OWNERS` of them."""
+    """At most `SHOWN_OWNERS` other runs in which orders of this run are in doubt."""
     owners: dict[str, None] = {}
     async for rows in chunks_of(ledger.rows(info.id, OWNED_ELSEWHERE), _BLOCK):
-        found = await ledger.pushed(info.environment, [row.key for row in rows])
-        doubtful = [run_id for run_id, state, _ in found.values() if state in DOUBTFUL]
+        pushed = await ledger.pushed(info.environment, [row.key for row in rows])
+        doubtful = [run_id for run_id, state, _ in pushed.values() if state in DOUBTFUL]
         owners |= dict.fromkeys(doubtful)
         doubts -= len(doubtful)
         if len(owners) >= SHOWN_OWNERS or doubts <= 0:
@@ -165,14 +152,14 @@ async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
 
 
 def _of_the_form(info: RunInfo) -> Iterator[str]:
-    """What else must be said for a result file to be read as it is written."""
-    form, said = form_of(info), info.options.get("reading", ())
+    """Further options that a result file needs to be read as it is written."""
+    form, reading = form_of(info), info.options.get("reading", ())
     if form.format == "csv":
-        if form.delimiter not in (",", "\t") and "--delimiter" not in said:
+        if form.delimiter not in (",", "\t") and "--delimiter" not in reading:
             yield from ("--delimiter", form.delimiter)
-        if form.encoding != "utf-8" and not form.bom and "--encoding" not in said:
+        if form.encoding != "utf-8" and not form.bom and "--encoding" not in reading:
             yield from ("--encoding", form.encoding)
-    if "--map" in said:
+    if "--map" in reading:
         yield from ("--header-row", "1")  # the map may say where the source had it
 
 
@@ -180,35 +167,19 @@ def _resolved(ledger: Place) -> Place:
     return attrs.evolve(ledger, path=ledger.path.resolve()) if ledger.kind is Kind.SQLITE else ledger
 
 
-def next_steps(standing: Standing) -> list[Step]:
-    """The commands that go on with a run, the most pressing first."""
-    return list(_steps(standing))
-
-
-def tell_steps(steps: Iterable[Step]) -> None:
-    """Say what to type next."""
-    for step in steps:
-        say(step)
-
-
 def same_again(run_id: str) -> str:
-    """The command about a run that is being run, to be given again: with the options that were given."""
+    """The running command about a run, with its options, to be typed again."""
     context = click.get_current_context()
     words = ["gotsurge", str(context.info_name), run_id]
     for option in context.command.params:
         name = str(option.name)
-        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not given or name == "as_json" or not isinstance(option, click.Option):
+        is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not is_typed or name == "as_json" or not isinstance(option, click.Option):
             continue
-        value = context.params[name]
-        for each in value if option.multiple else [value]:
-            words += option.opts[:1] if option.is_flag else [option.opts[0], shell.word(str(each))]
+        typed = context.params[name]
+        for value in typed if option.multiple else [typed]:
+            words += option.opts[:1] if option.is_flag else [option.opts[0], shell.word(str(value))]
     return _joined(*words)
-
-
-def cancelling(info: RunInfo) -> str:
-    """How a task, or a draft, of a run is cancelled; "" where nobody could."""
-    return about_task(info, "cancel", "ID", '--reason "unused draft"')
 
 
 def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
@@ -219,11 +190,16 @@ def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
     return _joined(f"gotsurge tasks {verb} {task_id}", f"--env {info.environment}", *reach, *words)
 
 
+def next_steps(standing: Standing) -> list[Step]:
+    """The commands that continue a run, the most pressing first."""
+    return list(_steps(standing))
+
+
 def _steps(standing: Standing) -> Iterator[Step]:
     info, counts, simulated = standing.info, standing.counts, standing.simulated
     if standing.results_failed:
         yield Step("the result files, in another folder", standing.command("results", f"--out {ELSEWHERE}"))
-    if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in by itself
+    if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in automatically
         account = _option("--account", info.options.get("account"))
         yield Step("sign in", _joined("gotsurge auth login", f"--env {info.environment}", account))
     undo = info.options.get(UNDO)
@@ -251,11 +227,11 @@ def _left_out(
     file: str | None = None,
     format: str | None = None,  # noqa: A002 - as a run remembers it
 ) -> Iterator[Step]:
-    """The push of rows that were left out, from the file in which they are mended."""
+    """The push of the file with the rows that were left out."""
     if file is not None:
-        said = ENDINGS.get(Path(file).suffix.lower()) == format
+        is_plain = ENDINGS.get(Path(file).suffix.lower()) == format
         why = f"{number_of(rows, 'row')} left out, when {file} is mended"
-        yield Step(why, standing.push(file, "" if said else f"--format {format}"))
+        yield Step(why, standing.push(file, "" if is_plain else f"--format {format}"))
 
 
 def _going_on(standing: Standing) -> Iterator[Step]:
@@ -302,15 +278,15 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
         if standing.cancelling == standing.counts.get("in_doubt"):
             return
-    if not standing.looked and (standing.recorded or not direct):
+    if not standing.was_read and (standing.recorded or not direct):
         yield Step(why, standing.command("reconcile", calls=True))
-    if standing.looked or direct:
+    if standing.was_read or direct:
         yield from _by_hand(standing, why)
     if direct:  # a plain partner has no Task List: the event of a task leads to it
         account = _option("--account", info.options.get("account"))
         receiver = _joined("gotsurge receive", standing.place(calls=True), account)
         yield Step(f"{why}, to settle them as their events arrive", receiver)
-        if info.options.get("mode") == Mode.DIRECT and not (standing.looked or standing.recorded):
+        if info.options.get("mode") == Mode.DIRECT and not (standing.was_read or standing.recorded):
             by_list = standing.command("reconcile", calls=True)
             yield Step(f"{why}, if the account is a platform partner's", by_list)
 
@@ -335,7 +311,7 @@ def _option(name: str, value: str | None) -> str:
 
 
 def _api_base(info: RunInfo) -> str | None:
-    """The API base of a run, unless its environment or this shell says it."""
+    """The API base of a run, unless it is that of its environment or of this shell."""
     api_base: str | None = info.options.get("api_base")
     if api_base is None or api_base == os.environ.get("GOTSURGE_API_BASE"):
         return None

@@ -1,4 +1,4 @@
-"""How commands get their options, in groups of their help, and the options that many of them have."""
+"""How commands get their options, in the groups of their help, and the options that many of them have."""
 
 import functools
 import getpass
@@ -16,7 +16,7 @@ Decorator: TypeAlias = Callable[[F], F]
 
 
 class _HelpFormatter(click.HelpFormatter):
-    """Writes help in which no line ends inside an option or a name: they are to be copied."""
+    """Writes help in which no line ends inside an option or a name, so that they can be copied."""
 
     _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
@@ -31,13 +31,13 @@ class _HelpFormatter(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """A command whose help can be copied from."""
+    """The context of a command whose help breaks no option and no name."""
 
     formatter_class: type[click.HelpFormatter] = _HelpFormatter
 
 
 def with_whole_words(command: click.Command) -> None:
-    """Let the help of a command, and of those below it, break no option and no name."""
+    """Use `HelpContext` for a command and those below it."""
     command.context_class = HelpContext
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         with_whole_words(below)
@@ -47,7 +47,7 @@ class GroupedCommand(click.Command):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each group, in the order of their first options; those of none come last."""
+        """Write a section for each group, in the order of their first options; those without one come last."""
         groups: dict[str, list[tuple[str, str]]] = {}
         others: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -67,12 +67,12 @@ class _GroupedOption(click.Option):
 
 
 def in_group(title: str) -> Callable[..., Decorator[Any]]:
-    """What makes options of a group, as `click.option` makes them."""
+    """A decorator like `click.option` for options of one group."""
     return functools.partial(click.option, cls=_GroupedOption, group=title)
 
 
 def together(*options: Decorator[Any]) -> Decorator[Any]:
-    """Several options as one decorator; the help shows them in this order."""
+    """Several options as one decorator, in this order."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -83,13 +83,13 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 
 
 def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> Decorator[Any]:
-    """Several options as one decorator; the command gets what ``make`` makes of them as its one argument ``name``."""
+    """Several options as one decorator; the command gets what ``make`` makes of them as its argument ``name``."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def with_gathered(**given: Any) -> None:
-            mine = {each: given.pop(each) for each in names}
-            command(**{name: make(**mine)}, **given)
+        def with_gathered(**values: Any) -> None:
+            mine = {option: values.pop(option) for option in names}
+            command(**{name: make(**mine)}, **values)
 
         before = len(getattr(command, "__click_params__", ()))
         decorated: Any = together(*options)(with_gathered)
@@ -111,12 +111,12 @@ else:
 
 
 class MoneyAmount(ParamType[Money]):
-    """An amount such as ``1000`` or ``SGD 1,000.00``, without a currency it holds for every one."""
+    """An amount such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency."""
 
     name = "amount"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
-        """Read one."""
+        """The amount in a text."""
         if isinstance(value, Money):
             return value
         *currency, amount = str(value).replace(",", "").split() or [""]
@@ -149,7 +149,7 @@ force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Repla
 
 
 def user_name() -> str:
-    """The name of the user on this machine, for what is recorded with the name of a person.
+    """The name of the user on this machine, for decisions that are recorded with a name.
 
     Raises:
         click.UsageError: the machine does not know it.

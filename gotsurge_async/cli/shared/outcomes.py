@@ -1,4 +1,4 @@
-"""A few orders, or the ids of tasks, in one command: how they are read, and what became of each."""
+"""A few orders, or the ids of tasks, in one command: how they are read, and the result of each."""
 
 import io
 import sys
@@ -35,7 +35,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     Raises:
         Failure: every fault, order by order.
     """
-    rows = _rows(file, _content(file))
+    rows = _rows(file)
     if not 1 <= len(rows) <= CHUNK:
         raise Failure(
             f"{file} holds {len(rows)} orders, one call takes 1 to {CHUNK}: gotsurge push takes any", Exit.USAGE
@@ -46,9 +46,9 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     with JsonlSource(file, stream, options, report) as source:
         orders = [row.order for row in source.rows()]
     for warning in report.warnings:
-        say(f"warning: {_told(warning)}")
+        say(f"warning: {_by_number(warning)}")
     if not report.ok:
-        faults = [*map(_told, report.faults), "nothing was sent"]
+        faults = [*map(_by_number, report.faults), "nothing was sent"]
         raise Failure("\n".join(faults), Exit.USAGE)
     twice = [name for name, count in Counter(order.tracking_id for order in orders).items() if count > 1]
     if twice:
@@ -56,21 +56,16 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     return orders
 
 
-def _told(fault: Any) -> str:
-    """A fault, by the number of its order: the lines are not those of the file."""
+def _by_number(fault: Any) -> str:
+    """A fault with the number of its order, as its line is not one of the file."""
     return str(attrs.evolve(fault, file=f"{fault.file}: order {fault.line}", line=None))
 
 
-def _content(file: str) -> bytes:
+def _rows(file: str) -> list[Any]:
     try:
-        if file == "-":
-            return sys.stdin.buffer.read()
-        return Path(file).read_bytes()
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise Failure(f"{file}: {error.strerror or error}", Exit.USAGE) from None
-
-
-def _rows(file: str, content: bytes) -> list[Any]:
     try:
         whole = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -101,7 +96,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
     """Read ``TASK_ID=TRACKING_ID`` words.
 
     Raises:
-        click.UsageError: a word of another form, or a task that stands there twice.
+        click.UsageError: a word has another form, or a task is named twice.
     """
     pairs: dict[str, str] = {}
     for word in words:
@@ -114,7 +109,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-# --- what became of them ---------------------------------------------------------------------------------------------
+# --- their results ---------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -187,7 +182,7 @@ class Updates(Results):
 
     @property
     def exit_code(self) -> Exit:
-        """Whether all is done; asking again does no harm, so nothing is in doubt."""
+        """Whether all is done; a repeat does no harm, so nothing is in doubt."""
         if self.error is not None:
             return exit_code_of(self.error)
         return Exit.CREATED if all(isinstance(result, Updated) for result in self.results) else Exit.REFUSED

@@ -3,7 +3,7 @@
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -16,53 +16,53 @@ from gotsurge_async import codec
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.text import Text
 
 SHOWN = 20
-"""How many rows, or ids, are listed for people; --json lists all."""
+"""The most rows, or ids, that are listed for people; --json lists all."""
 
 DOCUMENT_GIVEN = "gotsurge_async.cli.document_was_given"
-"""Where the context of a command remembers that it has printed its JSON document."""
+"""The key in the context's ``meta`` that says that the command has printed its JSON document."""
 
 
 def say(text: object) -> None:
-    """Tell people what is no data, on stderr."""
+    """Print a line for people on stderr."""
     click.echo(str(text), err=True)
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """How many there are of each, as ``3 created, 1 in doubt``; nothing of those that there are none of."""
+    """Numbers with their words, as ``3 created, 1 in doubt``; without the zeros."""
     return ", ".join(f"{number:,} {word}" for word, number in numbers.items() if number)
 
 
 def print_json(value: Any) -> None:
-    """Print models, or plain values, as the one JSON document of a command; of models it is the API's own JSON."""
+    """Print models, or plain values, as the one JSON document of a command; models in the API's own JSON."""
     if isinstance(value, list | tuple):
-        value = [codec.unstructure(each) for each in value]
+        value = [codec.unstructure(item) for item in value]
     started_document()
     click.echo(msgspec.json.format(codec.encode(value), indent=2).decode())
 
 
 def started_document() -> None:
-    """Say that the command's one JSON document is printed from here on."""
+    """Note that the command has begun to print its JSON document."""
     context = click.get_current_context(silent=True)
     if context is not None:
         context.meta[DOCUMENT_GIVEN] = True
 
 
 def is_terminal() -> bool:
-    """Whether what is printed goes to a terminal."""
-    return _terminal(False) is not None
+    """Whether standard output is a terminal."""
+    return _terminal() is not None
 
 
 def at_a_terminal() -> bool:
-    """Whether somebody can be asked."""
+    """Whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def lasting(seconds: float) -> str:
-    """How long something takes, for people: in the unit that fits."""
+    """A duration for people, in the unit that fits."""
     if seconds < 100:
         return f"{seconds:,.0f} s"
     if seconds < 100 * 60:
@@ -71,48 +71,30 @@ def lasting(seconds: float) -> str:
 
 
 def event_line(whole: Iterable[Any], brief: Iterable[Any]) -> str:
-    """A line of what is printed as it comes: in a pipe all of it, with tabs; at a terminal what fits."""
+    """A line of a stream of events: in a pipe ``whole`` with tabs, at a terminal ``brief``."""
     return "  ".join(map(shown, brief)) if is_terminal() else "\t".join(map(shown, whole))
 
 
 def filled(text: str, indent: str = "") -> str:
-    """A text for people: at a terminal its paragraphs take the width; one with a line that is indented stays."""
-    console = _terminal(False)
+    """A text whose paragraphs fill the terminal's width; a paragraph with an indented line stays as it is."""
+    console = _terminal()
     if console is None:
         return textwrap.indent(text, indent)
     wrapper = textwrap.TextWrapper(
         console.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )
     paragraphs = text.split("\n\n")
-    return "\n\n".join(each if re.search(r"^ ", each, re.MULTILINE) else wrapper.fill(each) for each in paragraphs)
-
-
-def print_record(pairs: Iterable[tuple[str, Any]], *, err: bool = False) -> None:
-    """Print one thing, a line for each field that has a value: its name, then the value, which wraps at spaces only."""
-    given = [(name, text) for name, value in pairs if (text := shown(value))]
-    console = _terminal(err)
-    if console is None:
-        _print_lines(given, err)
-        return
-    for line in _record_lines(given, console.width):
-        console.print(line, soft_wrap=True)
-
-
-def tell_more(number: int) -> None:
-    """Say how many of a number of rows were not listed."""
-    if number > SHOWN:
-        click.echo(f"… and {number - SHOWN:,} more: --json lists all")
+    return "\n\n".join(text if re.search(r"^ ", text, re.MULTILINE) else wrapper.fill(text) for text in paragraphs)
 
 
 def shown(value: Any) -> str:
-    """A value as people read it, on one line: money as ``SGD 48.50``, times in UTC, nothing for None."""
+    """A value for people, on one line: money as ``SGD 48.50``, times in UTC, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Money):
-        # The currency of an organization's amounts is not told.
-        return str(value).removeprefix("? ")
+        return str(value).removeprefix("? ")  # an organization's amounts have no currency
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
     if isinstance(value, list | tuple):
@@ -120,7 +102,7 @@ def shown(value: Any) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
-def _terminal(err: bool) -> "Console | None":
+def _terminal(err: bool = False) -> "Console | None":
     """The terminal that the output goes to, if it is one."""
     from rich.console import Console  # loaded by what prints a table, and by nothing else
 
@@ -128,21 +110,57 @@ def _terminal(err: bool) -> "Console | None":
     return console if console.is_terminal else None
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- how a command ends ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Step:
+    """A command to type next, and why."""
+
+    why: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.command}"
+
+
+def finish(
+    document: Mapping[str, Any],
+    code: int,
+    show: Callable[[], None],
+    *,
+    as_json: bool,
+    steps: Sequence[Step] | None = None,
+) -> None:
+    """Print a command's result: one JSON document with its exit code, or for people what ``show`` prints.
+
+    Args:
+        steps: what to type next; in the document as ``next``. None for a command that never has any.
+    """
+    if as_json:
+        following = {} if steps is None else {"next": [step.command for step in steps]}
+        print_json({**document, **following, "exit": int(code)})
+        return
+    show()
+    for step in steps or ():
+        say(step)
+
+
+# --- records and tables ----------------------------------------------------------------------------------------------
 
 _GAP = 2
 _LEAST_PROSE, _LEAST_CUT = 36, 12
-"""How narrow a column becomes before it stands below its row, or others are left out."""
+"""The narrowest columns of prose and of names, before they stand below their row, or others are left out."""
 
 
 @attrs.frozen
 class Column:
-    """A column that gives way where a terminal is narrow; one that is named by a plain text is always whole.
+    """A column that gives way on a narrow terminal; a plain text stands for one that is always whole.
 
     Attributes:
-        cut: what does not fit is cut.
-        prose: it wraps at spaces, or stands below its row, indented. Such columns are the last ones.
-        rank: of the columns that may be left out, the highest goes first; 0 for one that stays.
+        cut: cells that do not fit are cut.
+        prose: cells wrap at spaces, or stand below their row. Such columns are the last ones.
+        rank: of the columns that may be left out, the highest rank goes first; 0 for one that stays.
     """
 
     title: str
@@ -150,94 +168,143 @@ class Column:
     prose: bool = False
     rank: int = 0
 
-    def least(self, cells: Iterable[str], most: int) -> int:
-        """How narrow it may become, of cells that are ``most`` wide. No word of prose is broken beside others."""
-        if self.prose:
-            from rich.cells import cell_len
-
-            return min(
-                most, max(_LEAST_PROSE, *(cell_len(word) for cell in ("", *cells) for word in ("", *cell.split())))
-            )
-        return min(most, _LEAST_CUT) if self.cut else most
-
 
 def cut(title: str) -> Column:
-    """A column for names that can be known by how they begin."""
+    """A column for names that are recognized by their beginning."""
     return Column(title, cut=True)
 
 
 def prose(title: str) -> Column:
-    """A column for sentences and paths: all of it is shown, below the row if there is no room in it."""
+    """A column for sentences and paths: never cut, but below the row where there is no room."""
     return Column(title, prose=True)
 
 
 def spare(title: str, rank: int = 1) -> Column:
-    """A column that is left out where there is no room; of several the one with the highest rank goes first."""
+    """A column that is left out where there is no room; the highest rank goes first."""
     return Column(title, rank=rank)
+
+
+def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
+    """Print one thing, a line for each field that has a value: its name, then the value, which wraps at spaces only."""
+    fields = [(name, text) for name, value in pairs if (text := shown(value))]
+    console = _terminal()
+    if console is None:
+        _print_lines(fields)
+        return
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    begin = max((len(name) for name, _ in fields), default=0) + _GAP
+    for name, text in fields:
+        beside = begin <= console.width // 2 and max(map(cell_len, text.split())) <= console.width - begin
+        if beside:
+            first, *more = _indented(text, console.width, begin)
+            lines = [Text.assemble((name.ljust(begin), "bold"), first[begin:]), *more]
+        else:
+            lines = [*_indented(name, console.width, 0, "bold"), *_indented(text, console.width, _GAP)]
+        for line in lines:
+            console.print(line, soft_wrap=True)
 
 
 def print_table(
     columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], *, err: bool = False, headed: bool = True
 ) -> None:
-    """Print a table: in columns on a terminal, else a line a row with tabs between its cells, the headings first.
-
-    A pipe gets every column. A terminal gets what fits, as `table_lines` says, and is told what was left out.
+    """Print a table: at a terminal as `fitted` says, with a note on what was left out, else with tabs between cells.
 
     Args:
-        headed: with headings; False for lines that go on with a table.
+        headed: with headings; False for rows that continue a table.
     """
     console = _terminal(err)
     if console is None:
-        cells = [list(map(shown, row)) for row in rows]
-        titles = [each.title if isinstance(each, Column) else each for each in columns]
-        _print_lines([titles, *cells] if headed else cells, err)
+        titles = [column.title if isinstance(column, Column) else column for column in columns]
+        _print_lines([*([titles] if headed else []), *(list(map(shown, row)) for row in rows)], err)
         return
-    lines, left_out = table_lines(columns, rows, console.width)
-    for line in lines if headed else lines[1:]:
-        console.print(line, soft_wrap=True)  # only what nothing could make narrower is broken by the terminal
+    parts, left_out = fitted(columns, rows, console.width, headed=headed)
+    for part in parts:
+        console.print(part, soft_wrap=True)  # only what nothing could make narrower is broken by the terminal
     if left_out:
         say(f"not shown at this width: {', '.join(left_out)}; a wider terminal, a pipe and --json have all")
 
 
-def table_lines(
-    columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], width: int
-) -> "tuple[list[Text], list[str]]":
-    """A table for a terminal of a width: its lines, the headings first, and the titles of the columns left out.
+def print_first(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]]) -> None:
+    """Print at most `SHOWN` rows as a table, if there are any, and the number of the others."""
+    if rows:
+        print_table(columns, rows[:SHOWN])
+    if len(rows) > SHOWN:
+        click.echo(f"… and {len(rows) - SHOWN:,} more: --json lists all")
 
-    What gives way, in this order: the seconds of times; columns that may be left out; columns of prose, which go below
-    their row. Everything else stands on one line, never cut, so that it can be copied: where even that is wider, each
-    row becomes a list of its cells.
+
+def fitted(
+    columns: Sequence[str | Column], rows: Iterable[Sequence[Any]], width: int, *, headed: bool = True
+) -> "tuple[list[RenderableType], list[str]]":
+    """A table for a terminal of this width: parts to print one below the other, and the titles of columns left out.
+
+    What gives way, in this order: the seconds of times; columns with a rank; prose, which goes below its row.
+    Everything else stands on one line, never cut, so that it can be copied: where even that is wider, each row becomes
+    a list of its cells.
     """
-    from rich.text import Text
-
-    given = [each if isinstance(each, Column) else Column(each) for each in columns]
+    every = [column if isinstance(column, Column) else Column(column) for column in columns]
     values = [list(row) for row in rows]
     full = [[shown(value) for value in row] for row in values]
     brief = [[_to_the_minute(value) for value in row] for row in values]
-    ranks = sorted({column.rank for column in given if column.rank}, reverse=True)
-    prose_at = [place for place, column in enumerate(given) if column.prose]
-    tries = [(full, 0, 0), *((brief, *each) for each in product(range(len(prose_at) + 1), range(len(ranks) + 1)))]
+    ranks = sorted({column.rank for column in every if column.rank}, reverse=True)
+    prose_at = [place for place, column in enumerate(every) if column.prose]
+    tries = [(full, 0, 0), *((brief, *more) for more in product(range(len(prose_at) + 1), range(len(ranks) + 1)))]
     for cells, below, gone in tries:
-        dropped = {place for place, column in enumerate(given) if column.rank in ranks[:gone]}
+        dropped = [place for place, column in enumerate(every) if column.rank in ranks[:gone]]
         under = prose_at[len(prose_at) - below :]
-        beside = [place for place in range(len(given)) if place not in dropped and place not in under]
-        widths = _widths([(given[place], [row[place] for row in cells]) for place in beside], width)
-        if widths is None:
-            continue
-        titles = [Text(given[place].title, "bold") for place in beside]
-        lines = _beside(titles, widths, [given[place] for place in beside])
-        for place in under:
-            if any(row[place] for row in cells):
-                lines.append(Text.assemble("  ", (given[place].title, "bold")))
-        for row in cells:
-            lines += _beside([Text(row[place]) for place in beside], widths, [given[place] for place in beside])
-            lines += [line for place in under if row[place] for line in _below(row[place], width)]
-        return lines, [given[place].title for place in sorted(dropped)]
-    lines = [Text("")]
-    for row in full:
-        named = [(column.title, text) for column, text in zip(given, row, strict=True) if text]
+        beside = [place for place in range(len(every)) if place not in (*dropped, *under)]
+        widths = _widths([(every[place], [row[place] for row in cells]) for place in beside], width)
+        if widths is not None:
+            parts = _parts(every, cells, dict(zip(beside, widths, strict=True)), under, width, headed=headed)
+            return parts, [every[place].title for place in dropped]
+    return _lists(every, full), []
+
+
+def _parts(
+    columns: Sequence[Column],
+    cells: Sequence[Sequence[str]],
+    widths: Mapping[int, int],
+    under: Sequence[int],
+    width: int,
+    *,
+    headed: bool,
+) -> "list[RenderableType]":
+    """A table whose columns at the places of ``widths`` are beside each other, and those of ``under`` below the row."""
+    from rich.table import Table
+    from rich.text import Text
+
+    def new_grid() -> Table:
+        grid = Table.grid(padding=(0, _GAP, 0, 0))
+        for place, wide in widths.items():
+            grid.add_column(width=wide, no_wrap=not columns[place].prose, overflow="ellipsis")
+        parts.append(grid)
+        return grid
+
+    parts: list[RenderableType] = []
+    grid = new_grid()
+    titles = [
+        column.title if place in widths or any(row[place] for row in cells) else ""
+        for place, column in enumerate(columns)
+    ]
+    for row in [titles, *cells] if headed else cells:
+        style = "bold" if row is titles else ""
+        if len(parts) > 1:  # something stands below the last row
+            grid = new_grid()
+        grid.add_row(*(Text(row[place], style) for place in widths))
+        parts += [line for place in under if row[place] for line in _indented(row[place], width, _GAP, style)]
+    return parts
+
+
+def _lists(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> "list[RenderableType]":
+    """Each row as a list of its cells."""
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for row in cells:
+        named = [(column.title, text) for column, text in zip(columns, row, strict=True) if text]
         lines += [Text.assemble((title, "bold"), f"  {text}") for title, text in named] + [Text("")]
-    return lines[:-1], []
+    return lines[:-1]
 
 
 def _to_the_minute(value: Any) -> str:
@@ -245,73 +312,36 @@ def _to_the_minute(value: Any) -> str:
 
 
 def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:
-    """How wide each column becomes, None if they cannot stand beside each other."""
+    """The widths of columns beside each other, None if there is no room for them. No word of prose is broken."""
     from rich.cells import cell_len
 
-    natural = [max(map(cell_len, [column.title, *cells])) for column, cells in columns]
-    widths = [column.least(cells, most) for most, (column, cells) in zip(natural, columns, strict=True)]
+    most = [max(map(cell_len, [column.title, *cells])) for column, cells in columns]
+    widths = []
+    for natural, (column, cells) in zip(most, columns, strict=True):
+        word = max((cell_len(word) for cell in cells for word in cell.split()), default=0) if column.prose else 0
+        least = max(_LEAST_PROSE, word) if column.prose else _LEAST_CUT if column.cut else natural
+        widths.append(min(natural, least))
     left = width - sum(widths) - _GAP * (len(widths) - 1)
     if left < 0:
         return None
-    for place, most in enumerate(natural):
-        more = min(most - widths[place], left)
+    for place, natural in enumerate(most):
+        more = min(natural - widths[place], left)
         widths[place] += more
         left -= more
     return widths
 
 
-def _beside(cells: "Sequence[Text]", widths: Sequence[int], columns: Sequence[Column]) -> "list[Text]":
-    """A row as lines: one, unless prose wraps."""
-    from rich.text import Text
-
-    wrapped = [
-        _wrapped(cell, width) if column.prose else [cell]
-        for cell, width, column in zip(cells, widths, columns, strict=True)
-    ]
-    lines = []
-    for number in range(max(map(len, wrapped))):
-        line = Text()
-        for each, width in zip(wrapped, widths, strict=True):
-            part = each[number].copy() if number < len(each) else Text()
-            part.truncate(width, overflow="ellipsis", pad=True)
-            line.append_text(part).append(" " * _GAP)
-        line.rstrip()
-        lines.append(line)
-    return lines
-
-
-def _record_lines(given: Sequence[tuple[str, str]], width: int) -> "list[Text]":
-    """The fields of a record. A value stands beside its name, or below it where names or words are long."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    begin = max((cell_len(name) for name, _ in given), default=0) + _GAP
-    lines = []
-    for name, text in given:
-        if begin > width // 2 or max(map(cell_len, text.split())) > width - begin:
-            lines += [*_wrapped(Text(name, "bold", overflow="ignore"), width), *_below(text, width)]
-            continue
-        first, *more = _wrapped(Text(text), width - begin)
-        lines.append(Text.assemble((name, "bold"), " " * (begin - cell_len(name)), first))
-        lines += [Text(" " * begin) + line for line in more]
-    return lines
-
-
-def _below(text: str, width: int) -> "list[Text]":
-    from rich.text import Text
-
-    return [Text("  ") + line for line in _wrapped(Text(text, overflow="ignore"), max(width - 2, 1))]
-
-
-def _wrapped(text: "Text", width: int) -> "list[Text]":
+def _indented(text: str, width: int, indent: int, style: str = "") -> "list[Text]":
+    """A text as indented lines that break at spaces only."""
     from rich.console import Console
+    from rich.text import Text
 
-    lines = list(text.wrap(Console(), width))
+    lines = Text(text, style, overflow="ignore").wrap(Console(), max(width - indent, 1))
     for line in lines:
         line.rstrip()
-    return lines or [text]
+    return [Text(" " * indent).append_text(line) for line in lines]
 
 
-def _print_lines(rows: Iterable[Sequence[str]], err: bool) -> None:
+def _print_lines(rows: Iterable[Sequence[str]], err: bool = False) -> None:
     for row in rows:
         click.echo("\t".join(row), err=err)

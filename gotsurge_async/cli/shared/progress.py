@@ -1,107 +1,123 @@
-"""How a push goes on, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""How far a run is, on stderr: a bar at a terminal, a line now and then elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import attrs
+
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts
-from gotsurge_async.cli.shared.output import lasting
+from gotsurge_async.cli.shared.output import counted, lasting
 from gotsurge_async.hooks import ChunkDone, Event
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.console import Console, RenderableType
+    from rich.live import Live
 
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
+DRAWN_EVERY = 0.1
+BAR_WIDTH = 20
+RATE_OVER = 15.0
+"""Seconds over which the orders a second are an average."""
 
 
-class PushProgress:
-    """Listens to the chunks of a push, and shows rate, done, refused, in doubt and time left.
+@attrs.define
+class Progress:
+    """Shows how far a run is. It is a hook of the client that sends the run, or is given the counts of the ledger.
 
-    Args:
-        console: where to show it; on a terminal it is a bar.
+    Attributes:
+        console: where to show it; on a terminal there is a bar.
+        title: stands before the bar.
+        total: how many orders are to be sent; 0 for all that the ledger counts.
+        transient: whether the bar disappears at the end.
     """
 
-    def __init__(self, console: "Console") -> None:
-        self._console = console
-        self._total = 0
-        self._done = 0
-        self._refused = 0
-        self._in_doubt = 0
-        self._started = time.monotonic()
-        self._next_line = self._started + LINE_EVERY
-        self._bar: tuple[Progress, TaskID] | None = None
+    console: "Console"
+    title: str
+    total: int = 0
+    transient: bool = False
+    _done: int = attrs.field(default=0, init=False)
+    _trouble: Counter[str] = attrs.field(factory=Counter, init=False)
+    _past: deque[tuple[float, int]] = attrs.field(factory=deque, init=False)
+    _next: float = attrs.field(default=0.0, init=False)
+    _live: "Live | None" = attrs.field(default=None, init=False)
 
     @contextmanager
-    def of(self, total: int) -> Iterator[None]:
-        """Show the progress of ``total`` orders inside the block."""
-        self._total, self._started = total, time.monotonic()
-        self._next_line = self._started + LINE_EVERY
-        if not self._console.is_terminal:
+    def shown(self) -> Iterator[None]:
+        """Show it inside the block."""
+        if self.total:  # then it begins now, and there is nothing to show yet
+            now = time.monotonic()
+            self._past.append((now, 0))
+            self._next = now + self._every
+        if not self.console.is_terminal:
             yield
             return
-        with _bar(self._console) as bar:
-            self._bar = (bar, bar.add_task("push", total=total, rate=0.0, trouble=""))
+        from rich.live import Live  # loaded where there is a terminal to draw on
+
+        with Live(console=self.console, auto_refresh=False, transient=self.transient) as self._live:
             try:
                 yield
             finally:
-                self._bar = None
+                self._next = 0.0
+                self._show(time.monotonic())
+        self._live = None
+
+    @property
+    def _every(self) -> float:
+        return DRAWN_EVERY if self.console.is_terminal else LINE_EVERY
 
     def __call__(self, event: Event) -> None:
-        """Take an event of the client in."""
-        if not isinstance(event, ChunkDone):
+        """Take in an event of the client."""
+        if isinstance(event, ChunkDone):
+            self._trouble.update({"refused": event.refused, "in doubt": event.in_doubt})
+            self._done += event.created + event.refused + event.in_doubt
+            self._show(time.monotonic())
+
+    def show(
+        self, counts: Counts, *, more: str = "", below: "Sequence[RenderableType]" = (), now: float | None = None
+    ) -> None:
+        """Show where a run stands that others send.
+
+        Args:
+            more: stands at the end of a line.
+            below: stands below the bar.
+            now: seconds of a clock that never runs backwards.
+        """
+        self.total = self.total or counts.total
+        self._done = self.total - counts.of(UNFINISHED | CLAIMED)
+        self._trouble = Counter({"refused": counts.refused, "in doubt": counts.in_doubt})
+        self._show(time.monotonic() if now is None else now, more, below)
+
+    def _show(self, now: float, more: str = "", below: "Sequence[RenderableType]" = ()) -> None:
+        if now < self._next:
             return
-        self._refused += event.refused
-        self._in_doubt += event.in_doubt
-        self._done += event.created + event.refused + event.in_doubt
-        self._tell()
+        self._next = now + self._every
+        words = self._words(now)
+        if self._live is None:
+            self.console.print(f"{words}; {more}" if more else words, soft_wrap=True)
+            return
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
 
-    def show(self, counts: Counts) -> None:
-        """Show where a run stands that others send."""
-        self._refused, self._in_doubt = counts.refused, counts.in_doubt
-        self._done = self._total - counts.of(UNFINISHED | CLAIMED)
-        self._tell()
+        line = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(total=max(self.total, 1), completed=self._done, width=BAR_WIDTH)
+        line.add_row(Text(self.title, "bold"), bar, Text(words))
+        self._live.update(Group(line, *below), refresh=True)
 
-    def _tell(self) -> None:
-        now = time.monotonic()
-        rate = self._done / max(now - self._started, 1e-9)
-        if self._bar is not None:
-            bar, task = self._bar
-            bar.update(task, completed=self._done, rate=rate, trouble=", ".join(self._trouble()))
-        elif not self._console.is_terminal and now >= self._next_line:
-            self._next_line = now + LINE_EVERY
-            words = [f"{self._done:,} of {number_of(self._total, 'order')}", *self._trouble()]
-            if self._done:  # before the first, nobody knows how long it takes
-                words += [f"{rate:,.1f} orders/s", f"{lasting((self._total - self._done) / rate)} left"]
-            self._console.print(", ".join(words))
-
-    def _trouble(self) -> list[str]:
-        """How many were not created, in the words of the summary."""
-        told = {"refused": self._refused, "in doubt": self._in_doubt}
-        return [f"{number:,} {word}" for word, number in told.items() if number]
-
-
-def _bar(console: "Console") -> "Progress":
-    # Loaded where there is a terminal to draw on.
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("[bold]pushing"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:,.0f} orders/s"),
-        TextColumn("[red]{task.fields[trouble]}", justify="right"),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    def _words(self, now: float) -> str:
+        self._past.append((now, self._done))
+        while now - self._past[0][0] > RATE_OVER:
+            self._past.popleft()
+        (since, before), words = self._past[0], [f"{self._done:,} of {number_of(self.total, 'order')}"]
+        if trouble := counted(self._trouble):
+            words.append(trouble)
+        if self._done > before:  # before the first, the time that is left is unknown
+            rate = (self._done - before) / max(now - since, 1e-9)
+            words += [f"{rate:,.1f} orders/s", f"{lasting((self.total - self._done) / rate)} left"]
+        return ", ".join(words)

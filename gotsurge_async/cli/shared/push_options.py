@@ -1,4 +1,4 @@
-"""The options of a push: how its file is read, how it is sent, and what stops it."""
+"""The options of a push: how its file is read, how fast it is sent, and what stops it."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.send.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.bulk.sources.options import FORMATS, Query
-from gotsurge_async.cli.shared.exits import told
 from gotsurge_async.cli.shared.options import (
     PATH,
     SENDING,
@@ -30,25 +30,20 @@ from gotsurge_async.money import Money
 _file = in_group(THE_FILE)
 
 
-def _source(sql: str | None, url: str | None, file_map: str | None = None, **given: Any) -> SourceOptions:
-    said = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
-    if (sql is not None and url is None) or (sql is None and said):
+def _source(sql: str | None, url: str | None, file_map: str | None = None, **parameters: Any) -> SourceOptions:
+    is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
+    if (sql is not None and url is None) or (sql is None and is_typed):
         raise click.UsageError("--sql and --from belong together: what is asked, and whom")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
-    with told():
-        return SourceOptions(
-            now=datetime.now(UTC),
-            file_map=FileMap() if file_map is None else load_named(file_map),
-            query=query,
-            **given,
-        )
+    columns = FileMap() if file_map is None else load_named(file_map)
+    return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
 
 
 def load_named(name: str) -> FileMap:
     """A map by its file, or by the name under which it is kept.
 
     Raises:
-        ConfigError: there is none, or something in it cannot be.
+        ConfigError: there is none, or it is not a map.
     """
     from gotsurge_async.bulk.sources.maps.kept import find_map  # few pushes have a map
 
@@ -56,10 +51,10 @@ def load_named(name: str) -> FileMap:
 
 
 def file_or_query(file: str | None, source: SourceOptions) -> str:
-    """What is read, as messages name it.
+    """The name of the file or the query in messages.
 
     Raises:
-        click.UsageError: nothing was named, or two things.
+        click.UsageError: there is neither, or both.
     """
     if source.query is None:
         if file is None:
@@ -120,17 +115,17 @@ takes_source: Decorator[Any] = gathered(
     ),
     max_price_option,
 )
-"""The options that say how to read a file of orders, the command gets them as its argument ``source``."""
+"""The options that say how to read a file of orders; the command gets them as its argument ``source``."""
 
 takes_table: Decorator[Any] = gathered("source", _source, _table)
-"""Those of them that say how a table is written."""
+"""The same without those for orders: how a table is written."""
 
 
-def reading_words(given: Mapping[str, Any]) -> list[str]:
-    """The words of these options, as they were given to a command: what its result files are to be read with again.
+def reading_words(parameters: Mapping[str, Any]) -> list[str]:
+    """The words of these options on a command line, for reading its result files again.
 
     Args:
-        given: the parameters of the command, by their names.
+        parameters: those of the command, by their names.
     """
     words: list[str] = []
     for option, name in (
@@ -143,7 +138,7 @@ def reading_words(given: Mapping[str, Any]) -> list[str]:
         ("--key", "key"),
         ("--max-price", "max_price"),
     ):
-        value = given.get(name)
+        value = parameters.get(name)
         if value is not None and (name, value) != ("key", ITEM_KEY):
             words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
     return words
@@ -161,7 +156,7 @@ rate: Callable[..., Decorator[Any]] = functools.partial(
 
 
 def refused_chunk(otherwise: str) -> Decorator[Any]:
-    """What becomes of a chunk that is refused; ``otherwise`` says what does unless it is given."""
+    """``--on-refused-chunk``, with its default in words."""
     return sending(
         "--on-refused-chunk",
         type=click.Choice(("hold", "split")),
@@ -179,27 +174,37 @@ takes_distributed: Decorator[Any] = together(
     sending(
         "--no-wait",
         is_flag=True,
-        help="With --distributed: do not wait for the workers, but end when they have been told.",
+        help="With --distributed: do not wait for the workers, but end when the orders are put up.",
     ),
 )
 
 
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
-    """Refuse options that say nothing together.
+    """Refuse ``--no-wait`` alone.
 
     Raises:
-        click.UsageError: what is missing.
+        click.UsageError: so it is.
     """
     if no_wait and not distributed:
         raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
 
 
-def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:
-    return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **given)
+rescan_after: Callable[..., Decorator[Any]] = functools.partial(
+    click.option,
+    "--rescan-after",
+    type=click.FloatRange(min=0),
+    default=RESCAN_AFTER,
+    show_default=True,
+    metavar="SECONDS",
+)
+
+
+def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **parameters: Any) -> Brakes:
+    return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **parameters)
 
 
 stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
-_stops = together(
+_stops = (
     stopping("--max-errors", help="Stop when more than N orders are refused."),
     stopping("--max-in-doubt", help="Stop when more than N orders are in doubt."),
     stopping(
@@ -223,8 +228,8 @@ _stops = together(
         help="Stop when N calls in a row are refused; 0 for never.",
     ),
 )
-takes_brakes: Decorator[Any] = gathered("brakes", _brakes, _stops)
-"""The options that say what stops a sending before its end; the command gets them as its argument ``brakes``."""
+takes_brakes: Decorator[Any] = gathered("brakes", _brakes, *_stops)
+"""The options that stop a sending before its end; the command gets them as its argument ``brakes``."""
 
 takes_brakes_and_canary: Decorator[Any] = gathered(
     "brakes",
@@ -235,5 +240,5 @@ takes_brakes_and_canary: Decorator[Any] = gathered(
         show_default=True,
         help="Send N orders first, and read them back before the others are sent; 0 for none.",
     ),
-    _stops,
+    *_stops,
 )

@@ -13,7 +13,7 @@ PG = "postgresql://gotsurge@127.0.0.1:1/none"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("worker", "--env", "local", "--ledger", "ledger.db"), "share a ledger in PostgreSQL"),
         (("worker", "--env", "local"), "share a ledger in PostgreSQL"),
@@ -30,10 +30,10 @@ PG = "postgresql://gotsurge@127.0.0.1:1/none"
         (("stop", "RUN", "--ledger", "ledger.db"), "there is no ledger"),
     ],
 )
-def test_what_cannot_be_is_refused(run: Runner, words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_is_refused(run: Runner, words: tuple[str, ...], message: str) -> None:
     """With a sentence and exit code 2, before anything is read or sent."""
     done = run(*words)
-    assert (done.exit_code, told in done.stderr) == (2, True), done.output
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
     assert "Traceback" not in done.output
 
 
@@ -97,10 +97,10 @@ def test_a_run_that_waits_says_so(run: Runner, url: str, put_up: str) -> None:
 
 
 @pytest.mark.slow
-def test_rows_that_are_left_out_are_told_where_a_run_is_put_up(
+def test_rows_that_are_left_out_are_reported_where_a_run_is_put_up(
     run: Runner, url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
-    """Workers know nothing of them; who puts the run up is told, and who asks for its status."""
+    """Workers know nothing of them; the push that puts the run up reports them, and so does its status."""
     assert run("db", "upgrade", "--ledger", url).exit_code == 0
     file = write_orders(tmp_path / "orders.csv", ["A", "B", "C"])
     file.write_text(file.read_text().replace("48.50", "0.50", 1))

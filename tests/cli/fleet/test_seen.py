@@ -28,8 +28,8 @@ class Lines(SpanExporter):
             for span in spans:
                 parent = span.parent.span_id if span.parent else None
                 context = span.get_span_context()
-                told = [context.trace_id, context.span_id, parent, span.name, dict(span.attributes), os.getpid()]
-                out.write(json.dumps(told) + "\\n")
+                details = [context.trace_id, context.span_id, parent, span.name, dict(span.attributes), os.getpid()]
+                out.write(json.dumps(details) + "\\n")
         return SpanExportResult.SUCCESS
 
 provider = TracerProvider()
@@ -49,7 +49,7 @@ def test_a_push_serves_its_metrics_on_this_machine(run: Runner, tmp_path: Path) 
     assert "metrics at http://127.0.0.1:" in done.stderr
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_sent(run: Runner, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported_before_anything_is_sent(run: Runner, tmp_path: Path) -> None:
     """The exit code is 2, and the message says where it cannot listen."""
     file = write_orders(tmp_path / "orders.csv", range(2))
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -111,10 +111,10 @@ async def test_a_run_is_one_trace_over_all_processes(fleet: Fleet, tmp_path: Pat
         assert await pushing.wait() == 0
         (listed,) = (await fleet.run("runs", "--json")).document
         await fleet.until_over(listed["run"])
-    told: list[Any] = [json.loads(line) for line in spans.read_text().splitlines()]
-    (put_up,) = [span for span in told if span[3] == "gotsurge put up"]
-    segments = [span for span in told if span[3] == "gotsurge segment"]
-    creates = [span for span in told if span[4].get("gotsurge.operation") == "tasks.create"]
+    exported: list[Any] = [json.loads(line) for line in spans.read_text().splitlines()]
+    (put_up,) = [span for span in exported if span[3] == "gotsurge put up"]
+    segments = [span for span in exported if span[3] == "gotsurge segment"]
+    creates = [span for span in exported if span[4].get("gotsurge.operation") == "tasks.create"]
     assert {span[4]["gotsurge.segment"] for span in segments} == {0, 1, 2}
     assert {span[4]["gotsurge.run"] for span in segments} == {listed["run"]}
     assert {(span[0], span[2]) for span in segments} == {(put_up[0], put_up[1])}

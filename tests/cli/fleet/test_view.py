@@ -11,7 +11,8 @@ from rich.console import Console
 
 from gotsurge_async.bulk.ledger import Counts
 from gotsurge_async.bulk.ledger.workers import Worker
-from gotsurge_async.cli.fleet.view import LINE_EVERY, Look, RunView
+from gotsurge_async.cli.fleet.view import show
+from gotsurge_async.cli.shared.progress import LINE_EVERY, Progress
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import START
 from gotsurge_async.version import __version__
@@ -44,24 +45,27 @@ def counts(created: int, *, refused: int = 0, pending: int = 0) -> Counts:
     return Counts(created=created, refused=refused, pending=pending)
 
 
-def shown(terminal: bool, looks: list[tuple[float, Look]]) -> str:
-    """What is printed of some moments."""
+Look = tuple[float, Counts, list[Worker]]
+
+
+def shown(terminal: bool, looks: list[Look]) -> str:
+    """The output for some moments."""
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, highlight=False, markup=False, color_system=None)
-    view = RunView("R-1", console)
-    with view.opened():
-        for now, look in looks:
-            view.show(look, now)
+    progress = Progress(console, "run R-1", transient=True)
+    with progress.shown():
+        for now, run, workers in looks:
+            show(progress, run, workers, now=now)
     return out.getvalue()
 
 
 def test_a_line_now_and_then_tells_of_run_and_workers() -> None:
     """Where there is no terminal: how far it is, how fast, how long it takes, and how many send."""
     two = [worker("quay-7-aa"), worker("quay-8-bb", silent=60.0)]
-    looks = [
-        (0.0, Look(counts(0, pending=1000), two, over=False)),
-        (1.0, Look(counts(50, pending=950), two, over=False)),
-        (LINE_EVERY, Look(counts(190, refused=10, pending=800), [], over=False)),
+    looks: list[Look] = [
+        (0.0, counts(0, pending=1000), two),
+        (1.0, counts(50, pending=950), two),
+        (LINE_EVERY, counts(190, refused=10, pending=800), []),
     ]
     assert shown(False, looks).splitlines() == [
         "0 of 1,000 orders; 1 worker, 1 silent, 6 segments in hand",
@@ -71,17 +75,15 @@ def test_a_line_now_and_then_tells_of_run_and_workers() -> None:
 
 def test_the_speed_is_that_of_late() -> None:
     """What was sent before the watching began, or long ago, says nothing of how long the rest takes."""
-    looks = [
-        (float(second), Look(counts(9000 + second, pending=1000 - second), [], over=False)) for second in range(40)
-    ]
-    assert shown(False, looks).splitlines()[-1].startswith("9,035 of 10,000 orders, 1.0 orders/s, 965 s left")
+    looks: list[Look] = [(float(second), counts(9000 + second, pending=1000 - second), []) for second in range(40)]
+    assert shown(False, looks).splitlines()[-1].startswith("9,035 of 10,000 orders, 1.0 orders/s, 16 min left")
 
 
 def test_a_terminal_shows_each_worker() -> None:
     """With its name, what it has in hand, when it was heard of, and what troubles it."""
     two = [worker("quay-7-aa"), worker("quay-8-bb", silent=60.0, trouble="HTTP 429")]
-    text = shown(True, [(0.0, Look(counts(1, pending=9), two, over=False))])
-    for told in (
+    text = shown(True, [(0.0, counts(1, pending=9), two)])
+    for words in (
         "run R-1",
         "1 of 10 orders",
         "WORKER",
@@ -92,10 +94,10 @@ def test_a_terminal_shows_each_worker() -> None:
         "60 s ago",
         "HTTP 429",
     ):
-        assert told in text
+        assert words in text
 
 
-def test_a_run_that_is_over_is_told_at_once(desk: Desk) -> None:
+def test_a_run_that_is_over_is_reported_at_once(desk: Desk) -> None:
     """With --watch as without, also of a ledger in a file."""
     _, summary = desk.push("A", "B")
     watched, plain = (desk.on_ledger("status", summary["run"], *words, "--json") for words in (("--watch",), ()))
@@ -105,7 +107,7 @@ def test_a_run_that_is_over_is_told_at_once(desk: Desk) -> None:
 
 
 def test_workers_are_those_of_postgresql(desk: Desk) -> None:
-    """A ledger in a file has none, and that is told with what to give instead."""
+    """A ledger in a file has none, and the message says what to give instead."""
     done = desk.on_ledger("workers")
     assert done.exit_code == 2
     assert "postgresql://USER@HOST/NAME" in done.stderr
@@ -122,7 +124,7 @@ def served_alone() -> Iterator[Simulator]:
 
 @pytest.mark.slow
 async def test_a_run_is_watched_to_its_end(database: str, served_alone: Simulator, tmp_path: Path) -> None:
-    """While two workers send it, lines tell how far it is; in the end it is told as ever. The workers are listed."""
+    """While two workers send it, lines tell how far it is; the end is that of every status. The workers are listed."""
     fleet = Fleet(served_alone, database, tmp_path)
     await fleet.upgrade()
     assert (await fleet.run("workers", "--json")).document == []

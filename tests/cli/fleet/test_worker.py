@@ -13,13 +13,13 @@ from gotsurge_async.cli.fleet.worker import leave_out_the_queue
 def test_what_the_queue_lost_is_no_traceback(
     error: Exception | None, heard: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that was struck off while a worker was frozen is not told at length; what else nobody awaited is."""
-    told: list[dict[str, Any]] = []
+    """A job that was struck off while a worker was frozen is not reported at length; what else nobody awaited is."""
+    reported: list[dict[str, Any]] = []
     loop = asyncio.new_event_loop()
     try:
-        monkeypatch.setattr(loop, "default_exception_handler", told.append)
+        monkeypatch.setattr(loop, "default_exception_handler", reported.append)
         loop.set_exception_handler(leave_out_the_queue)
         loop.call_exception_handler({"message": "never retrieved", "exception": error})
     finally:
         loop.close()
-    assert len(told) == heard
+    assert len(reported) == heard

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.catalogue import Entry, entries
-from gotsurge_async.cli.help.explain import _found as named
+from gotsurge_async.cli.help.explain import entries_for
 from gotsurge_async.errors import InvalidData, Problem
 from tests.cli.test_page import commands, found
 from tests.support.commands import Runner, write_orders
@@ -25,13 +25,13 @@ def test_an_exit_code_is_explained(run: Runner, word: str) -> None:
 
 def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> None:
     """The code in any case, the message as it was printed, and some words of it lead to the same text."""
-    told = run("explain", "E521").stdout
-    assert told.startswith("E521: Another process has the run")
-    assert "*" not in told
-    assert run("explain", "e521").stdout == told
+    text = run("explain", "E521").stdout
+    assert text.startswith("E521: Another process has the run")
+    assert "*" not in text
+    assert run("explain", "e521").stdout == text
     said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until it ends, or stop it first"
-    assert run("explain", said).stdout == told
-    assert run("explain", "is held by").stdout == told
+    assert run("explain", said).stdout == text
+    assert run("explain", "is held by").stdout == text
 
 
 @pytest.mark.parametrize("pasted", [("see: gotsurge explain E201",), ("see:", "gotsurge", "explain", "E201")])
@@ -116,7 +116,7 @@ def test_every_message_is_understood_as_a_traceback_ends_with_it(each: Entry) ->
         if sum(map(len, message.split("…"))) >= 16:
             error = InvalidData("", [Problem("orders[0].price", message.replace("…", "run-7"))])
             (line,) = traceback.format_exception_only(error)
-            assert [found.code for found in named([line])] == [each.code] == [error.explain_code], message
+            assert [one.code for one in entries_for([line])] == [each.code] == [error.explain_code], message
 
 
 WITH_COMMANDS = [each for each in entries().values() if "`gotsurge " in each.text]

@@ -105,7 +105,7 @@ def test_nothing_is_sent_from_an_archive(desk: Desk) -> None:
     assert (done.exit_code, "its own archive" in done.stderr) == (2, True)
 
 
-def test_what_is_left_is_told(desk: Desk) -> None:
+def test_what_is_left_is_reported(desk: Desk) -> None:
     """A run with orders in doubt stays, and is gone on with as before; a day may be named, and a moment."""
     run_id = desk.push_lost("A")
     done = clean(desk.run("ledger", "archive", *ALL, *desk.ledger))

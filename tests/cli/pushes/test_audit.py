@@ -161,12 +161,12 @@ def test_each_finding_names_a_command(platform_desk: Desk) -> None:
     assert kinds == {
         *(("in_doubt", lost, "LOST"), ("changed", run_id, "A"), ("twice", run_id, "B")),
     }
-    told = "\n".join(document["next"])
+    text = "\n".join(document["next"])
     assert document["exit"] == 3
-    assert f"gotsurge reconcile {lost}" in told
-    assert f"gotsurge tasks get {tasks['A']} --env local" in told
-    assert f"gotsurge tasks cancel {double} --env local" in told
-    assert '--reason "ordered twice"' in told
+    assert f"gotsurge reconcile {lost}" in text
+    assert f"gotsurge tasks get {tasks['A']} --env local" in text
+    assert f"gotsurge tasks cancel {double} --env local" in text
+    assert '--reason "ordered twice"' in text
 
 
 def test_one_audit_at_a_time(desk: Desk) -> None:

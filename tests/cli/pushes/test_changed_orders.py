@@ -26,7 +26,7 @@ def corrected(desk: Desk) -> Path:
     return file
 
 
-def test_a_corrected_row_is_told_by_line_and_field(desk: Desk) -> None:
+def test_a_corrected_row_is_reported_by_line_and_field(desk: Desk) -> None:
     """It is neither sent nor called a success: exit 7, its line and fields on stderr, and a file of its own."""
     desk.push("A", "B", "C")
     file = corrected(desk)
@@ -52,9 +52,9 @@ def test_a_look_tells_the_same(desk: Desk, command: list[str]) -> None:
     file = corrected(desk)
     name, *words = command
     before = desk.on_ledger("runs", "--json").stdout
-    told = desk.run(name, file, *words, *desk.place, *desk.ledger)
-    assert told.exit_code == 7
-    assert "differs from what was sent: from_address.street_address" in told.output
+    done = desk.run(name, file, *words, *desk.place, *desk.ledger)
+    assert done.exit_code == 7
+    assert "differs from what was sent: from_address.street_address" in done.output
     document = json.loads(desk.run(name, file, *words, *desk.place, *desk.ledger, "--json").stdout)
     assert (document["already_pushed"], document["changed_count"]) == (3, 2)
     assert desk.on_ledger("runs", "--json").stdout == before
@@ -81,6 +81,6 @@ def test_tasks_are_changed_if_that_is_asked_for(platform: Desk) -> None:
 
 
 def test_a_plain_partner_cannot_change_tasks(desk: Desk) -> None:
-    """It is told so before anything is loaded."""
+    """It is refused before anything is loaded."""
     done = desk.run("push", corrected(desk), *desk.place, *desk.ledger, "--replace-changed")
     assert (done.exit_code, "for platform partners" in done.stderr) == (2, True)

@@ -73,7 +73,7 @@ def _damaged(chunk: Any) -> Any:
         yield place, meta, b"{]", None
 
 
-def test_output_that_is_lost_is_told(desk: Desk) -> None:
+def test_output_that_is_lost_is_reported(desk: Desk) -> None:
     """A disk that is full is exit code 2: half of the orders are none."""
     desk.push("A")
     with Path("/dev/full").open("wb") as full:  # only opened: nothing here may put a file in its place

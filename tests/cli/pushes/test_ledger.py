@@ -59,7 +59,7 @@ def tasks(desk: Desk) -> int:
     return int(desk.simulator.audit()["tasks"])
 
 
-def test_a_sound_ledger_is_told_as_such(desk: Desk) -> None:
+def test_a_sound_ledger_is_reported_as_such(desk: Desk) -> None:
     """`ledger check` says what the ledger holds, and ends with 0; as JSON too. Without a ledger it is 2."""
     desk.push("A", "B")
     done = clean(desk.run("ledger", "check", *desk.ledger))
@@ -108,8 +108,8 @@ def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) ->
     before = tasks(desk)
     out = ["--out", desk.folder / "out", "--quiet"]
     check = clean(desk.run("ledger", "check", *desk.ledger))
-    told = f"line 2, key A: {'payload' if column == 'body' else 'source'} cannot be decoded"
-    assert (check.exit_code, told in check.stdout) == (1, True), check.stdout
+    flaw = f"line 2, key A: {'payload' if column == 'body' else 'source'} cannot be decoded"
+    assert (check.exit_code, flaw in check.stdout) == (1, True), check.stdout
     if column == "body":
         done = clean(desk.call("resume", summary["run"], *out))
         assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["states"] == {"pending": 2}

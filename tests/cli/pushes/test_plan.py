@@ -9,8 +9,8 @@ import pytest
 from tests.support.commands import Desk, write_orders
 
 
-def test_a_plan_is_told_and_written(desk: Desk) -> None:
-    """Orders, spend and hash are told; the plan's file is JSON with the same; nothing is sent anywhere."""
+def test_a_plan_is_reported_and_written(desk: Desk) -> None:
+    """Orders, spend and hash are reported; the plan's file is JSON with the same; nothing is sent anywhere."""
     file = write_orders(desk.folder / "orders.csv", range(3))
     output = desk.folder / "plan.json"
     done = desk.run("plan", file, "-o", output)
@@ -22,7 +22,7 @@ def test_a_plan_is_told_and_written(desk: Desk) -> None:
     assert document | {"made_at": ""} == json.loads(output.read_text()) | {"made_at": "", "exit": 0}
 
 
-def test_faults_are_told_as_a_push_tells_them(desk: Desk) -> None:
+def test_faults_are_reported_as_a_push_tells_them(desk: Desk) -> None:
     """A faulty file has no plan: exit 2, the faults by line, and as JSON if asked."""
     file = write_orders(desk.folder / "orders.csv", ["A", "A"])
     done = desk.run("plan", file, "-o", desk.folder / "plan.json")
@@ -48,7 +48,7 @@ def test_a_push_is_held_to_its_plan(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("command", [["push", "--dry-run"], ["plan"]], ids=["dry run", "plan"])
-def test_orders_in_doubt_are_told_before_a_push(desk: Desk, command: list[str]) -> None:
+def test_orders_in_doubt_are_reported_before_a_push(desk: Desk, command: list[str]) -> None:
     """What an earlier push left in doubt is counted as such, and ends with 3, as the push itself would."""
     desk.push("A")
     desk.push_lost("B", "C")

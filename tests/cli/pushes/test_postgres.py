@@ -60,7 +60,7 @@ def test_every_command_works_on_it(desk: Desk) -> None:
     assert "secret" not in "".join(done.output for done in after.values())
 
 
-def test_what_is_in_doubt_is_settled_with_the_commands_that_are_told(desk: Desk) -> None:
+def test_what_is_in_doubt_is_settled_with_the_commands_that_are_reported(desk: Desk) -> None:
     """They name the database without its password, which libpq takes from elsewhere, and work as they stand."""
     run_id = desk.push_lost("A", "B")
     status = clean(desk.on_ledger("status", run_id))
@@ -86,15 +86,15 @@ def test_an_empty_database_is_no_ledger(desk: Desk, words: tuple[str, ...]) -> N
     assert clean(desk.run(*words, *desk.ledger)).exit_code == 2
 
 
-def test_a_server_that_is_not_there_is_told(desk: DeskOnPostgres) -> None:
+def test_a_server_that_is_not_there_is_reported(desk: DeskOnPostgres) -> None:
     """With its address, without the password, and nothing is sent."""
     before = tasks(desk)
     desk = attrs.evolve(desk, url="postgresql://gotsurge:secret@127.0.0.1:1/none")
     done = every_command(desk, "RUN")
     assert tasks(desk) == before
     for name, each in done.items():
-        told = each.exit_code == 2 and "ledger postgresql://gotsurge@127.0.0.1:1/none: cannot be used" in each.stderr
-        assert (name, told or name == "push") == (name, True), each.output
+        refused = each.exit_code == 2 and "ledger postgresql://gotsurge@127.0.0.1:1/none: cannot be used" in each.stderr
+        assert (name, refused or name == "push") == (name, True), each.output
     assert "secret" not in "".join(each.output for each in done.values())
 
 

@@ -79,7 +79,7 @@ async def test_every_order_is_at_the_service_once_with_its_items(tmp_path: Path)
 
 
 def test_five_faults_are_five_lines_and_nothing_is_sent(simulator: Simulator, tmp_path: Path) -> None:
-    """A faulty file is told line by line and column by column, exit 2, and the service has no task."""
+    """A faulty file is reported line by line and column by column, exit 2, and the service has no task."""
     rows = [
         ROW.format(key="A").replace("48.50", "1.50"),
         ROW.format(key="B").replace("48.50", '"48,50"'),
@@ -111,7 +111,7 @@ def test_five_faults_are_five_lines_and_nothing_is_sent(simulator: Simulator, tm
 
 
 def test_all_faults_of_one_row_are_found(tmp_path: Path) -> None:
-    """A row with several faults of different kinds has them all told at once."""
+    """A row with several faults of different kinds has them all reported at once."""
     row = ROW.format(key="A").replace("2030-03-04T01:00:00Z", "yesterday").replace(",car,", ",cra,")
     (tmp_path / "orders.csv").write_text("\n".join([HEADER, row.replace("48.50", "0.50")]) + "\n")
     done = inside("push", "orders.csv", "--dry-run", cwd=tmp_path)
@@ -203,7 +203,7 @@ async def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -
     assert (audit["doubled"], audit["calls"]["auth.refresh"]) == ({}, 1)
 
 
-def test_a_refused_chunk_is_told_and_can_be_mended_and_pushed_again(simulator: Simulator, tmp_path: Path) -> None:
+def test_a_refused_chunk_is_reported_and_can_be_mended_and_pushed_again(simulator: Simulator, tmp_path: Path) -> None:
     """What the service refuses is exit 1 with its words in the failed file; that file is input again."""
     write_orders(tmp_path / "orders.csv", range(5))
     simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
@@ -272,7 +272,7 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
         (["orders.csv", "--simulate", "--max-price", "lots"], 2, "amount"),
     ],
 )
-def test_what_cannot_be_is_told_with_its_exit_code(tmp_path: Path, words: list[str], code: int, hint: str) -> None:
+def test_what_cannot_be_is_reported_with_its_exit_code(tmp_path: Path, words: list[str], code: int, hint: str) -> None:
     """Wrong usage is exit 2, a missing sign-in 4, nobody there 8; a sentence says what to do, and no traceback."""
     write_orders(tmp_path / "orders.csv", range(3))
     (tmp_path / "home").mkdir()
@@ -373,7 +373,7 @@ def test_unused_drafts_are_listed(simulator: Simulator, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"not a database, but a text that somebody saved here by mistake", b"SQLite format 3\0"]
 )
-def test_a_ledger_that_cannot_be_used_is_told(simulator: Simulator, tmp_path: Path, content: bytes) -> None:
+def test_a_ledger_that_cannot_be_used_is_reported(simulator: Simulator, tmp_path: Path, content: bytes) -> None:
     """A ledger that is no database, or a cut one, is named; nothing is sent, and the file is left as it was."""
     write_orders(tmp_path / "orders.csv", range(3))
     (tmp_path / "ledger.db").write_bytes(content)
@@ -403,23 +403,23 @@ def test_a_push_that_goes_wrong_throughout_stops_by_itself(desk: Desk, kind: str
 
 def test_the_help_shows_options_in_groups(run: Runner) -> None:
     """The file, the place, the sending, what stops it, and what is left behind; nothing stands in no group."""
-    told = run("push", "--help").stdout
-    titles = [line for line in told.splitlines() if re.fullmatch(r"[A-Z][a-z, ]+:", line)]
+    text = run("push", "--help").stdout
+    titles = [line for line in text.splitlines() if re.fullmatch(r"[A-Z][a-z, ]+:", line)]
     groups = ["The file:", "Where to:", "Sending:", "Stopping:", "Ledger, results and output:", "Seen from outside:"]
     groups.append("Other options:")
     assert titles[titles.index("The file:") :] == groups
-    assert told.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+    assert text.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
 
 
-def test_an_order_like_others_is_told_once(desk: Desk) -> None:
-    """Three orders of one delivery are two warnings; what another run has is told with its state."""
+def test_an_order_like_others_is_reported_once(desk: Desk) -> None:
+    """Three orders of one delivery are two warnings; what another run has is reported with its state."""
     alike = [ROW.format(key=key).replace(f"{key} Loyang", "7 Loyang") for key in "ABCD"]
     file = desk.folder / "orders.csv"
     file.write_text("\n".join([HEADER, *alike[:3]]) + "\n")
     words = ("push", file, *local(desk.simulator), "--ledger", desk.folder / "ledger.db", "--out", desk.folder / "out")
-    told = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
+    warnings = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
     same = "has the pickup, delivery and windows of A"
-    assert told == [
+    assert warnings == [
         f"warning: {file}:3: B {same} (line 2)",
         f"warning: {file}:4: C {same} (line 2), and of 1 more",
     ]

@@ -36,7 +36,7 @@ def test_what_is_not_found_stays_in_doubt(platform_desk: Desk) -> None:
     assert summary["created"] == 1
 
 
-def test_a_plain_partner_is_told_what_else_there_is(desk: Desk) -> None:
+def test_a_plain_partner_gets_other_ways_on(desk: Desk) -> None:
     """Without a Task List the doubts stay, and the sentence names what can settle them."""
     run_id = desk.push_lost("A")
     done = desk.call("reconcile", run_id, *AT_ONCE)
@@ -52,9 +52,9 @@ def test_a_double_is_never_hidden(platform_desk: Desk) -> None:
         elsewhere = str(desk.folder / f"{name}.register")
         desk.run("push", desk.folder / "orders.csv", *desk.place, *words, GOTSURGE_REGISTER=elsewhere)
     done = desk.call("reconcile", run_id, *AT_ONCE, "--json")
-    (told,) = desk.document(done)["runs"]
-    assert (done.exit_code, told["doubled"]) == (3, ["A", "B"])
-    assert all(len(order["task_ids"]) == 2 for order in told["in_doubt"])
+    (result,) = desk.document(done)["runs"]
+    assert (done.exit_code, result["doubled"]) == (3, ["A", "B"])
+    assert all(len(order["task_ids"]) == 2 for order in result["in_doubt"])
     assert "created more than once" in desk.call("reconcile", run_id, *AT_ONCE).stdout
 
 

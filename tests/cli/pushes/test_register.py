@@ -63,7 +63,7 @@ def test_a_second_ledger_begins_only_when_a_person_says_so(run: Runner, simulato
     assert created(simulator) == 9
 
 
-def test_another_user_is_told_by_a_shared_register(
+def test_another_user_is_reported_by_a_shared_register(
     run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each user has folders of their own; the register in the administrator's folder knows both."""
@@ -391,7 +391,7 @@ async def test_a_programs_push_raises(tmp_path: Path) -> None:
         assert len(simulator.tasks()) == 8
 
 
-async def test_a_program_is_told_of_a_damaged_register(tmp_path: Path, register: Path) -> None:
+async def test_a_program_is_reported_of_a_damaged_register(tmp_path: Path, register: Path) -> None:
     """It cannot know whether another ledger has pushed, so it raises."""
     register.write_bytes(b"")
     async with (

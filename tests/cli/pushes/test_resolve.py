@@ -48,8 +48,8 @@ def test_a_persons_word_settles_an_order(desk: Desk) -> None:
     done = desk.on_ledger("resolve", run_id, "--key", "B", "--not-created", "--json")
     said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
     assert desk.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": [], "exit": 0}
-    told = desk.on_ledger("status", run_id).stdout
-    assert "A: created as task-a, said Mei at " in told
+    text = desk.on_ledger("status", run_id).stdout
+    assert "A: created as task-a, said Mei at " in text
     decisions = desk.document(desk.on_ledger("status", run_id, "--json"))["decisions"]
     assert [(each["key"], each["by"]) for each in decisions] == [("A", "Mei"), ("B", getpass.getuser())]
     _, summary = desk.push("A", "B")
@@ -168,9 +168,9 @@ def test_a_file_with_faults_changes_nothing(desk: Desk) -> None:
     (twice,) = document["faults"]
     assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is said to be C too")
     path = fill(desk, run_id, C=("", "in_doubt"))
-    told = desk.on_ledger("resolve", run_id, "--file", path).stderr
-    assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in told
-    assert f"in-doubt.csv:3: B: task {tasks['C']} is another order's: its tracking_id is C" in told
+    text = desk.on_ledger("resolve", run_id, "--file", path).stderr
+    assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in text
+    assert f"in-doubt.csv:3: B: task {tasks['C']} is another order's: its tracking_id is C" in text
     assert states(desk, run_id) == {"in_doubt": 6}
 
 
@@ -206,16 +206,16 @@ def test_a_file_whose_doubts_belong_to_another_run_has_one_cause(desk: Desk) -> 
 
 
 def test_a_file_of_orders_that_another_run_created_has_one_cause(desk: Desk) -> None:
-    """They are not in doubt any more; orders that no run has are told one by one."""
+    """They are not in doubt any more; orders that no run has are reported one by one."""
     lost = desk.push_lost("A", "B", "C")
     _, again = desk.push("A", "B", "C")
     words = [word for key, task in tasks_of(desk).items() for word in ("--key", key, "--created", task)]
     assert desk.on_ledger("resolve", lost, *words).exit_code == 0
     path = fill(desk, lost, A=("", "not_created"), B=("", "not_created"), C=("", "not_created"))
     path.write_text(path.read_text(encoding="utf-8").replace("C,", "D,", 1), encoding="utf-8")
-    told = desk.on_ledger("resolve", again["run"], "--file", path).stderr.splitlines()
-    assert told[0] == f"{path}: 2 orders are created in run {lost}, not in doubt"
-    assert told[1].endswith(f": D: run {again['run']} has no such order")
+    text = desk.on_ledger("resolve", again["run"], "--file", path).stderr.splitlines()
+    assert text[0] == f"{path}: 2 orders are created in run {lost}, not in doubt"
+    assert text[1].endswith(f": D: run {again['run']} has no such order")
 
 
 def test_a_draft_is_not_created(platform_desk: Desk) -> None:

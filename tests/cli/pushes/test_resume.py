@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_in_its_mode(run: Runner, desk: Desk, account: str
 
 
 def test_the_last_run_goes_on(desk: Desk) -> None:
-    """--last is the newest run of the environment, told as a push tells its own."""
+    """--last is the newest run of the environment, reported as that of a push."""
     desk.push("X")
     run_id = stopped(desk, "A", "B", "C")
     done = desk.call("resume", "--last", "--out", desk.folder / "out")
@@ -102,7 +102,7 @@ def test_it_must_be_said_which_run(desk: Desk, words: tuple[str, ...]) -> None:
 
 
 def test_there_may_be_no_last_run(desk: Desk) -> None:
-    """A ledger without a run of the environment is told."""
+    """A ledger without a run of the environment is reported."""
     desk.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
     desk.push("A")
     done = desk.run("resume", "--last", *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
@@ -159,7 +159,7 @@ def test_refused_orders_are_tried_again(desk: Desk) -> None:
     assert (third.exit_code, "has no refused orders" in desk.document(third)["error"]) == (2, True)
 
 
-def test_nothing_to_retry_is_told(desk: Desk) -> None:
+def test_nothing_to_retry_is_reported(desk: Desk) -> None:
     """A run without refused orders is exit 2."""
     _, summary = desk.push("A")
     done = desk.call("retry", summary["run"])
@@ -232,7 +232,7 @@ async def test_no_chunk_is_cut_by_the_blocks_that_are_read(tmp_path: Path, size:
 
 
 def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(desk: Desk) -> None:
-    """Another one is not taken and forgotten: it is refused, and told who takes it."""
+    """Another one is not taken and forgotten: it is refused, with what takes it."""
     done = desk.call("resume", "R", "--distributed", "--rate", "5")
     assert done.exit_code == 2
     assert "give another to gotsurge worker" in done.stderr

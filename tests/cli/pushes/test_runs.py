@@ -38,7 +38,7 @@ def test_runs_are_listed_newest_first(desk: Desk) -> None:
 
 
 def test_without_a_ledger_nothing_is_made(run: Runner, tmp_path: Path) -> None:
-    """A ledger that does not exist is told with what to say instead, and is not made."""
+    """A ledger that does not exist is reported with what to type instead, and is not made."""
     done = run("runs", "--ledger", tmp_path / "none.db")
     assert done.exit_code == 2
     assert "--ledger" in done.stderr
@@ -68,9 +68,9 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     assert receiver in done.stdout
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
-    told = desk.on_ledger("status", refused["run"]).stdout
-    assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in told
-    assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in told
+    text = desk.on_ledger("status", refused["run"]).stdout
+    assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in text
+    assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in text
     document = desk.document(desk.on_ledger("status", refused["run"], "--json"))
     out = f" --out {desk.folder / 'out'}"
     assert document["next"] == [
@@ -81,7 +81,7 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
 
 
-def test_a_file_that_changed_is_told_from_the_runs_own(desk: Desk) -> None:
+def test_a_file_that_changed_is_distinguished_from_the_runs_own(desk: Desk) -> None:
     """--file compares by hash: exit 0 for the same bytes, 1 for others, 2 where there is nothing to compare."""
     _, summary = desk.push("A")
     file = desk.folder / "orders.csv"
@@ -94,7 +94,7 @@ def test_a_file_that_changed_is_told_from_the_runs_own(desk: Desk) -> None:
     assert desk.on_ledger("status", summary["run"], "--file", desk.folder / "none.csv").exit_code == 2
 
 
-def test_a_run_that_is_held_is_told_as_being_sent(desk: Desk) -> None:
+def test_a_run_that_is_held_is_reported_as_being_sent(desk: Desk) -> None:
     """Who holds a run is named; a run whose process ended in the middle is broken off."""
     _, summary = desk.push("A")
 
@@ -122,12 +122,12 @@ def test_results_are_written_again(desk: Desk) -> None:
     with (desk.folder / "again" / f"{run_id}-created.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["tracking_id"], row["gs_task_id"]) == ("A", "task-a")
-    told = desk.on_ledger("results", run_id, "--out", desk.folder / "again").stdout
-    assert told.splitlines()[-1] == "1 created, 1 in doubt"
-    assert " in 0.0 s" not in told
+    text = desk.on_ledger("results", run_id, "--out", desk.folder / "again").stdout
+    assert text.splitlines()[-1] == "1 created, 1 in doubt"
+    assert " in 0.0 s" not in text
 
 
-def test_an_unknown_run_is_told(desk: Desk) -> None:
+def test_an_unknown_run_is_reported(desk: Desk) -> None:
     """Every command says which run is not there, exit 2."""
     desk.push("A")
     for command, *words in (
@@ -195,8 +195,8 @@ def test_cancelled_orders_have_a_file_of_their_own(desk: Desk) -> None:
     path = Path(again["files"]["cancelled"])
     with path.open(newline="") as file:
         assert {row["gs_status"] for row in csv.DictReader(file)} == {"cancelled"}
-    told = desk.on_ledger("status", summary["run"]).stdout
-    assert "cancelled\t2" in told
+    text = desk.on_ledger("status", summary["run"]).stdout
+    assert "cancelled\t2" in text
     pushed = desk.run("push", path, *desk.place, *desk.ledger, "--out", desk.folder / "out", "--json", "--quiet")
     assert (pushed.exit_code, desk.document(pushed)["created"]) == (0, 2)
 
@@ -216,8 +216,8 @@ def test_status_tells_how_large_the_ledger_is(desk: Desk) -> None:
     status = desk.document(desk.on_ledger("status", summary["run"], "--json"))
     size = (desk.folder / "ledger.db").stat().st_size
     assert (status["ledger_bytes"], status["ledger_orders"], status["bytes_per_order"]) == (size, 3, size / 3)
-    told = desk.on_ledger("status", summary["run"]).stdout
-    assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in told
+    text = desk.on_ledger("status", summary["run"]).stdout
+    assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in text
 
 
 def test_a_terminal_shows_runs_whole(desk: Desk) -> None:

@@ -27,8 +27,8 @@ def test_an_undo_cancels_and_tells(desk: Desk) -> None:
     assert late.exit_code == 1
     assert "1 cancelled, 1 too late" in late.stdout
     assert f"D\t{task_id}\taccepted" in late.stdout
-    told = desk.document(desk.call("undo", summary["run"], "--json"))
-    assert (len(told["already_cancelled"]), len(told["too_late"]), told["stopped_by"]) == (1, 1, None)
+    document = desk.document(desk.call("undo", summary["run"], "--json"))
+    assert (len(document["already_cancelled"]), len(document["too_late"]), document["stopped_by"]) == (1, 1, None)
 
 
 def test_an_undo_says_what_may_still_exist(desk: Desk) -> None:
@@ -71,8 +71,8 @@ def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
     _, summary = desk.push("A", "B")
     assert (summary["created"], len(summary["unused_drafts"])) == (2, 2)
     assert "unused drafts\t2" in desk.on_ledger("status", summary["run"]).stdout
-    told = desk.document(desk.on_ledger("status", summary["run"], "--json"))
-    assert sorted(told["unused_drafts"]) == sorted(summary["unused_drafts"])
+    document = desk.document(desk.on_ledger("status", summary["run"], "--json"))
+    assert sorted(document["unused_drafts"]) == sorted(summary["unused_drafts"])
     results = desk.document(desk.on_ledger("results", summary["run"], "--out", desk.folder / "out", "--json"))
     assert sorted(results["unused_drafts"]) == sorted(summary["unused_drafts"])
     done = desk.call("undo", summary["run"])
@@ -157,7 +157,7 @@ def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(desk: Desk, drafts: 
     assert "undo" not in desk.document(desk.on_ledger("status", run_id, "--json"))["options"]
 
 
-def test_who_resumes_a_run_that_was_half_taken_back_is_not_told_to_undo_it(desk: Desk) -> None:
+def test_who_resumes_a_run_that_was_half_taken_back_is_not_asked_to_undo_it(desk: Desk) -> None:
     """He wants its orders; an undo that has not ended offers itself, as status does."""
     desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401, after_calls=1, times=2))
     one_by_one = ("--mode", "direct", "--batch-size", "1", "--concurrency", "1")

@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.shared.connect`: where to, and how what goes wrong is told."""
+"""`gotsurge_async.cli.shared.connect`: where to, and how errors are reported."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "text"),
     [
         (OutcomeUnknown("lost", operation="tasks.create"), 3, "look before you try again"),
         (OutcomeUnknown("lost", operation="platform.tasks.update"), 3, "look before you try again"),
@@ -52,13 +52,13 @@ def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
     ],
 )
 def test_a_lost_answer_is_in_doubt_only_where_a_repeat_may_act_twice(
-    error: BaseException, code: int, told: str
+    error: BaseException, code: int, text: str
 ) -> None:
     """3 for what must not be repeated, 8 for what may be, 130 for Ctrl-C."""
     with pytest.raises(Failure) as caught:
         call(Target(simulate=True), raising(error))
     assert caught.value.code == code
-    assert told in caught.value.message
+    assert text in caught.value.message
 
 
 def test_a_target_that_contradicts_itself_is_wrong_usage() -> None:
@@ -81,6 +81,6 @@ def test_every_command_that_makes_calls_has_the_same_options() -> None:
 def test_the_account_that_is_named_is_used(run: Runner, simulator: Simulator) -> None:
     """A plain account may not list the tasks of platform partners; exit 4, and the document says so."""
     done = run("tasks", "list", *local(simulator), "--account", "plain", "--json")
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["exit"], "403" in told["error"], told["run"]) == (4, 4, True, None)
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["exit"], "403" in document["error"], document["run"]) == (4, 4, True, None)
     assert json.loads(run("tasks", "list", *local(simulator), "--json").stdout) == []

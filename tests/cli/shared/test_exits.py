@@ -156,7 +156,7 @@ def test_a_service_that_is_down_is_one_code(platform_desk: Desk) -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("account", ["plain", "platform"])
-def test_a_sign_in_that_dies_is_told_with_all_that_was_done(
+def test_a_sign_in_that_dies_is_reported_with_all_that_was_done(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
     """The token ends in the middle: summary, files and the command that goes on; exit 4, or 3 with doubts."""
@@ -187,7 +187,7 @@ def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
 
 @pytest.mark.slow
 async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent(tmp_path: Path) -> None:
-    """While unused drafts are looked for all is sent: the command that writes the result files is told."""
+    """While unused drafts are looked for all is sent: the command that writes the result files is named."""
     write_orders(tmp_path / "orders.csv", range(3))
     async with Simulator() as simulator:
         simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))

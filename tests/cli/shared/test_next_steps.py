@@ -1,4 +1,4 @@
-"""The commands that are told at the end of a push: they can be typed as they stand."""
+"""The commands that are reported at the end of a push: they can be typed as they stand."""
 
 import shlex
 from datetime import UTC, datetime
@@ -15,7 +15,9 @@ from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk
 
 
-def told(counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = Mode.DIRECT, **rest: Any) -> list[str]:
+def commands(
+    counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = Mode.DIRECT, **rest: Any
+) -> list[str]:
     """The commands about a run, without ``gotsurge``."""
     known = {"options": rest.pop("options", {}), "columns": rest.pop("columns", ("tracking_id",))}
     info = RunInfo(
@@ -43,38 +45,40 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_left_to_do() -> None:
     """A run that went well needs no command."""
-    assert told({}) == told({"created": 3, "refused": 0, "in_doubt": 0, "unprocessed": 0}) == []
+    assert commands({}) == commands({"created": 3, "refused": 0, "in_doubt": 0, "unprocessed": 0}) == []
 
 
 def test_each_word_has_its_command() -> None:
     """Doubts first, since nothing else settles them; a plain partner's need a person with the file, or an event."""
     where = "RUN --env sandbox --ledger /books/l.db"
-    assert told({"in_doubt": 1, "unprocessed": 1, "refused": 1}, recorded=False) == [
+    assert commands({"in_doubt": 1, "unprocessed": 1, "refused": 1}, recorded=False) == [
         f"results {where}",
         f"resolve {where} --file gotsurge-results/RUN-in-doubt.csv",
         "receive --env sandbox --ledger /books/l.db",
         f"resume {where}",
         f"retry {where}",
     ]
-    assert told({"in_doubt": 1}, mode=Mode.TWO_PHASE) == [f"reconcile {where}"]
-    assert told({"in_doubt": 1}, columns=None, recorded=False)[1].endswith("RUN-in-doubt.jsonl")
+    assert commands({"in_doubt": 1}, mode=Mode.TWO_PHASE) == [f"reconcile {where}"]
+    assert commands({"in_doubt": 1}, columns=None, recorded=False)[1].endswith("RUN-in-doubt.jsonl")
 
 
 def test_reconcile_is_named_only_where_it_can_read() -> None:
     """A recorded task is read by its id; a platform partner may have asked for direct mode; else there is no list."""
     where = "RUN --env sandbox --ledger /books/l.db"
-    assert told({"in_doubt": 1}, recorded=True)[0] == f"reconcile {where}"
+    assert commands({"in_doubt": 1}, recorded=True)[0] == f"reconcile {where}"
     options = {"mode": "direct", "account": "acme"}
-    *_, receive, reconcile = told({"in_doubt": 1}, recorded=False, options=options)
+    *_, receive, reconcile = commands({"in_doubt": 1}, recorded=False, options=options)
     assert receive == "receive --env sandbox --ledger /books/l.db --account acme"
     assert reconcile == f"reconcile {where}"
-    assert not any("reconcile" in each for each in told({"in_doubt": 1}, looked=True))
+    assert not any("reconcile" in each for each in commands({"in_doubt": 1}, was_read=True))
     elsewhere = {"recorded": False, "elsewhere": True, "owners": ["FIRST", "SECOND"]}
-    assert told({"in_doubt": 1}, **elsewhere) == [
+    assert commands({"in_doubt": 1}, **elsewhere) == [
         "status FIRST --env sandbox --ledger /books/l.db",
         "status SECOND --env sandbox --ledger /books/l.db",
     ]
-    assert told({"in_doubt": 1}, mode=Mode.TWO_PHASE, **elsewhere) == ["reconcile --env sandbox --ledger /books/l.db"]
+    assert commands({"in_doubt": 1}, mode=Mode.TWO_PHASE, **elsewhere) == [
+        "reconcile --env sandbox --ledger /books/l.db"
+    ]
 
 
 def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(desk: Desk) -> None:
@@ -97,7 +101,7 @@ def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(desk: Desk) -> 
 def test_a_refused_row_is_mended_in_its_file() -> None:
     """The push of the failed file reads it as the source was read."""
     options = {"reading": ["--map", "my map.toml", "--timezone", "Asia/Singapore"], "account": "acme"}
-    (command,) = told({"refused": 2}, files={"refused": "out/RUN-refused.csv"}, options=options)
+    (command,) = commands({"refused": 2}, files={"refused": "out/RUN-refused.csv"}, options=options)
     assert command == (
         "push out/RUN-refused.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
         "--header-row 1 --ledger /books/l.db"
@@ -108,23 +112,23 @@ def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """The ledger unless it is found without, the API base unless the environment or the shell says it."""
     monkeypatch.setenv("GOTSURGE_LEDGER", "/books/l.db")
     known = {"options": {"api_base": "https://staging.gotsurge.co/api/partnership/v1"}}
-    assert told({"unprocessed": 1}, **known) == ["resume RUN --env sandbox"]
+    assert commands({"unprocessed": 1}, **known) == ["resume RUN --env sandbox"]
     other = {"options": {"api_base": "https://example.com/api"}}
-    assert told({"unprocessed": 1}, **other) == ["resume RUN --env sandbox --api-base https://example.com/api"]
+    assert commands({"unprocessed": 1}, **other) == ["resume RUN --env sandbox --api-base https://example.com/api"]
     local = {"environment": "local", "options": {"api_base": "http://127.0.0.1:1/a"}}
-    assert told({"unprocessed": 1}, **local) == ["resume RUN --env local --api-base http://127.0.0.1:1/a"]
+    assert commands({"unprocessed": 1}, **local) == ["resume RUN --env local --api-base http://127.0.0.1:1/a"]
     monkeypatch.setenv("GOTSURGE_API_BASE", "http://127.0.0.1:1/a")
-    assert told({"unprocessed": 1}, **local) == ["resume RUN --env local"]
-    assert told({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
+    assert commands({"unprocessed": 1}, **local) == ["resume RUN --env local"]
+    assert commands({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
 
 
 def test_no_command_tells_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger in PostgreSQL is named by what leads to it, and by no secret; not at all where it is usual."""
     url = "postgresql://me:secret@[::1]:5433/books?sslmode=require&password=secret&sslpassword=secret&host=/run"
-    (command,) = told({"unprocessed": 1}, ledger=url)
+    (command,) = commands({"unprocessed": 1}, ledger=url)
     assert command == ("resume RUN --env sandbox --ledger 'postgresql://me@[::1]:5433/books?sslmode=require&host=/run'")
     monkeypatch.setenv("GOTSURGE_LEDGER", url)
-    assert told({"unprocessed": 1}, ledger=url) == ["resume RUN --env sandbox"]
+    assert commands({"unprocessed": 1}, ledger=url) == ["resume RUN --env sandbox"]
 
 
 def test_a_throw_away_simulator_is_gone(tmp_path: Path) -> None:
@@ -132,7 +136,7 @@ def test_a_throw_away_simulator_is_gone(tmp_path: Path) -> None:
     in_doubt = tmp_path / "RUN-in-doubt.csv"
     in_doubt.touch()
     files = {"unprocessed": "out/RUN-unprocessed.csv", "in_doubt": str(in_doubt)}
-    assert told({"in_doubt": 1, "unprocessed": 1}, environment="simulator", files=files) == [
+    assert commands({"in_doubt": 1, "unprocessed": 1}, environment="simulator", files=files) == [
         f"resolve RUN --env simulator --ledger /books/l.db --file {in_doubt}",
         "push out/RUN-unprocessed.csv --simulate --ledger /books/l.db",
     ]
@@ -140,29 +144,31 @@ def test_a_throw_away_simulator_is_gone(tmp_path: Path) -> None:
 
 def test_what_must_come_first_does() -> None:
     """A sign-in, and result files that are missing."""
-    commands = told({"unprocessed": 1}, sign_in=True, results_failed=True, options={"account": "acme"})
-    assert commands == [
+    assert commands({"unprocessed": 1}, sign_in=True, results_failed=True, options={"account": "acme"}) == [
         "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
         "auth login --env sandbox --account acme",
         "resume RUN --env sandbox --ledger /books/l.db --out FOLDER",
     ]
-    assert told({"in_doubt": 1}, results_failed=True, recorded=False)[:2] == [
+    assert commands({"in_doubt": 1}, results_failed=True, recorded=False)[:2] == [
         "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
         "resolve RUN --env sandbox --ledger /books/l.db --file FOLDER/RUN-in-doubt.csv",
     ]
-    assert not any("auth login" in each for each in told({"unprocessed": 1}, environment="local", sign_in=True))
+    assert not any("auth login" in each for each in commands({"unprocessed": 1}, environment="local", sign_in=True))
 
 
 def test_rows_that_were_changed_have_a_way_on() -> None:
     """A platform partner's tasks are changed; a plain partner takes the order back, and pushes it again."""
     files = {"changed": "out/RUN-changed.csv"}
     where = "--env sandbox --ledger /books/l.db"
-    assert told({"changed": 2}, mode=Mode.TWO_PHASE, files=files) == [
+    assert commands({"changed": 2}, mode=Mode.TWO_PHASE, files=files) == [
         f"push out/RUN-changed.csv {where} --replace-changed"
     ]
-    assert told({"changed": 2}, files=files) == [f"undo RUN {where} --key KEY", f"push out/RUN-changed.csv {where}"]
-    assert told({"changed": 2}) == [f"results RUN {where}"]
-    assert told({"changed": 2}, environment="simulator", files=files) == []
+    assert commands({"changed": 2}, files=files) == [
+        f"undo RUN {where} --key KEY",
+        f"push out/RUN-changed.csv {where}",
+    ]
+    assert commands({"changed": 2}) == [f"results RUN {where}"]
+    assert commands({"changed": 2}, environment="simulator", files=files) == []
 
 
 def test_the_commands_of_a_push_work_as_they_stand(desk: Desk) -> None:
@@ -177,7 +183,7 @@ def test_the_commands_of_a_push_work_as_they_stand(desk: Desk) -> None:
 
 
 def test_reasons_are_counted_without_what_tells_one_from_another(desk: Desk) -> None:
-    """Why orders were not created is told to people, and in JSON with counts, the most frequent first."""
+    """Why orders were not created is reported to people, and in JSON with counts, the most frequent first."""
     for status, times in ((422, 1), (409, 2)):
         desk.simulator.order_fault(
             Fault(operation="tasks.create", when="before", kind="status", status=status, times=times)
@@ -187,5 +193,5 @@ def test_reasons_are_counted_without_what_tells_one_from_another(desk: Desk) -> 
     assert [(each["verdict"], each["count"]) for each in reasons] == [("refused", 2), ("refused", 1)]
     assert ("409" in reasons[0]["reason"], "422" in reasons[1]["reason"]) == (True, True)
     assert "request id" not in str(reasons)
-    told_ = desk.on_ledger("results", file["run"], "--out", desk.folder / "again").stdout
-    assert f"why refused:\n  2 × {reasons[0]['reason']}\n  1 × {reasons[1]['reason']}\n" in told_
+    text = desk.on_ledger("results", file["run"], "--out", desk.folder / "again").stdout
+    assert f"why refused:\n  2 × {reasons[0]['reason']}\n  1 × {reasons[1]['reason']}\n" in text

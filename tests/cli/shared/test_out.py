@@ -1,4 +1,4 @@
-"""``--out``: tried before anything is sent, and what is told when it fails afterwards all the same."""
+"""``--out``: tried before anything is sent, and the report when it fails afterwards all the same."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "fsync", "write"])
 def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    """Room that is not there is told, and the file of the try is removed."""
+    """Room that is not there is reported, and the file of the try is removed."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -71,7 +71,7 @@ def test_what_goes_on_with_a_run_tries_it_too(desk: Desk, command: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
-async def test_a_folder_that_fails_after_sending_is_told(tmp_path: Path, lost: bool) -> None:
+async def test_a_folder_that_fails_after_sending_is_reported(tmp_path: Path, lost: bool) -> None:
     """Exit 9 with the run and the command that writes the files; with an order in doubt it stays 3, and tells both."""
     write_orders(tmp_path / "orders.csv", range(3))
     async with Simulator() as simulator:

@@ -1,17 +1,21 @@
 """`gotsurge_async.cli.shared.output`: what people, pipes and programs get."""
 
+import io
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from gotsurge_async.cli.shared.output import (
     Column,
     cut,
     event_line,
+    fitted,
     lasting,
     print_json,
     print_record,
@@ -19,7 +23,6 @@ from gotsurge_async.cli.shared.output import (
     prose,
     shown,
     spare,
-    table_lines,
 )
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
@@ -82,9 +85,19 @@ WHY = "the task is accepted: a driver has it, and GotSurge lets nobody take it b
 ROWS = [(TASK, "CALL-7-ROPE", "accepted", "MV Northern Meridian", AT, WHY), (TASK, "K", "done", "MV X", None, None)]
 
 
+def printed(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]], width: int) -> tuple[list[str], list[str]]:
+    """The lines of a table at a width, without spaces at their ends, and what was left out."""
+    parts, left_out = fitted(columns, rows, width)
+    out = io.StringIO()
+    console = Console(file=out, width=width)
+    for part in parts:
+        console.print(part, soft_wrap=True)
+    return [line.rstrip() for line in out.getvalue().splitlines()], left_out
+
+
 def lines(width: int) -> list[str]:
     """The table at a width."""
-    return [line.plain for line in table_lines(COLUMNS, ROWS, width)[0]]
+    return printed(COLUMNS, ROWS, width)[0]
 
 
 def test_a_wide_terminal_shows_all_of_a_table() -> None:
@@ -103,9 +116,9 @@ def test_a_wide_terminal_shows_all_of_a_table() -> None:
         (60, ["TASK"], f"\n  {WHY[: WHY.index(' nobody')]}\n  nobody"),  # below its row
     ],
 )
-def test_what_gives_way_is_told(width: int, left_out: list[str], said: str) -> None:
+def test_columns_left_out_are_returned(width: int, left_out: list[str], said: str) -> None:
     """Seconds, columns by their rank, the ends of names, and last the place of a sentence; nothing is wider."""
-    assert table_lines(COLUMNS, ROWS, width)[1] == left_out
+    assert printed(COLUMNS, ROWS, width)[1] == left_out
     assert said in "\n".join(lines(width))
     assert max(map(cell_len, lines(width))) <= width
 
@@ -115,17 +128,17 @@ def test_a_key_is_never_broken(width: int) -> None:
     """However narrow the terminal is, keys and states stand on one line, to be copied; so do ids that are shown."""
     keys = ["A-KEY-THAT-IS-LONG", "another key", "短い鍵"]
     rows = [(TASK, key, "unsuccessful_pickup", "MV Étoile", AT, WHY) for key in keys]
-    made, left_out = table_lines(COLUMNS, rows, width)
+    made, left_out = printed(COLUMNS, rows, width)
     for key in (*keys, *(() if "TASK" in left_out else (TASK,))):
-        assert any(key in line.plain for line in made), key
-    assert sum("unsuccessful_pickup" in line.plain for line in made) == 3
+        assert any(key in line for line in made), key
+    assert sum("unsuccessful_pickup" in line for line in made) == 3
 
 
 def test_a_path_below_its_row_is_whole() -> None:
     """Also one that is longer than the terminal is wide: the terminal breaks it, and it can be copied."""
     path = "/home/mei/" + "orders/" * 20 + "monday.csv"
-    made, _ = table_lines(["RUN", prose("FROM")], [("20261126T084635-prkp", path)], 80)
-    assert [line.plain for line in made] == ["RUN", "  FROM", "20261126T084635-prkp", f"  {path}"]
+    made, _ = printed(["RUN", prose("FROM")], [("20261126T084635-prkp", path)], 80)
+    assert made == ["RUN", "  FROM", "20261126T084635-prkp", f"  {path}"]
 
 
 def test_a_record_breaks_no_word(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,14 +160,14 @@ def test_a_record_breaks_no_word(capsys: pytest.CaptureFixture[str], monkeypatch
 
 def test_what_is_wide_counts_as_wide() -> None:
     """Cells stand under each other, also with signs that take two places."""
-    made, _ = table_lines(["NAME", "PRICE"], [("船", "1"), ("ship", "2")], 80)
-    assert [line.plain for line in made] == ["NAME  PRICE", "船    1", "ship  2"]
+    made, _ = printed(["NAME", "PRICE"], [("船", "1"), ("ship", "2")], 80)
+    assert made == ["NAME  PRICE", "船    1", "ship  2"]
 
 
-def test_a_terminal_is_told_what_it_does_not_show(
+def test_columns_left_out_at_a_terminal_are_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On stderr, after the table; a pipe has every column, and is told nothing."""
+    """On stderr, after the table; a pipe has every column, and no note."""
     monkeypatch.setenv("COLUMNS", "80")
     print_table(COLUMNS, ROWS)
     piped = capsys.readouterr()
@@ -189,6 +202,6 @@ def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     ("seconds", "text"),
     [(0.2, "0 s"), (99.4, "99 s"), (100, "2 min"), (5_999, "100 min"), (6_000, "2 h"), (5e9, "57,870 days")],
 )
-def test_a_time_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+def test_a_time_is_reported_in_the_unit_that_fits(seconds: float, text: str) -> None:
     """Nobody reads five billion seconds."""
     assert lasting(seconds) == text

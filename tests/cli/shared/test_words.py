@@ -68,7 +68,7 @@ def test_an_undo_with_doubts_says_how_to_go_on(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("file", [False, True], ids=["by key", "by file"])
-def test_a_state_is_told_in_words(desk: Desk, file: bool) -> None:
+def test_a_state_is_reported_in_words(desk: Desk, file: bool) -> None:
     """A word about an order that was refused says so, and not the name of a state."""
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422))
     run_id = desk.push("A")[1]["run"]
@@ -82,7 +82,7 @@ def test_a_state_is_told_in_words(desk: Desk, file: bool) -> None:
     assert (done.exit_code, "is refused, not in doubt" in done.stderr) == (2, True), done.output
 
 
-def test_an_order_that_looks_like_one_in_doubt_is_told_in_words(desk: Desk) -> None:
+def test_an_order_that_looks_like_one_in_doubt_is_reported_in_words(desk: Desk) -> None:
     """The warning says `in doubt`."""
     desk.push_lost("A")
     file = write_orders(desk.folder / "orders.csv", ["B"])
@@ -97,7 +97,7 @@ def test_a_reason_has_no_hole() -> None:
     assert _common("tasks.create: HTTP 503 (4 attempts): tasks[3]: no") == "tasks.create: HTTP 503: tasks: no"
 
 
-def test_unused_drafts_are_told_again_with_the_results(platform_desk: Desk) -> None:
+def test_unused_drafts_are_reported_again_with_the_results(platform_desk: Desk) -> None:
     """`results` says how many there are and what cancels one, and that works."""
     desk = platform_desk
     desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
@@ -111,7 +111,7 @@ def test_unused_drafts_are_told_again_with_the_results(platform_desk: Desk) -> N
         assert cancelled.exit_code == 0, cancelled.output
 
 
-def test_a_folder_that_cannot_be_is_told_with_what_follows(desk: Desk) -> None:
+def test_a_folder_that_cannot_be_is_reported_with_what_follows(desk: Desk) -> None:
     """Nothing was sent, and another folder may be named."""
     (desk.folder / "out").write_text("a file")
     file = write_orders(desk.folder / "orders.csv", ["A"])
@@ -153,7 +153,7 @@ def test_runs_have_a_column_for_every_word(desk: Desk) -> None:
 
 @pytest.mark.parametrize("planned", [False, True], ids=["planned without", "planned with"])
 def test_a_plan_says_which_file_is_not_its_own(desk: Desk, planned: bool) -> None:
-    """An items file that is missing, or one too many, is told as such, and not as another file of orders."""
+    """An items file that is missing, or one too many, is reported as such, and not as another file of orders."""
     examples = Path(__file__).parents[3] / "examples"
     items = ["--items", examples / "items.csv"]
     plan = desk.folder / "plan.json"
@@ -164,7 +164,7 @@ def test_a_plan_says_which_file_is_not_its_own(desk: Desk, planned: bool) -> Non
     assert (done.exit_code, said in done.stderr, "is not the items file" in done.stderr) == (2, True, False)
 
 
-def test_one_of_each_is_told_as_one(desk: Desk, tmp_path: Path) -> None:
+def test_one_of_each_is_in_the_singular(desk: Desk, tmp_path: Path) -> None:
     """Nothing that commands print of one order, run, row or fault is in the plural."""
     file, out = write_orders(tmp_path / "orders.csv", ["A", "B"]), tmp_path / "out"
     file.write_text(file.read_text().replace("48.50", "0.50", 1))
@@ -177,6 +177,6 @@ def test_one_of_each_is_told_as_one(desk: Desk, tmp_path: Path) -> None:
     ended += [desk.on_ledger("runs"), desk.on_ledger("status", run_id), desk.on_ledger("results", run_id, "--out", out)]
     ended += [desk.on_ledger("ledger", "export", tmp_path / "all.jsonl"), desk.call("undo", run_id, "--key", "B")]
     ended += [desk.on_ledger("ledger", "backup", tmp_path / "copy.db"), desk.on_ledger("ledger", "check")]
-    told = "\n".join(done.output for done in ended)
-    assert "1 row with faults NOT sent" in told
-    assert not re.findall(r"^.*\b1 (?:more |other )?[a-z]+s\b(?<!\b1 is)(?<!\b1 was).*$", told, re.MULTILINE)
+    text = "\n".join(done.output for done in ended)
+    assert "1 row with faults NOT sent" in text
+    assert not re.findall(r"^.*\b1 (?:more |other )?[a-z]+s\b(?<!\b1 is)(?<!\b1 was).*$", text, re.MULTILINE)

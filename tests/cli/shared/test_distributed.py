@@ -10,14 +10,14 @@ import pytest
 from gotsurge_async.bulk import Ledger, OrderState, Sent
 from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
 from gotsurge_async.bulk.ledger.states import Counts
-from gotsurge_async.cli.fleet import distributed
-from gotsurge_async.cli.fleet.distributed import Watch
-from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.cli.shared import distributed
+from gotsurge_async.cli.shared.distributed import Watch
+from gotsurge_async.cli.shared.exits import Interrupts
 from tests.bulk.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
 if TYPE_CHECKING:
-    from gotsurge_async.cli.shared.progress import PushProgress
+    from gotsurge_async.cli.shared.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ async def test_who_watches_knows_an_older_copy(
     postgres.create("copy", "TEMPLATE ledger")
 
     seen = Seen()
-    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), lambda _: None, Interrupts(lambda _: None))
+    watch = Watch(ledger.place, run.id, cast("Progress", seen), lambda _: None, Interrupts(lambda _: None))
     watching = asyncio.create_task(watch.to_the_end())
     await seen.begun.wait()
     monkeypatch.setenv("XDG_DATA_HOME", sending)
@@ -75,9 +75,9 @@ async def test_who_watches_knows_an_older_copy(
         await Ledger.open(url)
 
 
-@pytest.mark.parametrize(("taken_over", "told"), [(False, ["20 orders wait for a worker"]), (True, [])])
+@pytest.mark.parametrize(("taken_over", "messages"), [(False, ["20 orders wait for a worker"]), (True, [])])
 async def test_orders_wait_for_a_worker_only_where_there_are_some(
-    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, told: list[str]
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, messages: list[str]
 ) -> None:
     """That there is no worker is said once; a run whose orders all went into another one is over instead."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -89,7 +89,7 @@ async def test_orders_wait_for_a_worker_only_where_there_are_some(
         if taken_over:
             await (await loaded(ledger, orders(20))).close()
     seen = Seen()
-    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), said.append, Interrupts(lambda _: None))
+    watch = Watch(ledger.place, run.id, cast("Progress", seen), said.append, Interrupts(lambda _: None))
     watching = asyncio.create_task(watch.to_the_end())
     if taken_over:
         assert await watching == Sent()
@@ -98,4 +98,4 @@ async def test_orders_wait_for_a_worker_only_where_there_are_some(
             await seen.looks.acquire()
         watching.cancel()
         await asyncio.wait([watching])
-    assert [text.partition(":")[0] for text in said] == told
+    assert [text.partition(":")[0] for text in said] == messages

@@ -1,44 +1,74 @@
-"""A run that workers send: put up, and watched until its end."""
+"""A run that workers send: its ledger, how it is published for them, and how it is watched until its end."""
 
 import asyncio
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 import attrs
+import click
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import UNFINISHED, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.brakes import prices_of
-from gotsurge_async.cli.fleet.needed import fleet_of
-from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.exits import Exit, Interrupts
+from gotsurge_async.cli.shared.ledger import find_ledger
 from gotsurge_async.cli.shared.next_steps import Standing
-from gotsurge_async.cli.shared.progress import PushProgress
-from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.clock import SystemClock, sleep_or
-from gotsurge_async.database import Place
-from gotsurge_async.errors import Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
+from gotsurge_async.database import Kind, Place
+from gotsurge_async.errors import ConfigError, Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
 
-LOOK_SECONDS = 0.5
-LOOK_LESS = 20
-"""How many times as long as a look takes it is waited until the next one."""
+POLL_SECONDS = 0.5
+POLL_LESS = 20
+"""The pause between two reads of the ledger is at least this many times as long as a read."""
 ALONE_SECONDS = 5.0
-"""After how long without a worker that is said."""
+"""After this time without a worker a message says so."""
 PATIENCE_SECONDS = 300.0
 """How long the database may be away."""
 
 INTERRUPTED = "interrupted"
-"""What a person stops a run as."""
+"""The reason that the ledger keeps for a run that a person has stopped."""
 _WORDS = {
     Exit.INTERRUPTED: "stopping the workers: what is in flight is waited for; once more to leave them to it",
     Exit.TERMINATED: "leaving the workers to it: they go on",
 }
 
 
-async def put_up(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent | None:
-    """Send the canary, if there is to be one, and put the rest of a held run up; what stopped it, if that did."""
-    fleet = fleet_of()
+def shared_ledger(option: Place | None) -> Place:
+    """The ledger of ``--ledger`` or GOTSURGE_LEDGER, which many machines can share.
+
+    Raises:
+        click.UsageError: it is a file.
+    """
+    place = find_ledger(option, Target())
+    if place.kind is not Kind.POSTGRESQL:
+        raise click.UsageError(
+            "many machines share a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or set "
+            "GOTSURGE_LEDGER"
+        )
+    return place
+
+
+def fleet_package() -> ModuleType:
+    """The package `gotsurge_async.fleet`, which needs an extra.
+
+    Raises:
+        ConfigError: the extra is not installed.
+    """
+    try:
+        from gotsurge_async import fleet
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'many machines need {error.name}: pip install "gotsurge-async[fleet]"') from None
+    return fleet
+
+
+async def publish(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent | None:
+    """Send the canary, if there is one, and publish the rest of a held run for workers; returns what stopped it."""
+    fleet = fleet_package()
     if brakes.canary:
         sent = await push.send(run, canary_only=True)
         if sent.stopped_by is not None or sent.interrupted:
@@ -60,21 +90,21 @@ async def put_up(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent |
 
 @attrs.define
 class Watch:
-    """Waits until workers have brought a run to its end, or were stopped, and shows how it goes on.
+    """Waits until workers have brought a run to its end, or were stopped, and shows its progress.
 
     Ctrl-C stops the run; SIGTERM, by which a machine is shut down, only ends the watching.
     """
 
     place: Place
     run_id: str
-    progress: PushProgress | None
+    progress: Progress | None
     say: Callable[[str], None]
     interrupts: Interrupts
     _interrupted: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _alone_since: float | None = attrs.field(factory=time.monotonic, init=False)
 
     async def to_the_end(self) -> Sent | None:
-        """How the sending ended; None where it goes on without us.
+        """How the sending ended; None where it continues without this process.
 
         Raises:
             LedgerError: the ledger cannot be used; its database may be away for some minutes.
@@ -95,21 +125,21 @@ class Watch:
                     away_since = time.monotonic()
                 if time.monotonic() - away_since > PATIENCE_SECONDS or self._interrupted.is_set():
                     raise
-                await sleep_or(self._interrupted, SystemClock(), LOOK_SECONDS)
+                await sleep_or(self._interrupted, SystemClock(), POLL_SECONDS)
 
     async def stop_workers(self) -> None:
-        """Have them stop, where the watching was broken off before they were told."""
+        """Stop the workers, where the watching ended before they were stopped."""
         async with await Ledger.open(self.place, clock=SystemClock().now) as ledger:
             await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
 
     async def _watch(self, ledger: Ledger) -> Sent | None:
         while True:
-            looked_at = time.monotonic()
-            # The run first: what is read after its end is all there is.
+            began = time.monotonic()
+            # The run first: what is read after its end is final.
             info = await ledger.run(self.run_id)
             counts = await ledger.segments.counts(self.run_id)
             distribution = await ledger.segments.distribution(self.run_id)
-            await ledger.keep_count()  # this machine sends nothing of it, and must know an older copy all the same
+            await ledger.keep_count()  # this machine sends nothing of it, and must recognize an older copy all the same
             if self.progress is not None:
                 self.progress.show(counts)
             if info.state is not RunState.SENDING or distribution is None:
@@ -118,28 +148,28 @@ class Watch:
                 return Sent(stopped_by=stopper, interrupted=by_us)
             if self.interrupts.code is Exit.TERMINATED:
                 return None
-            if not distribution.goes_on:  # they were stopped, and died: there may be no worker that says so
+            if not distribution.goes_on:  # stopped workers may have died, and then none of them finishes the run
                 await ledger.segments.finish_runs(info.environment)
             if self.interrupts.code is not None:
                 await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
                 continue
-            self._tell_alone(distribution, counts.of(UNFINISHED), Standing(info=info, counts={}, ledger=self.place))
-            took = time.monotonic() - looked_at  # of millions of orders it is a while
-            await sleep_or(self._interrupted, SystemClock(), max(LOOK_SECONDS, LOOK_LESS * took))
+            self._note_alone(distribution, counts.of(UNFINISHED), Standing(info=info, counts={}, ledger=self.place))
+            took = time.monotonic() - began  # of millions of orders it is a while
+            await sleep_or(self._interrupted, SystemClock(), max(POLL_SECONDS, POLL_LESS * took))
 
-    def _tell_alone(self, distribution: Distribution, waiting: int, standing: Standing) -> None:
+    def _note_alone(self, distribution: Distribution, waiting: int, standing: Standing) -> None:
         # Another push may have taken all of it over.
         if distribution.leased or not waiting or not distribution.goes_on:
             self._alone_since = time.monotonic()
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
-            self._alone_since = None  # said once, until there is one
+            self._alone_since = None  # once, until there is a worker
             waits = number_of(waiting, "order waits", "orders wait")
             self.say(f"{waits} for a worker: gotsurge worker {standing.place(calls=True)}")
 
 
 def _stopper(distribution: Distribution) -> GotSurgeError | None:
-    """Why workers stopped, as the error that a push of one machine would have ended with."""
+    """Why workers stopped, as the error that would have ended the push of one machine."""
     kind, why = distribution.stopped_as, distribution.stopped_by or ""
     if kind is None:
         return None
