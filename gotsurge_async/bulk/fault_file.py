@@ -27,8 +27,8 @@ _MOST_TEXT = 10_000
 class FaultFile:
     """The rows of a file that have faults, each as it was read, with its faults and proposals in ``gs_error``.
 
-    It is called with each fault (`SourceReport.told`), and keeps one row in memory. Mode 0600; the file appears whole,
-    or not at all.
+    It is called with each fault (`SourceReport.on_fault`), and keeps one row in memory. Mode 0600; the file appears
+    whole, or not at all.
 
     Args:
         path: where to write.

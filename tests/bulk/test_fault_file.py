@@ -28,7 +28,7 @@ def faulty_rows(content: str, tmp_path: Path, *, name: str = "orders.csv", **opt
     source_path.write_bytes(content.encode())
     written = FaultFile(path)
     with open_source(
-        str(source_path), options=SourceOptions(now=NOW, **options), report=SourceReport(kept=0, told=written)
+        str(source_path), options=SourceOptions(now=NOW, **options), report=SourceReport(kept=0, on_fault=written)
     ) as source:
         written.source = source
         list(source.rows())
@@ -68,7 +68,9 @@ def test_a_file_of_another_push_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "faults.csv"
     written = FaultFile(path)
     with open_source(
-        io.BytesIO(table({"price": "0.5"}).encode()), options=SourceOptions(now=NOW), report=SourceReport(told=written)
+        io.BytesIO(table({"price": "0.5"}).encode()),
+        options=SourceOptions(now=NOW),
+        report=SourceReport(on_fault=written),
     ) as source:
         written.source = source
         list(source.rows())
@@ -119,7 +121,7 @@ def test_a_cell_of_a_workbook_that_has_no_value_is_not_sent_as_an_empty_one(tmp_
     cell.value, cell.data_type = "#N/A", "e"
     book.save(file)
     written = FaultFile(tmp_path / "faults.csv")
-    report = SourceReport(told=written)
+    report = SourceReport(on_fault=written)
     file.seek(0)
     with open_source(file, options=SourceOptions(now=NOW, format="xlsx"), report=report, name="orders.xlsx") as source:
         written.source = source
@@ -153,7 +155,7 @@ def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) 
     book.active.cell(2, list(CELLS).index("from_contact.phone") + 1).value = "6941 1942"
     book.save(file)
     written = FaultFile(tmp_path / "faults.xlsx")
-    report = SourceReport(told=written)
+    report = SourceReport(on_fault=written)
     with open_source(file, options=SourceOptions(now=NOW, format="xlsx"), report=report, name="orders.xlsx") as source:
         file.seek(0)
         written.source = source
@@ -182,7 +184,7 @@ def test_a_workbook_that_cannot_be_written_is_reported_as_any_file(
 
     monkeypatch.setattr(xlsxwriter.Workbook, "close", full)
     written = FaultFile(tmp_path / "faults.xlsx")
-    report = SourceReport(told=written)
+    report = SourceReport(on_fault=written)
     file = io.BytesIO(table({"price": "0.5"}).encode())
     with open_source(file, options=SourceOptions(now=NOW), report=report) as source:
         written.source = source
@@ -208,7 +210,7 @@ async def test_keys_that_stand_twice_come_with_their_rows(tmp_path: Path) -> Non
     path = tmp_path / "orders.csv"
     path.write_text(table({}, {"tracking_id": "B", "invoice_number": "X"}, {"invoice_number": "TWICE"}))
     faults: list[tuple[Fault, Original | None]] = []
-    report = SourceReport(told=lambda fault, original: faults.append((fault, original)))
+    report = SourceReport(on_fault=lambda fault, original: faults.append((fault, original)))
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
         with open_source(str(path), options=SourceOptions(now=NOW), report=report) as source:
             with pytest.raises(UnusableSource) as caught:

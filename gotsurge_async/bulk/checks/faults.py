@@ -166,13 +166,13 @@ class SourceReport:
     So memory stays flat also for a file in which every line is wrong.
 
     Attributes:
-        told: called with each fault, and with its row.
+        on_fault: called with each fault, and with its row.
         whole: whether a fault is of the whole file, such as of its header, its quotes or its encoding, and not of a
             row that could be left out.
     """
 
     kept: int = 1_000
-    told: Listener | None = attrs.field(default=None, eq=False)
+    on_fault: Listener | None = attrs.field(default=None, eq=False)
     whole: bool = attrs.field(default=False, init=False)
     faults: list[Fault] = attrs.field(factory=list, init=False)
     warnings: list[Fault] = attrs.field(factory=list, init=False)
@@ -202,8 +202,8 @@ class SourceReport:
             self.whole = self.whole or original is None
             kept = self.faults
             self.groups.add(fault)
-            if self.told is not None:
-                self.told(fault, original)
+            if self.on_fault is not None:
+                self.on_fault(fault, original)
         else:
             self.warning_count += 1
             kept = self.warnings

@@ -42,8 +42,8 @@ class Leaving(Around):
         self._keep = keep
         self._rows_left = 0
         self._line: int | None = None
-        self._listener = source.report.told
-        source.report.told = self._count
+        self._listener = source.report.on_fault
+        source.report.on_fault = self._count
         source.faulty = self._note
         # Blocks of rows may be read on different threads, but never at the same time.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)

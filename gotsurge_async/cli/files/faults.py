@@ -62,7 +62,7 @@ class Mending:
             if self.faults is not None:
                 written = FaultFile(self.faults, ruled=options.file_map.orders.has_rules)
                 at_end.callback(written.close)
-            report = SourceReport(told=written)
+            report = SourceReport(on_fault=written)
             source = at_end.enter_context(open_source(file, options=options, report=report))
             if written is not None:
                 written.source = source
@@ -144,4 +144,4 @@ def report_faults(error: UnusableSource, consequence: str) -> Failure:
         for group in error.groups
     ]
     faults = [attrs.asdict(fault) for fault in error.faults]
-    return Failure(text, Exit.USAGE, more={"faults": faults, "count": error.count, "groups": groups}, told=True)
+    return Failure(text, Exit.USAGE, more={"faults": faults, "count": error.count, "groups": groups}, printed=True)

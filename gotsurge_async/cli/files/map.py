@@ -10,7 +10,7 @@ from gotsurge_async.bulk.sources import STDIN, FileMap, SourceOptions, open_grid
 from gotsurge_async.bulk.sources.lines import BadFile
 from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
 from gotsurge_async.bulk.sources.maps.kept import find_map, keep_map, kept_maps, maps_folder, write_map
-from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
@@ -46,7 +46,7 @@ def list_(as_json: bool) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a map: one that is kept, or a file. It is checked too."""
-    with told():
+    with interruptible():
         path = find_map(name)
         FileMap.load(path)
         click.echo(path.read_text(encoding="utf-8"), nl=False)
@@ -58,7 +58,7 @@ def show(name: str) -> None:
 @_force
 def keep(file: Path, name: str, force: bool) -> None:
     """Check the map in FILE, and keep it as NAME."""
-    with told():
+    with interruptible():
         FileMap.load(file)
         say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
 
@@ -77,7 +77,7 @@ def draft(file: str | None, output: Path | None, name: str | None, force: bool, 
     The map marks what is not sure. Read the map, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
     """
     name_of_source = file_or_query(file, source)
-    with told():
+    with interruptible():
         draft = _best_draft(name_of_source, source)
         text = draft.text.encode()
         if output is not None:

@@ -11,7 +11,7 @@ from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.columns import ITEMS, item_columns, order_columns
 from gotsurge_async.bulk.template import ORDERS_SHEET, write_csv, write_workbook
-from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, force_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError
@@ -41,7 +41,7 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
     if file is None and form == "xlsx" and sys.stdout.isatty():
         raise click.UsageError("a workbook is not for a terminal: name a file, such as orders.xlsx")
     columns = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
-    with told(), ExitStack() as at_end:
+    with interruptible(), ExitStack() as at_end:
         if file is not None and file.exists() and not force:
             raise ConfigError(f"{file} is there already: --force writes over it")
         try:

@@ -36,7 +36,7 @@ from gotsurge_async.cli.shared.credentials import (
     open_token_store,
     read_config,
 )
-from gotsurge_async.cli.shared.exits import Exit, asynchronous, told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous, interruptible
 from gotsurge_async.cli.shared.options import gathered, json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.client import GotSurge
@@ -80,7 +80,7 @@ class _Place:
     @classmethod
     def of(cls, **options: str | None) -> "_Place":
         target = Target.of_place(**options)
-        with told():
+        with interruptible():
             settings = read_settings(target)
         environment = settings.environment
         how = how_to_sign_in(environment.name, target.account, target.api_base)
@@ -156,7 +156,7 @@ _asynchronous = functools.partial(asynchronous, interrupted=_INTERRUPTED)
 @json_option
 def login(place: _Place, **options: Any) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
-    with told(interrupted=_INTERRUPTED):
+    with interruptible(interrupted=_INTERRUPTED):
         known = find_credentials(place.settings, place.account)
     # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
     credentials = known if known is not None and known.secret_key is not None else _ask_credentials(known)

@@ -36,7 +36,7 @@ def create(target: Target, file: str, timezone: str | None, max_price: Money | N
     async def work(gs: GotSurge) -> Results:
         return await Results.of(gs.platform.drafts.create_all(orders))
 
-    call(target, work).tell(as_json=as_json)
+    call(target, work).print(as_json=as_json)
 
 
 @drafts.command()
@@ -59,4 +59,4 @@ def broadcast(target: Target, task_ids: Sequence[str], as_json: bool) -> None:
             return await Updates.of(drafts.broadcast_all_with_tracking(pairs))
         return await Updates.of(drafts.broadcast_all(words))
 
-    call(target, work).tell(as_json=as_json)
+    call(target, work).print(as_json=as_json)

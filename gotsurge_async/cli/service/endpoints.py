@@ -6,7 +6,7 @@ import click
 
 from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile, skeleton
-from gotsurge_async.cli.shared.exits import Exit, Failure, told
+from gotsurge_async.cli.shared.exits import Exit, Failure, interruptible
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, prose
 
@@ -84,7 +84,7 @@ def profile(output: Path | None, force: bool) -> None:
 
 
 def _load(profile: Path | None) -> Profile:
-    with told():
+    with interruptible():
         return Profile() if profile is None else Profile.load(profile)
 
 

@@ -59,7 +59,7 @@ def create(
     async def work(gs: GotSurge) -> Results:
         return await Results.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
 
-    call(target.for_platform() if platform else target, work).tell(as_json=as_json)
+    call(target.for_platform() if platform else target, work).print(as_json=as_json)
 
 
 @tasks.command()

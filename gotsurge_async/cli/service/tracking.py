@@ -29,4 +29,4 @@ def patch(target: Target, pairs: Sequence[str], as_json: bool) -> None:
     async def work(gs: GotSurge) -> Updates:
         return await Updates.of(gs.platform.tasks.patch_all_tracking_ids(wanted))
 
-    call(target, work).tell(as_json=as_json)
+    call(target, work).print(as_json=as_json)

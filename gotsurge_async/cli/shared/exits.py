@@ -70,14 +70,16 @@ class Failure(click.ClickException):
 
     Args:
         more: further fields of the ``--json`` document; the commands in ``next`` are printed below the message, too.
-        told: whether the message is on stderr already.
+        printed: whether the message is on stderr already.
     """
 
-    def __init__(self, message: str, code: Exit, *, more: Mapping[str, Any] | None = None, told: bool = False) -> None:
+    def __init__(
+        self, message: str, code: Exit, *, more: Mapping[str, Any] | None = None, printed: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.more: Mapping[str, Any] = more or {}
-        self._printed = told
+        self._printed = printed
 
     def format_message(self) -> str:
         """The message, and below it what to type next."""
@@ -265,6 +267,3 @@ class Interrupts:
             self.on_stop()
         elif self._task is not None:
             self._task.cancel()
-
-
-told = interruptible  # the name that cli/service and cli/files use

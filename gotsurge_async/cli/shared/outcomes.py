@@ -145,7 +145,7 @@ class Results:
             return Exit.STOPPED
         return Exit.REFUSED if "refused" in words else Exit.CREATED
 
-    def tell(self, *, as_json: bool) -> None:
+    def print(self, *, as_json: bool) -> None:
         """Print a row for each order, and end the process."""
         rows = [self._row(result) for result in self.results]
         if as_json:

@@ -106,7 +106,7 @@ def test_a_million_faults_take_no_memory() -> None:
 def test_every_fault_is_reported_with_its_row() -> None:
     """A listener gets each fault when it is detected, and no warning."""
     messages: list[tuple[Fault, Original | None]] = []
-    report = SourceReport(kept=0, told=lambda fault, original: messages.append((fault, original)))
+    report = SourceReport(kept=0, on_fault=lambda fault, original: messages.append((fault, original)))
     row = Original(["a", "b"], ("x", "y"))
     report.add(phone(1), row)
     report.add(phone(2))

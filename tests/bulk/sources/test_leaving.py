@@ -35,7 +35,7 @@ def leave(data: bytes | str, *, name: str = "orders.csv", **options: Any) -> Fou
     """Read a file without its faulty rows."""
     steps: list[str] = []
     lines: list[int | None] = []
-    report = SourceReport(told=lambda fault, _: lines.append(fault.line))
+    report = SourceReport(on_fault=lambda fault, _: lines.append(fault.line))
     stream = io.BytesIO(data.encode() if isinstance(data, str) else data)
     opened = open_source(stream, options=SourceOptions(now=NOW, **options), name=name, report=report)
 
