@@ -22,7 +22,7 @@ from gotsurge_async.bulk.ledger.states import Holder
 from gotsurge_async.database import Database
 
 if TYPE_CHECKING:
-    from gotsurge_async.bulk.ledger.writer import Writer
+    from gotsurge_async.database.writer import Writer
 
 POLL_SECONDS = 0.02
 """How often a lock that is waited for is tried."""
