@@ -10,7 +10,6 @@ A whole transaction is one visit to the writer's thread, where a driver's every 
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 from attrs import define, evolve, frozen
 
 from gotsurge_async.database import Database, Moved, Place
-from gotsurge_async.database.errors import Trouble, Advice, first_line, meaning_of
+from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -37,6 +36,8 @@ TOGETHER = 1024
 QUIET_TURNS = 6
 """Turns of the event loop without a new job after which a transaction begins: as many as it takes from the answer of
 one job to the caller's next one, through the tasks between them."""
+ENOUGH = 24
+"""Waiting jobs that begin a transaction immediately: the event loop prepares the next ones during their commit."""
 TRIES = 20
 """Attempts for a job whose transaction conflicts with another process's write."""
 READERS = 4
@@ -142,8 +143,9 @@ class Writer:
         self._replaces = db is None
         self._watcher = watcher or Watcher()
         self._together = together
+        self._enough = min(ENOUGH, together)
         self._patience = patience
-        self._waiting: deque[_Ticket[Any, Any]] = deque()
+        self._waiting: list[_Ticket[Any, Any]] = []
         self._wake = asyncio.Event()
         self._closing = False
         self._fatal: Exception | None = None
@@ -164,17 +166,14 @@ class Writer:
         Raises:
             Exception: as `Backend.failure` makes it, where the database fails, is busy, or the writer is closing.
         """
-        try:
-            self._refuse_if_over()
-        except BaseException:
+        if self._closing or self._fatal is not None:
             if after is not None:
                 after()
-            raise
-        ticket = _Ticket(kind, request, self._loop.create_future(), after)
-        self._waiting.append(ticket)
+            self._refuse_if_over()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Ticket(kind, request, future, after))
         self._wake.set()
-        answer: T = await ticket.future
-        return answer
+        return await future
 
     async def read(self, ask: Callable[[Database], T]) -> T:
         """Ask something over the writer's connection, between two transactions; it sees one moment."""
@@ -218,7 +217,8 @@ class Writer:
                 self._wake.clear()
                 while self._waiting:
                     await self._all_came()
-                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._together))]
+                    batch = self._waiting[: self._together]
+                    del self._waiting[: self._together]
                     await self._answer(batch)
                 if self._closing:
                     return
@@ -228,9 +228,9 @@ class Writer:
             self._waiting.clear()
 
     async def _all_came(self) -> None:
-        """Return when no new job came for a while, or enough for one transaction."""
-        seen = quiet = 0
-        while quiet < QUIET_TURNS and seen < self._together:
+        """Return when no new job came for a while, or when enough wait."""
+        seen, quiet = len(self._waiting), 0
+        while quiet < QUIET_TURNS and seen < self._enough:
             await asyncio.sleep(0)
             quiet = quiet + 1 if len(self._waiting) == seen else 0
             seen = len(self._waiting)
@@ -241,10 +241,11 @@ class Writer:
             if not await self._attempt(batch):
                 for ticket in batch:
                     await self._attempt([ticket])
-        finally:
-            # Only a cancelled writer leaves any: its transaction was never committed, or nobody knows.
-            stopped = "the writer was stopped in the middle; open it again"
-            self._refuse(batch, self._backend.failure(Trouble.UNUSABLE, stopped))
+        except BaseException:
+            # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
+            stopped = self._backend.failure(Trouble.UNUSABLE, "the writer was stopped in the middle; open it again")
+            self._refuse(batch, stopped)
+            raise
 
     async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> bool:
         """One transaction for a whole batch; False when a job spoiled it, and each is to be tried alone."""
@@ -261,7 +262,8 @@ class Writer:
         if end.error is not None:
             self._refuse(batch, end.error)
         for ticket, answer in zip(batch, end.answers, strict=False):
-            self._end(ticket)
+            if ticket.after is not None:
+                self._end(ticket)
             if not ticket.future.done():  # else its caller was cancelled
                 ticket.future.set_result(answer)
         return True
@@ -271,7 +273,7 @@ class Writer:
         while not (await asyncio.wait([doing], timeout=patience))[0]:
             slow = self._backend.failure(Trouble.BUSY, f"the disk takes longer than {patience:g} s")
             self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
-            self._waiting = deque(each for each in self._waiting if each.kind is _one_by_one)
+            self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
 
     def _refuse(self, tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
         for ticket in tickets:
@@ -440,6 +442,10 @@ def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:
 
 def _do_all(db: Database, batch: Sequence[_Ticket[Any, Any]]) -> list[Any]:
     """Do the requests of a batch, kind by kind; their answers in the order of the batch."""
+    first = batch[0].kind
+    requests = [ticket.request for ticket in batch if ticket.kind is first]
+    if len(requests) == len(batch):
+        return list(first(db, requests))
     kinds: dict[Kind[Any, Any], list[int]] = {}
     for number, ticket in enumerate(batch):
         kinds.setdefault(ticket.kind, []).append(number)

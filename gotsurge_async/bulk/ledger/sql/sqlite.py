@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
-from gotsurge_async.database.errors import BROKEN, Trouble, Advice, meaning_of
+from gotsurge_async.database.errors import BROKEN, Advice, Trouble, meaning_of
 from gotsurge_async.database.files import is_writable
 from gotsurge_async.system import files
 
