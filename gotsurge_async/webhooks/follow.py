@@ -37,9 +37,9 @@ FORGET_EVERY = 3600.0
 _AGAIN = 1.0
 """Seconds after which a part that failed begins anew."""
 LOOK_FOR_DOUBLES = 10.0
-"""Seconds after which it is looked among the orders that are new in the book for doubles."""
+"""Seconds between two searches for doubles among the orders that are new in the book."""
 _LOOK_AT_ALL = 60
-"""Of so many looks one is at all orders."""
+"""One of so many searches is among all orders."""
 
 
 class Follower:
@@ -54,8 +54,8 @@ class Follower:
             ...  # serve the receiver
 
     The truth is the task: an event makes us read it, and each new entry of its ``statuses[]`` is handed to
-    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are told as a
-    double, in the log as an error, once for the same ones.
+    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are logged
+    once as an error, as a double.
 
     Args:
         accounts: the client; or of each account, by the name that its `Receiver` has, one. With one client all runs of
@@ -101,7 +101,6 @@ class Follower:
         whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
         self.ready: asyncio.Event = asyncio.Event()
         self._inbox = inbox
-        self._book = book
         self._keep = keep
         # Who follows other accounts need not wait.
         self._name = f"follow-{hashlib.sha256(repr(sorted(mine)).encode()).hexdigest()[:12]}"
@@ -120,7 +119,7 @@ class Follower:
         self._accounts = mine
         self._ledger = ledger
         self._behind = asyncio.Event()
-        self._doubles_told: set[frozenset[str]] = set()
+        self._logged_doubles: set[frozenset[str]] = set()
 
         async def refresh() -> None:
             if ledger is not None:
@@ -172,7 +171,7 @@ class Follower:
         finally:
             if task.current_status in LIVING:
                 await self._note_if_behind(account, task)
-                await self._tell_doubles(await self._book.doubles([task]))
+                await self._log_doubles(await self._book.doubles([task]))
 
     async def _note_if_behind(self, account: str, task: Task) -> None:
         """Have the ledger's orders taken in soon if one has a name of a task that the book knows of no push."""
@@ -185,14 +184,14 @@ class Follower:
             self._behind.set()
 
     async def _look_for_doubles(self) -> None:
-        """Look among the orders that came into the book since, and now and then among all, for ever."""
+        """Search the orders that are new in the book, and now and then all, for doubles, until cancelled."""
         after, looks = 0, 0
         while True:
             if self._behind.is_set():
                 self._behind.clear()
                 await self._take_in()
             newest = await self._book.newest()
-            await self._tell_doubles(await self._book.doubles(after=after if looks % _LOOK_AT_ALL else 0))
+            await self._log_doubles(await self._book.doubles(after=after if looks % _LOOK_AT_ALL else 0))
             after, looks = newest, looks + 1
             await self._clock.sleep(_AGAIN)  # one look for all that comes meanwhile
             await sleep_or(self._behind, self._clock, LOOK_FOR_DOUBLES)
@@ -207,21 +206,19 @@ class Follower:
         with suppress(StoreError):
             await self._take_in()
 
-    async def _tell_doubles(self, found: Iterable[Double]) -> None:
-        """Tell what was not told, once more looked at when the book has all that the ledger knows: whose tasks they
-        are, and which were taken back.
-        """
-        for seen in self._untold(found):
+    async def _log_doubles(self, found: Iterable[Double]) -> None:
+        """Log doubles that were not logged, after another check with all that the ledger knows of their tasks."""
+        for seen in self._new_doubles(found):
             await self._take_in()
-            for double in self._untold(await self._book.doubles([each.task for each in seen.orders])):
-                self._doubles_told.add(frozenset(double.task_ids))
+            for double in self._new_doubles(await self._book.doubles([each.task for each in seen.orders])):
+                self._logged_doubles.add(frozenset(double.task_ids))
                 log.error("order %s is a double: %s", double.name, double.text())
 
-    def _untold(self, found: Iterable[Double]) -> list[Double]:
+    def _new_doubles(self, found: Iterable[Double]) -> list[Double]:
         return [
             double
             for double in found
-            if frozenset(double.task_ids) not in self._doubles_told
+            if frozenset(double.task_ids) not in self._logged_doubles
             and any(each.account in self._accounts for each in double.orders)
         ]
 
@@ -255,7 +252,7 @@ class Follower:
             yield
 
     async def _forget(self) -> None:
-        """Remove old orders from the book, for ever."""
+        """Remove old orders from the book, until cancelled."""
         while self._keep is not None:
             if gone := await self._book.forget(self._clock.now() - self._keep):
                 log.info("%d orders were forgotten that were at their end for long", gone)

@@ -65,7 +65,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
-        """Hand changes on, for ever. When it is cancelled, no other is begun, and those under way come to their end."""
+        """Hand changes on until cancelled: then no other is begun, and those under way end."""
         try:
             while True:
                 room = AT_ONCE - len(self._running)
@@ -123,7 +123,7 @@ class Worker:
 
 
 async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:
-    """The changes of a book as they come, for ever; each is acknowledged when the next one is asked for.
+    """The changes of a book as they arrive, without end; each is acknowledged when the next one is asked for.
 
     One that the loop was left with is handed on again.
     """

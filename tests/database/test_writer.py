@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gotsurge_async.database import Database, Kind, Moved, Place, Sqlite, files
-from gotsurge_async.database.errors import Trouble, Advice
-from gotsurge_async.database.writer import TRIES, Backend, Readers, Writer
+from gotsurge_async.database.errors import Advice, Trouble
+from gotsurge_async.database.readers import Backend, Readers
+from gotsurge_async.database.writer import TRIES, Writer
 
 
 class Counting(Sqlite):
