@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-BROKEN = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite's driver raises; the second where a damaged name stands in the text of the first."""
-
 _OF_DAMAGE = (
     "no such table",
     "no such column",
@@ -94,7 +91,7 @@ def _of_sqlite(error: sqlite3.Error, advice: Advice) -> Meaning:
     return Meaning(Trouble.UNUSABLE, text)
 
 
-def _of_postgresql(error: Exception, advice: Advice, *, unreachable: bool) -> Meaning:
+def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -> Meaning:
     original = first_line(error)
     match getattr(error, "sqlstate", None):
         case "55P03" | "57014":  # lock_timeout, statement_timeout

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
-from gotsurge_async.database.errors import BROKEN, Advice, Trouble, meaning_of
+from gotsurge_async.database.errors import Advice, Trouble, meaning_of
 from gotsurge_async.database.files import is_writable
 from gotsurge_async.system import files
 
@@ -14,6 +14,9 @@ BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
 
 LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
+
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What the driver raises; the second where a damaged name stands in the text of the first."""
 
 ADVICE = Advice(
     busy="another process kept it locked for too long; try again when that one has ended",

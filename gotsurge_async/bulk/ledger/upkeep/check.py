@@ -10,13 +10,13 @@ from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, Le
 from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.runs import MANY
 from gotsurge_async.bulk.ledger.sql.schema import is_older
+from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.states import Clock, utc_now
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
 from gotsurge_async.bulk.ledger.upkeep.integrity import describe_shared, look_over, look_through
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
-from gotsurge_async.database.errors import BROKEN
 
 MOST = 100
 """How many flaws of a table are listed."""
