@@ -168,7 +168,7 @@ async def test_a_job_whose_rows_moved_is_tried_again(db: Counting, path: Path) -
             raise Moved
         return 7
 
-    assert await asyncio.gather(writer.run(moving), writer.run(lambda c: put(c, 8))) == [7, 8]
+    assert list(await asyncio.gather(writer.run(moving), writer.run(lambda c: put(c, 8)))) == [7, 8]
     assert len(moved) == 3
     assert numbers(path) == [7, 8]
     await writer.close()
@@ -265,7 +265,7 @@ async def test_a_lost_connection_is_replaced(path: Path) -> None:
         opened[-1].broken = True
 
     jobs = [spoil, lambda c: put(c, 1), lambda c: put(c, 2)]
-    ended = await asyncio.gather(*map(writer.run, jobs), return_exceptions=True)  # type: ignore[arg-type]
+    ended = await asyncio.gather(*map(writer.run, jobs), return_exceptions=True)
     assert [type(end) for end in ended] == [Unusable] * 3
     assert numbers(path) == []
     assert await writer.run(lambda c: put(c, 3)) == 3
