@@ -330,14 +330,17 @@ async def test_a_cancelled_caller_does_not_undo_its_job(db: Counting, path: Path
 
 
 async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(db: Counting, path: Path) -> None:
-    """When the writer's own task is cancelled, callers whose job is under way, queued or before the queue are told."""
+    """When the writer's own task is cancelled, callers whose job is under way or queued are refused."""
     thread = ThreadPoolExecutor(1)
     writer = writing(db, path, together=2, thread=thread)
-    asked = [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(6)]  # type: ignore[misc]
+    free = threading.Event()
+    asked: list[asyncio.Task[Any]] = [asyncio.create_task(writer.run(lambda _: free.wait())) for _ in range(2)]
+    asked += [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(6)]  # type: ignore[misc]
     for _ in range(4):
         await asyncio.sleep(0)
     (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "gotsurge-test-writer"]
     task.cancel()
     ended = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(end, Unusable | Closed) for end in ended)
+    free.set()
     thread.shutdown()  # what it was doing ends in its own time: only then may the connection be closed
