@@ -1,4 +1,4 @@
-"""The one thread that writes to a database, with group commit.
+"""The one thread that writes to a database, with group commit, and the threads that read from it.
 
 Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
 No timer: a job that comes alone is committed immediately, and many that come together share the wait for the disk.
@@ -9,19 +9,20 @@ A whole transaction is one visit to the writer's thread, where a driver's every 
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 from attrs import define, evolve, frozen
 
-from gotsurge_async.database import Database, Moved
-from gotsurge_async.database.errors import Trouble, first_line, meaning_of
-from gotsurge_async.database.readers import Backend
+from gotsurge_async.database import Database, Moved, Place
+from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
 
 A = TypeVar("A")
+P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 Job = Callable[[Database], T]
@@ -37,8 +38,42 @@ QUIET_TURNS = 6
 one job to the caller's next one, through the tasks between them."""
 ENOUGH = 24
 """Waiting jobs that begin a transaction immediately: the event loop prepares the next ones during their commit."""
+READERS = 4
+"""Threads that read at the same time, at most."""
 TRIES = 20
 """Attempts for a job whose transaction conflicts with another process's write."""
+
+
+class Backend(ABC):
+    """A database for one purpose: how its connections are opened, and what its errors mean there."""
+
+    advice: ClassVar[Advice]
+    unusable: ClassVar[type[Exception]]
+    """The error after which nothing is written over the same connection."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @abstractmethod
+    def writing(self) -> Database:
+        """Open a connection that writes."""
+
+    @abstractmethod
+    def reading(self) -> Database:
+        """Open a connection that only reads."""
+
+    @abstractmethod
+    def failure(self, trouble: Trouble, text: str) -> Exception:
+        """The error that callers get."""
+
+    def translate(self, error: BaseException) -> Exception | None:
+        """What callers get instead of an error; None if the database did not raise it."""
+        meaning = meaning_of(error, self.advice)
+        return None if meaning is None else self.failure(*meaning)
+
+    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
+        """The same for an error of a read, over whose connection the cause may be looked up."""
+        return self.translate(error)
 
 
 class Watcher:
@@ -330,6 +365,75 @@ class Writer:
         with suppress(Exception):  # it is lost
             if db is not None:
                 db.close()
+
+
+class Readers:
+    """Reads at the same time, each over a connection of its own.
+
+    Args:
+        keep: whether connections are kept for the next read; without, each read sees the file as it is by then.
+    """
+
+    def __init__(self, backend: Backend, *, name: str, keep: bool) -> None:
+        self._backend = backend
+        self._keep = keep
+        self._idle: list[Database] = []
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix=f"gotsurge-{name}-reader")
+        self._reads: set[asyncio.Future[Any]] = set()
+        self._closing = False
+
+    async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads; it sees one moment."""
+        if self._closing:
+            raise self._backend.failure(Trouble.CLOSED, "is closed")
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._read, lambda db: ask(db, *args, **kwargs)
+        )
+        self._reads.add(reading)
+        reading.add_done_callback(self._forget)
+        # It ends in its own time when the caller is cancelled, and `close` waits for that.
+        return await asyncio.shield(reading)
+
+    def _read(self, ask: Callable[[Database], T]) -> T:
+        db: Database | None = None
+        try:
+            db = self._idle.pop() if self._idle else None
+            if db is None or not db.alive():
+                db = self._backend.reading()
+            db.begin(writing=False)
+            answer = ask(db)
+            db.commit()
+        except BaseException as error:
+            meant = self._backend.translate(error)
+            if db is not None:
+                with suppress(Exception):
+                    meant = self._backend.translate_read(db, error)
+                with suppress(Exception):
+                    db.close()
+            if meant is None or meant is error:
+                raise
+            raise meant from error
+        if self._keep:
+            self._idle.append(db)
+        else:
+            db.close()
+        return answer
+
+    def _forget(self, reading: "asyncio.Future[Any]") -> None:
+        self._reads.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # retrieved, also when the caller has gone
+
+    async def close(self) -> None:
+        """Wait for the reads that go on, and close every connection."""
+        self._closing = True
+        try:
+            if self._reads:
+                await asyncio.wait(self._reads)
+            while self._idle:
+                self._idle.pop().close()
+        finally:
+            self._threads.shutdown()
 
 
 def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:

@@ -12,8 +12,7 @@ import pytest
 
 from gotsurge_async.database import Database, Kind, Moved, Place, Sqlite, files
 from gotsurge_async.database.errors import Advice, Trouble
-from gotsurge_async.database.readers import Backend, Readers
-from gotsurge_async.database.writer import TRIES, Writer
+from gotsurge_async.database.writer import TRIES, Backend, Readers, Writer
 
 
 class Counting(Sqlite):
