@@ -71,28 +71,28 @@ _ROWS = "{rows}"
 _UNREADABLE = (
     "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
 )
-_TOLD = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
+_SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
 """Settings of a URL without which it leads elsewhere, and that hold no secret."""
 _MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
 """How text begins that was meant to be a URL, or a path that a shell should have written out."""
 _SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
 """Settings as PostgreSQL's own tools take them."""
 NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-"""A server whose machine is gone without a word is noticed after half a minute, not after hours (s, s, ms)."""
+"""Notice a server whose machine vanished after half a minute, not after hours (s, s, ms)."""
 
 
 @cache
 def statements(file: Path, kind: Kind) -> Mapping[str, str]:
-    """The statements of a text, as a database takes them, by name."""
+    """The statements of a file by name, in the dialect of a database."""
     parts = re.split(r"^-- name: ([\w@]+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):
         plain, _, only = name.partition("@")
         if only in ("", kind):
             text = re.sub(r"\{among:(\w+)\}", _AMONG[kind], text)
             text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text).strip()
-            found[plain] = _VALUE.sub(r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
-    return found
+            texts[plain] = _VALUE.sub(r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
+    return texts
 
 
 def _absolute(path: Path) -> Path:
@@ -120,8 +120,8 @@ class Place:
         parts = urlsplit(self.url)
         who, _, server = parts.netloc.rpartition("@")
         user = f"{who.partition(':')[0]}@" if who.partition(":")[0] else ""
-        told = [setting for setting in parts.query.split("&") if setting.partition("=")[0] in _TOLD]
-        return f"postgresql://{user}{server}{parts.path}{'?' if told else ''}{'&'.join(told)}"
+        shown = [setting for setting in parts.query.split("&") if setting.partition("=")[0] in _SHOWN]
+        return f"postgresql://{user}{server}{parts.path}{'?' if shown else ''}{'&'.join(shown)}"
 
 
 def place_of(where: str | Path) -> Place:
@@ -147,15 +147,15 @@ def place_of(where: str | Path) -> Place:
             raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH")
         return Place(Kind.SQLITE, Path(path))
     if name not in ("postgresql", "postgres"):
-        told = f"{name} is not supported" if name else "this URL cannot be read"
-        raise ConfigError(f"{told}: give the path of a file, or postgresql://USER@HOST/NAME")
+        why = f"{name} is not supported" if name else "this URL cannot be read"
+        raise ConfigError(f"{why}: give the path of a file, or postgresql://USER@HOST/NAME")
     try:
         parts = urlsplit(f"postgresql://{rest}")
         _ = parts.port
     except ValueError:
         raise ConfigError(_UNREADABLE) from None
     if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
-        # Signs of a password; the driver would take what follows them for the host's name, and tell it in its errors.
+        # Signs of a password; the driver would take what follows them for the host's name, and quote it in its errors.
         raise ConfigError(_UNREADABLE)
     return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")
 
@@ -181,7 +181,7 @@ def driver_of(place: Place) -> Any:
 
 
 class Moved(Exception):
-    """Another writer came in between."""
+    """Another process's write conflicts with this transaction: it may be tried again."""
 
 
 class Database(ABC):
@@ -194,28 +194,28 @@ class Database(ABC):
 
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
         self.committed: list[Callable[[], object]] = []
-        """What is to be done when the transaction is durable: called by whoever commits, or else forgotten."""
+        """Called by the writer, in its thread, when the transaction is durable; forgotten when it is undone."""
         self.driver = driver
         self._texts = texts
 
     def rows(self, name: str, /, **values: Any) -> list[Row]:
-        """All rows that a statement gives."""
-        found: list[Row] = self._execute(self._texts[name], values).fetchall()
-        return found
+        """All rows that a statement returns."""
+        rows: list[Row] = self._execute(self._texts[name], values).fetchall()
+        return rows
 
     def change(self, name: str, /, **values: Any) -> int:
-        """How many rows a statement changed."""
+        """The number of rows that a statement changed."""
         return int(self._execute(self._texts[name], values).rowcount)
 
     def insert(self, name: str, rows: Sequence[Row]) -> int:
-        """Put rows in, with a statement that has ``{rows}`` for them; how many were."""
+        """Insert rows by a statement that has ``{rows}`` for them; returns the number of rows inserted."""
         return self._insert(self._texts[name], rows) if rows else 0
 
     def load(self, name: str, rows: Sequence[Row]) -> int:
-        """The same for very many, by the quickest way that there is.
+        """Insert very many rows, by the quickest way of the database.
 
-        Not for what others wait for: a process that stands still in the middle keeps all that it has locked, for as
-        long as a whole transaction may take.
+        Not where others wait: a process that stands still in the middle keeps its locks for as long as a whole
+        transaction may take.
         """
         return self.insert(name, rows)
 
@@ -224,7 +224,7 @@ class Database(ABC):
         self._script(self._texts[name])
 
     def scripts(self, file: Path) -> None:
-        """Execute all that stands in another text, in its order."""
+        """Execute all statements of another file, in its order."""
         for text in statements(file, self.kind).values():
             self._script(text)
 
@@ -234,7 +234,7 @@ class Database(ABC):
 
     @abstractmethod
     def stream(self, text: str) -> Iterator[Row]:
-        """The rows of a query, in a transaction, as they come: there may be millions."""
+        """The rows of a query, in a transaction, as they arrive: there may be millions."""
 
     @abstractmethod
     def alive(self) -> bool:
@@ -269,7 +269,7 @@ class Database(ABC):
         """Begin a transaction: one that excludes what it must, or one that sees a single moment."""
 
     def take_time(self) -> None:  # noqa: B027 - not every database limits it
-        """Let this transaction take as long as it needs: one that only reads, or changes what nobody else does."""
+        """Lift the time limit of this transaction: one that only reads, or changes what no other process does."""
 
     def commit(self) -> None:
         """Make it durable."""
@@ -302,8 +302,8 @@ class Sqlite(Database):
         return True
 
     def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> sqlite3.Cursor:
-        found: sqlite3.Cursor = self.driver.execute(text, values)
-        return found
+        cursor: sqlite3.Cursor = self.driver.execute(text, values)
+        return cursor
 
     def listed(self, values: Iterable[Any]) -> str:
         return msgspec.json.encode(list(values)).decode()

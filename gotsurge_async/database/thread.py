@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.database import Database, Place, closed_on_error, connect, driver_of
+from gotsurge_async.database.errors import first_line
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class InThread:
 
 
 def _why(error: Exception) -> str:
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    why = first_line(error)
     if why == "database is locked":
         why += ": another process is writing, or was frozen while it wrote; wake or end it"
     return why

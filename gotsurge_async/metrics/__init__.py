@@ -36,7 +36,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """A hook that counts what a client tells. One may serve several clients: their numbers are added up.
+    """A hook that counts the events of a client. It may serve several clients: their numbers are added up.
 
     ::
 
@@ -47,13 +47,13 @@ class Metrics:
         gotsurge_orders_total{outcome}                of pushes: created, refused, in_doubt, unprocessed
         gotsurge_chunk_seconds                        histogram, a chunk from its claim to its record
         gotsurge_token_refreshes_total                new tokens that this process has made
-        gotsurge_sign_ins_required_total              how often a person had to sign in
+        gotsurge_sign_ins_required_total              sign-ins that a person had to make
         gotsurge_build_info{version}                  1
 
-    and, by `show`, what else there is to see.
+    and the gauges that `show` adds.
 
     Args:
-        registry: where to register them; one of its own, with the process's memory, CPU and files, unless given.
+        registry: where to register them; a new one unless given, with the process's memory, CPU and files.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
@@ -73,10 +73,10 @@ class Metrics:
         self._sign_ins = Counter("gotsurge_sign_ins_required", "Sign-ins that a person had to make.", registry=registry)
         Info("gotsurge_build", "The program.", registry=registry).info({"version": __version__})
         for outcome in ("created", "refused", "in_doubt", "unprocessed"):
-            self._orders.labels(outcome)  # 0 is something to see, too
+            self._orders.labels(outcome)  # so that 0 is shown
 
     def __call__(self, event: Event) -> None:
-        """Take an event of a client's hooks."""
+        """Count an event."""
         match event:
             case RequestDone():
                 self._requests.labels(event.operation, str(event.status or "none")).inc()
@@ -97,11 +97,11 @@ class Metrics:
                 pass
 
     def show(self, name: str, meaning: str, ask: Callable[[], float]) -> None:
-        """Have a gauge say what a function gives whenever somebody looks."""
+        """Add a gauge whose value is what a function returns at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(ask)
 
     def text(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
@@ -111,7 +111,7 @@ async def serving(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Async
 
     Args:
         port: 0 takes any free one.
-        host: this machine only, unless said otherwise.
+        host: only this machine can read them unless another address is given.
 
     Raises:
         ConfigError: the address cannot be had.

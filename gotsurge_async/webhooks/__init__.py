@@ -5,11 +5,10 @@ Needs the extra ``cli``, as the ledger does: ``pip install "gotsurge-async[cli]"
 
 from gotsurge_async.webhooks.book import Book, BookOrder, Change, Only
 from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, read_event
-from gotsurge_async.webhooks.follow import Follower
+from gotsurge_async.webhooks.follow import Follower, changes
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.store import StoreError, beside
-from gotsurge_async.webhooks.worker import changes
 
 __all__ = [
     "Book",

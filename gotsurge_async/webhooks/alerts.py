@@ -1,7 +1,7 @@
-"""What somebody should be told of an order before the ship sails, by the document's rules (section "Order Statuses").
+"""What a person should know of an order before the ship sails, by the document's rules (section "Order Statuses").
 
-`alerts` is a pure function of a task, the present and some limits; `alerts_in` asks it about the orders of a book; who
-asks again and again tells each alert once while it lasts with `Lasting`.
+`alerts` is a pure function of a task, the present and some limits; `alerts_in` applies it to the orders of a book;
+`Lasting` reports each alert once while it lasts.
 """
 
 import logging
@@ -88,7 +88,7 @@ class Alert:
         tracking_id: the user's own name of the order, or its key.
         status: where it stands; "" if that is not known.
         at: what it is about, in UTC: when the broadcast ends, the window begins or ended, it failed or was sent. None
-            for a failure whose time was not told.
+            for a failure whose time is unknown.
         vessel, imo, berth: whom it is for.
         account: as the book names it.
         tasks: of a double all of its tasks.
@@ -181,7 +181,7 @@ def expires_at(task: Task) -> datetime | None:
 
 
 def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
-    """What should be told of a task at a time: nothing, or several things.
+    """The alerts of a task at a time: none, or several.
 
     Args:
         task: as it was last read.
@@ -230,7 +230,7 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
 async def alerts_in(
     book: Book, now: datetime, limits: Limits | None = None, *, only: Only | None = None
 ) -> AsyncIterator[Alert]:
-    """What should be told of the orders of a book at a time; one that cannot be judged is told as such.
+    """The alerts of the orders of a book at a time; an order that no rule can judge has an alert that says so.
 
     Args:
         only: of these; whether they are open, and when they moved, is decided here.
@@ -274,7 +274,7 @@ def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:
         if order.status != task.current_status:
             task = evolve(task, current_status=order.status)
         return alerts(task, now, limits, account=order.account)
-    except Exception:  # whatever one task holds, the others are told
+    except Exception:  # whatever one task holds, the others are judged
         _log.exception("task %s cannot be judged", order.task_id)
         return [
             Alert(kind=AlertKind.UNJUDGED, name=order.task_id, status=order.status or "", account=order.account),
@@ -287,7 +287,7 @@ def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:
 
 
 def doubt(row: OrderRow, run_id: str, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
-    """What should be told of an order of the ledger that is in doubt: nothing while it is young."""
+    """The alert of an order of the ledger that is in doubt; none while it is young."""
     since = row.claimed_at or row.updated_at
     if now - since < (limits or Limits()).in_doubt:
         return []
@@ -304,16 +304,16 @@ def doubt(row: OrderRow, run_id: str, now: datetime, limits: Limits | None = Non
 
 @frozen
 class Lasting:
-    """Tells each alert once while it lasts; one that went away and comes again is told again."""
+    """Returns each alert once while it lasts, and again when it comes back."""
 
-    _told: dict[tuple[str, ...], Alert] = field(factory=dict)
+    _present: dict[tuple[str, ...], Alert] = field(factory=dict)
 
     def news(self, present: Iterable[Alert]) -> list[Alert]:
-        """Those that were not there when it was last asked."""
+        """Alerts that were absent at the last call."""
         now = {alert.key: alert for alert in present}
-        new = [alert for key, alert in now.items() if key not in self._told]
-        self._told.clear()
-        self._told.update(now)
+        new = [alert for key, alert in now.items() if key not in self._present]
+        self._present.clear()
+        self._present.update(now)
         return new
 
 

@@ -123,15 +123,15 @@ class Event:
         """The task as the body claims it to be, for who believes bodies.
 
         Raises:
-            MalformedEvent: it does not tell enough of one.
+            MalformedEvent: it does not name enough of one.
         """
-        told: dict[str, Any] = {name: value for place in _places(self.tree) for name, value in place.items()}
-        told["id"] = self.task_id
-        told.setdefault("current_status", self.status)
+        fields: dict[str, Any] = {name: value for place in _places(self.tree) for name, value in place.items()}
+        fields["id"] = self.task_id
+        fields.setdefault("current_status", self.status)
         try:
-            return codec.Codec().decode(msgspec.json.encode(told), Task)
+            return codec.Codec().decode(msgspec.json.encode(fields), Task)
         except UnreadableAnswer as error:
-            raise MalformedEvent(f"tells of no task that can be read: {error}") from None
+            raise MalformedEvent(f"contains no task that can be read: {error}") from None
 
 
 def read_event(body: bytes) -> Event:
@@ -226,7 +226,7 @@ def _is_shallow(tree: Any) -> bool:
 
 
 def _places(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The objects of an event that tell of its task, what changed last."""
+    """The objects of an event that describe its task, what changed last."""
     found: list[dict[str, Any]] = []
     for name in ("data", "updates"):
         place = tree.get(name)

@@ -1,24 +1,30 @@
 """Follows orders after they were pushed: reads what events hint at, sweeps, settles doubts, and hands changes on.
 
 One process at a time follows the accounts of an inbox, whatever number receives: another one waits until it has ended.
+
+A change is acknowledged when its handler has returned. A handler that raises, or does not return in time, gets the same
+change again, later and later; changes of other tasks do not wait for it. The process that follows a killed one hands
+the change on again: a handler may see a change twice, and never misses one.
 """
 
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, RunInfo
+from gotsurge_async.calls.retry import backoff
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Task
-from gotsurge_async.webhooks.book import AGES, Book, Double, Only
+from gotsurge_async.webhooks.book import AGES, Book, Change, Double, Only
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
@@ -26,20 +32,37 @@ from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import Settler
 from gotsurge_async.webhooks.store import StoreError
-from gotsurge_async.webhooks.worker import HANDLER_SECONDS, OnStatus, Worker
 
 log: logging.Logger = logging.getLogger(__name__)
+
+OnStatus = Callable[[Change], Awaitable[object]]
+
+TRIES = 12
+"""How often a change is handed on in vain until it is dead; about an hour."""
+HANDLER_SECONDS = 60.0
+"""How long a handler may take."""
+AT_ONCE = 20
+"""Handlers that run at the same time, each for another task."""
+GRACE_SECONDS = 10.0
+"""How long a handler may still take when the process ends; then its change is handed on again by the next one."""
+CANCEL_SECONDS = 2.0
+"""How long one may take that was cancelled then; after that it is left alone, for it may never end."""
+LEASE = timedelta(seconds=15)
+"""How long a change is kept for a process that may have been killed."""
+POLL = 1.0
+"""Seconds after which it is looked for changes that are due again, or that another process noted."""
+_AGAIN = RetryPolicy(base=1.0, cap=600.0)
 
 KEEP = timedelta(days=90)
 """How long the book keeps an order that is at its end."""
 FORGET_EVERY = 3600.0
 """Seconds between two looks for orders that are old."""
-_AGAIN = 1.0
+_RESTART = 1.0
 """Seconds after which a part that failed begins anew."""
 LOOK_FOR_DOUBLES = 10.0
-"""Seconds after which it is looked among the orders that are new in the book for doubles."""
+"""Seconds between two searches for doubles among the orders that are new in the book."""
 _LOOK_AT_ALL = 60
-"""Of so many looks one is at all orders."""
+"""One of so many searches is among all orders."""
 
 
 class Follower:
@@ -54,8 +77,8 @@ class Follower:
             ...  # serve the receiver
 
     The truth is the task: an event makes us read it, and each new entry of its ``statuses[]`` is handed to
-    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are told as a
-    double, in the log as an error, once for the same ones.
+    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are logged
+    once as an error, as a double.
 
     Args:
         accounts: the client; or of each account, by the name that its `Receiver` has, one. With one client all runs of
@@ -101,7 +124,6 @@ class Follower:
         whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
         self.ready: asyncio.Event = asyncio.Event()
         self._inbox = inbox
-        self._book = book
         self._keep = keep
         # Who follows other accounts need not wait.
         self._name = f"follow-{hashlib.sha256(repr(sorted(mine)).encode()).hexdigest()[:12]}"
@@ -120,7 +142,7 @@ class Follower:
         self._accounts = mine
         self._ledger = ledger
         self._behind = asyncio.Event()
-        self._doubles_told: set[frozenset[str]] = set()
+        self._logged_doubles: set[frozenset[str]] = set()
 
         async def refresh() -> None:
             if ledger is not None:
@@ -172,7 +194,7 @@ class Follower:
         finally:
             if task.current_status in LIVING:
                 await self._note_if_behind(account, task)
-                await self._tell_doubles(await self._book.doubles([task]))
+                await self._log_doubles(await self._book.doubles([task]))
 
     async def _note_if_behind(self, account: str, task: Task) -> None:
         """Have the ledger's orders taken in soon if one has a name of a task that the book knows of no push."""
@@ -185,16 +207,16 @@ class Follower:
             self._behind.set()
 
     async def _look_for_doubles(self) -> None:
-        """Look among the orders that came into the book since, and now and then among all, for ever."""
+        """Search the orders that are new in the book, and now and then all, for doubles, until cancelled."""
         after, looks = 0, 0
         while True:
             if self._behind.is_set():
                 self._behind.clear()
                 await self._take_in()
             newest = await self._book.newest()
-            await self._tell_doubles(await self._book.doubles(after=after if looks % _LOOK_AT_ALL else 0))
+            await self._log_doubles(await self._book.doubles(after=after if looks % _LOOK_AT_ALL else 0))
             after, looks = newest, looks + 1
-            await self._clock.sleep(_AGAIN)  # one look for all that comes meanwhile
+            await self._clock.sleep(_RESTART)  # one look for all that comes meanwhile
             await sleep_or(self._behind, self._clock, LOOK_FOR_DOUBLES)
 
     async def _take_in(self) -> None:
@@ -207,21 +229,19 @@ class Follower:
         with suppress(StoreError):
             await self._take_in()
 
-    async def _tell_doubles(self, found: Iterable[Double]) -> None:
-        """Tell what was not told, once more looked at when the book has all that the ledger knows: whose tasks they
-        are, and which were taken back.
-        """
-        for seen in self._untold(found):
+    async def _log_doubles(self, found: Iterable[Double]) -> None:
+        """Log doubles that were not logged, after another check with all that the ledger knows of their tasks."""
+        for seen in self._new_doubles(found):
             await self._take_in()
-            for double in self._untold(await self._book.doubles([each.task for each in seen.orders])):
-                self._doubles_told.add(frozenset(double.task_ids))
+            for double in self._new_doubles(await self._book.doubles([each.task for each in seen.orders])):
+                self._logged_doubles.add(frozenset(double.task_ids))
                 log.error("order %s is a double: %s", double.name, double.text())
 
-    def _untold(self, found: Iterable[Double]) -> list[Double]:
+    def _new_doubles(self, found: Iterable[Double]) -> list[Double]:
         return [
             double
             for double in found
-            if frozenset(double.task_ids) not in self._doubles_told
+            if frozenset(double.task_ids) not in self._logged_doubles
             and any(each.account in self._accounts for each in double.orders)
         ]
 
@@ -234,7 +254,7 @@ class Follower:
                         await self._lost.wait()
             except StoreError as error:
                 log.warning("cannot follow orders now: %s", error)
-                await self._clock.sleep(_AGAIN)
+                await self._clock.sleep(_RESTART)
             finally:
                 self.ready.clear()
 
@@ -255,7 +275,7 @@ class Follower:
             yield
 
     async def _forget(self) -> None:
-        """Remove old orders from the book, for ever."""
+        """Remove old orders from the book, until cancelled."""
         while self._keep is not None:
             if gone := await self._book.forget(self._clock.now() - self._keep):
                 log.info("%d orders were forgotten that were at their end for long", gone)
@@ -270,9 +290,115 @@ class Follower:
                 log.warning("inbox or book cannot be used now: %s", error)
             except Exception:
                 log.exception("following orders failed, and begins anew")
-            await self._clock.sleep(_AGAIN)
+            await self._clock.sleep(_RESTART)
 
 
 async def _ended(part: asyncio.Task[None]) -> None:
     part.cancel()
     await asyncio.wait([part])
+
+
+# --- handing changes on -----------------------------------------------------------------------------------------------
+
+
+class Worker:
+    """Hands the changes of a book to a handler, for `Follower`.
+
+    Args:
+        accounts: whose changes.
+        handler_seconds: how long it may take.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        on_status: OnStatus,
+        *,
+        accounts: Collection[str],
+        clock: Clock,
+        handler_seconds: float = HANDLER_SECONDS,
+    ) -> None:
+        self.waiting: asyncio.Event = asyncio.Event()
+        """Set when there may be changes."""
+        self._book = book
+        self._on_status = on_status
+        self._accounts = accounts
+        self._clock = clock
+        self._seconds = handler_seconds
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def work(self) -> None:
+        """Hand changes on until cancelled: then no other is begun, and those under way end."""
+        try:
+            while True:
+                room = AT_ONCE - len(self._running)
+                for change in await self._book.waiting(room, accounts=self._accounts, lease=LEASE):
+                    handing = asyncio.create_task(self._hand(change), name=f"gotsurge change {change.number}")
+                    self._running.add(handing)
+                    handing.add_done_callback(self._ended)
+                await sleep_or(self.waiting, self._clock, POLL)
+                self.waiting.clear()
+        finally:
+            await uninterrupted(self._end())
+
+    async def _end(self) -> None:
+        if self._running:
+            await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+        for handing in self._running:
+            handing.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
+        if self._running:
+            names = ", ".join(sorted(each.get_name() for each in self._running))
+            log.error("handlers did not end when they were cancelled, and are left alone: %s", names)
+
+    def _ended(self, handing: asyncio.Task[None]) -> None:
+        self._running.discard(handing)
+        self.waiting.set()  # the next change of the same task
+
+    async def _hand(self, change: Change) -> None:
+        why, of_the_handler = "", True
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._on_status(change)
+        except TimeoutError:
+            why = f"the handler did not return within {self._seconds:g} s"
+        except asyncio.CancelledError:
+            why, of_the_handler = "the handler was cancelled", False
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            log.warning("change %d of task %s: the handler failed", change.number, change.task_id, exc_info=True)
+        try:
+            await self._note(change, why, of_the_handler)
+        except StoreError as error:
+            # It is in our hands until the process ends, or the next one takes it up.
+            log.error("change %d: what became of it could not be noted: %s", change.number, error)  # noqa: TRY400
+
+    async def _note(self, change: Change, why: str, of_the_handler: bool) -> None:
+        if not why:
+            await self._book.acknowledge(change)
+        elif change.attempts + 1 >= TRIES and of_the_handler:
+            log.error("change %d of task %s is dead after %d tries: %s", change.number, change.task_id, TRIES, why)
+            await self._book.dead(change, why)
+        else:
+            wait = backoff(_AGAIN, change.attempts + 1, 1.0)
+            await self._book.failed(change, why, self._clock.now() + timedelta(seconds=wait))
+
+
+async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:
+    """The changes of a book as they arrive, without end; each is acknowledged when the next one is asked for.
+
+    One that the loop was left with is handed on again.
+    """
+    clock = clock or SystemClock()
+    while True:
+        for change in await book.waiting(1, lease=LEASE):
+            try:
+                yield change
+            except GeneratorExit:
+                await book.failed(change, "the loop was left with it", clock.now())
+                raise
+            await book.acknowledge(change)
+            break
+        else:
+            await clock.sleep(POLL)

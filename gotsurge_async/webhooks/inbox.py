@@ -6,12 +6,11 @@ room: see `gotsurge_async.webhooks.room`.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 from filelock import FileLock, Timeout
@@ -20,15 +19,7 @@ from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
-from gotsurge_async.webhooks.room import (
-    MOST_BYTES,
-    ROW_BYTES,
-    Refused,
-    Room,
-    UnknownFull,
-    make_room,
-    measure,
-)
+from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
 from gotsurge_async.webhooks.store import Board, Store, StoreError
 
 KEEP = timedelta(days=7)
@@ -37,19 +28,12 @@ KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
 LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
 """Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
-PATIENCE = 10.0
-"""Seconds that the sender of an event waits for the disk."""
-TOGETHER = 1000
-"""Events of one commit, at most."""
 CLEAN_EVERY = 3600.0
 """Seconds between two clean-ups."""
 _TRY_AGAIN = 0.2
 """Seconds between two looks whether another process is still alone with something."""
 
 _TEXTS = Path(__file__).with_suffix(".sql")
-
-
-_Coming: TypeAlias = "tuple[Row, asyncio.Future[None]]"
 
 
 @attrs.frozen(kw_only=True)
@@ -108,8 +92,7 @@ class Inbox:
         self._keep = keep
         self._keep_dead = keep_dead
         self._room = Room(most_bytes, clock)
-        self._coming: list[_Coming] = []
-        self._putting: asyncio.Task[None] | None = None
+        self._put = self._room.put  # one object: its requests are seen to be of one kind at a glance
 
     @classmethod
     @asynccontextmanager
@@ -144,8 +127,6 @@ class Inbox:
                 cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
             yield inbox
         finally:
-            if inbox._putting is not None:
-                await asyncio.wait([inbox._putting])
             for each in (cleaning, inbox._learning):
                 if each is not None:
                     each.cancel()
@@ -172,11 +153,12 @@ class Inbox:
         state, task_id, why, event = self._read(body)
         now = to_microseconds(self._clock.now())
         row = (digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._coming.append((row, kept))
-        if self._putting is None:
-            self._putting = asyncio.create_task(self._put_all(), name="gotsurge-inbox-put")
-        await kept
+        refused = await self._store.request(self._put, row)
+        if refused is UnknownFull and await self._has_learned():
+            refused = await self._store.request(self._put, row)
+        self.arrived.set()
+        if refused is not None:
+            raise self._room.error(refused, self.place)
         return state
 
     @staticmethod
@@ -189,58 +171,26 @@ class Inbox:
             return EventState.DONE, None, f"is of {event.model_name}, and not of a task", event
         return EventState.WAITING, event.task_id, None, event
 
-    async def _put_all(self) -> None:
-        try:
-            while self._coming:
-                batch, self._coming = self._coming[:TOGETHER], self._coming[TOGETHER:]
-                rows = _once([row for row, _ in batch])
-                writing = asyncio.ensure_future(self._write(rows))
-                if not (await asyncio.wait([writing], timeout=PATIENCE))[0]:
-                    await self._refuse_until(writing, batch)
-                elif (error := writing.exception()) is not None:
-                    _refuse(batch, error)
-                else:
-                    refused = writing.result()
-                    for row, kept in batch:
-                        if row[0] in refused:
-                            _refuse([(row, kept)], self._room.error(refused[row[0]], self.place))
-                        elif not kept.done():  # else its sender has gone
-                            kept.set_result(None)
-        finally:
-            self._putting = None
-
-    async def _write(self, rows: Sequence[Row]) -> Refused:
-        """Put events in, but for those that have no room."""
-        refused = await self._insert(rows)
+    async def _has_learned(self) -> bool:
+        """Have the order book learn of new orders, but not too often; whether it may know more than before."""
         now = self._clock.monotonic()
-        if self.learn is None or now < self._learn_at or UnknownFull not in refused.values():
-            return refused
-        self._learn_at = now + LEARN_EVERY
-        if self._learning is None or self._learning.done():
-            self._learning = asyncio.ensure_future(self.learn())
-        await asyncio.wait([self._learning], timeout=LEARN_SECONDS)
-        return await self._insert([row for row in rows if row[0] in refused])
-
-    async def _insert(self, rows: Sequence[Row]) -> Refused:
-        put = await self._store.write(self._room.put(rows))
-        self._room.count(put)
-        self.arrived.set()
-        return put.refused
+        if self.learn is None:
+            return False
+        if now >= self._learn_at:
+            self._learn_at = now + LEARN_EVERY
+            if self._learning is None or self._learning.done():
+                self._learning = asyncio.ensure_future(self.learn())
+        patience = self._learn_at - LEARN_EVERY + LEARN_SECONDS - now
+        if self._learning is None or patience <= 0:
+            return False
+        await asyncio.wait([self._learning], timeout=patience)
+        return True
 
     async def has_room(self, size: int) -> bool:
         """Whether an event with a body of ``size`` bytes would be taken now, if the order book knows its task."""
         if not self._room.has(size):
-            await self._measure()
+            await self._store.write(self._room.measure)
         return self._room.has(size)
-
-    async def _refuse_until(self, writing: "asyncio.Future[Any]", batch: Sequence[_Coming]) -> None:
-        """The disk stands still: tell those who wait, and those who come, until it does not."""
-        too_slow = StoreError(f"{self.place}: the disk takes longer than {PATIENCE:g} s")
-        _refuse(batch, too_slow)
-        while not (await asyncio.wait([writing], timeout=PATIENCE))[0]:
-            batch, self._coming = self._coming, []
-            _refuse(batch, too_slow)
-        writing.exception()  # they were told
 
     # --- to be read -------------------------------------------------------------------------------------------------
 
@@ -274,15 +224,11 @@ class Inbox:
         if not ids:
             return
 
-        def job(db: Database) -> tuple[int, int]:
-            ((before, number),) = db.rows("size_of_waiting", ids=db.listed(ids))
+        def job(db: Database) -> None:
+            self._room.move(db, state, ids, keep_bodies="nothing" not in values)
             db.change(how, ids=db.listed(ids), **values)
-            rest = number * ROW_BYTES
-            return before + rest, rest if "nothing" in values else before + rest
 
-        before, after = await self._store.write(job)
-        self._room.sizes[EventState.WAITING] -= before
-        self._room.sizes[state] += after
+        await self._store.write(job)
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
@@ -358,14 +304,14 @@ class Inbox:
 
         again = await self._store.write(job)
         if again:
-            await self._measure()
+            await self._store.write(self._room.measure)
             self.arrived.set()
         return again
 
     async def drop(self, ids: Sequence[int]) -> int:
         """Forget events; how many those were."""
         dropped = await self._store.write(lambda db: db.change("drop", ids=db.listed(ids)))
-        await self._measure()
+        await self._store.write(self._room.measure)
         return dropped
 
     async def ids(self, state: EventState | str) -> Sequence[int]:
@@ -386,8 +332,7 @@ class Inbox:
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.write(_forgetting(state, before)):
                 gone += some
-        await self._store.write(lambda db: make_room(db, measure(db), self._room.most))
-        await self._measure()
+        await self._store.write(self._room.make)
         return gone
 
     async def _clean_for_ever(self) -> None:
@@ -396,32 +341,12 @@ class Inbox:
             with suppress(StoreError):  # what could not be removed now is removed an hour later
                 await self.clean()
 
-    async def _measure(self) -> None:
-        self._room.measured(await self._store.read(measure))
-
     async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
         return await self._store.read(lambda db: db.rows(name, **values))
 
 
 def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
-
-
-def _once(rows: Sequence[Row]) -> Sequence[Row]:
-    """Each digest once, counted: a statement may not meet the same row twice."""
-    found: dict[bytes, Row] = {row[0]: row for row in rows}
-    if len(found) == len(rows):
-        return rows
-    times = Counter(row[0] for row in rows)
-    return [(*row[:5], times[digest], *row[6:]) for digest, row in found.items()]
-
-
-def _refuse(batch: Iterable[_Coming], error: BaseException) -> None:
-    for _, kept in batch:
-        if not kept.done():
-            # Each gets an error of its own: a shared one would gather the tracebacks of all.
-            kept.set_exception((type(error) if isinstance(error, StoreError) else StoreError)(str(error)))
-            kept.exception()  # looked at, also when the sender has gone
 
 
 def _stored(

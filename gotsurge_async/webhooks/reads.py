@@ -46,7 +46,7 @@ Key: TypeAlias = tuple[str, str]
 Trust: TypeAlias = Literal["read", "body"]
 
 READ_RATE = 2.0
-"""Reads a second, unless told otherwise."""
+"""Reads a second, by default."""
 CONCURRENCY = 4
 """Reads at once."""
 PAUSES = (5.0, 30.0, 120.0, 600.0)
@@ -58,11 +58,11 @@ MOST_ABSENT = 1000
 MOST_EVENTS = 20
 """Events that wait for one of them; of more, the rest adds nothing."""
 POLL = 1.0
-"""Seconds after which it is looked for events that came to another process."""
+"""Seconds between two searches for events that came to another process."""
 LOOK_AGAIN = 10.0
-"""Seconds after which all events that wait are looked at again: numbers of other processes may come late."""
+"""Seconds between two searches of all waiting events: numbers of other processes may come late."""
 MOST_UNKNOWN = 5000
-"""Ids that the book does not know and that are in memory; more wait in the inbox."""
+"""Unknown ids in memory, at most; more wait in the inbox."""
 MOST_HELD = 50_000
 """Events whose reads are in memory."""
 PAGE = 1000
@@ -219,7 +219,7 @@ class Reads:
         ages: see `Book.due`.
         trust: ``read``, or ``body`` to believe bodies: for who controls the network.
         changed: called when the book came to know of changes.
-        task_read: told of each task that was read.
+        task_read: called with each task that was read.
         refresh: called before each sweep.
     """
 
@@ -260,16 +260,16 @@ class Reads:
     # --- what is to be read -----------------------------------------------------------------------------------------
 
     def want(self, account: str, task_ids: Iterable[str]) -> None:
-        """Have tasks read that the book knows."""
+        """Queue tasks that the book knows."""
         for task_id in task_ids:
             self._lanes.add((account, task_id), self._lanes.known)
 
     def unread(self, account: str) -> set[str]:
-        """Tasks of an account that events hint at and of which nobody knows anything yet, being read or about to be."""
+        """Tasks of an account that events name and the book does not know, while they are read or queued."""
         return {task_id for whose, task_id in (*self._lanes.unknown, *self._first_reads) if whose == account}
 
     async def take_events(self) -> None:
-        """Take up the events that wait, for ever."""
+        """Queue the tasks of waiting events, until cancelled."""
         after, all_at = 0, 0.0
         while True:
             events = await self._inbox.waiting(after=after, limit=PAGE)
@@ -303,7 +303,7 @@ class Reads:
         await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
 
     async def _believe(self, waiting: Waiting) -> bool:
-        """Take a body for the truth; whether that was possible."""
+        """Take an event's body for the truth; returns whether that was possible."""
         stored = await self._inbox.show(waiting.id)
         try:
             task = read_event((stored and stored.body) or b"").task()
@@ -315,7 +315,7 @@ class Reads:
         return True
 
     async def sweep(self) -> None:
-        """Have those tasks read that were not heard of for too long, for ever."""
+        """Queue the tasks of which nothing was heard for too long, until cancelled."""
         every = min(60.0, max(0.5, min(self._ages.values()).total_seconds() / 4))
         while True:
             if self._refresh is not None:
@@ -334,7 +334,7 @@ class Reads:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Read what is to be read, one after another, for ever."""
+        """Read queued tasks one after another, until cancelled."""
         while True:
             if not self._lanes.ready.is_set():
                 await sleep_or(self._lanes.ready, self._clock, self._lanes.next_due(self._clock.monotonic()))
@@ -378,7 +378,7 @@ class Reads:
                 log.warning("task %s was read, and settled nothing: %s", task_id, error)
 
     async def _not_found(self, wanted: Wanted) -> None:
-        """Ask for it again where an event named it: a service may tell of a task before it shows it."""
+        """Ask for it again where an event named it: a service may announce a task before it shows it."""
         await self._book.not_found(*wanted.key)
         if (
             not wanted.events

@@ -12,14 +12,14 @@ import re
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from hmac import compare_digest
-from typing import NamedTuple, Protocol
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, Protocol, TypeAlias
 
 import attrs
 
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret, as_secret, without
-from gotsurge_async.webhooks.addresses import AllowList
 from gotsurge_async.webhooks.event import LARGEST
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.room import InboxFull
@@ -36,6 +36,12 @@ BODY_SECONDS = 10.0
 LOG_FULL_EVERY = 60.0
 """Seconds between two lines of the log about an inbox that is full: the log may be on the same disk."""
 
+UNIX = "unix"
+"""Stands for a peer without an address: a proxy on this machine, over a socket of its file system."""
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 _LOGGERS = (
     *("aiohttp.access", "aiohttp.server", "aiohttp.web", "uvicorn.access", "uvicorn.error", "asyncio"),
@@ -49,10 +55,16 @@ class BodyLost(Exception):
 
 
 class Source(NamedTuple):
-    """Who posts: the arguments of `AllowList.admits`."""
+    """The sender of a request.
+
+    Attributes:
+        peer: the address of the connection; None over a socket of the file system.
+        forwarded: the values of ``X-Forwarded-For``, in their order.
+        rewritten: the server has put the address there that a proxy named, and so trusts that proxy.
+    """
 
     peer: str | None
-    forwarded: Sequence[str]
+    forwarded: Sequence[str] = ()
     rewritten: bool = False
 
 
@@ -118,7 +130,7 @@ class Receiver:
         app.mount("/webhooks", WebhookApp(receiver))                   # Starlette, FastAPI
 
     Args:
-        tokens: one, or two while GotSurge is told of a new one: each at least 16 letters, digits, ``-``, ``_``, ``.``
+        tokens: one, or two while GotSurge changes to a new one: each at least 16 letters, digits, ``-``, ``_``, ``.``
             or ``~``; ``secrets.token_urlsafe(32)`` makes one. No access log of a common web server shows them.
         account: by whose account the tasks are read.
         allow: addresses and networks that may post; anybody who knows a token unless given.
@@ -176,7 +188,7 @@ class Receiver:
             return _NOT_ALLOWED
         if self._allowed is not None:
             source = delivery.source()
-            if not self._allowed.admits(source.peer, source.forwarded, rewritten=source.rewritten):
+            if not self._allowed.admits(source):
                 log.warning("an event with the right token came from an address that is not allowed: %s", source.peer)
                 return _NOT_YOU
         if delivery.length is not None and delivery.length > self._largest:
@@ -227,7 +239,7 @@ class Receiver:
         return _TAKEN
 
     def _is_known(self, token: str) -> bool:
-        """Whether a token is one of ours, in a time that tells nothing of how much of it is right."""
+        """Whether a token is one of ours, in a time that does not depend on how much of it is right."""
         given = _digest(token)
         found = False
         for known in self._digests:
@@ -276,3 +288,78 @@ class _Mask(logging.Filter):
 def _unmask(mask: logging.Filter) -> None:
     for name in _LOGGERS:
         logging.getLogger(name).removeFilter(mask)
+
+
+# --- who may post -----------------------------------------------------------------------------------------------------
+#
+# Behind a proxy the peer is the proxy, and ``X-Forwarded-For`` says for whom it speaks. Everybody can send that header,
+# so it is read from the right: each proxy appends its own peer, and only what a trusted one wrote counts.
+
+
+class AllowList:
+    """Addresses that may post; all may unless some are listed.
+
+    Args:
+        allow: addresses and networks, such as ``203.0.113.7`` or ``203.0.113.0/24``.
+        trusted_proxies: the same, of proxies whose ``X-Forwarded-For`` is believed; ``unix`` for one behind a socket
+            of the file system.
+
+    Raises:
+        ConfigError: one of them is no address and no network.
+    """
+
+    def __init__(self, allow: Iterable[str] | None = None, trusted_proxies: Iterable[str] = ()) -> None:
+        proxies = list(trusted_proxies)
+        self._allow: list[Network] | None = None if allow is None else [_network(each) for each in allow]
+        self._trusted = [_network(each) for each in proxies if each != UNIX]
+        self._unix = UNIX in proxies
+
+    def admits(self, source: Source) -> bool:
+        """Whether the sender may post."""
+        if self._allow is None:
+            return True
+        sender = self._sender(source)
+        return sender is not None and _in(sender, self._allow)
+
+    def _sender(self, source: Source) -> Address | None:
+        """The first address from the right that is of no trusted proxy; None if that is none."""
+        sender = _address(source.peer) if source.peer else None
+        if source.rewritten and source.forwarded:
+            # It may be the leftmost, which anybody can write: what the trusted proxy wrote is the rightmost.
+            sender = None
+        elif sender is None and not (self._unix and not source.peer):
+            return None
+        elif sender is not None and not _in(sender, self._trusted):
+            return sender
+        for text in reversed([each.strip() for value in source.forwarded for each in value.split(",")]):
+            sender = _address(text)
+            if sender is None or not _in(sender, self._trusted):
+                return sender
+        return sender
+
+
+def _in(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def _address(text: str) -> Address | None:
+    """An address as a server or a proxy writes it: also with a port, in brackets, or an IPv4 one as IPv6."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _network(text: str) -> Network:
+    try:
+        found = ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no address and no network, such as 203.0.113.7 or 203.0.113.0/24") from None
+    if isinstance(found, IPv6Network) and found.network_address.ipv4_mapped and found.prefixlen >= 96:
+        return ip_network(f"{found.network_address.ipv4_mapped}/{found.prefixlen - 96}")
+    return found

@@ -5,8 +5,8 @@ Events of tasks that the order book does not know fill a part of the inbox at mo
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from gotsurge_async.clock import Clock
 from gotsurge_async.database import Database, Place, Row
@@ -35,70 +35,72 @@ class UnknownFull(InboxFull):
     """The same of events whose tasks the order book does not know; those of tasks that it knows are taken."""
 
 
-Refused: TypeAlias = Mapping[bytes, type[InboxFull]]
-"""The events for which there was no room, by their digest."""
-
-
-class Put(NamedTuple):
-    """What became of events that were put in.
-
-    Attributes:
-        sizes: the bytes of each state after it; without ``measured`` only by how much they changed.
-    """
-
-    sizes: Counter[EventState]
-    refused: Refused
-    measured: bool
-
-
 class Room:
-    """Counts the bytes of an inbox, as far as this process knows them, and measures them where room seems short."""
+    """Counts the bytes of an inbox, as far as this process knows them, and measures them where room seems short.
+
+    All that changes it runs in the writer's thread, and counts when it is durable.
+    """
 
     def __init__(self, most: int, clock: Clock) -> None:
         self.most = most
         self.sizes: Counter[EventState] = Counter()
         self._clock = clock
         self._unmeasured = most  # bytes that may have been put in since the last measurement
-        self._measure_at = self._began = 0.0
+        self._measure_at = 0.0
 
-    def put(self, rows: Sequence[Row]) -> Callable[[Database], Put]:
-        """A job that puts in the events for which there is room, and makes room where that is short."""
-        coming = Counter(dict.fromkeys(EventState, 0))
+    def put(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
+        """Insert the events for which there is room, and make room where it is short; why each was refused."""
+        rows = _once(coming)
+        added = Counter(dict.fromkeys(EventState, 0))
         for row in rows:
-            coming[row[2]] += _weight(row)
-        most, counted, self._began = self.most, Counter(self.sizes), self._clock.monotonic()
-        self._unmeasured += coming.total()
-        measured = self._began >= self._measure_at and (
-            _is_short(counted + coming, most)
-            or self._unmeasured > most // UNKNOWN_SHARE  # each other process may have put in as much
+            added[row[2]] += _weight(row)
+        counted, began = Counter(self.sizes), self._clock.monotonic()
+        self._unmeasured += added.total()
+        is_measured = began >= self._measure_at and (
+            _is_short(counted + added, self.most)
+            or self._unmeasured > self.most // UNKNOWN_SHARE  # each other process may have put in as much
         )
+        sizes = measure(db) if is_measured else Counter(counted)
+        refused = _refused(db, rows, sizes[EventState.WAITING], added[EventState.WAITING], self.most)
+        taken = [row for row in rows if row[0] not in refused] if refused else rows
+        db.insert("put", taken)
+        for row in taken:
+            sizes[row[2]] += _weight(row)
+        make_room(db, sizes, self.most)
+        if is_measured:
+            db.committed.append(partial(self._measured, sizes, began))
+        else:  # what else the transaction changes counts besides
+            sizes.subtract(counted)
+            db.committed.append(partial(self.sizes.update, sizes))
+        return [refused.get(row[0]) for row in coming] if refused else [None] * len(coming)
 
-        def job(db: Database) -> Put:
-            sizes = measure(db) if measured else Counter(counted)
-            refused = _refused(db, rows, sizes[EventState.WAITING], coming[EventState.WAITING], most)
-            taken = [row for row in rows if row[0] not in refused] if refused else rows
-            db.insert("put", taken)
-            for row in taken:
-                sizes[row[2]] += _weight(row)
-            make_room(db, sizes, most)
-            if not measured:  # what was settled meanwhile is not counted here
-                sizes.subtract(counted)
-            return Put(sizes, refused, measured)
+    def move(self, db: Database, state: EventState, ids: Sequence[int], *, keep_bodies: bool) -> None:
+        """Count the waiting events among some as events of another state, without their bodies unless kept."""
+        ((size, number),) = db.rows("size_of_waiting", ids=db.listed(ids))
+        before = size + number * ROW_BYTES
+        after = before if keep_bodies else number * ROW_BYTES
 
-        return job
+        def count() -> None:
+            self.sizes[EventState.WAITING] -= before
+            self.sizes[state] += after
 
-    def count(self, put: Put) -> None:
-        """Count what the job has put in."""
-        if put.measured:
-            self.measured(put.sizes)
-            ended = self._clock.monotonic()
-            self._measure_at = ended + max(MEASURE_EVERY, (ended - self._began) * _MEASURING)
-        else:
-            self.sizes.update(put.sizes)
+        db.committed.append(count)
 
-    def measured(self, sizes: Counter[EventState]) -> None:
+    def measure(self, db: Database) -> None:
         """Count from a measurement on."""
+        db.committed.append(partial(self._measured, measure(db)))
+
+    def make(self, db: Database) -> None:
+        """Forget the oldest events that are done or dead, where they take too much."""
+        sizes = measure(db)
+        make_room(db, sizes, self.most)
+        db.committed.append(partial(self._measured, sizes))
+
+    def _measured(self, sizes: Counter[EventState], began: float | None = None) -> None:
         self.sizes, self._unmeasured = sizes, 0
+        if began is not None:
+            ended = self._clock.monotonic()
+            self._measure_at = ended + max(MEASURE_EVERY, (ended - began) * _MEASURING)
 
     def has(self, size: int) -> bool:
         """Whether there is room for an event with a body of ``size`` bytes, if the order book knows its task."""
@@ -147,8 +149,19 @@ def _is_short(sizes: Counter[EventState], most: int) -> bool:
     return waiting > most // UNKNOWN_SHARE or waiting + done > most or dead > most // DEAD_SHARE
 
 
-def _refused(db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int) -> Refused:
-    """The events for which there is no room beside those that wait."""
+def _once(rows: Sequence[Row]) -> Sequence[Row]:
+    """Each digest once, counted: a statement may not meet the same row twice."""
+    unique: dict[bytes, Row] = {row[0]: row for row in rows}
+    if len(unique) == len(rows):
+        return rows
+    times = Counter(row[0] for row in rows)
+    return [(*row[:5], times[digest], *row[6:]) for digest, row in unique.items()]
+
+
+def _refused(
+    db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int
+) -> Mapping[bytes, type[InboxFull]]:
+    """The events for which there is no room beside those that wait, by their digests."""
     if waiting + coming <= most // UNKNOWN_SHARE:
         return {}
     has_book = bool(db.rows("has_book"))  # without one no event is of an unknown task

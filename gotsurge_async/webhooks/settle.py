@@ -91,7 +91,7 @@ class Settler:
     _waiting: dict[int, Waiting] = attrs.field(factory=dict)
 
     async def look(self) -> None:
-        """Have tasks read that orders in doubt may have become, for ever."""
+        """Keep reading the tasks that orders in doubt may have become, until cancelled."""
         while True:
             try:
                 await self.look_once()
@@ -100,7 +100,7 @@ class Settler:
             await self.clock.sleep(LOOK_EVERY)
 
     async def look_once(self) -> None:
-        """Find out what is in doubt, and have those tasks read that it may be."""
+        """Read the orders in doubt, and queue the tasks that they may have become."""
         await self._refresh()
         self._go_on()
         for account, doubts in self._doubts.items():

@@ -53,6 +53,8 @@ TELLERS = {
     "_unreadable": (1, "rule"),
     "damaged": (2, "what"),
     "Flaw": (2, "what"),
+    "Meaning": (1, "text"),
+    "failure": (1, "text"),
     "_no": (0, "expected"),
     "_remark": (0, "rule"),
     "_given_up": (1, "why"),
@@ -166,7 +168,7 @@ def _helpers() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     return {name: _file(PACKAGE / place).functions[name] for name, place in places.items()}
 
 
-TABLES = ("_SIGNATURES", "_WORKBOOK")
+TABLES = ("_SIGNATURES", "_WORKBOOK", "ADVICE")
 """Constants that hold texts beside other things."""
 
 

@@ -21,7 +21,7 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks import Book, EventState, Inbox, read_event
-from gotsurge_async.webhooks.worker import AT_ONCE
+from gotsurge_async.webhooks.follow import AT_ONCE
 from tests.cli.afterwards.receiving import Receiving, receiving
 from tests.support.orders import orders
 from tests.webhooks.follow_kit import eventually

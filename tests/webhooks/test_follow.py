@@ -11,11 +11,10 @@ import pytest
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import simulated
-from gotsurge_async.webhooks import follow, reads, worker
+from gotsurge_async.webhooks import follow, reads
 from gotsurge_async.webhooks.book import Change
-from gotsurge_async.webhooks.follow import Follower
+from gotsurge_async.webhooks.follow import Follower, changes
 from gotsurge_async.webhooks.inbox import EventState
-from gotsurge_async.webhooks.worker import changes
 from tests.support.orders import order, orders
 from tests.webhooks.follow_kit import Followed, eventually, followed, follower
 
@@ -189,8 +188,8 @@ async def test_believed_bodies_are_not_read(tmp_path: Path) -> None:
 
 async def test_a_handler_that_fails_gets_the_change_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same change comes again until it is done, later ones of its task wait, other tasks do not."""
-    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))
-    monkeypatch.setattr(worker, "POLL", 0.01)
+    monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))
+    monkeypatch.setattr(follow, "POLL", 0.01)
     tries: list[str] = []
     async with followed(tmp_path, following=False) as kit:
         bad, good = await kit.create(order("T-0"), order("T-1"))
@@ -212,9 +211,9 @@ async def test_a_handler_that_fails_gets_the_change_again(tmp_path: Path, monkey
 
 async def test_a_handler_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time it has failed; in the end its change is dead, and the next of its task is handed on."""
-    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))
-    monkeypatch.setattr(worker, "POLL", 0.01)
-    monkeypatch.setattr(worker, "TRIES", 2)
+    monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))
+    monkeypatch.setattr(follow, "POLL", 0.01)
+    monkeypatch.setattr(follow, "TRIES", 2)
     async with followed(tmp_path, following=False) as kit:
         (task_id,) = await kit.create(order("T-0"))
 
@@ -336,7 +335,7 @@ async def test_events_of_other_accounts_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given its grace, then cancelled, and its change is handed on by the next process."""
-    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "GRACE_SECONDS", 0.05)
     async with followed(tmp_path, following=False) as kit:
         (task_id,) = await kit.create(order("T-0"))
         begun = asyncio.Event()

@@ -3,14 +3,17 @@
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import attrs
 import pytest
 
+from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks import receive as module
@@ -192,15 +195,15 @@ async def test_a_disk_that_takes_too_long_is_503(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody waits for ever for a disk that stands still, also not who comes later; afterwards events are taken."""
-    monkeypatch.setattr("gotsurge_async.webhooks.inbox.PATIENCE", 0.05)
+    monkeypatch.setattr("gotsurge_async.webhooks.store.PATIENCE", 0.05)
     async with service(served, tmp_path) as here:
-        free, write = asyncio.Event(), here.inbox._store.write
+        free, put = threading.Event(), here.inbox._put
 
-        async def stands_still(job: object) -> object:
-            await free.wait()
-            return await write(job)  # type: ignore[arg-type]
+        def stands_still(db: Database, coming: Any) -> Any:
+            free.wait()
+            return put(db, coming)
 
-        monkeypatch.setattr(here.inbox._store, "write", stands_still)
+        monkeypatch.setattr(here.inbox, "_put", stands_still)
         assert (await here.post(event()))[0] == 503
         assert (await here.post(event("task-2")))[0] == 503
         free.set()

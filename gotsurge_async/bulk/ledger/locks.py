@@ -1,9 +1,9 @@
-"""Who has a run.
+"""Which process has a run.
 
-Beside a file: a lock on a file of its own, which the system frees when its process dies, however it dies. In
+Next to a file: a lock on a file of its own, which the system frees when its process dies, however it dies. In
 PostgreSQL: a lease in the run's row, by the server's clock, which its holder renews; another machine's process may be
-dead, or only slow. Neither is what an order's safety rests on: what a holder writes that has lost its run is refused by
-the epoch of the run, and by those of its claims.
+dead, or only slow. The safety of an order rests on
+neither: what a holder writes after it has lost its run is refused by the epoch of the run, and by those of its claims.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from gotsurge_async.bulk.ledger.states import Holder
 from gotsurge_async.database import Database
 
 if TYPE_CHECKING:
-    from gotsurge_async.bulk.ledger.writer import Writer
+    from gotsurge_async.database.writer import Writer
 
 POLL_SECONDS = 0.02
-"""How often a lock that is waited for is tried."""
+"""Seconds between two tries to get a lock."""
 
 LEASE_SECONDS = 60.0
-"""How long a run in PostgreSQL stays a holder's that does not say that it lives.
+"""How long a run in PostgreSQL stays with a holder that shows no sign of life.
 
 It is renewed after a fifth of that; what is left then is longer than a claim may be sent after it was made, see
 `bulk.send.claims`. So a holder that stood still has nothing to send any more when another one has its run.
@@ -51,13 +51,13 @@ class FileRunLock:
         return self._lock.is_locked
 
     def hold(self, db: Database, epoch: int) -> None:
-        """The file says it all."""
+        """Nothing to write: the lock is the file's."""
 
     def keep(self) -> None:
-        """The system does."""
+        """Nothing to renew: the system keeps it."""
 
     def release(self) -> None:
-        """Let another have the run; does nothing when it was released before."""
+        """Release the run; does nothing when it was released before."""
         if not self._lock.is_locked:
             return
         # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
@@ -95,7 +95,7 @@ class FileRunLocks:
         return None
 
     def is_held(self, db: Database, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run. Nothing is written, and all may look at once."""
+        """Whether a living process, this one included, has a run. Nothing is written, so many may ask."""
         path = self._file(run_id)
         try:
             import fcntl
@@ -111,7 +111,7 @@ class FileRunLocks:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return False
-        except OSError:  # it is there, and not for us to look into
+        except OSError:  # it exists, and this process may not read it
             return True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -150,9 +150,9 @@ class Lease:
         return self._held
 
     def hold(self, db: Database, epoch: int) -> None:
-        """Say so in the ledger, in the transaction in which the run is taken under an epoch."""
+        """Write the lease in the transaction that takes the run under an epoch."""
         self._epoch = epoch
-        if self._held:  # else whoever asked for it was cancelled meanwhile
+        if self._held:  # else the caller was cancelled meanwhile
             self._renew(db)
 
     def keep(self) -> None:
@@ -163,7 +163,7 @@ class Lease:
             self._renewing.add_done_callback(self._leases.renewing.discard)
 
     def release(self) -> None:
-        """Let another have the run when the lease ends, or the run is left."""
+        """Stop renewing: the run is free when the lease ends, or the run is left."""
         self._held = False
         if self._renewing is not None:
             self._renewing.cancel()
@@ -177,10 +177,10 @@ class Lease:
             writer = self._leases.writer
             try:
                 if writer is None or not await writer.run(self._renew):
-                    return  # another's now
+                    return  # another process has it now
             except LedgerBusy:
                 continue
-            except LedgerError:  # whoever has the run writes too, and is told
+            except LedgerError:  # the holder of the run writes too, and gets the error
                 return
 
 
@@ -190,7 +190,7 @@ class SegmentLease(Lease):
     Args:
         run: the number of the run.
         segment: the number of the segment.
-        seconds: how long it stays this worker's when that does not say that it lives.
+        seconds: how long it stays with a worker that shows no sign of life.
     """
 
     def __init__(self, run_id: str, run: int, segment: int, leases: "Leases", seconds: float) -> None:
@@ -199,7 +199,7 @@ class SegmentLease(Lease):
         self._segment = segment
 
     def take(self, epoch: int) -> None:
-        """It was taken under an epoch, and leased by the same write."""
+        """Remember the epoch under which it was taken, and leased by the same write."""
         self._epoch = epoch
 
     def _renew(self, db: Database) -> int:
@@ -215,15 +215,15 @@ class Leases:
         self.renewing: set[asyncio.Task[None]] = set()
 
     def end(self) -> None:
-        """Renew none of them any more."""
+        """Stop renewing all of them."""
         for task in self.renewing:
             task.cancel()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> Lease | None:
         """Take a run, in a transaction; None when somebody has it, be it this process."""
-        # The row stays locked until the transaction ends: nobody else can take it meanwhile, nor whoever has it write.
-        # One that is locked is being written to, and so is somebody's; who waited for it could wait in a circle.
-        # Nobody takes a segment of it meanwhile either, so that none is leased can be asked after it is locked.
+        # The row stays locked until the transaction ends: no other process can take it meanwhile, nor its holder write.
+        # A locked row is being written to, and so has a holder; waiting for it could deadlock. No segment of it can be
+        # taken meanwhile either, so whether one is leased is asked after the lock.
         free = db.rows("take_free_run", id=run_id) == [(True,)] and db.rows("is_free", id=run_id) == [(True,)]
         return Lease(run_id, self) if free else None
 

@@ -1,4 +1,4 @@
-"""The order book, open: what it takes in, what it hands on, and what it tells."""
+"""The open order book: what it takes in, what it hands on, and what it answers."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task, TaskStatus
-from gotsurge_async.webhooks.book.doubles import TOLD_FOR, Double, find
+from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Step, in_order
 from gotsurge_async.webhooks.book.observing import Source, observe
 from gotsurge_async.webhooks.book.records import (
@@ -41,7 +41,7 @@ MOST_ABSENT = 100_000
 MARGINS: Mapping[Kind, timedelta] = MappingProxyType(
     {Kind.SQLITE: timedelta(minutes=1), Kind.POSTGRESQL: timedelta(minutes=10)}
 )
-"""What is looked at again each time: a ledger's writers, and their clocks on several machines, may be late."""
+"""The time that is read again each time: a ledger's writers, and their clocks on several machines, may be late."""
 OTHER = ""
 """Among the ages of a sweep: of every status that is not named."""
 
@@ -58,7 +58,7 @@ AGES: Mapping[str, timedelta] = MappingProxyType(
         OTHER: timedelta(minutes=15),
     }
 )
-"""After how long without a word a task is read again, unless told otherwise: the sooner, the more may have happened."""
+"""Default time after which a task is read again if nothing was heard of it: shorter where more may have happened."""
 
 _RECORDED = READABLE | {OrderState.CREATED, OrderState.CANCELLED}
 """The states in which an order of the ledger may have a task that is to be followed."""
@@ -265,7 +265,7 @@ class Book:
         self._held.discard(change.number)
 
     async def dead(self, change: Change, why: str) -> None:
-        """A change will never be handed on by itself; later ones of its task go on."""
+        """A change is given up: it is not handed on any more, and later ones of its task are."""
         moment = to_microseconds(self._clock.now())
         await self._store.write(lambda db: db.change("dead", number=change.number, why=keepable(why), now=moment))
         self._held.discard(change.number)
@@ -279,7 +279,7 @@ class Book:
         return await self._store.read(ask)
 
     async def revive(self, number: int) -> bool:
-        """Hand on a change that was given up once more; whether there is one of that number."""
+        """Hand on a change again that was given up; returns whether there is one of that number."""
         moment = to_microseconds(self._clock.now())
         return bool(await self._store.write(lambda db: db.change("revive", number=number, now=moment)))
 
@@ -288,7 +288,7 @@ class Book:
     async def take_in(
         self, ledger: Ledger, *, run: str | None = None, account_of: Callable[[RunInfo], str] = account_of
     ) -> int:
-        """Put the orders of a ledger that have a task into the book; how many were new.
+        """Add the orders of a ledger that have a task; returns the number of new ones.
 
         What the ledger knows of a task to be further on than the book does, that it was cancelled by an undo for
         instance, is a step of it as if it was read.
@@ -380,13 +380,13 @@ class Book:
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
 
     async def doubles(self, tasks: Collection[Task] | None = None, *, after: int = 0) -> list[Double]:
-        """Living tasks of one name, as they were last read; all that end are told for a day.
+        """Living tasks of one name, as they were last read; those that all ended, for one more day.
 
         Args:
             tasks: only of a name that one of these has.
             after: only such as an order with a higher number belongs to: one that came into the book since.
         """
-        since = self._clock.now() - TOLD_FOR
+        since = self._clock.now() - REPORTED_FOR
         return await self._store.read(lambda db: find(db, since, after=after, tasks=tasks))
 
     async def newest(self) -> int:
@@ -395,7 +395,7 @@ class Book:
         return int(number)
 
     async def say_reading(self, accounts: Iterable[str], until: datetime) -> None:
-        """Say that a program reads what is due of some accounts, until a time: others then need not."""
+        """Announce that a program reads what is due of some accounts, until a time: others then need not."""
         now, ends = to_microseconds(self._clock.now()), to_microseconds(until)
         names = sorted(set(accounts))
 
@@ -407,13 +407,13 @@ class Book:
         await self._store.write(say)
 
     async def is_read(self, account: str) -> bool:
-        """Whether some program says that it reads what is due of an account."""
+        """Whether a program has announced that it reads what is due of an account."""
         now = to_microseconds(self._clock.now())
         ((number,),) = await self._store.read(lambda db: db.rows("readers", now=now, name=account))
         return bool(number)
 
     async def counts(self, run: str | None = None) -> dict[str, int]:
-        """How many orders there are of each status, of a run or of all; "" for those of which nothing is known."""
+        """The number of orders of each status, of a run or of all; "" for those of which nothing is known."""
         name = "counts" if run is None else "counts_of_run"
         return dict(await self._store.read(lambda db: db.rows(name, run=run)))
 
@@ -432,7 +432,7 @@ class Book:
         }
 
     async def forget(self, before: datetime) -> int:
-        """Remove orders at their end that were last seen before a time, with their history; how many."""
+        """Remove orders at their end that were last seen before a time, with their history; returns their number."""
         moment = to_microseconds(before)
 
         def remove(db: Database) -> int:

@@ -18,8 +18,8 @@ LIVING: frozenset[TaskStatus] = frozenset(
     status for status in TaskStatus if status.is_past_draft and status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
 )
 """The statuses of a task that drivers were asked for, and that was not taken back: also of one that was delivered."""
-TOLD_FOR = timedelta(days=1)
-"""How long a double is told when all of its tasks are at their end."""
+REPORTED_FOR = timedelta(days=1)
+"""How long a double is reported after all of its tasks are at their end."""
 _MOST = 1000
 """Tasks of some names that are looked at, at most."""
 _MOST_OF_ONE = 100
@@ -49,14 +49,14 @@ class Double:
 
     def text(self) -> str:
         """The double for people, on one line."""
-        told = (f"task {each.task_id} ({_whose(each)}, {each.status})" for each in self.orders)
-        return f"{len(self.orders)} living tasks of one name: {', '.join(told)}; cancel all but one"
+        tasks = (f"task {each.task_id} ({_whose(each)}, {each.status})" for each in self.orders)
+        return f"{len(self.orders)} living tasks of one name: {', '.join(tasks)}; cancel all but one"
 
 
 def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[Double]:
     """The doubles among some orders of a book; what is not living is left out.
 
-    Two tasks are a double if they are of one environment, and have the same tracking id, or, where one of them tells
+    Two tasks are a double if they are of one environment, and have the same tracking id, or, where one of them has
     none, the same invoice number and pickup window. None are two orders that were pushed under two keys; tasks of two
     accounts that no push made; and two of two pickup windows of which one is at its end: it may be an older order.
 
@@ -123,7 +123,7 @@ def find(db: Database, since: datetime, *, after: int = 0, tasks: Collection[Tas
 
 
 def _pairs(some: Sequence[BookOrder], kind: str) -> Iterable[tuple[BookOrder, BookOrder]]:
-    """Those of one name that may be doubles: of one invoice number only pairs of which one tells no tracking id."""
+    """Possible doubles under one name. Orders that share only an invoice number count if one has no tracking id."""
     if kind == "tracking_id":
         return combinations(some[:_MOST_OF_ONE], 2)
     nameless = [order for order in some if not order.task.tracking_id]
@@ -139,7 +139,7 @@ def _is_double(one: BookOrder, other: BookOrder, kind: str, since: datetime | No
         return False
     tasks = (one.task, other.task)
     if kind == "invoice_number" and all(task.tracking_id for task in tasks):
-        return False  # these tell: the same, or two orders of one invoice
+        return False  # the tracking ids decide: the same, or two orders of one invoice
     ended = [each for each in (one, other) if each.status is not None and each.status.is_terminal]
     if ended and _differ(tasks):
         return False

@@ -122,27 +122,27 @@ def read(kept: Kept, task: Task) -> Reading:
             dated[place] = step
             known.date(place, step)
     whole = in_order([*known.steps, *new])
-    told = _told(whole, new, known.steps)
+    new_steps = _placed(whole, new, known.steps)
     current = kept.current if stale else now or (whole[-1].status if whole else None)
     last = max((step.at for step in whole if step.at is not None), default=None)
     is_last = task.updated_at is not None and (last is None or task.updated_at > last)
     if not stale and now is not None and _is_unlisted(now, whole, is_later=is_last):
         step = Step(now, task.updated_at if is_last else None)
-        told.append(NewStep(step, whole[-1].status if whole else kept.current, late=False))
+        new_steps.append(NewStep(step, whole[-1].status if whole else kept.current, late=False))
         whole.append(step)
-    return Reading(new=tuple(told), dated=dated, steps=tuple(whole), current=current, stale=stale)
+    return Reading(new=tuple(new_steps), dated=dated, steps=tuple(whole), current=current, stale=stale)
 
 
-def _told(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -> list[NewStep]:
+def _placed(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -> list[NewStep]:
     """The new steps, each with what stands before it in the whole history, and whether a known one stands after it."""
     old = {id(step) for step in known}
     last = max((place for place, step in enumerate(whole) if id(step) in old), default=-1)
-    told = {
+    placed = {
         id(step): NewStep(step, whole[place - 1].status if place else None, place < last)
         for place, step in enumerate(whole)
         if id(step) not in old
     }
-    return [told[id(step)] for step in new]
+    return [placed[id(step)] for step in new]
 
 
 def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
@@ -187,23 +187,24 @@ def _named(status: TaskStatus) -> TaskStatus:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Steps by their times, and of one time as they were given; those without a time by their statuses' way."""
-    given = list(steps)
-    ranks = _ranks(given)
+    """Steps by their times, stable for equal times; those without a time by the order of their statuses."""
+    listed = list(steps)
+    ranks = _ranks(listed)
     places = sorted(
-        range(len(given)), key=lambda place: (given[place].at or _NEVER, ranks[place] * (not given[place].at), place)
+        range(len(listed)),
+        key=lambda place: (listed[place].at or _NEVER, ranks[place] * (not listed[place].at), place),
     )
-    timed = [place for place in places if given[place].at is not None]
+    timed = [place for place in places if listed[place].at is not None]
     # Before the first that is further on.
     before: dict[int, list[int]] = {}
     first = {rank: next((n for n, each in enumerate(timed) if ranks[each] > rank), len(timed)) for rank in set(ranks)}
     for place in places:
-        if given[place].at is None:
+        if listed[place].at is None:
             before.setdefault(first[ranks[place]], []).append(place)
     ordered: list[Step] = []
     for number in range(len(timed) + 1):
-        ordered += [given[place] for place in before.get(number, ())]
-        ordered += [given[place] for place in timed[number : number + 1]]
+        ordered += [listed[place] for place in before.get(number, ())]
+        ordered += [listed[place] for place in timed[number : number + 1]]
     return ordered
 
 
@@ -309,4 +310,4 @@ def _is_stale(kept: Kept, task: Task, now: TaskStatus | None) -> bool:
             return shown < known
     if kept.current is None or now is None or kept.current not in RANK or now not in RANK:
         return False
-    return RANK[now] < RANK[kept.current]  # nothing tells which is the newer one, and a task goes forward
+    return RANK[now] < RANK[kept.current]  # which one is newer is unknown, and a task goes forward

@@ -27,7 +27,7 @@ _COLUMNS = (
     "status", "changed_at", "due_at", "planned", "currency", "tracking_id", "invoice_number", "group_tag", "vessel",
     "imo", "berth",
 )  # fmt: skip
-"""What an order is found and told by, as ``lock_order`` gives it: most reads change nothing of it."""
+"""The columns of an order as ``lock_order`` returns them: most reads change none of them."""
 _ENTRY = StatusEntry(status=TaskStatus.DRAFT)
 """Stands for an entry that nobody looks at."""
 

@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger.locks import FileRunLocks, Lease, Leases, this_p
 from tests.bulk.ledger.kit import NO_DATABASE, START
 
 if TYPE_CHECKING:
-    from gotsurge_async.bulk.ledger.writer import Writer
+    from gotsurge_async.database.writer import Writer
 
 
 def test_one_holder_at_a_time(path: Path) -> None:

@@ -1,10 +1,10 @@
-"""All that is particular to PostgreSQL: what a server must promise, how it is reached, what its errors mean."""
+"""What is particular to a ledger in PostgreSQL: what a server must promise, and how it is reached."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
-from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.errors import LedgerUnusable
 from gotsurge_async.database import Database, Place, closed_on_error, connect
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -23,9 +23,6 @@ _LIMITING = 170_000
 
 _PREPARE_AFTER = 5
 """How often a statement is sent before it is prepared: a claim costs a third less then."""
-
-_STOOD_STILL = ("25P03", "25P04")  # idle_in_transaction_session_timeout, transaction_timeout
-_LOST = "; see that the server runs and can be reached, then try again"
 
 
 def connected(place: Place, texts: Path) -> Database:
@@ -79,32 +76,3 @@ def counter_file(place: Place) -> Path:
 
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in str(place).partition("//")[2])
     return platformdirs.user_data_path("gotsurge") / "ledgers" / f"{name}.counter"
-
-
-def translate(error: BaseException, path: str) -> LedgerError | None:
-    """What an error of the driver means for the ledger; None if it is none."""
-    import psycopg
-    from psycopg import errors
-
-    if not isinstance(error, psycopg.Error):
-        return None
-    told = _words(error)
-    if isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
-        return LedgerBusy(f"another process kept it locked for too long; try again ({told})", path=path)
-    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
-        return LedgerUnusable(f"is damaged, or no ledger: {told}", path=path)
-    if error.sqlstate in _STOOD_STILL:
-        return LedgerUnusable(f"this process stood still, and lost its transaction: resume ({told})", path=path)
-    if isinstance(error, errors.DiskFull | errors.OutOfMemory):
-        return LedgerUnusable(f"the server has no space left; free some, then try again ({told})", path=path)
-    if isinstance(error, errors.InsufficientPrivilege | errors.ReadOnlySqlTransaction):
-        return LedgerUnusable(f"may not be written to by this user, or not at all: {told}", path=path)
-    if isinstance(error, psycopg.OperationalError):
-        return LedgerUnusable(f"cannot be used: {told}{_LOST}", path=path)
-    return LedgerError(f"unexpected error of the database: {told}", path=path)
-
-
-def _words(error: Any) -> str:
-    """The first line of what the server says: the others may quote a row."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

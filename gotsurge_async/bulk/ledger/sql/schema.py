@@ -44,7 +44,7 @@ def prepare(db: Database, shown: str) -> bool:
         db.scripts(MIGRATIONS / f"{version:03}.sql")
     if before < VERSION:
         db.script("view")
-    # Written in any case: a ledger that cannot be written to must be told now, not when orders are on their way.
+    # Written in any case: a ledger that cannot be written to must fail now, not when orders are on their way.
     db.change("remember", name="schema_version", value=VERSION)
     return True
 
@@ -67,16 +67,16 @@ def version_of(db: Database, shown: str) -> int:
             f"is a database, but not a ledger: name the ledger. If it was one, it is damaged. {RESCUE}", path=shown
         )
     meta: dict[str, object] = dict(db.rows("meta"))
-    found = meta.get("schema_version")
-    if not isinstance(found, int) or found < 1:
-        raise LedgerUnusable(f"is damaged (table ledger_meta: the schema version is {found}). {RESCUE}", path=shown)
-    if found > VERSION:
+    version = meta.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise LedgerUnusable(f"is damaged (table ledger_meta: the schema version is {version}). {RESCUE}", path=shown)
+    if version > VERSION:
         raise LedgerError(
-            f"is of a newer version (schema {found}, this program knows {VERSION}); use a newer gotsurge-async. "
+            f"is of a newer version (schema {version}, this program knows {VERSION}); use a newer gotsurge-async. "
             "Begin no other ledger: it would know of nothing that was sent",
             path=shown,
         )
     missing = TABLES - tables
-    if missing and found == VERSION:
+    if missing and version == VERSION:
         raise LedgerUnusable(f"is damaged (it has no table {min(missing)}). {RESCUE}", path=shown)
-    return found
+    return version

@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import randbelow
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from attrs import frozen
 
-from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.bulk.ledger.sql import postgres, sqlite
 from gotsurge_async.bulk.ledger.sql.runs import RecordedTasks
@@ -25,18 +25,17 @@ from gotsurge_async.bulk.ledger.upkeep.integrity import (
     settle_shared,
     to_blame,
 )
-from gotsurge_async.bulk.ledger.writer import Job, Writer
-from gotsurge_async.bulk.ledger.writer import Kind as Requests
 from gotsurge_async.clock import to_microseconds
-from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, place_of, statements
+from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
+from gotsurge_async.database.errors import Trouble
+from gotsurge_async.database.writer import Backend as DatabaseBackend
+from gotsurge_async.database.writer import Job, Readers, Watcher, Writer
+from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
 
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
-
-READERS = 4
-"""Threads that read, at most: as many reads go on at once."""
 
 SLOTS = 2**31
 """Each opening counts its admissions and claims in a row of its own, by a random number: nobody waits for another's,
@@ -51,11 +50,11 @@ def place(where: str | Path | Place) -> Place:
         raise LedgerError(f"the ledger cannot be opened: {error}") from None
 
 
-@frozen(eq=False)
-class Backend:
+class Backend(DatabaseBackend):
     """A ledger's database: opens connections to it, and knows what its errors mean."""
 
-    place: Place
+    advice = sqlite.ADVICE
+    unusable = LedgerUnusable
 
     @property
     def shown(self) -> str:
@@ -66,7 +65,7 @@ class Backend:
         """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
 
         Raises:
-            LedgerUnusable: it cannot be told.
+            LedgerUnusable: the file, or the server, cannot be read.
         """
         with self.translated():
             if self.place.kind is Kind.SQLITE:
@@ -80,9 +79,11 @@ class Backend:
 
     def writing(self) -> Database:
         """A connection that may write; of a file, made if it is absent."""
+        path = self.place.path
         if self.place.kind is Kind.SQLITE:
-            sqlite.make_file(self.place.path)
-            return sqlite.writing(self.place.path, statements(TEXT, Kind.SQLITE))
+            sqlite.refuse_unwritable(path)
+            files.make(path)
+            return files.writing(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
         db = postgres.connected(self.place, TEXT)
         with closed_on_error(db):
             postgres.refuse_forgetful(db, self.shown)
@@ -90,51 +91,90 @@ class Backend:
 
     def reading(self) -> Database:
         """A connection that only reads."""
-        if self.place.kind is Kind.SQLITE:
-            return sqlite.reading(self.place.path, statements(TEXT, Kind.SQLITE))
-        return postgres.connected(self.place, TEXT)
+        path = self.place.path
+        if self.place.kind is not Kind.SQLITE:
+            return postgres.connected(self.place, TEXT)
+        if not path.exists():
+            raise LedgerError("does not exist", path=self.shown)
+        return files.reading(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
 
-    def translate(self, error: BaseException) -> LedgerError | None:
-        """What an error means for the ledger; None if it is none of the database."""
+    def failure(self, trouble: Trouble, text: str) -> LedgerError:
+        """The error that callers get."""
+        return sqlite.ERRORS[trouble](text, path=self.shown)
+
+    def translate(self, error: BaseException) -> Exception | None:
+        """What an error means for the ledger; None if the database did not raise it."""
         if isinstance(error, LedgerError):
             error.path = error.path or self.shown
             return error
         if isinstance(error, ConfigError):
             return LedgerError(f"cannot be opened: {error}", path=self.shown)
-        if isinstance(error, (*sqlite.BROKEN, OSError)):
-            return sqlite.translate(error, self.shown)
-        return postgres.translate(error, self.shown) if self.place.kind is not Kind.SQLITE else None
+        return super().translate(error)
+
+    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
+        """The same for an error of a read: it names the row that is damaged."""
+        meant = self.translate(error)
+        return to_blame(db, error, meant if isinstance(meant, LedgerError) else None, self.shown)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Let no error of the database leave but as a LedgerError."""
+        """Raise errors of the database as LedgerErrors."""
         try:
             yield
         except Exception as error:
-            told = self.translate(error)
-            if told is None or told is error:
+            meant = self.translate(error)
+            if meant is None or meant is error:
                 raise
-            raise told from error
+            raise meant from error
+
+
+class Counting(Watcher):
+    """Keeps what the ledger counts in a file of this machine after each commit, if it was increased here.
+
+    Args:
+        slot: the row of the counter that this opening increases.
+    """
+
+    def __init__(self, keeper: Keeper, slot: int) -> None:
+        self.keeper = keeper
+        self.slot = slot
+        self._own = 0
+        self._counted: tuple[int, int] | None = None
+
+    def before_commit(self, db: Database) -> None:
+        """Read the counter if this process increased it: to add up all rows takes longer."""
+        own = next((n for (n,) in db.rows("counted_by", slot=self.slot)), 0)
+        self._counted = (int(db.rows("counted")[0][0]), own) if own != self._own else None
+
+    def after_commit(self) -> None:
+        """Keep the counter."""
+        if self._counted is not None:
+            counter, self._own = self._counted
+            self.keeper.keep(counter, (self.slot, self._own))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.keeper.close()
 
 
 class Store:
-    """What `Ledger` and its runs share."""
+    """What `Ledger` and its runs share; without ``counting`` it only reads."""
 
-    def __init__(self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, slot: int = 0) -> None:
+    def __init__(
+        self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, counting: Counting | None = None
+    ) -> None:
         self.place: Place = backend.place
         self.path: str = backend.shown
         self.locks: RunLocks = locks
         self.clock = clock
-        self.slot: int = slot
+        self.slot: int = 0 if counting is None else counting.slot
         self.tasks: RecordedTasks = RecordedTasks()
-        self._backend = backend
         self._writer = writer
+        self._counting = counting
+        self._readers = Readers(backend, name="ledger", keep=writer is not None)
         if isinstance(locks, Leases):
             locks.writer = writer
         self._kept_by_id = False
-        self._idle: list[Database] = []
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gotsurge-ledger-reader")
-        self._reads: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -152,14 +192,13 @@ class Store:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
             raise
-        backend = opened.backend
-        slot = randbelow(SLOTS - 1) + 1
-        writer = Writer(opened.db, backend.translate, thread, path=backend.shown, keeper=opened.keeper, slot=slot)
-        return cls(backend, opened.locks, clock, writer, slot)
+        counting = Counting(opened.keeper, randbelow(SLOTS - 1) + 1)
+        writer = Writer(opened.backend, thread, name="ledger", db=opened.db, watcher=counting)
+        return cls(opened.backend, opened.locks, clock, writer, counting)
 
     @classmethod
     async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
-        """Open a ledger that exists, to look at it: nothing is written, and it need not be possible.
+        """Open a ledger that exists only to read it: nothing is written, and it need not be writable.
 
         Only an older version is brought to this program's schema first.
         """
@@ -186,17 +225,18 @@ class Store:
         return await self._writer.request(kind, request)
 
     async def keep_count(self) -> None:
-        """Keep on this machine how far all have come who share the ledger, as is done of what is counted here."""
+        """Keep on this machine what the ledger counts, the counts of other machines included."""
         ((counter,),) = await self.read(lambda db: db.rows("counted"))  # what was committed
-        writer = self._writer
-        if writer is not None:
-            await writer.run(lambda _: writer.keep(counter))
+        if self._writer is not None and self._counting is not None:
+            keeper = self._counting.keeper
+            await self._writer.run(lambda _: keeper.keep(counter))
 
     async def keep_by_id(self) -> None:
         """Keep the count by the ledger's id, too, from now on: the register knows the ledger."""
-        identity, writer = await self.read(identity_of), self._writer
-        if writer is not None and identity is not None and not self._kept_by_id:
-            await writer.run(lambda _: writer.keep_by_id(identity))
+        identity = await self.read(identity_of)
+        if self._writer is not None and self._counting is not None and identity is not None and not self._kept_by_id:
+            keeper = self._counting.keeper
+            await self._writer.run(lambda _: keeper.keep_by_id(identity))
             self._kept_by_id = True
 
     async def read_tasks(self, environment: str) -> None:
@@ -205,47 +245,7 @@ class Store:
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: it sees one moment."""
-        if self._closing is not None:
-            raise LedgerClosed("is closed", path=self.path)
-        reading = asyncio.get_running_loop().run_in_executor(
-            self._readers, self._read, lambda db: ask(db, *args, **kwargs)
-        )
-        self._reads.add(reading)
-        reading.add_done_callback(self._forget)
-        # It ends in its own time when the caller is cancelled, and `close` waits for that.
-        return await asyncio.shield(reading)
-
-    def _read(self, ask: Callable[[Database], T]) -> T:
-        only = self._writer is None
-        db: Database | None = None
-        try:
-            # One that only looks opens anew each time, as things are then.
-            db = self._idle.pop() if self._idle else None
-            if db is None or not db.alive():
-                db = self._backend.reading()
-            db.begin(writing=False)
-            found = ask(db)
-            db.commit()
-        except BaseException as error:
-            told = self._backend.translate(error)
-            if db is not None:
-                with suppress(Exception):
-                    told = to_blame(db, error, told, self.path)
-                with suppress(Exception):
-                    db.close()
-            if told is None or told is error:
-                raise
-            raise told from error
-        if only:
-            db.close()
-        else:
-            self._idle.append(db)
-        return found
-
-    def _forget(self, reading: "asyncio.Future[Any]") -> None:
-        self._reads.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # looked at, also when the caller has gone
+        return await self._readers.read(ask, *args, **kwargs)
 
     async def close(self) -> None:
         """Write what waits, end what is read, close every connection; a caller that is cancelled does not stop it."""
@@ -254,18 +254,14 @@ class Store:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        # The readers first: whoever closes a file last puts its log into it, and that should be the writer.
         try:
-            if self._reads:
-                await asyncio.wait(self._reads)
-            # The readers first: whoever closes a file last puts its log into it, and that should be the writer.
-            while self._idle:
-                self._idle.pop().close()
+            await self._readers.close()
+        finally:
             if isinstance(self.locks, Leases):
                 self.locks.end()
             if self._writer is not None:
                 await self._writer.close()
-        finally:
-            self._readers.shutdown()
 
 
 @frozen
@@ -327,7 +323,7 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
     with backend.translated(), closing(backend.reading()) as db:
         older = is_older(db, backend.shown)
     if older:
-        if backend.place.kind is Kind.SQLITE and not sqlite.is_writable(backend.place.path):
+        if backend.place.kind is Kind.SQLITE and not files.is_writable(backend.place.path):
             raise LedgerUnusable(
                 "is of an older version, and cannot be brought up to date where it is: look at a copy",
                 path=backend.shown,

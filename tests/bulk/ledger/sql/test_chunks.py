@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.ledger import IllegalTransition, LedgerUnusable, OrderState
-from gotsurge_async.bulk.ledger.sql import sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import ZLIB, Chunk, body_row, by_chunk, load, number_of, number_of_print
 from gotsurge_async.bulk.ledger.sql.schema import TEXT, prepare
 from gotsurge_async.bulk.ledger.states import LETTERS, TRANSITIONS, NewOrder
-from gotsurge_async.database import Database, Kind, Moved, statements
+from gotsurge_async.database import Database, Kind, Moved, Sqlite, files, statements
 from tests.bulk.ledger.kit import order, orders
 
 NOW = 1_000_000
@@ -23,7 +22,7 @@ NOW = 1_000_000
 @pytest.fixture
 def db(path: Path) -> Iterator[Database]:
     """The tables of a ledger, in a new file."""
-    made = sqlite.writing(path, statements(TEXT, Kind.SQLITE))
+    made = files.writing(path, statements(TEXT, Kind.SQLITE), patience=60.0)
     prepare(made, "ledger")
     yield made
     made.close()
@@ -350,6 +349,6 @@ def test_whatever_is_changed_is_read_back(steps: list[tuple[Any, ...]]) -> None:
 
 def chunk_database() -> Database:
     """The tables of a ledger, in memory."""
-    made = sqlite.Sqlite(sqlite3.connect(":memory:", isolation_level=None), statements(TEXT, Kind.SQLITE))
+    made = Sqlite(sqlite3.connect(":memory:", isolation_level=None), statements(TEXT, Kind.SQLITE))
     prepare(made, "ledger")
     return made

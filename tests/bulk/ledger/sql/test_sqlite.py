@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.sql.sqlite import is_mount_point, reading
+from gotsurge_async.database.files import is_mount_point, reading
 from tests.bulk.ledger.kit import TurnedClock, bring, loaded, order, orders
 from tests.support.powerless import lock_up, locked_away, powerless
 
@@ -131,7 +131,10 @@ async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> N
     before = sorted(file.name for file in path.parent.iterdir())
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 1
-    with closing(reading(path, {}).driver) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with (
+        closing(reading(path, {}, patience=1.0).driver) as connection,
+        pytest.raises(sqlite3.OperationalError, match="readonly"),
+    ):
         connection.execute("DELETE FROM chunks")
     assert sorted(file.name for file in path.parent.iterdir()) == before
     with pytest.raises(LedgerError, match="does not exist"):

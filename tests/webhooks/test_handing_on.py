@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.webhooks import worker
+from gotsurge_async.webhooks import follow
 from gotsurge_async.webhooks.book import Change
 from tests.support.orders import order
 from tests.webhooks.follow_kit import followed, follower
@@ -18,8 +18,8 @@ async def test_a_handler_that_does_not_heed_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that goes on when it is cancelled is left alone, which is told; its change is handed on again."""
-    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)
-    monkeypatch.setattr(worker, "CANCEL_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(follow, "CANCEL_SECONDS", 0.05)
     begun, over = asyncio.Event(), asyncio.Event()
     async with followed(tmp_path, following=False) as kit:
         (task_id,) = await kit.create(order("T-0"))
@@ -45,9 +45,9 @@ async def test_a_handler_that_does_not_heed_its_end(
 @pytest.mark.slow
 async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often a process ends while a handler runs, its change does not die of that."""
-    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.01)
-    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))  # type: ignore[attr-defined]
-    monkeypatch.setattr(worker, "TRIES", 2)
+    monkeypatch.setattr(follow, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))  # type: ignore[attr-defined]
+    monkeypatch.setattr(follow, "TRIES", 2)
     async with followed(tmp_path, following=False) as kit:
         (task_id,) = await kit.create(order("T-0"))
         await kit.event(task_id)

@@ -1,0 +1,117 @@
+"""What an error of a database means: one table for SQLite, PostgreSQL and the file system."""
+
+import sqlite3
+import sys
+from enum import Enum, auto
+from typing import NamedTuple
+
+from attrs import frozen
+
+_OF_DAMAGE = (
+    "no such table",
+    "no such column",
+    "Could not decode to UTF-8",
+    "JSON cannot hold BLOB values",
+    "malformed",
+)
+"""How errors of SQLite begin that have no code of their own, and that only a damaged row or schema can cause."""
+
+
+class Unfit(Exception):
+    """The file cannot be used as it is; the text says why, without its name."""
+
+
+class Trouble(Enum):
+    """What an error means for whoever uses the database."""
+
+    BUSY = auto()
+    """Another process keeps it locked: nothing was written, and the next try may succeed."""
+    UNUSABLE = auto()
+    """Nothing can be written over this connection any more."""
+    CLOSED = auto()
+    """It was closed by this process."""
+    UNEXPECTED = auto()
+    """Anything else: the fault of one statement."""
+
+
+@frozen(kw_only=True)
+class Advice:
+    """The advice that depends on what the database is for."""
+
+    busy: str
+    damaged: str
+    not_a_database: str
+    lacks_tables: str
+
+
+class Meaning(NamedTuple):
+    """What an error means, and the text for people."""
+
+    trouble: Trouble
+    text: str
+
+
+def meaning_of(error: BaseException, advice: Advice) -> Meaning | None:
+    """What an error means; None if neither a database nor the file system raised it."""
+    if isinstance(error, Unfit):
+        return Meaning(Trouble.UNUSABLE, str(error))
+    if isinstance(error, OSError):
+        return Meaning(Trouble.UNUSABLE, f"{error.strerror or error}; check the path and its permissions")
+    if isinstance(error, UnicodeDecodeError):
+        return Meaning(Trouble.UNUSABLE, f"{advice.damaged} ({error})")
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(error, advice)
+    driver = sys.modules.get("psycopg")  # where it was never loaded it raised nothing
+    if driver is not None and isinstance(error, driver.Error):
+        return _of_postgresql(error, advice, unreachable=isinstance(error, driver.OperationalError))
+    return None
+
+
+def _of_sqlite(error: sqlite3.Error, advice: Advice) -> Meaning:
+    # The first two parts of SQLITE_READONLY_DIRECTORY. What follows "with text" is quoted from a row.
+    code = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+    original = str(error).partition(" with text ")[0]
+    match code:
+        case "SQLITE_BUSY" | "SQLITE_LOCKED":
+            return Meaning(Trouble.BUSY, f"{advice.busy} ({original})")
+        case "SQLITE_FULL":
+            text = f"the disk is full; free some space, then try again ({original})"
+        case "SQLITE_READONLY" | "SQLITE_PERM":
+            text = f"cannot be written to; check the permissions of the file and of its folder ({original})"
+        case "SQLITE_CANTOPEN":
+            text = f"cannot be opened; check that the folder exists and can be written to ({original})"
+        case "SQLITE_IOERR":
+            text = f"the disk fails to read or write; check it, then try again ({original})"
+        case "SQLITE_NOTADB":
+            text = f"{advice.not_a_database} ({original})"
+        case _ if code in ("SQLITE_CORRUPT", "SQLITE_MISMATCH") or original.startswith(_OF_DAMAGE):
+            text = f"{advice.damaged} ({original})"
+        case _:
+            return Meaning(Trouble.UNEXPECTED, f"unexpected error of the database: {original}")
+    return Meaning(Trouble.UNUSABLE, text)
+
+
+def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -> Meaning:
+    original = first_line(error)
+    match getattr(error, "sqlstate", None):
+        case "55P03" | "57014":  # lock_timeout, statement_timeout
+            return Meaning(Trouble.BUSY, f"{advice.busy} ({original})")
+        case "53100" | "53200":  # no disk, no memory
+            text = f"the server has no space left; free some, then try again ({original})"
+        case "42501" | "25006":  # no right, a standby
+            text = f"may not be written to by this user, or not at all: {original}"
+        case "42P01" | "42703":  # an undefined table or column
+            text = f"{advice.lacks_tables}: {original}"
+        case "25P03" | "25P04":  # idle_in_transaction_session_timeout, transaction_timeout
+            text = f"this process stood still, and lost its transaction: resume ({original})"
+        case _ if unreachable:
+            text = f"cannot be used: {original}; see that the server runs and can be reached, then try again"
+        case _:
+            return Meaning(Trouble.UNEXPECTED, f"unexpected error of the database: {original}")
+    return Meaning(Trouble.UNUSABLE, text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text: the others may quote a row."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,141 @@
+"""Files of SQLite: how one is made, opened to write durably, and read where it cannot be written."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import quote
+
+from gotsurge_async.database import Sqlite, closed_on_error
+from gotsurge_async.database.errors import Unfit
+
+PAGE_BYTES = 8192
+"""The pages of a new file. With SQLite's 4096, two orders fill a page, and writing takes a tenth longer."""
+CACHE_KIB = 16 * 1024
+"""The page cache of a writer. With SQLite's 2 MiB the index over a million keys is read back page by page."""
+JOURNAL_LIMIT = 64 * 1024 * 1024
+"""Bytes that the write-ahead log keeps after a write of millions of rows made it grow."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_EFFECTIVE = os.access in os.supports_effective_ids
+_OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+
+
+def make(path: Path) -> None:
+    """Create the file for its owner alone, with absent folders. SQLite gives its -wal and -shm the same mode.
+
+    Raises:
+        Unfit: SQLite is too old, or the file has a second name.
+        OSError: the folder cannot be written.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise Unfit(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    _refuse_second_name(path.resolve())
+
+
+def _refuse_second_name(real: Path) -> None:
+    # SQLite keeps its write-ahead log by the name of the file. Under two names there are two of them, and neither shows
+    # what was written through the other: what one process has claimed, another one would send.
+    links = real.stat().st_nlink
+    if links > 1 and real.is_file():
+        raise Unfit(f"has {links} names (hard links), and must have one: remove the others")
+    if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
+        raise Unfit("is mounted as a file of its own, so that it has another name elsewhere: mount its folder instead")
+
+
+def is_mount_point(real: Path, mounts: str) -> bool:
+    """Whether a path is a mount point in the text of Linux's mountinfo."""
+    # The fifth field of a line; blanks in it are written in octal.
+    point = str(real).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    return any(line.split(" ")[4] == point for line in mounts.splitlines() if line.count(" ") > 4)
+
+
+def writing(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
+    """A connection that writes: durable, and patient with other processes for ``patience`` seconds."""
+    db = _opened(path, "mode=rwc", texts, patience)
+    with closed_on_error(db):
+        db.driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        _write_ahead(db.driver, patience)
+        for pragma in (
+            "synchronous = FULL",
+            "fullfsync = ON",  # macOS would leave it in the memory of the disk
+            f"cache_size = -{CACHE_KIB}",
+            f"journal_size_limit = {JOURNAL_LIMIT}",
+        ):
+            db.driver.execute(f"PRAGMA {pragma}")
+    return db
+
+
+def _opened(path: Path, mode: str, texts: Mapping[str, str], patience: float) -> Sqlite:
+    # Not bound to the thread that made it: different threads open a connection, use it and close it, one after the
+    # other. Transactions are ours: Python's driver would begin them automatically, late and never IMMEDIATE.
+    url = f"file:{quote(str(path))}?{mode}"
+    return Sqlite(
+        sqlite3.connect(url, uri=True, timeout=patience, check_same_thread=False, isolation_level=None), texts
+    )
+
+
+def _write_ahead(driver: sqlite3.Connection, patience: float) -> None:
+    # The file remembers it. Two processes that open a new file at once collide here, and SQLite does not
+    # wait for this lock as it does for others.
+    give_up = monotonic() + patience
+    while True:
+        try:
+            driver.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not str(error.sqlite_errorname).startswith("SQLITE_BUSY") or monotonic() > give_up:
+                raise
+            sleep(0.02)
+        else:
+            return
+
+
+# --- only to read -----------------------------------------------------------------------------------------------------
+#
+# SQLite reads a file with a write-ahead log through a third file, the index of that log, which it makes where there is
+# none. Where the file cannot be written, that index is another process's, or is not made:
+#
+# - a log with its index: somebody is writing, or ended without a word. Both are read as they are.
+# - no log, or an empty one: all is in the file itself, which is read as if it never changed.
+# - a log without an index: what it holds could not be seen, so nothing is shown.
+
+
+def is_writable(path: Path) -> bool:
+    """Whether this process may write the file, and the files that SQLite puts next to it."""
+    return all(os.access(each, os.W_OK, effective_ids=_EFFECTIVE) for each in (path, path.resolve().parent))
+
+
+def reading(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
+    """A connection that only reads a file that exists.
+
+    Raises:
+        Unfit: what another process wrote last cannot be seen from here.
+    """
+    # Whoever sees a short log become a long one, and has read the file alone, has read something old: so the way is
+    # chosen for each connection, and each is short.
+    real = path.resolve()
+    db = _opened(real, _mode(real), texts, patience)
+    db.driver.execute("PRAGMA query_only = ON")
+    return db
+
+
+def _mode(path: Path) -> str:
+    if is_writable(path):
+        return "mode=rw"  # it puts the log's index there, and takes it away again
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    has_log = log.exists() and log.stat().st_size > 0
+    if index.exists() and log.exists():
+        return "mode=ro"
+    if has_log:
+        raise Unfit(
+            f"has a write-ahead log without an index, and none can be made in {path.parent}: copy {path.name} and "
+            f"{log.name} into a folder of your own, and look there"
+        )
+    return "mode=ro&immutable=1"

@@ -1,0 +1,463 @@
+"""The one thread that writes to a database, with group commit, and the threads that read from it.
+
+Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
+No timer: a job that comes alone is committed immediately, and many that come together share the wait for the disk.
+Callers that were just answered get a few turns of the event loop to ask again, or they would always be served by every
+other transaction. Requests of one kind share their statements, too.
+
+A whole transaction is one visit to the writer's thread, where a driver's every statement would be one otherwise.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from copy import copy
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
+
+from attrs import define, evolve, frozen
+
+from gotsurge_async.database import Database, Moved, Place
+from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
+
+A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+Job = Callable[[Database], T]
+"""A piece of work on the writer's connection. It may run again, after a rollback, so it keeps nothing of its own."""
+
+Kind = Callable[[Database, Sequence[A]], Sequence[T]]
+"""Does many requests of one kind together, and answers each in its place; it raises if it cannot do all of them."""
+
+TOGETHER = 1024
+"""Jobs of one transaction, at most."""
+QUIET_TURNS = 6
+"""Turns of the event loop without a new job after which a transaction begins: as many as it takes from the answer of
+one job to the caller's next one, through the tasks between them."""
+ENOUGH = 24
+"""Waiting jobs that begin a transaction immediately: the event loop prepares the next ones during their commit."""
+READERS = 4
+"""Threads that read at the same time, at most."""
+TRIES = 20
+"""Attempts for a job whose transaction conflicts with another process's write."""
+
+
+class Backend(ABC):
+    """A database for one purpose: how its connections are opened, and what its errors mean there."""
+
+    advice: ClassVar[Advice]
+    unusable: ClassVar[type[Exception]]
+    """The error after which nothing is written over the same connection."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @abstractmethod
+    def writing(self) -> Database:
+        """Open a connection that writes."""
+
+    @abstractmethod
+    def reading(self) -> Database:
+        """Open a connection that only reads."""
+
+    @abstractmethod
+    def failure(self, trouble: Trouble, text: str) -> Exception:
+        """The error that callers get."""
+
+    def translate(self, error: BaseException) -> Exception | None:
+        """What callers get instead of an error; None if the database did not raise it."""
+        meaning = meaning_of(error, self.advice)
+        return None if meaning is None else self.failure(*meaning)
+
+    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
+        """The same for an error of a read, over whose connection the cause may be looked up."""
+        return self.translate(error)
+
+
+class Watcher:
+    """Takes part in every transaction of a writer, in the writer's thread."""
+
+    def before_commit(self, db: Database) -> None:
+        """Read what is needed, or raise to undo the transaction."""
+
+    def after_commit(self) -> None:
+        """Act on a transaction that is durable."""
+
+    def close(self) -> None:
+        """End with the writer."""
+
+
+@define(eq=False)
+class _Ticket(Generic[A, T]):
+    kind: Kind[A, T]
+    request: A
+    future: "asyncio.Future[T]"
+    after: Callable[[], None] | None
+
+
+@frozen(kw_only=True)
+class _End:
+    """How a transaction ended.
+
+    Attributes:
+        answers: of each job, when it is durable.
+        spoiled: whether one of several jobs failed, and all were undone.
+        error: why all were refused.
+        fatal: the error after which the connection cannot be used.
+    """
+
+    answers: Sequence[Any] = ()
+    spoiled: bool = False
+    error: Exception | None = None
+    fatal: Exception | None = None
+
+
+class Writer:
+    """Runs jobs in transactions, and answers each when its work is durable.
+
+    Args:
+        thread: the one thread in which it works, which it ends.
+        name: of its task.
+        db: its connection, which it closes: when that is lost, every later job is refused. Unless given, it opens
+            connections, and replaces one that is lost.
+        together: see `TOGETHER`.
+        patience: the seconds after which a request is refused while the disk stands still. A job waits without limit.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        thread: ThreadPoolExecutor,
+        *,
+        name: str,
+        db: Database | None = None,
+        watcher: Watcher | None = None,
+        together: int = TOGETHER,
+        patience: float | None = None,
+    ) -> None:
+        self._backend = backend
+        self._thread = thread
+        self._db = db
+        self._replaces = db is None
+        self._watcher = watcher or Watcher()
+        self._together = together
+        self._enough = min(ENOUGH, together)
+        self._patience = patience
+        self._waiting: list[_Ticket[Any, Any]] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._fatal: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._work(), name=f"gotsurge-{name}-writer")
+
+    async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
+        """Run a job in a transaction; see `request`."""
+        return await self.request(_one_by_one, job, after=after)
+
+    async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
+        """Have a request done in a transaction, with others; returns its answer when that is durable.
+
+        Requests of several callers at the same time happen in no particular order. A request that raises is undone,
+        alone. Cancelling the caller does not call it back: it may still commit, whole or not at all. ``after`` is
+        called when it is decided either way, even then.
+
+        Raises:
+            Exception: as `Backend.failure` makes it, where the database fails, is busy, or the writer is closing.
+        """
+        if self._closing or self._fatal is not None:
+            if after is not None:
+                after()
+            self._refuse_if_over()
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.append(_Ticket(kind, request, future, after))
+        self._wake.set()
+        return await future
+
+    async def read(self, ask: Callable[[Database], T]) -> T:
+        """Ask something over the writer's connection, between two transactions; it sees one moment."""
+        self._refuse_if_over()
+        end = await self._in_thread(self._do, [_Ticket(_one_by_one, ask, self._loop.create_future(), None)], False)
+        if end.error is not None:
+            raise end.error
+        answer: T = end.answers[0]
+        return answer
+
+    async def close(self) -> None:
+        """Finish what waits, then stop, and close the connection."""
+        self._closing = True
+        self._wake.set()
+        try:
+            await asyncio.shield(self._task)
+        finally:
+            await self._in_thread(self._close)
+            self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._watcher.close()
+
+    def _in_thread(self, do: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        return self._loop.run_in_executor(self._thread, do, *arguments)
+
+    def _refuse_if_over(self) -> None:
+        if self._fatal is not None:
+            raise _twin(self._fatal)
+        if self._closing:
+            raise self._backend.failure(Trouble.CLOSED, "is closed")
+
+    # --- in the event loop ------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    await self._all_came()
+                    batch = self._waiting[: self._together]
+                    del self._waiting[: self._together]
+                    await self._answer(batch)
+                if self._closing:
+                    return
+        finally:
+            self._closing = True
+            self._refuse(self._waiting, self._backend.failure(Trouble.CLOSED, "was closed before this was written"))
+            self._waiting.clear()
+
+    async def _all_came(self) -> None:
+        """Return when no new job came for a while, or when enough wait."""
+        seen, quiet = len(self._waiting), 0
+        while quiet < QUIET_TURNS and seen < self._enough:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
+
+    async def _answer(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
+        """Run a batch, and answer every ticket of it, whatever happens."""
+        try:
+            if not await self._attempt(batch):
+                for ticket in batch:
+                    await self._attempt([ticket])
+        except BaseException:
+            # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
+            stopped = self._backend.failure(Trouble.UNUSABLE, "the writer was stopped in the middle; open it again")
+            self._refuse(batch, stopped)
+            raise
+
+    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> bool:
+        """One transaction for a whole batch; False when a job spoiled it, and each is to be tried alone."""
+        if self._fatal is not None:
+            self._refuse(batch, self._fatal)
+            return True
+        doing = self._in_thread(self._do, batch)
+        if self._patience is not None:
+            await self._in_time(doing, batch, self._patience)
+        end = await doing
+        self._fatal = end.fatal
+        if end.spoiled:
+            return False
+        if end.error is not None:
+            self._refuse(batch, end.error)
+        for ticket, answer in zip(batch, end.answers, strict=False):
+            if ticket.after is not None:
+                self._end(ticket)
+            if not ticket.future.done():  # else its caller was cancelled
+                ticket.future.set_result(answer)
+        return True
+
+    async def _in_time(self, doing: "asyncio.Future[Any]", batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
+        """Wait for a transaction. While the disk stands still, refuse the requests that wait, and those that come."""
+        while not (await asyncio.wait([doing], timeout=patience))[0]:
+            slow = self._backend.failure(Trouble.BUSY, f"the disk takes longer than {patience:g} s")
+            self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
+            self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
+
+    def _refuse(self, tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
+        for ticket in tickets:
+            self._end(ticket)
+            if not ticket.future.done():
+                # Each caller gets an error of its own: a shared one would gather the tracebacks of all.
+                ticket.future.set_exception(_twin(error))
+
+    def _end(self, ticket: _Ticket[Any, Any]) -> None:
+        after, ticket.after = ticket.after, None
+        if after is not None:
+            self._loop.call_soon(after)
+
+    # --- in the thread ----------------------------------------------------------------------------------------------
+
+    def _do(self, batch: Sequence[_Ticket[Any, Any]], writing: bool = True) -> _End:
+        end = self._transaction(batch, writing)
+        if end.fatal is not None and self._replaces:
+            self._disconnect()
+            return evolve(end, fatal=None)
+        return end
+
+    def _transaction(self, batch: Sequence[_Ticket[Any, Any]], writing: bool) -> _End:
+        """Begin, do, commit, or undo."""
+        for tries in range(TRIES):
+            try:
+                db = self._connected()
+                db.committed.clear()
+                db.begin(writing=writing)
+            except Exception as error:
+                return self._give_up(error)
+            try:
+                answers = _do_all(db, batch)
+                self._watcher.before_commit(db)
+            except Exception as error:
+                if isinstance(self._backend.translate(error), self._backend.unusable):
+                    return self._give_up(error)
+                if len(batch) > 1:
+                    # One job spoiled it. The others are innocent, and were undone with it: all again, each alone.
+                    return _End(fatal=self._undo(), spoiled=True)
+                if not isinstance(error, Moved) or tries == TRIES - 1:
+                    return self._give_up(error)
+                if (lost := self._undo()) is not None:
+                    return _End(error=lost, fatal=lost)
+            else:
+                return self._commit(db, answers)
+        raise AssertionError("the last try returns")
+
+    def _commit(self, db: Database, answers: Sequence[Any]) -> _End:
+        try:
+            db.commit()
+        except Exception as error:
+            meaning = meaning_of(error, self._backend.advice)
+            text = first_line(error) if meaning is None else meaning.text
+            return self._give_up(error, self._backend.failure(Trouble.UNUSABLE, text))
+        for call in db.committed:
+            call()
+        self._watcher.after_commit()
+        return _End(answers=answers)
+
+    def _give_up(self, error: Exception, meant: Exception | None = None) -> _End:
+        """Undo the transaction, and refuse every job of it; after an unusable database every later one, too."""
+        lost = self._undo()
+        if isinstance(error, Moved):
+            meant = self._backend.failure(Trouble.BUSY, "other processes kept on changing the same rows; try again")
+        meant = meant or self._backend.translate(error) or error
+        if meant is not error:
+            meant.__cause__ = error
+        return _End(error=meant, fatal=meant if isinstance(meant, self._backend.unusable) else lost)
+
+    def _undo(self) -> Exception | None:
+        try:
+            if self._db is not None:
+                self._db.rollback()
+        except Exception as error:
+            # The connection itself is lost. Callers get the error that led here; this one bars what follows.
+            return self._backend.failure(Trouble.UNUSABLE, f"lost its connection ({error})")
+        return None
+
+    def _connected(self) -> Database:
+        if self._replaces and self._db is not None and not self._db.alive():
+            self._disconnect()
+        if self._db is None:
+            self._db = self._backend.writing()
+        return self._db
+
+    def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        with suppress(Exception):  # it is lost
+            if db is not None:
+                db.close()
+
+
+class Readers:
+    """Reads at the same time, each over a connection of its own.
+
+    Args:
+        keep: whether connections are kept for the next read; without, each read sees the file as it is by then.
+    """
+
+    def __init__(self, backend: Backend, *, name: str, keep: bool) -> None:
+        self._backend = backend
+        self._keep = keep
+        self._idle: list[Database] = []
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix=f"gotsurge-{name}-reader")
+        self._reads: set[asyncio.Future[Any]] = set()
+        self._closing = False
+
+    async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads; it sees one moment."""
+        if self._closing:
+            raise self._backend.failure(Trouble.CLOSED, "is closed")
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._read, lambda db: ask(db, *args, **kwargs)
+        )
+        self._reads.add(reading)
+        reading.add_done_callback(self._forget)
+        # It ends in its own time when the caller is cancelled, and `close` waits for that.
+        return await asyncio.shield(reading)
+
+    def _read(self, ask: Callable[[Database], T]) -> T:
+        db: Database | None = None
+        try:
+            db = self._idle.pop() if self._idle else None
+            if db is None or not db.alive():
+                db = self._backend.reading()
+            db.begin(writing=False)
+            answer = ask(db)
+            db.commit()
+        except BaseException as error:
+            meant = self._backend.translate(error)
+            if db is not None:
+                with suppress(Exception):
+                    meant = self._backend.translate_read(db, error)
+                with suppress(Exception):
+                    db.close()
+            if meant is None or meant is error:
+                raise
+            raise meant from error
+        if self._keep:
+            self._idle.append(db)
+        else:
+            db.close()
+        return answer
+
+    def _forget(self, reading: "asyncio.Future[Any]") -> None:
+        self._reads.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # retrieved, also when the caller has gone
+
+    async def close(self) -> None:
+        """Wait for the reads that go on, and close every connection."""
+        self._closing = True
+        try:
+            if self._reads:
+                await asyncio.wait(self._reads)
+            while self._idle:
+                self._idle.pop().close()
+        finally:
+            self._threads.shutdown()
+
+
+def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:
+    return [job(db) for job in jobs]
+
+
+def _do_all(db: Database, batch: Sequence[_Ticket[Any, Any]]) -> list[Any]:
+    """Do the requests of a batch, kind by kind; their answers in the order of the batch."""
+    first = batch[0].kind
+    requests = [ticket.request for ticket in batch if ticket.kind is first]
+    if len(requests) == len(batch):
+        return list(first(db, requests))
+    kinds: dict[Kind[Any, Any], list[int]] = {}
+    for number, ticket in enumerate(batch):
+        kinds.setdefault(ticket.kind, []).append(number)
+    answers: list[Any] = [None] * len(batch)
+    for kind, numbers in kinds.items():
+        done = kind(db, [batch[number].request for number in numbers])
+        for number, answer in zip(numbers, done, strict=True):
+            answers[number] = answer
+    return answers
+
+
+def _twin(error: E) -> E:
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

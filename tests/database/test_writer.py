@@ -1,0 +1,345 @@
+"""The one writer: group commit, isolation, and what happens when the disk fails; and the readers."""
+
+import asyncio
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async.database import Database, Kind, Moved, Place, Sqlite, files
+from gotsurge_async.database.errors import Advice, Trouble
+from gotsurge_async.database.writer import TRIES, Backend, Readers, Writer
+
+
+class Counting(Sqlite):
+    """A database that counts its commits, and can be told to fail them."""
+
+    commits = 0
+    broken = False
+
+    def commit(self) -> None:
+        if self.broken:
+            raise sqlite3.OperationalError("the disk went away")
+        self.commits += 1
+        super().commit()
+
+
+class Failure(Exception):
+    """What the users of the database get instead of its errors."""
+
+    trouble = Trouble.UNEXPECTED
+
+
+class Busy(Failure):
+    trouble = Trouble.BUSY
+
+
+class Unusable(Failure):
+    trouble = Trouble.UNUSABLE
+
+
+class Closed(Failure):
+    trouble = Trouble.CLOSED
+
+
+class Plain(Backend):
+    """A file with one table."""
+
+    advice = Advice(busy="busy", damaged="damaged", not_a_database="no database", lacks_tables="no table")
+    unusable = Unusable
+
+    def writing(self) -> Counting:
+        made = files.writing(self.place.path, {"put": "INSERT INTO t VALUES (:n)"}, patience=0.05)
+        made.driver.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY)")
+        return Counting(made.driver, made._texts)
+
+    def reading(self) -> Sqlite:
+        return files.reading(self.place.path, {"all": "SELECT n FROM t ORDER BY n"}, patience=0.05)
+
+    def failure(self, trouble: Trouble, text: str) -> Failure:
+        kinds = {kind.trouble: kind for kind in (Failure, Busy, Unusable, Closed)}
+        return kinds[trouble](text)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "t.db"
+
+
+@pytest.fixture
+def db(path: Path) -> Counting:
+    return Plain(Place(Kind.SQLITE, path)).writing()
+
+
+def writing(db: Database | None, path: Path, *, thread: ThreadPoolExecutor | None = None, **more: Any) -> Writer:
+    """A writer on a database, which closes it."""
+    backend = Plain(Place(Kind.SQLITE, path))
+    return Writer(backend, thread or ThreadPoolExecutor(1), name="test", db=db, **more)
+
+
+def put(db: Database, number: int) -> int:
+    """A job: insert a number, which fails if it is there."""
+    db.change("put", n=number)
+    return number
+
+
+def numbers(path: Path) -> list[int]:
+    """What is in the table for everybody to see."""
+    with closing(sqlite3.connect(path)) as reader:
+        return [n for (n,) in reader.execute("SELECT n FROM t ORDER BY n")]
+
+
+async def test_jobs_that_come_together_share_a_commit(db: Counting, path: Path) -> None:
+    """Many jobs at once are one commit, and each gets its own result when that is durable."""
+    writer = writing(db, path)
+    results = await asyncio.gather(*(writer.run(lambda c, n=n: put(c, n)) for n in range(200)))  # type: ignore[misc]
+    assert results == list(range(200)) == numbers(path)
+    assert db.commits == 1
+    await writer.close()
+
+
+async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path) -> None:
+    """Jobs one after the other are a commit each."""
+    writer = writing(db, path)
+    for number in range(5):
+        await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
+    assert db.commits == 5
+    await writer.close()
+
+
+async def test_callers_in_two_groups_become_one(db: Counting, path: Path) -> None:
+    """Callers that came during the commit of others share the next ones with them, and do not alternate for ever."""
+    writer = writing(db, path)
+    loop, began, others_are_here = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    async def ask(*some: int) -> None:
+        for number in some:
+            await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
+
+    def wait(_: Database) -> None:
+        loop.call_soon_threadsafe(began.set)
+        others_are_here.wait()
+
+    async def first() -> None:
+        await writer.run(wait)
+        await ask(*range(10))
+
+    async def second() -> None:
+        await began.wait()
+        loop.call_soon(others_are_here.set)  # after the first of them is in the queue
+        await ask(*range(10, 20))
+
+    await asyncio.gather(first(), second())
+    assert numbers(path) == list(range(20))
+    assert db.commits <= 12
+    await writer.close()
+
+
+async def test_requests_of_a_kind_are_done_together(db: Counting, path: Path) -> None:
+    """All requests of one kind in a transaction are given to it at once, and answered each in its place."""
+    writer = writing(db, path)
+    calls: list[list[int]] = []
+
+    def double(_: Database, requests: Any) -> list[int]:
+        calls.append(list(requests))
+        return [2 * n for n in requests]
+
+    answers = await asyncio.gather(*(writer.request(double, n) for n in range(4)), writer.run(lambda c: put(c, 1)))
+    assert answers == [0, 2, 4, 6, 1]
+    assert calls == [[0, 1, 2, 3]]
+    assert db.commits == 1
+    await writer.close()
+
+
+async def test_a_job_whose_rows_moved_is_tried_again(db: Counting, path: Path) -> None:
+    """A job that another process came in between of is undone and done again, without its company noticing."""
+    writer = writing(db, path)
+    moved: list[int] = []
+
+    def moving(c: Database) -> int:
+        put(c, 7)
+        if len(moved) < 3:
+            moved.append(1)
+            raise Moved
+        return 7
+
+    assert list(await asyncio.gather(writer.run(moving), writer.run(lambda c: put(c, 8)))) == [7, 8]
+    assert len(moved) == 3
+    assert numbers(path) == [7, 8]
+    await writer.close()
+
+
+async def test_a_job_whose_rows_always_move_is_busy_in_the_end(db: Counting, path: Path) -> None:
+    """What never comes through is told as busy, nothing of it is written, and the writer goes on."""
+    writer = writing(db, path)
+    tries: list[int] = []
+
+    def moving(c: Database) -> None:
+        tries.append(put(c, 7))
+        raise Moved
+
+    with pytest.raises(Busy, match="try again") as caught:
+        await writer.run(moving)
+    assert isinstance(caught.value.__cause__, Moved)
+    assert len(tries) == TRIES
+    assert await writer.run(lambda c: put(c, 8)) == 8
+    assert numbers(path) == [8]
+    await writer.close()
+
+
+async def test_a_job_that_fails_fails_alone(db: Counting, path: Path) -> None:
+    """Of jobs in one transaction, those that raise are undone and told, the others are committed."""
+    writer = writing(db, path)
+    await writer.run(lambda c: put(c, 3))
+
+    def half(database: Database) -> None:
+        put(database, 100)
+        raise KeyError("of its own")
+
+    jobs = [lambda c, n=n: put(c, n) for n in range(6)]
+    ended: list[Any] = await asyncio.gather(*map(writer.run, [*jobs, half]), return_exceptions=True)  # type: ignore[arg-type]
+    assert [end for end in ended if isinstance(end, int)] == [0, 1, 2, 4, 5]
+    assert isinstance(ended[3], Failure)
+    assert not isinstance(ended[3], Unusable)
+    assert isinstance(ended[6], KeyError)
+    assert numbers(path) == [0, 1, 2, 3, 4, 5]
+    await writer.close()
+
+
+async def test_a_failed_commit_fails_everybody(db: Counting, path: Path) -> None:
+    """When a commit fails every caller of it is told, nothing is written, and later jobs fail at once the same way."""
+    writer = writing(db, path)
+
+    db.broken = True
+    ended = await asyncio.gather(
+        *(writer.run(lambda c, n=n: put(c, n)) for n in range(5)),  # type: ignore[misc]
+        return_exceptions=True,
+    )
+    db.broken = False
+    assert all(isinstance(end, Failure) and "the disk went away" in str(end) for end in ended)
+    assert len({id(end) for end in ended}) == 5
+    with pytest.raises(Unusable, match="the disk went away"):
+        await writer.run(lambda c: put(c, 9))
+    assert numbers(path) == []
+    await writer.close()
+
+
+async def test_a_transaction_is_bounded(db: Counting, path: Path) -> None:
+    """No transaction takes more jobs than it may; all are done in the end."""
+    writer = writing(db, path, together=10)
+    await asyncio.gather(*(writer.run(lambda c, n=n: put(c, n)) for n in range(95)))  # type: ignore[misc]
+    assert db.commits == 10
+    assert len(numbers(path)) == 95
+    await writer.close()
+
+
+async def test_closing_finishes_what_waits(db: Counting, path: Path) -> None:
+    """Close writes what was queued before it, and refuses what comes after."""
+    writer = writing(db, path, together=3)
+    asked = [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(8)]  # type: ignore[misc]
+    await asyncio.sleep(0)
+    await writer.close()
+    assert await asyncio.gather(*asked) == list(range(8)) == numbers(path)
+    ended: list[str] = []
+    with pytest.raises(Closed):
+        await writer.run(lambda c: put(c, 9), after=lambda: ended.append("after"))
+    assert ended == ["after"]
+
+
+async def test_a_lost_connection_is_replaced(path: Path) -> None:
+    """Where the writer opens its connections itself, a failed commit refuses its group, and the next one succeeds."""
+    writer = writing(None, path)
+    opened: list[Counting] = []
+
+    def note(c: Database) -> None:
+        assert isinstance(c, Counting)
+        opened.append(c)
+
+    def spoil(c: Database) -> None:
+        note(c)
+        opened[-1].broken = True
+
+    jobs = [spoil, lambda c: put(c, 1), lambda c: put(c, 2)]
+    ended = await asyncio.gather(*map(writer.run, jobs), return_exceptions=True)
+    assert [type(end) for end in ended] == [Unusable] * 3
+    assert numbers(path) == []
+    assert await writer.run(lambda c: put(c, 3)) == 3
+    await writer.run(note)
+    assert opened[-1] is not opened[0]
+    assert numbers(path) == [3]
+    await writer.close()
+
+
+async def test_a_disk_that_stands_still_refuses_requests_in_time(db: Counting, path: Path) -> None:
+    """Requests that wait, and those that come meanwhile, are refused after a time; jobs are not, and go on later."""
+    writer = writing(db, path, patience=0.05)
+    free = threading.Event()
+
+    def put_all(c: Database, requests: Any) -> list[int]:
+        return [put(c, number) for number in requests]
+
+    standing = asyncio.create_task(writer.run(lambda _: free.wait()))
+    await asyncio.sleep(0.02)
+    job = asyncio.create_task(writer.run(lambda c: put(c, 7)))
+    for number in (1, 2):
+        with pytest.raises(Busy, match="longer than"):
+            await writer.request(put_all, number)
+    free.set()
+    assert await standing
+    assert await job == 7
+    assert await writer.request(put_all, 3) == 3
+    assert numbers(path) == [3, 7]
+    await writer.close()
+
+
+async def test_readers_see_what_is_durable(path: Path) -> None:
+    """Reads run at the same time, each sees one moment, and after close there are none."""
+    backend = Plain(Place(Kind.SQLITE, path))
+    writer, readers = writing(backend.writing(), path), Readers(backend, name="test", keep=True)
+    await writer.run(lambda c: put(c, 1))
+    assert await asyncio.gather(*(readers.read(lambda c: c.rows("all")) for _ in range(8))) == [[(1,)]] * 8
+    with pytest.raises(Failure, match="readonly"):
+        await readers.read(lambda c: c.driver.execute("DELETE FROM t"))
+    await readers.close()
+    with pytest.raises(Closed):
+        await readers.read(lambda c: c.rows("all"))
+    await writer.close()
+
+
+async def test_a_cancelled_caller_does_not_undo_its_job(db: Counting, path: Path) -> None:
+    """A job whose caller was cancelled is done all the same, and its end is still heard; others are not disturbed."""
+    writer = writing(db, path)
+    heard: list[str] = []
+    asked = [
+        asyncio.create_task(writer.run(lambda c, n=n: put(c, n), after=lambda n=n: heard.append(str(n))))  # type: ignore[misc]
+        for n in (1, 1, 2)
+    ]
+    await asyncio.sleep(0)
+    asked[0].cancel()
+    asked[1].cancel()
+    assert await asked[2] == 2
+    assert [task.cancelled() for task in asked[:2]] == [True, True]
+    assert numbers(path) == [1, 2]
+    assert sorted(heard) == ["1", "1", "2"]
+    await writer.close()
+
+
+async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(db: Counting, path: Path) -> None:
+    """When the writer's own task is cancelled, callers whose job is under way or queued are refused."""
+    thread = ThreadPoolExecutor(1)
+    writer = writing(db, path, together=2, thread=thread)
+    free = threading.Event()
+    asked: list[asyncio.Task[Any]] = [asyncio.create_task(writer.run(lambda _: free.wait())) for _ in range(2)]
+    asked += [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(6)]  # type: ignore[misc]
+    for _ in range(4):
+        await asyncio.sleep(0)
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "gotsurge-test-writer"]
+    task.cancel()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(end, Unusable | Closed) for end in ended)
+    free.set()
+    thread.shutdown()  # what it was doing ends in its own time: only then may the connection be closed
