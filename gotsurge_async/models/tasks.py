@@ -149,7 +149,7 @@ class Item(Model):
 
     Attributes:
         quantity: the number of pieces.
-        weight, volume: in ``weight_unit`` and ``volume_unit``, such as kg and m3.
+        weight, volume: in the unit that ``weight_unit`` or ``volume_unit`` names, such as kg and m3.
         length, width, height: in the unit that you have agreed on with GotSurge; the API document names none.
     """
 
@@ -219,8 +219,8 @@ class TaskFields(Model):
     Attributes:
         price, min_price, max_price, increment, admin_fee: `Money`, all in the one ``currency`` (ISO 4217).
         cargo_net_quantity: the number of pieces, 0 or more.
-        total_item_weight, total_item_volume, total_item_quantity: 0 or more, in ``total_weight_unit``,
-            ``total_volume_unit`` and ``total_quantity_unit``.
+        total_item_weight, total_item_volume, total_item_quantity: 0 or more, in the unit that ``total_weight_unit``,
+            ``total_volume_unit`` or ``total_quantity_unit`` names.
     """
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"tracking_id", "invoice_number"})

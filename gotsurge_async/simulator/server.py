@@ -167,7 +167,7 @@ class Simulator:
         return ACCOUNTS
 
     def now(self) -> float:
-        """The simulator's time."""
+        """The simulator's time, in seconds since 1970."""
         return self._service.clock.now()
 
     def advance(self, seconds: float) -> None:
@@ -223,7 +223,7 @@ class Simulator:
         return seed_a_day(self._service, orders, self._service.account(account))
 
     def restore(self, moment: float) -> None:
-        """Put all tasks back to what they were at an earlier time, as a service that was restored from its backup.
+        """Put all tasks back to what they were at a moment (seconds since 1970), as a service restored from its backup.
 
         Tasks and organizations that were created since do not exist any more (404), statuses, contents and tracking ids
         are the earlier ones, and the audit counts what there is now. The clock goes on, tokens stay, and late calls

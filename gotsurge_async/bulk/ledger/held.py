@@ -1,5 +1,6 @@
 """A run in this process's hands: what it is, and how all that is asked and noted of it reaches the database."""
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import wraps
@@ -34,6 +35,7 @@ def reads(question: Callable[Concatenate[R, Database, P], T]) -> Callable[Concat
     async def method(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._read(lambda db: question(self, db, *args, **kwargs))
 
+    _hide(method, "db")
     return method
 
 
@@ -45,7 +47,16 @@ def writes(mark: Callable[Concatenate[H, Database, int, P], T]) -> Callable[Conc
         now = self._store.now()
         return await self._write(lambda db: mark(self, db, now, *args, **kwargs))
 
+    _hide(method, "db", "now")
     return method
+
+
+def _hide(method: Any, *names: str) -> None:
+    """Leave out of a method's signature what its caller does not pass: `help` and the documents show the rest."""
+    signature = inspect.signature(method)
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in names]
+    method.__signature__ = signature.replace(parameters=kept)
+    method.__annotations__ = {name: hint for name, hint in method.__annotations__.items() if name not in names}
 
 
 class HeldRun:
