@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gotsurge_async.bulk.ledger import LedgerError
 from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.ledger import LedgerError
 
 
 async def test_a_write_that_fails_after_a_cancellation_is_reported() -> None:

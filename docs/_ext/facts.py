@@ -9,18 +9,18 @@ from typing import Any
 import attrs
 from sphinx.pycode import ModuleAnalyzer
 
+from gotsurge_async.after.results import FILES, Reason, Summary
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.bulk.after.results import FILES, Reason, Summary
-from gotsurge_async.bulk.columns import all_columns
-from gotsurge_async.bulk.ledger.states import TRANSITIONS, Mode, OrderState, RunState, word_of
-from gotsurge_async.bulk.sources.fields import FEEDBACK
-from gotsurge_async.bulk.sources.options import ENDINGS
 from gotsurge_async.cli.help.topics import EXIT_CODES, MAP
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
+from gotsurge_async.ledger.states import TRANSITIONS, Mode, OrderState, RunState, word_of
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import SWITCHES
 from gotsurge_async.simulator.faults import CALL_KINDS, EVENT_KINDS
+from gotsurge_async.tables.columns import all_columns
+from gotsurge_async.tables.fields import FEEDBACK
+from gotsurge_async.tables.options import ENDINGS
 from gotsurge_async.webhooks.alerts import AlertKind
 from gotsurge_async.webhooks.inbox import EventState
 

@@ -3,16 +3,16 @@
 Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
-from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler
-from gotsurge_async.bulk.after.results import Summary, write_results
-from gotsurge_async.bulk.after.undo import Undo, Undone
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
-from gotsurge_async.bulk.push import Push, Sent
-from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
-from gotsurge_async.bulk.send.chunks import OnRefusedChunk
-from gotsurge_async.bulk.send.load import UnusableSource, load_refused
-from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
+from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
+from gotsurge_async.after.results import Summary, write_results
+from gotsurge_async.after.undo import Undo, Undone
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
 from gotsurge_async.models.rules import Finding, Severity, check_order
+from gotsurge_async.push.brakes import Brakes, LimitReached
+from gotsurge_async.push.chunks import OnRefusedChunk
+from gotsurge_async.push.load import UnusableSource, load_refused
+from gotsurge_async.push.push import Push, Sent
+from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 
 __all__ = [
     "Absent",

@@ -1,6 +1,6 @@
 """The fast way of the converters' hooks, and the only place where the package sets ``__class__``.
 
-`exec` runs here, and in `bulk/sources/header.py` for the rows of a table.
+`exec` runs here, and in `tables/header.py` for the rows of a table.
 
 Here a class has one line of straight code for each of its fields; and msgspec reads nearly every answer as structs,
 checked in C. Any other answer raises, or goes to the function ``otherwise``: the plain code of `converters`, which

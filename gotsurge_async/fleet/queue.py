@@ -19,13 +19,13 @@ from procrastinate.jobs import Job, Status
 from procrastinate.schema import SchemaManager
 from psycopg import sql
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerAway, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.segments import Waiting
-from gotsurge_async.bulk.ledger.sql.store import Backend
-from gotsurge_async.bulk.worker import Worker
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import sleep_or
 from gotsurge_async.database import NOTICE_SILENCE, Database, Place
+from gotsurge_async.ledger import Ledger, LedgerAway, LedgerError, LedgerUnusable
+from gotsurge_async.ledger.segments import Waiting
+from gotsurge_async.ledger.sql.store import Backend
+from gotsurge_async.push.worker import Worker
 
 log: logging.Logger = logging.getLogger(__name__)
 

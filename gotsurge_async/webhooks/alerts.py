@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from gotsurge_async.bulk.ledger import OrderRow
 from gotsurge_async.clock import in_zone, moved_by
+from gotsurge_async.ledger import OrderRow
 from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of

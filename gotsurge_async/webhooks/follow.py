@@ -16,13 +16,13 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, RunInfo
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger import Ledger, LedgerError, RunInfo
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.webhooks.book import AGES, Book, Change, Double, Only
 from gotsurge_async.webhooks.book.book import OTHER

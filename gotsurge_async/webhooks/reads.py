@@ -16,7 +16,6 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
-from gotsurge_async.bulk.ledger import LedgerError
 from gotsurge_async.calls.limiter import yielding
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.client import GotSurge
@@ -32,6 +31,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
+from gotsurge_async.ledger import LedgerError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book

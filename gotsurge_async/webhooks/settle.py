@@ -1,6 +1,6 @@
 """Settles orders in doubt by tasks that were read: plain partners have no list to look them up in.
 
-An event leads to a read, and only the read is proof: `bulk.after.reconcile` says what it proves. The answer of a create
+An event leads to a read, and only the read is proof: `after.reconcile` says what it proves. The answer of a create
 may be lost after its task was read; so the book's tasks of no push are looked through for the names of orders in doubt,
 too.
 """
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Names, deciding_identifiers, identifiers, names_of
-from gotsurge_async.bulk.after.reconcile import Reconciler
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
+from gotsurge_async.after.lookup import Names, deciding_identifiers, identifiers, names_of
+from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, moved_by
 from gotsurge_async.config import Timeouts
+from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.webhooks.book import Book
 

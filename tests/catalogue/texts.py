@@ -164,7 +164,7 @@ def _constants() -> dict[str, ast.AST]:
 @cache
 def _helpers() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Functions that make a text for other files."""
-    places = {"not_in": "bulk/sources/lines.py", "problem_of": "models/phones.py"}
+    places = {"not_in": "tables/formats/lines.py", "problem_of": "models/phones.py"}
     return {name: _file(PACKAGE / place).functions[name] for name, place in places.items()}
 
 
@@ -194,7 +194,7 @@ def _errors() -> set[str]:
 def _texts_of(call: ast.Call, name: str) -> ast.AST | None:
     """The argument of a call that is told to people."""
     place, keyword = TELLERS.get(name, (0, "message"))
-    place = 4 if name == "wrong" and len(call.args) == 5 else place  # of two times, in bulk/checks/rules.py
+    place = 4 if name == "wrong" and len(call.args) == 5 else place  # of two times, in tables/checks/rules.py
     for each in call.keywords:
         if each.arg == keyword:
             return each.value

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gotsurge_async.bulk.ledger.sql import marks, runs, schema, store
-from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.cli import main
+from gotsurge_async.ledger.sql import marks, runs, schema, store
+from gotsurge_async.push.claims import Claim
 
 CUT = {
     # A claim and a mark: whatever became of the chunk since it was read.

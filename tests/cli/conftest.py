@@ -44,4 +44,4 @@ def platform_desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries wait for no time at all."""
     monkeypatch.setattr("random.Random.random", lambda _: 0.0)
-    monkeypatch.setattr("gotsurge_async.bulk.send.two_phase.backoff", lambda *_: 0.0)
+    monkeypatch.setattr("gotsurge_async.push.two_phase.backoff", lambda *_: 0.0)

@@ -10,12 +10,12 @@ import pytest
 from procrastinate.exceptions import ConnectorException
 from procrastinate.schema import SchemaManager
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunState
-from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.database import Database, place_of
 from gotsurge_async.fleet import enqueue, upgrade
 from gotsurge_async.fleet.queue import describe, must_be_there
-from tests.bulk.ledger.kit import loaded, orders
+from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, RunState
+from gotsurge_async.ledger.segments import Waiting
+from tests.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
 pytestmark = pytest.mark.slow

@@ -7,12 +7,12 @@ at every one of them.
 import asyncio
 import sys
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
-from gotsurge_async.bulk.worker import Worker
 from gotsurge_async.cli.shared.connect import Target, connected
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.ledger import target_of
 from gotsurge_async.config import Limits
+from gotsurge_async.ledger import Ledger, LedgerUnusable
+from gotsurge_async.push.worker import Worker
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from gotsurge_async.bulk import Mode
-from gotsurge_async.bulk.ledger.states import LETTERS, OrderState
+from gotsurge_async.ledger.states import LETTERS, OrderState
 from tests.promise.at_hand import AtHand, Worded, at_hand
 from tests.promise.judge import CREATED
 from tests.promise.test_postgres import OnServer

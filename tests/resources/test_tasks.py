@@ -21,10 +21,10 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import Scripted
-from tests.bulk.sources.kit import read as read_file
-from tests.bulk.sources.kit import table
 from tests.support.clients import client
 from tests.support.orders import answer, order, orders
+from tests.tables.kit import read as read_file
+from tests.tables.kit import table
 
 REASON = "the vessel sails tomorrow"
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 import pytest
 
-from gotsurge_async.bulk.columns import all_columns
-from gotsurge_async.bulk.ledger.states import OrderState, RunState
 from gotsurge_async.cli.app import COMMANDS, gotsurge
 from gotsurge_async.cli.help.topics import EXIT_CODES
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
+from gotsurge_async.ledger.states import OrderState, RunState
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import SWITCHES
+from gotsurge_async.tables.columns import all_columns
 from tests.support.public import MODULES, PACKAGE
 
 REFERENCE = PACKAGE.parent / "docs" / "reference"

@@ -21,7 +21,7 @@
 - `powerless`: Files in a folder in which nothing may be written, also where the tests run as root.
 
 What only one folder needs stands there: ``kit.py`` of tests/simulator (plain HTTP, nothing of the client), tests/auth,
-tests/auth/web, tests/bulk/ledger and tests/bulk/sources, ``rig.py`` of tests/calls,
+tests/auth/web, tests/ledger and tests/tables, ``rig.py`` of tests/calls,
 tests/chaos (a crew of workers, ways that can be cut), and all of tests/promise, whose judge and stations belong to the
 promise alone.
 """

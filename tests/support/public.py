@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gotsurge_async
 
 PACKAGE = Path(gotsurge_async.__file__).parent
-OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.bulk.ledger", "gotsurge_async.bulk.sources"}
+OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.ledger", "gotsurge_async.tables"}
 """Folders whose front serves the package itself: what users need of them is named further up."""
 
 

@@ -14,8 +14,6 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, RunState
 from gotsurge_async.cli.afterwards.books import (
     Books,
     book_option,
@@ -36,6 +34,8 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, RunState
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.webhooks.alerts import Alert, Lasting, Limits, alerts_in, doubt

@@ -10,14 +10,14 @@ from zoneinfo import ZoneInfo
 import attrs
 import click
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, RunInfo
-from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.ledger import Ledger, LedgerError, RunInfo
+from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.store import beside
 
@@ -35,7 +35,7 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
 
 
 def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
-    from gotsurge_async.bulk.sources.maps.column_map import zone_named
+    from gotsurge_async.tables.maps.column_map import zone_named
 
     try:
         return zone_named(name) or ZoneInfo(PORT)

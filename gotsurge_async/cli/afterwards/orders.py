@@ -10,7 +10,6 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.writing import defused
 from gotsurge_async.cli.afterwards.books import (
     Books,
     open_book,
@@ -37,6 +36,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.tables.writing import defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, vessel_of
 

@@ -9,8 +9,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from gotsurge_async.bulk.after.writing import WholeFile
-from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_option
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -18,6 +16,8 @@ from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.writing import WholeFile
 from gotsurge_async.webhooks.book import Only
 from gotsurge_async.webhooks.report import Day, Sums, day_of, write_csv, write_html, write_xlsx
 from gotsurge_async.webhooks.report.day import bounds

@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo
 import attrs
 import click
 
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book, zone_option
 from gotsurge_async.cli.afterwards.reading import DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
@@ -24,7 +22,9 @@ from gotsurge_async.cli.shared.output import counted, print_json, print_table, s
 from gotsurge_async.clock import SystemClock, in_zone
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.webhooks.book import Book, BookOrder, Step
 from gotsurge_async.webhooks.book.records import Standing, account_of
 

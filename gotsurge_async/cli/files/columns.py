@@ -6,11 +6,11 @@ from itertools import groupby
 import attrs
 import click
 
-from gotsurge_async.bulk.columns import ColumnInfo, all_columns
-from gotsurge_async.bulk.template import how_written
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, prose
 from gotsurge_async.models.rules import nearest
+from gotsurge_async.tables.columns import ColumnInfo, all_columns
+from gotsurge_async.tables.template import how_written
 
 
 @click.command()

@@ -10,15 +10,15 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Source, SourceOptions, SourceReport, UnusableSource, open_source
-from gotsurge_async.bulk.checks.faults import Fault, FaultGroup
-from gotsurge_async.bulk.checks.words import number_of, verb
-from gotsurge_async.bulk.fault_file import FaultFile
-from gotsurge_async.bulk.sources import STDIN
-from gotsurge_async.bulk.sources.leaving import Leaving
-from gotsurge_async.bulk.sources.source import Left
 from gotsurge_async.cli.shared.exits import Exit, Failure, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, say
+from gotsurge_async.tables import STDIN
+from gotsurge_async.tables.checks.fault_file import FaultFile
+from gotsurge_async.tables.checks.faults import Fault, FaultGroup
+from gotsurge_async.tables.checks.leaving import Leaving
+from gotsurge_async.tables.checks.words import number_of, verb
+from gotsurge_async.tables.source import Left
 
 T = TypeVar("T")
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import attrs
 import click
 
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.sources import STDIN, FileMap, SourceOptions, open_grid
-from gotsurge_async.bulk.sources.lines import BadFile
-from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
-from gotsurge_async.bulk.sources.maps.kept import find_map, keep_map, kept_maps, maps_folder, write_map
 from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.tables import STDIN, FileMap, SourceOptions, open_grid
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.formats.lines import BadFile
+from gotsurge_async.tables.maps.draft import Draft, draft_map
+from gotsurge_async.tables.maps.kept import find_map, keep_map, kept_maps, maps_folder, write_map
 
 _DELIMITERS = (None, ";", "\t", "|")
 

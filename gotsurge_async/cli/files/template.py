@@ -7,14 +7,14 @@ from typing import IO
 
 import click
 
-from gotsurge_async.bulk.after.writing import WholeFile
-from gotsurge_async.bulk.checks.words import number_of, verb
-from gotsurge_async.bulk.columns import ITEMS, item_columns, order_columns
-from gotsurge_async.bulk.template import ORDERS_SHEET, write_csv, write_workbook
 from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, force_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.tables.checks.words import number_of, verb
+from gotsurge_async.tables.columns import ITEMS, item_columns, order_columns
+from gotsurge_async.tables.template import ORDERS_SHEET, write_csv, write_workbook
+from gotsurge_async.tables.writing import WholeFile
 
 
 @click.command()

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.worker import Worker, timeouts_for
 from gotsurge_async.calls.shared_rate import SharedRate, shared_rate
 from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
@@ -22,6 +20,8 @@ from gotsurge_async.cli.shared.push_options import concurrency, rate
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import RunInfo
+from gotsurge_async.push.worker import Worker, timeouts_for
 
 _working = in_group("The worker")
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from gotsurge_async.bulk.ledger.workers import SILENT_SECONDS, Worker
 from gotsurge_async.cli.shared.distributed import shared_ledger
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import Column, print_json, print_table, prose, say, spare
 from gotsurge_async.database import Place
+from gotsurge_async.ledger.workers import SILENT_SECONDS, Worker
 
 COLUMNS: tuple[str | Column, ...] = (
     *("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD"),

@@ -10,17 +10,9 @@ from pathlib import Path
 import attrs
 import click
 
+from gotsurge_async.after.export import Exported, export
+from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.bulk.after.export import Exported, export
-from gotsurge_async.bulk.after.reading import Imported, import_lost_runs, newest_in
-from gotsurge_async.bulk.after.writing import WholeFile
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
-from gotsurge_async.bulk.ledger.sql.store import Backend
-from gotsurge_async.bulk.ledger.upkeep.archive import archive
-from gotsurge_async.bulk.ledger.upkeep.check import Health, backup, check, vacuum
-from gotsurge_async.bulk.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
-from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
@@ -29,7 +21,15 @@ from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger.errors import RESCUE, commands_for
+from gotsurge_async.ledger.sql.store import Backend
+from gotsurge_async.ledger.upkeep.archive import archive
+from gotsurge_async.ledger.upkeep.check import Health, backup, check, vacuum
+from gotsurge_async.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.system import loops
+from gotsurge_async.tables import STDIN
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.writing import WholeFile
 
 
 @click.group()

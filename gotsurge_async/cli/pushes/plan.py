@@ -6,9 +6,6 @@ from pathlib import Path
 import click
 
 from gotsurge_async.bulk import Run, Source, SourceOptions
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.plan import Plan, make_plan
-from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -17,6 +14,9 @@ from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, js
 from gotsurge_async.cli.shared.output import finish, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
+from gotsurge_async.push.changes import Known
+from gotsurge_async.push.plan import Plan, make_plan
+from gotsurge_async.tables.checks.words import number_of
 
 SHOWN = 10
 

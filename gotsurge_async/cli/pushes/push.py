@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from gotsurge_async.after.reading import refuse_older
+from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
-from gotsurge_async.bulk.after.reading import refuse_older
-from gotsurge_async.bulk.after.replace import replace_changed
-from gotsurge_async.bulk.checks.words import number_of, verb
-from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
-from gotsurge_async.bulk.ledger.states import in_words
-from gotsurge_async.bulk.ledger.upkeep.register import service_of
-from gotsurge_async.bulk.plan import check_plan
-from gotsurge_async.bulk.send.changes import Changed
-from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
@@ -53,9 +46,16 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger import Admission, OrderState, Similar
+from gotsurge_async.ledger.states import in_words
+from gotsurge_async.ledger.upkeep.register import service_of
+from gotsurge_async.push.changes import Changed
+from gotsurge_async.push.plan import check_plan
+from gotsurge_async.tables import STDIN
+from gotsurge_async.tables.checks.words import number_of, verb
 
 if TYPE_CHECKING:
-    from gotsurge_async.bulk.sources.source import Left
+    from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
 EARLIER_RUNS = 1_000

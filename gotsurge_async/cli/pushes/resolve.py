@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import click
 
+from gotsurge_async.after import resolve as resolving
+from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.bulk import UnusableSource
-from gotsurge_async.bulk.after import resolve as resolving
-from gotsurge_async.bulk.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of

@@ -5,11 +5,11 @@ from typing import Any
 import click
 
 from gotsurge_async.bulk import Ledger, Run, load_refused
-from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.pushes.resume import Resuming, resuming_options
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import GroupedCommand
 from gotsurge_async.cli.shared.push_options import refused_chunk
+from gotsurge_async.ledger import RunInfo
 
 
 class Retrying(Resuming):

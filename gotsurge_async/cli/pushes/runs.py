@@ -6,8 +6,6 @@ import click
 
 from gotsurge_async import codec
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import RunInfo, Word
 from gotsurge_async.cli.pushes.status import RunStatus
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
@@ -15,6 +13,8 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table, prose
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import RunInfo, Word
+from gotsurge_async.tables.checks.words import number_of
 
 _COLUMNS = (
     *(Word.CREATED, Word.ALREADY_PUSHED, Word.CHANGED, Word.REFUSED),

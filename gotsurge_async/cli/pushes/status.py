@@ -9,10 +9,6 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, OrderState
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
-from gotsurge_async.bulk.ledger.segments import Distribution
-from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.cli.fleet.view import watch_run
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
@@ -22,6 +18,10 @@ from gotsurge_async.cli.shared.output import Step, finish, print_record
 from gotsurge_async.cli.shared.sending import unused_drafts
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import Counts, RunInfo, RunState, Size, Word, word_of
+from gotsurge_async.ledger.segments import Distribution
+from gotsurge_async.push.load import LEFT_OUT
+from gotsurge_async.tables.checks.words import number_of
 
 
 @attrs.frozen

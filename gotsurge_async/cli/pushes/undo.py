@@ -8,10 +8,8 @@ from typing import Any
 import attrs
 import click
 
+from gotsurge_async.after.undo import REASON
 from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
-from gotsurge_async.bulk.after.undo import REASON
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
@@ -20,7 +18,9 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.system import loops
+from gotsurge_async.tables.checks.words import number_of
 
 _INTERRUPTED = "the undo was interrupted: give the same command again, and do not resume the run"
 

@@ -18,7 +18,6 @@ from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
 from gotsurge_async.auth.stores import FileStore, Tokens
-from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import (
     Target,
@@ -44,6 +43,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import ConfigError, GotSurgeError, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
+from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
     from gotsurge_async.auth.sql import SqlStore

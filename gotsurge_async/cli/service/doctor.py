@@ -15,9 +15,6 @@ import click
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
 from gotsurge_async.auth.stores import Tokens
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger.errors import RegisterUnusable
-from gotsurge_async.bulk.ledger.upkeep.register import Register
 from gotsurge_async.calls.outcome import Attempt, attempt
 from gotsurge_async.calls.session import build_request
 from gotsurge_async.cli.shared.connect import (
@@ -35,7 +32,10 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, shown
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.ledger.errors import RegisterUnusable
+from gotsurge_async.ledger.upkeep.register import Register
 from gotsurge_async.resources.partner import signature_of
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.aiohttp import AiohttpTransport, proxy_of_environment
 from gotsurge_async.transports.base import Transport
 from gotsurge_async.version import __version__

@@ -9,10 +9,6 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import UNFINISHED, LedgerUnusable, RunState
-from gotsurge_async.bulk.ledger.segments import Distribution
-from gotsurge_async.bulk.send.brakes import prices_of
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import Exit, Interrupts
 from gotsurge_async.cli.shared.ledger import find_ledger
@@ -21,6 +17,10 @@ from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.clock import SystemClock, sleep_or
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError, Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
+from gotsurge_async.ledger import UNFINISHED, LedgerUnusable, RunState
+from gotsurge_async.ledger.segments import Distribution
+from gotsurge_async.push.brakes import prices_of
+from gotsurge_async.tables.checks.words import number_of
 
 POLL_SECONDS = 0.5
 POLL_LESS = 20

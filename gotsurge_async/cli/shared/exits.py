@@ -93,7 +93,7 @@ class Failure(click.ClickException):
 
 def exit_code_of(error: GotSurgeError) -> Exit:
     """The exit code that stands for an error."""
-    from gotsurge_async.bulk.ledger import (  # with the ledger, for which `gotsurge --help` need not wait
+    from gotsurge_async.ledger import (  # with the ledger, for which `gotsurge --help` need not wait
         LedgerAway,
         RunHeld,
     )

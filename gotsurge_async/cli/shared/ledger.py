@@ -11,19 +11,19 @@ import attrs
 import click
 import platformdirs
 
+from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.bulk import Ledger, Mode, Run
-from gotsurge_async.bulk.after.reading import refuse_older
-from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.ledger.sql.store import Backend
-from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
-from gotsurge_async.bulk.send.changes import Known, compare
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.ledger import RunInfo
+from gotsurge_async.ledger.sql.store import Backend
+from gotsurge_async.ledger.upkeep.check import refuse_unfit
+from gotsurge_async.ledger.upkeep.counter import Keeper
+from gotsurge_async.push.changes import Known, compare
 
 OUT = Path("gotsurge-results")
 """The folder of the result files without ``--out``."""

@@ -10,12 +10,8 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from gotsurge_async.after.reading import form_of
 from gotsurge_async.bulk import Ledger, Mode, OrderState
-from gotsurge_async.bulk.after.writing import ending_of, form_of
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, OWNED_ELSEWHERE, UNDO, WAITING, Counts, RunInfo, Word, word_of
-from gotsurge_async.bulk.send.load import LEFT_OUT
-from gotsurge_async.bulk.sources.options import ENDINGS
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
@@ -23,7 +19,12 @@ from gotsurge_async.cli.shared.output import Step
 from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import DOUBTFUL, OWNED_ELSEWHERE, UNDO, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.system import shell
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.options import ENDINGS
+from gotsurge_async.tables.writing import ending_of
 
 SHOWN_OWNERS = 3
 """The most other runs with orders in doubt that are named."""

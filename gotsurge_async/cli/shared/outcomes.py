@@ -13,9 +13,6 @@ import click
 import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.bulk.checks.faults import SourceReport
-from gotsurge_async.bulk.sources import SourceOptions
-from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
@@ -24,6 +21,9 @@ from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.resources.platform.batches import Updated
+from gotsurge_async.tables import SourceOptions
+from gotsurge_async.tables.checks.faults import SourceReport
+from gotsurge_async.tables.jsonl_source import JsonlSource
 
 
 def read_orders(file: str, *, timezone: str | None = None, max_price: Money | None = None) -> list[Order]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts
 from gotsurge_async.cli.shared.output import counted, lasting
 from gotsurge_async.hooks import ChunkDone, Event
+from gotsurge_async.ledger import CLAIMED, UNFINISHED, Counts
+from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

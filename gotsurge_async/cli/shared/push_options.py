@@ -7,11 +7,8 @@ from typing import Any
 
 import click
 
+from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
-from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
-from gotsurge_async.bulk.send.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
-from gotsurge_async.bulk.sources.fields import ITEM_KEY
-from gotsurge_async.bulk.sources.options import FORMATS, Query
 from gotsurge_async.cli.shared.options import (
     PATH,
     SENDING,
@@ -26,6 +23,9 @@ from gotsurge_async.cli.shared.options import (
     together,
 )
 from gotsurge_async.money import Money
+from gotsurge_async.push.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
+from gotsurge_async.tables.fields import ITEM_KEY
+from gotsurge_async.tables.options import FORMATS, Query
 
 _file = in_group(THE_FILE)
 
@@ -45,7 +45,7 @@ def load_named(name: str) -> FileMap:
     Raises:
         ConfigError: there is none, or it is not a map.
     """
-    from gotsurge_async.bulk.sources.maps.kept import find_map  # few pushes have a map
+    from gotsurge_async.tables.maps.kept import find_map  # few pushes have a map
 
     return FileMap.load(find_map(name))
 

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from gotsurge_async.after.lookup import note_unused_drafts
+from gotsurge_async.after.replace import Replaced
+from gotsurge_async.after.results import Reason, count_results, try_folder
 from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Sent, Summary, write_results
-from gotsurge_async.bulk.after.lookup import note_unused_drafts
-from gotsurge_async.bulk.after.replace import Replaced
-from gotsurge_async.bulk.after.results import Reason, count_results, try_folder
-from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, LedgerUnusable, RunInfo, RunLost
-from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.distributed import Watch, publish
@@ -38,6 +35,9 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, GotSurgeError
+from gotsurge_async.ledger import DOUBTFUL, LedgerUnusable, RunInfo, RunLost
+from gotsurge_async.push.load import LEFT_OUT
+from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console

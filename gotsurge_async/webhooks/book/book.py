@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from gotsurge_async.bulk.ledger import READABLE, Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Step, in_order

@@ -8,9 +8,9 @@ import msgspec
 from attrs import field, frozen
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger import OrderRow, OrderState, RunInfo
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
+from gotsurge_async.ledger import OrderRow, OrderState, RunInfo
 from gotsurge_async.models.places import Contact
 from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.money import Money, as_given

@@ -6,10 +6,10 @@ from decimal import Decimal
 from html import escape
 from typing import IO, Any, TypeAlias
 
-from gotsurge_async.bulk.after.writing import csv_line, defused
 from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.money import Money
+from gotsurge_async.tables.writing import csv_line, defused
 from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
 
 Cell: TypeAlias = str | int | Decimal | datetime | None

@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import SourceOptions, open_source
-from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.simulator import Simulator
+from gotsurge_async.tables.writing import WholeFile
 from tests.support.commands import HEADER, ROW, Desk, Runner, local
 
 
@@ -187,7 +187,7 @@ def test_the_rows_are_on_the_disk_before_anything_is_sent(
             raise OSError(28, "No space left on device")
 
     file = some_faulty(tmp_path / "orders.csv", 1)
-    monkeypatch.setattr("gotsurge_async.bulk.fault_file.files", Full())
+    monkeypatch.setattr("gotsurge_async.tables.checks.fault_file.files", Full())
     done = run("push", file, *local(simulator), "--leave-faulty", "--faults", tmp_path / "faulty.csv", "--json")
     assert done.exit_code == 2
     assert "faulty.csv: No space left on device" in json.loads(done.stdout)["error"]
@@ -209,7 +209,7 @@ def test_a_disk_that_is_full_long_before_the_end_is_reported(run: Runner, tmp_pa
         return whole
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("gotsurge_async.bulk.fault_file.WholeFile", fill)
+        patched.setattr("gotsurge_async.tables.checks.fault_file.WholeFile", fill)
         done = run("push", file, "--simulate", "--leave-faulty", "--faults", full / "faulty.csv")
     assert (done.exit_code, type(done.exception)) == (2, SystemExit)
     assert "faulty.csv: No space left on device" in done.stderr

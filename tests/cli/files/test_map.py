@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bulk.sources.kit import plain_table, write
 from tests.support.commands import Runner
+from tests.tables.kit import plain_table, write
 
 HEADER = ["Order ID", "From address", "To address", "Fare", "Pickup start", "Pickup end", "Kind", "Vehicle", "Service"]
 ROW = ["A-1", "7 Loyang Way", "Berth J07", "S$48.50", "13/03/2030 14:00", "13/03/2030 16:00", "Marine", "car", "FTL"]

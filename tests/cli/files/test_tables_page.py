@@ -7,8 +7,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from gotsurge_async.bulk.sources import ColumnMap, FileMap
-from gotsurge_async.bulk.sources.options import read_map
+from gotsurge_async.tables import ColumnMap, FileMap
+from gotsurge_async.tables.options import read_map
 from tests.support.commands import Runner
 
 PAGE = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")

@@ -61,8 +61,8 @@ def test_a_file_is_whole_and_for_its_owner(desk: Desk, tmp_path: Path) -> None:
 def test_a_damaged_order_leaves_no_half_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where an order cannot be read, it is named, and the file is not there."""
     desk.push("A")
-    monkeypatch.setattr("gotsurge_async.bulk.after.export._object", json.loads)
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.chunks.Chunk.orders", _damaged)
+    monkeypatch.setattr("gotsurge_async.after.export._object", json.loads)
+    monkeypatch.setattr("gotsurge_async.ledger.sql.chunks.Chunk.orders", _damaged)
     done = desk.run("ledger", "export", tmp_path / "orders.jsonl", *desk.ledger)
     assert (done.exit_code, "line 2, key A" in done.stderr) == (2, True), done.output
     assert not list(tmp_path.glob("*orders.jsonl*"))

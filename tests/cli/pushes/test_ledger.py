@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from gotsurge_async.bulk.ledger.sql import sqlite as ledger_file
+from gotsurge_async.ledger.sql import sqlite as ledger_file
 from tests.support.commands import Desk, write_orders
 from tests.support.powerless import locked_away, powerless
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from gotsurge_async.after import reconcile
 from gotsurge_async.bulk import OrderState
-from gotsurge_async.bulk.after import reconcile
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Desk, write_orders
@@ -21,7 +21,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_wait(*_: object) -> float:
         return 0.0
 
-    monkeypatch.setattr("gotsurge_async.bulk.after.reconcile._left_to_wait", no_wait)
+    monkeypatch.setattr("gotsurge_async.after.reconcile._left_to_wait", no_wait)
 
 
 def put_back(desk: Desk, *, gone: bool = False) -> None:

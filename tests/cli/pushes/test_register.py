@@ -11,8 +11,8 @@ import pytest
 
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
-from gotsurge_async.bulk.ledger import RegisterUnusable, SameFile
-from gotsurge_async.bulk.ledger.upkeep.register import KEPT_RUNS, KEPT_WORLDS, Account, Keys, Register, service_of
+from gotsurge_async.ledger import RegisterUnusable, SameFile
+from gotsurge_async.ledger.upkeep.register import KEPT_RUNS, KEPT_WORLDS, Account, Keys, Register, service_of
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
 from tests.support.commands import Runner, gotsurge, local, write_orders
@@ -71,7 +71,7 @@ def test_another_user_is_reported_by_a_shared_register(
     shared.mkdir()
     shared.chmod(0o2770)
     monkeypatch.delenv("GOTSURGE_REGISTER")
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.upkeep.register.SHARED", shared)
+    monkeypatch.setattr("gotsurge_async.ledger.upkeep.register.SHARED", shared)
     file = write_orders(tmp_path / "orders.csv", range(3))
     assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
     assert (shared / "register.db").stat().st_mode & 0o777 == 0o660
@@ -273,7 +273,7 @@ def test_a_full_disk_under_the_register_sends_nothing(
         error.sqlite_errorname = "SQLITE_FULL"
         raise error
 
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.upkeep.register._note", full)
+    monkeypatch.setattr("gotsurge_async.ledger.upkeep.register._note", full)
     code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "a.db")
     assert (code, created(simulator)) == (2, 3)
     assert f"{register} cannot be written: database or disk is full" in text

@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, OrderState
-from gotsurge_async.bulk.ledger import OrderOutcome
+from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk, Runner, environment
 from tests.support.terminal import at_a_terminal

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.bulk.ledger.test_shared_tasks import give
+from tests.ledger.test_shared_tasks import give
 from tests.support.commands import Desk
 
 

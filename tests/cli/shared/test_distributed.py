@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 from gotsurge_async.bulk import Ledger, OrderState, Sent
-from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
-from gotsurge_async.bulk.ledger.states import Counts
 from gotsurge_async.cli.shared import distributed
 from gotsurge_async.cli.shared.distributed import Watch
 from gotsurge_async.cli.shared.exits import Interrupts
-from tests.bulk.ledger.kit import loaded, orders
+from gotsurge_async.ledger import LedgerOlder, OrderOutcome
+from gotsurge_async.ledger.states import Counts
+from tests.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, LedgerError, Run
-from gotsurge_async.bulk.ledger import LedgerUnusable, RunLost
 from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
+from gotsurge_async.ledger import LedgerUnusable, RunLost
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.simulator.replies import RefusedError
 from gotsurge_async.simulator.state.accounts import SignIn

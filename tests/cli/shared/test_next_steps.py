@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk import Mode
-from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.database import place_of
+from gotsurge_async.ledger import RunInfo, RunState
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.after.results import try_folder
+from gotsurge_async.after.results import try_folder
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Desk, finish, local, start, write_orders

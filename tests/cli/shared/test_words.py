@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.after.results import _common
+from gotsurge_async.after.results import _common
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk, write_orders
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async.bulk.ledger import Ledger, NewOrder, OrderOutcome, OrderRow, OrderState, Run
+from gotsurge_async.ledger import Ledger, NewOrder, OrderOutcome, OrderRow, OrderState, Run
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import Book, BookOrder, Only

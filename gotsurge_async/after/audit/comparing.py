@@ -1,0 +1,449 @@
+"""Comparing a ledger, and the result files of its runs, with GotSurge: differences are listed, nothing is sent.
+
+GotSurge may be put back from a backup, people cancel and change tasks on its pages, another program may push the same
+orders. A push trusts its ledger, and does not notice. An audit reads every recorded task.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
+from gotsurge_async.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
+from gotsurge_async.after.reading import read_result_file, runs_in
+from gotsurge_async.after.reconcile import RESCAN_AFTER
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
+from gotsurge_async.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
+from gotsurge_async.ledger.errors import open_words, reading_payload
+from gotsurge_async.models.tasks import TaskFields, TaskStatus
+
+FRESH = 3600.0
+"""Seconds for which a restarted audit relies on what it read before."""
+MOST_READS = 10_000
+_BLOCK = 500
+_SAVED = 20
+"""Reads between two writes of the notes: a kill loses no more than these."""
+_FAILURES = 5
+"""Failed reads in a row that end the audit; fewer concern single tasks."""
+_COMPARED = (OrderState.CREATED, OrderState.CANCELLED)
+_INDEXED = LIVE | {OrderState.CANCELLED}
+
+
+class Kind(StrEnum):
+    """The kind of a difference."""
+
+    VANISHED = "vanished"
+    """The ledger has the order created, and GotSurge answered twice that there is no such task."""
+    CANCELLED = "cancelled"
+    """The ledger has the order created, and its task was cancelled."""
+    CHANGED = "changed"
+    """The task differs from what was sent."""
+    DRAFT = "draft"
+    """The ledger has the order created, and its task is a draft, which no driver sees."""
+    ALIVE = "alive"
+    """The ledger has the order cancelled, and its task is live."""
+    TWICE = "twice"
+    """Two live tasks have the tracking id of one order."""
+    SHARED = "shared"
+    """One task is recorded for two orders."""
+    IN_DOUBT = "in_doubt"
+    """No answer proves whether the order was created, or an effect of it is still open."""
+    UNREADABLE = "unreadable"
+    """The task cannot be read by this account: that proves nothing."""
+    FILE = "file"
+    """A result file contradicts the ledger."""
+
+
+REPAIRABLE = frozenset((Kind.VANISHED, Kind.CANCELLED))
+"""The kinds that `Audit.repair` settles: the order becomes cancelled, and its key is free."""
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """One difference.
+
+    Attributes:
+        order: the number of the order in the ledger; None if there is none.
+        details: a description for people.
+    """
+
+    kind: Kind
+    run: str
+    key: str
+    details: str
+    task_ids: tuple[str, ...] = ()
+    order: int | None = None
+
+
+class _EnoughReads(Exception):
+    """The limit of reads is reached."""
+
+
+@attrs.define
+class Audit:
+    """Compares the orders of a ledger with GotSurge; only `repair` changes the ledger, and nothing changes a task::
+
+        async with Audit(ledger, folder / "audit.db") as audit:
+            async for finding in audit.in_ledger(runs): ...
+            async for finding in audit.at_service(gs, runs): ...
+
+    A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. A task that
+    differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
+
+    The tasks that were read are noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An
+    audit that ends removes the file.
+
+    Args:
+        notes: the path of that file.
+        rescan_after: seconds between the two reads.
+        fresh: seconds after which a note is too old.
+        most_reads: the most reads of GotSurge; None for no limit.
+        progress: called with the number of compared orders, the number of reads, and the seconds that it waits now:
+            after each block of orders, and before it waits.
+    """
+
+    ledger: Ledger
+    notes: Path
+    rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
+    fresh: float = attrs.field(default=FRESH, kw_only=True)
+    most_reads: int | None = attrs.field(default=MOST_READS, kw_only=True)
+    progress: Callable[[int, int, float], None] = attrs.field(default=lambda *_: None, kw_only=True)
+
+    orders: int = attrs.field(default=0, init=False)
+    """The orders that were compared."""
+    reads: int = attrs.field(default=0, init=False)
+    """The calls that read a task, or a page of the Task List."""
+    present: Counter[str] = attrs.field(factory=Counter, init=False)
+    """The number of recorded tasks that GotSurge has, by run. If it is 0, this may be the wrong account."""
+    incomplete: str = attrs.field(default="", init=False)
+    """Why not everything was compared; "" if it was."""
+    error: CallError | SignInNeeded | None = attrs.field(default=None, init=False)
+    """The error that ended the reading."""
+    remarks: list[str] = attrs.field(factory=list, init=False)
+    """Descriptions of what could not be compared at all."""
+    _failures: int = attrs.field(default=0, init=False)
+    _notes: Notes = attrs.field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        self._notes = await asyncio.to_thread(Notes, self.notes, self.fresh)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._notes.close, ended=kind is None and not self.incomplete)
+
+    # --- without a call -----------------------------------------------------------------------------------------------
+
+    async def in_ledger(self, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
+        """Findings in the ledger itself, for some runs of one environment: orders in doubt, and tasks of two orders.
+
+        Call it first: `at_service` and `in_files` need its index of the ledger's tasks.
+        """
+        wanted = {run.id: run for run in runs}
+        for info in await self.ledger.runs():
+            if not runs or info.environment != runs[0].environment or info.state is RunState.LOADING:
+                continue
+            if info.archived_in is not None:
+                self.remarks.append(f"run {info.id} is archived in {info.archived_in}, and was not compared")
+                continue
+            in_flight = CLAIMED if await self.ledger.is_held(info.id) else frozenset[OrderState]()
+            async for block in chunks_of(self.ledger.rows(info.id, _INDEXED), _BLOCK):
+                index = [(row.task_id, row.id, info.id, row.key, row.state in LIVE) for row in block if row.task_id]
+                await self._notes.ask(self._notes.index, index)
+                for row in block if info.id in wanted else ():
+                    if row.state in DOUBTFUL and row.state not in in_flight:
+                        yield _finding(Kind.IN_DOUBT, info, row, _why_in_doubt(row, self.ledger.now()))
+        for task_id, orders in (await self._notes.ask(self._notes.shared)).items():
+            for order, run, key in orders:
+                if run in wanted:
+                    others = ", ".join(f"{other_key} of run {other}" for n, other, other_key in orders if n != order)
+                    details = f"task {task_id} is recorded for {others}, too"
+                    yield Finding(kind=Kind.SHARED, run=run, key=key, details=details, task_ids=(task_id,), order=order)
+
+    async def in_files(self, folder: Path, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
+        """The tasks in the created files of a folder that the ledger does not have."""
+        for run in (run for run in runs if run.archived_in is None):
+            for path in await asyncio.to_thread(_created_files, folder, run.id):
+                try:
+                    rows = await read_result_file(self.ledger, run.id, path)
+                except ConfigError as error:
+                    yield Finding(kind=Kind.FILE, run=run.id, key="", details=str(error))
+                    continue
+                named = ((row.line, row.key, row.task_id) for row in rows)
+                async for block in chunks_of(named, _BLOCK):
+                    missing = await self._notes.ask(self._notes.not_indexed, block)
+                    if not missing:
+                        continue
+                    # Only this knows the tasks of an archived run.
+                    known = await self.ledger.recorded(run.environment, [task_id for _, _, task_id in missing])
+                    for line, key, task_id in missing:
+                        if task_id not in known:
+                            details = f"{path}:{line} has it created as task {task_id}, which the ledger does not know"
+                            yield Finding(kind=Kind.FILE, run=run.id, key=key, details=details, task_ids=(task_id,))
+        identity = await self.ledger.identity()
+        if identity is not None:
+            known_runs = {run.id for run in await self.ledger.runs()}
+            for run_id, path in await asyncio.to_thread(runs_in, folder, identity.name):
+                if run_id not in known_runs:
+                    details = f"{path} is of a run that this ledger does not have: it may be an older copy"
+                    yield Finding(kind=Kind.FILE, run=run_id, key="", details=details)
+
+    # --- at GotSurge --------------------------------------------------------------------------------------------------
+
+    async def at_service(self, gs: GotSurge, runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
+        """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
+
+        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` has the reason.
+
+        Args:
+            gs: a client of that account.
+            account: its name, for the notes.
+        """
+        runs = [run for run in runs if run.archived_in is None]
+        suspects: list[RunInfo] = []
+        try:
+            listed = await self._read_list(gs, account)
+            for run in runs:
+                async for _ in self._compare(gs, run, 1):
+                    if run not in suspects:
+                        suspects.append(run)
+            if suspects:
+                self.progress(self.orders, self.reads, self.rescan_after)
+                await gs.session.clock.sleep(self.rescan_after)
+            for run in suspects:
+                async for finding in self._compare(gs, run, 2):
+                    yield finding
+            if listed:
+                async for finding in self._live_twice(gs, {run.id for run in runs}):
+                    yield finding
+        except _EnoughReads:
+            self.incomplete = f"the limit of {self.most_reads:,} reads was reached"
+        except (CallError, SignInNeeded) as error:
+            self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
+
+    async def repair(self, gs: GotSurge, run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
+        """Write off orders of a run whose tasks vanished or were cancelled: their keys are free, and may be pushed.
+
+        Each task is read once more before. One that is there, or is so new that a read may not show it yet, is left
+        alone. The decisions of the run record each order that was written off, its task, the person and the time.
+
+        Args:
+            findings: findings of this run, each of a kind in `REPAIRABLE`.
+            by: who decided.
+
+        Returns:
+            The keys of the orders that were written off.
+
+        Raises:
+            RunHeld: another process has the run.
+            CallError: a task could not be read; nothing was changed.
+            LedgerError: the ledger fails.
+        """
+        wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
+        async with await self.ledger.hold(run.id) as held:
+            await held.recover()
+            rows = {row.id: row async for row in held.rows((OrderState.CREATED,)) if row.id in wanted}
+            seen = await self._read(gs, run.mode, [row.task_id or "" for row in rows.values()], limited=False)
+            verdicts = {order: _verdict(row, run, seen[row.task_id or ""], "") for order, row in rows.items()}
+            reasons = {
+                order: verdict[1]
+                for order, verdict in verdicts.items()
+                if verdict and verdict[0] in REPAIRABLE
+                if verdict[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
+            }
+            tasks = {order: rows[order].task_id or "" for order in reasons}
+            done = await uninterrupted(held.write_off(tasks, reasons, by=by))
+            await uninterrupted(held.finish())
+        return [rows[order].key for order in done]
+
+    async def _compare(self, gs: GotSurge, run: RunInfo, reads: int) -> AsyncIterator[Finding]:
+        """The differences of a run whose tasks have each been read by id at least ``reads`` times."""
+        path = self.ledger.path
+        async for block in chunks_of(self.ledger.rows(run.id, _COMPARED), _BLOCK):
+            rows = [row for row in block if row.task_id]
+            ids = [row.task_id or "" for row in rows]
+            seen = await self._notes.ask(self._notes.seen, ids)
+            due = [
+                task_id
+                for row, task_id in zip(rows, ids, strict=True)
+                if task_id not in seen or (seen[task_id].reads < reads and _verdict(row, run, seen[task_id], path))
+            ]
+            seen |= await self._read(gs, run.mode, due)
+            live = await self._notes.ask(self._notes.live_tasks, ids)
+            verdicts = {
+                row.id: _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
+                for row, task_id in zip(rows, ids, strict=True)
+            }
+            names = {
+                row.id: names_of(row, path).tracking_id or ""
+                for row in rows
+                if (verdict := verdicts[row.id]) is not None and verdict[0] in REPAIRABLE
+            }
+            strangers = await self._notes.ask(self._notes.strangers, list(filter(None, names.values())))
+            for row, task_id in zip(rows, ids, strict=True):
+                verdict = verdicts[row.id]
+                if verdict is not None and (other := strangers.get(names.get(row.id, ""))):
+                    why = f"{verdict[1]}; but task {other} has its tracking id and is live: its key is not free"
+                    yield attrs.evolve(_finding(Kind.CHANGED, run, row, why), task_ids=(other,))
+                elif verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
+                    hidden = verdict[0] is Kind.VANISHED and self._may_be_hidden(gs, row)
+                    yield _finding(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
+            if reads == 1:
+                self.orders += len(rows)
+                self.present[run.id] += sum(not seen[task_id].problem for task_id in ids)
+            self.progress(self.orders, self.reads, 0.0)
+
+    def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
+        """A note on how long reads may not show a task that was just created; "" if they must show it now."""
+        until = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
+        return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
+
+    async def _read(
+        self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True
+    ) -> dict[str, Seen]:
+        """Read tasks by their ids, several at a time, and note them."""
+        left = len(task_ids) if self.most_reads is None or not limited else max(0, self.most_reads - self.reads)
+        get = task_reader(gs, mode)
+
+        async def read(task_id: str) -> tuple[str, Seen]:
+            self.reads += 1
+            try:
+                seen = seen_of(await get(task_id))
+            except NotFound:
+                seen = Seen(problem=MISSING)
+            except Forbidden as error:
+                seen = Seen(problem=str(error))
+            except CallError as error:
+                self._failures += 1
+                if stops_all(error) or isinstance(error, NotSent) or self._failures >= _FAILURES:
+                    raise
+                return task_id, Seen(problem=str(error))
+            self._failures = 0
+            return task_id, seen
+
+        done: dict[str, Seen] = {}
+        fresh: dict[str, Seen] = {}
+        try:
+            async with call_each(gs, task_ids[:left], read) as answers:
+                async for task_id, seen in answers:
+                    fresh[task_id] = seen
+                    if len(fresh) == _SAVED:
+                        done |= await self._note(fresh)
+                        fresh = {}
+        finally:
+            done |= await uninterrupted(self._note(fresh))
+        if left < len(task_ids):
+            raise _EnoughReads
+        return done
+
+    async def _note(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+        return await self._notes.ask(self._notes.keep, seen)
+
+    async def _read_list(self, gs: GotSurge, account: str) -> bool:
+        """Note the tasks of the Task List, from the page that an earlier audit reached; return whether there is one."""
+        account = f"{account} at {gs.environment.api_base}"
+        first, whole = await self._notes.ask(self._notes.page_reached, account)
+        if whole:
+            return True
+        number = first
+        pages = gs.platform.tasks.list().pages(first=first)
+        try:
+            while True:
+                if self.most_reads is not None and self.reads >= self.most_reads:
+                    raise _EnoughReads
+                page = await anext(pages, None)
+                self.reads += page is not None
+                tasks = {task.id: seen_of(task, listed=True) for task in page.tasks} if page is not None else {}
+                await self._notes.ask(self._notes.keep_page, account, number, tasks, whole=page is None)
+                if page is None:
+                    return True
+                number += 1
+                self.progress(self.orders, self.reads, 0.0)
+        except (Forbidden, NotFound):
+            self.remarks.append(f"{NO_TASK_LIST}: keys that are live twice cannot be seen")
+            return False
+        finally:
+            await pages.aclose()
+
+    async def _live_twice(self, gs: GotSurge, runs: Collection[str]) -> AsyncIterator[Finding]:
+        """Tracking ids with two live tasks, one that is recorded, and one that is not."""
+        for group in await self._notes.ask(self._notes.live_twice):
+            mine = [task for task in group if task.order is not None and task.run in runs]
+            others = [task.task_id for task in group if task.order is None]
+            if not mine or not others:
+                continue
+            ids = [mine[0].task_id, *others]
+            seen = await self._read(gs, Mode.TWO_PHASE, ids)  # the list may show an older state
+            first = seen[ids[0]]
+            live = [task_id for task_id in ids if seen[task_id].live and not other_pickup(first, seen[task_id])]
+            if ids[0] in live and len(live) > 1:
+                details = f"tasks {', '.join(live)} have its tracking id, and all are live; the first one is recorded"
+                yield Finding(
+                    kind=Kind.TWICE,
+                    run=mine[0].run,
+                    key=mine[0].key,
+                    details=details,
+                    task_ids=tuple(live),
+                    order=mine[0].order,
+                )
+
+
+def _finding(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
+    tasks = (row.task_id,) if row.task_id else ()
+    return Finding(kind=kind, run=run.id, key=row.key, details=details, task_ids=tasks, order=row.id)
+
+
+def _why_in_doubt(row: OrderRow, now: datetime) -> str:
+    if row.is_open(now):
+        return open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+    return row.error or "its answer was lost"
+
+
+def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
+    """The difference between a task and its order in the ledger; None if there is none."""
+    if row.state is OrderState.CANCELLED:
+        if seen.problem or not seen.live or "tracking_id" in _differing(row, seen, path):
+            return None
+        return Kind.ALIVE, f"its task is {seen.status}, and the ledger has the order cancelled"
+    if seen.problem == MISSING:
+        return Kind.VANISHED, "GotSurge does not have its task any more"
+    if seen.problem:
+        return Kind.UNREADABLE, f"its task cannot be read by this account: {seen.problem}"
+    status = TaskStatus(seen.status or "")
+    if status.casefold() == TaskStatus.CANCELLED:
+        return Kind.CANCELLED, "its task was cancelled at GotSurge"
+    if run.mode is Mode.TWO_PHASE and status.is_draft:
+        return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
+    differing = _differing(row, seen, path)
+    if not differing:
+        return None
+    sent = {name: f"{name} was sent as {mine}, and is {theirs}" for name, (mine, theirs) in differing.items()}
+    return Kind.CHANGED, "; ".join(sent.values())
+
+
+def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:
+    """The fields of a task that differ from what was sent, each with both values."""
+    with reading_payload(path, row):
+        sent = facts_of(codec.parse(row.payload, TaskFields))
+    return {
+        name: (value, seen.facts[name])
+        for name, value in sent.items()
+        if name in seen.facts and seen.facts[name] != value
+    }
+
+
+def _created_files(folder: Path, run_id: str) -> list[Path]:
+    return sorted(folder.glob(f"{run_id}-created.*"))

@@ -1,0 +1,399 @@
+"""Which tasks of GotSurge are those of some orders: read by their recorded ids, or matched on the Task List.
+
+Nothing is decided here, and nothing is changed at the service.
+"""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, TypeVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
+from gotsurge_async.calls.stream import Batcher
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, Forbidden, NotFound
+from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
+from gotsurge_async.ledger.errors import reading_payload
+from gotsurge_async.models.base import Model
+from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.tasks import ENDED_EARLY, Task
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+NO_TASK_LIST = "this account has no Task List, as plain partners have none"
+_SHOWN = 5
+_Span = tuple[datetime, datetime]
+
+
+@attrs.frozen(kw_only=True)
+class Names(Model):
+    """The fields by which an order's task is recognized."""
+
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    group_tag: str | None = None
+    from_time_window: TimeWindow | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The names that an answer may give the order."""
+        return self.tracking_id, self.invoice_number
+
+
+def names_of(row: OrderRow, path: str = "") -> Names:
+    """The names of an order in the ledger at a path; LedgerUnusable if it is damaged."""
+    with reading_payload(path, row):
+        return codec.parse(row.payload, Names)
+
+
+def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
+    """What an order and its task may have in common, each with its kind; the strongest proof first.
+
+    Args:
+        task_id: the id of the task, or the one that is recorded for the order.
+    """
+    pairs = (
+        ("task_id", task_id),
+        ("tracking_id", named.tracking_id),
+        ("invoice_number", named.invoice_number),
+        ("group_tag", named.group_tag),
+    )
+    return [(kind, name) for kind, name in pairs if name]
+
+
+def deciding_identifiers(task: Task) -> list[tuple[str, str]]:
+    """The identifiers that decide whose a task is: its id, and its strongest name; see `search_task_list`."""
+    return identifiers(task, task.id)[:2]
+
+
+async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) -> list[OrderRow]:
+    """Every order of an environment that one of some tasks may be, unless the ledger knows the task already.
+
+    Whoever has its run: what is in flight may be at the service as well as what is in doubt. Read this after the tasks,
+    and ask only then whose tasks the ledger knows: an order is in flight before its task exists, so it is in the one
+    or in the other.
+    """
+    return [
+        row
+        for run in await ledger.runs()
+        if run.environment == environment and run.state is not RunState.LOADING and run.archived_in is None
+        for row in await named_by_some(ledger.rows(run.id, UNSETTLED), tasks, ledger.path)
+    ]
+
+
+async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], path: str) -> list[OrderRow]:
+    """The orders that one of some tasks may be."""
+    known = {identifier for task in tasks for identifier in deciding_identifiers(task)}
+    return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
+
+
+def not_its_own(names: Names, task: Task) -> str:
+    """Why a task that was read proves nothing for an order: it names another one; "" if it does not."""
+    other = other_name(names.identity, named_by(task))
+    return f"task {task.id} is another order's: {other}" if other else ""
+
+
+def listed(tasks: Sequence[Task]) -> str:
+    """Some tasks, for people."""
+    more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+    return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(task.id for task in tasks[:_SHOWN])}{more}"
+
+
+# --- by recorded ids -------------------------------------------------------------------------------------------------
+
+
+def call_each(
+    gs: GotSurge,
+    items: Iterable[T] | AsyncIterable[T],
+    call: Callable[[T], Awaitable[R]],
+    concurrency: int | None = None,
+) -> Batcher[T, R]:
+    """Make a call for each item, several at a time; the results come as the calls end.
+
+    Args:
+        concurrency: the most calls in flight, the client's limit unless given.
+    """
+
+    async def call_one(chunk: Sequence[T]) -> R:
+        return await call(chunk[0])
+
+    return Batcher(items, call_one, size=1, concurrency=gs.session.limiter.at_most(concurrency))
+
+
+def task_reader(gs: GotSurge, mode: Mode) -> Callable[[str], Awaitable[Task]]:
+    """The call that reads a task of a run by its id: a platform partner sees its drafts too."""
+    return gs.platform.tasks.get if mode is Mode.TWO_PHASE else gs.tasks.get
+
+
+async def read_tasks(
+    gs: GotSurge, mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
+) -> dict[str, Task | CallError]:
+    """Read tasks, several at a time: by id, each task, or the error why it could not be read.
+
+    Args:
+        unless: the errors that are returned; another one ends the reading.
+    """
+    get = task_reader(gs, mode)
+
+    async def read(task_id: str) -> tuple[str, Task | CallError]:
+        try:
+            return task_id, await get(task_id)
+        except unless as error:
+            if stops_all(error):
+                raise
+            return task_id, error
+
+    async with call_each(gs, task_ids, read) as results:
+        return {task_id: result async for task_id, result in results}
+
+
+# --- among tasks that were read --------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Findings:
+    """What some tasks prove of some orders, by the ids of the orders in the ledger.
+
+    Attributes:
+        tasks: the tasks of each order that is known to be at the service; more than one is a double.
+        unclear: why each order of which something was seen is not proven to be there.
+        absent: orders of which nothing was seen on a whole list that was read twice.
+        trouble: why the list could not be read, or not to the end; "" if it could.
+    """
+
+    tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
+    unclear: Mapping[int, str] = attrs.field(factory=dict)
+    absent: frozenset[int] = frozenset()
+    trouble: str = ""
+
+    def of(self, orders: Collection[int]) -> "Findings":
+        """The findings of some of the orders."""
+        return attrs.evolve(
+            self,
+            tasks={order: tasks for order, tasks in self.tasks.items() if order in orders},
+            unclear={order: why for order, why in self.unclear.items() if order in orders},
+            absent=self.absent.intersection(orders),
+        )
+
+
+def match_tasks(
+    rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
+) -> Findings:
+    """Decide which order each task is of, as `search_task_list` does; each task was read by its id.
+
+    Args:
+        rows: every order that they may be: see `candidates`.
+        owners: tasks that the ledger has already, each with the id of its order.
+        tags: group tags that one order alone has: a task that has no other name, and the same pickup window, is its.
+    """
+    return _Orders(rows, path, tags).match(tasks, owners, complete=False)
+
+
+async def search_task_list(
+    gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, rescan_after: float
+) -> Findings:
+    """Read the Task List of a platform partner, whole, and match orders by tracking id, else by invoice number.
+
+    A list proves presence, not absence: pages shift while they are read, and what was sent last may not be on it yet.
+    So unless every order was found it is read once more after ``rescan_after`` seconds, from its other end. It is
+    always read to its end: an order that was created twice shows only then.
+
+    A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
+    are others: an older order may have had the same tracking id. An invoice number proves it only where the task has
+    no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
+    ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order
+    proves nothing.
+    """
+    orders = _Orders(rows, ledger.path)
+    seen: dict[str, Task] = {}
+    findings = Findings()
+    directions: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
+    gap = ""
+    for number, direction in enumerate(directions):
+        if number:
+            await gs.session.clock.sleep(rescan_after)
+        trouble, new_gap = await _scan(gs, orders, seen, direction)
+        gap = gap or new_gap
+        others = await candidates(ledger, run.environment, seen.values())
+        owners = await ledger.recorded(run.environment, list(seen))
+        complete = bool(number) and not trouble and not gap
+        known = _Orders([*others, *rows], ledger.path)
+        findings = known.match(seen.values(), owners, complete=complete).of({row.id for row in rows})
+        if trouble:
+            return attrs.evolve(findings, trouble=trouble)
+        if len(findings.tasks) == len(rows):
+            break
+    return attrs.evolve(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
+
+
+async def _scan(
+    gs: GotSurge, orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
+) -> tuple[str, str]:
+    """Read the list to its end, and keep in ``seen`` what may be an order's task, as it is now.
+
+    Returns:
+        What kept it from the end, and what shows that it was not the whole list.
+    """
+    tasks = gs.platform.tasks.list(order=direction)
+    try:
+        async for task in tasks:
+            if orders.may_have(task):
+                seen[task.id] = task
+    except (Forbidden, NotFound) as error:
+        trouble = (
+            f"{NO_TASK_LIST}: its orders in doubt need a webhook that reaches `gotsurge receive`, or a person who "
+            f"looks and says so with `gotsurge resolve` ({error})"
+        )
+        return trouble, ""
+    except CallError as error:
+        if stops_all(error):
+            raise
+        return f"the Task List could not be read to its end: {error}", ""
+    return "", tasks.gap
+
+
+class _Orders:
+    """Some orders, by all names that a task of theirs may have."""
+
+    def __init__(self, rows: Sequence[OrderRow], path: str, tags: Collection[str] = ()) -> None:
+        self._names = {row.id: names_of(row, path) for row in rows}
+        self._recorded = {row.task_id for row in rows}
+        self._by_tracking = _grouped((names.tracking_id, order) for order, names in self._names.items())
+        self._by_invoice = _grouped((names.invoice_number, order) for order, names in self._names.items())
+        self._by_tag = _grouped((names.group_tag, order) for order, names in self._names.items())
+        self._tags = tags
+
+    def may_have(self, task: Task) -> bool:
+        """Whether a task may be one of these orders'."""
+        may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
+        return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
+
+    def match(self, seen: Iterable[Task], owners: Mapping[str, int], *, complete: bool) -> Findings:
+        """Decide which order each task is of.
+
+        Args:
+            owners: tasks that the ledger has already, each with the id of its order.
+            complete: whether the whole list was read, twice.
+        """
+        tasks: dict[int, list[Task]] = {}
+        unclear: dict[int, list[Task]] = {}
+        nameless: set[_Span | None] = set()
+        for task in filter(self.may_have, seen):
+            if task.id in owners:
+                owner = owners[task.id]
+                if owner in self._names:
+                    whose = unclear if not_its_own(self._names[owner], task) else tasks
+                    whose.setdefault(owner, []).append(task)
+                elif task.current_status not in ENDED_EARLY:
+                    # The task is recorded for another order, and has the name of one of these: the record may be wrong.
+                    for order in self._whose(task)[0]:
+                        unclear.setdefault(order, []).append(task)
+            elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
+                nameless.add(_span(task.from_time_window))
+            else:
+                orders, proven = self._whose(task)
+                for order in orders:
+                    (tasks if proven else unclear).setdefault(order, []).append(task)
+        return Findings(
+            tasks=tasks,
+            unclear={
+                order: f"{listed(seen)} may be its task, and may be another order's"
+                for order, seen in unclear.items()
+                if order not in tasks
+            },
+            absent=frozenset(
+                order
+                for order, names in self._names.items()
+                if complete and order not in tasks and order not in unclear and _would_show(names, nameless)
+            ),
+        )
+
+    def _whose(self, task: Task) -> tuple[Sequence[int], bool]:
+        """The orders that a task may be, and whether it certainly is the first and only one of them."""
+        if task.tracking_id:
+            named = self._by_tracking.get(task.tracking_id, ())
+            return named, len(named) == 1 and _agree(self._names[named[0]], task)
+        named = (
+            self._by_invoice.get(task.invoice_number, ())
+            if task.invoice_number
+            else self._by_tag.get(task.group_tag or "", ())
+        )
+        return named, len(named) == 1 and _same_pickup(self._names[named[0]], task)
+
+
+def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[int]]:
+    groups: dict[str | None, list[int]] = {}
+    for name, order in pairs:
+        if name:
+            groups.setdefault(name, []).append(order)
+    return groups
+
+
+def _agree(names: Names, task: Task) -> bool:
+    """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
+    return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
+
+
+def _same_pickup(names: Names, task: Task) -> bool:
+    mine = _span(names.from_time_window)
+    return mine is not None and mine == _span(task.from_time_window)
+
+
+def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
+    """Whether an order has a name, and no task without names may be its own; an unknown pickup may be any."""
+    if not (names.tracking_id or names.invoice_number):
+        return False
+    mine = _span(names.from_time_window)
+    return not nameless or not (mine is None or mine in nameless or None in nameless)
+
+
+def _span(window: TimeWindow | None) -> _Span | None:
+    """The start and end of a window in whole seconds: the service may drop fractions."""
+    if window is None:
+        return None
+    return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
+
+
+# --- unused drafts ---------------------------------------------------------------------------------------------------
+
+
+async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> list[UnusedDraft]:
+    """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
+
+    They carry the tracking id of an order, and are not the draft that the run has recorded for it.
+    Whether drafts are listed is not promised: finding none does not prove that there are none.
+
+    Args:
+        run: held, since its orders are read.
+        keys: keys of its orders.
+    """
+    wanted = frozenset(keys)
+    owners: dict[str, str] = {}
+    recorded: set[str] = set()
+    if wanted:
+        async for row in run.rows():
+            if row.task_id:
+                recorded.add(row.task_id)
+            if row.key in wanted and (tracking_id := names_of(row, run.path).tracking_id):
+                owners[tracking_id] = row.key
+    drafts: list[UnusedDraft] = []
+    if owners:
+        async for task in gs.platform.tasks.list():
+            key = owners.get(task.tracking_id or "")
+            is_draft = task.current_status is not None and task.current_status.is_draft
+            if key is not None and is_draft and task.id not in recorded:
+                drafts.append(UnusedDraft(key, task.id, cancelled=False))
+    return drafts
+
+
+async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
+    """`find_unused_drafts`, and note them in the ledger, from where ``undo --drafts`` cancels them.
+
+    A draft is not noted if it may be another run's, which has the key by now.
+    """
+    drafts = await find_unused_drafts(gs, run, keys)
+    await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in drafts]))

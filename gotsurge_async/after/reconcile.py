@@ -1,0 +1,456 @@
+"""Reading what became of orders in doubt. What is not proven stays in doubt; nothing is ever sent here."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+
+import attrs
+
+from gotsurge_async.after.lookup import (
+    Findings,
+    candidates,
+    listed,
+    match_tasks,
+    named_by_some,
+    names_of,
+    not_its_own,
+    read_tasks,
+    search_task_list,
+)
+from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, NotFound
+from gotsurge_async.ledger import (
+    DOUBTFUL,
+    IllegalTransition,
+    Ledger,
+    LedgerError,
+    Mode,
+    OrderOutcome,
+    OrderRow,
+    OrderState,
+    Remark,
+    Run,
+    RunHeld,
+    RunInfo,
+    TaskTaken,
+)
+from gotsurge_async.ledger.errors import open_words
+from gotsurge_async.ledger.sql.admission import Evidence
+from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
+from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskStatus
+from gotsurge_async.tables.checks.words import number_of
+
+log: logging.Logger = logging.getLogger(__name__)
+
+RESCAN_AFTER = 30.0
+"""Seconds between two readings of a list: what was on its way at the first one has arrived at the second."""
+
+_BLOCK = 500
+
+
+class Absent(StrEnum):
+    """What it means that an order is not on the Task List."""
+
+    IN_DOUBT = "in_doubt"
+    """Nothing: absence proves nothing."""
+    NOT_CREATED = "not_created"
+    """The order was not created, if a whole list was read twice with time between. Its key may be pushed again."""
+
+
+@attrs.frozen(kw_only=True)
+class ReconciledOrder:
+    """An order that is no longer in doubt."""
+
+    key: str
+    task_id: str | None = None
+    status: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StillInDoubt:
+    """An order that stays in doubt, and why.
+
+    Attributes:
+        task_ids: the tasks that were seen for it.
+        doubled: it was created more than once. Cancel all tasks but one, and reconcile again.
+    """
+
+    key: str
+    reason: str
+    task_ids: tuple[str, ...] = ()
+    doubled: bool = False
+
+
+_Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
+"""What the findings mean for each order, by its id in the ledger."""
+
+
+@attrs.frozen(kw_only=True)
+class Reconciled:
+    """What became of the orders in doubt of a run, without those that another process decided meanwhile.
+
+    Attributes:
+        created: they exist, also where the task has expired since.
+        cancelled: their task was cancelled; their keys may be pushed again.
+        still_draft: their recorded draft is one still, and may be broadcast at any time: resume the run, which does.
+        not_created: they count as not created, because that was asked for; their keys may be pushed again.
+        in_doubt: they stay in doubt.
+        troubles: why the tasks could not be read, or not to the end.
+    """
+
+    run: str
+    created: tuple[ReconciledOrder, ...] = ()
+    cancelled: tuple[ReconciledOrder, ...] = ()
+    still_draft: tuple[ReconciledOrder, ...] = ()
+    not_created: tuple[ReconciledOrder, ...] = ()
+    in_doubt: tuple[StillInDoubt, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def doubled(self) -> tuple[StillInDoubt, ...]:
+        """Orders that were created more than once; they are in doubt too."""
+        return tuple(order for order in self.in_doubt if order.doubled)
+
+
+@attrs.frozen
+class Reconciler:
+    """Finds out what became of orders in doubt: reads their recorded tasks, then the platform's Task List::
+
+        result = await Reconciler(gs, ledger).reconcile(run_id)
+
+    Args:
+        absent: what it means that an order is not on the Task List.
+        rescan_after: seconds between the two readings of the Task List.
+    """
+
+    gs: GotSurge
+    ledger: Ledger
+    absent: Absent = attrs.field(default=Absent.IN_DOUBT, converter=Absent, kw_only=True)
+    rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
+
+    async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
+        """Read what became of the orders in doubt of a run, which is held meanwhile, and record it.
+
+        A cancel that was not answered may act after the reading: until it no longer can (`OrderRow.open_until`), its
+        order stays in doubt unless its task is read as cancelled.
+
+        Args:
+            task_list: read the Task List, too, for orders whose recorded tasks prove nothing.
+
+        Raises:
+            RunHeld: another process has it.
+            NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+            CallError: the account's token is no longer taken.
+        """
+        async with await self.ledger.hold(run_id) as run, _cleared_up(run):
+            rows = {row.id: row async for row in run.rows(DOUBTFUL)}
+            read_at = self.ledger.now()
+            findings = await self._read(run.info, list(rows.values()), task_list=task_list)
+            concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent, read_at) for row in rows.values()}
+            conclusions = await _record(run, rows, concluded, read_at)
+        return _reconciled(run.id, rows, conclusions, findings.trouble)
+
+    async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
+        """Conclude from tasks that were read what became of the orders in doubt that they name.
+
+        A task settles an order only if it names that one and no other that is in doubt or in flight in any run: see
+        `lookup.search_task_list`. Where it has neither tracking id nor invoice number, a group tag that one order
+        alone has, and its pickup window, settle the order.
+
+        Of a run that a living process has, only orders are settled that are created, and in doubt by now. A run of
+        which the tasks name no order in doubt is left as it is.
+
+        Args:
+            tasks: as they were read; all that may be the same order's, so that a double shows.
+            read_at: when the reading began, by the ledger's clock.
+
+        Raises:
+            NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        """
+        info = await self.ledger.run(run_id)
+        if not await self._named(self.ledger.rows(run_id, DOUBTFUL), tasks):
+            return Reconciled(run=run_id)
+        try:
+            run = await self.ledger.hold(run_id)
+        except RunHeld:
+            return await self._settle_held(info, tasks, read_at)
+        async with run, _cleared_up(run):
+            rows = await self._named(run.rows(DOUBTFUL), tasks)
+            conclusions = await _record(run, rows, await self._conclude_from_read(info, rows, tasks, read_at), read_at)
+        return _reconciled(run_id, rows, conclusions, "")
+
+    async def _settle_held(self, info: RunInfo, tasks: Sequence[Task], read_at: datetime) -> Reconciled:
+        async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
+            tasks = {rows[outcome.id].key: outcome.task_id for outcome in outcomes}
+            await self.ledger.resolve(info.id, tasks, by="a read of its task")
+
+        rows = await self._named(self.ledger.rows(info.id, (OrderState.IN_DOUBT,)), tasks)
+        conclusions = await self._conclude_from_read(info, rows, tasks, read_at)
+        created = [outcome for outcome in _outcomes(conclusions) if outcome.state is OrderState.CREATED]
+        refused = await uninterrupted(_write_separately(resolve, created))
+        holds = {outcome.id: outcome for outcome in created if outcome.id not in refused}
+        return _reconciled(info.id, rows, holds, "")
+
+    async def _named(self, rows: AsyncIterator[OrderRow], tasks: Sequence[Task]) -> dict[int, OrderRow]:
+        """The orders that some tasks may be, by their ids."""
+        return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
+
+    async def _conclude_from_read(
+        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task], read_at: datetime
+    ) -> _Conclusions:
+        """What some tasks mean for the orders that they name, or may name."""
+        if not rows:
+            return {}
+        others = await candidates(self.ledger, info.environment, tasks)
+        tags = {task.group_tag for task in tasks if task.group_tag and not (task.tracking_id or task.invoice_number)}
+        unique = await self._unique_tags(info, tags, others) if tags else ()
+        owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
+        findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=unique)
+        named = findings.tasks.keys() | findings.unclear.keys()
+        return {
+            row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT, read_at)
+            for row in rows.values()
+            if row.id in named
+        }
+
+    async def _unique_tags(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
+        """The group tags that one order alone has, of the run in any state and of `candidates` elsewhere."""
+        orders: dict[str, set[int]] = {tag: set() for tag in tags}
+        for row in others:
+            orders.get(names_of(row, self.ledger.path).group_tag or "", set()).add(row.id)
+        unique = {tag: ids for tag, ids in orders.items() if len(ids) == 1}
+        if unique:
+            async for row in self.ledger.rows(info.id):
+                tag = names_of(row, self.ledger.path).group_tag or ""
+                if tag in unique and row.id not in unique[tag]:
+                    del unique[tag]
+                    if not unique:
+                        break
+        return unique.keys()
+
+    async def _read(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
+        """Read the recorded tasks (in two-phase mode every order has one), and the list for the other orders."""
+        read = await read_tasks(self.gs, run.mode, [row.task_id for row in rows if row.task_id], unless=CallError)
+        tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
+        errors = [error for error in read.values() if isinstance(error, CallError) and not isinstance(error, NotFound)]
+        trouble = f"{number_of(len(errors), 'recorded task')} could not be read: {errors[0]}" if errors else ""
+        named = {row.id: names_of(row, self.ledger.path) for row in rows if row.id in tasks}
+        unclear = {order: why for order, names in named.items() if (why := not_its_own(names, tasks[order][0]))}
+        left = [row for row in rows if row.id not in tasks]
+        tasks = {order: own for order, own in tasks.items() if order not in unclear}
+        if not left or not task_list:
+            return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
+        findings = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
+        return attrs.evolve(
+            findings,
+            tasks={**tasks, **findings.tasks},
+            unclear={**findings.unclear, **unclear},
+            trouble="; ".join(filter(None, (trouble, findings.trouble))),
+        )
+
+
+@asynccontextmanager
+async def _cleared_up(run: Run) -> AsyncIterator[None]:
+    """Settle the orders of a run that an earlier process left; the run's state is recorded however that ends."""
+    await run.recover()
+    try:
+        yield
+    finally:
+        await uninterrupted(run.finish())
+
+
+async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions, read_at: datetime) -> _Conclusions:
+    """Write conclusions into the ledger; return those that hold, without orders that others decided meanwhile."""
+    changed = [outcome for outcome in _outcomes(conclusions) if outcome.state is not rows[outcome.id].state]
+    holds = dict(conclusions)
+    refused: dict[int, LedgerError] = {}
+    async for some in chunks_of(changed, _BLOCK):
+        refused |= await uninterrupted(_write_separately(partial(run.record, read_at=read_at), some))
+    doubtful = {row.id async for row in run.rows(DOUBTFUL)} if refused else ()
+    for outcome in changed:
+        if outcome.id in refused:
+            del holds[outcome.id]
+        if outcome.id in refused and outcome.id in doubtful:
+            taken = isinstance(refused[outcome.id], TaskTaken)
+            recorded = f"its task {outcome.task_id} is recorded for another order"
+            reason = recorded if taken else refused[outcome.id].words
+            task_ids = (outcome.task_id,) if outcome.task_id else ()
+            holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
+    left = {order: doubt for order, doubt in holds.items() if isinstance(doubt, StillInDoubt)}
+    await uninterrupted(
+        run.remark([Remark(order, rows[order].state, error=_kept(rows[order], doubt)) for order, doubt in left.items()])
+    )
+    return holds
+
+
+def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
+    return [conclusion for conclusion in conclusions.values() if isinstance(conclusion, OrderOutcome)]
+
+
+def _kept(row: OrderRow, doubt: StillInDoubt) -> str:
+    """The note of an order that stays in doubt. It always repeats that an older copy was accepted."""
+    for words in (TAKEN_BACK, LOST):
+        if (row.error or "").startswith(words):
+            return doubt.reason if doubt.reason.startswith(words) else f"{words}; {doubt.reason}"
+    return doubt.reason
+
+
+async def _write_separately(
+    write: Callable[[Sequence[OrderOutcome]], Awaitable[None]], outcomes: Sequence[OrderOutcome]
+) -> dict[int, LedgerError]:
+    """Write the outcomes that the ledger accepts; return the reasons of those that it refused, by their orders.
+
+    A task is another order's by now, or another process decided the order meanwhile.
+    """
+    if not outcomes:
+        return {}
+    try:
+        await write(outcomes)
+    except (TaskTaken, IllegalTransition) as error:
+        if len(outcomes) == 1:
+            return {outcomes[0].id: error}
+        half = len(outcomes) // 2
+        refused = await _write_separately(write, outcomes[:half])
+        return refused | await _write_separately(write, outcomes[half:])
+    return {}
+
+
+_LISTS = {
+    OrderState.CREATED: "created",
+    OrderState.CANCELLED: "cancelled",
+    OrderState.BROADCASTING: "still_draft",
+    OrderState.REFUSED: "not_created",
+}
+"""The field of `Reconciled` for each conclusion."""
+
+
+def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclusions, trouble: str) -> Reconciled:
+    lists: dict[str, list[ReconciledOrder]] = {name: [] for name in _LISTS.values()}
+    for outcome in _outcomes(conclusions):
+        order = ReconciledOrder(key=rows[outcome.id].key, task_id=outcome.task_id, status=outcome.status)
+        lists[_LISTS[outcome.state]].append(order)
+    return Reconciled(
+        run=run_id,
+        **{name: tuple(orders) for name, orders in lists.items()},
+        in_doubt=tuple(doubt for doubt in conclusions.values() if isinstance(doubt, StillInDoubt)),
+        troubles=(trouble,) if trouble else (),
+    )
+
+
+def _conclude(
+    mode: Mode, row: OrderRow, findings: Findings, absent: Absent, read_at: datetime
+) -> OrderOutcome | StillInDoubt:
+    """What the findings mean for one order, if the reading began at ``read_at``."""
+    tasks = findings.tasks.get(row.id)
+    may_act = row.is_open(read_at)
+    if tasks:
+        concluded = _conclude_from(mode, row, tasks)
+        if not may_act or not _is_cancelling(row):
+            return concluded
+        is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
+        return concluded if is_result else _still_open(row)
+    if row.id in findings.absent and absent is Absent.NOT_CREATED:
+        if may_act:
+            return _still_open(row)
+        why = "not on the Task List, which was read twice; taken for not created, as was asked for"
+        return OrderOutcome(row.id, OrderState.REFUSED, error=why)
+    return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
+
+
+def _is_cancelling(row: OrderRow) -> bool:
+    """Whether a cancel of the order's task was not answered, as far as is known."""
+    return row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
+
+
+def _still_open(row: OrderRow) -> StillInDoubt:
+    why = open_words(row.open_until, cancelling=_is_cancelling(row))
+    return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
+
+
+def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
+    """What an order's tasks mean for it; in doubt if they prove nothing."""
+    # An unknown status proves nothing, as in the two-phase push.
+    live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
+    active = [task for task in live if task.current_status not in ENDED_EARLY]
+    if len(active) > 1:
+        why = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
+        return _in_doubt(row, tasks, why, doubled=True)
+    if row.task_id:
+        # The order is only ever broadcast by this draft: another program made another task of its name.
+        others = [task for task in active if task.id != row.task_id]
+        if others:
+            return _in_doubt(row, tasks, f"{listed(others)} has its name, and is not its recorded draft {row.task_id}")
+        live = active = [task for task in live if task.id == row.task_id]
+    if live:
+        task = (active or live)[0]
+        # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
+        may_be_live = any(other.current_status not in ENDED_EARLY for other in tasks)
+        if not active and not row.task_id and (may_be_live or (row.error or "").startswith(LOST)):
+            return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
+        if task.current_status == TaskStatus.CANCELLED:
+            why = "cancelled at the service"
+            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
+        return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
+    drafts = {task.id: task.current_status for task in tasks if task.current_status is not None}
+    if mode is Mode.TWO_PHASE and row.task_id in drafts:
+        return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
+    # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
+    # broadcast: neither proves that the order was created, nor that it was not.
+    states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
+    why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
+    return _in_doubt(row, tasks, why)
+
+
+def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: bool = False) -> StillInDoubt:
+    return StillInDoubt(key=row.key, reason=reason, task_ids=tuple(task.id for task in tasks), doubled=doubled)
+
+
+# --- orders that are pushed for the first time since an older copy of the ledger was accepted ------------------------
+
+
+async def look_up_first_pushed(gs: GotSurge, ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
+    """What the Task List proves of some orders of a loading run: each is there, certainly not there, or in doubt.
+
+    A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
+    as new if the whole list was read twice, from both ends, and no task on it may be the order's. A plain partner has
+    no list: then nothing is known.
+
+    Args:
+        orders: their ids.
+    """
+    rows = [row async for row in run.rows() if row.id in orders]
+    wait = await _left_to_wait(gs, ledger)
+    findings = await search_task_list(gs, ledger, run.info, rows, rescan_after=wait)
+    outcomes = {order: OrderOutcome(order, OrderState.PENDING) for order in findings.absent}
+    for order, why in findings.unclear.items():
+        outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {why}")
+    for order, tasks in findings.tasks.items():
+        outcomes[order] = _first_outcome(order, tasks)
+    return Evidence(outcomes=outcomes)
+
+
+async def _left_to_wait(gs: GotSurge, ledger: Ledger) -> float:
+    """Seconds between the two readings: what a lost run sent before the copy was accepted has taken effect by then."""
+    accepted = await ledger.accepted_at()
+    settle = gs.limits.settle
+    left = settle if accepted is None else settle - (ledger.now() - accepted).total_seconds()
+    if left > 0:
+        log.warning("an older copy of the ledger was accepted: reading the Task List again in %.0f s", left)
+    return min(settle, max(0.0, left))
+
+
+def _first_outcome(order: int, tasks: Sequence[Task]) -> OrderOutcome:
+    """What the tasks of an order mean for it before it is admitted."""
+    live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
+    active = [task for task in live if task.current_status not in ENDED_EARLY]
+    if not live:  # it was taken back, and its key is free
+        return OrderOutcome(order, OrderState.PENDING)
+    (task, *more) = active or live
+    if more or task.current_status is None or not task.current_status.is_past_draft:
+        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live)} may be its own")
+    return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

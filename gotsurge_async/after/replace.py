@@ -1,0 +1,143 @@
+"""Updating the tasks of orders that were changed after they had been pushed."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.after.lookup import Names, call_each, not_its_own
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    SignInNeeded,
+    UsageError,
+)
+from gotsurge_async.ledger import IllegalTransition, OrderState, Rival, Run
+from gotsurge_async.models.tasks import Order, TaskChanges
+from gotsurge_async.push.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
+from gotsurge_async.resources.converging import shows
+from gotsurge_async.system import shell
+
+
+@attrs.frozen(kw_only=True)
+class Replaced:
+    """What became of changed orders.
+
+    Attributes:
+        replaced: the number of tasks that are now as the orders are.
+        left: the number of tasks that are as they were; the error of each order says why.
+        unknown: the number of tasks that may or may not have been changed.
+        stopped_by: the error that a person must act on before the rest can be changed.
+    """
+
+    replaced: int = 0
+    left: int = 0
+    unknown: int = 0
+    stopped_by: GotSurgeError | None = None
+
+
+async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replaced:
+    """Update the tasks of changed orders to what the orders are now (section "Update Task"; platform partners).
+
+    A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
+    do. While it is unknown whether a task was changed, whatever is pushed under its key differs from it, until an
+    update of all its fields has gone through.
+
+    Raises:
+        EndpointsAssumed: this client changes nothing on a path that is a guess; nothing was sent.
+        LedgerError: the ledger cannot be written.
+    """
+    gs.session.require(PLATFORM_TASKS_UPDATE)
+    replaced = left = unknown = 0
+    stopped_by: GotSurgeError | None = None
+
+    async def change(rival: Rival) -> None:
+        nonlocal replaced, left, unknown, stopped_by
+        try:
+            why = await _replace(gs, run, rival)
+        except OutcomeUnknown as error:
+            unknown += 1
+            why = f"nobody knows whether its task was changed: {error}"
+        except (CallError, SignInNeeded, UsageError, InvalidData) as error:
+            left += 1
+            why = f"not changed: {error}"
+            # Even after all tries: the next one would meet the same error.
+            if stops_all(error) or isinstance(error, NotSent | RateLimited):
+                stopped_by = error
+                changes.stop()
+        else:
+            left += bool(why)
+            replaced += not why
+        if why:
+            reason = f"{why_changed(rival.other_run, differing_fields(rival))}; {why}"
+            await uninterrupted(run.note_changed([(rival.id, reason)]))
+
+    changes = call_each(gs, _one_by_one(run), change, concurrency)
+    async with changes:
+        async for _ in changes:
+            pass
+    return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
+
+
+async def _one_by_one(run: Run) -> AsyncIterator[Rival]:
+    async for block in changed_orders(run):
+        for rival in block:
+            yield rival
+
+
+async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
+    """Change one task; return why it was not changed, or ""."""
+    if rival.other_state is not OrderState.CREATED or not rival.task_id:
+        return f"its order is {rival.other_state.value} there: reconcile that run first"
+    fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
+    fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
+    if fixed:
+        undo = f"gotsurge undo {rival.other_run} --key {shell.word(rival.key)}"
+        return f"{', '.join(fixed)} cannot be changed in a task: {undo}, and push this again"
+    try:
+        task = await gs.platform.tasks.get(rival.task_id)
+    except OutcomeUnknown as error:
+        return f"its task could not be read, and was not changed: {error}"
+    # Compared as it was pushed: this update may be what gives the task another invoice number.
+    tracking_id, invoice_number = codec.decode_names(rival.other_payload)
+    if other := not_its_own(Names(tracking_id=tracking_id, invoice_number=invoice_number), task):
+        return f"{other}; it was not changed"
+    if task.current_status is not None and task.current_status.is_terminal:
+        return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
+    order = codec.parse(rival.payload, Order)
+    changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
+    await uninterrupted(
+        run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
+    )
+    try:
+        changed = await gs.platform.tasks.update(task, **changes)
+    except OutcomeUnknown:
+        raise
+    except GotSurgeError:
+        await uninterrupted(run.note_text(rival, rival.other_payload, ""))
+        raise
+    wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
+    if not shows(codec.unstructure(changed), wanted):
+        raise OutcomeUnknown("the update was answered, and the task does not show it")
+    try:
+        await uninterrupted(run.replace(rival, changed.current_status))
+    except IllegalTransition:
+        return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
+    return ""
+
+
+def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
+    """An order whose task is being changed: its other fields, and the names of the fields that are uncertain."""
+    order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    named = {name: value for name, value in order.items() if name not in fields}
+    return msgspec.json.encode({**named, UNCERTAIN: sorted(fields)})

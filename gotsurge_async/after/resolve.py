@@ -1,0 +1,288 @@
+"""What people found out about orders in doubt: of one order, or in a whole file; all of it is recorded, or nothing.
+
+Each decision is checked before it is recorded: against the ledger, and by reading the task where that can be done.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import attrs
+
+from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
+from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import NotFound
+from gotsurge_async.ledger import (
+    CLAIMED,
+    DOUBTFUL,
+    OWNED_ELSEWHERE,
+    Ledger,
+    OrderRow,
+    OrderState,
+    Run,
+    RunHeld,
+    RunInfo,
+)
+from gotsurge_async.ledger.errors import open_words
+from gotsurge_async.ledger.states import in_words
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.push.load import UnusableSource
+from gotsurge_async.tables import Fault
+from gotsurge_async.tables.checks.words import number_of
+
+_IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"
+
+
+@attrs.frozen(kw_only=True)
+class Resolution:
+    """A person's decision about one order.
+
+    Attributes:
+        task_id: the order's task; None if it was not created.
+        line: the line of the file that contains the decision.
+    """
+
+    key: str
+    task_id: str | None = None
+    line: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Resolved:
+    """What was recorded.
+
+    Attributes:
+        created, not_created: what was new.
+        before: what the ledger had already.
+        left: the number of orders of the run that are still in doubt.
+    """
+
+    created: tuple[Resolution, ...] = ()
+    not_created: tuple[Resolution, ...] = ()
+    before: tuple[Resolution, ...] = ()
+    left: int = 0
+
+
+async def resolve(
+    ledger: Ledger,
+    run_id: str,
+    resolutions: Sequence[Resolution],
+    *,
+    by: str,
+    connect: Callable[[], Awaitable[GotSurge]] | None = None,
+    file: str = "resolve",
+) -> Resolved:
+    """Record decisions about orders in doubt, all or none. What a process left that ended counts as in doubt.
+
+    Args:
+        by: who decided.
+        connect: makes the client that reads the tasks, and is called only where there is one to read; without it the
+            decisions are checked against the ledger alone.
+        file: the name of their source in faults.
+
+    Raises:
+        UnusableSource: some of them cannot be true; it has each with its line.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        GotSurgeError: a task could not be read, or what ``connect`` raises.
+    """
+    info = await ledger.run(run_id)
+    async with _held(ledger, run_id) as run:
+        in_doubt = DOUBTFUL if run is not None else DOUBTFUL - CLAIMED  # what is claimed is in flight
+        rows = await _rows(ledger, run_id, {one.key for one in resolutions}, in_doubt)
+        new = [one for one in resolutions if one.key in rows and rows[one.key].state in in_doubt]
+        faults = [
+            *_repeated(resolutions),
+            *await _contradictions(ledger, info, resolutions, rows, in_doubt),
+        ]
+        if not faults and connect is not None:
+            faults = await _disproved(connect, info, new, rows)
+        if faults:
+            faults = [attrs.evolve(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
+            raise UnusableSource(f"{file} has faults", faults, len(faults))
+        tasks = {one.key: one.task_id for one in new}
+        if run is not None:
+            await run.resolve(tasks, by=by)
+            await uninterrupted(run.finish())
+        else:
+            await ledger.resolve(run_id, tasks, by=by)
+    counts = await ledger.counts(run_id)
+    return Resolved(
+        created=tuple(one for one in new if one.task_id is not None),
+        not_created=tuple(one for one in new if one.task_id is None),
+        before=tuple(one for one in resolutions if one not in new),
+        left=counts.of(DOUBTFUL),
+    )
+
+
+@asynccontextmanager
+async def _held(ledger: Ledger, run_id: str) -> AsyncIterator[Run | None]:
+    """Hold the run, unless a living process has it, which knows its own claims."""
+    try:
+        run = await ledger.hold(run_id)
+    except RunHeld:
+        yield None
+        return
+    async with run:
+        await run.recover()
+        yield run
+
+
+async def _rows(ledger: Ledger, run_id: str, keys: set[str], in_doubt: frozenset[OrderState]) -> dict[str, OrderRow]:
+    """The orders of some keys; those in doubt are read first, as nearly always there are no others."""
+    rows: dict[str, OrderRow] = {}
+    for states in (in_doubt, None):
+        if keys - rows.keys():
+            async for row in ledger.rows(run_id, states):
+                if row.key in keys:
+                    rows.setdefault(row.key, row)
+    return rows
+
+
+def _fault(one: Resolution, rule: str) -> Fault:
+    return Fault(file="", line=one.line, column=one.key, rule=rule)
+
+
+def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
+    keys: dict[str, Resolution] = {}
+    tasks: dict[str, Resolution] = {}
+    for one in resolutions:
+        if keys.setdefault(one.key, one) is not one:
+            yield _fault(one, "is spoken of twice: one order, one word")
+        elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
+            yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too")
+
+
+async def _contradictions(
+    ledger: Ledger,
+    info: RunInfo,
+    resolutions: Sequence[Resolution],
+    rows: Mapping[str, OrderRow],
+    in_doubt: frozenset[OrderState],
+) -> list[Fault]:
+    """The decisions that the ledger's own knowledge contradicts."""
+    named = [one.task_id for one in resolutions if one.task_id is not None]
+    recorded = await ledger.recorded(info.environment, named) if named else {}
+    elsewhere = [one.key for one in resolutions if one.key not in rows or rows[one.key].state in OWNED_ELSEWHERE]
+    owners = await ledger.pushed(info.environment, elsewhere) if elsewhere else {}
+    faults, now = [], ledger.now()
+    others: dict[tuple[str, OrderState], list[Resolution]] = {}
+    for one in resolutions:
+        row = rows.get(one.key)
+        if one.key in owners:
+            run_id, state, _ = owners[one.key]
+            others.setdefault((run_id, state), []).append(one)
+        elif row is None:
+            faults.append(_fault(one, f"run {info.id} has no such order"))
+        elif row.state not in in_doubt:
+            if not _is_recorded(one, row):
+                as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
+                faults.append(_fault(one, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
+        elif _may_become_untrue(one, row, now):
+            why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+            faults.append(_fault(one, f"{why}: decide after that"))
+        elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
+            faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own"))
+        elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
+            faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
+    return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
+
+
+def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
+    """One fault for all orders that another run has: a file of a whole run has one cause."""
+    how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
+    if len(orders) == 1:
+        return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
+    many = number_of(len(orders), "order is", "orders are")
+    instead = f", not in {info.id}" if state in DOUBTFUL else ""
+    return Fault(file="", rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
+
+
+async def _disproved(
+    connect: Callable[[], Awaitable[GotSurge]],
+    info: RunInfo,
+    resolutions: Sequence[Resolution],
+    rows: Mapping[str, OrderRow],
+) -> list[Fault]:
+    """The decisions that GotSurge contradicts: each task that is named, or recorded, is read."""
+    ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
+    if not ids:
+        return []
+    tasks = await read_tasks(await connect(), info.mode, ids.values(), unless=NotFound)
+    faults: list[Fault] = []
+    for one, task_id in ids.items():
+        task = tasks[task_id]
+        if isinstance(task, Task):
+            wrong = _wrong(one, rows[one.key], task)
+        else:
+            wrong = f"GotSurge has no task {task_id}" if one.task_id is not None else ""
+        if wrong:
+            faults.append(_fault(one, wrong))
+    return faults
+
+
+def _may_become_untrue(one: Resolution, row: OrderRow, now: datetime) -> bool:
+    """Whether a request that was not answered may act after the decision, and against it."""
+    return (one.task_id is None or row.state is OrderState.CANCELLING) and row.is_open(now)
+
+
+def _is_recorded(one: Resolution, row: OrderRow) -> bool:
+    """Whether the ledger contains the same already."""
+    if one.task_id is None:
+        return row.state is OrderState.REFUSED
+    return row.state is OrderState.CREATED and row.task_id == one.task_id
+
+
+def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
+    """Why a task does not bear out a decision; "" if it does."""
+    is_draft = task.current_status is not None and task.current_status.is_draft
+    if one.task_id is None:
+        return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
+    if is_draft:
+        return f"task {task.id} is a draft, which no driver sees: that is not created"
+    return not_its_own(names_of(row), task)
+
+
+async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tuple[Resolution, ...], int]:
+    """Read an in-doubt result file that somebody has filled in: its decisions, and the number of rows without one.
+
+    ``gs_task_id`` with a task says that the order is this one. ``gs_status`` not_created says that there is none. A row
+    that still is in_doubt and names no task has no decision.
+
+    Raises:
+        UnusableSource: a row cannot be understood; every fault has its line.
+        ConfigError: it cannot be read, or is not the file of this run.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+    """
+    rows = await read_result_file(ledger, run_id, path)
+    recorded = {row.key: row.task_id async for row in ledger.rows(run_id, DOUBTFUL) if row.task_id}
+    resolutions: list[Resolution] = []
+    faults: list[Fault] = []
+    untouched = 0
+    for row in rows:
+        status = row.status.lower().replace(" ", "_").replace("-", "_")
+        named = row.task_id not in ("", recorded.get(row.key, ""))
+        rule = _unclear(row.task_id, status, named)
+        if rule:
+            faults.append(Fault(file=str(path), line=row.line, column=STATUS, value=row.status or None, rule=rule))
+        elif status in _IN_DOUBT and not named:
+            untouched += 1
+        else:
+            resolutions.append(
+                Resolution(key=row.key, task_id=None if status == _NOT_CREATED else row.task_id, line=row.line)
+            )
+    if faults:
+        raise UnusableSource(f"{path} has faults", faults, len(faults))
+    return tuple(resolutions), untouched
+
+
+def _unclear(task_id: str, status: str, named: bool) -> str:
+    if status == _NOT_CREATED:
+        return f"says that it was not created, and {TASK_ID} names a task: leave one of them out" if named else ""
+    if status == _CREATED:
+        return "" if task_id else f"says that it was created: name its task in {TASK_ID}"
+    if status in _IN_DOUBT:
+        return ""
+    return f"say {_CREATED} (with its task in {TASK_ID}) or {_NOT_CREATED}, or leave it in_doubt"

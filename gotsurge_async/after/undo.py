@@ -1,0 +1,342 @@
+"""Undoing a run: orders that no driver has taken are cancelled, and the others are listed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from datetime import datetime
+
+import attrs
+
+from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
+from gotsurge_async.api.endpoints import TASKS_CANCEL
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock
+from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
+from gotsurge_async.ledger import (
+    DOUBTFUL,
+    PUSHED,
+    WAITING,
+    Ledger,
+    Mode,
+    OrderOutcome,
+    OrderRow,
+    OrderState,
+    Remark,
+    Run,
+)
+from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.push.claims import CLAIM_LIFE
+from gotsurge_async.resources.converging import cancel_task
+
+REASON = "The order was taken back by its sender."
+
+
+@attrs.frozen(kw_only=True)
+class UndoneOrder:
+    """What became of one order.
+
+    Attributes:
+        status: the status of the task, as far as it is known.
+        error: why it could not be cancelled; "" if it was.
+    """
+
+    key: str
+    task_id: str
+    status: str | None = None
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Undone:
+    """What became of the orders of a run.
+
+    Attributes:
+        cancelled: by this undo.
+        already_cancelled: before it.
+        too_late: a driver has them, or they have ended: see their ``status``.
+        drafts: unused drafts that were cancelled, if that was asked for.
+        failed: the call failed, and may be repeated.
+        in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
+            cancelled. Reconcile or resolve them first.
+        cancelling: the number of those in doubt because their cancel was not answered.
+        open_until: until when a cancel that was not answered may still act; None if there is none. No read before
+            then settles its order, unless it shows the task as cancelled.
+        unprocessed: the number of orders that were never broadcast, and would be by a resume.
+        unused_drafts: the number of drafts left that no order will be broadcast by.
+        stopped_by: the error that a person must act on before the rest can be cancelled, or looked up.
+    """
+
+    run: str
+    cancelled: tuple[UndoneOrder, ...] = ()
+    already_cancelled: tuple[UndoneOrder, ...] = ()
+    too_late: tuple[UndoneOrder, ...] = ()
+    failed: tuple[UndoneOrder, ...] = ()
+    drafts: tuple[UndoneOrder, ...] = ()
+    in_doubt: int = 0
+    cancelling: int = 0
+    open_until: datetime | None = None
+    unprocessed: int = 0
+    unused_drafts: int = 0
+    stopped_by: CallError | SignInNeeded | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether another undo would have nothing to cancel."""
+        return not (self.failed or self.in_doubt or self.stopped_by)
+
+
+@attrs.frozen
+class Undo:
+    """Cancels the orders of a run that no driver has taken yet (section "Cancel Task")::
+
+        undone = await Undo(gs, ledger).undo(run_id, reason="wrong file")
+
+    It may be repeated: an order that is cancelled already is only read. An order that is cancelled, now or before,
+    becomes ``cancelled`` in the ledger, and its key is free: the corrected order can be pushed.
+
+    Args:
+        concurrency: the most calls in flight, the client's limit unless given.
+    """
+
+    gs: GotSurge
+    ledger: Ledger
+    concurrency: int | None = attrs.field(default=None, kw_only=True)
+
+    async def undo(
+        self, run_id: str, *, reason: str = REASON, drafts: bool = False, keys: Collection[str] | None = None
+    ) -> Undone:
+        """Cancel the orders of a run that can be cancelled; the run is held meanwhile.
+
+        An order is in doubt from before its cancel leaves until the cancel's result is seen, or until the cancel can
+        no longer act (`Limits.settle`).
+
+        Args:
+            reason: for GotSurge and the drivers; not empty.
+            keys: the keys of the orders to cancel; all, unless given.
+            drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
+
+        Raises:
+            UsageError: no reason, or a key that the run does not have.
+            EndpointsAssumed: this client cancels nothing on a path that is a guess; nothing was sent.
+            RunHeld: another process has it.
+            NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        """
+        if not reason.strip():
+            raise UsageError("say why the orders are cancelled: the service wants a reason")
+        self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
+        async with await self.ledger.hold(run_id) as run:
+            run.settle_after(self.gs.limits.settle)
+            await run.recover()
+            wanted = None if keys is None else frozenset(keys)
+            if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
+                raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
+            if wanted is None:
+                # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
+                await run.keep_undo({"drafts": drafts, "ended": False})
+            undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
+            if wanted is None and undone.ended:
+                changed = undone.cancelled or undone.already_cancelled or undone.drafts
+                await run.keep_undo({"drafts": drafts, "ended": True} if changed else None)
+            await uninterrupted(run.finish(withdraw=True))
+            return undone
+
+    async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
+        names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
+        lists: dict[str, list[UndoneOrder]] = {name: [] for name in names}
+        stoppers: list[CallError | SignInNeeded] = []
+
+        # Those that an earlier undo cancelled, or a reconciliation saw cancelled.
+        async for row in run.rows((OrderState.CANCELLED,)):
+            if keys is None or row.key in keys:
+                order = UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status)
+                lists["already_cancelled"].append(order)
+
+        async def cancel(job: _Job) -> tuple[str, UndoneOrder]:
+            try:
+                name, done = await self._cancel(run, job, reason)
+            except (CallError, SignInNeeded) as error:
+                if stops_all(error):
+                    stoppers.append(error)
+                    jobs.stop()
+                name = "in_doubt" if job.in_doubt else "failed"
+                return name, UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
+            return "drafts" if job.draft and name.endswith("cancelled") else name, done
+
+        jobs = call_each(self.gs, self._jobs(run, stoppers, drafts=drafts, keys=keys), cancel, self.concurrency)
+        async with jobs:
+            async for name, order in jobs:
+                if name in lists:  # what is in doubt is counted
+                    lists[name].append(order)
+        counts = await run.counts()
+        times = [row.open_until async for row in run.rows((OrderState.CANCELLING,)) if row.open_until is not None]
+        unused = await self.ledger.unused_drafts(run.id)
+        return Undone(
+            run=run.id,
+            **{name: tuple(orders) for name, orders in lists.items()},
+            in_doubt=counts.of(DOUBTFUL),
+            cancelling=counts[OrderState.CANCELLING],
+            open_until=max(times, default=None),
+            unprocessed=counts.of(WAITING),
+            unused_drafts=sum(not draft.cancelled for draft in unused),
+            stopped_by=stoppers[0] if stoppers else None,
+        )
+
+    async def _jobs(
+        self, run: Run, stoppers: list[CallError | SignInNeeded], *, drafts: bool, keys: frozenset[str] | None
+    ) -> AsyncIterator["_Job"]:
+        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        async for row in run.rows(states):
+            if row.task_id and (keys is None or row.key in keys):
+                draft = row.state is OrderState.DRAFTED
+                names = names_of(row, run.path)
+                yield _Job(row.key, row.task_id, names, row, draft=draft, in_doubt=row.state in DOUBTFUL)
+        if not drafts:
+            return
+        if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
+            try:
+                await note_unused_drafts(self.gs, run, lost)
+            except (CallError, SignInNeeded) as error:  # what is known is cancelled all the same
+                stoppers.append(error)
+        unused = await self.ledger.unused_drafts(run.id)
+        left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
+        wanted = {each.key for each in left}
+        named = {row.key: names_of(row, run.path) async for row in run.rows() if row.key in wanted} if wanted else {}
+        for each in left:
+            yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
+
+    async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
+        """Cancel one task, and record it; return the name of its list in `Undone`.
+
+        It is read first, since afterwards its status does not show who cancelled it.
+        """
+        row = job.row
+        get = task_reader(self.gs, run.info.mode)
+
+        async def read() -> Task:
+            return _its_own(job, await get(job.task_id))
+
+        task = await read()
+        order = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
+        if task.current_status == TaskStatus.CANCELLED:
+            await uninterrupted(_record_cancelled(run, job, "cancelled at the service"))
+            return "already_cancelled", order
+        if row is None and (task.current_status is None or not task.current_status.is_draft):
+            # Noted as an unused draft, and yet it went out: another program broadcast it.
+            return "too_late", attrs.evolve(order, error="it is no unused draft: leave it, or cancel it by its id")
+        intent = _Intent(run, row, self.gs.session.clock)
+        try:
+            try:
+                await cancel_task(self.gs.session, job.task_id, reason, intent.before_send)
+            except TooLateToCancel as late:
+                if late.task is not None:
+                    _its_own(job, late.task)
+                raise
+            await _see_cancelled(read)
+        except TooLateToCancel as late:
+            status = late.task.current_status if late.task is not None else None
+            await uninterrupted(intent.refused(late, status))
+            return "too_late", attrs.evolve(order, status=status, error=str(late))
+        except OutcomeUnknown as error:
+            job.in_doubt = row is not None
+            await uninterrupted(intent.unknown(error))
+            raise
+        except (CallError, SignInNeeded) as error:
+            await uninterrupted(intent.refused(error, None))
+            raise
+        await uninterrupted(_record_cancelled(run, job, "taken back"))
+        return "cancelled", attrs.evolve(order, status=TaskStatus.CANCELLED)
+
+
+_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+
+_FRESH = CLAIM_LIFE / 2
+"""Seconds after which the intent is written again before a try leaves: the time until it may act counts from there."""
+
+
+@attrs.define
+class _Intent:
+    """The intent to cancel the task of an order, durable before a try leaves; ``row`` is None where no order has it."""
+
+    _run: Run
+    _row: OrderRow | None
+    _clock: Clock
+    _written_at: float | None = None
+
+    async def before_send(self) -> None:
+        """Write the intent, unless it was written just now.
+
+        Raises:
+            LedgerError: it cannot be written; the cancel must not leave.
+        """
+        now = self._clock.monotonic()
+        if self._written_at is None or now > self._written_at + _FRESH:
+            await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED, ended=False))
+            self._written_at = now
+
+    async def unknown(self, error: OutcomeUnknown) -> None:
+        """The cancel may have acted, or may act later."""
+        await self._write(OrderState.CANCELLING, f"{_BEING_CANCELLED}: {error}")
+
+    async def refused(self, error: GotSurgeError, status: TaskStatus | None) -> None:
+        """No cancel of this undo acts. An earlier one may, unless the task is in a status in which none can."""
+        if self._row is None:
+            return
+        state = self._row.state
+        is_past = status is not None and status.is_past_draft and status != TaskStatus.BROADCASTING
+        if is_past:
+            await self._write(OrderState.CREATED, None, status)
+        elif self._written_at is not None and state is not OrderState.CANCELLING:
+            was_there = state is OrderState.CREATED
+            await self._write(state, f"not taken back: {error}" if was_there else self._row.error, status)
+        elif status is not None and status != self._row.status:
+            await self._run.remark([Remark(self._row.id, state, status=status)])
+
+    async def _write(
+        self, state: OrderState, error: str | None, status: TaskStatus | None = None, *, ended: bool = True
+    ) -> None:
+        if self._row is not None:
+            outcome = OrderOutcome(self._row.id, state, status=status, error=error, ended=ended)
+            await self._run.record([outcome])
+
+
+@attrs.define
+class _Job:
+    """A task that is to be cancelled.
+
+    Attributes:
+        names: the names of its order, as far as the ledger knows them.
+        row: the order that it is recorded for; None for a draft that no order has.
+        draft: whether it was never broadcast.
+        in_doubt: whether the ledger has its order in doubt.
+    """
+
+    key: str
+    task_id: str
+    names: Names
+    row: OrderRow | None
+    draft: bool
+    in_doubt: bool = False
+
+
+def _its_own(job: _Job, task: Task) -> Task:
+    """The task, which was read to be cancelled."""
+    if other := not_its_own(job.names, task):
+        raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
+    return task
+
+
+async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
+    """Read that the task is cancelled: the answer to a cancel does not prove it, and only then the key is free."""
+    try:
+        status = (await read()).current_status
+    except (CallError, SignInNeeded) as error:
+        raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}") from error
+    if status != TaskStatus.CANCELLED:
+        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in an unknown status'}")
+
+
+async def _record_cancelled(run: Run, job: _Job, how: str) -> None:
+    if job.row is None:
+        await run.unused_cancelled([job.task_id])
+    else:
+        await run.record([OrderOutcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])

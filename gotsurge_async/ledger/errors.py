@@ -1,0 +1,278 @@
+"""The errors of the ledger; each names the file, what happened, and what to do.
+
+::
+
+    GotSurgeError
+    └── LedgerError                what the ledger refuses or cannot do
+        ├── LedgerUnusable         the file or its disk fails, or a row is damaged; no later write is tried
+        │   ├── LedgerOlder        an older copy of what was here, or none where one was; nothing may be sent
+        │   └── LedgerAway         its database could not be reached for as long as a worker waits
+        ├── LedgerBusy             another process held the file for too long; may be tried again
+        ├── LedgerClosed           used after it was closed
+        ├── NoSuchRun              no run, or no order, of that name
+        ├── RunHeld                another process has the run
+        ├── TaskTaken              a task is recorded for another order already
+        ├── RunLost                another process has taken the run over: nothing more of it is sent here
+        ├── RegisterUnusable       the register of this machine's ledgers cannot be read, or is damaged
+        └── IllegalTransition      an order is not in a state from which it may go where it was sent
+            └── StillOpen          what was sent for it, and not answered, may still act
+    UsageError
+    └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
+        ├── SameFile               another ledger has a run of the very same orders; nothing was sent
+        └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+import msgspec
+from attrs import frozen
+
+from gotsurge_async import codec
+from gotsurge_async.errors import GotSurgeError, InvalidData, UsageError
+from gotsurge_async.ledger.states import Holder, OrderRow, PendingOrder
+from gotsurge_async.system import shell
+
+RESCUE = (
+    "Begin no other ledger: one that knows of nothing that was sent sends it all again. `gotsurge ledger check` lists "
+    "the damage. Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm "
+    "files; then `gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
+)
+"""What a person does about a ledger that is damaged."""
+
+
+_OF_FILES = (
+    (
+        "Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm files",
+        "Restore its newest dump",
+    ),
+    ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
+)
+"""The advice for a file, and for a database in PostgreSQL."""
+_COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
+
+
+def commands_for(text: str, path: str) -> str:
+    """A text with its commands as they must be typed to act on this very ledger, and on no other."""
+    if path.startswith("postgresql://"):
+        for of_a_file, of_a_server in _OF_FILES:
+            text = text.replace(of_a_file, of_a_server)
+    return _COMMAND.sub(lambda command: f"`{command[1]} --ledger {shell.word(path)}`", text) if path else text
+
+
+class LedgerError(GotSurgeError):
+    """The ledger cannot do what was asked.
+
+    Attributes:
+        path: the ledger's file, or its URL without credentials; "" when no file is involved.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    @property
+    def words(self) -> str:
+        """What happened and what to do, without the path in front."""
+        return commands_for(str(self.args[0]), self.path)
+
+    def __str__(self) -> str:
+        return f"ledger {self.path}: {self.words}" if self.path else self.words
+
+
+@frozen
+class Flaw:
+    """Something that is wrong in the ledger: in which table and row, in words ("" if in none), and what."""
+
+    table: str
+    row: str
+    what: str
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (f"table {self.table}" if self.table else "", self.row) if part)
+        return f"{where}: {self.what}" if where else self.what
+
+
+class LedgerUnusable(LedgerError):
+    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
+
+    flaws: tuple[Flaw, ...] = ()
+    """What is wrong with it, where that is known."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a person must repair it; otherwise its database may only be away, and waiting may help."""
+        return bool(self.flaws)
+
+
+class LedgerOlder(LedgerUnusable):
+    """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
+
+    @property
+    def lasts(self) -> bool:
+        """Always."""
+        return True
+
+
+class LedgerAway(LedgerUnusable):
+    """The database could not be reached for as long as a worker waits: its supervisor starts it again."""
+
+
+class RegisterUnusable(LedgerError):
+    """The register of this machine's ledgers cannot be read or written, or is damaged; nothing was sent."""
+
+
+class SecondLedger(UsageError):
+    """The ledger is new to an account to which another ledger has pushed; nothing was admitted or sent."""
+
+
+class SameFile(SecondLedger):
+    """Another ledger has a run of the very same orders: `new_ledger` does not help; nothing was admitted or sent."""
+
+
+class OrdersThere(SecondLedger):
+    """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
+
+
+class LedgerBusy(LedgerError):
+    """Another process kept the ledger locked for longer than we wait. Nothing was written; it may be tried again."""
+
+
+class LedgerClosed(LedgerError):
+    """The ledger, or the run, was closed before this call."""
+
+
+class NoSuchRun(LedgerError):
+    """The ledger has no run of that id, or the run no such order."""
+
+
+class RunHeld(LedgerError):
+    """A run that a living process holds.
+
+    Attributes:
+        holder: that process, or None if it has not written its name yet.
+        leased: whether a holder that has died keeps the run for some time.
+        workers: the names of the workers that send parts of it.
+        stopped: whether these were asked to stop, and only end what they have in flight.
+    """
+
+    def __init__(
+        self,
+        run_id: str = "",
+        holder: Holder | None = None,
+        *,
+        leased: bool = False,
+        workers: Sequence[str] = (),
+        stopped: bool = False,
+        path: str = "",
+    ) -> None:
+        super().__init__(run_id, path=path)
+        self.run_id = run_id
+        self.holder = holder
+        self.leased = leased
+        self.workers: tuple[str, ...] = tuple(workers)
+        self.stopped = stopped
+
+    def __str__(self) -> str:
+        by = "another process"
+        if self.workers:
+            number = f"{len(self.workers)} workers" if len(self.workers) > 1 else "the worker"
+            more = ", …" if len(self.workers) > _NAMED else ""
+            by = f"{number} {', '.join(self.workers[:_NAMED])}{more}"
+        elif self.holder is not None:
+            since = f"{self.holder.since:%Y-%m-%d %H:%M:%S} UTC"
+            by = f"process {self.holder.pid} on {self.holder.host} since {since}"
+        where = f"ledger {self.path}: " if self.path else ""
+        if self.workers:
+            ledger = f" --ledger {shell.word(self.path)}" if self.path else ""
+            more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}{ledger}"
+            if self.stopped:
+                more = "they were asked to stop, and end what they have in flight: give the command again in a moment"
+            return f"{where}run {self.run_id} is held by {by}; {more}"
+        died = "; a minute after it has died the run is free" if self.leased else ""
+        return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
+
+
+class RunLost(LedgerError):
+    """Another process has taken this run over, while this one was frozen or its lock was gone.
+
+    The other process settles what this one still had. Nothing was written, nothing more is sent.
+    """
+
+
+class TaskTaken(LedgerError):
+    """The task that an answer gave an order is recorded for another one already: whose it is, is not known."""
+
+
+class IllegalTransition(LedgerError):
+    """An order's state does not allow the change that was requested; the whole call was undone."""
+
+
+class StillOpen(IllegalTransition):
+    """A request that was sent for an order, and not answered, may still act: no read or decision settles it yet."""
+
+
+def open_words(until: datetime | None, *, cancelling: bool) -> str:
+    """Why an order stays in doubt, and when it can be settled, for people."""
+    if until is None:
+        return "a cancel of its task is on its way"
+    request = "a cancel of its task" if cancelling else "the request that was sent for it"
+    return f"{request} was not answered, and may still act until {until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+# The disk may have changed the JSON that the ledger keeps of an order.
+
+_whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@contextmanager
+def reading_payload(path: str, order: PendingOrder | OrderRow) -> Iterator[None]:
+    """Turn an error of decoding what the ledger keeps of an order into LedgerUnusable, which names the order."""
+    try:
+        yield
+    except (InvalidData, ValueError, TypeError) as error:
+        raise unreadable(f"order {order.id}, line {order.line}, key {order.key}", path) from error
+
+
+_NAMED = 3
+"""The number of flaws that an error names; ``gotsurge ledger check`` lists all."""
+
+
+def damaged(table: str, row: str, what: str) -> LedgerUnusable:
+    """The error for a row that is not valid."""
+    return unsound((Flaw(table, row, what),))
+
+
+def unsound(flaws: Sequence[Flaw], path: str = "") -> LedgerUnusable:
+    """The error for a ledger with flaws."""
+    error = LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:_NAMED]))}). {RESCUE}", path=path)
+    error.flaws = tuple(flaws)
+    return error
+
+
+def unreadable(which: str, path: str = "") -> LedgerUnusable:
+    """The error for an order whose JSON is damaged; ``which`` names the order."""
+    return unsound((Flaw("bodies", which, "no JSON of an order"),), path)
+
+
+def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:
+    """The names of some orders, read from the body that holds them all; before they are claimed.
+
+    Raises:
+        LedgerUnusable: the JSON of an order is damaged: the service would refuse the whole chunk.
+    """
+    try:
+        names = codec.decode_names_of_batch(body)
+        # Pieces that are JSON only together are damaged too, and so are bytes that are not text.
+        apart = all(order.payload[:1] == b"{" and order.payload[-1:] == b"}" for order in orders)
+        if len(names) == len(orders) and apart and (body.isascii() or body.decode()):
+            return names
+    except ValueError:
+        pass
+    for order in orders:
+        with reading_payload(path, order):
+            _whole(order.payload)
+            codec.decode_names(order.payload)
+    raise unreadable(f"orders {orders[0].id} to {orders[-1].id}", path)

@@ -1,0 +1,414 @@
+"""The ledger: a durable record of every order that was ever to be pushed, and of what became of it."""
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import from_microseconds
+from gotsurge_async.database import Database, Place
+from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
+from gotsurge_async.ledger.held import reads
+from gotsurge_async.ledger.locks import RunLock, this_process
+from gotsurge_async.ledger.run import Run, discard
+from gotsurge_async.ledger.segments import Segments
+from gotsurge_async.ledger.sql import marks, pages, runs
+from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
+from gotsurge_async.ledger.sql.chunks import LAST, each_page
+from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.states import (
+    LETTERS,
+    Clock,
+    Counts,
+    Decision,
+    Mode,
+    OrderRow,
+    OrderState,
+    RunInfo,
+    RunState,
+    UnusedDraft,
+    utc_now,
+)
+from gotsurge_async.ledger.upkeep.check import Size, size
+from gotsurge_async.ledger.upkeep.counter import Identity, identity_of, refuse_older
+from gotsurge_async.ledger.workers import Workers
+
+T = TypeVar("T")
+
+_SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
+_PROBES, _PROBE_SECONDS = 10, 0.05
+
+
+class Ledger:
+    """An open ledger: ``async with await Ledger.open(path) as ledger: …``.
+
+    It belongs to one event loop; many processes may open one file. Every method raises a LedgerError when the file or
+    its disk fails, and no error of the database itself.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    async def open(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger, and make it if there is none: the file for its owner alone (mode 0600), absent folders 0700.
+
+        Args:
+            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
+            clock: returns the present time, aware of its zone.
+
+        Raises:
+            LedgerError: the file is not a ledger, or one of a newer version.
+            LedgerOlder: it is an older copy, or is gone: what was sent since would be sent again.
+            LedgerUnusable: it cannot be read or written, or is damaged.
+        """
+        return cls(await Store.open(where, clock))
+
+    @classmethod
+    async def look(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger that exists only for reading, also if it is older, damaged in part, or read-only.
+
+        Raises:
+            LedgerError: there is none, or it is of a newer version.
+            LedgerUnusable: it cannot be read; or, later, from the methods that write.
+        """
+        return cls(await Store.look(where, clock))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def place(self) -> Place:
+        """The file or the server."""
+        return self._store.place
+
+    @property
+    def path(self) -> str:
+        """The file, absolute; of one in PostgreSQL its URL, without a password."""
+        return self._store.path
+
+    def now(self) -> datetime:
+        """The ledger's time, which decides until when a request that was not answered may act."""
+        return self._store.clock()
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Runs that workers on many machines send; in PostgreSQL only."""
+        return Segments(self._store)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """The workers that send them."""
+        return Workers(self._store)
+
+    async def keep_count(self) -> None:
+        """Remember on this machine the ledger's count, also of other machines: then an older copy is refused."""
+        await self._store.keep_count()
+
+    async def keep_count_by_id(self) -> None:
+        """Keep the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
+        await self._store.keep_by_id()
+
+    async def close(self) -> None:
+        """Write what waits to be written, then close the file. May be called again."""
+        await self._store.close()
+
+    async def begin(
+        self,
+        *,
+        environment: str,
+        mode: Mode | str,
+        source: str,
+        source_sha256: str | None = None,
+        columns: Sequence[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        chunk: int = CHUNK,
+        compact: bool = False,
+    ) -> Run:
+        """Begin a run: it is ``loading``, and held by this process.
+
+        Args:
+            environment: the name of the environment; a key is unique within one.
+            mode: ``direct`` or ``two-phase``.
+            source: the name of the orders' source, such as a file.
+            source_sha256: its digest in hex, if it is known already; otherwise pass it to ``Run.admit``.
+            columns: the columns of the source, for result files.
+            options: what a resumed run needs to know, as JSON.
+            chunk: orders of a call, 1 to 20.
+            compact: store the orders compressed: a third of the size or less, but slower.
+        """
+        if not 1 <= chunk <= CHUNK:
+            raise ValueError(f"a chunk has 1 to {CHUNK} orders, not {chunk}")
+        while True:
+            moment = self._store.clock()
+            run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
+            new = RunInfo(
+                id=run_id,
+                created_at=moment,
+                state=RunState.LOADING,
+                environment=environment,
+                mode=Mode(mode),
+                source=source,
+                source_sha256=source_sha256,
+                columns=None if columns is None else tuple(columns),
+                options=options or {},
+                holder=this_process(moment),
+                finished_at=None,
+            )
+            begun = await self._take(run_id, partial(runs.begin, run=new), partial(runs.one, run_id=run_id))
+            if begun is not None:
+                run = Run(self._store, *begun, chunk=chunk, compact=compact)
+                try:
+                    await self._sweep()
+                except BaseException:
+                    begun[1].release()
+                    raise
+                return run
+
+    async def hold(self, run_id: str) -> Run:
+        """Resume a run of an earlier process; call ``recover`` on it before sending.
+
+        Raises:
+            NoSuchRun: there is none of that id.
+            RunHeld: a living process has it.
+            LedgerError: it was never admitted, so nothing of it was sent: begin it anew; or it is archived.
+        """
+        holder = this_process(self._store.clock())
+        for tries in range(_PROBES):
+            if tries:  # perhaps another process only checks whether it is held, or takes orders over from it
+                await asyncio.sleep(_PROBE_SECONDS)
+            held = await self._take(
+                run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder)
+            )
+            if held is not None:
+                return Run(self._store, *held)
+        error = await self._store.read(runs.held, run_id)
+        error.path = self.path
+        raise error
+
+    async def _take(
+        self, run_id: str, see: Callable[[Database], object], take_up: Callable[[Database], RunInfo | None]
+    ) -> tuple[RunInfo, RunLock] | None:
+        """Take a run, and its lock, in one transaction; None if another process has it, or a callback returns nothing.
+
+        Args:
+            see: called first; what it writes stays.
+            take_up: called when the run is ours alone; returns the run as it is then.
+        """
+        locks = ExitStack()
+
+        def job(db: Database) -> tuple[RunInfo, RunLock] | None:
+            locks.close()  # that of an attempt that was undone
+            lock = self._store.locks.take(db, run_id) if see(db) else None
+            if lock is None:
+                return None
+            locks.callback(lock.release)
+            info = take_up(db)
+            if info is None:
+                return None
+            lock.hold(db, info.epoch)
+            return info, lock
+
+        with locks:
+            taken = await uninterrupted(self._store.write(job))
+            if taken is not None:
+                locks.pop_all()
+        return taken
+
+    async def _read(self, question: Callable[[Database], T]) -> T:
+        return await self._store.read(question)
+
+    async def _sweep(self) -> None:
+        """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
+        for run_id in await self._store.read(runs.in_state, RunState.LOADING):
+            with suppress(NoSuchRun, RunLost):  # another one sweeps it away
+                taken = await self._take(run_id, partial(runs.one, run_id=run_id), partial(_fenced_off, run_id=run_id))
+                if taken is not None:
+                    info, lock = taken
+                    try:
+                        await discard(self._store, runs.held_as(info))
+                    finally:
+                        lock.release()
+
+    async def is_held(self, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run in its hands."""
+        return await self._store.read(self._store.locks.is_held, run_id)
+
+    async def identity(self) -> Identity | None:
+        """Its id, and its count of admissions and claims; None if it is from before it had these."""
+        return await self._store.read(identity_of)
+
+    async def accepted_at(self) -> datetime | None:
+        """When an older copy of the ledger was accepted, until all runs that it lacks are known; else None."""
+        moment = await self._store.read(accepted_at)
+        return None if moment is None else from_microseconds(moment)
+
+    async def first_pushed(self, run: Run) -> set[int]:
+        """The ids of a loading run's orders that are pushed for the first time since an older copy was accepted."""
+        return await self._store.read(first_pushed, run._held)
+
+    async def all_known(self) -> None:
+        """Note that all orders are known that an older copy lacked: new ones are then sent without a search."""
+        await self._store.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
+
+    async def refuse_older(self, newest: Identity, where: str) -> None:
+        """Raise LedgerOlder if ``newest``, which ``where`` shows, is of this ledger, and counts more."""
+        identity = await self.identity()
+        if identity is not None:
+            refuse_older(identity, newest, where, self.path)
+
+    async def recorded(self, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
+        """Which of some tasks are recorded in any run of an environment: each with the id of its order.
+
+        It reads all orders: pass many tasks at once.
+        """
+        orders = await self._store.read(marks.recorded, environment, task_ids)
+        return {task_id: some[0] for task_id, some in orders.items()}
+
+    async def runs(self, limit: int | None = None) -> list[RunInfo]:
+        """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
+        return await self._store.read(runs.newest, limit)
+
+    async def run(self, run_id: str) -> RunInfo:
+        """One run, without holding it; raises NoSuchRun."""
+        return await self._store.read(runs.one, run_id)
+
+    @reads
+    def counts(self, db: Database, run_id: str) -> Counts:
+        """The number of orders of a run in each state, whoever holds it; 0 each if there is no such run.
+
+        One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
+        ``superseded`` (it waits there, or is free again).
+        """
+        try:
+            info = runs.one(db, run_id)
+        except NoSuchRun:
+            return Counts()
+        if info.archived_at is not None:
+            return runs.counts(db, info.number)
+        lost = {LETTERS[state] for state in pages.LOST}
+        letters: Counter[str] = Counter()
+        for states, times in db.rows("states_of_run", run=info.number, first=0, last=LAST):
+            if lost.isdisjoint(states):
+                for letter in states:
+                    letters[letter] += times
+        for chunks in each_page(db, info.number, pages.LOST, bodies=True):
+            owners = pages.owners_of(db, info.environment, chunks.values())
+            for chunk in chunks.values():
+                letters.update(LETTERS[row.state] for row in pages.rows_of(chunk, owners, standing=True))
+        return runs.counts_of(letters, loading=info.state is RunState.LOADING)
+
+    async def size(self) -> Size:
+        """How large it is, all runs together."""
+        return await self._store.read(size)
+
+    def rows(
+        self,
+        run_id: str,
+        states: Iterable[OrderState] | None = None,
+        *,
+        batch: int = 1000,
+        since: datetime | None = None,
+    ) -> AsyncIterator[OrderRow]:
+        """The orders of a run in some states (None: in all), in their order, whoever holds it.
+
+        Args:
+            batch: about how many are read at a time.
+            since: only those of chunks that were changed since then, by the clocks of the processes that changed them.
+        """
+        return pages.whole_rows(self._store, run_id, states, batch, since)
+
+    async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[OrderRow]]:
+        """The orders of a run, in their order, about ``batch`` at a time, for its result files.
+
+        One whose key another run has is shown with what became of it there.
+
+        Raises:
+            NoSuchRun: there is no such run.
+            LedgerError: the run was not admitted, so nothing of it was sent.
+        """
+        info = await self._store.read(runs.one, run_id)
+        if info.state is RunState.LOADING:
+            raise LedgerError(
+                f"run {run_id} was not admitted: nothing of it was sent, and it says nothing of its orders; push its "
+                "source again",
+                path=self.path,
+            )
+        async for page in pages.row_pages(self._store, info, None, batch, standing=True):
+            yield page
+
+    @reads
+    def pushed(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+        """The orders that some keys were pushed with: the run, the state there, and the text."""
+        return {
+            key: (owner.run.id, owner.state, owner.payload or b"")
+            for key, owner in pages.owners_of_keys(db, environment, keys, unless={}).items()
+            if owner.live
+        }
+
+    @reads
+    def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
+        """The drafts of a run that no order will be broadcast by: noted ones, and those of refused orders."""
+        number = runs.one(db, run_id).number
+        noted = db.rows("unused_drafts", run=number)
+        known = {task_id for task_id, *_ in noted}
+        drafts = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
+        for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
+            drafts += [
+                UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
+                for chunk in page.values()
+                for place in chunk.places((OrderState.REFUSED,))
+                if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
+            ]
+        return drafts
+
+    @reads
+    def decisions(self, db: Database, run_id: str) -> list[Decision]:
+        """The operators' decisions about orders of a run, oldest first."""
+        return [
+            Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
+            for _, _, key, created, task_id, by, at in db.rows("decisions", run=runs.one(db, run_id).number)
+        ]
+
+    async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
+        """Record an operator's decisions about orders in doubt, with name and time; all of them, or none.
+
+        For the holder of the run more orders are in doubt: see `Run.resolve`.
+
+        Args:
+            words: for each key the id of the task that exists, or None if there is none.
+            by: the operator.
+
+        Raises:
+            NoSuchRun: the run does not exist, or has no such order.
+            IllegalTransition: one is not in doubt, or another task is recorded for it.
+        """
+        now = self._store.now()
+
+        def job(db: Database) -> None:
+            info = runs.one(db, run_id)
+            runs.refuse_archived(info)
+            marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT, OrderState.CANCELLING), by, now)
+
+        await self._store.write(job)
+
+
+def _fenced_off(db: Database, run_id: str) -> RunInfo | None:
+    """A run that is still loading; its last holder, should it wake, can neither add to it nor admit it any more."""
+    if runs.one(db, run_id).state is not RunState.LOADING:
+        return None
+    runs.raise_epoch(db, run_id)
+    return runs.one(db, run_id)

@@ -1,0 +1,242 @@
+"""Which process has a run.
+
+Next to a file: a lock on a file of its own, which the system frees when its process dies, however it dies. In
+PostgreSQL: a lease in the run's row, by the server's clock, which its holder renews; another machine's process may be
+dead, or only slow. The safety of an order rests on
+neither: what a holder writes after it has lost its run is refused by the epoch of the run, and by those of its claims.
+"""
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
+from gotsurge_async.ledger.sql.sqlite import translated
+from gotsurge_async.ledger.states import Holder
+
+if TYPE_CHECKING:
+    from gotsurge_async.database.writer import Writer
+
+POLL_SECONDS = 0.02
+"""Seconds between two tries to get a lock."""
+
+LEASE_SECONDS = 60.0
+"""How long a run in PostgreSQL stays with a holder that shows no sign of life.
+
+It is renewed after a fifth of that; what is left then is longer than a claim may be sent after it was made, see
+`push.claims`. So a holder that stood still has nothing to send any more when another one has its run.
+"""
+
+
+# --- beside a file ----------------------------------------------------------------------------------------------------
+
+
+class FileRunLock:
+    """A run in this process's hands, by a lock on a file."""
+
+    def __init__(self, lock: FileLock, path: Path) -> None:
+        self._lock = lock
+        self._path = path
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still held."""
+        return self._lock.is_locked
+
+    def hold(self, db: Database, epoch: int) -> None:
+        """Nothing to write: the lock is the file's."""
+
+    def keep(self) -> None:
+        """Nothing to renew: the system keeps it."""
+
+    def release(self) -> None:
+        """Release the run; does nothing when it was released before."""
+        if not self._lock.is_locked:
+            return
+        # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
+        # opens anew. Where a held file cannot be removed (Windows) it stays.
+        with suppress(OSError):
+            self._path.unlink()
+        self._lock.release()
+
+
+class FileRunLocks:
+    """``<ledger path>.<run id>.lock``, beside the file itself.
+
+    Args:
+        ledger: by whatever name; symbolic links and relative paths lead to the same locks. A file with two names that
+            are both its own is refused when a ledger is opened (`sqlite.refuse_second_name`).
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger.resolve()
+
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
+        """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
+
+        Raises:
+            LedgerUnusable: the lock cannot be made.
+        """
+        path = self._file(run_id)
+        lock = FileLock(path, mode=0o600, thread_local=False)
+        with translated(path):
+            # Once more, for the case that the first try met a file that its holder was just removing.
+            for _ in range(2):
+                with suppress(Timeout):
+                    lock.acquire(timeout=wait, poll_interval=POLL_SECONDS)
+                    return FileRunLock(lock, path)
+        return None
+
+    def is_held(self, db: Database, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run. Nothing is written, so many may ask."""
+        path = self._file(run_id)
+        try:
+            import fcntl
+        except ImportError:  # where there is no flock, a lock is seen only by trying to take it
+            try:
+                lock = self.take(db, run_id)
+            except LedgerUnusable:
+                return path.exists()
+            if lock is not None:
+                lock.release()
+            return lock is None
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:  # it exists, and this process may not read it
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _file(self, run_id: str) -> Path:
+        return self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
+
+
+# --- in PostgreSQL ----------------------------------------------------------------------------------------------------
+
+
+class Lease:
+    """A run in this process's hands, by a lease, which is renewed until it is released, or its run is another's.
+
+    Args:
+        leases: those of the ledger, whose writer renews it.
+        seconds: how long it lasts, when it is not renewed; `LEASE_SECONDS` unless given.
+    """
+
+    def __init__(self, run_id: str, leases: "Leases", seconds: float | None = None) -> None:
+        self.seconds: float = LEASE_SECONDS if seconds is None else seconds
+        self._run_id = run_id
+        self._leases = leases
+        self._epoch = 0
+        self._held = True
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still held."""
+        return self._held
+
+    def hold(self, db: Database, epoch: int) -> None:
+        """Write the lease in the transaction that takes the run under an epoch."""
+        self._epoch = epoch
+        if self._held:  # else the caller was cancelled meanwhile
+            self._renew(db)
+
+    def keep(self) -> None:
+        """Have the event loop renew it."""
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._keep_on(), name=f"gotsurge-ledger-lease-{self._run_id}")
+            self._leases.renewing.add(self._renewing)
+            self._renewing.add_done_callback(self._leases.renewing.discard)
+
+    def release(self) -> None:
+        """Stop renewing: the run is free when the lease ends, or the run is left."""
+        self._held = False
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def _renew(self, db: Database) -> int:
+        return db.change("lease_run", id=self._run_id, epoch=self._epoch, lease=int(self.seconds * 1e6))
+
+    async def _keep_on(self) -> None:
+        while self._held:
+            await asyncio.sleep(self.seconds / 5)
+            writer = self._leases.writer
+            try:
+                if writer is None or not await writer.run(self._renew):
+                    return  # another process has it now
+            except LedgerBusy:
+                continue
+            except LedgerError:  # the holder of the run writes too, and gets the error
+                return
+
+
+class SegmentLease(Lease):
+    """A segment of a run in this worker's hands.
+
+    Args:
+        run: the number of the run.
+        segment: the number of the segment.
+        seconds: how long it stays with a worker that shows no sign of life.
+    """
+
+    def __init__(self, run_id: str, run: int, segment: int, leases: "Leases", seconds: float) -> None:
+        super().__init__(f"{run_id}-{segment}", leases, seconds)
+        self._run = run
+        self._segment = segment
+
+    def take(self, epoch: int) -> None:
+        """Remember the epoch under which it was taken, and leased by the same write."""
+        self._epoch = epoch
+
+    def _renew(self, db: Database) -> int:
+        lease = int(self.seconds * 1e6)
+        return db.change("lease_segment", run=self._run, number=self._segment, epoch=self._epoch, lease=lease)
+
+
+class Leases:
+    """Leases of runs."""
+
+    def __init__(self) -> None:
+        self.writer: Writer | None = None
+        self.renewing: set[asyncio.Task[None]] = set()
+
+    def end(self) -> None:
+        """Stop renewing all of them."""
+        for task in self.renewing:
+            task.cancel()
+
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> Lease | None:
+        """Take a run, in a transaction; None when somebody has it, be it this process."""
+        # The row stays locked until the transaction ends: no other process can take it meanwhile, nor its holder write.
+        # A locked row is being written to, and so has a holder; waiting for it could deadlock. No segment of it can be
+        # taken meanwhile either, so whether one is leased is asked after the lock.
+        free = db.rows("take_free_run", id=run_id) == [(True,)] and db.rows("is_free", id=run_id) == [(True,)]
+        return Lease(run_id, self) if free else None
+
+    def is_held(self, db: Database, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run, or one that died less than a lease ago."""
+        return db.rows("is_free", id=run_id) == [(False,)]
+
+
+RunLock: TypeAlias = FileRunLock | Lease
+RunLocks: TypeAlias = FileRunLocks | Leases
+"""The locks of one ledger's runs."""
+
+
+def this_process(now: datetime) -> Holder:
+    """The holder that this process is."""
+    return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)

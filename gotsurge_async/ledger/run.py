@@ -1,0 +1,294 @@
+"""One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.clock import to_microseconds
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.errors import LedgerError
+from gotsurge_async.ledger.held import writes
+from gotsurge_async.ledger.locks import RunLock
+from gotsurge_async.ledger.sql import admission, marks, pages, runs
+from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.ledger.sql.notes import Notes
+from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.states import (
+    DOUBTFUL,
+    Admission,
+    Counts,
+    Mode,
+    NewOrder,
+    OrderOutcome,
+    OrderState,
+    PendingOrder,
+    RunInfo,
+    RunState,
+)
+
+LOOKED_AT_SECONDS = 0.1
+"""How long an admission waits for the lock of another run: a process may only be checking whether it is held."""
+
+
+class Run(Notes):
+    """A run, from ``Ledger.begin`` or ``Ledger.hold`` until ``close``; no other process can have it meanwhile.
+
+    All that it writes is durable when the call returns. A call that is cancelled may still take effect, as a whole or
+    not at all: read before acting on it again.
+
+    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Every write
+    carries the epoch under which the run is held, and raises RunLost when another process has taken the run over since:
+    a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is the number of orders of a call.
+    """
+
+    def __init__(
+        self, store: Store, info: RunInfo, lock: RunLock, *, chunk: int = CHUNK, compact: bool = False
+    ) -> None:
+        super().__init__(store, info, lock)
+        self._chunk = chunk
+        self._compact = compact
+        self._sending = False
+
+    async def add(self, rows: Sequence[NewOrder]) -> None:
+        """Add orders, some thousand at a time. Nothing of them may be sent before ``admit``.
+
+        Raises:
+            ValueError: a key is empty, or has a NUL or half a surrogate pair, which databases refuse.
+        """
+        self._check_loading()
+        admission.check_keys(rows)
+        if not rows:
+            return
+        now = self._store.now()
+        await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
+
+    async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
+        """Admit the orders, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
+
+        A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
+        in a run that no process holds is taken over from it (that row is ``superseded``). If it is the same order, in
+        two-phase mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and
+        broadcasts that draft, by the same id. What such a run was sending in direct mode when it ended is in doubt from
+        now on. With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
+
+        Args:
+            source_sha256: the digest of the source, if it is known only now.
+            evidence: for orders that are pushed for the first time since an older copy was accepted.
+
+        Raises:
+            RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
+        """
+        self._check_loading()
+        now = self._store.now()
+        rivals = ExitStack()
+
+        def job(db: Database) -> Admission:
+            rivals.close()  # those of an attempt that was undone
+            taken: set[str] = set()
+
+            def take(rival: str) -> None:
+                if rival in taken:
+                    return
+                lock = self._store.locks.take(db, rival, wait=LOOKED_AT_SECONDS)
+                if lock is None:
+                    raise runs.held(db, rival)
+                rivals.callback(lock.release)
+                taken.add(rival)
+                runs.raise_epoch(db, rival)
+
+            admitted = admission.admit(db, self._held, source_sha256, now, take, evidence)
+            for rival in taken:
+                runs.settle_emptied(db, rival, now)
+            marks.count(db, self._store.slot)  # last: others who count wait for its row
+            return admitted
+
+        # Until it is known that nothing was admitted: a call that is cancelled here may still take effect.
+        self._loading = False
+        try:
+            admitted = await self._write(job, after=rivals.close)
+        except Exception:
+            self._loading = True
+            raise
+        self._loading = bool(admitted.doubled)
+        return admitted
+
+    async def doubtful_rivals(self) -> list[str]:
+        """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""
+        self._check_loading()
+        return await self._store.read(admission.doubtful_rivals, self._held)
+
+    async def discard(self) -> None:
+        """Remove the run and all its orders, and close it; only before it was admitted."""
+        self._check()
+        await discard(self._store, self._held)
+        self._lock.release()
+
+    async def start(self) -> None:
+        """Begin the sending, under a new epoch; what was claimed before is for ``recover``.
+
+        No worker sends a segment of it from now on, unless it is released to workers again.
+
+        Raises:
+            LedgerError: it is being sent already, by another task of this process.
+        """
+        self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
+        if self._sending:
+            raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
+        self._sending = True
+
+        def job(db: Database) -> int:
+            if not db.change("start_run", number=self._held.number):
+                # Its admission was cancelled, and then refused.
+                raise LedgerError(f"run {self.id} was not admitted: push its source again", path=self._store.path)
+            runs.withdraw(db, self._held)
+            epoch = runs.raise_epoch(db, self.id)
+            self._lock.hold(db, epoch)
+            return epoch
+
+        starting = asyncio.ensure_future(self._write(job))
+        try:
+            self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
+        except BaseException:
+            # A cancelled call may still take effect, and its epoch is this holder's then.
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
+            self._sending = False
+            raise
+
+    async def finish(self, *, withdraw: bool = False) -> RunState:
+        """End the sending, and return the run's state: ``done``, or ``stopped`` with orders left.
+
+        Args:
+            withdraw: workers stop sending it, too; otherwise a run that was released to them is still being sent.
+        """
+        self._check_admitted()
+        self._sending = False
+        now = self._store.now()
+        return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
+
+    def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
+        """The orders that wait, in their order, about ``batch`` at a time; memory stays flat.
+
+        An order whose claim is released behind the place that was reached waits for the next iteration.
+        """
+        self._check()
+        return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
+
+    async def claim(self, ids: Sequence[int]) -> list[int]:
+        """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
+
+        Returns:
+            The ids that are claimed now, in the order of ``ids``; the others were no longer pending.
+        """
+        target = OrderState.DRAFTING if self.info.mode is Mode.TWO_PHASE else OrderState.SENDING
+        return await self._claim(ids, OrderState.PENDING, target)
+
+    async def claim_broadcast(self, ids: Sequence[int]) -> list[int]:
+        """Claim drafted orders for their broadcast: ``broadcasting``. Returns the ids that are claimed now."""
+        return await self._claim(ids, OrderState.DRAFTED, OrderState.BROADCASTING)
+
+    async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
+        """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
+
+        Their tasks must be read before anything is sent. An order whose cancel may still act is not claimed. Returns
+        the ids that are claimed now.
+        """
+        # In this order each is claimed once: the first is the target of all.
+        sources = (OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING)
+        return [order_id for source in sources for order_id in await self._claim(ids, source, OrderState.BROADCASTING)]
+
+    @writes
+    def renew_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Make the claim of some orders young again, right before they are sent; if it raises, nothing may be sent.
+
+        Raises:
+            IllegalTransition: one of them is not claimed any more.
+            RunLost: another process has the run now.
+        """
+        marks.renew(db, self._held, ids, now)
+
+    @writes
+    def release_claim(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Release claimed orders of which certainly nothing was processed.
+
+        ``sending`` and ``drafting`` become ``pending`` again, ``broadcasting`` becomes ``drafted``: that only if no
+        broadcast of them left.
+
+        Raises:
+            IllegalTransition: one of them is not claimed; none was released.
+        """
+        marks.release(db, self._held, ids, now)
+
+    async def record(
+        self, results: Sequence[OrderOutcome], *, broadcast: bool = False, read_at: datetime | None = None
+    ) -> None:
+        """Record the outcomes of claimed orders, a chunk at a time, or of orders in doubt.
+
+        Args:
+            broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
+            read_at: when the reading began that the outcomes are from, if they are: what may act after it stays open.
+
+        Raises:
+            IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
+            StillOpen: what was sent for one of them may still act; nothing was recorded.
+        """
+        for result in results:
+            if result.state not in marks.RECORDED:
+                known = ", ".join(state.value for state in marks.RECORDED)
+                raise ValueError(f"an outcome is one of {known}, not {result.state.value}")
+
+        self._check()
+        began = None if read_at is None else to_microseconds(read_at)
+        request = marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot, began)
+        await self._store.request(marks.record, request)
+
+    @writes
+    def resolve(self, db: Database, now: int, words: Mapping[str, str | None], *, by: str) -> None:
+        """Record an operator's decisions about orders in doubt, as `Ledger.resolve`.
+
+        Orders that an earlier holder was sending or broadcasting are in doubt, too: call ``recover`` first.
+
+        Raises:
+            NoSuchRun: the run has no such order.
+            IllegalTransition: one is not in doubt, or another task is recorded for it.
+        """
+        marks.resolve(db, self._held, words, DOUBTFUL, by, now)
+
+    async def recover(self) -> Counts:
+        """Settle what earlier holders left unfinished; call it first on a resumed run. Returns the counts after it.
+
+        Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
+        stays, to be read by its task id. What this holder claimed is left alone.
+        """
+        now = self._store.now()
+        await self._write(lambda db: marks.recover(db, self._held, now))
+        return await self.counts()
+
+    async def keep_undo(self, undo: Mapping[str, Any] | None) -> None:
+        """Keep how far the run was taken back, as its option ``undo``; None: it is not, or continues anyway."""
+        options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
+        self.info = evolve(self.info, options=options)
+
+    async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
+        self._check_admitted()
+        wish = marks.Claim(self._held, ids, source, target, self._store.now(), self._store.slot)
+        claimed = await self._store.request(marks.claim, wish)
+        return [order_id for order_id in ids if order_id in claimed]
+
+
+async def discard(store: Store, run: Held) -> None:
+    """Remove a loading run, which the caller holds; by blocks, so that other writers have their turn.
+
+    Raises:
+        RunLost: another one has taken it over.
+    """
+    while await store.write(lambda db: admission.discard_some(db, run)):
+        pass

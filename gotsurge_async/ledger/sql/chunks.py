@@ -1,0 +1,433 @@
+"""A chunk of orders as the ledger has it: read, changed in memory, and written by one compare-and-swap.
+
+Every write about orders goes through `save_all`: it changes a chunk's row only if its epoch and its states are still
+those that were read or remembered, and what belongs to it (task ids, notes) in the same transaction. A claim raises the
+epoch: whoever lost a claim, and wakes up with it, changes nothing.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from attrs import define, evolve, field
+
+from gotsurge_async.config import SETTLE
+from gotsurge_async.database import Database, Moved, Row
+from gotsurge_async.ledger.errors import IllegalTransition, damaged
+from gotsurge_async.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
+
+PLACES = 32
+"""Numbers that a chunk has for its orders: more than the 20 that it can hold."""
+
+JOINED = b","
+"""Separates the orders of a body, so that it is ready to be sent."""
+
+PAGE = 200
+"""Chunks that are read or changed at a time, where all of a run's may be."""
+
+RAW, ZLIB, ARCHIVED = 0, 1, 2
+"""How a chunk's orders are stored: as they are, compressed, or in another file, with at most their names here."""
+
+LAST = 2**63 - 1
+"""The greatest number that a chunk could have: a run's chunks go to there."""
+
+_known = frozenset(STATE_OF)
+
+
+def number_of(chunk: int, place: int) -> int:
+    """An order's number."""
+    return chunk * PLACES + place
+
+
+def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
+    """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
+    places: dict[int, list[int]] = {}
+    for number in sorted(numbers):
+        chunk = number // PLACES
+        if chunk in places:
+            places[chunk].append(number % PLACES)
+        else:
+            places[chunk] = [number % PLACES]
+    return places
+
+
+class Meta(NamedTuple):
+    """What a body contains of one order besides its text."""
+
+    line: int
+    key: str
+    size: int
+    source_size: int | None
+    fingerprint: int | None = None
+    """See `number_of_print`."""
+
+
+def number_of_print(fingerprint: bytes | None) -> int | None:
+    """A fingerprint as the ledger has it: its first eight bytes, which are enough to distinguish a million orders."""
+    return None if fingerprint is None else int.from_bytes(fingerprint[:8], "big", signed=True)
+
+
+_metas = msgspec.json.Decoder(list[Meta])
+_ids = msgspec.json.Decoder(list[str | None])
+
+
+class Note(NamedTuple):
+    """What is noted of one order of a chunk, and not of all."""
+
+    status: str | None = None
+    error: str | None = None
+    lost_drafts: int = 0
+    cancel_until: int | None = None
+    """Of one that is ``cancelling``: until when the cancel may act. Negative while its call may not have ended: then
+    for how long the cancel may act after that."""
+
+
+@define
+class Chunk:
+    """A chunk.
+
+    Attributes:
+        run: the number of its run.
+        epoch: raised by each claim.
+        states: a letter for each order.
+        open_until: until when a create or a broadcast of its orders that was not answered may still act.
+        tasks: of each order that has one, by its place, the recorded task and its first status.
+        notes: what is noted of single orders, by their places.
+        metas, body, source: if they were read.
+    """
+
+    id: int
+    run: int
+    epoch: int
+    claimed_at: int | None
+    updated_at: int
+    states: list[str]
+    open_until: int | None = None
+    tasks: dict[int, tuple[str, str | None]] = field(factory=dict)
+    notes: dict[int, Note] = field(factory=dict)
+    metas: Sequence[Meta] = ()
+    body: bytes = b""
+    source: bytes = b""
+    packed: int = RAW
+    _was: tuple[int, str] = field(default=(0, ""), alias="was")
+    _parts: int = 0
+    _new: dict[int, tuple[str, str | None]] = field(factory=dict)
+    _noted: set[int] = field(factory=set)
+    _settles_after: int | None = None
+
+    def bare(self) -> "Chunk":
+        """The chunk without what its orders are."""
+        return evolve(self, metas=(), body=b"", source=b"")
+
+    def state(self, place: int) -> OrderState:
+        """Where an order stands."""
+        return STATE_OF[self.states[place]]
+
+    def places(self, states: Iterable[OrderState]) -> list[int]:
+        """The places of the orders in some states."""
+        letters = {LETTERS[state] for state in states if state in LETTERS}
+        return [place for place, letter in enumerate(self.states) if letter in letters]
+
+    def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
+        """Move an order on; IllegalTransition if it may not go there from its state, or from ``source``."""
+        state = source or self.state(place)
+        if target is not state and target not in TRANSITIONS[state]:
+            raise IllegalTransition(f"an order is {state.value} and cannot become {target.value}")
+        self.states[place] = LETTERS[target]
+
+    def put_in_doubt(self, place: int, why: str, now: int) -> None:
+        """Put an order in doubt whose sender has ended, perhaps only now: the time that its request may act begins."""
+        self.move(place, OrderState.IN_DOUBT)
+        self.note(place, error=why)
+        if self._settles_after is None:
+            self._settles_after = int(SETTLE * 1_000_000)
+            if self.open_until is not None and self.claimed_at is not None:  # as it was kept with the claim
+                self._settles_after = max(0, self.open_until - self.claimed_at)
+            self.open_until = max(self.open_until or 0, now + self._settles_after)
+
+    def record(self, place: int, task_id: str | None, status: str | None) -> None:
+        """Give an order its task; None keeps what is recorded. IllegalTransition if another task is recorded."""
+        if task_id is not None and place not in self.tasks:
+            self.tasks[place] = self._new[place] = (task_id, self.status(place) if status is None else status)
+            if place in self.notes:
+                self.note(place, status=None)  # it is noted again where it differs from that of the others
+        elif task_id is not None and self.tasks[place][0] != task_id:
+            raise IllegalTransition("an order has another task id recorded, which is never replaced")
+        elif status is not None and status != self.status(place):
+            self.note(place, status=status)
+
+    def task(self, place: int) -> str | None:
+        """The task that is recorded for an order."""
+        return self.tasks[place][0] if place in self.tasks else None
+
+    def status(self, place: int) -> str | None:
+        """The last status of an order's task that the service named."""
+        noted = self.notes.get(place)
+        if noted is not None and noted.status is not None:
+            return noted.status or None  # "" where the others of its answer had one
+        return self.tasks[place][1] if place in self.tasks else None
+
+    def error(self, place: int) -> str | None:
+        """What is noted of an order, for people."""
+        noted = self.notes.get(place)
+        return None if noted is None else noted.error
+
+    def forget_draft(self, db: Database, place: int, why: str) -> None:
+        """Forget an order's recorded task, which its ``error`` names then; only where an older copy is accepted."""
+        task_id = self.forget_task(db, place)
+        self.note(place, error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+
+    def forget_task(self, db: Database, place: int) -> str:
+        """Forget an order's recorded task, which is returned; only where it is known that it proves nothing."""
+        task_id, _ = self.tasks.pop(place)
+        self.note(place, status="")
+        db.change("delete_results", chunks=db.listed([self.id]))
+        self._parts, self._new = 0, dict(self.tasks)
+        return task_id
+
+    def cancel_may_act(self, place: int, now: int) -> bool:
+        """Whether a cancel of an order's task that was not answered may still act."""
+        until = self.notes.get(place, Note()).cancel_until or 0
+        return self.state(place) is OrderState.CANCELLING and (until < 0 or now < until)
+
+    def cancel_settles_after(self, place: int) -> int:
+        """For how long a cancel on its way may act when its call has ended; 0 if none is on its way."""
+        until = self.notes.get(place, Note()).cancel_until or 0
+        return max(0, -until) if self.state(place) is OrderState.CANCELLING else 0
+
+    def cancel_ends(self, place: int, now: int) -> int:
+        """Until when a cancel of an order may act, if a call that is on its way has ended by now."""
+        settles_after = self.cancel_settles_after(place)
+        return now + settles_after if settles_after else self.notes.get(place, Note()).cancel_until or 0
+
+    def lost_drafts(self, place: int) -> int:
+        """The number of drafts that may exist of an order besides its own, noted ones included."""
+        noted = self.notes.get(place)
+        return 0 if noted is None else noted.lost_drafts
+
+    def note(self, place: int, **changes: Any) -> None:
+        """Note something about an order."""
+        before = self.notes.get(place, Note())
+        after = before._replace(**changes)
+        if after != before:
+            self.notes[place] = after
+            self._noted.add(place)
+
+    def save(self, db: Database, now: int) -> None:
+        """Write what has changed, as `save_all`."""
+        save_all(db, [self], now)
+
+    def _row(self, now: int) -> Row:
+        """Its former epoch and states, and its new values."""
+        states = "".join(self.states)
+        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
+        self._was = self.epoch, states
+        return row
+
+    def _result(self) -> Row:
+        """The row of what is newly recorded: inserted, never updated, so that no recorded task is replaced."""
+        (_, status), *_ = self._new.values()
+        ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
+        for place, (_, other) in self._new.items():
+            if other != status and self.notes.get(place, Note()).status is None:
+                self.note(place, status=other or "")
+        row = (self.id, self._parts, status, msgspec.json.encode(ids).decode())
+        self._parts += 1
+        self._new.clear()
+        return row
+
+    # --- bodies -----------------------------------------------------------------------------------------------------
+
+    def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
+        """Of each order its place, its `Meta`, its text, and the row that it was read from."""
+        start = from_source = 0
+        for place, meta in enumerate(self.metas):
+            payload = self.body[start : start + meta.size]
+            start += meta.size + len(JOINED)
+            row = None
+            if meta.source_size is not None:
+                row = self.source[from_source : from_source + meta.source_size]
+                from_source += meta.source_size
+            yield place, meta, payload, row
+
+    def payload(self, place: int) -> bytes:
+        """The text of one order."""
+        start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
+        return self.body[start : start + self.metas[place].size]
+
+    def keep_names_only(self, db: Database) -> None:
+        """Note that the texts of its orders only name them, and are not what was sent: `ARCHIVED`."""
+        db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
+
+    def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
+        """Give an order another text; the caller has locked the chunk's row since before it was read."""
+        texts = [payload if at == place else text for at, _, text, _ in self.orders()]
+        new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
+        self.metas = [new if at == place else meta for at, meta in enumerate(self.metas)]
+        self.body = JOINED.join(texts)
+        body = zlib.compress(self.body, 1) if self.packed == ZLIB else self.body
+        db.change("change_body", chunk=self.id, packed=self.packed, meta=_metas_text(self.metas), body=body)
+
+
+def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
+    """Write what has changed of some chunks, with one statement for all rows of a table.
+
+    Raises:
+        Moved: another writer changed one since it was read; nothing was changed.
+    """
+    ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
+    if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
+        raise Moved
+    db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
+    db.insert("note", [(chunk.id, at, *chunk.notes[at]) for chunk in ordered for at in sorted(chunk._noted)])
+    for chunk in ordered:
+        chunk._noted.clear()
+
+
+def _metas_text(metas: Sequence[Meta]) -> str:
+    return msgspec.json.encode(metas).decode()
+
+
+def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
+    """The row of ``bodies`` for some orders."""
+    metas = [
+        Meta(
+            order.line,
+            order.key,
+            len(order.payload),
+            None if order.source_row is None else len(order.source_row),
+            number_of_print(order.fingerprint),
+        )
+        for order in orders
+    ]
+    body = JOINED.join([order.payload for order in orders])
+    source = b"".join([order.source_row or b"" for order in orders])
+    if compact:
+        return chunk, ZLIB, _metas_text(metas), zlib.compress(body, 1), zlib.compress(source, 1)
+    return chunk, RAW, _metas_text(metas), body, source
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def chunk_of(row: Row) -> Chunk:
+    """A chunk from its row; LedgerUnusable if that is damaged."""
+    number, run, epoch, claimed_at, updated_at, states, open_until = row
+    if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
+        raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
+    numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
+    if not all(isinstance(value, int) for value in numbers):
+        raise damaged("chunks", f"chunk {number}", "a number or a time is none")
+    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
+
+
+def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Chunks from their rows, by number; ``tasks``: with tasks and notes, ``bodies``: with what the orders are."""
+    chunks = {chunk.id: chunk for chunk in map(chunk_of, rows)}
+    if chunks and tasks:
+        ids = db.listed(chunks)
+        _take_results(chunks, db.rows("results", ids=ids))
+        _take_notes(chunks, db.rows("notes", ids=ids))
+    if chunks and bodies:
+        _read_bodies(db, chunks)
+    return chunks
+
+
+def page_of(
+    db: Database, run: int | None, states: Iterable[OrderState] | None, after: int, most: int, *, last: int = LAST
+) -> list[Row]:
+    """The next rows of a run's chunks (None: of all runs'), up to ``last``, with orders in some states (None: any)."""
+    values = {"after": after, "most": most} | ({} if run is None else {"run": run, "last": last})
+    if states is None:
+        return db.rows("chunks_of_run", **values)
+    letters = db.having([LETTERS[state] for state in states])
+    return db.rows("chunks_anywhere_with" if run is None else "chunks_with", letters=letters, **values)
+
+
+def each_page(
+    db: Database,
+    run: int | None,
+    states: Iterable[OrderState] | None = None,
+    *,
+    after: int = 0,
+    last: int = LAST,
+    most: int = PAGE,
+    tasks: bool = True,
+    bodies: bool = False,
+) -> Iterator[dict[int, Chunk]]:
+    """All that `page_of` returns, page after page, as `chunks_of` reads it; earlier pages may be changed meanwhile."""
+    wanted = None if states is None else frozenset(states)
+    while rows := page_of(db, run, wanted, after, most, last=last):
+        after = rows[-1][0]
+        yield chunks_of(db, rows, tasks=tasks, bodies=bodies)
+
+
+def load(db: Database, numbers: Iterable[int], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Some chunks, to read or to change; those that do not exist are left out."""
+    wanted = sorted(set(numbers))
+    if not wanted:
+        return {}
+    if len(wanted) != 1:
+        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), tasks=tasks, bodies=bodies)
+    # As nearly always when something is sent: by its key alone, which costs half.
+    chunks = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
+    for number in chunks if tasks else ():
+        _take_results(chunks, db.rows("results_of_chunk", chunk=number))
+        _take_notes(chunks, db.rows("notes_of_chunk", chunk=number))
+    if bodies:
+        _read_bodies(db, chunks)
+    return chunks
+
+
+def task_ids_of(chunk: int, part: int | None, ids: str) -> list[str | None]:
+    """The task ids of a row of ``results``; LedgerUnusable if it is damaged."""
+    try:
+        return _ids.decode(ids)
+    except (ValueError, TypeError) as error:
+        row = f"chunk {chunk}" if part is None else f"chunk {chunk}, part {part}"
+        raise damaged("results", row, "its task ids are no list of text") from error
+
+
+def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    for number, part, status, ids in rows:
+        chunk, named = chunks[number], task_ids_of(number, part, ids)
+        if len(named) > len(chunk.states):
+            raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
+        chunk._parts = max(chunk._parts, part + 1)
+        for place, task_id in enumerate(named):
+            if task_id is not None and place not in chunk.tasks:
+                chunk.tasks[place] = (task_id, status)
+
+
+def _take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    for number, place, *note in rows:
+        if place not in range(len(chunks[number].states)):
+            raise damaged("notes", f"chunk {number}", f"it has no order {place!r:.40}")
+        try:
+            chunks[number].notes[place] = msgspec.convert(note, Note)
+        except msgspec.ValidationError as error:
+            raise damaged("notes", f"chunk {number}, order {place}", str(error)) from error
+
+
+def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
+    seen = 0
+    for number, packed, metas, body, source in db.rows("bodies", ids=db.listed(chunks)):
+        chunk = chunks[number]
+        seen += 1
+        try:
+            chunk.metas = _metas.decode(metas)
+            chunk.packed = packed
+            chunk.body, chunk.source = map(zlib.decompress, (body, source)) if packed == ZLIB else (body, source)
+            size = sum(meta.size for meta in chunk.metas) + len(JOINED) * (len(chunk.metas) - 1)
+            rows = sum(meta.source_size or 0 for meta in chunk.metas)
+            sizes = len(chunk.states), len(chunk.body), len(chunk.source)
+            whole = packed == ARCHIVED or (len(chunk.metas), size, rows) == sizes
+            whole = whole and isinstance(chunk.body, bytes) and isinstance(chunk.source, bytes)
+        except (ValueError, TypeError, zlib.error) as error:
+            raise damaged("bodies", f"chunk {number}", f"what its orders are cannot be read: {error}") from error
+        if not whole:
+            raise damaged("bodies", f"chunk {number}", "its sizes are not those of its orders")
+    if seen != len(chunks):
+        gone = min(set(chunks) - {row[0] for row in db.rows("bodies", ids=db.listed(chunks))})
+        raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

@@ -1,0 +1,437 @@
+"""The writes that move orders from state to state; each is conditional on the state they are in, and on the claim.
+
+The writer runs these functions: it may undo one and run it again. What `Run` asks for is refused when another process
+has taken the run over; what it records of claimed orders, when the claim is no longer the one that it made.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+from attrs import frozen
+
+from gotsurge_async.clock import from_microseconds
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
+from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, each_page, load, number_of, save_all
+from gotsurge_async.ledger.sql.runs import Held, by_number, fence
+from gotsurge_async.ledger.states import (
+    CLAIMED,
+    DOUBTFUL,
+    LETTERS,
+    LIVE,
+    OWNED_ELSEWHERE,
+    OrderOutcome,
+    OrderState,
+    in_words,
+    sources,
+)
+
+RECORDED = {
+    OrderState.CREATED: sources(OrderState.CREATED),
+    # Only what was being drafted, or a draft whose cancel was refused: one that is on its way to be broadcast, or was,
+    # keeps the draft it has.
+    OrderState.DRAFTED: frozenset({OrderState.DRAFTING, OrderState.CANCELLING}),
+    # Its recorded draft was seen to be one still: it is broadcast again, by the same id.
+    OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT, OrderState.CANCELLING}),
+    OrderState.REFUSED: sources(OrderState.REFUSED),
+    OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
+    OrderState.CANCELLED: sources(OrderState.CANCELLED),
+    # Durable before a cancel leaves. A cancel that is sent again finds the order so.
+    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
+}
+"""The states that an outcome may have, and those that the order must have."""
+
+_RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
+_CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
+
+CRASHED = "the process ended before the answer was recorded"
+"""The ``error`` of an order that is in doubt after a crash."""
+
+
+def count(db: Database, slot: int) -> None:
+    """Raise the counter that distinguishes an older copy of the ledger from a newer one."""
+    db.change("count", slot=slot)
+
+
+@frozen
+class Claim:
+    """A request to move those of some orders that are in ``source`` to ``target``."""
+
+    run: Held
+    ids: Sequence[int]
+    source: OrderState
+    target: OrderState
+    now: int
+    slot: int
+
+
+def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
+    """Grant claims; the result has the ids that each claim has now, and no other."""
+    _fence_all(db, wishes)
+    wanted = [by_chunk(wish.ids) for wish in wishes]
+    chunks = _seen_or_read(
+        db, [(wish.run, at, frozenset(LETTERS[wish.source])) for wish, at in zip(wishes, wanted, strict=True)]
+    )
+    granted: list[set[int]] = []
+    taken: dict[int, Chunk] = {}
+    for wish, places in zip(wishes, wanted, strict=True):
+        claimed: set[int] = set()
+        source, target = LETTERS[wish.source], LETTERS[wish.target]
+        for number, at in places.items():
+            chunk = chunks.get(number)
+            if chunk is None or not wish.run.has(chunk):
+                continue
+            free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
+            if wish.source is OrderState.IN_DOUBT:
+                free = [place for place in free if place in chunk.tasks]
+            if wish.source is OrderState.CANCELLING:
+                free = [place for place in free if not chunk.cancel_may_act(place, wish.now)]
+            if free:
+                for place in free:
+                    chunk.states[place] = target
+                _raise(db, wish.run, chunk, wish.now)
+                keep_open(wish.run, chunk, wish.now)
+                db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
+                taken[number] = chunk
+                claimed.update([number_of(number, place) for place in free])
+        granted.append(claimed)
+    if taken:
+        save_all(db, taken.values(), max(wish.now for wish in wishes))
+        count(db, wishes[0].slot)
+    return granted
+
+
+def _seen_or_read(
+    db: Database, wanted: Iterable[tuple[Held, Mapping[int, Sequence[int]], frozenset[str]]]
+) -> dict[int, Chunk]:
+    """The chunks that requests need, each passed with the letters that its orders may have: as last seen, or read.
+
+    A chunk as it was seen serves only where the requested orders have these letters, so that nothing is refused for it.
+    It is then forgotten, so that a job that is tried again because a chunk has changed reads it.
+    """
+    known: dict[int, Chunk] = {}
+    missing: set[int] = set()
+    for run, places, letters in wanted:
+        for number, at in places.items():
+            seen = run.seen.pop(number, None)
+            if seen is None or (letters is _CLAIMED and run.claims.get(number) != seen.epoch):
+                missing.add(number)
+            elif letters.issuperset([seen.states[place] for place in at if place < len(seen.states)]):
+                known.setdefault(number, seen)
+            else:
+                missing.add(number)
+    return known | load(db, missing - known.keys())
+
+
+def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
+    """Begin a new claim of a chunk; it is the holder's when it is durable: before, another may get the same epoch."""
+    chunk.epoch += 1
+    chunk.claimed_at = now
+    db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
+
+
+def keep_open(run: Held, chunk: Chunk, now: int) -> None:
+    """Note, with the intent to send orders of a chunk, until when the request may act."""
+    chunk.open_until = max(chunk.open_until or 0, now + run.settle)
+
+
+def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
+    # An older holder of a run, in this same process, may be among them; it is refused.
+    for run in {(each.run.number, each.run.epoch, each.run.segment): each.run for each in requests}.values():
+        fence(db, run)
+
+
+def chunks_in(db: Database, run: Held, ids: Iterable[int]) -> list[tuple[Chunk, list[int]]]:
+    """The chunks of some orders of a run, and the places of these in them; orders of other runs are left out."""
+    places = by_chunk(ids)
+    for number in places:
+        run.seen.pop(number, None)
+        # Another mark of this transaction may remember the chunk without what is noted here.
+        db.committed.append(partial(run.seen.pop, number, None))
+    return [(chunk, places[chunk.id]) for chunk in load(db, places).values() if run.has(chunk)]
+
+
+def _claimed(db: Database, run: Held, ids: Sequence[int], wish: str) -> list[tuple[Chunk, list[int]]]:
+    """The chunks of some orders; IllegalTransition unless this holder has claimed all of them."""
+    chunks = chunks_in(db, run, ids)
+    for chunk, places in chunks:
+        for place in places:
+            if chunk.state(place) not in CLAIMED or run.claims.get(chunk.id) != chunk.epoch:
+                raise _complaint(db, run, chunk, place, wish)
+    if sum(len(places) for _, places in chunks) != len(ids) or len(set(ids)) != len(ids):
+        raise _puzzling(run, wish)
+    return chunks
+
+
+def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
+    """Undo claims."""
+    for chunk, places in _claimed(db, run, ids, "be released"):
+        for place in places:
+            is_out = chunk.state(place) is OrderState.BROADCASTING
+            chunk.move(place, OrderState.DRAFTED if is_out else OrderState.PENDING)
+        chunk.save(db, now)
+
+
+def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
+    """Make claims young again, if they still are the holder's."""
+    for chunk, _ in _claimed(db, run, ids, "be claimed on"):
+        chunk.claimed_at = now
+        keep_open(run, chunk, now)
+        chunk.save(db, now)
+
+
+@frozen
+class Results:
+    """Outcomes to record, all or none.
+
+    Attributes:
+        now: the time of the write.
+        read_at: when the reading began that the outcomes come from, if they come from one.
+        broadcast: those that are drafted are claimed for their broadcast by the same write.
+    """
+
+    run: Held
+    outcomes: Sequence[OrderOutcome]
+    now: int
+    broadcast: bool = False
+    slot: int = 0
+    read_at: int | None = None
+
+
+def record(db: Database, many: Sequence[Results]) -> list[None]:
+    """Record outcomes."""
+    _fence_all(db, many)
+    by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
+    wanted = [by_chunk(by_id) for by_id in by_ids]
+    chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
+    named: dict[tuple[str, str], int] = {}  # by all answers that are recorded together
+    for results, by_id, places in zip(many, by_ids, wanted, strict=True):
+        run = results.run
+        exist = all(number in chunks and run.has(chunks[number]) for number in places)
+        if not exist or len(by_id) != len(results.outcomes):
+            raise _puzzling(run, "be recorded")
+        tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
+        twice = any(named.setdefault((run.environment, task), order) != order for task, order in tasks.items())
+        if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
+            raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
+        answered: list[tuple[str, int]] = []
+        doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
+        for number, at in places.items():
+            outcomes = {place: by_id[number_of(number, place)] for place in at}
+            _record(db, results, chunks[number], outcomes, answered, doubtful)
+        if answered and not run.tasks.has_read(run.environment):
+            run.tasks.read(db, run.environment, results.now)
+        # To look a task up the database reads all of them: of answers only tasks that are known here are looked up.
+        known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
+        _refuse_taken(db, run.environment, known, answered=True)
+        _refuse_taken(db, run.environment, doubtful)
+        db.committed.append(partial(run.tasks.keep, run.environment, tasks))
+    save_all(db, chunks.values(), max(results.now for results in many))
+    if any(results.broadcast for results in many):  # the claim of a broadcast, which an older copy knows nothing of
+        count(db, many[0].slot)
+    for results, places in zip(many, wanted, strict=True):
+        for number in places:
+            if _CLAIMED.isdisjoint(chunks[number].states):
+                db.committed.append(partial(results.run.claims.pop, number, None))
+            else:
+                db.committed.append(partial(results.run.seen.__setitem__, number, chunks[number]))
+    return [None] * len(many)
+
+
+def _record(
+    db: Database,
+    results: Results,
+    chunk: Chunk,
+    outcomes: Mapping[int, OrderOutcome],
+    answered: list[tuple[str, int]],
+    doubtful: list[tuple[str, int]],
+) -> None:
+    """Move the orders of a chunk on; each new task is added, with its order, to one of the two lists.
+
+    Args:
+        answered: of tasks that the answer to a claimed order named.
+        doubtful: of tasks of orders that no process was sending.
+    """
+    run = results.run
+    mine = run.claims.get(chunk.id) == chunk.epoch
+    as_of = results.now if results.read_at is None else results.read_at
+    for place, new in outcomes.items():  # runs for every order that is sent: few calls
+        if place >= len(chunk.states):
+            raise _puzzling(run, "be recorded")
+        letter = chunk.states[place]
+        if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
+            raise _complaint(db, run, chunk, place, f"become {new.state.value}")
+        if letter not in _CLAIMED and not new.ended:
+            refuse_open(run, chunk, place, new.state, as_of)
+        if new.state is OrderState.CANCELLING:
+            chunk.note(place, cancel_until=results.now + run.settle if new.ended else -max(1, run.settle))
+        elif new.state is OrderState.IN_DOUBT and letter in _CLAIMED:
+            keep_open(run, chunk, results.now)  # from when the call ended, not from when it began
+        chunk.states[place] = LETTERS[new.state]
+        if new.task_id is not None or new.status is not None:
+            if new.task_id is not None and place not in chunk.tasks:
+                (answered if letter in _CLAIMED else doubtful).append((new.task_id, new.id))
+            chunk.record(place, clean(new.task_id), clean(new.status))
+        if new.error is not None or place in chunk.notes:
+            chunk.note(place, error=clean(new.error))
+        if results.broadcast and new.state is OrderState.DRAFTED:
+            chunk.move(place, OrderState.BROADCASTING)
+            keep_open(run, chunk, results.now)
+
+
+def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: int) -> None:
+    """Raise StillOpen where a read, or a decision, would settle an order while what was sent for it may still act.
+
+    A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
+    broadcast may act after a reading that did not find the order; so it does not become ``refused``.
+    """
+    cancelling = target not in (OrderState.CANCELLED, OrderState.CANCELLING) and chunk.cancel_may_act(place, now)
+    until = chunk.notes[place].cancel_until or 0 if cancelling else chunk.open_until or 0
+    if cancelling or (chunk.state(place) in DOUBTFUL and target is OrderState.REFUSED and now < until):
+        why = open_words(from_microseconds(until) if until > 0 else None, cancelling=cancelling)
+        raise StillOpen(f"an order of run {run.id} stays in doubt: {why}")
+
+
+def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]], *, answered: bool = False) -> None:
+    """Raise TaskTaken if one of some tasks, each passed with its order to be, is recorded for another order.
+
+    With ``answered`` the answer to a create named them: it may name the task of an earlier order of the same key,
+    which is refused or cancelled by now.
+    """
+    ids = [task_id for task_id, _ in tasks]
+    owners = recorded(db, environment, ids)
+    for task_id, order in tasks:
+        if ids.count(task_id) > 1:
+            raise TaskTaken(f"task {task_id} is named for two orders")
+        for other in owners.get(task_id, ()):
+            if other != order and not (answered and _is_earlier(db, other, order)):
+                raise TaskTaken(f"task {task_id} is recorded for {describe_order(db, other)}")
+
+
+def _is_earlier(db: Database, other: int, order: int) -> bool:
+    """Whether an order is refused or cancelled, and has the key of another one (an archived order: any key)."""
+    (number, place), (mine, at) = divmod(other, PLACES), divmod(order, PLACES)
+    chunks = load(db, [number, mine], bodies=True)
+    earlier = chunks[number]
+    same = not earlier.metas or earlier.metas[place].key == chunks[mine].metas[at].key
+    return same and earlier.state(place) not in LIVE
+
+
+def describe_order(db: Database, order: int) -> str:
+    """An order with its key and its run, for people."""
+    number, place = divmod(order, PLACES)
+    chunk = load(db, [number], tasks=False, bodies=True)[number]
+    (run,) = by_number(db, [chunk.run]).values()
+    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
+
+
+def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Which of some tasks are recorded for orders, and which ones: the live, or else those that no run has since."""
+    rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
+    chunks = load(db, {row[0] for row in rows})
+    orders: dict[str, list[int]] = {}
+    live: dict[str, list[int]] = {}
+    for number, place, task_id in rows:
+        state = chunks[number].state(place)
+        if state not in OWNED_ELSEWHERE:
+            orders.setdefault(task_id, []).append(number_of(number, place))
+        if state in LIVE:
+            live.setdefault(task_id, []).append(number_of(number, place))
+    return orders | live
+
+
+def clean(text: str | None) -> str | None:
+    """A text of a service as databases take it: garbage must not keep the rest of an outcome from being recorded."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def recover(db: Database, run: Held, now: int) -> None:
+    """Take over the claims of earlier holders of a run; what this one has claimed is left alone.
+
+    Their calls have ended by now, at an unknown time: how long they may still act counts from now.
+    """
+    for page in each_page(db, run.number, CLAIMED | {OrderState.CANCELLING}, after=run.first - 1, last=run.last):
+        for chunk in page.values():
+            if run.claims.get(chunk.id) == chunk.epoch:
+                continue
+            cancels = [place for place in chunk.places((OrderState.CANCELLING,)) if chunk.cancel_settles_after(place)]
+            for place in cancels:
+                chunk.note(place, cancel_until=chunk.cancel_ends(place, now))
+            if not chunk.places(CLAIMED):
+                if cancels:
+                    chunk.save(db, now)
+                continue
+            for place in chunk.places((OrderState.SENDING,)):
+                chunk.put_in_doubt(place, CRASHED, now)
+            for place in chunk.places((OrderState.DRAFTING,)):
+                chunk.move(place, OrderState.PENDING)
+                chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
+            _raise(db, run, chunk, now)
+            chunk.save(db, now)
+
+
+def resolve(
+    db: Database, run: Held, words: Mapping[str, str | None], states: Iterable[OrderState], by: str, now: int
+) -> None:
+    """Record decisions: the order of a key is this task, or with None it does not exist, and its key is free.
+
+    Raises:
+        NoSuchRun: the run has no such order.
+        IllegalTransition: one is in none of ``states``, or has another task recorded, which is never replaced.
+    """
+    states = frozenset(states)
+    orders = _orders_of_keys(db, run, words)
+    chunks = load(db, {number for number, _ in orders.values()})
+    for key, task_id in words.items():
+        chunk, place = chunks[orders[key][0]], orders[key][1]
+        known = chunk.tasks.get(place, (None,))[0]
+        if chunk.state(place) not in states:
+            state = in_words(chunk.state(place), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run.id} is {state}, not in doubt")
+        if None not in (task_id, known) and task_id != known:
+            raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
+        created = task_id is not None
+        refuse_open(run, chunk, place, OrderState.CREATED if created else OrderState.REFUSED, now)
+        # By a person, who may know it of an order in any of these states.
+        chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
+        chunk.record(place, task_id, None)
+        chunk.note(place, error=None if created else f"not created, says {by}")
+        decision = {"key": key, "created": int(created), "task_id": task_id, "by": by, "at": now}
+        db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
+    _refuse_taken(
+        db,
+        run.environment,
+        [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None],
+    )
+    for chunk in chunks.values():
+        chunk.save(db, now)
+
+
+def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """The chunk and place of each key in a run."""
+    wanted = set(keys)
+    owners = db.rows("keys", environment=run.environment, keys=db.listed(wanted))
+    chunks = load(db, {number for _, number, _ in owners}).values()
+    mine = {chunk.id for chunk in chunks if chunk.run == run.number}
+    orders = {key: (number, place) for key, number, place in owners if number in mine}
+    if missing := wanted - orders.keys():  # other runs' by now, or of no order
+        for page in each_page(db, run.number, tasks=False, bodies=True):
+            for chunk in page.values():
+                orders |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in missing}
+    for key in wanted:
+        if key not in orders:
+            raise NoSuchRun(f"run {run.id} has no order {key}")
+    return orders
+
+
+def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> IllegalTransition:
+    """The error for an order whose state does not allow a request; it names the order."""
+    meta = load(db, [chunk.id], bodies=True)[chunk.id].metas[place]
+    state = chunk.state(place).value
+    return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")
+
+
+def _puzzling(run: Held, wish: str) -> IllegalTransition:
+    return IllegalTransition(f"an order of run {run.id} is named twice, does not exist, or did {wish} before")

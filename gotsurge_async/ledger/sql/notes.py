@@ -1,0 +1,313 @@
+"""What is asked and noted of a run's orders besides their states.
+
+How they differ from what their keys were pushed with, which ones are alike, and which drafts may exist of them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from attrs import frozen
+
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.errors import IllegalTransition
+from gotsurge_async.ledger.held import HeldRun, reads, writes
+from gotsurge_async.ledger.sql import runs
+from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, each_page, load, number_of
+from gotsurge_async.ledger.sql.marks import chunks_in, clean
+from gotsurge_async.ledger.sql.pages import owners_of, take_key
+from gotsurge_async.ledger.states import LETTERS, LIVE, OrderState, Remark, RunState, Similar
+
+SIMILAR_LIMIT = 1000
+"""The number of similar orders that one question lists, at most."""
+FEW_CHUNKS = 2_500
+"""A run of at most this many is small: the fingerprints of the whole ledger are then compared with its own only."""
+RIVALS_AT_ONCE = 500
+
+
+@frozen
+class Rival:
+    """An order of a run, and the order that its key was pushed with, by whatever run."""
+
+    id: int
+    line: int
+    key: str
+    payload: bytes
+    other_id: int
+    other_run: str
+    other_state: OrderState
+    other_payload: bytes
+    task_id: str | None
+
+
+class Notes(HeldRun):
+    """The questions and notes of a `Run`."""
+
+    async def remark(self, remarks: Sequence[Remark]) -> None:
+        """Note what was learnt about orders that stay in their states; one in another state is left alone."""
+        if remarks:
+            await self._remark(remarks)
+
+    @writes
+    def _remark(self, db: Database, now: int, remarks: Sequence[Remark]) -> None:
+        by_id = {remark.id: remark for remark in remarks}
+        for chunk, places in chunks_in(db, self._held, by_id):
+            for place in places:
+                remark = by_id[number_of(chunk.id, place)]
+                if chunk.state(place) is remark.state:
+                    texts = {"status": clean(remark.status), "error": clean(remark.error)}
+                    chunk.note(place, **{name: text for name, text in texts.items() if text is not None})
+            chunk.save(db, now)
+
+    @reads
+    def rivals(self, db: Database, states: Iterable[OrderState], after: int) -> list[Rival]:
+        """Orders in some states whose keys were pushed with another text, by id: 500 behind the number ``after``."""
+        wanted = frozenset(states)
+        rivals: list[Rival] = []
+        start, run = max(0, after // PLACES - 1), self._held
+        for chunks in each_page(db, run.number, wanted, after=start, most=PAGE // 8, tasks=False, bodies=True):
+            owners = owners_of(db, run.environment, chunks.values())
+            for chunk in chunks.values():
+                for place, meta, payload, _ in chunk.orders():
+                    owner, order = owners.get(meta.key), number_of(chunk.id, place)
+                    if order <= after or chunk.state(place) not in wanted or owner is None or not owner.live:
+                        continue
+                    theirs = owner.payload
+                    if theirs is not None and theirs != payload:
+                        other = number_of(owner.chunk.id, owner.place), owner.run.id, owner.state
+                        rivals.append(Rival(order, meta.line, meta.key, payload, *other, theirs, owner.task_id))
+            if len(rivals) >= RIVALS_AT_ONCE:
+                break
+        return rivals
+
+    async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
+        """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
+        await self.remark([Remark(order, OrderState.CHANGED, error=difference) for order, difference in changed])
+
+    @writes
+    def note_unchanged(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Note that orders do not differ from what their keys were pushed with."""
+        for chunk, places in chunks_in(db, self._held, ids):
+            for place in places:
+                if chunk.state(place) is OrderState.CHANGED:
+                    chunk.move(place, OrderState.ALREADY_PUSHED)
+            chunk.save(db, now)
+
+    @writes
+    def note_text(self, db: Database, now: int, rival: Rival, payload: bytes, error: str) -> None:
+        """Give the order that a key was pushed with another text, before its task is changed or when it was not.
+
+        So an order that is pushed while the task's text is not known differs from it, and is not taken for sent.
+        """
+        chunk, place = _one(db, rival.other_id)
+        chunk.note(place, error=clean(error) or None)
+        chunk.save(db, now)
+        chunk.rewrite(db, place, payload, chunk.metas[place].fingerprint)
+
+    @writes
+    def replace(self, db: Database, now: int, rival: Rival, status: str | None) -> None:
+        """Note that the order that a key was pushed with was changed at the service into the one of this run.
+
+        Raises:
+            IllegalTransition: that order is not created any more; nothing was noted.
+        """
+        mine, my_place = _one(db, rival.id)
+        theirs, their_place = _one(db, rival.other_id)
+        # It is another run's, which may have been taken back since it was read.
+        if theirs.state(their_place) is not OrderState.CREATED:
+            raise IllegalTransition("the order that was pushed under the key is not created any more")
+        theirs.record(their_place, None, clean(status))
+        theirs.note(their_place, error=f"changed by run {self.id}")
+        theirs.save(db, now)
+        theirs.rewrite(db, their_place, mine.payload(my_place), mine.metas[my_place].fingerprint)
+        take_key(db, self._held.environment, theirs, their_place, (theirs.id, their_place))
+        if mine.state(my_place) is OrderState.CHANGED:
+            mine.move(my_place, OrderState.ALREADY_PUSHED)
+            mine.note(my_place, error="its task was changed into this")
+            mine.save(db, now)
+
+    @reads
+    def adoptable(self, db: Database, drafts: Mapping[str, str]) -> dict[str, str]:
+        """Which of some drafts, passed as key and task id, can only be of the orders of this run.
+
+        Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
+        another order to a driver.
+        """
+        environment = self._held.environment
+        texts: dict[str, set[bytes]] = {key: set() for key in drafts}
+        # Every order that ever had one of the keys: those of all runs of the environment.
+        quoted = db.listed(msgspec.json.encode(key).decode() for key in drafts)
+        rows = db.rows("chunks_that_name", environment=environment, quoted=quoted)
+        for chunk in chunks_of(db, rows, tasks=False, bodies=True).values():
+            for _, meta, payload, _ in chunk.orders():
+                if meta.key in texts:
+                    texts[meta.key].add(payload)
+        ids = db.listed(drafts.values())
+        taken = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
+        taken |= {task_id for _, _, task_id in db.rows("recorded", environment=environment, ids=ids)}
+        return {key: drafts[key] for key, known in texts.items() if len(known) == 1 and drafts[key] not in taken}
+
+    @writes
+    def lose_drafts(self, db: Database, now: int, ids: Sequence[int]) -> None:
+        """Note that a draft with an unknown id may exist of each order; no driver knows of it."""
+        for chunk, places in chunks_in(db, self._held, ids):
+            for place in places:
+                chunk.note(place, lost_drafts=chunk.lost_drafts(place) + 1)
+            chunk.save(db, now)
+
+    @reads
+    def lost_drafts(self, db: Database) -> list[str]:
+        """The keys of orders that may have a draft with an unknown id, except those that another run took over."""
+        run = self._held
+        rows = db.rows("lost_of_run", run=run.number, first=run.first, last=run.last)
+        chunks = load(db, {number for number, _, _ in rows}, bodies=True)
+        lost = {
+            chunks[number].metas[place].key: times
+            for number, place, times in rows
+            if chunks[number].metas and chunks[number].state(place) is not OrderState.SUPERSEDED
+        }
+        noted: dict[str, int] = dict(db.rows("unused_by_key", run=run.number, keys=db.listed(lost))) if lost else {}
+        return [key for key, times in lost.items() if times > noted.get(key, 0)]
+
+    @writes
+    def note_unused(self, db: Database, now: int, drafts: Sequence[tuple[str, str]]) -> None:
+        """Note drafts, passed as key and task id, that no order will be broadcast by; a noted one stays as it is.
+
+        Left out is what may be the draft of another run that has the key now: the one that is recorded there, or any
+        while none is.
+        """
+        run = self._held
+        owners = db.rows("keys", environment=run.environment, keys=db.listed({key for key, _ in drafts}))
+        chunks = load(db, {number for _, number, _ in owners})
+        owned = {
+            key: chunks[number].task(place)
+            for key, number, place in owners
+            if number in chunks and chunks[number].run != run.number and chunks[number].state(place) in LIVE
+        }
+        rows = [
+            (task_id, run.number, key, now, None)
+            for key, task_id in {task_id: (key, task_id) for key, task_id in drafts}.values()
+            if key not in owned or owned[key] not in (None, task_id)
+        ]
+        db.insert("add_unused", rows)
+
+    @writes
+    def unused_cancelled(self, db: Database, now: int, task_ids: Sequence[str]) -> None:
+        """Note that unused drafts were cancelled."""
+        db.change("unused_cancelled", run=self._held.number, ids=db.listed(task_ids), now=now)
+
+    @writes
+    def write_off(
+        self, db: Database, now: int, tasks: Mapping[int, str], reasons: Mapping[int, str], *, by: str
+    ) -> list[int]:
+        """Record that tasks of created orders no longer exist: the orders are cancelled, and their keys are free.
+
+        The recorded task stays recorded; ``by`` and the time are among the decisions of the run.
+
+        Args:
+            tasks: of each order, by its id, the task that must be recorded for it.
+            reasons: of each order, for people, what became of its task.
+            by: the person who says so.
+
+        Returns:
+            The orders that were written off. One that is no longer created, or has another task, is left as it is.
+        """
+        done: list[int] = []
+        for chunk, places in chunks_in(db, self._held, tasks):
+            metas = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas
+            for place in places:
+                order = number_of(chunk.id, place)
+                if chunk.state(place) is not OrderState.CREATED or chunk.task(place) != tasks[order]:
+                    continue
+                chunk.move(place, OrderState.CANCELLED)
+                chunk.note(place, error=clean(f"{reasons[order]}, says {by}"))
+                decision = {"key": metas[place].key, "created": 0, "task_id": tasks[order], "by": by, "at": now}
+                db.change("decide", run=self._held.number, chunk=chunk.id, place=place, **decision)
+                done.append(order)
+            chunk.save(db, now)
+        return done
+
+    @reads
+    def similar(self, db: Database) -> list[Similar]:
+        """Waiting orders whose fingerprint live orders with other keys carry, each once; the first 1000.
+
+        Before ``admit`` it compares with other runs, after it also within this one.
+        """
+        run = self._held
+        first, last = db.rows("span_of_run", run=run.number)[0]
+        loading = runs.one(db, run.id).state is RunState.LOADING
+        # Any group, and any number of groups with so many rows, has as many orders as are listed.
+        limits = {"most": SIMILAR_LIMIT, "each": SIMILAR_LIMIT, "rows": 4 * SIMILAR_LIMIT}
+        rows = db.rows(
+            "alike",
+            environment=run.environment,
+            run=run.number,
+            first=first or 0,
+            last=last or 0,
+            few=int((last or 0) - (first or 0) < FEW_CHUNKS),
+            pending=LETTERS[OrderState.PENDING],
+            live=db.having(LETTERS[state] for state in LIVE),
+            alone=int(not loading),
+            **limits,
+        )
+        alike: dict[int, list[_Like]] = {}
+        names: dict[int, str] = {}
+        for start in range(0, len(rows), PAGE):
+            page = rows[start : start + PAGE]
+            chunks = load(db, {number for _, number, _ in page}, tasks=False, bodies=True)
+            names |= {number: info.id for number, info in runs.by_number(db, {c.run for c in chunks.values()}).items()}
+            for fingerprint, number, place in page:
+                chunk = chunks[number]
+                meta, order = chunk.metas[place], number_of(number, place)
+                invoice = _has_invoice(chunk.payload(place))
+                like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place), invoice)
+                alike.setdefault(fingerprint, []).append(like)
+        similar: list[Similar] = []
+        for group in alike.values():
+            others = [like for like in group if like.run != run.number]
+            for mine in sorted(like for like in group if like.run == run.number):
+                if others and mine.state is OrderState.PENDING:
+                    known = others[0]
+                    other = known.key, names[known.run], known.line, known.state
+                    similar.append(Similar(mine.key, mine.line, *other, len(others), mine.invoice))
+                # Of two orders of this run, the later one names the earlier one; before it is admitted none does.
+                if not loading:
+                    others.append(mine)
+        return sorted(similar, key=lambda pair: pair.line)[:SIMILAR_LIMIT]
+
+
+def _one(db: Database, order: int) -> tuple[Chunk, int]:
+    """An order's chunk, locked, and its place."""
+    ((number, (place,)),) = by_chunk([order]).items()
+    db.rows("lock_chunk", id=number)
+    chunk = load(db, [number], bodies=True)[number]
+    if not chunk.metas:
+        raise IllegalTransition("the order that was pushed under the key is archived")
+    return chunk, place
+
+
+class _Like(NamedTuple):
+    """An order whose fingerprint another one carries."""
+
+    number: int
+    line: int
+    key: str
+    run: int
+    state: OrderState
+    invoice: bool
+
+
+class _Trip(msgspec.Struct):
+    """What is read of an order that is like another one."""
+
+    invoice_number: str | None = None
+
+
+_trip = msgspec.json.Decoder(_Trip)
+
+
+def _has_invoice(payload: bytes) -> bool:
+    try:
+        return bool(_trip.decode(payload).invoice_number)
+    except ValueError:  # a damaged order is reported where it is to be sent
+        return False

@@ -1,0 +1,286 @@
+"""All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys now."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.sql import runs
+from gotsurge_async.ledger.sql.chunks import ARCHIVED, LAST, Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.states import (
+    DOUBTFUL,
+    FREE,
+    LETTERS,
+    LIVE,
+    OWNED_ELSEWHERE,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    RunInfo,
+    RunState,
+)
+
+T = TypeVar("T")
+
+FIRST_PAGE = 5
+"""Chunks of the first page, when their size is not known."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""The size of a page's orders, at most, if they are like those before."""
+
+_UPDATED_AT = 4
+"""The column of a chunk's row."""
+
+LOST = OWNED_ELSEWHERE | FREE
+"""Of these another order may have the key by now."""
+
+_UNCLAIMED = OWNED_ELSEWHERE | {OrderState.PENDING}
+"""A claim of their chunk is not of these."""
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+async def pages(
+    store: Store,
+    run: int,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    read: Callable[[Database, dict[int, Chunk]], list[T]],
+    *,
+    since: int = 0,
+    first: int = 0,
+    last: int = LAST,
+) -> AsyncIterator[list[T]]:
+    """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
+
+    A page has about ``batch`` orders of a usual size. Left out are chunks that were last changed before ``since``, and
+    those that are not between ``first`` and ``last``.
+    """
+    if batch < 1:
+        raise ValueError(f"a batch has at least 1 order, not {batch}")
+    wanted = None if states is None else frozenset(states)
+    if wanted == frozenset():
+        return
+
+    def page(db: Database, after: int, most: int) -> tuple[int, int, int, list[T]]:
+        rows = page_of(db, run, wanted, after, most, last=last)
+        changed = [row for row in rows if row[_UPDATED_AT] >= since]
+        chunks = chunks_of(db, changed, bodies=True) if changed else {}
+        weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
+        return len(rows), rows[-1][0] if rows else after, weight, read(db, chunks)
+
+    after, most = first - 1, min(FIRST_PAGE, max(1, batch // 20))
+    while True:
+        seen, after, weight, orders = await store.read(page, after, most)
+        if orders:
+            yield orders
+        if seen < most:
+            return
+        most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
+
+
+def pending_pages(
+    store: Store, run: Held, states: Iterable[OrderState], batch: int
+) -> AsyncIterator[list[PendingOrder]]:
+    """The pending orders of a run, page by page; those of no states are none."""
+    pending = LETTERS[OrderState.PENDING]
+
+    def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
+        orders = [
+            PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
+            for chunk in chunks.values()
+            for place, meta, payload, _ in chunk.orders()
+            if chunk.states[place] == pending
+        ]
+        # Of these nothing is noted without a claim, which raises the epoch.
+        run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
+        return orders
+
+    return pages(store, run.number, states, batch, read, first=run.first, last=run.last)
+
+
+async def whole_rows(
+    store: Store,
+    run_id: str,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    since: datetime | None = None,
+    *,
+    first: int = 0,
+    last: int = LAST,
+) -> AsyncIterator[OrderRow]:
+    """The orders of a run in some states, one by one: those of chunks changed since a time, and between two chunks."""
+    info = await store.read(runs.one, run_id)
+    changed = 0 if since is None else to_microseconds(since)
+    async for page in row_pages(store, info, states, batch, standing=False, since=changed, first=first, last=last):
+        for row in page:
+            yield row
+
+
+def row_pages(
+    store: Store,
+    info: RunInfo,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    *,
+    standing: bool,
+    since: int = 0,
+    first: int = 0,
+    last: int = LAST,
+) -> AsyncIterator[list[OrderRow]]:
+    """The orders of a run in some states, page by page; ``standing``: each with what became of its key since.
+
+    An archive has this written down, and no other runs to look it up in.
+    """
+    runs.refuse_archived(info)
+    wanted = frozenset(OrderState if states is None else states)
+    # In a run that is not admitted, what is kept as pending is loading.
+    names = {OrderState.PENDING: OrderState.LOADING} if info.state is RunState.LOADING else {}
+    kept = [state for state in LETTERS if names.get(state, state) in wanted]
+    standing = standing and info.archived_at is None
+
+    def read(db: Database, chunks: dict[int, Chunk]) -> list[OrderRow]:
+        owners = owners_of(db, info.environment, chunks.values())
+        return [
+            row._replace(state=names[row.state]) if row.state in names else row
+            for chunk in chunks.values()
+            for row in rows_of(chunk, owners, standing=standing)
+            if states is None or row.state in kept
+        ]
+
+    among = None if states is None else kept
+    return pages(store, info.number, among, batch, read, since=since, first=first, last=last)
+
+
+def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> Iterator[OrderRow]:
+    """The orders of a chunk. With ``standing``, each with the state of its key's current owner."""
+    updated_at = from_microseconds(chunk.updated_at)
+    claimed_at = None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at)
+    open_until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
+    for place, meta, payload, source_row in chunk.orders():
+        state, error = chunk.state(place), chunk.error(place)
+        task_id, status = chunk.task(place), chunk.status(place)
+        at = None if state in _UNCLAIMED else claimed_at
+        owner = owners.get(meta.key) if state in LOST else None
+        if state in LOST and standing:
+            live = owner if owner is not None and owner.live else None
+            if live is not None:
+                task_id, status = live.task_id, live.status
+                error = f"pushed again by run {live.run.id}" if state in FREE else error or _reason(state, live)
+            elif state in OWNED_ELSEWHERE:
+                task_id = status = None
+                was = error or _reason(state, owner) or "taken over"
+                error = f"its key is free again, and may be pushed; it was {was}"
+            state = standing_of(state, live, payload)
+        elif state in OWNED_ELSEWHERE and owner is not None:
+            task_id, status, error = owner.task_id, owner.status, error or _reason(state, owner)
+        number = number_of(chunk.id, place)
+        until = open_until if state in DOUBTFUL else None
+        if state is OrderState.CANCELLING:
+            ends = chunk.notes[place].cancel_until or 0 if place in chunk.notes else 0
+            until = from_microseconds(ends) if ends > 0 else None
+        yield OrderRow(
+            number, meta.line, meta.key, state, payload, source_row, task_id, status, error, at, updated_at, until
+        )
+
+
+# --- who has a key ----------------------------------------------------------------------------------------------------
+
+
+class Owner(NamedTuple):
+    """The order that has a key, or had it last; another one than the one that is read."""
+
+    run: RunInfo
+    chunk: Chunk
+    place: int
+
+    @property
+    def state(self) -> OrderState:
+        """Its state."""
+        return self.chunk.state(self.place)
+
+    @property
+    def live(self) -> bool:
+        """Whether it has the key."""
+        return self.state in LIVE
+
+    @property
+    def task_id(self) -> str | None:
+        """Its task."""
+        return self.chunk.task(self.place)
+
+    @property
+    def status(self) -> str | None:
+        """Its task's status."""
+        return self.chunk.status(self.place)
+
+    @property
+    def payload(self) -> bytes | None:
+        """Its text; None if that is not known: it is archived, or was imported from a result file."""
+        known = self.chunk.metas and self.chunk.packed != ARCHIVED
+        return self.chunk.payload(self.place) if known else None
+
+
+def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:
+    """For the orders of some chunks whose keys another order may have: that other order, by key."""
+    lost = {LETTERS[state] for state in LOST}
+    mine = {
+        meta.key: (chunk.id, place)
+        for chunk in chunks
+        if not lost.isdisjoint(chunk.states)
+        for place, meta in enumerate(chunk.metas)
+        if chunk.states[place] in lost
+    }
+    return owners_of_keys(db, environment, mine, unless=mine) if mine else {}
+
+
+def owners_of_keys(
+    db: Database, environment: str, keys: Iterable[str], *, unless: Mapping[str, tuple[int, int]]
+) -> dict[str, Owner]:
+    """The orders that have some keys, or had them last, except those in ``unless``."""
+    rows = [
+        (key, number, place)
+        for key, number, place in db.rows("keys", environment=environment, keys=db.listed(keys))
+        if unless.get(key) != (number, place)
+    ]
+    chunks = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
+    known = runs.by_number(db, {chunk.run for chunk in chunks.values()}) if chunks else {}
+    return {
+        key: Owner(known[chunks[number].run], chunks[number], place)
+        for key, number, place in rows
+        if number in chunks and known[chunks[number].run].state is not RunState.LOADING
+    }
+
+
+def take_key(db: Database, environment: str, chunk: Chunk, place: int, former: tuple[int, int]) -> bool:
+    """Make an order the owner of its key; False if the key no longer leads to the chunk and place of ``former``.
+
+    A key that leads nowhere is inserted.
+    """
+    meta = chunk.metas[place]
+    owner = {"chunk": chunk.id, "place": place, "fingerprint": meta.fingerprint}
+    before = {"from_chunk": former[0], "from_place": former[1]}
+    return db.change("take_key", environment=environment, key=meta.key, **owner, **before) == 1
+
+
+def _reason(state: OrderState, owner: Owner | None) -> str | None:
+    """The ``error`` of an order whose key another one has, or had."""
+    if owner is None or state not in OWNED_ELSEWHERE:
+        return None
+    if state is OrderState.SUPERSEDED:
+        return f"taken over by run {owner.run.id}"
+    return f"{'in doubt in' if owner.state in DOUBTFUL else 'created by'} run {owner.run.id}"
+
+
+def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> OrderState:
+    """The state of an order whose key another one may own: that of its owner, seen from here."""
+    if owner is None:
+        return OrderState.SUPERSEDED if state in OWNED_ELSEWHERE else state
+    if owner.state is OrderState.CREATED:
+        # A row that was taken over was perhaps changed on the way: what was created there then differs from it.
+        differs = state is not OrderState.ALREADY_PUSHED and owner.payload not in (None, payload)
+        return OrderState.CHANGED if state is OrderState.CHANGED or differs else OrderState.ALREADY_PUSHED
+    return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED

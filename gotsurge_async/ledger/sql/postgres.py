@@ -1,0 +1,78 @@
+"""What is particular to a ledger in PostgreSQL: what a server must promise, and how it is reached."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from gotsurge_async.database import Database, Place, closed_on_error, connect
+from gotsurge_async.ledger.errors import LedgerUnusable
+
+log: logging.Logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 10
+"""How long a transaction may stand still: its process is frozen then, and what it has locked is needed by others."""
+WHOLE_SECONDS = 600
+"""How long a transaction may take, if the server can limit that."""
+LOCK_SECONDS = 60
+
+_FORGETFUL = ("synchronous_commit", "fsync", "full_page_writes")
+"""Settings without which a server loses what it has confirmed."""
+
+_LIMITING = 170_000
+"""The version that limits whole transactions."""
+
+_PREPARE_AFTER = 5
+"""How often a statement is sent before it is prepared: a claim costs a third less then."""
+
+
+def connected(place: Place, texts: Path) -> Database:
+    """A connection whose transactions end when they stand still."""
+    db = connect(place, texts)
+    with closed_on_error(db):
+        limiting = db.driver.info.server_version >= _LIMITING
+        for statement in (
+            f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
+            f"SET lock_timeout = '{LOCK_SECONDS}s'",
+            *([f"SET transaction_timeout = '{WHOLE_SECONDS}s'"] if limiting else []),
+        ):
+            db.driver.execute(statement.encode())
+        if _ask(db, "SELECT pg_backend_pid()") == db.driver.info.backend_pid:
+            # Behind a pooler, which has a number of its own, the next statement may meet another session.
+            db.driver.prepare_threshold = _PREPARE_AFTER
+    return db
+
+
+def refuse_forgetful(db: Database, shown: str) -> None:
+    """Refuse a server that may lose what it has confirmed, or that is a copy of another one.
+
+    Raises:
+        LedgerUnusable: it is such a server; it says by which setting.
+    """
+    for setting in _FORGETFUL:
+        if _ask(db, f"SHOW {setting}") == "off":
+            raise LedgerUnusable(
+                f"is on a server with {setting} = off, which may forget what it has confirmed, and so what was "
+                "sent: change that setting, or give the path of a file",
+                path=shown,
+            )
+    encoding = _ask(db, "SHOW server_encoding")
+    if encoding != "UTF8":
+        raise LedgerUnusable(f"has the encoding {encoding}, and needs UTF8: make a database with it", path=shown)
+    if _ask(db, "SELECT pg_is_in_recovery()"):
+        raise LedgerUnusable("is on a standby server: give the address of the one that is written to", path=shown)
+    if db.driver.info.server_version < _LIMITING:
+        log.warning(
+            "PostgreSQL before 17 cannot limit whole transactions: a frozen process may hold others up for long"
+        )
+
+
+def _ask(db: Database, statement: str) -> Any:
+    return db.driver.execute(statement.encode()).fetchone()[0]
+
+
+def counter_file(place: Place) -> Path:
+    """Where the counter of a ledger in PostgreSQL is kept: with the user's own data, by the database's address."""
+    import platformdirs
+
+    name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in str(place).partition("//")[2])
+    return platformdirs.user_data_path("gotsurge") / "ledgers" / f"{name}.counter"

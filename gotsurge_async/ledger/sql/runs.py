@@ -1,0 +1,388 @@
+"""The rows of runs: what each is, its holder, its epoch and its state."""
+
+from array import array
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from threading import Lock
+from types import GenericAlias
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.config import SETTLE
+from gotsurge_async.database import Database, Kind, Row
+from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost, damaged
+from gotsurge_async.ledger.sql.chunks import LAST, Chunk, task_ids_of
+from gotsurge_async.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    READABLE,
+    STATE_OF,
+    UNDO,
+    UNFINISHED,
+    Counts,
+    Holder,
+    Mode,
+    RunInfo,
+    RunState,
+)
+
+SEEN = 1000
+"""Chunks that are remembered, about."""
+
+MANY = 1_000_000_000
+"""More runs than there are."""
+
+_BUCKETS = 1024
+_CHUNKS = 2_000
+"""The number of chunks whose tasks are read at a time."""
+_OVERLAP = 10 * 60 * 1_000_000
+"""Microseconds before the last reading that are read again: the clocks of other writers may differ."""
+
+
+def _no_numbers() -> "list[array[int]]":
+    return [array("q") for _ in range(_BUCKETS)]
+
+
+class RecordedTasks:
+    """The hashes of all task ids that a ledger has recorded, by environment. Any thread may use it.
+
+    Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
+    database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
+    takes eight bytes. What another process records at the same moment is missing here: see upkeep/integrity.py.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[array[int]]] = defaultdict(_no_numbers)
+        self._read_at: dict[str, int] = {}
+        self._lock = Lock()
+
+    def read(self, db: Database, environment: str, now: int) -> None:
+        """Read the tasks of an environment: all, or after the first time what has changed since."""
+        since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
+        new = _no_numbers()
+        last = db.rows("last_chunk")[0][1] or 0
+        for first in range(1, last + 1, _CHUNKS):
+            rows = db.rows("task_ids", environment=environment, since=since, first=first, last=first + _CHUNKS - 1)
+            for chunk, ids in rows:
+                for task_id in task_ids_of(chunk, None, ids):
+                    if task_id is not None:
+                        number = hash(task_id)
+                        new[number % _BUCKETS].append(number)
+        with self._lock:
+            known = self._of[environment]
+            for bucket, numbers in enumerate(new):
+                if numbers:
+                    known[bucket] = array("q", sorted({*known[bucket], *numbers}))
+            self._read_at[environment] = now
+
+    def has_read(self, environment: str) -> bool:
+        """Whether the tasks of an environment were read."""
+        return environment in self._read_at
+
+    def has(self, environment: str, task_id: str) -> bool:
+        """Whether a task of an environment that was read is recorded; True, very rarely, for one that is not."""
+        number = hash(task_id)
+        with self._lock:
+            numbers = self._of[environment][number % _BUCKETS]
+            place = bisect_left(numbers, number)
+            return place < len(numbers) and numbers[place] == number
+
+    def keep(self, environment: str, task_ids: Iterable[str]) -> None:
+        """Add tasks that this process has recorded."""
+        with self._lock:
+            known = self._of[environment]
+            for task_id in task_ids:
+                number = hash(task_id)
+                insort(known[number % _BUCKETS], number)
+
+
+@frozen
+class Held:
+    """A run in a process's hands, as the writes of the ledger need it.
+
+    Attributes:
+        epoch: the epoch under which it is held.
+        segment: the number and the epoch of the segment that is held; None: the whole run.
+        first, last: the range of the chunks that are held.
+        claims: the epoch of its claim, of each chunk that it has claimed.
+        seen: chunks as they were read or written last. A claim or a record of one need not read it, and is refused when
+            its epoch or its states have changed meanwhile; then it is read. A note changes neither, so it makes the
+            chunk forgotten.
+        tasks: those that are recorded in the ledger, as this process knows them.
+        settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
+    """
+
+    number: int
+    id: str
+    environment: str
+    mode: Mode
+    epoch: int
+    segment: tuple[int, int] | None = None
+    first: int = 0
+    last: int = LAST
+    claims: dict[int, int] = field(factory=dict, eq=False)
+    seen: dict[int, Chunk] = field(factory=dict, eq=False)
+    tasks: RecordedTasks = field(factory=RecordedTasks, eq=False)
+    settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
+
+    def has(self, chunk: Chunk) -> bool:
+        """Whether a chunk is of what is held."""
+        return chunk.run == self.number and self.first <= chunk.id <= self.last
+
+    def see(self, chunks: Iterable[Chunk]) -> None:
+        """Remember chunks as they are; others may be forgotten for them."""
+        if len(self.seen) > SEEN:
+            self.seen.clear()
+        self.seen.update((chunk.id, chunk) for chunk in chunks)
+
+
+def held_as(info: RunInfo, tasks: RecordedTasks | None = None) -> Held:
+    """A run under the epoch that it had when it was read; ``tasks`` are read when needed, unless passed."""
+    return Held(info.number, info.id, info.environment, info.mode, info.epoch, tasks=tasks or RecordedTasks())
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def one(db: Database, run_id: str) -> RunInfo:
+    """One run; raises NoSuchRun."""
+    rows = db.rows("run", id=run_id)
+    if not rows:
+        raise NoSuchRun(f"has no run {run_id}")
+    return info_of(rows[0])
+
+
+def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
+    """Some runs, by their numbers."""
+    return {row[0]: info_of(row) for row in db.rows("runs_numbered", numbers=db.listed(set(numbers)))}
+
+
+def newest(db: Database, limit: int | None) -> list[RunInfo]:
+    """The runs, newest first: in the order in which they were begun, whatever the clock was."""
+    return [info_of(row) for row in db.rows("newest_runs", most=MANY if limit is None else limit)]
+
+
+def in_state(db: Database, *states: RunState) -> list[str]:
+    """The ids of the runs in some states."""
+    return [run_id for (run_id,) in db.rows("runs_in", states=db.listed(state.value for state in states))]
+
+
+def held(db: Database, run_id: str) -> RunHeld:
+    """The error that names the holder of a run."""
+    leased = db.kind is Kind.POSTGRESQL
+    info, workers = one(db, run_id), [each for (each,) in db.rows("workers_of_run", id=run_id)] if leased else []
+    stopped = bool(workers) and not db.rows("is_put_up", run=info.number)
+    return RunHeld(run_id, info.holder, leased=leased, workers=workers, stopped=stopped)
+
+
+def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = LAST) -> Counts:
+    """The number of orders of a run, or of its chunks from one to another, in each state."""
+    letters: Counter[str] = Counter()
+    for states, times in db.rows("states_of_run", run=number, first=first, last=last):
+        for letter in states:
+            letters[letter] += times
+    return counts_of(letters, loading=loading)
+
+
+def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
+    """Counts, from the number of orders with each letter."""
+    unknown = set(letters) - set(STATE_OF)
+    if unknown:
+        raise damaged("chunks", "", f"states cannot be {''.join(sorted(unknown))!r:.40}")
+    numbers = {STATE_OF[letter].value: number for letter, number in letters.items()}
+    if loading and "pending" in numbers:
+        numbers["loading"] = numbers.pop("pending")
+    return Counts(**numbers)
+
+
+_INT, _STR = int | None, str | None
+_KINDS = (int, str, int, RunState, str, Mode, str, _STR, _STR, _STR, _INT, _STR, _INT, _INT, int, int, _INT, _STR)
+_ROW: Any = GenericAlias(tuple, _KINDS)
+"""What the columns of a run's row must be."""
+
+
+def info_of(row: Row) -> RunInfo:
+    """A run from its row; LedgerUnusable if that is damaged."""
+    try:
+        number, run_id, created_at, state, environment, mode, source, sha256, *rest = msgspec.convert(row, type=_ROW)
+        columns, options, pid, host, since, finished_at, epoch, _, archived_at, archived_in = rest
+        return RunInfo(
+            id=run_id,
+            created_at=from_microseconds(created_at),
+            state=state,
+            environment=environment,
+            mode=mode,
+            source=source,
+            source_sha256=sha256,
+            columns=None if columns is None else tuple(msgspec.json.decode(columns, type=list[str])),
+            options={} if options is None else msgspec.json.decode(options, type=dict[str, Any]),
+            holder=None if pid is None else Holder(pid, host, from_microseconds(since)),
+            finished_at=None if finished_at is None else from_microseconds(finished_at),
+            archived_in=archived_in,
+            archived_at=None if archived_at is None else from_microseconds(archived_at),
+            number=number,
+            epoch=epoch,
+        )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise damaged("runs", f"row {row[1]!r:.60}", str(error)) from error
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+EPOCHS_OF_A_COPY = 2**32
+"""Added to the epochs of a copy of the ledger by `accept-older`: no process counts as far."""
+
+
+def first_epoch(db: Database) -> int:
+    """Where epochs begin: above all those of any other copy of this ledger."""
+    meta: dict[str, int] = dict(db.rows("meta"))
+    return meta.get("first_epoch", 0)
+
+
+def begin(db: Database, run: RunInfo) -> bool:
+    """Insert a run; False if there is one of its id already."""
+    inserted = db.change(
+        "begin_run",
+        id=run.id,
+        created_at=to_microseconds(run.created_at),
+        state=run.state.value,
+        environment=run.environment,
+        mode=run.mode.value,
+        source=run.source,
+        source_sha256=run.source_sha256,
+        columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
+        options=_as_json(run.options),
+        epoch=first_epoch(db) + 1,
+        **_holding(run.holder),
+    )
+    return inserted == 1
+
+
+def _as_json(options: Mapping[str, Any]) -> str | None:
+    return msgspec.json.encode(dict(options)).decode() if options else None
+
+
+def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
+    """Write down who resumes a run, under a new epoch; returns the run as it is then.
+
+    Raises:
+        NoSuchRun: there is none of that id.
+        LedgerError: it was never admitted, or is archived.
+    """
+    info = one(db, run_id)
+    if info.state is RunState.LOADING:
+        raise LedgerError(f"run {run_id} ended while it was read in; push its source again")
+    refuse_archived(info)
+    db.change("hold_run", id=run_id, **_holding(holder))
+    raise_epoch(db, run_id)
+    return one(db, run_id)
+
+
+def refuse_archived(info: RunInfo) -> None:
+    """Raise LedgerError for a run that is archived: its orders are not in this ledger any more."""
+    if info.archived_in is not None:
+        raise LedgerError(f"run {info.id} was archived, and is finished: its orders are in {info.archived_in}")
+
+
+def _holding(holder: Holder | None) -> dict[str, object]:
+    if holder is None:
+        return {"pid": None, "host": None, "since": None}
+    return {"pid": holder.pid, "host": holder.host, "since": to_microseconds(holder.since)}
+
+
+def fence(db: Database, run: Held) -> None:
+    """Raise RunLost unless a run, or a segment of it, is still its holder's, and keep it so until the transaction ends.
+
+    The holder of a segment locks only the segment's row: workers that all locked the run's row with every write would
+    wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its segments
+    with it, and so waits for, or is seen by, every write.
+    """
+    if run.segment is None:
+        if db.rows("epoch", number=run.number) != [(run.epoch,)]:
+            raise RunLost(f"run {run.id} was taken over by another process: nothing more of it is sent by this one")
+        return
+    number, epoch = run.segment
+    if db.rows("segment_epochs", run=run.number, segment=number) != [(run.epoch, epoch)]:
+        raise RunLost(f"segment {number} of run {run.id} is not this worker's any more: it sends nothing more of it")
+
+
+def raise_epoch(db: Database, run_id: str) -> int:
+    """Raise a run's epoch, which is returned, and those of its segments: earlier holders are refused."""
+    ((number, epoch),) = db.rows("raise_epoch", id=run_id)
+    db.change("raise_segment_epochs", run=number)
+    return int(epoch)
+
+
+def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Keep how far a held run was taken back (None: it is not, or continues anyway); returns its options."""
+    options = dict(by_number(db, [run.number])[run.number].options)
+    changed = options.pop(UNDO, None) != undo
+    options |= {} if undo is None else {UNDO: undo}
+    if changed:
+        db.change("set_options", number=run.number, options=_as_json(options))
+    return options
+
+
+def withdraw(db: Database, run: Held) -> None:
+    """Have no worker take anything of a run any more."""
+    for statement in ("forget_segments", "forget_distribution"):
+        db.change(statement, run=run.number)
+
+
+def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> RunState:
+    """End the sending; returns whether the run is done, or stopped with orders left.
+
+    One that was released to workers is left to them, unless it is ``withdrawn`` from them now.
+    """
+    if withdrawn:
+        withdraw(db, run)
+    left = counts(db, run.number).of(UNFINISHED)
+    if left and db.rows("is_put_up", run=run.number):
+        return RunState.SENDING
+    return _end(db, run.number, left, now)
+
+
+def _end(db: Database, number: int, left: int, now: int) -> RunState:
+    state = RunState.STOPPED if left else RunState.DONE
+    db.change("set_run_state", number=number, state=state.value, finished_at=now)
+    db.change("forget_segments", run=number)
+    return state
+
+
+def settled(db: Database, run: Held, now: int) -> RunState:
+    """End a run for which no worker has anything to do any more; returns its state.
+
+    Of two workers that give back the last two segments at the same moment neither may see that; then the sweeper does.
+    So the run's row need not be locked with each segment.
+    """
+    if _in_work(db, run.number):
+        return RunState.SENDING
+    db.rows("lock_run", number=run.number)
+    info = by_number(db, [run.number])[run.number]
+    if info.state is not RunState.SENDING or _in_work(db, run.number):
+        return info.state
+    return _end(db, run.number, counts(db, run.number).of(UNFINISHED), now)
+
+
+def _in_work(db: Database, run: int) -> bool:
+    """Whether a worker may take a segment, or, where workers were stopped, has not given one back yet."""
+    ((left, leased),) = db.rows("open_segments", run=run)
+    return bool(leased or (left and db.rows("is_put_up", run=run)))
+
+
+def settle_emptied(db: Database, run_id: str, now: int) -> None:
+    """Close the segments of a run that lost their last orders to another run, and end the run if all have.
+
+    Otherwise whoever watches the run would wait for a worker that has nothing to do.
+    """
+    info = one(db, run_id)
+    if not db.rows("is_put_up", run=info.number):
+        return
+    work = UNFINISHED | CLAIMED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
+    db.change("close_emptied", run=info.number, letters=db.having([LETTERS[state] for state in work]))
+    settled(db, held_as(info), now)

@@ -1,0 +1,338 @@
+"""An open ledger: the connections to its database, the one writer, the locks of its runs, and the clock."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from secrets import randbelow
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from attrs import frozen
+
+from gotsurge_async.clock import to_microseconds
+from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
+from gotsurge_async.database.errors import Trouble
+from gotsurge_async.database.writer import Backend as DatabaseBackend
+from gotsurge_async.database.writer import Job, Readers, Watcher, Writer
+from gotsurge_async.database.writer import Kind as Requests
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable
+from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
+from gotsurge_async.ledger.sql import postgres, sqlite
+from gotsurge_async.ledger.sql.runs import RecordedTasks
+from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT, is_older, prepare
+from gotsurge_async.ledger.states import Clock
+from gotsurge_async.ledger.upkeep.counter import Keeper, identified, identity_of
+from gotsurge_async.ledger.upkeep.integrity import (
+    CHECKED_AT,
+    find_shared,
+    is_large,
+    look_over,
+    settle_shared,
+    to_blame,
+)
+
+A = TypeVar("A")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SLOTS = 2**31
+"""Each opening counts its admissions and claims in a row of its own, by a random number: nobody waits for another's,
+and it is known what a copy of the ledger lacks."""
+
+
+def place(where: str | Path | Place) -> Place:
+    """Where a ledger is; LedgerError if it cannot be one."""
+    try:
+        return where if isinstance(where, Place) else place_of(where)
+    except ConfigError as error:
+        raise LedgerError(f"the ledger cannot be opened: {error}") from None
+
+
+class Backend(DatabaseBackend):
+    """A ledger's database: opens connections to it, and knows what its errors mean."""
+
+    advice = sqlite.ADVICE
+    unusable = LedgerUnusable
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return str(self.place)
+
+    def is_there(self) -> bool:
+        """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
+
+        Raises:
+            LedgerUnusable: the file, or the server, cannot be read.
+        """
+        with self.translated():
+            if self.place.kind is Kind.SQLITE:
+                return self.place.path.exists() and self.place.path.stat().st_size > 0
+            with closing(self.reading()) as db:
+                return ("ledger_meta",) in db.rows("tables")
+
+    def locks(self) -> RunLocks:
+        """The locks of its runs."""
+        return FileRunLocks(self.place.path) if self.place.kind is Kind.SQLITE else Leases()
+
+    def writing(self) -> Database:
+        """A connection that may write; of a file, made if it is absent."""
+        path = self.place.path
+        if self.place.kind is Kind.SQLITE:
+            sqlite.refuse_unwritable(path)
+            files.make(path)
+            return files.writing(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
+        db = postgres.connected(self.place, TEXT)
+        with closed_on_error(db):
+            postgres.refuse_forgetful(db, self.shown)
+        return db
+
+    def reading(self) -> Database:
+        """A connection that only reads."""
+        path = self.place.path
+        if self.place.kind is not Kind.SQLITE:
+            return postgres.connected(self.place, TEXT)
+        if not path.exists():
+            raise LedgerError("does not exist", path=self.shown)
+        return files.reading(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
+
+    def failure(self, trouble: Trouble, text: str) -> LedgerError:
+        """The error that callers get."""
+        return sqlite.ERRORS[trouble](text, path=self.shown)
+
+    def translate(self, error: BaseException) -> Exception | None:
+        """What an error means for the ledger; None if the database did not raise it."""
+        if isinstance(error, LedgerError):
+            error.path = error.path or self.shown
+            return error
+        if isinstance(error, ConfigError):
+            return LedgerError(f"cannot be opened: {error}", path=self.shown)
+        return super().translate(error)
+
+    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
+        """The same for an error of a read: it names the row that is damaged."""
+        meant = self.translate(error)
+        return to_blame(db, error, meant if isinstance(meant, LedgerError) else None, self.shown)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raise errors of the database as LedgerErrors."""
+        try:
+            yield
+        except Exception as error:
+            meant = self.translate(error)
+            if meant is None or meant is error:
+                raise
+            raise meant from error
+
+
+class Counting(Watcher):
+    """Keeps what the ledger counts in a file of this machine after each commit, if it was increased here.
+
+    Args:
+        slot: the row of the counter that this opening increases.
+    """
+
+    def __init__(self, keeper: Keeper, slot: int) -> None:
+        self.keeper = keeper
+        self.slot = slot
+        self._own = 0
+        self._counted: tuple[int, int] | None = None
+
+    def before_commit(self, db: Database) -> None:
+        """Read the counter if this process increased it: to add up all rows takes longer."""
+        own = next((n for (n,) in db.rows("counted_by", slot=self.slot)), 0)
+        self._counted = (int(db.rows("counted")[0][0]), own) if own != self._own else None
+
+    def after_commit(self) -> None:
+        """Keep the counter."""
+        if self._counted is not None:
+            counter, self._own = self._counted
+            self.keeper.keep(counter, (self.slot, self._own))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.keeper.close()
+
+
+class Store:
+    """What `Ledger` and its runs share; without ``counting`` it only reads."""
+
+    def __init__(
+        self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, counting: Counting | None = None
+    ) -> None:
+        self.place: Place = backend.place
+        self.path: str = backend.shown
+        self.locks: RunLocks = locks
+        self.clock = clock
+        self.slot: int = 0 if counting is None else counting.slot
+        self.tasks: RecordedTasks = RecordedTasks()
+        self._writer = writer
+        self._counting = counting
+        self._readers = Readers(backend, name="ledger", keep=writer is not None)
+        if isinstance(locks, Leases):
+            locks.writer = writer
+        self._kept_by_id = False
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, where: str | Path | Place, clock: Clock, *, accept_older: bool = False) -> Self:
+        """Open a ledger, make it if it is absent, and bring it to this program's schema.
+
+        Args:
+            accept_older: take it also when it is an older copy, or when there was one and there is none.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
+        opening = thread.submit(_open, where, clock, accept_older)
+        try:
+            opened = await asyncio.shield(asyncio.wrap_future(opening))
+        except BaseException:
+            opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
+            thread.shutdown(wait=False)
+            raise
+        counting = Counting(opened.keeper, randbelow(SLOTS - 1) + 1)
+        writer = Writer(opened.backend, thread, name="ledger", db=opened.db, watcher=counting)
+        return cls(opened.backend, opened.locks, clock, writer, counting)
+
+    @classmethod
+    async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
+        """Open a ledger that exists only to read it: nothing is written, and it need not be writable.
+
+        Only an older version is brought to this program's schema first.
+        """
+        backend = Backend(await asyncio.to_thread(place, where))
+        locks = await asyncio.to_thread(_look, backend, clock)
+        return cls(backend, locks, clock, None)
+
+    def now(self) -> int:
+        """The clock's time, as it is stored."""
+        return to_microseconds(self.clock())
+
+    async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
+        """Run a job on the writer; see `Writer.run`."""
+        if self._writer is None:
+            if after is not None:
+                after()
+            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+        return await self._writer.run(job, after=after)
+
+    async def request(self, kind: Requests[A, T], request: A) -> T:
+        """Have the writer do a request together with others of its kind; see `Writer.request`."""
+        if self._writer is None:
+            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+        return await self._writer.request(kind, request)
+
+    async def keep_count(self) -> None:
+        """Keep on this machine what the ledger counts, the counts of other machines included."""
+        ((counter,),) = await self.read(lambda db: db.rows("counted"))  # what was committed
+        if self._writer is not None and self._counting is not None:
+            keeper = self._counting.keeper
+            await self._writer.run(lambda _: keeper.keep(counter))
+
+    async def keep_by_id(self) -> None:
+        """Keep the count by the ledger's id, too, from now on: the register knows the ledger."""
+        identity = await self.read(identity_of)
+        if self._writer is not None and self._counting is not None and identity is not None and not self._kept_by_id:
+            keeper = self._counting.keeper
+            await self._writer.run(lambda _: keeper.keep_by_id(identity))
+            self._kept_by_id = True
+
+    async def read_tasks(self, environment: str) -> None:
+        """Read which tasks are recorded, before anything is sent: not while an answer waits to be recorded."""
+        await self.read(self.tasks.read, environment, self.now())
+
+    async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads, on a connection of its own: it sees one moment."""
+        return await self._readers.read(ask, *args, **kwargs)
+
+    async def close(self) -> None:
+        """Write what waits, end what is read, close every connection; a caller that is cancelled does not stop it."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="gotsurge-ledger-close")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        # The readers first: whoever closes a file last puts its log into it, and that should be the writer.
+        try:
+            await self._readers.close()
+        finally:
+            if isinstance(self.locks, Leases):
+                self.locks.end()
+            if self._writer is not None:
+                await self._writer.close()
+
+
+@frozen
+class _Opened:
+    backend: Backend
+    db: Database
+    locks: RunLocks
+    keeper: Keeper
+
+    def close(self) -> None:
+        self.db.close()
+        self.keeper.close()
+
+
+class _IsArchive(LedgerError):
+    """It has the runs of another ledger."""
+
+
+def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opened:
+    backend = Backend(place(where))
+    keeper, locks = Keeper(backend.place), backend.locks()
+    is_file = backend.place.kind is Kind.SQLITE
+    if is_file and not accept_older:
+        keeper.refuse_loss(is_there=backend.is_there())
+    with backend.translated():
+        db = backend.writing()
+        with closed_on_error(db):
+            db.begin()
+            db.script("creating")  # two that make the tables at once would both fail
+            was_there = prepare(db, backend.shown)
+            if ARCHIVE_OF in dict(db.rows("meta")):
+                db.commit()  # of an older version it is brought up to date all the same, to be looked at
+                raise _IsArchive(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
+            if not accept_older:
+                if not is_file:
+                    keeper.refuse_loss(is_there=was_there)
+                kept = keeper.kept()
+                keeper.refuse_older(kept, identity_of(db), db)
+            kept = keeper.kept()
+            identity = identified(db, None if kept is None else kept.id)
+            db.commit()
+            now = to_microseconds(clock())
+            remembered = look_over(db, backend.shown, now)
+            if (remembered or not is_large(db)) and find_shared(db):
+                with suppress(Moved):  # another process is at work in it: it is seen at the next opening
+                    db.begin()
+                    settle_shared(db, locks, now)
+                    db.commit()
+                db.rollback()
+            if remembered:
+                db.begin()
+                db.change("remember", name=CHECKED_AT, value=now)
+                db.commit()
+            keeper.keep_for(identity)
+    return _Opened(backend, db, locks, keeper)
+
+
+def _look(backend: Backend, clock: Clock) -> RunLocks:
+    with backend.translated(), closing(backend.reading()) as db:
+        older = is_older(db, backend.shown)
+    if older:
+        if backend.place.kind is Kind.SQLITE and not files.is_writable(backend.place.path):
+            raise LedgerUnusable(
+                "is of an older version, and cannot be brought up to date where it is: look at a copy",
+                path=backend.shown,
+            )
+        with suppress(_IsArchive):
+            _open(backend.place, clock, True).close()
+    return backend.locks()
+
+
+def _close_again(opening: "Future[_Opened]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

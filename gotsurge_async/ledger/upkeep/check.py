@@ -1,0 +1,207 @@
+"""Whether a ledger is sound, a copy of it, and a smaller file: `gotsurge ledger check`, ``backup`` and ``vacuum``."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from gotsurge_async.clock import to_microseconds
+from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
+from gotsurge_async.ledger.sql import runs, sqlite
+from gotsurge_async.ledger.sql.schema import is_older
+from gotsurge_async.ledger.sql.store import Backend, place
+from gotsurge_async.ledger.states import Clock, utc_now
+from gotsurge_async.ledger.upkeep.counter import Keeper, identity_of
+from gotsurge_async.ledger.upkeep.integrity import describe_shared, look_over, look_through
+from gotsurge_async.system import files
+
+MOST = 100
+"""How many flaws of a table are listed."""
+
+
+@frozen(kw_only=True)
+class Health:
+    """The result of `check`."""
+
+    path: str
+    """The file, or the URL without a password."""
+    flaws: tuple[Flaw, ...] = ()
+    """What is wrong, of each table the first hundred; empty for a sound ledger."""
+    runs: int = 0
+    """The number of runs; 0 if it cannot be read, as the numbers below."""
+    orders: int = 0
+    ledger_id: str = ""
+    """The ledger's id; "" if it is from before it had one."""
+    counter: int = 0
+    """The number of admissions and claims that it counts."""
+    to_look_at: tuple[str, ...] = ()
+    """Orders that are not damaged, but that a person or a read must settle: two have one task."""
+    older: bool = False
+    """Whether it is an older copy of what was here, which is one of the flaws."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether anything is wrong except that it is older."""
+        return len(self.flaws) > self.older
+
+
+def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
+    """Read every page of a ledger once, and list what is wrong; nothing is written, and a push may go on meanwhile.
+
+    Args:
+        is_copy: it was just copied: the ledger itself counts on meanwhile, so being older is not a flaw.
+
+    Raises:
+        LedgerError: there is none, or it is of another version.
+        LedgerUnusable: a server cannot be reached.
+    """
+    where = place(where)
+    health, keeper = Health(path=str(where)), Keeper(where)
+    try:
+        kept = keeper.kept()
+        with looking(where, damaged_too=True) as db:
+            health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
+            health = evolve(health, runs=len(db.rows("newest_runs", most=runs.MANY)), orders=size(db).orders)
+            if not health.flaws:
+                health = evolve(health, to_look_at=tuple(describe_shared(db)))
+            identity = identity_of(db)
+            if identity is not None:
+                health = evolve(health, ledger_id=identity.name, counter=identity.counter)
+            if not is_copy:
+                keeper.refuse_older(kept, identity, db, looking=True)
+    except LedgerOlder as error:
+        return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
+    except LedgerUnusable as error:
+        if where.kind is not Kind.SQLITE:
+            raise
+        return evolve(health, flaws=health.flaws or (Flaw("", "", str(error)),))
+    return health
+
+
+def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
+    """Raise what opening a ledger for writing would raise: LedgerUnusable or LedgerOlder; nothing is written."""
+    where = place(where)
+    keeper = Keeper(where)
+    kept = keeper.kept()
+    with looking(where) as db:
+        look_over(db, str(where), to_microseconds(clock()))
+        keeper.refuse_older(kept, identity_of(db), db, looking=True)
+
+
+@frozen(kw_only=True)
+class Size:
+    """How large a ledger is."""
+
+    bytes: int
+    """Of the database, with its indexes and with what is free in it; without the log of what was written last."""
+    orders: int
+    """Of all its runs."""
+
+    @property
+    def per_order(self) -> float | None:
+        """Bytes of the ledger for each of its orders; None if it has none."""
+        return self.bytes / self.orders if self.orders else None
+
+
+def size(db: Database) -> Size:
+    """How large the ledger is, all runs together."""
+    ((bytes_, orders),) = db.rows("size")
+    return Size(bytes=bytes_, orders=orders)
+
+
+@contextmanager
+def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
+    """A connection that reads a ledger of this program's version; ``damaged_too``: or one whose version is damaged.
+
+    Raises:
+        LedgerError: there is none, or it is of another version.
+        LedgerUnusable: it is damaged, or cannot be read.
+    """
+    backend = Backend(where)
+    with backend.translated(), closing(backend.reading()) as db:
+        try:
+            older = is_older(db, backend.shown)
+        except (LedgerUnusable, *sqlite.BROKEN):
+            if not damaged_too:
+                raise
+            older = False
+        if older:
+            raise LedgerError("is of an older version: `gotsurge runs` brings it up to date", path=backend.shown)
+        yield db
+
+
+def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Health:
+    """Copy a ledger as it is at one moment, also while a push goes on, into one file for its owner alone (mode 0600).
+
+    The copy is checked before it is put in its place.
+
+    Args:
+        force: replace a file that is there.
+
+    Raises:
+        LedgerError: ``to`` is there already, is the ledger itself, or is a ledger in use; or it is one in PostgreSQL.
+        LedgerUnusable: the ledger is damaged, so ``to`` was left as it was; or one of both cannot be read or written.
+    """
+    where = place(where)
+    shown, to = str(where), to.absolute()
+    if where.kind is not Kind.SQLITE:
+        raise LedgerError(
+            "is in PostgreSQL: copy it with pg_dump. After pg_restore it is an older copy: `gotsurge ledger "
+            "accept-older`, then `gotsurge reconcile` for each environment",
+            path=shown,
+        )
+    with sqlite.translated(to):
+        if to.exists() and to.samefile(where.path):
+            raise LedgerError("cannot be its own backup", path=shown)
+        if to.exists() and not force:
+            raise LedgerError(f"{to} exists already: give another name, or --force", path=shown)
+        log = to.with_name(f"{to.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise LedgerError(f"{to} is in use as a ledger: give another name", path=shown)
+        descriptor, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")  # mode 0600
+        os.close(descriptor)
+        copy = Path(name)
+        try:
+            with sqlite.translated(shown), closing(Backend(where).reading()) as source:
+                sqlite.copy_to(copy, source.driver)
+            health = check(copy, is_copy=True)
+            if health.flaws:
+                flaws = "; ".join(map(str, health.flaws[:3]))
+                raise LedgerUnusable(
+                    f"is damaged, and was not copied ({flaws}). See `gotsurge ledger check`", path=shown
+                )
+            if force:
+                files.replace(copy, to)
+            else:
+                files.put_new(copy, to)
+            files.sync_folder(to.parent)
+        finally:
+            copy.unlink(missing_ok=True)
+    return health
+
+
+def vacuum(where: str | Path | Place) -> tuple[int, int]:
+    """Free the space that nothing needs any more; returns the bytes that the ledger took before, and takes now.
+
+    Raises:
+        LedgerError: there is none.
+        RunHeld: a living process has a run: whoever sends would have to wait.
+        LedgerUnusable: it is damaged or older than it was, and was left as it is; or there is no room to do it.
+    """
+    where = place(where)
+    refuse_unfit(where)
+    backend = Backend(where)
+    locks = backend.locks()
+    with backend.translated(), closing(backend.writing()) as db:
+        for run in runs.newest(db, None):
+            if run.holder is not None and locks.is_held(db, run.id):
+                raise runs.held(db, run.id)
+        before = size(db).bytes
+        if where.kind is not Kind.SQLITE:
+            db.driver.execute(b"RESET ALL")  # it may take longer than what a push asks for
+        db.script("vacuum")
+        return before, size(db).bytes

@@ -1,0 +1,271 @@
+"""How an older copy of a ledger is recognized.
+
+A ledger counts its admissions and claims in the transactions that make them. The count is also kept in the file
+``<ledger>.counter`` (for PostgreSQL with the user's own data), next to the register by the ledger's id, and in the
+summaries of its runs. A ledger that counts less than these is an older copy, at whatever path: it does not know what
+was sent since, and would send it again.
+
+The files are written after the commit, never before, so they may lag behind a crash; a lower number is harmless.
+"""
+
+import os
+import re
+import secrets
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import field, frozen
+
+from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
+from gotsurge_async.ledger.sql.postgres import counter_file
+from gotsurge_async.ledger.sql.sqlite import translated
+from gotsurge_async.ledger.upkeep.register import count_file, mode_in
+from gotsurge_async.system import files
+
+LEDGER_ID = "ledger_id"
+
+SYNC_SECONDS = 1.0
+"""A count file is forced to the disk once in this time, at most."""
+
+_BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
+
+_LINE = re.compile(
+    rb"(gotsurge-ledger ([0-9a-f]{16}) counter ([0-9]{19})(?: of ([0-9a-f]{8}) ([0-9]{19}))?) ([0-9a-f]{8})\n"
+)
+
+
+@frozen
+class Identity:
+    """Which ledger it is, and how far it has come."""
+
+    id: int
+    """A random number of 63 bits, which copies share."""
+    counter: int
+    """How many transactions admitted or claimed orders."""
+    latest: tuple[int, int] | None = field(default=None, eq=False)
+    """The opening that counted last, as a number, and how often it did, where that is known."""
+
+    @property
+    def name(self) -> str:
+        """The id as text."""
+        return f"{self.id:016x}"
+
+
+def identity_of(db: Database) -> Identity | None:
+    """The ledger's own id and count; None if it is from before it had an id, or that is not a number."""
+    meta: dict[str, object] = dict(db.rows("meta"))
+    ledger_id = meta.get(LEDGER_ID)
+    ((counter,),) = db.rows("counted")
+    return Identity(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
+
+
+def identified(db: Database, ledger_id: int | None) -> Identity:
+    """The ledger's identity; one that has no id gets one in the caller's transaction, a new one unless it is passed."""
+    if LEDGER_ID not in dict(db.rows("meta")):
+        db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
+    identity = identity_of(db)
+    if identity is None:
+        raise LedgerUnusable(f"is damaged (table ledger_meta: its id is no number). {RESCUE}")
+    return identity
+
+
+class CountFile:
+    """A file with a ledger's count."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known = Identity(0, 0)
+        self._file: int | None = None
+        self._synced = -SYNC_SECONDS
+        self._behind = False
+
+    def read(self) -> Identity | None:
+        """What the file contains; None if there is none, or none that is whole."""
+        with translated(self.path), suppress(FileNotFoundError):
+            return _parse(self.path.read_bytes())
+        return None
+
+    def keep_for(self, identity: Identity) -> None:
+        """Keep the counter of this ledger from now on."""
+        kept = self.read()
+        self._known = kept if kept is not None and kept.id == identity.id else Identity(identity.id, 0)
+        with translated(self.path):
+            if self.path.exists():
+                self._file = os.open(self.path, os.O_RDWR | _BINARY)
+                if kept is None:
+                    os.ftruncate(self._file, 0)
+        self.keep(identity.counter, identity.latest)
+
+    def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
+        """Write the counter down, if it was raised; ``latest`` is the opening that counts, and how often it did.
+
+        It was committed before, so a failure is ignored: a later count makes up for it.
+        """
+        if counter <= self._known.counter:
+            return
+        known = Identity(self._known.id, counter, latest or self._known.latest)
+        with suppress(OSError):
+            if self._file is None:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, _format(known))
+            self._known = known
+            self._behind = True
+            if time.monotonic() - self._synced >= SYNC_SECONDS:
+                self._sync()
+
+    def _sync(self) -> None:
+        if self._file is not None and self._behind:
+            files.sync(self._file)
+            self._synced = time.monotonic()
+            self._behind = False
+
+    def close(self) -> None:
+        """Force what was written to the disk, and close the file."""
+        with suppress(OSError):
+            self._sync()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Keeper:
+    """The files with a ledger's count: one next to it, and one by its id if the register knows the ledger.
+
+    The first is next to the real file, whatever name the ledger was opened by.
+    """
+
+    def __init__(self, ledger: Place) -> None:
+        self._ledger = ledger
+        real = ledger.path.resolve()
+        is_file = ledger.kind is Kind.SQLITE
+        self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
+        self._files = [CountFile(self.path)]
+
+    def kept(self) -> Identity | None:
+        """What the file next to the ledger contains; None if there is none, or none that is whole."""
+        return self._files[0].read()
+
+    def kept_by_id(self, identity: Identity | None, *, looking: bool = False) -> Identity | None:
+        """What the register's file contains; None if the register does not know the ledger.
+
+        With ``looking`` also None if this user may not read the file: nothing will be sent.
+        """
+        with suppress(*((LedgerUnusable,) if looking else ())):
+            return None if identity is None else CountFile(count_file(identity.name)).read()
+        return None
+
+    def refuse_loss(self, *, is_there: bool) -> None:
+        """Raise LedgerOlder where there is no ledger, and the file next to it knows of one."""
+        if is_there:
+            return
+        kept = self.kept()
+        if kept is not None and kept.counter:
+            raise LedgerOlder(
+                f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
+                "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
+                "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
+                path=str(self._ledger),
+            )
+
+    def refuse_older(
+        self, kept: Identity | None, identity: Identity | None, db: Database, *, looking: bool = False
+    ) -> None:
+        """Raise LedgerOlder if the ledger counts less than its files, or lacks what was counted last.
+
+        Args:
+            kept: what `kept` returned *before* the ledger was read: others, who share both, may count in between.
+            identity: the ledger's; None if it is from before ledgers had an id.
+            db: the ledger.
+            looking: see `kept_by_id`.
+        """
+        by_id = self.kept_by_id(identity, looking=looking)
+        if by_id is not None:
+            identity = identity_of(db)  # as it is after that file was read, for the same reason
+        if kept is not None and identity is None:
+            identity = Identity(kept.id, 0)
+        for known, path in ((kept, self.path), (by_id, None if by_id is None else count_file(by_id.name))):
+            if known is not None and identity is not None:
+                refuse_older(identity, known, str(path), str(self._ledger), lacking=is_lacking(db, known))
+
+    def keep_for(self, identity: Identity) -> None:
+        """Keep the counter of this ledger from now on."""
+        if self._ledger.kind is not Kind.SQLITE:
+            with translated(self.path):
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._files[0].keep_for(identity)
+        if count_file(identity.name).exists():
+            self.keep_by_id(identity)
+
+    def keep_by_id(self, identity: Identity) -> None:
+        """Keep the counter by the ledger's id, too: the register knows the ledger from now on."""
+        if len(self._files) > 1:
+            return
+        by_id = CountFile(count_file(identity.name))
+        with suppress(OSError, LedgerUnusable):  # the register cannot be written, which the push reports
+            folder = by_id.path.parent
+            mode = mode_in(folder.parent)
+            with suppress(FileExistsError):
+                folder.mkdir(0o700)
+                folder.chmod(mode | 0o100 | (mode & 0o044) >> 2)
+            with suppress(FileExistsError):
+                os.close(os.open(by_id.path, os.O_CREAT | os.O_EXCL, 0o600))
+                by_id.path.chmod(mode)
+            by_id.keep_for(identity)
+            self._files.append(by_id)
+
+    def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
+        """Write the counter down, if it was raised; see `CountFile.keep`."""
+        for file in self._files:
+            file.keep(counter, latest)
+
+    def close(self) -> None:
+        """Force what was written to the disk, and close the files."""
+        for file in self._files:
+            file.close()
+
+
+def is_lacking(db: Database, kept: Identity) -> bool:
+    """Whether a ledger lacks what was counted last: a copy from which a push continued unknowingly."""
+    if kept.latest is None:
+        return False
+    slot, own = kept.latest
+    return all(known < own for (known,) in db.rows("counted_by", slot=slot))
+
+
+def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:
+    """Raise LedgerOlder if a ledger counts less than ``where`` does, or is ``lacking`` what was counted there."""
+    count = f"it counts {identity.counter:,} admissions and claims"
+    if newest.id != identity.id:
+        return
+    if newest.counter > identity.counter:
+        problem = f"is an older copy: {count}, {where} counts {newest.counter:,}"
+    elif lacking:
+        problem = f"is an older copy that was gone on with: {count}, and lacks some that {where} knows of"
+    else:
+        return
+    raise LedgerOlder(
+        f"{problem}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
+        "files; if there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
+        path=path,
+    )
+
+
+def _format(identity: Identity) -> bytes:
+    text = f"gotsurge-ledger {identity.id:016x} counter {identity.counter:019d}"
+    if identity.latest is not None:
+        slot, own = identity.latest
+        text += f" of {slot:08x} {own:019d}"
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
+
+
+def _parse(data: bytes) -> Identity | None:
+    # A file that a crash or a disk left half written is as good as none: the ledger itself is whole then.
+    match = _LINE.fullmatch(data)
+    if match is None or zlib.crc32(match[1]) != int(match[6], 16):
+        return None
+    latest = None if match[4] is None else (int(match[4], 16), int(match[5]))
+    return Identity(int(match[2], 16), int(match[3]), latest)

@@ -1,0 +1,133 @@
+"""Orders that were changed after their keys had been pushed: in what they differ. They are never taken for sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.ledger import PUSHED, Ledger, OrderState, Rival, Run
+from gotsurge_async.ledger.errors import unreadable
+
+_NOT_COMPARED = frozenset({"client_time_utc"})
+"""The time at which a table was made is not part of the delivery."""
+UNCERTAIN = "gotsurge_async:uncertain"
+"""In the text of an order whose task is being changed: the fields that may be changed already, or not."""
+_BLOCK = 500
+
+
+def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
+    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field.
+
+    Args:
+        which: names them in the error of a damaged one.
+    """
+    try:
+        trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
+    except ValueError as error:
+        raise unreadable(which) from error
+    uncertain = trees[1].pop(UNCERTAIN, ()) if isinstance(trees[1], dict) else ()
+    fields = [*_differing(*trees, ""), *uncertain]
+    return [field for field in dict.fromkeys(fields) if field not in _NOT_COMPARED]
+
+
+def _differing(mine: Any, theirs: Any, path: str) -> Iterator[str]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for name in sorted(mine.keys() | theirs.keys()):
+            yield from _differing(mine.get(name), theirs.get(name), f"{path}.{name}" if path else name)
+    elif mine != theirs:
+        yield path
+
+
+async def note_changes(run: Run) -> int:
+    """Note in which fields the changed orders of an admitted run differ; return their number.
+
+    The admission compares texts. Orders that differ only in `_NOT_COMPARED` are not changed after all.
+    """
+    number = 0
+    async for block in changed_orders(run):
+        differences = await asyncio.to_thread(lambda rivals: [differing_fields(rival) for rival in rivals], block)
+        changed = {
+            rival.id: why_changed(rival.other_run, fields)
+            for rival, fields in zip(block, differences, strict=True)
+            if fields
+        }
+        await run.note_changed(list(changed.items()))
+        await run.note_unchanged([rival.id for rival in block if rival.id not in changed])
+        number += len(changed)
+    return number
+
+
+async def changed_orders(run: Run) -> AsyncIterator[list[Rival]]:
+    """The changed orders of a run, each with the order that was pushed under its key."""
+    after = -1
+    while block := await run.rivals((OrderState.CHANGED,), after):
+        yield block
+        after = block[-1].id
+
+
+def differing_fields(rival: Rival) -> list[str]:
+    """The fields in which an order differs from the one that was pushed under its key."""
+    which = f"order {rival.id} or {rival.other_id}, key {rival.key}"
+    return differing(rival.payload, rival.other_payload, which)
+
+
+def why_changed(run_id: str, fields: Sequence[str]) -> str:
+    """Why an order is called changed, for people."""
+    return f"pushed by run {run_id}, and differs from what was sent: {', '.join(fields)}"
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """An order that was pushed before and differs now."""
+
+    line: int
+    key: str
+    reason: str
+    """The run that pushed it, and the fields in which it differs."""
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.key}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
+class Known:
+    """What a ledger knows of the orders of a file, before they are pushed.
+
+    Attributes:
+        already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
+        changed: those of them that differ from what was sent; the first thousand.
+        changed_count: the number of these.
+    """
+
+    already_pushed: int = 0
+    in_doubt: int = 0
+    changed: tuple[Changed, ...] = ()
+    changed_count: int = 0
+
+
+_KEPT = 1000
+
+
+async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
+    """Compare the orders of a run, in any ledger, with what another ledger has under their keys."""
+    already = in_doubt = changed_count = 0
+    changed: list[Changed] = []
+    async for block in chunks_of(run.rows(), _BLOCK):
+        known = await ledger.pushed(environment, [row.key for row in block])
+        for row in block:
+            other_run, state, payload = known.get(row.key, ("", OrderState.PENDING, b""))
+            if state not in PUSHED:
+                continue
+            already += 1
+            in_doubt += state is not OrderState.CREATED
+            which = f"key {row.key} of run {other_run}"
+            known_to_differ = payload not in (b"", row.payload)  # the payload of an archived one is not known
+            fields = differing(row.payload, payload, which) if known_to_differ else []
+            if fields:
+                changed_count += 1
+                if len(changed) < _KEPT:
+                    changed.append(Changed(line=row.line, key=row.key, reason=why_changed(other_run, fields)))
+    return Known(already_pushed=already, in_doubt=in_doubt, changed=tuple(changed), changed_count=changed_count)

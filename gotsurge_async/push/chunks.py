@@ -1,0 +1,224 @@
+"""The one loop that sends: claim a chunk, make its call, record the answer; then send the parts of a refused chunk."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from copy import copy
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.calls.create import Created, Identity, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
+from gotsurge_async.calls.session import Session
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
+from gotsurge_async.ledger import LedgerBusy, LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
+from gotsurge_async.ledger.errors import names_in
+from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
+from gotsurge_async.push.claims import Claim
+from gotsurge_async.resources.reading import task_of
+
+Results = list[OrderResult[PendingOrder]]
+Body = tuple[bytes, Sequence[Identity]]
+"""The text of a call, and the names of its orders in the answer."""
+
+BUSY_TRIES = 10
+"""The further attempts to record an answer while the ledger is busy; each lasts as long as a write waits."""
+
+
+class OnRefusedChunk(StrEnum):
+    """What becomes of a chunk that the service refused as a whole.
+
+    The API document does not say whether nothing of a refused chunk was created.
+    """
+
+    HOLD = "hold"
+    """The careful answer: nothing of the chunk is sent again."""
+    SPLIT = "split"
+    """The others are sent, or halves, until the bad orders are alone; harmless with drafts, which no driver sees."""
+
+
+@attrs.define(eq=False, kw_only=True)
+class ChunkSender(ABC):
+    """Sends chunks of pending orders of a run. Each mode defines what is created, and what a lost answer means.
+
+    Attributes:
+        endpoint: the call that creates the orders.
+        reads: the call that reads one of their tasks.
+        needs: all the endpoints that a run may need, checked before its first order is sent.
+        created_as: the state of an order that the service took.
+        claim_life: seconds, see `claims.CLAIM_LIFE`.
+        on_refused_chunk: what becomes of a chunk that the service refused as a whole.
+        stopping: set when no more is to be sent: an order that was not processed, and waits for another try, stays
+            pending then.
+        lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
+    """
+
+    endpoint: ClassVar[Endpoint[CreatedTasks]]
+    reads: ClassVar[Endpoint[Task]]
+    needs: ClassVar[tuple[Endpoint[Any], ...]]
+    created_as: ClassVar[OrderState]
+    session: Session
+    run: Run
+    claim_life: float
+    on_refused_chunk: OnRefusedChunk
+    stopping: asyncio.Event
+    lost_drafts: set[str] = attrs.field(factory=set, init=False)
+    _sending: Session = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sending = self.session.with_options(stop=self.stopping)
+
+    async def send(self, orders: Sequence[PendingOrder]) -> Results:
+        """Send a chunk; its results are in the ledger on return. Orders that another run took over have none.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
+        """
+        whole = self._body(orders)
+        # Its life begins before it is written: a process may be frozen right after the write.
+        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claimed = await claim.take(self.run.claim, [order.id for order in orders])
+        part: Sequence[PendingOrder] = ()
+        waiting: list[Sequence[PendingOrder]] = [[order for order in orders if order.id in claimed]] if claimed else []
+        results: Results = []
+        answered: Results = []
+        try:
+            while waiting:
+                part = waiting.pop()
+                claim.begin_call([order.id for chunk in (part, *waiting) for order in chunk])
+                answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
+                waiting += again
+                part = ()
+                results += await uninterrupted(self._record(answered))
+                answered = []
+        except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which concerns no order
+            error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
+            cut = InDoubt if claim.may_have_acted else Unprocessed
+            left: Results = [cut(order=order, error=error) for order in part]
+            left += [Unprocessed(order=order, error=error) for chunk in waiting for order in chunk]
+            with suppress(LedgerError):  # then the process that resumes the run reads it
+                await uninterrupted(self._record(left))
+                await uninterrupted(self._release([*results, *answered]))
+            raise
+        return results
+
+    async def read(self, task_id: str) -> Task:
+        """Read a task of the run; CallError or SignInNeeded if that fails."""
+        return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
+
+    def _body(self, orders: Sequence[PendingOrder]) -> Body:
+        text = codec.encode_batch([order.payload for order in orders])
+        return text, names_in(self.run.path, orders, text)
+
+    async def _call(
+        self, claim: Claim, orders: Sequence[PendingOrder], body: Body
+    ) -> tuple[Results, list[Sequence[PendingOrder]]]:
+        """Create some orders; return their results, and the parts of them that are to be sent again."""
+        results = await create_chunk(
+            self._sending,
+            self.endpoint,
+            orders,
+            *body,
+            before_send=claim.leave,
+            after_send=claim.land,
+            look_up=self._look_up,
+        )
+        return _after_refusal(results, self.on_refused_chunk)
+
+    async def _look_up(self, receipt: Receipt) -> Receipt:
+        """A task that the answer of its create did not name, with the names that a read shows, if any."""
+        try:
+            task = await self.read(receipt.id)
+        except (CallError, SignInNeeded):
+            return receipt
+        return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)
+
+    async def _record(self, results: Results) -> Results:
+        """Record results, and return them; one whose task is another order's is in doubt."""
+        outcomes: list[OrderOutcome] = []
+        lost: list[InDoubt[PendingOrder]] = []
+        unprocessed: list[int] = []
+        for result in results:
+            if isinstance(result, Created):
+                task = result.receipt
+                outcomes.append(OrderOutcome(result.order.id, self.created_as, task.id, task.current_status))
+            elif isinstance(result, Refused):
+                outcomes.append(OrderOutcome(result.order.id, OrderState.REFUSED, error=str(result.error)))
+            elif isinstance(result, InDoubt):
+                lost.append(result)
+            else:
+                unprocessed.append(result.order.id)
+        try:
+            if outcomes:
+                await self._keep(outcomes)
+        except TaskTaken as taken:
+            if len(results) > 1:
+                return [recorded for result in results for recorded in await self._record([result])]
+            why = f"the answer gives it a task that another order has already: {taken.words}"
+            error = OutcomeUnknown(why, operation=self.endpoint.name, status=200)
+            lost = [InDoubt(order=results[0].order, error=error)]
+            results = [*lost]
+        if lost:
+            await self._record_lost(lost)
+        if unprocessed:
+            await self.run.release_claim(unprocessed)
+        return results
+
+    async def _keep(self, outcomes: Sequence[OrderOutcome]) -> None:
+        """Record an answer, also while another process writes for longer than a write waits (an archive, a backup).
+
+        A write that was refused for that changed nothing, and the answer cannot be had again.
+        """
+        for _ in range(BUSY_TRIES):
+            with suppress(LedgerBusy):
+                return await self.run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
+        return await self.run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
+
+    @abstractmethod
+    async def _release(self, results: Results) -> None:
+        """Give up claims that the mode made with the record of a result, and does not use now."""
+
+    @abstractmethod
+    async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
+        """End the claim of orders whose answer was lost."""
+
+
+class DirectSender(ChunkSender):
+    """Direct mode: one call creates and broadcasts. An order whose answer was lost is in doubt, never sent again."""
+
+    endpoint = TASKS_CREATE
+    reads = TASKS_GET
+    needs: ClassVar[tuple[Endpoint[Any], ...]] = (TASKS_CREATE, TASKS_GET)
+    created_as = OrderState.CREATED
+
+    async def _release(self, results: Results) -> None:
+        """A created order has no claim."""
+
+    async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
+        await self.run.record(
+            [OrderOutcome(doubt.order.id, OrderState.IN_DOUBT, error=str(doubt.error)) for doubt in lost]
+        )
+
+
+def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, list[Sequence[PendingOrder]]]:
+    """The results of a chunk, and the parts of it that are to be sent again instead; either may be empty."""
+    first = results[0]
+    if len(results) == 1 or not isinstance(first, Refused) or not isinstance(first.error, BadRequest):
+        return results, []
+    rows = frozenset(first.error.rows)
+    if len(rows) == len(results) or not rows <= frozenset(range(len(results))):
+        rows = frozenset()  # blaming all of them, or one that does not exist, proves nothing
+    blamed = [result for row, result in enumerate(results) if row in rows]
+    others = [result.order for row, result in enumerate(results) if row not in rows]
+    if choice is OnRefusedChunk.HOLD:
+        why = "other orders of the chunk were named" if blamed else "which order of the chunk is to blame is not said"
+        held = copy(first.error)
+        held.args = (f"refused-with-chunk: {why}",)
+        return [*blamed, *(Refused(order=order, error=held) for order in others)], []
+    middle = 0 if blamed else len(others) // 2
+    return blamed, [part for part in (others[middle:], others[:middle]) if part]

@@ -1,0 +1,145 @@
+"""Entering the runs of a push into the register of this machine's ledgers, before any of their orders are sent."""
+
+import asyncio
+import logging
+from contextlib import aclosing, suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+import msgspec
+from attrs import define, field
+
+from gotsurge_async import codec
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError
+from gotsurge_async.ledger import Ledger, Mode, Run, RunState
+from gotsurge_async.ledger.errors import LedgerError, OrdersThere
+from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
+from gotsurge_async.models.tasks import ENDED_EARLY, Task
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.transports.base import Request, TransportError
+from gotsurge_async.transports.memory import MemoryTransport
+
+log: logging.Logger = logging.getLogger(__name__)
+
+PAGES, PAGE = 50, 200
+"""The first push of a new ledger reads this many pages of this many tasks, the newest first."""
+NAMED = 5
+
+
+@define
+class Entering:
+    """Enters the runs of one ledger.
+
+    Args:
+        new_ledger: whether the user decided to begin another ledger for the account.
+    """
+
+    gs: GotSurge
+    ledger: Ledger
+    new_ledger: bool = False
+    _entered: set[str] = field(factory=set, init=False)
+
+    async def enter(self, run: Run, keys: Keys | None = None) -> None:
+        """Enter a run, unless this object has.
+
+        Args:
+            keys: the keys of a run that is not admitted yet.
+        """
+        identity = await self.ledger.identity()
+        if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):
+            return
+        account = await account_of(self.gs)
+        if keys is not None and run.info.mode is Mode.TWO_PHASE:
+            knows = partial(Register().knows, account, identity.name, self.ledger.path, keys)
+            if not await asyncio.to_thread(knows, new_ledger=self.new_ledger):
+                await self._refuse_known_orders(run)
+        warning = await asyncio.to_thread(
+            Register().enter,
+            account,
+            identity.name,
+            self.ledger.path,
+            run.id,
+            keys=keys,
+            orders=0 if keys is not None else (await run.counts()).total,
+            now=self.gs.session.clock.now(),
+            new_ledger=self.new_ledger,
+        )
+        if warning is not None:
+            log.warning("%s", warning)
+        self._entered.add(run.id)
+        await self.ledger.keep_count_by_id()
+
+    async def _refuse_known_orders(self, run: Run) -> None:
+        """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
+        if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
+            return
+        earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
+        if any(info.environment == run.info.environment for info in earlier):
+            return
+        there = await self._listed()
+        present = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
+        if present:
+            more = f" and {len(present) - NAMED:,} more" if len(present) > NAMED else ""
+            newest, these = number_of(PAGES * PAGE, "task"), number_of(len(present), "order")
+            raise OrdersThere(
+                f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
+                f"{', '.join(present[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
+                "sent them, or push the other orders in a file of their own"
+            )
+
+    async def _listed(self) -> set[str]:
+        """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""
+        there: set[str] = set()
+        try:
+            async with aclosing(self.gs.platform.tasks.list(per_page=PAGE, order="desc").pages()) as pages:
+                number = 0
+                async for page in pages:
+                    number += 1
+                    there |= {task.tracking_id for task in page.tasks if task.tracking_id and _is_live(task)}
+                    if number == PAGES:
+                        break
+        except CallError as error:
+            log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
+        return there
+
+    async def forget(self, run: Run) -> None:
+        """Remove a run that was not admitted; at worst the register keeps it, and its orders count as pushed."""
+        identity = await self.ledger.identity()
+        if run.id in self._entered and identity is not None:
+            self._entered.discard(run.id)
+            with suppress(LedgerError, OSError):
+                await asyncio.to_thread(Register().forget, await account_of(self.gs), identity.name, run.id)
+
+
+def _is_live(task: Task) -> bool:
+    status = task.current_status
+    return status is None or not (status.is_draft or status in ENDED_EARLY)
+
+
+async def account_of(gs: GotSurge) -> Account:
+    """The account that a client's calls use."""
+    credentials, environment = gs.oauth.credentials, gs.environment
+    kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
+    place, slash, name = kept_as.partition("/")
+    if not slash:
+        name = "" if kept_as in ("default", environment.name) or kept_as.startswith("local ") else kept_as
+    elif place != environment.name and not place.startswith("local "):
+        name = kept_as
+    return Account(
+        service=service_of(environment.api_base),
+        client="" if credentials is None else credentials.client_key,
+        name=name,
+        world=await _world_of(gs) if environment.name == "local" else "",
+    )
+
+
+async def _world_of(gs: GotSurge) -> str:
+    """The id of a simulator: one that was started anew or reset is another world; "" if it has none."""
+    parts = urlsplit(gs.environment.api_base)
+    request = Request(method="GET", url=f"{parts.scheme}://{parts.netloc}/_simulator/world")
+    with suppress(TransportError, msgspec.MsgspecError):
+        answer = await gs.transport.send(request)
+        if answer.status == 200:
+            return msgspec.json.decode(answer.body, type=dict[str, str]).get("world", "")
+    return ""

@@ -1,0 +1,295 @@
+"""Orders into the ledger, all or none, before anything is sent."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
+from gotsurge_async.errors import GotSurgeError, InvalidData, Problem, UsageError
+from gotsurge_async.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run
+from gotsurge_async.ledger.errors import reading_payload
+from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.ledger.sql.runs import refuse_archived
+from gotsurge_async.ledger.upkeep.register import Keys
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.push.changes import note_changes
+from gotsurge_async.push.entering import Entering
+from gotsurge_async.tables import Fault, Source
+from gotsurge_async.tables.cells import decode_row
+from gotsurge_async.tables.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
+from gotsurge_async.tables.source import UNSEEN, fingerprint_of, unseen_in
+
+T = TypeVar("T")
+
+FORM = "form"
+"""The option of a run with the form of its source (`Form`): its result files have the same form."""
+
+LEFT_OUT = "left_out"
+"""The option of a run with the rows of its source that were left out (`Left.remembered`)."""
+
+_MOST_PROBLEMS = 1000
+"""After this many faults no more orders of a program are read."""
+BLOCK = 500
+"""Orders that are read, and added to the ledger, at a time; see `whole_chunks`."""
+
+
+def whole_chunks(size: int) -> int:
+    """`BLOCK`, or a little less, so that it holds whole chunks of a size: a call stays one chunk."""
+    return BLOCK // size * size
+
+
+class UnusableSource(InvalidData):
+    """A source with faults: nothing of it is in the ledger, and nothing was sent.
+
+    Attributes:
+        faults: the first thousand, each with its place.
+        count: the number of faults.
+        groups: all of them by column and rule, the most frequent first.
+        whole: whether some concern the whole file, so that leaving rows out does not help.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        faults: Sequence[Fault] = (),
+        count: int = 0,
+        groups: Iterable[FaultGroup] | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        super().__init__(message, [Problem("", str(fault)) for fault in faults])
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        self.count = count
+        self.whole = whole
+        if groups is None:
+            groups = FaultGroups()
+            for fault in faults:
+                groups.add(fault)
+        self.groups: tuple[FaultGroup, ...] = tuple(groups)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again = partial(UnusableSource, whole=self.whole)
+        return (again, (self.args[0], self.faults, self.count, self.groups))
+
+
+def unusable(name: str, report: SourceReport) -> UnusableSource:
+    """The error of a source with faults."""
+    return UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups, whole=report.whole)
+
+
+@attrs.frozen
+class Loader:
+    """Loads orders into the ledger. A run that is returned is held: close it.
+
+    Args:
+        environment: the name under which keys are unique.
+        mode: how the run will be sent.
+        look_up: reads, before a run is admitted, what became of orders in doubt whose keys it has. It returns the
+            evidence about orders that are pushed for the first time since an older copy of the ledger was accepted.
+        entering: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
+        chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
+        compact: have the ledger keep them compressed.
+    """
+
+    ledger: Ledger
+    environment: str
+    mode: Mode
+    look_up: Callable[[Run], Awaitable[Evidence]] | None = None
+    chunk: int = CHUNK
+    compact: bool = False
+    entering: Entering | None = None
+
+    async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
+        """See `Push.load_source`."""
+        rows = source.rows()
+        block = await asyncio.to_thread(self._block, rows)  # the header is read with the first row
+        left = {} if source.left is None else {LEFT_OUT: source.left.remembered()}
+        run = await self.ledger.begin(
+            environment=self.environment,
+            mode=self.mode,
+            source=source.name,
+            columns=source.columns,
+            options={**(options or {}), FORM: attrs.asdict(source.form), **left},
+            chunk=self.chunk,
+            compact=self.compact,
+        )
+        keys = Keys()
+        async with discarded_on_error(run):
+            while block:
+                await run.add(
+                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
+                )
+                keys.add([row.key for row in block])
+                block = await asyncio.to_thread(self._block, rows)
+            report = source.report
+            if report.fault_count:
+                raise unusable(source.name, report)
+            return run, await self._admit(run, keys, source.name, source.sha256, report)
+
+    async def orders(
+        self, orders: Iterable[OrderLike] | AsyncIterable[OrderLike], key: Callable[[Order], str | None], name: str
+    ) -> tuple[Run, Admission]:
+        """See `Push.load_orders`."""
+        run = await self.ledger.begin(
+            environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
+        )
+        async with discarded_on_error(run):
+            keys, number, problems = Keys(), 0, list[Problem]()
+            async for block in chunks_of(each_as_read(orders), whole_chunks(self.chunk)):
+                rows = []
+                for order in block:
+                    number += 1
+                    if isinstance(order, Faulty):
+                        problems += [Problem(f"orders[{number - 1}].{at}", *why) for at, *why in order.error.problems]
+                        continue
+                    order_key = _key(order, key, name, number)
+                    payload, plain = codec.encode_order(order)
+                    rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
+                if len(problems) > _MOST_PROBLEMS:
+                    break
+                await run.add(rows)
+                keys.add([row.key for row in rows])
+            if problems:
+                raise InvalidData("", problems)
+            return run, await self._admit(run, keys, name, None)
+
+    def _block(self, rows: Iterator[T]) -> list[T]:
+        return list(islice(rows, whole_chunks(self.chunk)))
+
+    async def _admit(
+        self, run: Run, keys: Keys, name: str, sha256: str | None, report: SourceReport | None = None
+    ) -> Admission:
+        evidence = NO_EVIDENCE if self.look_up is None else await self.look_up(run)
+        try:
+            if self.entering is not None:
+                await self.entering.enter(run, keys)
+            return await admit(run, name, sha256, report, evidence)
+        except GotSurgeError:  # after a cancellation it may be admitted all the same
+            if self.entering is not None:
+                await self.entering.forget(run)
+            raise
+
+
+def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
+    """The key of an order whose names can be compared with those in an answer.
+
+    Classes do not check the types of their values. A number would fail only after its chunk is claimed, and all orders
+    of the chunk would be in doubt.
+    """
+    own: Any = key(order)
+    if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
+        if unseen_in(own):
+            raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=own, rule=UNSEEN)], 1)
+        return own  # as nearly always
+    names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
+    faults = [
+        Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")
+        for column, value in names.items()
+        if value is not None and not isinstance(value, str)
+    ]
+    if not (own or faults):
+        faults = [Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")]
+    if faults:
+        raise UnusableSource(f"{name} has faults", faults, len(faults))
+    return str(own)
+
+
+async def admit(
+    run: Run,
+    name: str,
+    sha256: str | None = None,
+    report: SourceReport | None = None,
+    evidence: Evidence = NO_EVIDENCE,
+) -> Admission:
+    """Admit a run that is loaded, and note in which fields its changed orders differ from what was pushed.
+
+    Args:
+        name: the name of its source.
+        sha256: the digest of its source.
+        report: where the faults are added, each with its row.
+        evidence: as `Run.admit` takes it.
+    """
+    admission = await run.admit(source_sha256=sha256, evidence=evidence)
+    if admission.doubled:
+        report = report or SourceReport()
+        lines = {doubled.line for doubled in admission.doubled}
+        rows = {row.line: row async for row in run.rows() if row.line in lines}
+        for doubled in admission.doubled:
+            rule = f"this key stands in line {doubled.first_line} already: one order, one key"
+            report.add(
+                Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
+                _original(rows.get(doubled.line), run.info.columns),
+            )
+        raise unusable(name, report)
+    return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
+
+
+def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original | None:
+    """The row of the source that an order was read from."""
+    if row is None or row.source_row is None:
+        return None
+    return Original(row.source_row) if columns is None else Original(decode_row(row.source_row), columns)
+
+
+@asynccontextmanager
+async def discarded_on_error(run: Run) -> AsyncIterator[None]:
+    """Remove a run that could not be loaded whole, also when loading was cancelled.
+
+    One that was admitted before something failed stays, held by no process.
+    """
+    try:
+        yield
+    except BaseException:
+        # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
+        with suppress(GotSurgeError):
+            await uninterrupted(run.discard())
+        await uninterrupted(run.close())
+        raise
+
+
+async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
+    """Load the refused orders of a run into a new one, as they are in the ledger: the file is not read again.
+
+    An order that another run created meanwhile is not sent again: it counts as already pushed. The new run has the same
+    environment and mode, and is held: send it with `Push.send`, and close it.
+
+    Raises:
+        UsageError: the run has no refused orders.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        RunHeld: some of the orders wait in a run that another process is sending.
+    """
+    old = await ledger.run(run_id)
+    refuse_archived(old)
+    if not (await ledger.counts(run_id))[OrderState.REFUSED]:
+        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again")
+    chunk = old.options.get("batch_size") or CHUNK
+    run = await ledger.begin(
+        environment=old.environment,
+        mode=old.mode,
+        source=old.source,
+        source_sha256=old.source_sha256,
+        columns=old.columns,
+        options={**old.options, "retry_of": run_id},
+        chunk=chunk,
+        compact=bool(old.options.get("compact")),
+    )
+    async with discarded_on_error(run):
+        async for rows in chunks_of(ledger.rows(run_id, (OrderState.REFUSED,)), whole_chunks(chunk)):
+            await run.add([_again(ledger.path, row) for row in rows])
+        return run, await admit(run, old.source)
+
+
+def _again(path: str, row: OrderRow) -> NewOrder:
+    with reading_payload(path, row):
+        fingerprint = fingerprint_of(msgspec.json.decode(row.payload))
+    return NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint)

@@ -1,0 +1,225 @@
+"""A check of a file before it is pushed: how many orders, how much money, which windows leave drivers no time.
+
+`make_plan` makes a `Plan`; `check_plan` refuses a later push of any other file.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import attrs
+import msgspec
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import Ledger, Mode, Run
+from gotsurge_async.money import Money
+from gotsurge_async.push.changes import Changed, Known
+from gotsurge_async.push.load import Loader
+from gotsurge_async.tables import Fault, Source
+from gotsurge_async.tables.checks.windows import WindowRules, planned
+from gotsurge_async.tables.source import Around, SourceRow
+from gotsurge_async.tables.writing import WholeFile
+
+VERSION = 1
+KEPT = 1000
+"""A plan lists at most this many findings of a kind; all are counted."""
+
+
+@attrs.frozen(kw_only=True)
+class Tight:
+    """An order whose windows are too narrow: its line, its key, and why."""
+
+    line: int
+    key: str
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a push of a file would do; its JSON is what `save` writes.
+
+    Attributes:
+        version: the version of this layout.
+        made_at: when the plan was made, UTC.
+        file, sha256: the file, and the SHA-256 of its bytes in hex.
+        items_sha256: that of the items file; None without one.
+        orders: the number of orders.
+        left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
+        spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
+        without_price: the number of orders without a price.
+        tight: windows that leave drivers no time, and ``tight_count`` their number.
+        similar: orders that look like another one of the file, each once, and their number.
+        warnings: what else looks wrong, and the number of warnings.
+        already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
+            doubt.
+        changed: those of them that differ from what was sent, and ``changed_count`` their number.
+    """
+
+    version: int = VERSION
+    made_at: datetime
+    file: str
+    sha256: str
+    items_sha256: str | None = None
+    orders: int
+    left_out: int = 0
+    spend: dict[str, str]
+    without_price: int
+    tight: tuple[Tight, ...] = ()
+    tight_count: int = 0
+    similar: tuple[str, ...] = ()
+    similar_count: int = 0
+    warnings: tuple[str, ...] = ()
+    warning_count: int = 0
+    already_pushed: int = 0
+    in_doubt: int = 0
+    changed: tuple[Changed, ...] = ()
+    changed_count: int = 0
+
+    def to_json(self) -> bytes:
+        """The plan as JSON text."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def save(self, path: Path) -> None:
+        """Write the plan to a file, whole or not at all; for its owner alone, since it holds amounts.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        try:
+            with ExitStack() as at_end:
+                file = WholeFile(path, at_end)
+                file.stream.write(self.to_json())
+                file.put_in_place()
+        except OSError as error:
+            raise ConfigError(f"cannot write the plan {path}: {error.strerror or error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a plan.
+
+        Raises:
+            ConfigError: it cannot be read, or is no plan of this version.
+        """
+        try:
+            plan = msgspec.json.decode(path.read_bytes(), type=cls)
+        except OSError as error:
+            raise ConfigError(f"cannot read the plan {path}: {error.strerror or error}") from None
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}") from None
+        if plan.version != VERSION:
+            raise ConfigError(f"{path} is a plan of version {plan.version}, and this program knows {VERSION}")
+        return plan
+
+
+async def make_plan(source: Source, *, now: datetime, known: Callable[[Run], Awaitable[Known]] | None = None) -> Plan:
+    """Read a source to its end, as a push would, and sum it up. Nothing is sent.
+
+    Args:
+        now: the present, aware.
+        known: returns what a ledger knows of the orders; without it the plan says nothing of earlier pushes.
+
+    Raises:
+        UnusableSource: the source has faults, or a key twice; the error has every one.
+    """
+    with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+        # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
+        async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: now) as ledger:
+            run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
+            async with run:
+                return await _sum_up(run, source, now, Known() if known is None else await known(run))
+
+
+async def _sum_up(run: Run, source: Source, now: datetime, known: Known) -> Plan:
+    rules = WindowRules()
+    spend: Counter[str] = Counter()
+    unpriced = tight_count = orders = 0
+    tight: list[Tight] = []
+    async for row in run.rows():
+        order = planned(row.payload)
+        orders += 1
+        if order.price is None:
+            unpriced += 1
+        else:
+            spend[order.currency or ""] += order.price
+        for rule in rules.broken(order):
+            tight_count += 1
+            if len(tight) < KEPT:
+                tight.append(Tight(line=row.line, key=row.key, rule=rule))
+    similar = await run.similar()
+    return Plan(
+        made_at=now,
+        file=source.name,
+        sha256=source.sha256 or "",
+        items_sha256=source.items_sha256,
+        orders=orders,
+        left_out=0 if source.left is None else source.left.rows,
+        spend={
+            currency: str(Money(millicents=amount, currency="")).removeprefix("? ")
+            for currency, amount in sorted(spend.items())
+        },
+        without_price=unpriced,
+        tight=tuple(tight),
+        tight_count=tight_count,
+        similar=tuple(
+            f"{each.key} (line {each.line}) has the {each.alike_in} of {each.other_key} "
+            f"(line {each.other_line}){each.and_more}"
+            for each in similar
+        ),
+        similar_count=len(similar),
+        warnings=tuple(map(str, source.report.warnings)),
+        warning_count=source.report.warning_count,
+        already_pushed=known.already_pushed,
+        in_doubt=known.in_doubt,
+        changed=known.changed,
+        changed_count=known.changed_count,
+    )
+
+
+# --- a push of the file that was planned -----------------------------------------------------------------------------
+
+
+def check_plan(path: Path, source: Source) -> Source:
+    """The same source, with a fault if it is not the file of a plan.
+
+    Another file is refused as a file with faults is: after it was read, and before anything is sent.
+
+    Raises:
+        ConfigError: the plan cannot be read.
+    """
+    return _PlannedSource(source, Plan.load(path), path)
+
+
+class _PlannedSource(Around):
+    """Reads another source, and compares it with a plan at its end."""
+
+    def __init__(self, source: Source, plan: Plan, path: Path) -> None:
+        super().__init__(source)
+        self._plan = plan
+        self._path = path
+
+    def rows(self) -> Iterator[SourceRow]:
+        """See `Source.rows`."""
+        for row in self._source.rows():
+            self._follow()
+            yield row
+        self._follow()
+        if self.sha256 is None and not self.report.ok:
+            return  # it was not read to its end, and is refused as it is
+        made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
+        if self.sha256 != self._plan.sha256:
+            rule = f"is not the file of the plan {made}: plan again, or push that"
+            self.report.add(Fault(file=self.name, rule=rule))
+        items, planned_items = self.items_sha256, self._plan.items_sha256
+        if items == planned_items:
+            return
+        if items is None:
+            rule = f"the plan {made}, has an items file too: give it by --items"
+        elif planned_items is None:
+            rule = f"the plan {made}, has no items file: leave --items out, or plan again"
+        else:
+            rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
+        self.report.add(Fault(file=self.name, rule=rule))

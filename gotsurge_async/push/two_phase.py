@@ -1,0 +1,349 @@
+"""Two-phase mode, for platform partners: drafts first, then a broadcast of the recorded drafts. Exactly once.
+
+A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
+broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, only a read of
+its task ends an order: if that fails as well, the order stays ``broadcasting``, in doubt, until a read succeeds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from random import random
+from typing import Any, ClassVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET, Endpoint
+from gotsurge_async.calls.create import (
+    Created,
+    Identity,
+    InDoubt,
+    OrderResult,
+    Refused,
+    Unprocessed,
+    named_by,
+    other_name,
+    stops_all,
+)
+from gotsurge_async.calls.retry import backoff
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    Conflict,
+    GotSurgeError,
+    NotFound,
+    OutcomeUnknown,
+    Rejected,
+    SignInNeeded,
+)
+from gotsurge_async.ledger import (
+    IllegalTransition,
+    LedgerError,
+    OrderOutcome,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    Remark,
+    Run,
+)
+from gotsurge_async.models.platform import BroadcastRequest
+from gotsurge_async.models.tasks import Receipt, TaskStatus
+from gotsurge_async.push.chunks import Body, ChunkSender, Results
+from gotsurge_async.push.claims import Claim
+
+_REFUSALS = (BadRequest, Conflict, NotFound)
+"""Refusals of a broadcast that one of its drafts may have caused."""
+
+
+@attrs.define(eq=False)
+class _Draft:
+    """An order, its recorded draft, and what is known of its broadcast.
+
+    Attributes:
+        first_status: the status in which it was recorded.
+        may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
+        refused: a broadcast of it was refused, perhaps because of another draft, and it was not read since.
+        status: the status in an answer since the last broadcast, "" if that has none; None while there is no answer.
+        gone: the answer that there is no such task.
+        not_its_own: a read of it named another order.
+        trouble: why it had no result after the last broadcast.
+        result: what became of it; the ledger has it, too.
+    """
+
+    order: PendingOrder
+    task_id: str
+    first_status: str | None = None
+    may_have_acted: bool = False
+    refused: bool = False
+    status: TaskStatus | None = None
+    gone: NotFound | None = None
+    not_its_own: OutcomeUnknown | None = None
+    trouble: CallError | None = None
+    result: OrderResult[PendingOrder] | None = None
+
+    @property
+    def may_be_out(self) -> bool:
+        """Whether a driver may know of it."""
+        return self.may_have_acted or self.refused
+
+    def other_name(self, named: Identity) -> str:
+        """The name by which an answer names another order; "" if it does not."""
+        return other_name(codec.decode_names(self.order.payload), named)
+
+    def conclude(self, *, alone: bool) -> OrderOutcome | None:
+        """Set its result if an answer shows what became of it, and return the outcome for the ledger.
+
+        Args:
+            alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
+        """
+        order, status, trouble = self.order, self.status, self.trouble
+        if self.gone is not None:
+            self.result = InDoubt(order=order, error=self.gone)
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
+        if self.not_its_own is not None:
+            self.result = InDoubt(order=order, error=self.not_its_own)
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
+        if status is None:
+            return None
+        if status == TaskStatus.CANCELLED:
+            why = "cancelled at the service"
+            self.result = Refused(order=order, error=Conflict(why, operation=DRAFTS_BROADCAST.name))
+            return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
+        # An unknown status proves something only if the draft itself was in a known one: it has changed since.
+        was_draft = TaskStatus(self.first_status or "").is_draft
+        if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
+            self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
+            return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
+        if not status.is_draft:
+            standing = f"is {status}, which nobody knows" if status else "does not say where it stands"
+            self.trouble = trouble or OutcomeUnknown(f"its task {standing}", operation=PLATFORM_TASKS_GET.name)
+            return None
+        self.refused = False  # a draft still: the refusal was of this one, too
+        # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
+        if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
+            self.result = Refused(order=order, error=trouble)
+            why = f"its draft stays unused: {trouble}"
+            return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
+        return None
+
+
+@attrs.define(eq=False, kw_only=True)
+class TwoPhaseSender(ChunkSender):
+    """Creates drafts of orders, and broadcasts those.
+
+    Attributes:
+        find_drafts: returns the task ids of drafts that exist for some keys of a run, and are not recorded.
+        stop: called with the error for which broadcasts were given up: further ones would meet it too.
+    """
+
+    endpoint = DRAFTS_CREATE
+    reads = PLATFORM_TASKS_GET
+    needs: ClassVar[tuple[Endpoint[Any], ...]] = (DRAFTS_CREATE, DRAFTS_BROADCAST, PLATFORM_TASKS_GET)
+    created_as = OrderState.DRAFTED
+    find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
+    stop: Callable[[GotSurgeError], None]
+
+    async def send(self, orders: Sequence[PendingOrder]) -> Results:
+        """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
+        results: Results = []
+        drafted: list[Created[PendingOrder]] = []
+        lost: list[InDoubt[PendingOrder]] = []
+        # The record of a draft is the claim of its broadcast, too, which is as old as the first of them may be.
+        claim = Claim(self.run, self.session.clock, self.claim_life)
+        try:
+            for tries in count(1):  # again while answers are lost
+                answered = await super().send(orders)
+                drafted += [result for result in answered if isinstance(result, Created)]
+                results += [result for result in answered if isinstance(result, Refused | Unprocessed)]
+                lost = [result for result in answered if isinstance(result, InDoubt)]
+                if not lost or tries >= self.session.policy.attempts:
+                    break
+                await self._pause(tries)
+                orders = [result.order for result in lost]
+        except (asyncio.CancelledError, GotSurgeError):
+            with suppress(LedgerError):  # then the process that resumes the run reads it
+                await uninterrupted(self._release([*drafted]))
+            raise
+        results += [Unprocessed(order=result.order, error=result.error) for result in lost]
+        drafts = [_Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
+        return [*results, *await self._bring_to_end(claim, drafts)]
+
+    async def _release(self, results: Results) -> None:
+        """Make claimed drafts that are not broadcast now drafts again, for the process that resumes the run."""
+        for result in results:
+            if isinstance(result, Created):
+                with suppress(IllegalTransition):  # the record of its answer was refused
+                    await self.run.release_claim([result.order.id])
+
+    async def finish(self, rows: Sequence[OrderRow]) -> Results:
+        """Bring at most a chunk of orders to their end whose drafts are recorded, and may have been broadcast."""
+        drafts = [
+            _Draft(
+                PendingOrder(row.id, row.line, row.key, row.payload),
+                row.task_id,
+                row.status,
+                may_have_acted=row.state is not OrderState.DRAFTED,
+            )
+            for row in rows
+            if row.task_id
+        ]
+        broadcast = [draft for draft in drafts if draft.may_have_acted]
+        drafted = [draft for draft in drafts if not draft.may_have_acted]
+        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claimed = (
+            await uninterrupted(self.run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
+        )
+        results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
+        return [*results, *await self._broadcast(drafted)]
+
+    async def _call(
+        self, claim: Claim, orders: Sequence[PendingOrder], body: Body
+    ) -> tuple[Results, list[Sequence[PendingOrder]]]:
+        """Create drafts; where a second draft is refused, adopt the first one, whose answer was lost."""
+        results, again = await super()._call(claim, orders, body)
+        if keys := {result.order.key for result in results if isinstance(result, Refused)} & self.lost_drafts:
+            drafts: Mapping[str, str] = {}
+            with suppress(CallError, SignInNeeded):
+                drafts = await self.find_drafts(self.run, keys)
+            results = [
+                Created(order=result.order, receipt=Receipt(id=drafts[result.order.key]))
+                if result.order.key in drafts
+                else result
+                for result in results
+            ]
+        return results, again
+
+    async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
+        """Orders whose answer was lost wait again: a draft that was made of one stays unused."""
+        self.lost_drafts.update(result.order.key for result in lost)
+        ids = [result.order.id for result in lost]
+        await self.run.lose_drafts(ids)
+        await self.run.release_claim(ids)
+
+    # --- broadcasts -------------------------------------------------------------------------------------------------
+
+    async def _broadcast(self, drafts: Sequence[_Draft]) -> Results:
+        """Broadcast drafts that were certainly never broadcast."""
+        if not drafts:
+            return []
+        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claimed = await claim.take(self.run.claim_broadcast, [draft.order.id for draft in drafts])
+        return await self._bring_to_end(claim, [draft for draft in drafts if draft.order.id in claimed])
+
+    async def _bring_to_end(self, claim: Claim, drafts: Sequence[_Draft]) -> Results:
+        """Give each claimed draft its result, and record it."""
+        if not drafts:
+            return []
+        try:
+            error = await self._broadcast_and_read(claim, drafts)
+        except (asyncio.CancelledError, GotSurgeError):
+            left = [draft.order.id for draft in drafts if draft.result is None and not draft.may_be_out]
+            with suppress(LedgerError):  # then the process that resumes the run reads it
+                if left:
+                    await uninterrupted(self.run.release_claim(left))
+            raise
+        if error is not None:
+            await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
+        return [draft.result for draft in drafts if draft.result is not None]
+
+    async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
+        """Broadcast drafts, and read those that may be none any more; return the error that kept some from a result."""
+        left = drafts
+        # Where an earlier broadcast may have acted they are read first, before the first try.
+        first = 0 if any(draft.may_have_acted for draft in drafts) else 1
+        for tries in range(first, self.session.policy.attempts + 1):
+            if tries > 1:
+                await self._pause(tries - 1)
+            # One bad draft may be why the whole chunk was refused.
+            one_by_one = len(left) == 1 or any(isinstance(draft.trouble, _REFUSALS) for draft in left)
+            errors: list[CallError | SignInNeeded | None] = []
+            for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
+                error = await self._broadcast_call(claim, part)
+                if error is not None and stops_all(error):
+                    return error
+                errors.append(error)
+            unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
+            errors += await asyncio.gather(*map(self._look, unproven))
+            if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
+                await uninterrupted(self.run.record(outcomes))
+            left = [draft for draft in left if draft.result is None]
+            if not left:
+                return None
+            failed = [error for error in errors if error is not None]
+            # Each was tried as often as a call is; but a read that was refused is tried once more with the others.
+            lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
+            put_off = self.stopping.is_set() and not any(draft.may_be_out for draft in left)
+            if lasting or (failed and (put_off or tries == self.session.policy.attempts)):
+                return next(filter(stops_all, lasting), [*lasting, *failed][0])
+        still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
+        return next((draft.trouble for draft in left if draft.trouble is not None), still)
+
+    async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
+        """Broadcast once, by the recorded ids; return the error, unless one of the drafts may have caused it.
+
+        The drafts note whether they may have been processed, also when this is cancelled.
+        """
+        claim.begin_call([draft.order.id for draft in drafts])
+        by_task = {draft.task_id: draft for draft in drafts}
+        for draft in drafts:
+            draft.status = draft.trouble = None
+        try:
+            answer = await self._sending.call(
+                DRAFTS_BROADCAST,
+                body=BroadcastRequest(task_ids=tuple(by_task)),
+                before_send=claim.leave,
+                after_send=claim.land,
+            )
+        except _REFUSALS as error:
+            for draft in drafts:
+                draft.trouble = error
+            return None
+        except (CallError, SignInNeeded) as error:
+            return error
+        finally:
+            may_have_acted = claim.may_have_acted
+            for draft in drafts:
+                draft.may_have_acted |= may_have_acted
+                draft.refused |= claim.refused
+        for task in answer.updated_tasks:
+            if task.id in by_task and task.current_status is not None:
+                status, draft = TaskStatus(task.current_status), by_task[task.id]
+                if status.is_past_draft and not draft.other_name((task.tracking_id, None)):
+                    draft.status = status
+        return None
+
+    async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
+        """Read the task of a draft that the answer to its broadcast did not show past draft; return an error."""
+        try:
+            task = await self.read(draft.task_id)
+        except NotFound as gone:
+            draft.gone = gone
+        except (CallError, SignInNeeded) as error:
+            return error
+        else:
+            if other := draft.other_name(named_by(task)):
+                why = f"task {task.id} is another order's: {other}"
+                draft.not_its_own = OutcomeUnknown(why, operation=PLATFORM_TASKS_GET.name)
+            else:
+                draft.status = task.current_status or TaskStatus("")
+        return None
+
+    async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
+        """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
+        self.stop(error)
+        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", operation=DRAFTS_BROADCAST.name)
+        unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
+        doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
+        if unsent:
+            await self.run.release_claim(unsent)
+        await self.run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
+        for draft in drafts:
+            is_out, order = draft.may_be_out, draft.order
+            draft.result = InDoubt(order=order, error=doubt) if is_out else Unprocessed(order=order, error=error)
+
+    async def _pause(self, tries: int) -> None:
+        """Wait before the next try."""
+        await self.session.clock.sleep(backoff(self.session.policy, tries, random()))  # noqa: S311 - no secret

@@ -1,0 +1,225 @@
+"""The faults of a file, each at its place, and grouped: a thousand rows with one mistake are one thing to mend."""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import attrs
+
+from gotsurge_async.models.rules import Severity
+from gotsurge_async.tables.checks.words import number_of
+
+_LONGEST = 200
+
+
+def _shortened(text: str | None) -> str | None:
+    """At most 200 characters of a text, so that a thousand faults fit into memory."""
+    return text if text is None else str(text) if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One thing that is wrong, or looks wrong, at one place of a file.
+
+    ``str()`` of it is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
+
+    Attributes:
+        file: the file's name.
+        line: the physical line of the file on which the record starts, from 1; None for the whole file.
+        column: the column's own name, or the path inside a JSON record; None for the whole record.
+        field: the dotted name of the field that has the value; None if it has none.
+        value: the start of the value as the file has it; None if there is none to show.
+        rule: what is wrong, and what would be right.
+        severity: a fault refuses the file, a warning does not.
+        proposal: the value that was certainly meant, if there is one.
+        place: the place of the cell in its row, from 0; None if the fault is not of one cell.
+    """
+
+    file: str
+    line: int | None = None
+    column: str | None = attrs.field(default=None, converter=_shortened)
+    field: str | None = attrs.field(default=None, converter=_shortened)
+    value: str | None = attrs.field(default=None, converter=_shortened)
+    rule: str
+    severity: Severity = Severity.FAULT
+    proposal: str | None = None
+    place: int | None = None
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        shown = None if self.value is None else quoted(self.value)
+        return ": ".join(part for part in (where, self.column, shown, self.rule + self.hint("; ")) if part is not None)
+
+    def hint(self, before: str) -> str:
+        """The end of a sentence with the value that is proposed, after ``before``; "" if there is none."""
+        return "" if self.proposal is None else f"{before}did you mean {quoted(self.proposal)}?"
+
+
+def quoted(value: str, most: int = 60) -> str:
+    """The start of a value for people: on one line, with control characters escaped."""
+    return json.dumps(value if len(value) <= most else f"{value[: most - 3]}...", ensure_ascii=False)
+
+
+# --- the same thing wrong in many rows -------------------------------------------------------------------------------
+
+_OF_ONE_VALUE = re.compile(r'"[^"]*"|(?<![A-Za-z0-9_])[+-]?\d[\w.,:+-]*')
+"""The parts of a rule that differ from one value to the next: what it quotes, numbers, times."""
+_INDEX = re.compile(r"\[\d+\]")
+_LINES = 5
+MOST_GROUPS = 500
+"""The most groups; other faults form one more, because a column of a JSON record may have any name."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _common(rule: str) -> str:
+    """A rule without the parts that differ from one value to the next."""
+    return _OF_ONE_VALUE.sub("…", rule)
+
+
+@attrs.define
+class FaultGroup:
+    """The faults that break one rule in one column.
+
+    Attributes:
+        first: the first fault.
+        count: the number of faults; ``proposals`` is the number of those that propose a value.
+        lines: the first lines that have one.
+        various: whether it is the group of all faults beyond `MOST_GROUPS`.
+    """
+
+    first: Fault
+    count: int = 0
+    proposals: int = 0
+    lines: list[int] = attrs.field(factory=list)
+    various: bool = False
+
+    def __str__(self) -> str:
+        first = self.first
+        if self.count == 1:
+            return str(first)
+        if self.various:
+            return f"{first.file}: {self.count:,} × for other reasons, first: {first}"
+        where = f"{first.file}: {_INDEX.sub('[…]', first.column)}: " if first.column else f"{first.file}: "
+        example = ""
+        if first.line is not None:
+            value = "" if first.value is None else f": {quoted(first.value)}"
+            example = f", first in line {first.line}{value}{first.hint(', ')}"
+        rest = [str(line) for line in self.lines[1:]]
+        if rest and len(self.lines) < self.count:
+            rest.append("…")
+        also = f" (then {', '.join(rest)})" if rest else ""
+        return f"{where}{self.count:,} × {first.rule}{example}{also}"
+
+
+class FaultGroups:
+    """Counts faults by file, column and rule; memory stays flat however many there are."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str, str], FaultGroup] = {}
+
+    def add(self, fault: Fault) -> None:
+        """Count a fault."""
+        key = fault.file, _INDEX.sub("", fault.column or ""), _common(fault.rule)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= MOST_GROUPS:
+                key = "", "", ""
+            group = self._groups.setdefault(key, FaultGroup(fault, various=key == ("", "", "")))
+        group.count += 1
+        group.proposals += fault.proposal is not None
+        if len(group.lines) < _LINES and fault.line is not None and fault.line not in group.lines:
+            group.lines.append(fault.line)
+
+    def __iter__(self) -> Iterator[FaultGroup]:
+        """The groups, the largest first."""
+        return iter(sorted(self._groups.values(), key=lambda group: -group.count))
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+class Original(NamedTuple):
+    """The row that has a fault, as it was read: the cells of a table, with the names of their columns; or a line.
+
+    Attributes:
+        partial: whether the row has a fault that its cells do not show, such as a wrong number of cells.
+    """
+
+    row: Sequence[str] | bytes
+    names: Sequence[str] = ()
+    partial: bool = False
+
+
+Listener = Callable[[Fault, Original | None], None]
+"""Called with each fault at the time of its detection, and with its row if it has one."""
+
+
+@attrs.define
+class SourceReport:
+    """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are kept.
+
+    So memory stays flat also for a file in which every line is wrong.
+
+    Attributes:
+        on_fault: called with each fault, and with its row.
+        whole: whether a fault is of the whole file, such as of its header, its quotes or its encoding, and not of a
+            row that could be left out.
+    """
+
+    kept: int = 1_000
+    on_fault: Listener | None = attrs.field(default=None, eq=False)
+    whole: bool = attrs.field(default=False, init=False)
+    faults: list[Fault] = attrs.field(factory=list, init=False)
+    warnings: list[Fault] = attrs.field(factory=list, init=False)
+    fault_count: int = attrs.field(default=0, init=False)
+    warning_count: int = attrs.field(default=0, init=False)
+    _grouped: dict[Severity, FaultGroups] = attrs.field(factory=dict, init=False, eq=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no fault; warnings do not count."""
+        return self.fault_count == 0
+
+    @property
+    def groups(self) -> FaultGroups:
+        """The faults, grouped."""
+        return self._grouped.setdefault(Severity.FAULT, FaultGroups())
+
+    @property
+    def warning_groups(self) -> FaultGroups:
+        """The warnings, grouped."""
+        return self._grouped.setdefault(Severity.WARNING, FaultGroups())
+
+    def add(self, fault: Fault, original: Original | None = None) -> None:
+        """Add a fault or a warning; ``original`` is its row."""
+        if fault.severity is Severity.FAULT:
+            self.fault_count += 1
+            self.whole = self.whole or original is None
+            kept = self.faults
+            self.groups.add(fault)
+            if self.on_fault is not None:
+                self.on_fault(fault, original)
+        else:
+            self.warning_count += 1
+            kept = self.warnings
+            self.warning_groups.add(fault)
+        if len(kept) < self.kept:
+            kept.append(fault)
+
+    def without_faults(self) -> "SourceReport":
+        """A report with the same warnings, and without faults."""
+        report = SourceReport(self.kept)
+        report.warnings, report.warning_count = self.warnings, self.warning_count
+        report._grouped[Severity.WARNING] = self.warning_groups
+        return report
+
+    def lines(self) -> Iterator[str]:
+        """The faults that are kept, one line of text each, and the number of the others."""
+        yield from map(str, self.faults)
+        if more := self.fault_count - len(self.faults):
+            yield f"… and {number_of(more, 'more fault')}"

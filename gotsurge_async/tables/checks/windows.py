@@ -1,0 +1,96 @@
+"""Time windows that are too narrow for drivers: rules of thumb, and all of them warnings."""
+
+from datetime import datetime, timedelta
+from math import asin, cos, radians, sin, sqrt
+
+import attrs
+import msgspec
+
+from gotsurge_async.tables.checks.words import number_of
+
+EARTH_RADIUS = 6371.0088
+"""Kilometres."""
+
+
+class Window(msgspec.Struct):
+    """The start and the end of a pickup or a delivery."""
+
+    start_time_utc: datetime
+    end_time_utc: datetime
+
+
+class Planned(msgspec.Struct):
+    """The fields of an order that a plan reads; amounts in thousandths of a cent."""
+
+    from_address: msgspec.Raw
+    to_address: msgspec.Raw
+    from_time_window: Window
+    to_time_window: Window | None = None
+    price: int | None = None
+    currency: str | None = None
+
+
+class _Place(msgspec.Struct):
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+_planned = msgspec.json.Decoder(Planned)
+_place = msgspec.json.Decoder(_Place)
+
+
+def planned(payload: bytes) -> Planned:
+    """Read the fields of an order from its JSON text."""
+    return _planned.decode(payload)
+
+
+def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
+    """Latitude and longitude of an address in degrees, if it has both."""
+    place = _place.decode(address)
+    return None if place.latitude is None or place.longitude is None else (place.latitude, place.longitude)
+
+
+@attrs.frozen(kw_only=True)
+class WindowRules:
+    """The limits below which a window is too narrow.
+
+    Attributes:
+        shortest_pickup: minutes; a pickup window that is shorter is hard to meet.
+        speed: kilometres an hour that a driver makes on the road.
+        detour: the length of the road, divided by that of the straight line.
+    """
+
+    shortest_pickup: float = 15.0
+    speed: float = 40.0
+    detour: float = 1.3
+
+    def broken(self, order: Planned) -> list[str]:
+        """The rules that an order breaks. The distance counts only if both addresses have coordinates."""
+        broken: list[str] = []
+        pickup, delivery = order.from_time_window, order.to_time_window
+        length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
+        if length < self.shortest_pickup:
+            broken.append(f"the pickup window lasts {number_of(round(length), 'minute')}")
+        start, end = point_of(order.from_address), point_of(order.to_address)
+        if delivery is not None and start is not None and end is not None:
+            kilometres = self.detour * _kilometres(start, end)
+            way = 60 * kilometres / self.speed
+            time = _minutes(delivery.end_time_utc - pickup.start_time_utc)
+            if time < way:
+                broken.append(
+                    f"{kilometres:.0f} km take {number_of(round(way), 'minute')} at {self.speed:.0f} km/h, and from "
+                    f"the start of the pickup to the end of the delivery there are {time:.0f}"
+                )
+        return broken
+
+
+def _minutes(span: timedelta) -> float:
+    return span.total_seconds() / 60
+
+
+def _kilometres(start: tuple[float, float], end: tuple[float, float]) -> float:
+    """The length of the straight line."""
+    latitude, other = radians(start[0]), radians(end[0])
+    across = sin((other - latitude) / 2) ** 2
+    along = cos(latitude) * cos(other) * sin(radians(end[1] - start[1]) / 2) ** 2
+    return 2 * EARTH_RADIUS * asin(min(1.0, sqrt(across + along)))

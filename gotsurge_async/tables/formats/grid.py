@@ -1,0 +1,171 @@
+"""A table of texts in any format, and the records of a CSV, each with the physical line on which it starts."""
+
+import abc
+import csv
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import attrs
+
+from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
+
+_SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
+
+
+class Record(NamedTuple):
+    """One record: its first line, its cells, whether some cells hold bytes that are not text, and its last line."""
+
+    line: int
+    cells: list[str]
+    damaged: bool
+    last_line: int
+
+
+Unreadable = Callable[[int, str], None]
+"""Called with the line of a record that cannot be read, and the rule that it breaks."""
+
+
+class Grid(abc.ABC):
+    """A table in any format.
+
+    Attributes:
+        form: how it is written; what its first lines say is known with the first record.
+        digest: the SHA-256 of what was read.
+        stopped: whether the end was not read.
+        sheets: the names of all sheets of cells of a workbook.
+        remarks: warnings about the whole table.
+    """
+
+    def __init__(self, form: Form, digest: Any) -> None:
+        self.form = form
+        self.digest = digest
+        self.stopped: bool = False
+        self.sheets: Sequence[str] = ()
+        self.remarks: list[str] = []
+
+    @abc.abstractmethod
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """The records, without those that have only empty cells; ``unreadable`` is called for the broken ones.
+
+        Raises:
+            BadFile: nothing more can be read.
+        """
+
+
+class CsvGrid(Grid):
+    """A CSV. A quote that is never closed ends it: where the next row starts after that is not certain.
+
+    Args:
+        delimiter: the character between two cells; if None, that of a first line such as ``sep=;``, else ``usual``.
+    """
+
+    def __init__(self, stream: Digested, encoding: str | None, delimiter: str | None, usual: str = ",") -> None:
+        super().__init__(Form(delimiter=delimiter or usual), stream.digest)
+        self._stream = stream
+        self._encoding = encoding
+        self._takes_separator = delimiter is None
+        self._start = 1  # the first line of the current record
+        self._damaged: set[int] = set()  # the lines that are not text
+        self._wrapped = False  # whether a cell so far may be one that `unwrapped` changes
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """See `Grid.records`."""
+        text = Text(self._stream, self._encoding)
+        self.form: Form = attrs.evolve(text.form, delimiter=self.form.delimiter)
+        if refusal := text.refusal():
+            self.stopped = True
+            unreadable(1, refusal)
+            return
+        blocks = self._without_separator(text.blocks())
+        reader = csv.reader(self._texts(blocks), delimiter=self.form.delimiter, strict=True)
+        damaged = self._damaged
+        while True:
+            start = self._start
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except (csv.Error, _TooLong) as error:
+                last = reader.line_num
+                self.stopped = isinstance(error, _TooLong) or last > start
+                unreadable(start, _rule(error, start, last))
+                if self.stopped:
+                    return
+            else:
+                last = reader.line_num
+                if self._wrapped:
+                    cells = [unwrapped(cell) for cell in cells]
+                # A spreadsheet leaves rows of empty cells below its table.
+                if any(map(str.strip, cells)):
+                    is_damaged = bool(damaged) and not damaged.isdisjoint(range(start, last + 1))
+                    yield Record(start, cells, is_damaged, last)
+            self._start = last + 1
+
+    def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
+        """The lines; a first one that only names the delimiter to Excel is taken, and is empty."""
+        first: list[bytes | None] = next(filter(None, blocks), [])
+        if first and first[0] and (separator := _SEPARATOR.fullmatch(first[0])):
+            if self._takes_separator:
+                self.form = attrs.evolve(self.form, delimiter=separator[1].decode())
+            first[0] = b"\n"
+        return itertools.chain((first,), blocks)
+
+    def _texts(self, blocks: Iterator[list[bytes | None]]) -> Iterator[str]:
+        """The lines as text.
+
+        Raises:
+            _TooLong: a line, or the current record, has more than `MAX_LINE` bytes.
+        """
+        line, start, size = 1, 1, 0
+        for lines in blocks:
+            if self._start != start:
+                start, size = self._start, 0
+            if size > MAX_LINE:
+                raise _TooLong
+            joined = b"".join(filter(None, lines))
+            size += len(joined)
+            self._wrapped = self._wrapped or b'="' in joined
+            texts = None if None in lines or b"\0" in joined else _decoded(lines)
+            yield from self._odd(line, lines) if texts is None else texts
+            line += len(lines)
+
+    def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
+        """The texts of lines of which some are not text."""
+        for number, raw in enumerate(lines, start=line):
+            if raw is None:
+                raise _TooLong(TOO_LONG)
+            text = raw.decode(errors="replace")
+            if "\0" in text or "\ufffd" in text:
+                self._damaged.add(number)
+            yield text
+
+
+class _TooLong(Exception):
+    """A line or a record is longer than any order."""
+
+
+def _decoded(lines: list[bytes | None]) -> list[str] | None:
+    try:
+        return [*map(bytes.decode, lines)]  # type: ignore[arg-type]
+    except UnicodeDecodeError:
+        return None
+
+
+def _rule(error: csv.Error | _TooLong, start: int, last: int) -> str:
+    """The message for a record that breaks the rules; one that ends on its first line does not end the file."""
+    if isinstance(error, _TooLong) and error.args:
+        return f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read"
+    if isinstance(error, csv.Error) and "expected after" in str(error):
+        if last == start:
+            return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
+        return (
+            f'a quote (") that opens a value here is not closed before line {last}: '
+            'close it, and write a quote inside a quoted value twice: ""; the rest of the file was not read'
+        )
+    if last > start:
+        return 'a quote (") that opens a value here is never closed; the rest of the file was not read'
+    if "field limit" in str(error):
+        return f"a value is longer than {csv.field_size_limit()} characters"
+    return 'a quote (") that opens a value here is never closed'

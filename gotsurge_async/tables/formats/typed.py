@@ -1,0 +1,235 @@
+"""Tables whose cells have types, as the text that a CSV would have: rows of any kind, Parquet files and queries."""
+
+import re
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.tables.cells import Broken, Exact, encode
+from gotsurge_async.tables.formats.grid import Grid, Record, Unreadable
+from gotsurge_async.tables.formats.lines import MAX_LINE, BadFile, Digested, Form
+from gotsurge_async.tables.options import Query
+
+_EXACT_DIGITS = 15
+"""The number of digits that a spreadsheet keeps, and shows."""
+_COPIED = 1 << 20
+
+
+def _float_text(number: float) -> Exact:
+    """A float with as many digits as it needs; a whole one without decimals."""
+    if number.is_integer() and abs(number) < 10**_EXACT_DIGITS:
+        return Exact(int(number))
+    return Exact(number)
+
+
+def rounded_text(number: float) -> Exact:
+    """A number as a spreadsheet shows it: 0.1 + 0.2 is 0.3."""
+    return _float_text(float(f"{number:.{_EXACT_DIGITS}g}"))
+
+
+def _timedelta_text(duration: timedelta) -> Exact:
+    minutes, seconds = divmod(round(duration.total_seconds()), 60)
+    return Exact(f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}")
+
+
+def _iso_text(value: date | time) -> Exact:
+    return Exact(value.isoformat())
+
+
+TEXTS: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "",
+    bool: lambda value: Exact("true" if value else "false"),
+    int: Exact,
+    float: _float_text,
+    Decimal: lambda value: Exact(f"{value:f}"),
+    datetime: _iso_text,
+    date: _iso_text,
+    time: _iso_text,
+    timedelta: _timedelta_text,
+    uuid.UUID: str,
+}
+"""The function that makes the text of a value, by the value's type."""
+
+
+def record_of(
+    line: int, row: Sequence[Any], unreadable: Unreadable, texts: dict[type, Callable[[Any], str]] = TEXTS
+) -> Record | None:
+    """A row of typed values as a record. None if it is empty, or too long, for which ``unreadable`` is called."""
+    damaged = False
+    try:
+        cells = [value if type(value) is str else texts[type(value)](value) for value in row]
+    except KeyError:
+        cells, damaged = [_text(value, texts) for value in row], True
+    whole = "".join(cells)
+    if not whole.strip():
+        return None
+    if len(whole) > MAX_LINE:
+        unreadable(line, f"the row is longer than {MAX_LINE} characters")
+        return None
+    return Record(line, cells, damaged or "\0" in whole, line)
+
+
+def _text(value: Any, texts: dict[type, Callable[[Any], str]]) -> str:
+    if type(value) is str:
+        return value
+    if type(value) not in texts:
+        return Broken(f"holds a {type(value).__name__}, and a cell holds one text, number or time")
+    return texts[type(value)](value)
+
+
+@contextmanager
+def on_disk(stream: Digested) -> Iterator[IO[bytes]]:
+    """A stream as a file that can be read at any place, at its start, once all of it is in the digest.
+
+    A stream that is not such a file is copied into one without a name, readable only by its owner.
+    """
+    own = stream.file()
+    with tempfile.TemporaryFile() if own is None else nullcontext(own) as file:
+        while block := stream.read(_COPIED):
+            if own is None:
+                file.write(block)
+        file.seek(0)
+        yield file
+
+
+# --- Parquet ---------------------------------------------------------------------------------------------------------
+
+_BLOCK = 1_000
+_DESCRIPTORS = Path("/dev/fd")
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "1GB",
+    "threads": "1",
+    "autoinstall_known_extensions": "false",  # nothing is downloaded
+    "autoload_known_extensions": "false",
+}
+
+
+class ParquetGrid(Grid):
+    """A Parquet file, read by DuckDB. Its header has the line 0, and its rows those from 1 on.
+
+    Raises:
+        ConfigError: DuckDB is not installed.
+    """
+
+    def __init__(self, stream: Digested) -> None:
+        super().__init__(Form(format="parquet"), stream.digest)
+        try:
+            import duckdb
+        except ImportError:
+            raise ConfigError('a Parquet file needs duckdb: pip install "gotsurge-async[parquet]"') from None
+        self._duckdb = duckdb
+        self._stream = stream
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """See `Grid.records`."""
+        with on_disk(self._stream) as file, _named(file) as name:
+            try:
+                with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
+                    answer = database.execute("FROM read_parquet(?)", [name])
+                    yield Record(0, [str(column[0]) for column in answer.description or ()], False, 0)
+                    line = 0
+                    while rows := answer.fetchmany(_BLOCK):
+                        for line, row in enumerate(rows, start=line + 1):  # noqa: B020
+                            if record := record_of(line, row, unreadable):
+                                yield record
+            except self._duckdb.Error as error:
+                raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def _named(file: IO[bytes]) -> Iterator[str]:
+    """A name for an open file, in which DuckDB sees no pattern, and which no other file can take over.
+
+    Where descriptors have no names, on Windows, it is that of a copy.
+    """
+    if _DESCRIPTORS.is_dir():
+        yield str(_DESCRIPTORS / str(file.fileno()))
+        return
+    with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+        copy = Path(folder, "orders.parquet")
+        with copy.open("wb") as target:
+            shutil.copyfileobj(file, target)
+        yield str(copy)
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+_ENDING = re.compile(r";\s*$")
+
+
+class QueryGrid(Grid):
+    """The answer of a database, read by SQLAlchemy. Its columns have the line 0, and its rows those from 1 on.
+
+    The query runs in one transaction, which is rolled back, and which is for reading only where the database can do
+    that. ``digest`` is that of the answer.
+
+    Raises:
+        ConfigError: SQLAlchemy or the driver is not installed, or the URL is wrong.
+    """
+
+    def __init__(self, query: Query) -> None:
+        super().__init__(Form(format="sql"), sha256())
+        try:
+            import sqlalchemy
+            import sqlalchemy.exc
+        except ImportError:
+            raise ConfigError('--sql needs SQLAlchemy: pip install "gotsurge-async[sql]"') from None
+        self._sql = sqlalchemy
+        self._query = _ENDING.sub("", query.sql)
+        try:
+            url = sqlalchemy.make_url(query.url)
+        except sqlalchemy.exc.ArgumentError:
+            raise ConfigError("--from is a URL such as postgresql://USER@HOST/NAME or sqlite:///orders.db") from None
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")  # the driver of the extra postgresql
+        if url.get_backend_name() == "sqlite" and url.database:
+            # For reading only: a database that does not exist is not made.
+            url = url.set(database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
+        self._secret = url.password
+        try:
+            self._engine = sqlalchemy.create_engine(url)
+        except sqlalchemy.exc.NoSuchModuleError:
+            raise ConfigError(f"--from: SQLAlchemy knows no database {url.drivername}") from None
+        except ImportError as error:
+            raise ConfigError(f"--from: the driver of {url.drivername} is missing: pip install {error.name}") from None
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """See `Grid.records`."""
+        query = self._sql.text(self._query.replace(":", "\\:"))  # a colon starts no parameter
+        options = {"stream_results": True, "yield_per": _BLOCK}
+        if self._engine.dialect.name == "postgresql":
+            options["postgresql_readonly"] = True
+        try:
+            with self._engine.connect().execution_options(**options) as connection:
+                answer = connection.execute(query)
+                if not answer.returns_rows:
+                    raise BadFile("the query answers no rows: it is a SELECT")
+                names = list(answer.keys())
+                self.digest.update(encode(names))
+                yield Record(0, names, False, 0)
+                for line, row in enumerate(answer, start=1):
+                    record = record_of(line, row, unreadable)
+                    if record is not None:
+                        self.digest.update(encode(record.cells))
+                        yield record
+        except (self._sql.exc.SQLAlchemyError, UnicodeDecodeError) as error:
+            raise BadFile(self._message(error)) from None
+        finally:
+            self._engine.dispose()
+
+    def _message(self, error: Exception) -> str:
+        """The message of a database, without the query, and without the password that some drivers repeat."""
+        origin = getattr(error, "orig", None) or error
+        text = str(origin).strip() or type(origin).__name__
+        if self._secret:
+            text = text.replace(str(self._secret), "***")
+        return f"the database says: {text.splitlines()[0]}"

@@ -1,0 +1,199 @@
+"""What a map contains: how the columns of a table of any origin become the fields of an order or of an item."""
+
+import codecs
+from collections.abc import Iterable, Mapping
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+import attrs
+from attrs.converters import optional
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.rules import nearest
+from gotsurge_async.tables.fields import did_you_mean
+
+NOW = "now"
+"""The constant that stands for the time of the push, in a field that is a time."""
+
+ALL = "*"
+"""All fields to which a rule of a map can apply, or all columns that are not known."""
+
+
+_NOT_OF_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
+"""Encodings of host names, and of Python's own texts."""
+_USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "gb18030", "big5", "shift_jis", "cp1251", "cp1250", "cp874")
+
+
+def delimiter_character(text: str) -> str:
+    """The delimiter of a CSV that a user names.
+
+    Raises:
+        ConfigError: it is not one character, or a CSV needs that character for itself.
+    """
+    character = "\t" if text in ("tab", "\\t") else text
+    if len(character) != 1 or character in '"\r\n\0 ':
+        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab")
+    return character
+
+
+def encoding_named(name: str) -> str:
+    """An encoding of text by the name that Python uses, such as ``cp1252``.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    try:
+        own_name = codecs.lookup(name).name
+        "a".encode(name)  # codecs that are not of text refuse it
+        if own_name in _NOT_OF_FILES:
+            raise LookupError
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        near = nearest(name, _USUAL)
+        hint = f'; did you mean "{near}"?' if near else f", such as {', '.join(_USUAL[:4])}"
+        raise ConfigError(f'encoding "{name}" is not known{hint}') from None
+    return "utf-8" if own_name == "utf-8-sig" else own_name
+
+
+def zone_named(name: str | None) -> ZoneInfo | None:
+    """The time zone with this IANA name.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = available_timezones()
+        if not known:
+            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata') from None
+        raise ConfigError(f'time zone "{name}" is not known{did_you_mean(name, known)}') from None
+
+
+@attrs.frozen(kw_only=True)
+class Dialect:
+    """How a file is written. What is None is detected, or has its default.
+
+    Attributes:
+        delimiter: the character between two cells of a CSV; "tab" or ``\\t`` for a tab. If None, that of a first line
+            such as ``sep=;``, else a comma, or a tab in a file that ends with ``.tsv``.
+        encoding: of a text, by its name in Python; UTF-8 if None. A byte order mark counts more.
+        sheet: the name of a workbook's sheet; the first visible one if None.
+        header_row: the line, or the row of the sheet, that names the columns; the rows above are not read.
+    """
+
+    delimiter: str | None = attrs.field(default=None, converter=optional(delimiter_character))
+    encoding: str | None = attrs.field(default=None, converter=optional(encoding_named))
+    sheet: str | None = None
+    header_row: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.header_row is not None and self.header_row < 1:
+            raise ConfigError("the header row is counted from 1")
+
+    def over(self, other: "Dialect") -> "Dialect":
+        """This dialect, with the values of another one where this one has None."""
+        return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
+
+
+@attrs.frozen(kw_only=True)
+class Join:
+    """Several columns as one text: those that are not empty, with ``between`` between two.
+
+    A join of one column allows that column to give several fields.
+    """
+
+    columns: tuple[str, ...]
+    between: str = " "
+
+
+@attrs.frozen(kw_only=True)
+class Dates:
+    """How times are written.
+
+    Attributes:
+        like: 31 December 2030, 23:59:58, as the file writes it, such as "31/12/2030 23:59"; several are tried in turn.
+        zone: the IANA name of the zone of times without one; that of the whole file if None.
+        time: the time of day for dates without one, such as "09:00"; such a date is a fault if None.
+        minutes_later: minutes that are added to each time, such as the length of a window.
+    """
+
+    like: tuple[str, ...] = ()
+    zone: str | None = None
+    time: str | None = None
+    minutes_later: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class ColumnMap:
+    """How the columns of a user's own table are read.
+
+    A field has its name as in a table without a map, such as ``to_address.street_address``. In ``dates``, ``numbers``,
+    ``phones`` and ``clean`` ``*`` stands for all fields that the rule can apply to and that have no rule of their own.
+
+    Attributes:
+        columns: a column of the file -> its field.
+        join: a field -> the columns that form it together.
+        constants: a field -> its value in every row, written as in a cell. "now" in a field that is a time stands for
+            the time of the push.
+        defaults: a field -> its value in rows that have none.
+        ignore: columns of the file that are not read; "*" for all that are not known.
+        only_rows_with: a column; rows in which it is empty are not read, such as the further items of an order.
+        dates: a field -> how its times are written.
+        numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
+        phones: a field -> a number as people in its country write it, after the country's own: "+65 61234567".
+        values: a field -> the text of a cell -> its meaning; "*" for all other texts.
+        clean: a field -> what is done to its text first: spaces, unquote, upper, lower.
+        dialect: how the file is written, where the user does not say it.
+        where: the name of the map in faults.
+
+    A file that lacks one of ``columns``, or a column of a join, has a fault: no field is left out silently.
+    """
+
+    columns: Mapping[str, str] = attrs.field(factory=dict)
+    join: Mapping[str, Join] = attrs.field(factory=dict)
+    constants: Mapping[str, str] = attrs.field(factory=dict)
+    defaults: Mapping[str, str] = attrs.field(factory=dict)
+    ignore: frozenset[str] = frozenset()
+    only_rows_with: str | None = None
+    dates: Mapping[str, Dates] = attrs.field(factory=dict)
+    numbers: Mapping[str, str] = attrs.field(factory=dict)
+    phones: Mapping[str, str] = attrs.field(factory=dict)
+    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    clean: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    dialect: Dialect = Dialect()
+    where: str = attrs.field(default="the map", eq=False)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it has any rule about how values are written."""
+        return any((self.dates, self.numbers, self.phones, self.values, self.clean))
+
+    def names(self) -> set[str]:
+        """The columns that it names."""
+        return {*self.columns, *(name for join in self.join.values() for name in join.columns)}
+
+    def check(self, known: Iterable[str], where: str) -> None:
+        """Check that every field is one of ``known``, and has one origin.
+
+        Raises:
+            ConfigError: names the entry, and the nearest known field.
+        """
+        known = tuple(known)
+        origins = [
+            *self.columns.items(),
+            *((f"join {name}", name) for name in self.join),
+            *((f"constant {name}", name) for name in self.constants),
+        ]
+        rules = {"dates": self.dates, "numbers": self.numbers, "phones": self.phones, "clean": self.clean}
+        others = [(f"{rule} {name}", name) for rule, fields in rules.items() for name in fields if name != ALL]
+        others += [(f"default {name}", name) for name in self.defaults]
+        others += [(f"values {name}", name) for name in self.values]
+        for entry, field in (*origins, *others):
+            if field not in known:
+                raise ConfigError(f'{where}: "{entry}": there is no field "{field}"{did_you_mean(field, known)}')
+        taken: dict[str, str] = {}
+        for entry, field in origins:
+            if field in taken:
+                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}')
+            taken[field] = entry

@@ -1,0 +1,349 @@
+"""How a map says that values are written, made into functions that read the cells of a field.
+
+A map gives one sample of a time, a number or a phone number: a known value as the file would write it, which is
+31 December 2030, 23:59:58, the number 1234.56, or a phone number after the number of its country.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, time, timedelta, timezone
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gotsurge_async.models import phones
+from gotsurge_async.money import Money
+from gotsurge_async.tables.cells import Exact, Parse, in_zone, parser, time_parser
+from gotsurge_async.tables.fields import Column, did_you_mean
+from gotsurge_async.tables.maps.column_map import ALL, ColumnMap, Dates, zone_named
+
+_NUMBERS = (int, float, Money)
+_REMEMBERED = 4096
+_SHOWN = 6
+
+Step = Callable[[str], str]
+
+_CLEAN: Mapping[str, Step] = {
+    "spaces": lambda text: " ".join(text.split()),
+    "unquote": lambda text: text.removeprefix("'").strip(),  # some shops write '018956, to keep the zero
+    "upper": str.upper,
+    "lower": str.lower,
+}
+
+
+def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Parse | None:
+    """A function that reads the cells of a field; None where the text is the value.
+
+    The function returns None where the rules leave nothing of a text.
+    """
+
+    def rule(rules: Mapping[str, Any], applies: bool) -> Any:
+        return rules.get(column.name, rules.get(ALL) if applies else None)
+
+    kind = column.kind
+    steps: list[Step] = [_CLEAN[step] for step in rule(column_map.clean, applies=True) or ()]
+    if table := column_map.values.get(column.name):
+        steps.append(_translation(table))
+    if phone := rule(column_map.phones, column.field == "phone"):
+        steps.append(phone_style(phone))
+    parse = parser(kind, zone)
+    dates, number = rule(column_map.dates, kind is datetime), rule(column_map.numbers, kind in _NUMBERS)
+    if dates and kind is datetime:
+        parse = dates_parser(dates, zone)
+    elif number and kind in _NUMBERS and parse is not None:
+        parse = number_parser(number, parse, whole=kind is int)
+    elif not steps:
+        return parse
+
+    def read(text: str) -> Any:
+        for step in steps:
+            text = step(text)
+        if not text:
+            return None
+        return text if parse is None else parse(text)
+
+    # By the type too: a number of a workbook is not read as one that people wrote.
+    return functools.lru_cache(maxsize=_REMEMBERED, typed=True)(read)
+
+
+def _translation(table: Mapping[str, str]) -> Step:
+    """A function that replaces a text by its meaning in a table, whatever the case of its letters."""
+    folded = {_folded(name): meaning for name, meaning in table.items() if name != ALL}
+    meanings = {*table.values()}
+    other = table.get(ALL)
+
+    def translate(text: str) -> str:
+        meaning = folded.get(_folded(text), other)
+        if meaning is not None:
+            return meaning
+        if text in meanings:
+            return text
+        names = [name for name in table if name != ALL]
+        shown = f"{', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
+        raise ValueError(
+            f"is none of the values that the map knows{did_you_mean(text, names) or f': it knows {shown}'}"
+        )
+
+    return translate
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\s+", " ", text.strip()).casefold()
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_NUMBER = {
+    "2030": r"(?P<year>\d{4})",
+    "30": r"(?P<short>\d{2})",
+    "31": r"(?P<day>\d{1,2})",
+    "12": r"(?P<month>\d{1,2})",
+    "23": r"(?P<hour>\d{1,2})",
+    "11": r"(?P<half>\d{1,2})",
+    "59": r"(?P<minute>\d{2})",
+    "58": r"(?P<second>\d{2}(?:\.\d{1,6})?)",
+}
+_PIECE = re.compile(
+    r"(?P<offset>(?:UTC|GMT)?[+-](?!2030|1231|3112)\d\d:?\d\d|UTC|GMT|\bZ\b|(?<=\d)Z\b)"
+    r"|(?P<number>2030|30|31|12|23|11|59|58)|(?P<name>December|Dec)|(?P<weekday>Tuesday|Tue)"
+    r"|(?P<noon>[Pp]\.?[Mm]\.?)|(?P<space>\s+)",
+    re.IGNORECASE,
+)
+_OTHERS = {
+    "offset": r"(?P<offset>(?:UTC|GMT)?[+-]\d\d:?\d\d|UTC|GMT|Z)",
+    "name": r"(?P<name>[A-Za-z]{3,9})\.?",
+    "weekday": r"[A-Za-z]+\.?",
+    "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
+    "space": r"\s+",
+}
+_TYPED_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/2030 23:59"
+
+
+def _time_pattern(sample: str) -> re.Pattern[str]:
+    """A function that reads times that are written as a sample.
+
+    Raises:
+        ValueError: it is not such a sample.
+    """
+    parts: list[str] = []
+    at, after_number = 0, False
+    while at < len(sample):
+        piece = _PIECE.match(sample, at)
+        if piece is None:
+            if sample[at].isdigit():
+                raise ValueError(f'"{sample}" is no sample of a time: {_SAMPLE}')
+            parts.append(re.escape(sample[at]))
+            at, after_number = at + 1, False
+            continue
+        kind = str(piece.lastgroup)
+        at = piece.end()
+        if kind == "number":
+            part = _NUMBER[piece[0]]
+            if after_number or sample[at : at + 1].isdigit():  # in 20301231 only the length shows where one ends
+                part = part.replace("{1,2}", "{2}")
+            parts.append(part)
+        else:
+            parts.append(_OTHERS[kind])
+        after_number = kind == "number"
+    try:
+        pattern = re.compile("".join(parts), re.IGNORECASE | re.ASCII)
+    except re.error:  # a group has a name that another one has
+        raise ValueError(f'"{sample}" says something twice: {_SAMPLE}') from None
+    has = pattern.groupindex.keys()
+    has_day = {"year", "short"} & has and {"month", "name"} & has and "day" in has
+    has_clock = {"hour", "half"} & has or "minute" not in has
+    if not has_day or not has_clock or ("half" in has) != ("noon" in has):
+        raise ValueError(f'"{sample}" is no sample of a time: {_SAMPLE}')
+    return pattern
+
+
+def check_dates(dates: Dates) -> None:
+    """Check samples, zone and time of day.
+
+    Raises:
+        ValueError, ConfigError: what is wrong.
+    """
+    zone_named(dates.zone)
+    clock = _time_of_day(dates.time)
+    for sample in dates.like:
+        if clock is None and not {"hour", "half"} & _time_pattern(sample).groupindex.keys():
+            raise ValueError(f'"{sample}" has no time of day: say which one is meant, such as time = "09:00"')
+
+
+def _time_of_day(text: str | None) -> time | None:
+    try:
+        return None if text is None else time.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'time = "{text}": write a time of day such as "09:00"') from None
+
+
+def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
+    """A function that reads times that are written as the samples, or as RFC 3339 has them. It returns UTC."""
+    zone = zone_named(dates.zone) or file_zone
+    clock = _time_of_day(dates.time)
+    patterns = [_time_pattern(sample) for sample in dates.like]
+    otherwise = time_parser(zone)
+    later = timedelta(minutes=dates.minutes_later)
+    written = " or ".join(dates.like)
+
+    def moment_of(text: str) -> datetime:
+        for pattern in patterns:
+            if match := pattern.fullmatch(text):
+                return _moment(match.groupdict(), clock, zone)
+        if _TYPED_DATE.fullmatch(text) and clock is not None:
+            return in_zone(datetime.combine(datetime.fromisoformat(text), clock), zone).astimezone(UTC)
+        try:
+            moment: datetime = otherwise(text)
+        except ValueError as error:
+            if patterns and str(error).startswith("a time is written"):
+                raise ValueError(f'is not written as "{written}", which the map says of 31 December 2030') from None
+            raise
+        return moment
+
+    def parse(text: str) -> datetime:
+        moment = moment_of(text)
+        try:
+            return moment + later
+        except OverflowError:
+            raise ValueError("this time is out of range") from None
+
+    return parse
+
+
+def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo | None) -> datetime:
+    """The time in UTC of the parts of a text by the names of their groups in `_NUMBER` and `_OTHERS`."""
+    half, offset = parts.get("half"), parts.get("offset")
+    try:
+        hour = int(parts.get("hour") or 0)
+        if half:
+            if not 1 <= int(half) <= 12:
+                raise ValueError
+            hour = int(half) % 12 + (12 if (parts["noon"] or "").lower() == "p" else 0)
+        second, _, fraction = (parts.get("second") or "0").partition(".")
+        at = time(hour, int(parts.get("minute") or 0), int(second), int(fraction.ljust(6, "0") or 0))
+        if not (parts.get("hour") or half) and clock is not None:
+            at = clock
+        year = int(parts.get("year") or 2000 + int(parts.get("short") or 0))
+        month = int(parts.get("month") or 0) or _MONTHS.index((parts.get("name") or "")[:3].lower()) + 1
+        naive = datetime.combine(datetime(year, month, int(parts["day"] or 0)), at)  # noqa: DTZ001 - see below
+    except ValueError:
+        raise ValueError("there is no such date or time") from None
+    try:
+        moment = in_zone(naive, zone) if offset is None else naive.replace(tzinfo=_offset(offset))
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("this time is out of range") from None
+
+
+def _offset(text: str) -> timezone:
+    digits = re.sub(r"[^\d]", "", text)
+    minutes = timedelta(hours=int(digits[:2] or 0), minutes=int(digits[2:] or 0))
+    try:
+        return timezone(-minutes if "-" in text else minutes)
+    except ValueError:
+        raise ValueError("there is no such date or time") from None
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+_NUMBER_SAMPLE = re.compile(r"(?P<before>\D*?)\s*1(?P<group>\D?)234(?:(?P<point>[.,])56)?\s*(?P<after>\D*)")
+_SPACES = " \u00a0\u202f"
+
+
+def number_style(sample: str) -> Callable[[str], str]:
+    """A function that turns a number that is written as a sample into plain digits with a decimal point.
+
+    Raises:
+        ValueError: it is not such a sample; from the function that is returned: a number is written otherwise.
+    """
+    parts = _NUMBER_SAMPLE.fullmatch(sample)
+    if parts is None or (parts["group"] and parts["group"] == parts["point"]):
+        raise ValueError(f'"{sample}" is no sample of a number: write 1234.56 as the file would, such as S$1,234.56')
+    before, group, point, after = parts["before"].strip(), parts["group"], parts["point"], parts["after"].strip()
+    between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)
+    grouped = rf"\d{{1,3}}(?:{between}\d{{3}})+|" if group else ""
+    decimals = rf"(?:{re.escape(point)}(?P<decimals>\d+))?" if point else ""
+    pattern = re.compile(
+        rf"(?P<sign>[+-]?)\s*(?:{re.escape(before)})?\s*(?P<inner>[+-]?)(?P<whole>{grouped}\d+){decimals}"
+        rf"\s*(?:{re.escape(after)})?",
+        re.IGNORECASE | re.ASCII,
+    )
+
+    def plain(text: str) -> str:
+        match = pattern.fullmatch(text)
+        if match is None or (match["sign"] and match["inner"]):
+            raise ValueError(f'is not written as "{sample}", which the map says of the number 1234.56')
+        digits = re.sub(r"\D", "", match["whole"])
+        rest = match["decimals"] if point else None
+        return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")
+
+    return plain
+
+
+def misreads_digits(column_map: ColumnMap) -> bool:
+    """Whether a rule for numbers reads plain digits, such as 1.234, as another number."""
+    for sample in column_map.numbers.values():
+        try:
+            if number_style(sample)("1.234") != "1.234":
+                return True
+        except ValueError:  # such digits are a fault, not another number
+            continue
+    return False
+
+
+def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
+    """A function that reads numbers that are written as a sample; cells that are numbers need no sample.
+
+    Args:
+        parse: reads plain digits.
+        whole: whether it takes no decimals; zeros after the point are dropped then.
+    """
+    plain = number_style(sample)
+
+    def read(text: str) -> object:
+        if type(text) is Exact:
+            return parse(text)
+        digits = plain(text)
+        return parse(re.sub(r"\.0+$", "", digits) if whole else digits)
+
+    return read
+
+
+# --- phone numbers ---------------------------------------------------------------------------------------------------
+
+_PHONE_SAMPLE = re.compile(r"\+(?P<country>[1-9]\d{0,2})[ -](?P<own>\d[\d \-()]{3,20})")
+
+
+def phone_style(sample: str) -> Callable[[str], str]:
+    """A function that writes phone numbers of the sample's country in the international form.
+
+    A number that is not certainly one of that country, or international, is left as it is.
+
+    Raises:
+        ValueError: it is not such a sample.
+    """
+    parts = _PHONE_SAMPLE.fullmatch(sample)
+    if parts is None:
+        raise ValueError(f'"{sample}" is no sample of a phone number: write one with its country apart: +65 61234567')
+    country, length = parts["country"], len(re.sub(r"\D", "", parts["own"]))
+
+    def international(text: str) -> str:
+        plain = phones.digits_of(text)
+        digits = plain.removeprefix("+")
+        if phones.has_bracketed_zero(text) or not (digits.isascii() and digits.isdecimal()):
+            return text
+        if plain.startswith("+"):
+            return plain
+        if plain.startswith("00"):
+            return f"+{plain[2:]}"
+        if len(plain) == length:
+            return f"+{country}{plain}"
+        if plain.startswith(country) and len(plain) == len(country) + length:
+            return f"+{plain}"
+        if plain.startswith("0") and len(plain) == length + 1 and not phones.keeps_zero(country):
+            return f"+{country}{plain[1:]}"
+        return text
+
+    return international

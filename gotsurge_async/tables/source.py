@@ -1,0 +1,237 @@
+"""A source of orders: good orders as rows, and a report of everything that is wrong, at its place."""
+
+import abc
+import copy
+import sqlite3
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, tzinfo
+from hashlib import blake2b
+from operator import attrgetter
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.places import Address, TimeWindow
+from gotsurge_async.models.rules import Finding, check_order
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.tables.cells import encode, shortened_by_spreadsheet
+from gotsurge_async.tables.checks.faults import SourceReport
+from gotsurge_async.tables.fields import candidate_of, required_of
+from gotsurge_async.tables.formats.lines import Form
+from gotsurge_async.tables.options import SourceOptions
+
+IN_DOUBT = "in_doubt"
+"""The ``gs_status`` of an order that may exist already."""
+
+MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
+NOT_MENDED = "what is wrong with this row is not seen in its cells, but in its gs_error: mend it, then empty this cell"
+SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
+"""The rule for keys: two keys that look the same but differ would send one order twice."""
+
+_UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
+"""Categories of Unicode: controls, formats, spaces and separators."""
+
+
+def unseen_in(key: str) -> bool:
+    """Whether a key has an invisible character, or a space other than that of the keyboard."""
+    if key.isascii():
+        return not key.isprintable()
+    return any(unicodedata.category(letter) in _UNSEEN and letter != " " for letter in key)
+
+
+def check_key(key: str) -> None:
+    """Check that a key is written as its user sees it.
+
+    Raises:
+        ValueError: the rule that it breaks.
+    """
+    if shortened_by_spreadsheet(key):
+        raise ValueError(SHORTENED)
+    if unseen_in(key):
+        raise ValueError(UNSEEN)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+_SAME_TRIP = ("from_address", "to_address", "from_time_window", "to_time_window", "invoice_number")
+_same_trip = attrgetter(*_SAME_TRIP)
+
+
+def fingerprint_of(order: Any) -> bytes:
+    """16 bytes that are the same for the same pickup, delivery, windows and invoice.
+
+    Args:
+        order: a candidate, or a dict of plain values as in JSON.
+    """
+    trip = tuple(map(order.get, _SAME_TRIP)) if isinstance(order, dict) else _same_trip(order)
+    return blake2b(encode(trip), digest_size=16).digest()
+
+
+class SourceRow(NamedTuple):
+    """One good order of a file."""
+
+    line: int
+    """The physical line on which it starts, from 1."""
+    key: str
+    """What tells it from every other order."""
+    payload: bytes
+    """The order as JSON text, as a create sends it (`gotsurge_async.codec.encode_batch`)."""
+    original: bytes
+    """A CSV row as a JSON list of its cells, in the order of `Source.columns`; a JSON line as it came."""
+    fingerprint: bytes
+    """See `fingerprint_of`: for finding one order under two keys."""
+
+    @property
+    def order(self) -> Order:
+        """The order, read from ``payload`` each time."""
+        return codec.parse(self.payload, Order)
+
+
+@attrs.frozen(kw_only=True)
+class Left:
+    """The rows of a file that were left out because they have faults.
+
+    Attributes:
+        rows: the number of them.
+        report: their faults.
+        file, format: where they were written to, and how; None where they were not.
+    """
+
+    rows: int
+    report: SourceReport
+    file: str | None = None
+    format: str | None = None
+
+    def remembered(self) -> dict[str, Any]:
+        """What a run records of them, as JSON."""
+        return {"rows": self.rows, "file": self.file, "format": self.format}
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_ADDRESS = candidate_of(Address)(street_address="-")
+
+STAND_INS: Mapping[str, Any] = {
+    "from_address": _ADDRESS,
+    # Before everything else, so that no other time seems to be too early.
+    "from_time_window": candidate_of(TimeWindow)(start_time_utc=_LONG_AGO, end_time_utc=_LONG_AGO),
+    "to_address": _ADDRESS,
+    "broadcast_preference": "all",
+    "vehicle_preference": "car",
+    "service_type": "ftl",
+    "client_time_utc": _LONG_AGO,
+}
+"""A correct value for each required field, so that an order without it can be checked for other faults."""
+
+
+@contextmanager
+def waiting_aside() -> Iterator[None]:
+    """A block that fills a temporary database of SQLite.
+
+    Raises:
+        ConfigError: the folder of temporary files is full, or cannot be written.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise ConfigError(
+            f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
+        ) from None
+
+
+class Source(abc.ABC):
+    """A file of orders, read once from its start to its end, in flat memory. Synchronous: for a worker thread.
+
+    Use it as a context manager, and read all of `rows`: a file may be sent only when it was read to its end and
+    ``report.ok`` holds, because a fault in the last line refuses the whole file.
+
+    Attributes:
+        name: the file's name, as faults show it.
+        report: the faults so far.
+        columns: the header of a table, without the columns that an earlier push added; None for JSON Lines, and
+            before the first row.
+        form: how the file is written, from the first row on.
+        faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
+            sets it leaves these rows out, so then an order whose items have faults is faulty, too.
+        left: the rows that were left out, after the last row; None where there are none.
+        sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
+        items_sha256: the same of the items file; None if there is no such file, or until it was read.
+    """
+
+    faulty: Callable[[int, str], None] | None = None
+    left: Left | None = None
+
+    def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:
+        self.name = name
+        self.report = report
+        self.columns: tuple[str, ...] | None = None
+        self.form: Form = Form()
+        self._now = options.now
+        self._max_price = options.max_price
+        self._zone: tzinfo = options.zone() or UTC
+        self._required = required_of(Order)
+        self.sha256: str | None = None
+        self.items_sha256: str | None = None
+        self._at_end = ExitStack()
+
+    def close_at_end(self, stream: BinaryIO) -> None:
+        """Close a stream with the source."""
+        self._at_end.callback(stream.close)
+
+    @abc.abstractmethod
+    def rows(self) -> Iterator[SourceRow]:
+        """The good orders in the order of the file, once; faults and warnings go to ``report``.
+
+        Raises:
+            OSError: the file cannot be read any further.
+        """
+
+    def close(self) -> None:
+        """Close what the source has opened. A stream that was passed in stays open."""
+        self._at_end.close()
+
+    def _check(self, candidate: Any) -> tuple[list[str], list[Finding]]:
+        """The required fields that an order lacks, and the faults of the others."""
+        missing = [name for name in self._required if getattr(candidate, name) is None]
+        if missing:
+            candidate = copy.copy(candidate)
+            for name in missing:
+                setattr(candidate, name, STAND_INS[name])
+        findings = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
+        return missing, [finding for finding in findings if finding.path.partition(".")[0] not in missing]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Around(Source):
+    """Reads another source, and has the same attributes as that; only its rows may differ."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._follow()
+
+    def _follow(self) -> None:
+        """Copy the attributes of the other source: some are known only with the first row, or at the end."""
+        source = self._source
+        self.name: str = source.name
+        self.report: SourceReport = source.report
+        self.columns: tuple[str, ...] | None = source.columns
+        self.form: Form = source.form
+        self.left: Left | None = source.left
+        self.sha256: str | None = source.sha256
+        self.items_sha256: str | None = source.items_sha256
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._source.close()

@@ -1,0 +1,247 @@
+"""A table with a header: its rows as values, and each fault at its place."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from gotsurge_async.models.rules import Finding, Severity
+from gotsurge_async.tables.cells import Broken
+from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.fields import FEEDBACK
+from gotsurge_async.tables.formats.grid import Grid, Record
+from gotsurge_async.tables.formats.lines import BadFile, not_in
+from gotsurge_async.tables.header import Header, Reading
+
+_DELIMITERS = ",;\t|"
+_MOST_ABOVE = 20
+"""The number of rows that are searched for the header, where the first one is none."""
+
+
+class Table:
+    """Reads one table. `values` and `wrong` are about the current row, which is the last one of `rows`.
+
+    Attributes:
+        grid: the table as rows of cells.
+        header: the header, from the first row on; None if it cannot be used.
+        bad: the fields of the current row that are wrong.
+        partial: whether the current row has a fault that its cells do not show.
+        lost: the number of rows that could not be cut into cells, so that nothing is known of them.
+        read_to_end: whether the whole file was read.
+    """
+
+    def __init__(self, name: str, grid: Grid, reading: Reading, report: SourceReport) -> None:
+        self.name = name
+        self.grid = grid
+        self.header: Header | None = None
+        self.bad: set[str] = set()
+        self.partial: bool = False
+        self.lost: int = 0
+        self.read_to_end: bool = False
+        self._reading = reading
+        self._report = report
+        self._line = 1
+        self._cells: list[str] = []
+
+    def rows(self) -> Iterator[Record]:
+        """The rows that have as many cells as the header, in the order of the file."""
+        try:
+            yield from self._rows()
+        except BadFile as error:
+            self.lost += 1
+            self.add_fault(str(error))
+
+    def _rows(self) -> Iterator[Record]:
+        records = self.grid.records(self._unreadable)
+        self.header = header = self._read_header(records)
+        if header is None:
+            return
+        for remark in self.grid.remarks:
+            self.add_fault(remark, Severity.WARNING)
+        any_row = False
+        for record in records:
+            any_row = True
+            self._line, self._cells = record.line, record.cells
+            if self.bad:
+                self.bad, self.partial = set(), False
+            if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
+                continue
+            if header.needed is not None and not record.cells[header.needed].strip():
+                continue
+            if record.damaged:
+                self._report_damage(header)
+            for index in header.unnamed:
+                if record.cells[index].strip():
+                    self.wrong_cell(index, "stands in a column without a name: name the column in the header")
+            yield record
+        self.read_to_end = not self.grid.stopped
+        if not any_row and not self.lost:
+            self.add_fault("there is no row below the header", Severity.WARNING, line=self._line or None)
+
+    def values(self) -> dict[str, Any]:
+        """The correct fields of the current row; the others are in ``bad``."""
+        return {} if self.header is None else self.header.read(self._cells, self.wrong)
+
+    # --- faults ---
+
+    def add(self, finding: Finding) -> None:
+        """Report a finding of the checks in the current row."""
+        self.wrong(finding.path, finding.message, finding.proposal, finding.severity, finding.value)
+
+    def wrong(
+        self,
+        field: str,
+        rule: str,
+        proposal: str | None = None,
+        severity: Severity = Severity.FAULT,
+        value: Any = None,
+    ) -> None:
+        """Report a fault of a field of the current row, unless one of that field was reported before.
+
+        Args:
+            proposal: the value that was certainly meant.
+        """
+        if field in self.bad or any(bad.startswith(f"{field}.") for bad in self.bad):
+            return
+        header = self.header
+        places = header.places.get(field, ()) if header else ()
+        if len(places) == 1:
+            self.wrong_cell(places[0], rule, severity, field, proposal)
+        else:
+            column, shown = field, None if value is None else str(value)
+            if header and places:
+                column, shown = header.column_of(field), header.value_of(field, self._cells)
+            self._add(rule, severity, proposal, column=column, field=field, value=shown)
+        if severity is Severity.FAULT:
+            self.bad.add(field)
+
+    def wrong_cell(
+        self,
+        index: int,
+        rule: str,
+        severity: Severity = Severity.FAULT,
+        field: str | None = None,
+        proposal: str | None = None,
+    ) -> None:
+        """Report a fault of a cell of the current row, whose field is ``field``, if it has one."""
+        name = (self.header.names[index] if self.header else "") or f"column {index + 1}"
+        if name not in self.bad:
+            value = self._cells[index] or None
+            self._add(rule, severity, proposal, column=name, field=field, value=value, place=index)
+        if severity is Severity.FAULT:
+            self.bad.add(name)
+
+    def add_fault(self, rule: str, severity: Severity = Severity.FAULT, **where: Any) -> None:
+        """Report a fault of the whole file, or of a place; ``where`` has the other attributes of the `Fault`."""
+        self._report.add(Fault(file=self.name, rule=rule, severity=severity, **where))
+
+    def _add(self, rule: str, severity: Severity, proposal: str | None, **where: Any) -> None:
+        """Report a fault of the current row; ``where`` has the other attributes of the `Fault`."""
+        original = None if self.header is None else Original(self._cells, self.header.names, self.partial)
+        fault = Fault(file=self.name, line=self._line, rule=rule, severity=severity, proposal=proposal, **where)
+        self._report.add(fault, original)
+
+    def _unreadable(self, line: int, rule: str, cells: Sequence[str] = (), *, whole: bool = True) -> None:
+        """Report text that is not a row; ``whole`` unless its end is certain, so that it can be left out alone."""
+        self.lost += 1
+        self._report.whole = self._report.whole or whole
+        original = None if self.header is None else Original(cells, self.header.names, partial=True)
+        self._report.add(Fault(file=self.name, line=line, rule=rule), original)
+
+    def _fits(self, record: Record, width: int) -> bool:
+        """Whether a row has as many cells as the header, not counting empty ones at its end."""
+        cells = record.cells
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if len(cells) == width:
+            return True
+        count = number_of(len(cells), "cell")
+        until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
+        advice = f"a value that holds a {_shown(self.grid.form.delimiter)} or a line break stands in quotes"
+        rule = f"{count}, but the header has {width}{until}: {advice}"
+        self._unreadable(record.line, rule, cells, whole=record.last_line != record.line)
+        return False
+
+    def _report_damage(self, header: Header) -> None:
+        fields = {places[0]: field for field, places in header.places.items() if len(places) == 1}
+        for place, cell in enumerate(self._cells):
+            if rule := self._damage(cell):
+                # A wrong encoding is wrong in all rows, also where it does not show.
+                self._report.whole = self._report.whole or not isinstance(cell, Broken)
+                self.partial = self.partial or isinstance(cell, Broken)
+                # The rest of the value gets no second fault, and a broken cell has no value to show.
+                self._cells[place] = "" if isinstance(cell, Broken) else cell
+                if place in fields:
+                    self.wrong(fields[place], rule)
+                else:
+                    self.wrong_cell(place, rule)
+                self._cells[place] = ""
+
+    def _damage(self, text: str) -> str | None:
+        if isinstance(text, Broken):
+            return str(text)
+        if "\0" in text:
+            return "holds a NUL byte: save the file as CSV UTF-8, or say its encoding (--encoding utf-16)"
+        return not_in(self.grid.form.encoding) if "\ufffd" in text else None
+
+    # --- the header ---
+
+    def _read_header(self, records: Iterator[Record]) -> Header | None:
+        row = self._reading.dialect.header_row
+        record = next(records, None)
+        if record is not None and {*FEEDBACK} <= {*record.cells}:
+            row = None  # a push writes the header first, wherever the map has it in the file before
+        while record is not None and row is not None and record.line < row:
+            record = next(records, None)
+        if record is None or (row is not None and record.line > row):
+            if row is not None:
+                self.add_fault("is empty, or not there, and was said to name the columns (--header-row)", line=row)
+            elif not self.lost:
+                self.add_fault("the file is empty: the first line names the columns", line=1)
+            return None
+        line, cells = record.line or None, record.cells
+        self._line = record.line
+        if record.damaged:
+            self.add_fault(f"the header {next(filter(None, map(self._damage, cells)))}", line=line)
+        elif cells[0].startswith("{"):
+            self.add_fault("this looks like JSON Lines: say --format jsonl", line=line)
+        elif other := self._other_delimiter(cells):
+            self.add_fault(f"the columns seem to be separated by {other}: say --delimiter {other}", line=line)
+        elif row is None and (later := self._later_header(cells, records)):
+            self.add_fault(f"this is no header; line {later} looks like it: say --header-row {later}", line=line)
+        else:
+            header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
+            if header.places:
+                return header
+            self._report_sheets(line)
+        return None
+
+    def _report_sheets(self, line: int | None) -> None:
+        """Report which sheets there are, where the header of the one that was read has no known column."""
+        if len(self.grid.sheets) > 1:
+            name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
+            self.add_fault(f'the sheet "{name}" was read, of {names}: another is --sheet', line=line)
+
+    def _other_delimiter(self, cells: Sequence[str]) -> str | None:
+        """The delimiter with which the header has known columns, if it has none with the present one."""
+        if self.grid.form.format != "csv" or self._known(cells):
+            return None
+        text = self.grid.form.delimiter.join(cells)
+        others = (delimiter for delimiter in _DELIMITERS if self._known(text.split(delimiter)))
+        return next(map(_shown, others), None)
+
+    def _later_header(self, cells: Sequence[str], records: Iterator[Record]) -> int | None:
+        """The line with the most known columns, if the first line, then a title, has none."""
+        if self._known(cells):
+            return None
+        counts = ((self._known(record.cells), record.line) for record in islice(records, _MOST_ABOVE))
+        count, line = max(counts, key=lambda pair: pair[0], default=(0, 0))
+        return line if count > 1 else None
+
+    def _known(self, cells: Sequence[str]) -> int:
+        """The number of cells that are names of columns that are read."""
+        return sum(self._reading.knows(cell.strip()) for cell in cells)
+
+
+def _shown(delimiter: str) -> str:
+    return "tab" if delimiter == "\t" else f'"{delimiter}"'

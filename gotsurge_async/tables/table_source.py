@@ -1,0 +1,278 @@
+"""Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's.
+
+The items of a second table are joined by tracking id. They wait in a temporary SQLite database, which SQLite makes
+readable only by its owner, and without a name in the file system, so that nothing remains of it.
+"""
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from gotsurge_async.models.rules import check_item, check_order
+from gotsurge_async.models.tasks import Item, Order
+from gotsurge_async.tables.cells import encode, encode_row
+from gotsurge_async.tables.checks.faults import SourceReport
+from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
+from gotsurge_async.tables.formats.grid import Grid, Record
+from gotsurge_async.tables.formats.lines import MOST_ROWS, Form
+from gotsurge_async.tables.header import Header, Reading
+from gotsurge_async.tables.options import SourceOptions
+from gotsurge_async.tables.source import (
+    IN_DOUBT,
+    MAY_EXIST,
+    NOT_MENDED,
+    Source,
+    SourceRow,
+    check_key,
+    fingerprint_of,
+    waiting_aside,
+)
+from gotsurge_async.tables.table import Table
+
+WITHOUT_BOOKS = (
+    "the result files would be CSV, in which the map reads a number such as 1.234 as another one: "
+    'pip install "gotsurge-async[excel]" makes them workbooks'
+)
+TOO_MANY = (
+    "a workbook has no room for the result files, and in a CSV the map reads a number such as 1.234 as another one: "
+    f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
+)
+
+
+class TableSource(Source):
+    """Reads a table of orders, and the items of a second one."""
+
+    def __init__(
+        self,
+        name: str,
+        grid: Grid,
+        options: SourceOptions,
+        report: SourceReport,
+        items: Grid | None = None,
+    ) -> None:
+        super().__init__(name, options, report)
+        self._map = options.file_map.orders
+        self._table = Table(name, grid, Reading(Order, self._map, options.dialect(), options.key, options), report)
+        self._items = None if items is None else _Items(items, options, report)
+        self._joined_by_key = options.key == ITEM_KEY
+        column = columns_of(Order).get(options.key)
+        # A key that is a text of the order itself; "" if it is anything else.
+        self._key_field = options.key if column and column.kind is str and not column.parent else ""
+        self._nameless = False  # whether a row has a tracking id that cannot be read
+
+    def rows(self) -> Iterator[SourceRow]:
+        """See `Source.rows`."""
+        if self._items is not None:
+            self.items_sha256: str | None = self._items.load()
+        table, encode_cells = self._table, encode
+        last = 0
+        for record in table.rows():
+            header = table.header
+            if header is None:
+                return
+            if self.columns is None:
+                self._begin(header)
+                encode_cells = encode if self.form.format == "csv" else encode_row
+            last = record.line
+            order = self._order(record, header)
+            key = self._key(record, header, order)
+            if order is not None and key and not table.bad:
+                cells = record.cells
+                if header.written_by_a_push:
+                    cells = [cells[place] for place in header.original]
+                yield SourceRow(record.line, key, encode(order), encode_cells(cells), fingerprint_of(order))
+            elif key and self.faulty is not None:
+                self.faulty(record.line, key)
+        self.form = table.grid.form
+        if table.read_to_end:
+            self.sha256: str | None = table.grid.digest.hexdigest()
+        self._check_result_files(last)
+        self._report_orphans()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        if self._items is not None:
+            self._items.close()
+        super().close()
+
+    def _begin(self, header: Header) -> None:
+        self.form: Form = self._table.grid.form
+        self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
+        if self._items is not None and ITEM_KEY not in header.places:
+            self._table.add_fault("there is no such column, and the items are joined by it", line=1, column=ITEM_KEY)
+
+    def _order(self, record: Record, header: Header) -> Any:
+        """The candidate of a row's order, or None if a required field is missing; its faults are reported."""
+        missing: list[str] = []
+        try:
+            order = header.make(record.cells)
+        except ValueError:  # a field is missing or wrong: this way finds all of them
+            order = candidate_of(Order)(**self._table.values())
+            missing, findings = self._check(order)
+        else:
+            findings = check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
+        for finding in findings:
+            self._table.add(finding)
+        if order.tracking_id is None:
+            self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
+        elif self._items is not None:
+            order.items = self._items.take(order.tracking_id)
+            if self.faulty is not None and (where := self._items.fault_of(order.tracking_id)):
+                self._table.wrong(ITEM_KEY, f"an item of this order has faults: {where}")
+        return None if missing else order
+
+    def _key(self, record: Record, header: Header, order: Any) -> str | None:
+        place, table = header.key_place, self._table
+        if header.status is not None:
+            self._check_status(header.status, record.cells[header.status].strip())
+        if header.key is None:
+            return None
+        # The text of a field after the rules of the map, which is the text that is sent.
+        own = order is not None and self._key_field
+        key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
+        try:
+            if not key:
+                raise ValueError("is empty, but tells this order from every other")
+            check_key(key)
+        except ValueError as error:
+            if place is None:
+                table.wrong(self._key_field, str(error))
+            else:
+                table.wrong_cell(place, str(error))
+        return str(key)
+
+    def _check_status(self, place: int, status: str) -> None:
+        """Refuse an order that an earlier push has left in doubt, or with a fault that its cells do not show."""
+        if status == IN_DOUBT:
+            self._table.wrong_cell(place, MAY_EXIST)
+        elif status == INCOMPLETE:
+            self._table.partial = True
+            self._table.wrong_cell(place, NOT_MENDED)
+
+    def _check_result_files(self, rows: int) -> None:
+        """Report a map that would read the numbers of the result files as others, where these cannot have types."""
+        if not self._map.numbers or self.form.is_text or not Form.of_types(rows).is_text:
+            return
+        from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
+
+        if misreads_digits(self._map):
+            self._table.add_fault(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS)
+
+    def _report_orphans(self) -> None:
+        """Report items without an order, unless the tracking id of an order could not be read.
+
+        Where rows are left out, the items are reported in that case, too: perhaps they are of an order that would be
+        sent. A file that an earlier push wrote has only some of the orders of its items file.
+        """
+        header = self._table.header
+        if self._items is None or header is None or ITEM_KEY not in header.places:
+            return
+        leaving = self.faulty is not None
+        if not header.written_by_a_push and (leaving or not (self._table.lost or self._nameless)):
+            self._items.report_orphans(self.name, also_faulty=leaving)
+
+
+# --- items of a second table -----------------------------------------------------------------------------------------
+
+_BLOCK = 1_000
+_CREATE = """
+CREATE TABLE items (id INTEGER PRIMARY KEY, tracking_id TEXT, line INTEGER, count INTEGER, items BLOB);
+CREATE TABLE faulty (tracking_id TEXT PRIMARY KEY, line INTEGER, taken INTEGER) WITHOUT ROWID;
+"""
+_INSERT = "INSERT INTO items (tracking_id, line, count, items) VALUES (?, ?, ?, ?)"
+_INSERT_FAULTY = "INSERT OR IGNORE INTO faulty VALUES (?, ?, 0)"
+_TAKE_FAULTY = "UPDATE faulty SET taken = 1 WHERE tracking_id = ? RETURNING line"
+_FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
+
+
+class _Items:
+    """The items of a file: `load` them, `take` those of each order, and `report_orphans` at the end."""
+
+    def __init__(self, grid: Grid, options: SourceOptions, report: SourceReport) -> None:
+        reading = Reading(ItemRow, options.file_map.items, options.items_dialect(), ITEM_KEY, options)
+        self._table = Table(str(options.items), grid, reading, report)
+        # Blocks of rows may be read on different threads, but never at the same time.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.executescript(_CREATE)
+        self._report = report
+        self._any_faulty = False
+        self._taken = bytearray()
+
+    def load(self) -> str:
+        """Read the whole file, whose faults go to the report; the SHA-256 of its bytes, in hex."""
+        with waiting_aside():
+            self._db.execute("BEGIN")
+            self._db.executemany(_INSERT, self._runs())
+            self._db.execute("CREATE INDEX by_tracking_id ON items (tracking_id)")
+            self._db.execute("COMMIT")
+        # The order of a row that cannot be read is not known.
+        self._report.whole = self._report.whole or self._table.lost > 0
+        count = self._db.execute("SELECT count(*) FROM items").fetchone()[0]
+        # One byte for each order that has items: little memory, and far faster than a table.
+        self._taken = bytearray(count + 1)
+        sha256: str = self._table.grid.digest.hexdigest()
+        return sha256
+
+    def take(self, tracking_id: str) -> msgspec.Raw | None:
+        """The items of an order as JSON text, in the order of the file; None if there are none."""
+        rows = self._db.execute(_FIND, (tracking_id,)).fetchall()
+        for number, _ in rows:
+            self._taken[number] = 1
+        return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
+
+    def fault_of(self, tracking_id: str) -> str | None:
+        """File and line of an order's item that has faults, which `take` leaves out; None if there is none."""
+        if not self._any_faulty:
+            return None
+        rows = self._db.execute(_TAKE_FAULTY, (tracking_id,)).fetchall()
+        return f"{self._table.name}:{rows[0][0]}" if rows else None
+
+    def report_orphans(self, orders: str, *, also_faulty: bool) -> None:
+        """Report the items that no order of the file ``orders`` has taken."""
+        header = self._table.header
+        column = header.column_of(ITEM_KEY) if header else ITEM_KEY
+        rows = self._db.execute("SELECT id, tracking_id, line, count FROM items")
+        orphans = (rest for number, *rest in rows if not self._taken[number])
+        faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
+        for tracking_id, line, count in itertools.chain(orphans, faulty):
+            more = "" if count == 1 else f" ({count} items from this line on)"
+            rule = f"{orders} has no order with this tracking_id{more}"
+            self._table.add_fault(rule, line=line, column=column, value=tracking_id)
+
+    def close(self) -> None:
+        """Delete the items."""
+        self._db.close()
+
+    def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:
+        """The items that follow each other for one order as one row, so that one look-up finds them.
+
+        Each row has the tracking id, the first line, the number of items, and their JSON text between commas.
+        """
+        for tracking_id, run in itertools.groupby(self._items(), key=itemgetter(0)):
+            while some := list(itertools.islice(run, _BLOCK)):
+                yield tracking_id, some[0][1], len(some), b",".join(item for _, _, item in some)
+
+    def _items(self) -> Iterator[tuple[str, int, bytes]]:
+        """The tracking id, the line and the JSON text of each item without a fault."""
+        table, make = self._table, candidate_of(Item)
+        for row in table.rows():
+            if table.header is None or not table.header.complete:
+                continue
+            values = table.values()
+            tracking_id = values.pop(ITEM_KEY, None)
+            if not values and not table.bad:
+                table.wrong(ITEM_KEY, "this row says nothing of the item")
+            item = make(**values)
+            check_item(item, table.add)
+            if not table.bad:
+                yield tracking_id, row.line, encode(item)
+            elif tracking_id is None:
+                self._report.whole = True
+            else:
+                self._any_faulty = True
+                self._db.execute(_INSERT_FAULTY, (tracking_id, row.line))

@@ -1,0 +1,174 @@
+"""Files for people: whole or not at all, in the form of their source, and safe to open in a spreadsheet."""
+
+import codecs
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from gotsurge_async.system import files
+from gotsurge_async.tables import Form
+from gotsurge_async.tables.cells import Exact
+
+
+class WholeFile:
+    """A file that is written next to its place, and put there when it is whole; its mode is 0600."""
+
+    def __init__(self, path: Path, at_end: ExitStack) -> None:
+        self.path = path
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        self.temporary: Path = Path(temporary)
+        at_end.callback(self.temporary.unlink, missing_ok=True)
+        self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
+        at_end.callback(self.stream.close)
+
+    def put_in_place(self, *, new: bool = False) -> None:
+        """Close the file, and give it its name; if ``new``, only where no file has that name."""
+        self.stream.close()
+        if new:
+            files.put_new(self.temporary, self.path)
+        else:
+            files.replace(self.temporary, self.path)
+
+
+_QUOTE, _TWO_QUOTES = '"', '""'
+
+
+def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
+    """A row of at least two cells, as `csv.writer` writes it, in half the time."""
+    line = delimiter.join(cells)
+    if line.count(delimiter) >= len(cells) or '"' in line or "\n" in line or "\r" in line:
+        line = delimiter.join(
+            [
+                f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
+                if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell
+                else cell
+                for cell in cells
+            ]
+        )
+    return f"{line}\r\n".encode()
+
+
+def defused(text: str | None) -> str:
+    """A text of the service for a cell: a spreadsheet does not take it for a formula."""
+    if not text:
+        return ""
+    return f" {text}" if text[0] in "=+-@\t\r" else text
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def ending_of(form: Form) -> str:
+    """The ending of a file of a form, from which a reader knows the form."""
+    return "tsv" if form.format == "csv" and form.delimiter == "\t" else form.format
+
+
+class _CsvRows:
+    """A CSV in any encoding. A character of the service's text that it does not have becomes a question mark."""
+
+    def __init__(self, form: Form, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._delimiter = form.delimiter
+        self._encoder = None
+        if form.encoding != "utf-8":
+            self._encoder = codecs.getincrementalencoder(form.encoding)(errors="replace")
+        elif form.bom:
+            stream.write(codecs.BOM_UTF8)
+
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write rows."""
+        delimiter = self._delimiter
+        text = b"".join([csv_line(cells, delimiter) for cells in rows])
+        self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
+
+    def end(self) -> None:
+        """Every row is written already."""
+
+
+_SHEET = "Orders"
+_LONGEST_SHEET = 31
+_NO_SHEET = re.compile(r"[\[\]:*?/\\]")
+_LONGEST_CELL = 32_767
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
+_MOST_DIGITS = 15
+_FIRST_YEAR = 1901
+
+
+class _BookRows:
+    """A workbook: text stays text, also where it looks like a number; a number or a date stays one."""
+
+    def __init__(self, form: Form, stream: IO[bytes]) -> None:
+        import xlsxwriter
+
+        self._book = xlsxwriter.Workbook(stream, {"constant_memory": True, "strings_to_formulas": False})
+        name = form.sheet or _SHEET
+        fits = len(name) <= _LONGEST_SHEET and not _NO_SHEET.search(name) and name.strip("'") == name
+        self._sheet = self._book.add_worksheet(name if fits else _SHEET)
+        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
+        self._moment = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self._row = 0
+        self._ended = False
+
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write rows."""
+        for cells in rows:
+            for place, cell in enumerate(cells):
+                if cell:
+                    self._write(place, cell)
+            self._row += 1
+
+    def _write(self, place: int, cell: str) -> None:
+        number, moment = (_number(cell), _moment(cell)) if type(cell) is Exact else (None, None)
+        if number is not None:
+            self._sheet.write_number(self._row, place, number)
+        elif moment is not None:
+            form = self._day if _DAY.fullmatch(cell) else self._moment
+            self._sheet.write_datetime(self._row, place, moment, form)
+        else:
+            self._sheet.write_string(self._row, place, cell[:_LONGEST_CELL])
+
+    def end(self) -> None:
+        """Write the end of the file; a second call does nothing."""
+        if self._ended:
+            return
+        self._ended = True  # also if it fails: a workbook that is half closed cannot be closed again
+        from xlsxwriter.exceptions import XlsxWriterException
+
+        try:
+            self._book.close()
+        except XlsxWriterException as error:  # the error of the disk, in a class of xlsxwriter
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
+
+
+Rows = _CsvRows | _BookRows
+"""Writes rows of cells to a stream, in a form."""
+
+
+def rows_of(form: Form, stream: IO[bytes]) -> Rows:
+    """A writer of rows of cells to a stream, in a form."""
+    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is, if a spreadsheet keeps it exactly."""
+    exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS
+    return float(text) if exact else None
+
+
+def _moment(text: str) -> datetime | None:
+    """The day, or the time without a zone, that a text is; a spreadsheet counts from 1900, with a day too many."""
+    if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.year >= _FIRST_YEAR else None

@@ -1,0 +1,126 @@
+"""What is made of a task whose read names another order: it proves nothing, and nothing is done to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import attrs
+import msgspec
+import pytest
+
+from gotsurge_async import GotSurge
+from gotsurge_async.after.replace import replace_changed
+from gotsurge_async.bulk import Mode, OrderState, Reconciler, Undo
+from gotsurge_async.simulator import Fault
+from gotsurge_async.transports.base import Request, Response
+from tests.push.test_changes import again
+from tests.support.orders import order, orders
+from tests.support.pushes import place
+
+MODES = [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)]
+OTHERS = [{"tracking_id": "T-9"}, {"invoice_number": "I-9"}]
+
+
+@contextmanager
+def reads_tell(gs: GotSurge, *, once: str = "GET", **fields: str) -> Iterator[None]:
+    """Have the read of every task tell some fields otherwise, once a request with this method was answered."""
+    transport = gs.session._transport
+    send = transport.send
+    seen = {"GET"}
+
+    async def changed(request: Request) -> Response:
+        answer = await send(request)
+        seen.add(request.method)
+        if request.method != "GET" or once not in seen or "?" in request.url:
+            return answer
+        return attrs.evolve(answer, body=msgspec.json.encode(msgspec.json.decode(answer.body) | fields))
+
+    with patch.object(transport, "send", changed):
+        yield
+
+
+@pytest.mark.parametrize(("account", "mode"), MODES)
+@pytest.mark.parametrize("other", OTHERS)
+async def test_it_is_not_taken_back(tmp_path: Path, account: str, mode: Mode, other: dict[str, str]) -> None:
+    """Undo cancels nothing, nor calls it cancelled: the order stays what it was, and is told with the reason."""
+    async with place(tmp_path, account) as here:
+        run_id = await here.push([order("T-0", invoice_number="I-0")], mode=mode)
+        tasks = await here.tasks(run_id)
+        for status in ("broadcasting", "cancelled"):
+            with reads_tell(here.gs, current_status=status, **other):
+                undone = await Undo(here.gs, here.ledger).undo(run_id)
+            assert (undone.cancelled, undone.already_cancelled, undone.too_late) == ((), (), ())
+            (failed,) = undone.failed
+            assert f"task {tasks['T-0']} is another order's" in failed.error
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+        assert (await here.gs.tasks.get(tasks["T-0"])).current_status == "broadcasting"
+        assert len((await Undo(here.gs, here.ledger).undo(run_id)).cancelled) == 1
+
+
+@pytest.mark.parametrize("status", ["cancelled", "accepted"])
+async def test_after_a_cancel_it_proves_nothing(tmp_path: Path, status: str) -> None:
+    """A read that names another order after the cancel leaves the order in doubt, and its key is not free."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(1))
+        if status == "accepted":
+            here.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=409))
+        with reads_tell(here.gs, once="POST", tracking_id="T-9", current_status=status):
+            undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.cancelled, undone.too_late, undone.in_doubt) == ((), (), 1)
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLING}
+
+
+async def test_an_unused_draft_that_became_another_orders_is_left(tmp_path: Path) -> None:
+    """A noted draft whose read names another order is not cancelled."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        with reads_tell(here.gs, tracking_id="T-9"):
+            undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert (undone.cancelled, undone.drafts, len(undone.failed), undone.unused_drafts) == ((), (), 2, 1)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_it_does_not_make_an_order_created(tmp_path: Path, other: dict[str, str]) -> None:
+    """In two-phase mode a read that names another order leaves this one in doubt with the reason; reconcile, too."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=500))
+        with reads_tell(here.gs, current_status="broadcasting", **other):
+            run_id = await here.push([order("T-0", invoice_number="I-0")], mode=Mode.TWO_PHASE)
+            (row,) = [row async for row in here.ledger.rows(run_id)]
+            assert (row.state, "another order's" in (row.error or "")) == (OrderState.IN_DOUBT, True)
+            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert (result.created, result.not_created, len(result.in_doubt)) == ((), (), 1)
+        assert "another order's" in result.in_doubt[0].reason
+
+
+async def test_an_answer_of_a_broadcast_that_names_another_order_proves_nothing(tmp_path: Path) -> None:
+    """What a broadcast's answer says of a task counts for its order only where it does not name another one."""
+    async with place(tmp_path) as here:
+        transport = here.gs.session._transport
+        send = transport.send
+
+        async def renamed(request: Request) -> Response:
+            answer = await send(request)
+            told = msgspec.json.decode(answer.body)
+            if request.method != "GET" and "updated_tasks" in told:
+                told["updated_tasks"] = [{**task, "tracking_id": "T-9"} for task in told["updated_tasks"]]
+            return attrs.evolve(answer, body=msgspec.json.encode(told))
+
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+        with patch.object(transport, "send", renamed):
+            run_id = await here.push([order("N-0")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"N-0": OrderState.BROADCASTING}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_it_is_not_changed(tmp_path: Path, other: dict[str, str]) -> None:
+    """A changed order's task is left as it is where its read names another order."""
+    async with place(tmp_path) as here:
+        await here.push([order("T-0", invoice_number="I-0")], mode=Mode.TWO_PHASE)
+        run, _ = await again(here, order("T-0", invoice_number="I-0", group_tag="x"))
+        async with run:
+            with reads_tell(here.gs, **other):
+                done = await replace_changed(here.gs, run, concurrency=1)
+            assert (done.replaced, done.left, done.unknown) == (0, 1, 0)

@@ -1,0 +1,379 @@
+"""What became of orders in doubt, by what the simulator shows, over real HTTP."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Limits
+from gotsurge_async.after.lookup import find_unused_drafts
+from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler
+from gotsurge_async.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
+from gotsurge_async.ledger.upkeep.older_copy import LOST
+from gotsurge_async.simulator import Fault
+from gotsurge_async.transports.base import Request, Response
+from tests.support.orders import order, orders
+from tests.support.pushes import Place, place
+
+RESCAN_AFTER = 30.0
+
+
+async def keep_lost_draft(here: Place, **options: Any) -> tuple[str, str]:
+    """A two-phase run whose one order was broadcasting when its process ended; its recorded task."""
+    push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE, **options)
+    run, _ = await push.load_orders([order("T-0")])
+    async with run:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="before", kind="status"))
+        await push.send(run)
+        ids = [row.id async for row in run.rows((OrderState.DRAFTED,))]
+        await run.claim_broadcast(ids)
+    here.simulator.clear_faults()
+    return run.id, (await here.tasks(run.id))["T-0"]
+
+
+@pytest.mark.parametrize("dates", ["z", "offset", "fraction", "naive"])
+async def test_created_orders_are_matched_by_tracking_id(tmp_path: Path, dates: str) -> None:
+    """Orders whose answers were lost after the effect end created, each with its own task, in every form of dates."""
+    async with place(tmp_path, dates=dates) as here:
+        run_id = await here.lose(orders(45))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert (len(result.created), result.in_doubt, result.troubles) == (45, (), ())
+        assert set((await here.states(run_id)).values()) == {OrderState.CREATED}
+        for key, task_id in (await here.tasks(run_id)).items():
+            assert (await here.gs.platform.tasks.get(task_id)).tracking_id == key
+        assert (await here.ledger.run(run_id)).state is RunState.DONE
+        # Found in one scan: nobody waited for a second one.
+        assert RESCAN_AFTER not in here.clock.slept
+
+
+async def test_every_page_is_read(tmp_path: Path) -> None:
+    """Orders on later pages are found too."""
+    async with place(tmp_path, per_page_limit=3) as here:
+        await here.push(orders(10, "OLD-"))
+        run_id = await here.lose(orders(10))
+        assert len((await Reconciler(here.gs, here.ledger).reconcile(run_id)).created) == 10
+
+
+@pytest.mark.parametrize("account", ["platform", "plain"])
+async def test_absence_proves_nothing(tmp_path: Path, account: str) -> None:
+    """What is not found stays in doubt, after a second scan with the settle time before it."""
+    async with place(tmp_path, account) as here:
+        run_id = await here.lose(orders(3), when="before")
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert {each.key for each in result.in_doubt} == {"T-0", "T-1", "T-2"}
+        assert set((await here.states(run_id)).values()) == {OrderState.IN_DOUBT}
+        assert (RESCAN_AFTER in here.clock.slept) == (account == "platform")
+        assert here.simulator.audit()["tasks"] == 0
+
+
+async def test_a_plain_partner_learns_what_to_do(tmp_path: Path) -> None:
+    """Without a Task List the sentence names webhooks and gotsurge resolve, and absent orders are not given up."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose(orders(1))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+        assert "webhook" in result.troubles[0]
+        assert "gotsurge resolve" in result.troubles[0]
+
+
+async def test_absent_means_not_created_when_asked_for(tmp_path: Path) -> None:
+    """With that choice, what two scans did not show is refused, and its key can be pushed again."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2), when="before")
+        await here.push(orders(1, "OTHER-"))
+        reconciler = Reconciler(here.gs, here.ledger, absent=Absent.NOT_CREATED)
+        (left, _) = (await reconciler.reconcile(run_id)).in_doubt
+        assert "was not answered, and may still act until" in left.reason
+        here.clock.ahead += timedelta(seconds=Limits().settle)
+        result = await reconciler.reconcile(run_id)
+        assert {each.key for each in result.not_created} == {"T-0", "T-1"}
+        assert RESCAN_AFTER in here.clock.slept
+        again = await here.push(orders(2))
+        assert set((await here.states(again)).values()) == {OrderState.CREATED}
+        assert here.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("trouble", ["status", "reset"])
+async def test_a_scan_that_broke_off_gives_up_nothing(tmp_path: Path, trouble: Any) -> None:
+    """When the list cannot be read to its end, absence does not count even where it was asked to."""
+    async with place(tmp_path, per_page_limit=3) as here:
+        await here.push(orders(5, "OTHER-"))
+        run_id = await here.lose(orders(2), when="before")
+        here.simulator.order_fault(
+            Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500, rate=0.5, seed=4)
+        )
+        here.simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert "could not be read" in result.troubles[0]
+        assert len(result.in_doubt) == 2
+
+
+async def test_tasks_without_names_keep_orders_in_doubt(tmp_path: Path) -> None:
+    """Where the service shows neither tracking id nor invoice number, a nameless task may be any order's."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        run_id = await here.lose(orders(2))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert len(result.in_doubt) == 2
+        assert result.not_created == ()
+
+
+async def test_invoice_numbers_prove_where_tracking_ids_are_not_shown(tmp_path: Path) -> None:
+    """An invoice number of one order alone, with the same pickup, finds its task; one that orders share does not."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        known = [order("A", invoice_number="INV-A"), order("B", invoice_number="INV-B")]
+        shared = [order("C", invoice_number="INV-C"), order("D", invoice_number="INV-C")]
+        run_id = await here.lose([*known, *shared])
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert {each.key for each in result.created} == {"A", "B"}
+        assert {each.key for each in result.in_doubt} == {"C", "D"}
+        assert all("may be another order's" in each.reason for each in result.in_doubt)
+        rows = {row.key: row.error async for row in here.ledger.rows(run_id, (OrderState.IN_DOUBT,))}
+        assert all("may be another order's" in (error or "") for error in rows.values())
+
+
+async def test_another_orders_task_is_never_taken(tmp_path: Path) -> None:
+    """A task that the ledger has under another order proves nothing, whatever names it shares."""
+    async with place(tmp_path, tracking_id_echo="reads") as here:
+        await here.push([order("A", invoice_number="INV-1")])
+        twin = order("A", invoice_number="INV-1")
+        push = Push(here.gs, here.ledger)
+        here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+        run, _ = await push.load_orders([twin], key=lambda _: "another key")
+        async with run:
+            await push.send(run)
+        here.simulator.clear_faults()
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        assert [each.key for each in result.in_doubt] == ["another key"]
+
+
+async def test_an_older_order_with_the_same_tracking_id_is_not_taken(tmp_path: Path) -> None:
+    """A task of another pickup, made without this ledger, does not count as the order in doubt."""
+    async with place(tmp_path) as here:
+        old = order("T-0")
+        window = old.from_time_window
+        await here.gs.tasks.create(
+            [
+                order(
+                    "T-0",
+                    from_time_window=type(window)(
+                        start_time_utc=window.start_time_utc.replace(hour=1), end_time_utc=window.end_time_utc
+                    ),
+                )
+            ]
+        )
+        run_id = await here.lose([old], when="before")
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+
+
+async def test_a_task_that_ended_early_was_there(tmp_path: Path) -> None:
+    """A task found expired means that the order was created, one found cancelled that it was taken back."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2))
+        found = [task async for task in here.gs.platform.tasks.list()]
+        here.simulator.move(found[0].id, "cancelled")
+        here.simulator.move(found[1].id, "expired")
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [each.status for each in result.created] == ["expired"]
+        assert [each.status for each in result.cancelled] == ["cancelled"]
+        assert not result.in_doubt
+
+
+@pytest.mark.parametrize("why", ["a draft beside it", "an older copy"])
+async def test_a_cancelled_task_is_no_proof_where_another_may_be(tmp_path: Path, why: str) -> None:
+    """An order found cancelled stays in doubt while a draft has its name, or where an older ledger was gone on with."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1))
+        (found,) = [task async for task in here.gs.platform.tasks.list()]
+        here.simulator.move(found.id, "cancelled")
+        if why == "an older copy":
+            async with await here.ledger.hold(run_id) as run:
+                (row,) = [row async for row in run.rows()]
+                await run.remark([Remark(row.id, OrderState.IN_DOUBT, error=LOST)])
+        else:
+            await here.gs.platform.drafts.create(orders(1))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+        assert not result.cancelled
+
+
+async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
+    """Two tasks of one order are told with both ids, in the ledger too; with one of them cancelled it is settled."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1))
+        await here.gs.tasks.create(orders(1))
+        reconciler = Reconciler(here.gs, here.ledger)
+        result = await reconciler.reconcile(run_id)
+        (double,) = result.doubled
+        assert double in result.in_doubt
+        assert len(double.task_ids) == 2
+        (row,) = [row async for row in here.ledger.rows(run_id)]
+        assert row.state is OrderState.IN_DOUBT
+        assert all(task_id in (row.error or "") for task_id in double.task_ids)
+        await here.gs.tasks.cancel(double.task_ids[1], reason="a double")
+        result = await reconciler.reconcile(run_id)
+        assert [each.task_id for each in result.created] == [double.task_ids[0]]
+
+
+@pytest.mark.parametrize("drafts_listed", [True, False])
+async def test_a_recorded_draft_is_broadcast_again_by_a_resume(tmp_path: Path, drafts_listed: bool) -> None:
+    """A two-phase order whose recorded task is still a draft is named, and a resume broadcasts that one, once."""
+    async with place(tmp_path, drafts_listed=drafts_listed) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [(each.key, each.task_id) for each in result.still_draft] == [("T-0", task_id)]
+        assert (await here.ledger.run(run_id)).state is RunState.STOPPED
+        async with await here.ledger.hold(run_id) as run:
+            await Push(here.gs, here.ledger).send(run)
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+        assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+async def test_the_same_push_again_settles_what_was_broadcasting(tmp_path: Path) -> None:
+    """An order whose broadcast was interrupted goes on in the next push of it, by its recorded draft."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        again = await here.push([order("T-0")], mode=Mode.TWO_PHASE)
+        assert await here.states(again) == {"T-0": OrderState.CREATED}
+        assert await here.tasks(again) == {"T-0": task_id}
+        assert await here.states(run_id) == {"T-0": OrderState.SUPERSEDED}
+        assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_changed_order_in_doubt_is_read_before_it_is_pushed(tmp_path: Path, acted: bool) -> None:
+    """A changed order whose old draft may be out is not sent: the old one is read, and is known or in doubt."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        if acted:
+            await here.gs.platform.drafts.broadcast([task_id])
+        again = await here.push([order("T-0", invoice_number="changed")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED if acted else OrderState.BROADCASTING}
+        assert (await here.ledger.counts(again)).in_doubt == (0 if acted else 1)
+        assert here.simulator.audit()["by_tracking_id"] == ({"T-0": 1} if acted else {})
+
+
+async def test_a_recorded_task_past_draft_is_created(tmp_path: Path) -> None:
+    """A broadcast that a crash interrupted is settled by its recorded task, without any scan."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        await here.gs.platform.drafts.broadcast([task_id])
+        scans = here.simulator.audit()["calls"]["platform.tasks.list"]
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [(each.key, each.task_id) for each in result.created] == [("T-0", task_id)]
+        assert here.simulator.audit()["calls"]["platform.tasks.list"] == scans
+
+
+async def test_a_draft_that_is_not_the_recorded_one_settles_nothing(tmp_path: Path) -> None:
+    """In direct mode a draft under the order's tracking id is named, and the order stays in doubt."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1), when="before")
+        await here.gs.platform.drafts.create(orders(1))
+        (left,) = (await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)).in_doubt
+        assert "does not prove" in left.reason
+        assert len(left.task_ids) == 1
+
+
+async def test_what_a_crash_left_sending_is_in_doubt_first(tmp_path: Path) -> None:
+    """Orders that were being sent when their process ended are looked up like any other in doubt."""
+    async with place(tmp_path) as here:
+        run, _ = await Push(here.gs, here.ledger).load_orders(orders(2))
+        async with run:
+            await run.claim([row.id async for row in run.rows()])
+        await here.gs.tasks.create(orders(1))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        assert await here.states(run.id) == {"T-0": OrderState.CREATED, "T-1": OrderState.IN_DOUBT}
+        assert len(result.created) == 1
+
+
+async def test_a_task_that_is_recorded_for_another_order_meanwhile_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger itself refuses a task that got an owner since it was looked for; only that order stays in doubt."""
+
+    async def nothing(*_: Any) -> dict[str, int]:
+        return {}
+
+    async with place(tmp_path) as here:
+        await here.push([order("A")])
+        taken = (await here.tasks((await here.ledger.runs())[0].id))["A"]
+        push = Push(here.gs, here.ledger)
+        here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+        both = [order("A"), order("B")]
+        run, _ = await push.load_orders(both, key=lambda order: f"another key {order.tracking_id}")
+        async with run:
+            await push.send(run)
+        here.simulator.clear_faults()
+        await here.gs.tasks.create([order("B")])
+        monkeypatch.setattr(Ledger, "recorded", nothing)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        (left,) = result.in_doubt
+        assert (left.key, left.reason) == ("another key A", f"its task {taken} is recorded for another order")
+        states = {"another key A": OrderState.IN_DOUBT, "another key B": OrderState.CREATED}
+        assert await here.states(run.id) == states
+
+
+@pytest.mark.parametrize("when", ["in doubt", "in flight"])
+async def test_the_task_of_another_runs_order_is_not_taken(tmp_path: Path, when: str) -> None:
+    """Of two orders of one invoice and pickup the task is not taken for the lost one, which is not called absent."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        first = await here.lose([order("A", invoice_number="INV")], when="before")
+        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")])
+        async with run:
+            await run.start()
+            (theirs,) = [each.id async for page in run.pending() for each in page]
+            await run.claim([theirs])
+            await here.gs.tasks.create([order("B", invoice_number="INV")])
+            if when == "in doubt":
+                await run.record([OrderOutcome(theirs, OrderState.IN_DOUBT, error="the answer was lost")])
+            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(first)
+        assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
+        assert await here.states(first) == {"A": OrderState.IN_DOUBT}
+
+
+async def test_an_order_that_is_sent_while_the_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in flight is seen after the list was read: an order that left meanwhile may be on it."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        first = await here.lose([order("A", invoice_number="INV")], when="before")
+        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")])
+        async with run:
+            await run.start()
+            (theirs,) = [each.id async for page in run.pending() for each in page]
+            transport = here.gs.session._transport
+            send = transport.send
+
+            async def send_first(request: Request) -> Response:
+                if request.method == "GET" and await run.claim([theirs]):
+                    await here.gs.tasks.create([order("B", invoice_number="INV")])
+                return await send(request)
+
+            monkeypatch.setattr(transport, "send", send_first)
+            await Reconciler(here.gs, here.ledger).reconcile(first)
+        assert await here.states(first) == {"A": OrderState.IN_DOUBT}
+
+
+async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:
+    """A run that is held, or does not exist, is an error that says so."""
+    async with place(tmp_path) as here:
+        run, _ = await Push(here.gs, here.ledger).load_orders(orders(1))
+        async with run:
+            with pytest.raises(RunHeld):
+                await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        with pytest.raises(NoSuchRun):
+            await Reconciler(here.gs, here.ledger).reconcile("nothing")
+
+
+async def test_unused_drafts_are_found(tmp_path: Path) -> None:
+    """Drafts of lost answers are found by their tracking ids; the recorded drafts are not among them."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            sent = await push.send(run)
+            unused = await find_unused_drafts(here.gs, run, sent.lost_drafts)
+            assert await find_unused_drafts(here.gs, run, ()) == []
+        assert {each.key for each in unused} == {"T-0", "T-1", "T-2"}
+        assert not {each.task_id for each in unused} & set((await here.tasks(run.id)).values())
+        assert here.simulator.audit()["drafts"] == 3

@@ -1,0 +1,365 @@
+"""Which order of which run owns a key."""
+
+import asyncio
+
+import attrs
+import pytest
+
+from gotsurge_async.ledger import (
+    LIVE,
+    Admission,
+    Counts,
+    Doubled,
+    IllegalTransition,
+    Ledger,
+    OrderOutcome,
+    OrderState,
+    Run,
+    RunHeld,
+    RunLost,
+    RunState,
+)
+from gotsurge_async.ledger.sql import runs
+from tests.ledger.kit import begun, bring, brought, epoch_of, ids, loaded, only, order, orders, states
+
+UNDECIDED = [OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING]
+
+
+async def test_a_first_run_is_admitted_whole(ledger: Ledger) -> None:
+    """Where no key is taken, every order becomes pending and the run ready."""
+    run = await begun(ledger)
+    await run.add(orders(3))
+    await run.add([order(9)])
+    assert await run.admit() == Admission(pending=4)
+    assert await run.counts() == Counts(pending=4)
+    assert (await ledger.run(run.id)).state is RunState.READY
+    await run.close()
+
+
+async def test_an_empty_run_is_admitted(ledger: Ledger) -> None:
+    """A run without orders is admitted, with nothing pending."""
+    run = await begun(ledger)
+    assert await run.admit() == Admission()
+    await run.close()
+
+
+async def test_a_key_doubled_in_the_run_admits_nothing(ledger: Ledger) -> None:
+    """Keys that stand twice are listed by line, each with its first line, and no order is admitted."""
+    run = await begun(ledger)
+    await run.add([order(1, "a"), order(2, "b"), order(3, "a"), order(4, "c"), order(5, "a"), order(6, "b")])
+    admission = await run.admit()
+    assert admission == Admission(doubled=(Doubled("a", 1, 3), Doubled("a", 1, 5), Doubled("b", 2, 6)))
+    assert await run.counts() == Counts(loading=6)
+    assert (await ledger.run(run.id)).state is RunState.LOADING
+    await run.discard()
+
+
+async def test_the_list_of_doubled_keys_is_bounded(ledger: Ledger) -> None:
+    """A file that repeats itself lists the first 1000 repeated keys."""
+    run = await begun(ledger)
+    await run.add([*orders(1100), *(order(2000 + line, f"TRK-{line}") for line in range(1, 1101))])
+    doubled = (await run.admit()).doubled
+    assert len(doubled) == 1000
+    assert doubled[-1] == Doubled("TRK-1000", 1000, 3000)
+    await run.discard()
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_created_order_is_not_pushed_again(ledger: Ledger, held: bool) -> None:
+    """A key that is created elsewhere is already pushed, with that task, its status and its run, held or not."""
+    first = await brought(ledger, OrderState.CREATED)
+    task = (await only(first)).task_id
+    if not held:
+        await first.close()
+    second = await begun(ledger)
+    await second.add(orders(2))
+    assert await second.admit() == Admission(pending=1, already_pushed=1)
+    row = await only(second, OrderState.ALREADY_PUSHED)
+    assert (row.key, row.task_id, row.status, row.error) == (
+        "TRK-1",
+        task,
+        "broadcasting",
+        f"created by run {first.id}",
+    )
+    assert await states(ledger, first) == {"TRK-1": "created"}
+    await first.close()
+    await second.close()
+
+
+async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
+    """A key that is in doubt elsewhere is already pushed, and says that it is in doubt and where."""
+    first = await brought(ledger, OrderState.IN_DOUBT)
+    second = await begun(ledger)
+    await second.add([order(1)])
+    assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
+    row = await only(second)
+    assert (row.state, row.error) == (OrderState.ALREADY_PUSHED, f"in doubt in run {first.id}")
+    assert (await ledger.counts(second.id)).in_doubt == 1
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("state", UNDECIDED)
+async def test_a_living_run_keeps_its_orders(ledger: Ledger, state: OrderState) -> None:
+    """A key on its way in a held run refuses the whole admission with the holder's name, and changes nothing."""
+    first = await brought(ledger, state)
+    second = await begun(ledger)
+    await second.add(orders(3))
+    with pytest.raises(RunHeld) as caught:
+        await second.admit()
+    assert caught.value.run_id == first.id
+    assert await states(ledger, first) == {"TRK-1": state.value}
+    assert await second.counts() == Counts(loading=3)
+    await first.close()
+    assert not (await second.admit()).doubled
+    await second.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
+async def test_a_dead_run_gives_up_what_never_acted(ledger: Ledger, state: OrderState) -> None:
+    """A key that only waits, or only has a draft, in a run that nobody holds is taken over from it."""
+    first = await brought(ledger, state)
+    await first.close()
+    second = await begun(ledger)
+    await second.add([order(1)])
+    assert await second.admit() == Admission(pending=1, superseded=1)
+    resumed = await ledger.hold(first.id)
+    row = await only(resumed)
+    assert (row.state, row.error) == (OrderState.SUPERSEDED, f"taken over by run {second.id}")
+    assert await resumed.claim([row.id]) == []
+    assert await resumed.claim_broadcast([row.id]) == []
+    await resumed.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.BROADCASTING])
+async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: OrderState) -> None:
+    """A key on its way in a run that nobody holds is in doubt, and already pushed here, where it cannot be read."""
+    first = await brought(ledger, state)
+    await first.close()
+    second = await begun(ledger)
+    await second.add(orders(2))
+    assert await second.admit() == Admission(pending=1, already_pushed=1, in_doubt=1)
+    still = "broadcasting" if state is OrderState.BROADCASTING else "in_doubt"
+    assert await states(ledger, first) == {"TRK-1": still}
+    assert await states(ledger, second) == {"TRK-1": "already_pushed", "TRK-2": "pending"}
+    assert (await ledger.counts(second.id)).in_doubt == 1
+    assert [row.task_id is not None async for row in ledger.rows(first.id)] == [state is OrderState.BROADCASTING]
+    await second.close()
+
+
+async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
+    """A key that was refused, superseded or already pushed is free: only the live row of a key counts."""
+    first = await brought(ledger, OrderState.REFUSED)
+    await first.close()
+    for _ in range(2):
+        run = await begun(ledger)
+        await run.add([order(1)])
+        assert (await run.admit()).pending == 1
+        await run.close()
+    await run_to_created(ledger)
+    last = await begun(ledger)
+    await last.add([order(1)])
+    assert await last.admit() == Admission(already_pushed=1)
+    await last.close()
+
+
+async def run_to_created(ledger: Ledger) -> None:
+    """Push TRK-1."""
+    run = await loaded(ledger, [order(1)])
+    await bring(run, OrderState.CREATED)
+    await run.close()
+
+
+async def test_environments_do_not_meet(ledger: Ledger) -> None:
+    """The same key in another environment is another order."""
+    first = await loaded(ledger, [order(1)], environment="sandbox")
+    second = await loaded(ledger, [order(1)], environment="production")
+    assert await states(ledger, first) == await states(ledger, second) == {"TRK-1": "pending"}
+    await first.close()
+    await second.close()
+
+
+async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
+    """Keys of many runs in many states are distinguished in one admission, and no key is live twice."""
+    for line, state in enumerate((OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING, OrderState.PENDING), 1):
+        run = await loaded(ledger, [order(line)])
+        await bring(run, state)
+        await run.close()
+    run = await begun(ledger)
+    await run.add(orders(6))
+    assert await run.admit() == Admission(pending=3, already_pushed=3, in_doubt=2, superseded=1)
+    live = [row.key for info in await ledger.runs() for row in [r async for r in ledger.rows(info.id, LIVE)]]
+    assert sorted(live) == [f"TRK-{line}" for line in range(1, 7)]
+    await run.close()
+
+
+async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) -> None:
+    """An admission that is undone because a write beside it failed is tried again, and locks the same runs again."""
+    dead, other = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
+    await dead.close()
+    run = await begun(ledger)
+    await run.add([order(1)])
+    admission, failed = await asyncio.gather(
+        run.admit(), other.record([OrderOutcome(1, OrderState.CREATED)]), return_exceptions=True
+    )
+    assert admission == Admission(pending=1, superseded=1)
+    assert isinstance(failed, IllegalTransition)
+    await other.close()
+    await run.close()
+
+
+async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
+    """After an admission, granted or refused, every run that was locked for it can be taken up again."""
+    dead, alive = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
+    await dead.close()
+    run = await begun(ledger)
+    await run.add(orders(2))
+    for refused in (True, False):
+        if refused:
+            with pytest.raises(RunHeld):
+                await run.admit()
+        else:
+            await alive.close()
+            await run.admit()
+        again = await ledger.hold(dead.id)
+        assert len(await ids(again, OrderState.PENDING)) == int(refused)
+        await again.close()
+    await run.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "here"),
+    [
+        (OrderState.DRAFTED, OrderState.DRAFTED),
+        (OrderState.BROADCASTING, OrderState.BROADCASTING),
+        (OrderState.IN_DOUBT, OrderState.BROADCASTING),
+    ],
+)
+async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderState, here: OrderState) -> None:
+    """A recorded draft of a dead run goes on in the new one, to be broadcast or read by its id, and nowhere else."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, state)
+    theirs = await only(first)
+    task_id = theirs.task_id
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add(orders(2))
+    assert await second.doubtful_rivals() == []
+    epoch = await epoch_of(ledger, theirs.id)
+    assert await second.admit() == Admission(pending=2, superseded=1)
+    assert await epoch_of(ledger, theirs.id) > epoch  # whoever has claimed it changes nothing more
+    row = await only(second, here)
+    assert (row.key, row.task_id) == ("TRK-1", task_id)
+    assert await states(ledger, first) == {"TRK-1": "superseded"}
+    with pytest.raises(RunLost):
+        await go_on(ledger, first)
+    await second.close()
+
+
+async def go_on(ledger: Ledger, run: Run) -> None:
+    """What a process does that was frozen while its run was taken over: it goes on."""
+    await ledger._store.write(lambda db: runs.fence(db, run._held))
+
+
+@pytest.mark.parametrize("state", [OrderState.BROADCASTING, OrderState.IN_DOUBT])
+async def test_a_changed_order_does_not_take_a_draft_that_may_be_out(ledger: Ledger, state: OrderState) -> None:
+    """An order that differs from the one in doubt is not sent, and the run that must be read for it is named."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, state)
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    assert await second.doubtful_rivals() == [first.id]
+    assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
+    assert await states(ledger, first) == {"TRK-1": state.value}
+    await second.close()
+
+
+async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(ledger: Ledger) -> None:
+    """An order that changed while only its draft existed is drafted anew; the other draft is listed as unused."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, OrderState.DRAFTED)
+    task_id = (await only(first)).task_id
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    assert await second.admit() == Admission(pending=1, superseded=1)
+    assert [draft.task_id for draft in await ledger.unused_drafts(second.id)] == [task_id]
+    assert (await only(second)).task_id is None
+    await second.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
+async def test_a_free_order_that_was_pushed_again_is_reported_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
+    """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""
+    first = await brought(ledger, OrderState.CREATED if state is OrderState.CANCELLED else state)
+    if state is OrderState.CANCELLED:
+        await first.record([OrderOutcome((await only(first)).id, state)])
+    await first.close()
+    second = await loaded(ledger, [order(1)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    await bring(second, OrderState.CREATED)
+    (page,) = [page async for page in ledger.results(first.id)]
+    assert (page[0].state, page[0].error) == ("already_pushed", f"pushed again by run {second.id}")
+    await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
+    assert (await ledger.counts(first.id))[state] == 1
+    await second.close()
+
+
+async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) -> None:
+    """An order whose owner was cancelled since is unprocessed, and its reason does not say that it is there."""
+    first = await brought(ledger, OrderState.CREATED)
+    second = await loaded(ledger, [order(1)])
+    await first.record([OrderOutcome((await only(first)).id, OrderState.CANCELLED)])
+    (page,) = [page async for page in ledger.results(second.id)]
+    assert page[0].state == "superseded"
+    assert page[0].error == f"its key is free again, and may be pushed; it was created by run {first.id}"
+    await first.close()
+    await second.close()
+
+
+async def test_an_order_is_reported_by_whoever_owns_its_key(ledger: Ledger) -> None:
+    """The results and counts of a run follow an order to the run that took it over, and say what became of it there."""
+    first = await brought(ledger, OrderState.PENDING)
+    await first.close()
+    second = await loaded(ledger, [order(1)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    for state, expected in ((OrderState.IN_DOUBT, "in_doubt"), (OrderState.CREATED, "already_pushed")):
+        if state is OrderState.IN_DOUBT:
+            await bring(second, state)
+        else:
+            await second.record([OrderOutcome((await only(second)).id, state, status="accepted")])
+        (page,) = [page async for page in ledger.results(first.id)]
+        assert (page[0].state, page[0].task_id) == (expected, (await only(second)).task_id)
+        assert (await ledger.counts(first.id))[OrderState(expected)] == 1
+    await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    await second.close()
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(1, []), (2, ["TRK-1"])])
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTED])
+async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
+    ledger: Ledger, state: OrderState, lost: int, expected: list[str]
+) -> None:
+    """What was found of lost drafts, and noted, is not lost again when another run takes the order over."""
+    first = await loaded(ledger, orders(1), mode="two-phase")
+    for _ in range(lost):
+        await first.lose_drafts(await ids(first))
+    await first.note_unused([("TRK-1", "draft-1")])
+    await bring(first, state)
+    assert await first.lost_drafts() == expected
+    await first.close()
+    second = await loaded(ledger, orders(1), mode="two-phase")
+    assert await second.lost_drafts() == expected
+    await second.close()
+
+
+async def test_what_was_being_drafted_may_have_a_draft_in_the_next_run(ledger: Ledger) -> None:
+    """An order that is taken over while it was being drafted may have a draft that nobody knows, and says so."""
+    first = await brought(ledger, OrderState.DRAFTING)
+    await first.close()
+    second = await loaded(ledger, orders(2), mode="two-phase")
+    assert await second.lost_drafts() == ["TRK-1"]
+    await second.close()

@@ -1,0 +1,235 @@
+"""One task of the service that two orders of the ledger name: the second is in doubt, and nothing is damaged."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import attrs
+import msgspec
+import pytest
+
+from gotsurge_async import GotSurge, Limits
+from gotsurge_async.after.reconcile import Absent
+from gotsurge_async.after.resolve import Resolution, resolve
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
+from gotsurge_async.ledger import OrderOutcome, TaskTaken
+from gotsurge_async.ledger.upkeep.check import check
+from gotsurge_async.transports.base import Request, Response
+from tests.ledger.kit import bring, loaded, only
+from tests.ledger.kit import order as ledger_order
+from tests.ledger.upkeep.test_check import change, json_orders
+from tests.support.orders import order
+from tests.support.pushes import place
+
+
+@contextmanager
+def creates_tell(gs: GotSurge, task_id: str, *, times: int = 1_000) -> Iterator[None]:
+    """Have the answer of a create name another task's id, under the names of its own order."""
+    transport = gs.session._transport
+    send = transport.send
+    left = times
+
+    async def changed(request: Request) -> Response:
+        nonlocal left
+        answer = await send(request)
+        if request.method != "POST" or b'"from_address"' not in (request.body or b"") or not left:
+            return answer
+        left -= 1
+        body = msgspec.json.decode(answer.body)
+        for task in body["tasks"]:
+            task["id"] = task_id
+        return attrs.evolve(answer, body=msgspec.json.encode(body))
+
+    with patch.object(transport, "send", changed):
+        yield
+
+
+async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt(tmp_path: Path) -> None:
+    """Also in another process, the order is in doubt, and the words name the task, the order and the run."""
+    async with place(tmp_path) as here:
+        first = await here.push([order("T-1")])
+        task_id = (await here.tasks(first))["T-1"]
+        await here.ledger.close()
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
+            later = attrs.evolve(here, ledger=ledger)
+            with creates_tell(here.gs, task_id):
+                second = await later.push([order("T-2")])
+            assert await later.states(second) == {"T-2": OrderState.IN_DOUBT}
+            (row,) = [row async for row in ledger.rows(second)]
+            assert row.task_id is None
+            assert f"task {task_id} is recorded for order T-1 of run {first}" in (row.error or "")
+        assert check(tmp_path / "ledger.db").flaws == ()
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
+            await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
+            assert await attrs.evolve(here, ledger=ledger).states(second) == {"T-2": OrderState.CREATED}
+        assert here.simulator.audit()["doubled"] == {}
+
+
+async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_order(tmp_path: Path) -> None:
+    """In two-phase mode another draft is made, and broadcast; the recorded task stays the other order's."""
+    async with place(tmp_path) as here:
+        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
+        task_id = (await here.tasks(first))["T-1"]
+        with creates_tell(here.gs, task_id, times=1):
+            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
+        assert await here.states(second) == {"T-2": OrderState.CREATED}
+        assert (await here.tasks(second))["T-2"] != task_id
+        assert here.simulator.audit()["doubled"] == {}
+
+
+async def test_an_answer_that_always_names_it_leaves_the_order_unprocessed(tmp_path: Path) -> None:
+    """Nothing is broadcast while no draft of the order has an id of its own."""
+    async with place(tmp_path) as here:
+        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
+        task_id = (await here.tasks(first))["T-1"]
+        with creates_tell(here.gs, task_id):
+            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
+        assert await here.states(second) == {"T-2": OrderState.PENDING}
+        await here.push([order("T-2")], mode=Mode.TWO_PHASE)
+        assert here.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.DRAFTED])
+async def test_tasks_of_other_runs_and_processes_are_compared(where: str, state: OrderState) -> None:
+    """Of an earlier run, of a run of another process that was recorded since, and of this very process."""
+    mode = "two-phase" if state is OrderState.DRAFTED else "direct"
+    async with await Ledger.open(where) as ledger, await Ledger.open(where) as other:
+        await bring(await loaded(other, [ledger_order(1)], mode=mode), state)
+        first = await loaded(ledger, [ledger_order(2), ledger_order(3)], mode=mode)
+        await first.start()
+        two, three = await first.claim([row.id async for row in first.rows()])
+        with pytest.raises(TaskTaken, match="task task-1 is recorded for order TRK-1 of run"):
+            await first.record([OrderOutcome(two, state, "task-1")])
+        await first.record([OrderOutcome(two, state, "task-2")])
+        with pytest.raises(TaskTaken, match="task task-2 is recorded for order TRK-2 of run"):
+            await first.record([OrderOutcome(three, state, "task-2")])
+        await first.record([OrderOutcome(three, state, "task-3")])
+        await bring(await loaded(other, [ledger_order(4)], mode=mode), state)
+        second = await loaded(ledger, [ledger_order(5)], mode=mode)
+        await second.start()
+        (five,) = await second.claim([(await only(second)).id])
+        with pytest.raises(TaskTaken, match="task task-4 is recorded for order TRK-4"):
+            await second.record([OrderOutcome(five, state, "task-4")])
+
+
+def give(path: Path, wrong: str, right: str) -> None:
+    """Have an order of a ledger name another order's task."""
+    change(path, f"UPDATE results SET ids = replace(ids, '{right}', '{wrong}')")  # noqa: S608 - a test's own text
+
+
+async def two_with_one_task(path: Path, state: OrderState = OrderState.CREATED) -> tuple[str, str]:
+    """A ledger in which two orders have one task, as processes of an earlier version left it; the runs."""
+    async with await Ledger.open(path) as ledger:
+        ids = []
+        for number in (1, 2):
+            run = await loaded(ledger, json_orders(number, number))
+            await bring(run, state)
+            await run.close()
+            ids.append(run.id)
+    change(path, "UPDATE results SET ids = replace(ids, 'task-2', 'task-1')")
+    return ids[0], ids[1]
+
+
+async def test_two_orders_with_one_task_are_no_damage(path: Path) -> None:
+    """`check` names both, with their runs; opened, the later one is in doubt, without the task."""
+    first, second = await two_with_one_task(path)
+    health = check(path)
+    assert (health.flaws, health.damaged) == ((), False)
+    (problem,) = health.to_look_at
+    assert f"task task-1 is recorded for order TRK-1 of run {first} and order TRK-2 of run {second}" in problem
+    async with await Ledger.open(path) as ledger:
+        (kept,) = [row async for row in ledger.rows(first)]
+        assert (kept.state, kept.task_id) == (OrderState.CREATED, "task-1")
+        (row,) = [row async for row in ledger.rows(second)]
+        assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
+        assert row.error == f"its task task-1 is recorded for order TRK-1 of run {first}, too"
+        await (await loaded(ledger, json_orders(3, 3))).close()
+        await ledger.resolve(second, {"TRK-2": "task-2"}, by="mei")
+    assert check(path).to_look_at == ()
+    async with await Ledger.open(path) as ledger:
+        (row,) = [row async for row in ledger.rows(second)]
+        assert (row.state, row.task_id) == (OrderState.CREATED, "task-2")
+
+
+async def test_three_orders_with_one_task_are_settled_together(path: Path) -> None:
+    """Only the first keeps it."""
+    await two_with_one_task(path)
+    async with await Ledger.open(path) as ledger:
+        run = await loaded(ledger, json_orders(3, 3))
+        await bring(run, OrderState.CREATED)
+        await run.close()
+    change(path, "UPDATE results SET ids = replace(replace(ids, 'task-3', 'task-1'), 'task-2', 'task-1')")
+    async with await Ledger.open(path) as ledger:
+        states = [row.state for info in await ledger.runs() for row in [each async for each in ledger.rows(info.id)]]
+    assert states.count(OrderState.CREATED) == 1
+    assert check(path).to_look_at == ()
+
+
+@pytest.mark.parametrize("state", [OrderState.DRAFTED, OrderState.BROADCASTING])
+async def test_what_a_living_process_sends_is_left_to_it(path: Path, state: OrderState) -> None:
+    """A draft that a living process has in its hands is not taken from it."""
+    async with await Ledger.open(path) as ledger:
+        for number in (1, 2):
+            run = await loaded(ledger, json_orders(number, number), mode="two-phase")
+            await bring(run, state)
+        change(path, "UPDATE results SET ids = replace(ids, 'task-2', 'task-1')")
+        async with await Ledger.open(path):
+            assert (await only(run)).state is state
+        assert len(check(path).to_look_at) == 1
+        await run.close()
+    async with await Ledger.open(path) as ledger:
+        (row,) = [row async for row in ledger.rows(run.id)]
+        assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
+
+
+@pytest.mark.parametrize("by", ["reconcile", "task", "not created", "undo"])
+async def test_each_way_to_settle_it(tmp_path: Path, by: str) -> None:
+    """The commands that the program names end it; the order is live once, or gone, and the other one is untouched."""
+    async with place(tmp_path) as here:
+        first, second = await here.push([order("T-1")]), await here.push([order("T-2")])
+        kept, lost = (await here.tasks(first))["T-1"], (await here.tasks(second))["T-2"]
+        await here.ledger.close()
+        give(tmp_path / "ledger.db", kept, lost)
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
+            now = attrs.evolve(here, ledger=ledger)
+
+            async def connect() -> GotSurge:
+                return here.gs
+
+            assert await now.states(second) == {"T-2": OrderState.IN_DOUBT}
+            if by == "reconcile":
+                await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
+            elif by == "task":
+                said = [Resolution(key="T-2", task_id=lost)]
+                await resolve(ledger, second, said, by="mei", connect=connect)
+            elif by == "not created":
+                await here.gs.tasks.cancel(lost, reason="not ours")
+                here.clock.ahead += timedelta(seconds=Limits().settle)
+                await resolve(ledger, second, [Resolution(key="T-2")], by="mei", connect=connect)
+                assert await now.push([order("T-2")]) != second
+            else:
+                await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
+                await Undo(here.gs, ledger).undo(second)
+            assert await now.states(first) == {"T-1": OrderState.CREATED}
+        live = [task.tracking_id async for task in here.gs.platform.tasks.list() if task.current_status != "cancelled"]
+        assert sorted(map(str, live)) == (["T-1"] if by == "undo" else ["T-1", "T-2"])
+
+
+async def test_a_task_that_names_the_order_and_is_recorded_for_another_is_no_absence(tmp_path: Path) -> None:
+    """Where the list shows the order's name under the recorded id, the order is not taken for not created."""
+    async with place(tmp_path) as here:
+        first = await here.push([order("T-1")])
+        task_id = (await here.tasks(first))["T-1"]
+        with creates_tell(here.gs, task_id):
+            second = await here.push([order("T-2")])
+        (task,) = [task async for task in here.gs.platform.tasks.list() if task.tracking_id == "T-2"]
+        await here.ledger.close()
+        give(tmp_path / "ledger.db", task.id, task_id)
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
+            found = await Reconciler(here.gs, ledger, absent=Absent.NOT_CREATED, rescan_after=0).reconcile(second)
+            assert [each.task_ids or each.reason for each in found.in_doubt] == [
+                f"task {task.id} may be its task, and may be another order's"
+            ]
+            assert await attrs.evolve(here, ledger=ledger).states(second) == {"T-2": OrderState.IN_DOUBT}

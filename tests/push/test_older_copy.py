@@ -1,0 +1,48 @@
+"""Going on with an older copy of a ledger, over real HTTP."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async import Money
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
+from gotsurge_async.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.simulator import Fault
+from tests.support.orders import order, orders
+from tests.support.pushes import place
+
+MENDED = order("T-0", price=Money.of("6.00", "SGD"))
+
+
+@pytest.mark.parametrize("since", ["mended", "undone", "nothing"])
+async def test_a_draft_in_an_older_copy_is_not_broadcast(tmp_path: Path, since: str) -> None:
+    """An order that was drafted in the copy, and created by another draft since, is found, and not created again."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        await here.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+        here.simulator.clear_faults()
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as newer:
+            if since == "undone":
+                await Undo(here.gs, newer).undo(run_id, drafts=True)
+            if since != "nothing":
+                push = Push(here.gs, newer, mode=Mode.TWO_PHASE)
+                run, _ = await push.load_orders([MENDED] if since == "mended" else orders(1))
+                async with run:
+                    await push.send(run)
+            identity = await newer.identity()
+        assert identity is not None
+        await accept_older(tmp_path / "older.db", newest=identity.counter + 1, clock=here.clock.now)
+        async with await Ledger.open(tmp_path / "older.db", clock=here.clock.now) as older:
+            await Reconciler(here.gs, older).reconcile(run_id)
+            push = Push(here.gs, older, mode=Mode.TWO_PHASE)
+            async with await older.hold(run_id) as run:
+                await push.send(run)
+                (row,) = [row async for row in run.rows()]
+            again, _ = await push.load_orders(orders(1))
+            async with again:
+                await push.send(again)
+        assert here.simulator.audit()["doubled"] == {}
+        assert row.state is (OrderState.IN_DOUBT if since == "nothing" else OrderState.CREATED)

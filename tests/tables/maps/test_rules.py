@@ -1,0 +1,366 @@
+"""The rules of a map: samples of times, numbers and phone numbers, and what the rules make of cells."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.places import Contact
+from gotsurge_async.money import Money
+from gotsurge_async.tables.cells import Exact, parse_int, parse_money
+from gotsurge_async.tables.maps.column_map import Dates
+from gotsurge_async.tables.maps.rules import check_dates, dates_parser, number_parser, number_style, phone_style
+from gotsurge_async.tables.options import read_map
+from tests.support.order_forms import CELLS
+from tests.tables.kit import Read, read, table
+
+SINGAPORE = ZoneInfo("Asia/Singapore")
+MOMENT = datetime(2030, 4, 3, 6, 5, tzinfo=UTC)  # 14:05 in Singapore
+
+
+@pytest.mark.parametrize(
+    ("sample", "text"),
+    [
+        ("31/12/2030 23:59", "03/04/2030 14:05"),
+        ("31/12/2030 23:59", "3/4/2030 14:05"),
+        ("12/31/2030 11:59 PM", "4/3/2030 2:05 pm"),
+        ("31.12.30, 23.59", "03.04.30, 14.05"),
+        ("2030-12-31 23:59:58 +0800", "2030-04-03 14:05:00 +0800"),
+        ("2030-12-31 23:59:58 +0800", "2030-04-03 06:05:00 Z"),
+        ("2030-12-31T23:59+08:00", "2030-04-03T14:05GMT+08:00"),
+        ("31 Dec 2030 23:59", "3  april 2030 14:05"),
+        ("Tue, 31 Dec 2030 23:59", "Wed, 3 Apr 2030 14:05"),
+        ("20301231235958", "20300403140500"),
+        ("December 31, 2030 11:59PM", "Apr 3, 2030 2:05PM"),
+        ("31/12/2030 23:59", "2030-04-03T14:05:00+08:00"),
+        ("31/12/2030 23:59", "2030-04-03 14:05:00"),
+    ],
+)
+def test_times_as_they_are_written(sample: str, text: str) -> None:
+    """And besides always as RFC 3339 has them."""
+    check_dates(Dates(like=(sample,)))
+    assert dates_parser(Dates(like=(sample,)), SINGAPORE)(text) == MOMENT
+
+
+_FORMATS = {
+    "31/12/2030 23:59": "%d/%m/%Y %H:%M",
+    "12/31/30 11:59:58 PM": "%m/%d/%y %I:%M:%S %p",
+    "2030-12-31T23:59:58": "%Y-%m-%dT%H:%M:%S",
+    "Tue 31 December 2030 23.59": "%a %d %B %Y %H.%M",
+    "20301231 2359": "%Y%m%d %H%M",
+    "31-Dec-2030 23:59 +0800": "%d-%b-%Y %H:%M %z",
+}
+
+
+@given(
+    st.datetimes(datetime(2001, 1, 1), datetime(2099, 12, 31)),  # noqa: DTZ001 - hypothesis wants them so
+    st.sampled_from(sorted(_FORMATS)),
+    st.integers(-12 * 60, 14 * 60),
+)
+@settings(max_examples=80, deadline=None)
+def test_what_python_writes_is_read_back(naive: datetime, sample: str, offset: int) -> None:
+    """Any time in any of these ways, to what the way tells of it."""
+    zone = timezone(timedelta(minutes=offset))
+    form = _FORMATS[sample]
+    naive = naive.replace(microsecond=0, second=naive.second if "%S" in form else 0)
+    wanted = naive.replace(tzinfo=zone if "%z" in form else UTC).astimezone(UTC)
+    assert dates_parser(Dates(like=(sample,)), ZoneInfo("UTC"))(naive.replace(tzinfo=zone).strftime(form)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("dates", "text", "words"),
+    [
+        (Dates(like=("31/12/2030 23:59",)), "04/13/2030 14:00", "no such date"),
+        (Dates(like=("31/12/2030 23:59",)), "3.4.2030 14:00", 'not written as "31/12/2030 23:59"'),
+        (Dates(like=("31/12/2030 23:59",)), "03/04/2030 14:61", "no such date"),
+        (Dates(like=("12/31/2030 11:59 PM",)), "04/03/2030 14:00 PM", "no such date"),
+        (Dates(like=("31 Dec 2030 23:59",)), "3 Foo 2030 14:00", "no such date"),
+        (Dates(like=("31/12/2030 23:59",), zone="Europe/Berlin"), "31/03/2030 02:30", "never happens"),
+        (Dates(like=("31/12/2030 23:59 +0800",)), "01/01/0001 00:00 +0800", "out of range"),
+        (Dates(like=("31/12/2030 23:59",), minutes_later=9**9), "31/12/9999 23:59", "out of range"),
+    ],
+)
+def test_a_time_that_is_none(dates: Dates, text: str, words: str) -> None:
+    """The message says what is wrong with it."""
+    with pytest.raises(ValueError, match=words):
+        dates_parser(dates, ZoneInfo("UTC"))(text)
+
+
+def test_without_any_zone() -> None:
+    """A time without a zone is a fault."""
+    with pytest.raises(ValueError, match="has no time zone"):
+        dates_parser(Dates(like=("31/12/2030 23:59",)), None)("03/04/2030 14:00")
+
+
+def test_a_time_of_day_for_dates() -> None:
+    """It holds where there is none, for text and for a date of a workbook; and a window can end later."""
+    dates = Dates(like=("31/12/2030", "31/12/2030 23:59"), time="12:00", zone="Asia/Singapore", minutes_later=125)
+    read = dates_parser(dates, None)
+    assert read("03/04/2030") == read(Exact("2030-04-03")) == read("03/04/2030 12:00") == MOMENT
+
+
+@pytest.mark.parametrize(
+    "sample",
+    ["", "31/12", "dd/mm/yyyy", "31/12/2030 31", "31/12/2030 11:59", "31/12/2030 PM", "01/02/2030", "31/12/2030 59"],
+)
+def test_what_is_no_sample_of_a_time(sample: str) -> None:
+    """The message says what to write."""
+    with pytest.raises(ValueError, match="write 31 December 2030"):
+        check_dates(Dates(like=(sample,)))
+
+
+def test_a_sample_without_a_time_of_day() -> None:
+    """It needs one."""
+    with pytest.raises(ValueError, match='such as time = "09:00"'):
+        check_dates(Dates(like=("31/12/2030",)))
+    with pytest.raises(ValueError, match="write a time of day"):
+        check_dates(Dates(like=("31/12/2030",), time="nine"))
+    with pytest.raises(ConfigError, match="Asia/Singapore"):
+        check_dates(Dates(zone="Asia/Singapor"))
+
+
+@pytest.mark.parametrize(
+    ("sample", "text", "plain"),
+    [
+        ("S$1,234.56", "S$48.50", "48.50"),
+        ("S$1,234.56", "1,200.00", "1200.00"),
+        ("S$1,234.56", "s$ 12", "12"),
+        ("1.234,56 €", "1.234.567,8 €", "1234567.8"),
+        ("1 234,56", "12\u00a0345,60", "12345.60"),
+        ("1'234.56", "-1'234", "-1234"),
+        ("SGD 1234.56", "SGD -48.50", "-48.50"),
+        ("1,234 kg", "2,500 kg", "2500"),
+    ],
+)
+def test_numbers_as_they_are_written(sample: str, text: str, plain: str) -> None:
+    """With their signs of currency and thousands."""
+    assert number_style(sample)(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("sample", "text"),
+    [
+        ("S$1,234.56", "US$48.50"),
+        ("S$1,234.56", "48,50"),
+        ("S$1,234.56", "1,23,456.00"),
+        ("1.234,56", "48.50"),
+        ("1234.56", "1,200.00"),
+        ("1,234", "1.5"),
+        ("1,234.56", ""),
+        ("1,234.56", "--5"),
+        ("1,234.56", "٣"),
+    ],
+)
+def test_a_number_that_is_written_otherwise(sample: str, text: str) -> None:
+    """It is a fault: nobody knows what it means."""
+    with pytest.raises(ValueError, match="is not written as"):
+        number_style(sample)(text)
+
+
+@given(st.decimals(0, 10**9, places=2), st.sampled_from([(",", "."), (".", ","), (" ", ","), ("'", ".")]))
+@settings(max_examples=50, deadline=None)
+def test_any_amount_comes_back(amount: Decimal, signs: tuple[str, str]) -> None:
+    """Written in any way, and read by a sample of it."""
+    group, point = signs
+
+    def written(number: Decimal) -> str:
+        return f"{number:,.2f}".translate(str.maketrans({",": group, ".": point}))
+
+    read = number_parser(written(Decimal("1234.56")), parse_money, whole=False)
+    assert read(written(amount)) == int(amount * 100_000)
+
+
+def test_numbers_of_a_workbook_are_known() -> None:
+    """What a map says about how people write is not for them; and a whole number loses its zeros."""
+    read = number_parser("1.234,56", parse_int, whole=True)
+    assert (read("1.234"), read("1.234,00"), read(Exact("1234"))) == (1234, 1234, 1234)
+    assert number_parser("1.234,56", parse_money, whole=False)(Exact("1.234")) == 123_400
+    with pytest.raises(ValueError, match="digits only"):
+        read("1,5")
+
+
+@pytest.mark.parametrize("sample", ["", "1", "12.34", "1.234.56", "1234,567", "abc"])
+def test_what_is_no_sample_of_a_number(sample: str) -> None:
+    """The message says what to write."""
+    with pytest.raises(ValueError, match=r"write 1234\.56"):
+        number_style(sample)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("+65 9175 5010", "+6591755010"),
+        ("9175-5010", "+6591755010"),
+        ("6591755010", "+6591755010"),
+        ("65123456", "+6565123456"),
+        ("0065 91755010", "+6591755010"),
+        ("091755010", "+6591755010"),
+        ("+1 (212) 555.0100", "+12125550100"),
+        ("12", "12"),
+        ("call Mei", "call Mei"),
+        ("2125550100", "2125550100"),
+    ],
+)
+def test_phone_numbers_as_they_are_written(text: str, wanted: str) -> None:
+    """What is not surely a number of that country, or international, stays: the checks tell it."""
+    assert phone_style("+65 61234567")(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("sample", "text", "wanted"),
+    [
+        ("+44 7911123456", "+44 (0)20 7946 0958", "+44 (0)20 7946 0958"),  # the checks tell what to write
+        ("+44 7911123456", "0044 (0) 20 7946 0958", "0044 (0) 20 7946 0958"),
+        ("+44 7911123456", "(0)20 7946 0958", "+442079460958"),
+        ("+44 7911123456", "(020) 7946 0958", "+442079460958"),
+        ("+39 3123456789", "02 1234 56789", "02 1234 56789"),  # one of Milan keeps its zero, and may have 11 digits
+        ("+39 3123456789", "06 1234 5678", "+390612345678"),
+    ],
+)
+def test_a_zero_that_people_dial(sample: str, text: str, wanted: str) -> None:
+    """It is dropped where that is sure; a zero in the brackets of an international number is not passed over."""
+    assert phone_style(sample)(text) == wanted
+
+
+@pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x"])
+def test_what_is_no_sample_of_a_phone_number(sample: str) -> None:
+    """The message says what to write."""
+    with pytest.raises(ValueError, match="with its country apart"):
+        phone_style(sample)
+
+
+# --- in a table ---
+
+
+def mapped(text: str, cells: dict[str, str] | None = None, *, without: tuple[str, ...] = (), **options: Any) -> Read:
+    """The good order with some cells changed, read by a map."""
+    columns = [name for name in {**CELLS, **(cells or {})} if name not in without]
+    return read(table(cells or {}, columns=columns), file_map=read_map(text.encode(), "m.toml"), **options)
+
+
+def test_several_columns_become_one() -> None:
+    """What is empty of them is left out; a fault names them all."""
+    text = '[join]\nto_address.street_address = { columns = ["Block", "Street", "Unit"], with = ", " }'
+    result = mapped(text, {"Block": "7 ", "Street": "Loyang Way", "Unit": ""})
+    assert result.order.to_address.street_address == "7, Loyang Way"
+    text = '[join]\nclient_time_utc = ["Day", "Hour"]\n[dates]\n"*" = "31/12/2030 23:59"\n[file]\ntimezone = "UTC"'
+    cells = {"Day": "04/03/2030", "Hour": "01:00"}
+    assert (
+        mapped(text, cells, without=("client_time_utc",)).order.client_time_utc.isoformat().startswith("2030-03-04T01")
+    )
+    (fault,) = mapped(text, {**cells, "Hour": "25:00"}, without=("client_time_utc",)).report.faults
+    assert (fault.line, fault.column, fault.field) == (2, "Day + Hour", "client_time_utc")
+    assert (fault.value, fault.rule) == ("04/03/2030 25:00", "there is no such date or time")
+
+
+def test_one_column_becomes_two_fields() -> None:
+    """As the start of a window and its end."""
+    ends = ("to_time_window.start_time_utc", "to_time_window.end_time_utc")
+    text = (
+        f'[columns]\nDue = "{ends[0]}"\n[join]\n"{ends[1]}" = ["Due"]\n[dates]\n'
+        f'"{ends[0]}" = "31/12/2030 23:59"\n"{ends[1]}" = {{ like = "31/12/2030 23:59", minutes_later = 120 }}\n'
+    )
+    window = mapped(text, {"Due": "05/03/2030 04:00"}, without=ends, timezone="UTC").order.to_time_window
+    assert window is not None
+    assert (window.start_time_utc.hour, window.end_time_utc.hour) == (4, 6)
+
+
+def test_defaults_fill_what_is_empty() -> None:
+    """And nothing else; also where the file has no such column."""
+    text = '[defaults]\nvehicle_preference = "car"\nto_address.country = "SG"\nto_contact.vessel_imo = 1234567\n'
+    order = mapped(text, {"vehicle_preference": ""}).order
+    assert (order.vehicle_preference, order.to_address.country) == ("car", "SG")
+    assert order.to_contact == Contact(vessel_imo=9074729)
+    assert mapped(text).order.vehicle_preference == "van_1.7m"
+
+
+def test_values_are_looked_up() -> None:
+    """Whatever their case; what is meant already passes, and the rest is a fault unless the table has a *."""
+    text = '[values.broadcast_preference]\nMarine = "marine"\n"Whole squad" = "squad"\n'
+    for cell, meant in (("MARINE", "marine"), ("whole  squad", "squad"), ("squad", "squad")):
+        assert mapped(text, {"broadcast_preference": cell}).order.broadcast_preference == meant
+    (fault,) = mapped(text, {"broadcast_preference": "Squads"}).report.faults
+    assert fault.rule.startswith("is none of the values that the map knows")
+    assert fault.value == "Squads"
+    assert mapped(text + '"*" = "all"', {"broadcast_preference": "x"}).order.broadcast_preference == "all"
+
+
+def test_money_phones_and_cleaning() -> None:
+    """A column can be given all of it."""
+    text = (
+        '[numbers]\n"*" = "S$1,234.56"\n[phones]\n"*" = "+65 61234567"\n'
+        '[clean]\n"to_address.zip_code" = "unquote"\ntracking_id = ["spaces", "upper"]\n'
+    )
+    cells = {
+        "price": "S$148.50",
+        "from_contact.phone": "9175 5010",
+        "to_address.zip_code": "'018956",
+        "tracking_id": "a  b",
+        "cargo_net_quantity": "4.00",
+    }
+    result = mapped(text, cells)
+    order = result.order
+    assert order.price == Money.of("148.50", "SGD")
+    assert order.from_contact == Contact(phone="+6591755010")
+    assert (order.to_address.zip_code, order.tracking_id, order.cargo_net_quantity) == ("018956", "A B", 4)
+    assert result.rows[0].key == "A B"
+
+
+def test_what_cleaning_leaves_empty_is_empty() -> None:
+    """It gives nothing, as an empty cell."""
+    result = mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'", "tracking_id": "'"})
+    assert result.places == [(2, "tracking_id")]
+    assert mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'"}).order.invoice_number is None
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        ('[columns]\nfare = "price"', "fare", 'did you mean "Fare"'),
+        ('[join]\nto_address.city = ["Town", "Area"]', "Town", "takes to_address.city from this column"),
+    ],
+)
+def test_a_column_that_is_not_there(text: str, column: str, words: str) -> None:
+    """Nothing is left out without a word."""
+    result = mapped(text, {"Fare": "1"}, without=("price",))
+    fault = next(each for each in result.report.faults if each.column == column)
+    assert words in fault.rule
+
+
+def test_a_field_that_two_give() -> None:
+    """One of them must go."""
+    (fault,) = mapped('[join]\ntracking_id = ["A", "B"]', {"A": "1", "B": "2"}).report.faults
+    assert (fault.line, fault.column) == (1, "tracking_id")
+    assert "which the map puts together" in fault.rule
+
+
+def test_result_files_are_read_with_the_same_map() -> None:
+    """What a push has written has its header in the first line, whatever the map says of the first file."""
+    text = '[file]\nheader_row = 4\ndelimiter = ";"\n[columns]\nOrder = "tracking_id"'
+    file_map = read_map(text.encode(), "m.toml")
+    cells = {"Order": "A", "gs_task_id": "", "gs_status": "unprocessed", "gs_error": ""}
+    columns = [name for name in {**CELLS, **cells} if name != "tracking_id"]
+    written = table(cells, columns=columns, delimiter=";")
+    assert read(written, file_map=file_map).order.tracking_id == "A"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell", "proposal"),
+    [
+        ("", "+44 (0)20 7946 0958", "+442079460958"),
+        ('[phones]\n"*" = "+44 7911123456"\n', "+44 (0)20 7946 0958", "+442079460958"),
+        ('[phones]\n"*" = "+44 7911123456"\n', "+4402079460958", "+442079460958"),
+        ('[phones]\n"*" = "+49 30123456789"\n', "4901711234567", "+491711234567"),
+        ('[phones]\n"*" = "+65 61234567"\n', "+65 0091755010", None),
+        ("", "+65 0091755010", None),
+    ],
+)
+def test_a_phone_number_with_a_zero_too_many(text: str, cell: str, proposal: str | None) -> None:
+    """It is a fault with or without a map, and what is proposed is a number that can be."""
+    (fault,) = mapped(text, {"from_contact.phone": cell}).report.faults
+    assert (fault.column, fault.value, fault.proposal) == ("from_contact.phone", cell, proposal)
