@@ -246,7 +246,7 @@ def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
 
 
 async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tuple[Resolution, ...], int]:
-    """Read an in-doubt result file that somebody has filled in: its decisions, and the number of rows without one.
+    """Read an in-doubt result file that a person has filled in: its decisions, and the number of rows without one.
 
     ``gs_task_id`` with a task says that the order is this one. ``gs_status`` not_created says that there is none. A row
     that still is in_doubt and names no task has no decision.

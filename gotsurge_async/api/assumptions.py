@@ -21,7 +21,7 @@ ASSUMPTIONS: Mapping[str, str] = {
     ),
     '"tasks" in the answer of a draft create is an object': ("a list, an object keyed by id, or one task are all read"),
     "pages shift while they are read": (
-        "items are told apart by their id; one that is missing from a list proves nothing"
+        "items are distinguished by their id; one that is missing from a list proves nothing"
     ),
     "webhooks: repeats, order, addresses": (
         "they may come twice, late, in any order or never; each makes us read its task, which alone is believed, and a "

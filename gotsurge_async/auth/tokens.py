@@ -60,7 +60,7 @@ class TokenManager:
 
     Args:
         store: where the tokens are; new ones are stored before they are used.
-        refresh: makes new tokens of a refresh token, as `OAuth.refresh`, which repeats its call by itself.
+        refresh: makes new tokens of a refresh token, as `OAuth.refresh`, which repeats its call automatically.
         known: where to note tokens that must not be shown.
     """
 

@@ -1,4 +1,4 @@
-"""What each error and each exit code means: `troubleshooting.md` beside this file, read when somebody needs it.
+"""What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
 
 docs/troubleshooting.md includes the file. Each ``###`` of it is an entry; the first bold line is its title, and a block
 marked ``text`` holds the messages that it explains, with ``…`` for what differs.
@@ -59,13 +59,13 @@ def entry(word: str) -> Entry | None:
 
 
 def is_code(word: str) -> bool:
-    """Whether somebody who writes this means a code."""
+    """Whether the word is meant as a code."""
     return word.isdecimal() or _CODE.fullmatch(word) is not None
 
 
 def near(word: str) -> list[str]:
     """Codes that look like a word, the most alike first."""
-    import difflib  # needed by nobody else who only wants the codes of an error
+    import difflib  # slow to import, and needed only here
 
     word = word.lower() if word.lower().startswith("exit") else word.upper()
     alike = difflib.get_close_matches(word, entries(), n=9, cutoff=0.6)

@@ -3,7 +3,7 @@
 VARIABLES = {
     "GOTSURGE_ENV": "Which GotSurge: local, sandbox or production; as --env.",
     "GOTSURGE_API_BASE": "The URL that the API's paths stand on; as --api-base.",
-    "GOTSURGE_PROFILE": "A profile: verbs and paths that somebody has confirmed (gotsurge endpoints).",
+    "GOTSURGE_PROFILE": "A profile: verbs and paths that a person has confirmed (gotsurge endpoints).",
     "GOTSURGE_SETTLE": "Seconds after which a request that was not answered can no longer act.  [default: 600]",
     "GOTSURGE_LEDGER": "The ledger: a file, or postgresql://USER@HOST/NAME; as --ledger.",
     "GOTSURGE_REGISTER": "The register of the ledgers that push from this machine: a file.",

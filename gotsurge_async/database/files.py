@@ -102,7 +102,7 @@ def _write_ahead(driver: sqlite3.Connection, patience: float) -> None:
 # SQLite reads a file with a write-ahead log through a third file, the index of that log, which it makes where there is
 # none. Where the file cannot be written, that index is another process's, or is not made:
 #
-# - a log with its index: somebody is writing, or ended without a word. Both are read as they are.
+# - a log with its index: another process is writing, or was killed. Both are read as they are.
 # - no log, or an empty one: all is in the file itself, which is read as if it never changed.
 # - a log without an index: what it holds could not be seen, so nothing is shown.
 

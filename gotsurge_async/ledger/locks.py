@@ -79,7 +79,7 @@ class FileRunLocks:
         self._ledger = ledger.resolve()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
-        """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
+        """Take a run, in a transaction; None when another holder has it for more than ``wait`` seconds, be it this process.
 
         Raises:
             LedgerUnusable: the lock cannot be made.
@@ -220,7 +220,7 @@ class Leases:
             task.cancel()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> Lease | None:
-        """Take a run, in a transaction; None when somebody has it, be it this process."""
+        """Take a run, in a transaction; None when it has a holder, be it this process."""
         # The row stays locked until the transaction ends: no other process can take it meanwhile, nor its holder write.
         # A locked row is being written to, and so has a holder; waiting for it could deadlock. No segment of it can be
         # taken meanwhile either, so whether one is leased is asked after the lock.

@@ -1,4 +1,4 @@
-"""Files that must be there after a power failure, and names that change while somebody looks at a file."""
+"""Files that must be there after a power failure, and names that change while a process has the file open."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Words of commands that people are told to type."""
+"""Words of commands that people are to type."""
 
 import os
 import shlex

@@ -37,7 +37,7 @@ class AlertKind(StrEnum):
     """What is wrong."""
 
     EXPIRING = "expiring"
-    """It is still being broadcast, and ends by itself soon."""
+    """It is still being broadcast, and its broadcast expires soon."""
     NOT_ACCEPTED = "not_accepted"
     """No driver has taken it, and its pickup is near."""
     LATE_PICKUP = "late_pickup"
@@ -49,7 +49,7 @@ class AlertKind(StrEnum):
     IN_DOUBT = "in_doubt"
     """It was sent, and nobody has known for too long whether it was processed."""
     UNJUDGED = "unjudged"
-    """What was read of it is so odd that no rule can be applied: somebody should look at it."""
+    """What was read of it is so odd that no rule can be applied: a person should read it."""
     DOUBLE = "double"
     """Two living tasks, or more, have its name: as many drivers may be on their way."""
 
@@ -64,7 +64,7 @@ class Limits:
     """From when on an order is worth an alert.
 
     Attributes:
-        expiring: so long before a broadcast ends by itself.
+        expiring: so long before a broadcast expires.
         not_accepted: so long before the pickup window begins, while no driver has taken it.
         late: so long after the end of a window.
         in_doubt: so long after it was sent.
@@ -80,7 +80,7 @@ class Limits:
 
 @frozen(kw_only=True)
 class Alert:
-    """Something that somebody should look after.
+    """Something that needs a person's attention.
 
     Attributes:
         kind: what is wrong.
@@ -168,7 +168,7 @@ class Alert:
 
 
 def expires_at(task: Task) -> datetime | None:
-    """When the broadcast of a task ends by itself, as the document says; None for never, or where no window says it.
+    """When the broadcast of a task expires, as the document says; None for never, or where no window says it.
 
     Squad: 30 minutes before the end of the pickup window. Marine: never, for now. Otherwise: the end of the pickup
     window (or the longest time of a broadcast, of which the document names no figure).

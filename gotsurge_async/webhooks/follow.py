@@ -92,7 +92,7 @@ class Follower:
             they say is not read again.
         handler_seconds: how long ``on_status`` may take.
         keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
-            its account; None for ever.
+            its account; None keeps it until the book is deleted.
 
     Attributes:
         ready: set while this process follows.

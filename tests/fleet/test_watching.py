@@ -97,8 +97,8 @@ async def test_a_run_that_was_stopped_elsewhere_is_reported(fleet: Fleet) -> Non
     worker.send(signal.SIGCONT)
     assert (held.code, "give the command again in a moment" in held.err) == (6, True), held
     done = await fleet.pushed(push)
-    assert (done.code, done.document["error"]) == (5, "stopped: the workers were told to stop"), done
-    assert {each["reason"] for each in done.document["reasons"]} == {"the workers were told to stop"}
+    assert (done.code, done.document["error"]) == (5, "stopped: the workers were asked to stop"), done
+    assert {each["reason"] for each in done.document["reasons"]} == {"the workers were asked to stop"}
 
 
 async def test_a_run_that_another_process_goes_on_with_is_left_to_it(fleet: Fleet) -> None:

@@ -56,7 +56,7 @@ or all of them by ignore = ["*"], at the top of the file. Items have the same se
 """
 
 COMPLETION = """\
-The shell completes commands and options when it has been told how, once:
+The shell completes commands and options once this is set up:
 
   bash   echo 'eval "$(_GOTSURGE_COMPLETE=bash_source gotsurge)"' >> ~/.bashrc
   zsh    echo 'eval "$(_GOTSURGE_COMPLETE=zsh_source gotsurge)"' >> ~/.zshrc

@@ -327,7 +327,7 @@ def _verdict(done: Attempt, *, same: bool, signed: bool) -> tuple[str, Exit | No
     if done.status in (401, 403) and signed:
         return "the token is refused", Exit.SIGN_IN
     if done.status in (401, 403):
-        unclear = "a token is wanted first; whether the path is right cannot be told without one"
+        unclear = "a token is needed first: without one the path cannot be checked"
         return unclear if same else "the path answers, and wants a token", None
     if done.status == 404 and same:
         return "every path gets this answer: the path, or the API base, is not the right one", Exit.REFUSED

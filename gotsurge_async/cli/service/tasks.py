@@ -173,7 +173,7 @@ def update(
       --set client_time_utc=2030-03-04T01:00:00Z      a time with its zone
       --set to_contact='{"name": "Ng"}'               an object, as JSON; it replaces the old one
 
-    Only what is given is sent. With --version-rev nothing is changed if somebody has changed the task since. Items,
+    Only what is given is sent. With --version-rev nothing is changed if the task was changed since. Items,
     attachments, driver and proof of delivery cannot be changed.
     """
     changes = _changes_of(sets, clears)

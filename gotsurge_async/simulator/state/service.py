@@ -188,7 +188,7 @@ class Service:
         self.changes.note("webhooks")
 
     def wake(self) -> None:
-        """From now on end broadcasts when they are due, and not only when somebody reads them."""
+        """From now on end broadcasts when they are due, and not only when they are read."""
         self.lives.wake()
         self._replan()
 
