@@ -239,16 +239,26 @@ class Writer:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             if not await self._attempt(batch):
-                for ticket in batch:
-                    await self._attempt([ticket])
+                for part in self._parts(batch):
+                    if not await self._attempt(part):
+                        for ticket in part:
+                            await self._attempt([ticket])
         except BaseException:
             # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
             stopped = self._backend.failure(Trouble.UNUSABLE, "the writer was stopped in the middle; open it again")
             self._refuse(batch, stopped)
             raise
 
+    def _parts(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
+        """What is tried alone after a job spoiled a batch: each job; over a new connection all requests of a kind."""
+        parts: dict[Any, list[_Ticket[Any, Any]]] = {}
+        for ticket in batch:
+            is_job = ticket.kind is _one_by_one or not self._replaces
+            parts.setdefault(ticket if is_job else ticket.kind, []).append(ticket)
+        return list(parts.values())
+
     async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> bool:
-        """One transaction for a whole batch; False when a job spoiled it, and each is to be tried alone."""
+        """One transaction for a whole batch; False when a job spoiled it, and its parts are to be tried alone."""
         if self._fatal is not None:
             self._refuse(batch, self._fatal)
             return True
@@ -309,11 +319,14 @@ class Writer:
                 answers = _do_all(db, batch)
                 self._watcher.before_commit(db)
             except Exception as error:
-                if isinstance(self._backend.translate(error), self._backend.unusable):
+                meant = self._backend.translate(error)
+                is_lost = isinstance(meant, self._backend.unusable)
+                if is_lost and not (self._replaces and len(self._parts(batch)) > 1):
                     return self._give_up(error)
                 if len(batch) > 1:
                     # One job spoiled it. The others are innocent, and were undone with it: all again, each alone.
-                    return _End(fatal=self._undo(), spoiled=True)
+                    undone = self._undo()
+                    return _End(fatal=meant if is_lost else undone, spoiled=True)
                 if not isinstance(error, Moved) or tries == TRIES - 1:
                     return self._give_up(error)
                 if (lost := self._undo()) is not None:

@@ -71,7 +71,7 @@ class Room:
             db.committed.append(partial(self._measured, sizes, began))
         else:  # what else the transaction changes counts besides
             sizes.subtract(counted)
-            db.committed.append(partial(self.sizes.update, sizes))
+            db.committed.append(lambda: self.sizes.update(sizes))  # a measurement before it replaces them
         return [refused.get(row[0]) for row in coming] if refused else [None] * len(coming)
 
     def move(self, db: Database, state: EventState, ids: Sequence[int], *, keep_bodies: bool) -> None:

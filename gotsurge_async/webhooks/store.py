@@ -106,7 +106,10 @@ class Books(Backend, Watcher):
     def translate(self, error: BaseException) -> Exception | None:
         """What callers get instead of an error; None if the database did not raise it."""
         if isinstance(error, Unfit):
-            return ConfigError(f"{self.place} {error}")
+            error = ConfigError(f"{self.place} {error}")
+        if isinstance(error, ConfigError):
+            # After the opening it is a file that was put in its place: senders are answered as by any failure.
+            return error if self._file is None else StoreError(str(error))
         return error if isinstance(error, StoreError) else super().translate(error)
 
     def before_commit(self, db: Database) -> None:

@@ -274,6 +274,31 @@ async def test_a_lost_connection_is_replaced(path: Path) -> None:
     await writer.close()
 
 
+async def test_a_job_that_breaks_the_connection_fails_alone(path: Path) -> None:
+    """A connection that breaks is replaced, and the others are done over the new one, requests of a kind together."""
+    writer = writing(None, path)
+    asked: list[list[int]] = []
+
+    def put_all(c: Database, requests: Any) -> list[int]:
+        asked.append(list(requests))
+        return [put(c, number) for number in requests]
+
+    def breaking(_: Database) -> None:
+        raise OSError("the network went away")
+
+    ended = await asyncio.gather(
+        writer.run(lambda c: put(c, 1)),
+        writer.request(put_all, 2),
+        writer.run(breaking),
+        writer.request(put_all, 3),
+        return_exceptions=True,
+    )
+    assert [end for end in ended if isinstance(end, int)] == [1, 2, 3] == numbers(path)
+    assert isinstance(ended[2], Unusable)
+    assert asked[-1] == [2, 3]
+    await writer.close()
+
+
 async def test_a_disk_that_stands_still_refuses_requests_in_time(db: Counting, path: Path) -> None:
     """Requests that wait, and those that come meanwhile, are refused after a time; jobs are not, and go on later."""
     writer = writing(db, path, patience=0.05)

@@ -260,6 +260,14 @@ def test_the_limits_are_those_that_are_documented() -> None:
     assert (module.KEEP.days, module.KEEP_DEAD.days, module.MOST_BYTES) == (7, 30, 2**30)
 
 
+async def test_events_beside_a_measurement_are_counted(tmp_path: Path) -> None:
+    """Events that share a transaction with a measurement, or a clean-up, before them count in what the inbox holds."""
+    async with Inbox.open(tmp_path / "inbox.db") as inbox:
+        for job in (inbox._room.measure, inbox._room.make):
+            await asyncio.gather(inbox._store.write(job), *(inbox.put("acme", event(at=None)) for _ in range(10)))
+            assert inbox._room.sizes == await inbox._store.read(room.measure)
+
+
 async def test_a_full_disk_refuses_events_and_takes_them_later(tmp_path: Path) -> None:
     """An event for which there is no room is not kept; once there is room, events are taken again."""
     async with Inbox.open(tmp_path / "inbox.db") as inbox:

@@ -1,6 +1,7 @@
 """The database of order book and inbox: what is committed is in the file that is there."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -58,3 +59,19 @@ async def test_a_receiver_whose_file_was_removed_is_not_ready(tmp_path: Path) ->
         assert not await receiver.is_ready()
         await inbox.put("acme", event())
         assert await receiver.is_ready()
+
+
+async def test_a_linked_file_in_the_place_of_another(tmp_path: Path) -> None:
+    """An event for a file that may not be used is refused as by any failure of the database, and taken afterwards."""
+    path, backup = tmp_path / "inbox.db", tmp_path / "backup"
+    async with Inbox.open(backup):
+        pass
+    async with Inbox.open(path) as inbox:
+        await inbox.put("acme", event("old"))
+        _remove(path)
+        os.link(backup, path)
+        for why in ("removed", "2 names"):
+            with pytest.raises(StoreError, match=why):
+                await inbox.put("acme", event("lost"))
+        backup.unlink()
+        assert await inbox.put("acme", event("kept")) is EventState.WAITING

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gotsurge_async.database.errors import Advice, Trouble, meaning_of
+from gotsurge_async.database.errors import Advice, Trouble, Unfit, meaning_of
 from gotsurge_async.database.files import is_writable
 from gotsurge_async.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
 from gotsurge_async.system import files
@@ -52,10 +52,10 @@ def copy_to(path: Path, source: sqlite3.Connection) -> None:
 
 @contextmanager
 def translated(path: Path | str) -> Iterator[None]:
-    """Raise errors of SQLite and of the file system as LedgerErrors."""
+    """Raise errors of SQLite and of the file system, and files that cannot be used, as LedgerErrors."""
     try:
         yield
-    except (*BROKEN, OSError) as error:
+    except (*BROKEN, Unfit, OSError) as error:
         raise translate(error, str(path)) or error from error
 
 

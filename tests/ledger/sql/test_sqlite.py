@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from gotsurge_async.database.files import is_mount_point, reading
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, OrderState, RunHeld
+from gotsurge_async.ledger.upkeep.check import backup
 from tests.ledger.kit import TurnedClock, bring, loaded, order, orders
 from tests.support.powerless import lock_up, locked_away, powerless
 
@@ -123,6 +125,12 @@ async def test_what_a_crash_left_in_the_log_is_seen(folder: Path, path: Path) ->
     lock_up(folder)
     with pytest.raises(LedgerUnusable, match=r"write-ahead log without an index.*copy"):
         await created(folder / path.name)
+    with (
+        powerless(),
+        tempfile.TemporaryDirectory() as ours,
+        pytest.raises(LedgerUnusable, match=r"write-ahead log without an index.*copy"),
+    ):
+        backup(folder / path.name, Path(ours, "copy.db"))
 
 
 async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> None:
