@@ -77,6 +77,7 @@ class Sender:
         self._lanes: list[asyncio.Queue[Event]] = [asyncio.Queue() for _ in range(LANES)]
         self._workers: list[asyncio.Task[None]] = []
         self._held: dict[str, list[Event]] = {}
+        self._lined_up = 0
 
     def start(self) -> None:
         """Send from now on, in the running loop."""
@@ -149,8 +150,11 @@ class Sender:
 
     async def settled(self) -> None:
         """Wait until nothing is on its way, but not for what is to be sent at a later moment of the clock."""
-        for lane in self._lanes:
-            await lane.join()
+        lined_up = None
+        while lined_up != self._lined_up:  # a receiver may cause events in lanes that were empty before
+            lined_up = self._lined_up
+            for lane in self._lanes:
+                await lane.join()
 
     def _line_up(self, event: Event, _: float = 0) -> None:
         self._enqueue(event)
@@ -168,6 +172,7 @@ class Sender:
 
     def _enqueue(self, event: Event) -> None:
         event.next_at = None
+        self._lined_up += 1
         lane = self._lanes[crc32(event.task_id.encode()) % LANES]
         try:
             is_elsewhere = self._loop not in (None, asyncio.get_running_loop())

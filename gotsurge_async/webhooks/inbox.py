@@ -189,7 +189,7 @@ class Inbox:
     async def has_room(self, size: int) -> bool:
         """Whether an event with a body of ``size`` bytes would be taken now, if the order book knows its task."""
         if not self._room.has(size):
-            await self._store.write(self._room.measure)
+            await self._store.read(self._room.measure)
         return self._room.has(size)
 
     # --- to be read -------------------------------------------------------------------------------------------------
@@ -304,14 +304,14 @@ class Inbox:
 
         again = await self._store.write(job)
         if again:
-            await self._store.write(self._room.measure)
+            await self._store.read(self._room.measure)
             self.arrived.set()
         return again
 
     async def drop(self, ids: Sequence[int]) -> int:
         """Forget events; how many those were."""
         dropped = await self._store.write(lambda db: db.change("drop", ids=db.listed(ids)))
-        await self._store.write(self._room.measure)
+        await self._store.read(self._room.measure)
         return dropped
 
     async def ids(self, state: EventState | str) -> Sequence[int]:

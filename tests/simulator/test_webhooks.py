@@ -92,6 +92,24 @@ async def test_drafts_are_sent_when_they_are_broadcast(receiver: Receiver) -> No
     ]
 
 
+async def test_events_that_a_receiver_causes_are_waited_for(receiver: Receiver) -> None:
+    """Nothing is on its way after `webhooks_settled`, also where each event makes the receiver move another task."""
+    async with sending(receiver) as client:
+        ids = await create(client, *(f"ORDER-{number}" for number in range(12)))
+        await settled(client)
+        left = list(ids)
+
+        async def move_the_next(_: web.Request) -> web.Response:
+            if left:
+                client.simulator.move(left.pop(), "accepted")
+            return web.Response()
+
+        receiver.answer = move_the_next
+        client.simulator.move(left.pop(), "accepted")
+        states = [event["state"] for event in await settled(client)]
+    assert states == ["delivered"] * 2 * len(ids)
+
+
 @pytest.mark.parametrize("status", [201, 204, 301, 404, 500])
 async def test_only_200_ends_the_tries(receiver: Receiver, status: int) -> None:
     """Anything but 200 is tried again later by the clock, less and less often, and in the end given up."""

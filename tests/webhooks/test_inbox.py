@@ -247,6 +247,19 @@ async def test_two_processes_share_a_file(tmp_path: Path) -> None:
         assert {each.times for each in await one.newest()} == {2}
 
 
+async def test_room_is_measured_while_another_process_writes(tmp_path: Path) -> None:
+    """Whether a full inbox has room is read, and waits for no other process that is in the middle of a write."""
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=2_000) as inbox:
+        await inbox.put("acme", event())
+        other = sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            async with asyncio.timeout(2):
+                assert not await inbox.has_room(5_000)
+        finally:
+            other.close()
+
+
 async def test_a_ledger_is_no_inbox(tmp_path: Path) -> None:
     """The ledger's own file is refused."""
     sqlite3.connect(tmp_path / "ledger.db").execute("CREATE TABLE ledger_meta (name TEXT)").connection.close()
