@@ -36,15 +36,21 @@ def tokens() -> list[str]:
 
 
 @asynccontextmanager
-async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> AsyncIterator[str]:
-    """Serve routes inside the block, which gets their URL; ConfigError where the address cannot be used."""
+async def listening(
+    host: str, port: int, routes: Iterable[web.RouteDef], *, drain: float = DRAIN_SECONDS
+) -> AsyncIterator[str]:
+    """Serve routes inside the block, which gets their URL; ConfigError where the address cannot be used.
+
+    Args:
+        drain: seconds for which the end waits for requests that are being received.
+    """
     app = web.Application()
     app.add_routes(routes)
     runner = web.AppRunner(
         app,
         access_log=None,
         handle_signals=False,
-        shutdown_timeout=DRAIN_SECONDS,
+        shutdown_timeout=drain,
         auto_decompress=False,  # else a broken body is a traceback before the token of its sender is checked
     )
     await runner.setup()

@@ -19,12 +19,15 @@ from gotsurge_async.errors import GotSurgeError, SignInFailed
 
 HOST = "127.0.0.1"
 PATH = "/callback"
+DRAIN_SECONDS = 2.0
+"""The end of a sign-in waits this long for a request, which any page in the browser may hold open."""
 
 
 async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float) -> Finished:
     """Open a browser at the consent page, and wait for it to come back to a port (0: any that is free)."""
     redirect = _Redirect()
-    async with listening(HOST, port, [web.get(PATH, redirect.answer, allow_head=False)]) as origin:
+    routes = [web.get(PATH, redirect.answer, allow_head=False)]
+    async with listening(HOST, port, routes, drain=DRAIN_SECONDS) as origin:
         consent = Consent(oauth, f"{origin}{PATH}")
         begun = await consent.begin(account)
         redirect.expect(origin, begun.state)

@@ -60,6 +60,9 @@ class Progress:
 
         with Live(console=self.console, auto_refresh=False, transient=self.transient) as self._live:
             try:
+                if self.total:  # drawn at once: the first chunk may take minutes
+                    self._next = 0.0
+                    self._show(time.monotonic())
                 yield
             finally:
                 self._next = 0.0

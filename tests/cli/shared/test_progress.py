@@ -43,3 +43,10 @@ def test_a_terminal_with_colours_shows_a_bar_and_the_words() -> None:
         push(ChunkDone(created=1, refused=0, in_doubt=1, unprocessed=0, seconds=0.1))
     lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]|.*\r", "", stream.getvalue()).splitlines()
     assert re.fullmatch(r"pushing +━+\S+ +2 of 4 orders, 1 in doubt, [\d,.]+ orders/s, 0 s left *", lines[-1])
+
+
+def test_a_terminal_shows_the_bar_before_the_first_chunk_ends() -> None:
+    """While the service does not answer, a person sees that a push is under way, and how much there is to send."""
+    stream = io.StringIO()
+    with Progress(Console(file=stream, force_terminal=True, width=120), "pushing", 4).shown():
+        assert "0 of 4 orders" in stream.getvalue()
