@@ -17,7 +17,7 @@ test:
 	python -m pytest
 
 slow:
-	python -m pytest -m slow
+	python -m pytest -m slow --dist worksteal
 
 docs:
 	python -m sphinx -q -W -b html docs build/site

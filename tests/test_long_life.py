@@ -162,4 +162,4 @@ async def test_a_month_of_trouble() -> None:
     assert month.made["NotFound"] > 1000
     assert month.made["NotSent"] > 50
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert connections() == before
+    assert connections() <= before  # a test before this one may have left some, which end meanwhile

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -15,6 +15,9 @@ from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import Model, fields_of
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -85,7 +88,7 @@ class Codec:
 
     def __init__(self) -> None:
         self._structs = USUAL
-        self.reading = READING
+        self.reading: cattrs.Converter = READING
         self._learned: Mapping[Any, frozenset[str]] = {}
 
     def decode(self, body: bytes, cls: type[T]) -> T:

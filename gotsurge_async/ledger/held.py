@@ -63,7 +63,7 @@ class HeldRun:
     """What `Run` and the writes of its parts share."""
 
     def __init__(self, store: Store, info: RunInfo, lock: RunLock) -> None:
-        self.info = info
+        self.info: RunInfo = info
         """The run as it was when it was begun or resumed, but with its present option `UNDO`."""
         self._store = store
         self._lock = lock

@@ -79,7 +79,7 @@ class FileRunLocks:
         self._ledger = ledger.resolve()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
-        """Take a run, in a transaction; None when another holder has it for more than ``wait`` seconds, be it this process.
+        """Take a run, in a transaction; None when it has a holder, be it this process, after ``wait`` seconds.
 
         Raises:
             LedgerUnusable: the lock cannot be made.

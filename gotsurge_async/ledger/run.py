@@ -275,7 +275,7 @@ class Run(Notes):
     async def keep_undo(self, undo: Mapping[str, Any] | None) -> None:
         """Keep how far the run was taken back, as its option ``undo``; None: it is not, or continues anyway."""
         options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
-        self.info = evolve(self.info, options=options)
+        self.info: RunInfo = evolve(self.info, options=options)
 
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         self._check_admitted()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.database import (
@@ -71,8 +71,8 @@ def beside(ledger: Place) -> Place:
 class Books(Backend, Watcher):
     """The database of one `Store`; it notices when the file is removed or replaced while it is open."""
 
-    advice = ADVICE
-    unusable = StoreLost
+    advice: ClassVar[Advice] = ADVICE
+    unusable: ClassVar[type[Exception]] = StoreLost
 
     def __init__(self, place: Place, texts: Path) -> None:
         super().__init__(place)

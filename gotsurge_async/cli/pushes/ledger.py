@@ -308,8 +308,8 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
     """Move the orders of finished runs into FILE, an archive, which runs, status, results and ledger export look at.
 
     Keys, states and task ids stay in the ledger. So no archived order is ever sent again, and a file that was pushed
-    is still known. Only this is lost: an order that was changed since cannot be distinguished from the archived one. You cannot
-    resume, retry or undo an archived run.
+    is still known. Only this is lost: an order that was changed since cannot be distinguished from the archived one.
+    You cannot resume, retry or undo an archived run.
 
     Some runs stay in the ledger: those that are not done, those with an order in doubt, and those with a draft that
     may exist and that nobody knows. Afterwards gotsurge ledger vacuum gives the space back.

@@ -1,7 +1,7 @@
 """What is particular to a ledger's file: how long it is waited for, how it is copied, and what its errors advise."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ ADVICE = Advice(
     lacks_tables="is damaged, or no ledger",
 )
 
-ERRORS = {
+ERRORS: Mapping[Trouble, type[LedgerError]] = {
     Trouble.BUSY: LedgerBusy,
     Trouble.UNUSABLE: LedgerUnusable,
     Trouble.CLOSED: LedgerClosed,

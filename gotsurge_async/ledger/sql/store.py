@@ -6,13 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import randbelow
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 from attrs import frozen
 
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
-from gotsurge_async.database.errors import Trouble
+from gotsurge_async.database.errors import Advice, Trouble
 from gotsurge_async.database.writer import Backend as DatabaseBackend
 from gotsurge_async.database.writer import Job, Readers, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
@@ -53,8 +53,8 @@ def place(where: str | Path | Place) -> Place:
 class Backend(DatabaseBackend):
     """A ledger's database: opens connections to it, and knows what its errors mean."""
 
-    advice = sqlite.ADVICE
-    unusable = LedgerUnusable
+    advice: ClassVar[Advice] = sqlite.ADVICE
+    unusable: ClassVar[type[Exception]] = LedgerUnusable
 
     @property
     def shown(self) -> str:

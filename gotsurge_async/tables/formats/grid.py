@@ -75,7 +75,7 @@ class CsvGrid(Grid):
         text = Text(self._stream, self._encoding)
         self.form: Form = attrs.evolve(text.form, delimiter=self.form.delimiter)
         if refusal := text.refusal():
-            self.stopped = True
+            self.stopped: bool = True
             unreadable(1, refusal)
             return
         blocks = self._without_separator(text.blocks())
