@@ -95,12 +95,13 @@ class Reconciled:
     """What became of the orders in doubt of a run, without those that another process decided meanwhile.
 
     Attributes:
-        created: they exist, also where the task has expired since.
-        cancelled: their task was cancelled; their keys may be pushed again.
-        still_draft: their recorded draft is one still, and may be broadcast at any time: resume the run, which does.
-        not_created: they count as not created, because that was asked for; their keys may be pushed again.
-        in_doubt: they stay in doubt.
-        troubles: why the tasks could not be read, or not to the end.
+        created: orders that exist, even if their task has expired since.
+        cancelled: orders whose task was cancelled; their keys may be pushed again.
+        still_draft: orders whose recorded draft is still a draft and may be broadcast at any time. Resume the run to
+            broadcast them.
+        not_created: orders that count as not created, because that was asked for; their keys may be pushed again.
+        in_doubt: orders that stay in doubt.
+        troubles: why the tasks could not be read completely.
     """
 
     run: str
@@ -158,15 +159,15 @@ class Reconciler:
     async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
         """Conclude from tasks that were read what became of the orders in doubt that they name.
 
-        A task settles an order only if it names that one and no other that is in doubt or in flight in any run: see
+        A task settles an order only if it names that order, and no other that is in doubt or in flight in any run: see
         `lookup.search_task_list`. Where it has neither tracking id nor invoice number, a group tag that one order
         alone has, and its pickup window, settle the order.
 
-        Of a run that a living process has, only orders are settled that are created, and in doubt by now. A run of
-        which the tasks name no order in doubt is left as it is.
+        If a living process has the run, only orders that are in doubt already and prove to be created are settled. If
+        the tasks name none of the run's orders in doubt, the run is unchanged.
 
         Args:
-            tasks: as they were read; all that may be the same order's, so that a double shows.
+            tasks: as they were read. Include every task that may belong to an order, so that duplicates are detected.
             read_at: when the reading began, by the ledger's clock.
 
         Raises:

@@ -73,7 +73,7 @@ class MemoryStates(StateStore):
 
 
 class _SignedStates:
-    """States that carry their consent: a signature, 16 random bytes, the end as a timestamp, and the account's name."""
+    """OAuth states that need no storage: each has a signature, 16 random bytes, its expiry time and the account."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)

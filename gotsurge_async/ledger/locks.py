@@ -238,5 +238,5 @@ RunLocks: TypeAlias = FileRunLocks | Leases
 
 
 def this_process(now: datetime) -> Holder:
-    """The holder that this process is."""
+    """A holder that describes this process."""
     return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)

@@ -96,7 +96,7 @@ class Distribution:
 
     @property
     def goes_on(self) -> bool:
-        """Whether workers may still do something of it: also stopped ones return what they have, unless they died."""
+        """Whether workers are not stopped, or living workers still have segments to return."""
         return self.stopped_at is None or self.leased > 0
 
 

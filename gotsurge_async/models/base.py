@@ -80,7 +80,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def several(value: Iterable[T], name: str) -> tuple[T, ...]:
-    """The items of a program's list; a text, a dict or an object is not a list."""
+    """The items of an iterable; raises InvalidData for text, bytes, a mapping or a model."""
     if isinstance(value, str | bytes | Mapping | Model) or not isinstance(value, Iterable):
         raise InvalidData(
             "", [Problem(name, f"give several, such as a list, not {type(value).__name__} {value!r:.40}")]

@@ -1,4 +1,4 @@
-"""What has changed lately, and its stream of server-sent events: bounded, however many pages listen, and how slowly."""
+"""Recent changes, and a stream of server-sent events for them, in bounded memory for any number of slow pages."""
 
 import asyncio
 import secrets

@@ -57,8 +57,8 @@ def auth() -> None:
     """Sign in, and see who is signed in, and until when.
 
     Credentials come from GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY, else from config.toml in your configuration
-    folder (or GOTSURGE_CONFIG_FILE), else they are asked for. Tokens renew themselves; they are kept in a file of your
-    own, or where GOTSURGE_TOKEN_STORE says: the URL of a database, or keyring.
+    folder (or GOTSURGE_CONFIG_FILE), else they are asked for. Tokens renew themselves. They are stored in a file that
+    only you can read, or where GOTSURGE_TOKEN_STORE names: the URL of a database, or keyring.
 
     \b
     Exit codes:

@@ -312,7 +312,7 @@ def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
 
 
 def _flaws(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]]], most: int) -> list[Flaw]:
-    """The flaws that some checks yield, each row once, ``most`` of a table; all see one moment, unless one fails."""
+    """The flaws that some checks find: one for each row, and at most ``most`` for each table. All read one snapshot."""
     flaws: dict[tuple[str, str], Flaw] = {}
     numbers: Counter[str] = Counter()
     with _moment(db):

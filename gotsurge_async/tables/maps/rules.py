@@ -160,10 +160,11 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
 
 
 def check_dates(dates: Dates) -> None:
-    """Check samples, zone and time of day.
+    """Check the sample dates, the time zone and the time of day.
 
     Raises:
-        ValueError, ConfigError: what is wrong.
+        ConfigError: the zone is unknown.
+        ValueError: the time of day, or a sample, cannot be read.
     """
     zone_named(dates.zone)
     clock = _time_of_day(dates.time)

@@ -223,14 +223,14 @@ class Book:
     async def waiting(
         self, limit: int = 100, *, accounts: Iterable[str] | None = None, lease: timedelta = timedelta(seconds=60)
     ) -> list[Change]:
-        """Changes to hand on, oldest first: of each task the first one only, until that is acknowledged or dead.
+        """Changes to hand on, oldest first. Only the first change of each task, until it is acknowledged or dead.
 
-        What is returned is in the caller's hands, and not returned again: neither here, nor in another process while
-        this one asks again within ``lease``. After a crash another process gets it then.
+        The caller holds the returned changes, and no process receives them again while the caller asks again within
+        ``lease``. If this process stops asking, another process may receive them after that time.
 
         Args:
-            accounts: only of tasks of these.
-            limit: at most so many changes.
+            accounts: return only changes of these accounts' tasks.
+            limit: the most changes to return.
         """
         mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())

@@ -110,7 +110,7 @@ class Sums:
     _difference: dict[str, Money] = field(factory=dict, init=False)
 
     def add(self, line: Line) -> None:
-        """Count an order in."""
+        """Add an order to the totals."""
         self.ordered += 1
         self.late += line.late
         setattr(self, line.outcome, getattr(self, line.outcome) + 1)
