@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +25,7 @@ PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec"}
 NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
 MOST_LINES = 480
 MOST_FILES = 12
-MOST_FILES_OF_AN_ORDER = 60
+MOST_FILES_OF_AN_ORDER = 65
 MOST_LINES_OF_THE_QUEUE = 299
 KNOWN_TO_THE_QUEUE = {
     *("ledger", "ledger.segments", "ledger.sql.store", "push.worker"),
@@ -254,7 +255,7 @@ def test_importing_the_package_is_cheap() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 async def test_one_order_passes_few_files(mode: Mode, tmp_path: Path) -> None:
-    """From its row in a CSV file to its row in a result file an order passes at most 60 files of the package.
+    """From its row in a CSV file to its row in a result file an order passes at most 65 files of the package.
 
     The ledger is known to the register: the first push of a new one looks the Task List up, too.
     """
@@ -274,6 +275,8 @@ async def test_one_order_passes_few_files(mode: Mode, tmp_path: Path) -> None:
         before = sys.getprofile()
         threading.setprofile(note)
         sys.setprofile(note)
+        # Threads that began before are not noted, and whether one of them is taken is chance.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
         try:
             async with await Ledger.open(tmp_path / "ledger.db") as ledger:
                 source = await asyncio.to_thread(open_source, str(file), options=SourceOptions(now=NOW))
