@@ -13,8 +13,8 @@ from gotsurge_async.database.errors import Unfit
 
 PAGE_BYTES = 8192
 """The pages of a new file. With SQLite's 4096, two orders fill a page, and writing takes a tenth longer."""
-CACHE_KIB = 16 * 1024
-"""The page cache of a writer. With SQLite's 2 MiB the index over a million keys is read back page by page."""
+SQLITE_CACHE_KIB = 2000
+"""SQLite's own page cache for each connection."""
 JOURNAL_LIMIT = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps after a write of millions of rows made it grow."""
 
@@ -57,7 +57,7 @@ def is_mount_point(real: Path, mounts: str) -> bool:
     return any(line.split(" ")[4] == point for line in mounts.splitlines() if line.count(" ") > 4)
 
 
-def writing(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
+def writing(path: Path, texts: Mapping[str, str], *, patience: float, cache_kib: int = SQLITE_CACHE_KIB) -> Sqlite:
     """A connection that writes: durable, and patient with other processes for ``patience`` seconds."""
     db = _opened(path, "mode=rwc", texts, patience)
     with closed_on_error(db):
@@ -66,7 +66,7 @@ def writing(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
         for pragma in (
             "synchronous = FULL",
             "fullfsync = ON",  # macOS would leave it in the memory of the disk
-            f"cache_size = -{CACHE_KIB}",
+            f"cache_size = -{cache_kib}",
             f"journal_size_limit = {JOURNAL_LIMIT}",
         ):
             db.driver.execute(f"PRAGMA {pragma}")

@@ -13,6 +13,9 @@ from gotsurge_async.system import files
 BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
 
+WRITER_CACHE_KIB = 16 * 1024
+"""The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
+
 LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
 
 BROKEN = (sqlite3.Error, UnicodeDecodeError)

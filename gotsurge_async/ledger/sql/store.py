@@ -83,7 +83,8 @@ class Backend(DatabaseBackend):
         if self.place.kind is Kind.SQLITE:
             sqlite.refuse_unwritable(path)
             files.make(path)
-            return files.writing(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
+            texts = statements(TEXT, Kind.SQLITE)
+            return files.writing(path, texts, patience=sqlite.BUSY_SECONDS, cache_kib=sqlite.WRITER_CACHE_KIB)
         db = postgres.connected(self.place, TEXT)
         with closed_on_error(db):
             postgres.refuse_forgetful(db, self.shown)
