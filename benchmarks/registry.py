@@ -9,6 +9,7 @@ SUITES: Mapping[str, Suite] = {
     "ledger": calls.ledger,
     "command": whole.command,
     "create": calls.create,
+    "desk": calls.desk,
     "get": calls.get,
     "pages": calls.pages,
     "uvloop": calls.on_uvloop,

@@ -41,6 +41,12 @@ CREATE = (
     Entrant("httpx + pydantic", "httpx_pydantic:Create", 0.5),
     Entrant("openai client, its own models", "openai_client:Create", 0.5),
 )
+DESK = (
+    Entrant("gs.tasks.create, one order a call", "ours:OneByOne"),
+    Entrant("desk.create", "ours:AtDesk"),
+    Entrant("desk.create, known keys", "ours:Replayed"),
+)
+CALLERS = (1, 16, 64, 256)
 GET = (
     Entrant("aiohttp + orjson by hand", "by_hand:Get"),
     Entrant(OURS, "ours:Get"),
@@ -83,6 +89,20 @@ def create(server: Server, size: Size) -> Mapping[str, Any]:
     """Creates of 20 tasks whose answers are read whole."""
     units = size.units(4000, 20)
     return told("order", compete(CREATE, units=units, rounds=size.times(9), server=server, multiple=20, processes=3))
+
+
+def desk(server: Server, size: Size) -> Mapping[str, Any]:
+    """Single orders by 1 to 256 callers, with and without a memory; answers at once, and after 20 ms."""
+    found: list[Outcome] = []
+    for latency in (0.0, 0.02):
+        for callers in CALLERS:
+            units = size.units(200 if callers == 1 else 2000)
+            outcomes = compete(
+                DESK, units=units, rounds=size.times(7), server=server, concurrency=callers, latency=latency
+            )
+            place = f"{callers} {'caller' if callers == 1 else 'callers'}, {latency * 1000:g} ms"
+            found += [attrs.evolve(outcome, name=f"{outcome.name}: {place}") for outcome in outcomes]
+    return told("order", found)
 
 
 def get(server: Server, size: Size) -> Mapping[str, Any]:

@@ -46,10 +46,14 @@ Identity = tuple[str | None, str | None]
 
 @attrs.frozen(kw_only=True)
 class Created(Generic[T]):
-    """GotSurge has the order; ``receipt`` names its task."""
+    """GotSurge has the order; ``receipt`` names its task.
+
+    ``replayed`` says that nothing was sent now: a desk had the outcome of an earlier call.
+    """
 
     order: T
     receipt: Receipt
+    replayed: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -62,10 +66,14 @@ class Refused(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class InDoubt(Generic[T]):
-    """The order was sent, and it is not known whether GotSurge has it. Never send it again blindly."""
+    """The order was sent, and it is not known whether GotSurge has it. Never send it again blindly.
+
+    ``replayed`` says that nothing was sent now: a desk had the outcome of an earlier call.
+    """
 
     order: T
     error: CallError
+    replayed: bool = False
 
 
 @attrs.frozen(kw_only=True)

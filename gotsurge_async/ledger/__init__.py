@@ -25,6 +25,7 @@ from gotsurge_async.ledger.errors import (
 )
 from gotsurge_async.ledger.ledger import Ledger
 from gotsurge_async.ledger.run import Run
+from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Rival
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -90,6 +91,7 @@ __all__ = [
     "OrderState",
     "OrdersThere",
     "PendingOrder",
+    "Recorded",
     "RegisterUnusable",
     "Remark",
     "Rival",

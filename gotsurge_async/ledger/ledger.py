@@ -20,9 +20,10 @@ from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import RunLock, this_process
 from gotsurge_async.ledger.run import Run, discard
 from gotsurge_async.ledger.segments import Segments
-from gotsurge_async.ledger.sql import marks, pages, runs
+from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, each_page
+from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
     LETTERS,
@@ -358,6 +359,17 @@ class Ledger:
             for key, owner in pages.owners_of_keys(db, environment, keys, unless={}).items()
             if owner.live
         }
+
+    @reads
+    def known(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
+        """The orders that have some keys, whoever holds their runs; of a key that is free there is none."""
+        return joining.known(db, environment, keys, partial(self._store.locks.is_held, db))
+
+    @reads
+    def unfinished(self, db: Database) -> list[RunInfo]:
+        """The runs that have orders to send, or had when their process ended; in the order in which they were begun."""
+        wanted = (RunState.READY, RunState.SENDING, RunState.STOPPED)
+        return [runs.one(db, run_id) for run_id in runs.in_state(db, *wanted)]
 
     @reads
     def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:

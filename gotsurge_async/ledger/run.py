@@ -14,8 +14,9 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.held import writes
 from gotsurge_async.ledger.locks import RunLock
-from gotsurge_async.ledger.sql import admission, marks, pages, runs
+from gotsurge_async.ledger.sql import admission, joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store
@@ -89,23 +90,9 @@ class Run(Notes):
         rivals = ExitStack()
 
         def job(db: Database) -> Admission:
-            rivals.close()  # those of an attempt that was undone
-            taken: set[str] = set()
-
-            def take(rival: str) -> None:
-                if rival in taken:
-                    return
-                lock = self._store.locks.take(db, rival, wait=LOOKED_AT_SECONDS)
-                if lock is None:
-                    raise runs.held(db, rival)
-                rivals.callback(lock.release)
-                taken.add(rival)
-                runs.raise_epoch(db, rival)
-
-            admitted = admission.admit(db, self._held, source_sha256, now, take, evidence)
-            for rival in taken:
-                runs.settle_emptied(db, rival, now)
-            marks.count(db, self._store.slot)  # last: others who count wait for its row
+            taken = _Rivals(self._store, db, rivals)
+            admitted = admission.admit(db, self._held, source_sha256, now, taken.take_or_raise, evidence)
+            taken.end(now)
             return admitted
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still take effect.
@@ -117,6 +104,37 @@ class Run(Notes):
             raise
         self._loading = bool(admitted.doubled)
         return admitted
+
+    async def join(self, rows: Sequence[NewOrder]) -> list[int | Recorded]:
+        """Add up to a chunk of orders to a run that is being sent, and claim those that may be sent: one write.
+
+        Args:
+            rows: with keys that differ.
+
+        Returns:
+            For each order its id, if it is claimed now. Otherwise the order that has its key: nothing of the new one
+            is in the ledger then.
+        """
+        self._check_admitted()
+        admission.check_keys(rows)
+        now = self._store.now()
+        rivals = ExitStack()
+
+        def job(db: Database) -> list[int | Recorded]:
+            taken = _Rivals(self._store, db, rivals)
+            answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact)
+            taken.end(now)
+            return answers
+
+        return await self._write(job, after=rivals.close)
+
+    @writes
+    def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
+        """Free the keys of those orders that wait, or whose drafts were never broadcast; returns their ids.
+
+        This run does not send them any more. The other orders stay as they are.
+        """
+        return joining.withdraw(db, self._held, ids, why, now)
 
     async def doubtful_rivals(self) -> list[str]:
         """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""
@@ -282,6 +300,38 @@ class Run(Notes):
         wish = marks.Claim(self._held, ids, source, target, self._store.now(), self._store.slot)
         claimed = await self._store.request(marks.claim, wish)
         return [order_id for order_id in ids if order_id in claimed]
+
+
+class _Rivals:
+    """Other runs that are locked, one after another, until a transaction is over."""
+
+    def __init__(self, store: Store, db: Database, locks: ExitStack) -> None:
+        locks.close()  # those of an attempt that was undone
+        self._store, self._db, self._locks = store, db, locks
+        self._taken: set[str] = set()
+
+    def take(self, rival: str) -> bool:
+        """Lock a run, and fence its last holder; False if a living process has it."""
+        if rival in self._taken:
+            return True
+        lock = self._store.locks.take(self._db, rival, wait=LOOKED_AT_SECONDS)
+        if lock is None:
+            return False
+        self._locks.callback(lock.release)
+        self._taken.add(rival)
+        runs.raise_epoch(self._db, rival)
+        return True
+
+    def take_or_raise(self, rival: str) -> None:
+        """Lock a run; RunHeld if a living process has it."""
+        if not self.take(rival):
+            raise runs.held(self._db, rival)
+
+    def end(self, now: int) -> None:
+        """End runs that have lost their last orders; and count the admission, last: others wait for the row."""
+        for rival in self._taken:
+            runs.settle_emptied(self._db, rival, now)
+        marks.count(self._db, self._store.slot)
 
 
 async def discard(store: Store, run: Held) -> None:

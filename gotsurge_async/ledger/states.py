@@ -72,6 +72,8 @@ class OrderState(StrEnum):
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
     """It was there and was taken back, or its draft was, before a broadcast. Its key may be pushed again."""
+    WITHDRAWN = "withdrawn"
+    """It was certainly not sent, and will not be: its caller knows that. Its key may be pushed again."""
     CANCELLING = "cancelling"
     """A cancel of its task left, or is about to, and may act late. Only its result, or the time until which it may act,
     ends this state."""
@@ -104,17 +106,17 @@ LIVE = WAITING | PUSHED
 UNFINISHED = WAITING | {OrderState.BROADCASTING}
 """What a resumed run continues with; a run with none of these is done."""
 
-UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED}
+UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED, OrderState.WITHDRAWN}
 """Certainly not there by this run: they may be pushed again."""
 
-FREE = frozenset({OrderState.REFUSED, OrderState.CANCELLED})
+FREE = frozenset({OrderState.REFUSED, OrderState.CANCELLED, OrderState.WITHDRAWN})
 """The service has nothing of these: their keys may be pushed again."""
 
 OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, OrderState.SUPERSEDED})
 """Another run has, or had, the key: what became of such an order is what became of its key there."""
 
 LETTERS: Mapping[OrderState, str] = MappingProxyType(
-    dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahuxk", strict=True))
+    dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahuxwk", strict=True))
 )
 """A state as the ledger stores it. ``loading`` has none: it is what ``pending`` means in a run that is not admitted."""
 
@@ -151,10 +153,10 @@ def in_words(state: OrderState, *, held: bool = False) -> str:
 
 
 _AFTER = {
-    "p": "sgu",
+    "p": "sguw",
     "s": "crip",
     "g": "dbrpu",  # straight to broadcasting: its draft and the intent to broadcast it are one write
-    "d": "buxk",
+    "d": "buxkw",
     "b": "cridxuk",  # drafted only while certainly nothing left; superseded only by a run that goes on with its draft
     "c": "xik",
     "r": "",
@@ -163,6 +165,7 @@ _AFTER = {
     "h": "a",
     "u": "",
     "x": "",
+    "w": "",
     "k": "xcbrdi",  # all but cancelled only by an answer to the cancel, or after the time until which it may act
 }
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
@@ -294,6 +297,7 @@ class Counts:
     changed: int = 0
     superseded: int = 0
     cancelled: int = 0
+    withdrawn: int = 0
     cancelling: int = 0
 
     def __getitem__(self, state: OrderState) -> int:

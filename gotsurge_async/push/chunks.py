@@ -16,7 +16,16 @@ from gotsurge_async.calls.create import Created, Identity, InDoubt, OrderResult,
 from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
-from gotsurge_async.ledger import LedgerBusy, LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
+from gotsurge_async.ledger import (
+    LedgerBusy,
+    LedgerError,
+    OrderOutcome,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    Run,
+    TaskTaken,
+)
 from gotsurge_async.ledger.errors import names_in
 from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
 from gotsurge_async.push.claims import Claim
@@ -73,16 +82,20 @@ class ChunkSender(ABC):
     def __attrs_post_init__(self) -> None:
         self._sending = self.session.with_options(stop=self.stopping)
 
-    async def send(self, orders: Sequence[PendingOrder]) -> Results:
+    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have none.
+
+        Args:
+            claim: made before all of the orders were claimed; unless given, those are claimed that wait.
 
         Raises:
             LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
         """
         whole = self._body(orders)
-        # Its life begins before it is written: a process may be frozen right after the write.
-        claim = Claim(self.run, self.session.clock, self.claim_life)
-        claimed = await claim.take(self.run.claim, [order.id for order in orders])
+        claimed = {order.id for order in orders}
+        if claim is None:
+            claim = self.new_claim()
+            claimed = await claim.take(self.run.claim, [order.id for order in orders])
         part: Sequence[PendingOrder] = ()
         waiting: list[Sequence[PendingOrder]] = [[order for order in orders if order.id in claimed]] if claimed else []
         results: Results = []
@@ -106,6 +119,14 @@ class ChunkSender(ABC):
                 await uninterrupted(self._release([*results, *answered]))
             raise
         return results
+
+    async def finish(self, rows: Sequence[OrderRow]) -> Results:
+        """Bring orders to their end whose drafts are recorded; in direct mode there are none."""
+        return []
+
+    def new_claim(self) -> Claim:
+        """A claim. Its life begins before it is written: a process may be frozen right after the write."""
+        return Claim(self.run, self.session.clock, self.claim_life)
 
     async def read(self, task_id: str) -> Task:
         """Read a task of the run; CallError or SignInNeeded if that fails."""

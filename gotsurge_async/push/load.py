@@ -152,7 +152,7 @@ class Loader:
                     if isinstance(order, Faulty):
                         problems += [Problem(f"orders[{number - 1}].{at}", *why) for at, *why in order.error.problems]
                         continue
-                    order_key = _key(order, key, name, number)
+                    order_key = key_of(order, key, name, number)
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
                 if len(problems) > _MOST_PROBLEMS:
@@ -180,13 +180,14 @@ class Loader:
             raise
 
 
-def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
+def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
     """The key of an order whose names can be compared with those in an answer.
 
     Classes do not check the types of their values. A number would fail only after its chunk is claimed, and all orders
     of the chunk would be in doubt.
     """
     own: Any = key(order)
+    own = None if isinstance(own, str) and not own.strip() else own
     if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
         if unseen_in(own):
             raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=own, rule=UNSEEN)], 1)

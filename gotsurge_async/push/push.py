@@ -281,7 +281,7 @@ class Push:
             SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
-        sender = self._sender(run)
+        sender = self.sender(run)
         self._session.require(*sender.needs)
         await self.enter(run)
         self._stopper = None
@@ -321,7 +321,8 @@ class Push:
             spent=watch.spent,
         )
 
-    def _sender(self, run: Run) -> ChunkSender:
+    def sender(self, run: Run) -> ChunkSender:
+        """What sends chunks of a run, in the run's own mode."""
         if run.info.mode is Mode.DIRECT:
             return DirectSender(
                 session=self._session,

@@ -146,16 +146,17 @@ class TwoPhaseSender(ChunkSender):
     find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
     stop: Callable[[GotSurgeError], None]
 
-    async def send(self, orders: Sequence[PendingOrder]) -> Results:
+    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results: Results = []
         drafted: list[Created[PendingOrder]] = []
         lost: list[InDoubt[PendingOrder]] = []
         # The record of a draft is the claim of its broadcast, too, which is as old as the first of them may be.
-        claim = Claim(self.run, self.session.clock, self.claim_life)
+        broadcast = self.new_claim()
         try:
             for tries in count(1):  # again while answers are lost
-                answered = await super().send(orders)
+                answered = await super().send(orders, claim)
+                claim = None
                 drafted += [result for result in answered if isinstance(result, Created)]
                 results += [result for result in answered if isinstance(result, Refused | Unprocessed)]
                 lost = [result for result in answered if isinstance(result, InDoubt)]
@@ -169,7 +170,7 @@ class TwoPhaseSender(ChunkSender):
             raise
         results += [Unprocessed(order=result.order, error=result.error) for result in lost]
         drafts = [_Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
-        return [*results, *await self._bring_to_end(claim, drafts)]
+        return [*results, *await self._bring_to_end(broadcast, drafts)]
 
     async def _release(self, results: Results) -> None:
         """Make claimed drafts that are not broadcast now drafts again, for the process that resumes the run."""
@@ -192,7 +193,7 @@ class TwoPhaseSender(ChunkSender):
         ]
         broadcast = [draft for draft in drafts if draft.may_have_acted]
         drafted = [draft for draft in drafts if not draft.may_have_acted]
-        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claim = self.new_claim()
         claimed = (
             await uninterrupted(self.run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
         )
@@ -229,7 +230,7 @@ class TwoPhaseSender(ChunkSender):
         """Broadcast drafts that were certainly never broadcast."""
         if not drafts:
             return []
-        claim = Claim(self.run, self.session.clock, self.claim_life)
+        claim = self.new_claim()
         claimed = await claim.take(self.run.claim_broadcast, [draft.order.id for draft in drafts])
         return await self._bring_to_end(claim, [draft for draft in drafts if draft.order.id in claimed])
 

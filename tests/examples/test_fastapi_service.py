@@ -20,7 +20,8 @@ from tests.support.consoles import FILE
 from tests.support.serving import on_uvicorn
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "fastapi-service.md"
-CREATE = "tasks.create"
+CREATE = "platform.drafts.create"
+BROADCAST = "platform.drafts.broadcast"
 GOOD = {
     "tracking_id": "CALL-7-ROPE",
     "pickup": "7 Loyang Way",
@@ -74,7 +75,7 @@ async def sign_in(simulator: Simulator) -> None:
 
 @asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, **variables: str) -> AsyncIterator[Service]:
-    """The service in a fresh state, as after a start; its table and its order book stay in the folder."""
+    """The service in a fresh state, as after a start; its ledger and its order book stay in the folder."""
     with monkeypatch.context() as only_here, socket.socket(proto=socket.IPPROTO_TCP) as listener:
         for name, value in variables.items():
             only_here.setenv(name, value)
@@ -86,13 +87,10 @@ async def running(monkeypatch: pytest.MonkeyPatch, **variables: str) -> AsyncIte
         spec.loader.exec_module(module)
         listener.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        try:
-            async with on_uvicorn(module.app, listener, lifespan="on"), aiohttp.ClientSession() as session:
-                async with session.get(f"{url}/healthz") as answer:  # answered when the service has started
-                    assert answer.status == 200
-                yield Service(module, session, url)
-        finally:
-            module.sent.close()
+        async with on_uvicorn(module.app, listener, lifespan="on"), aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/healthz") as answer:  # answered when the service has started
+                assert answer.status == 200
+            yield Service(module, session, url)
 
 
 def creates(simulator: Simulator) -> int:
@@ -125,7 +123,7 @@ async def test_an_order_that_never_left_may_be_posted_again(
     await sign_in(simulator)
     async with running(monkeypatch) as service:
         assert (await service.post())[0] == 201
-        assert (await service.post())[0] == 409
+        assert (await service.post())[0] == 200
     assert creates(simulator) == 1
 
 
@@ -187,27 +185,44 @@ async def test_an_order_that_gotsurge_refused_may_be_posted_again(
 
 
 async def test_an_order_in_doubt_is_never_sent_again(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost answer is 504 and says in doubt; posted again, also after a start, the order is still in doubt."""
+    """While nothing shows what became of it, it is 202 and says so, also after a start; then it has one task."""
     await sign_in(simulator)
     async with running(monkeypatch) as service:
-        simulator.order_fault(Fault(operation=CREATE, kind="reset", when="after", times=1))
-        status, text = await service.post()
-        assert (status, "in doubt" in text) == (504, True), text
-        status, text = await service.post()
-        assert (status, "in doubt" in text) == (409, True), text
+        simulator.order_fault(Fault(operation=BROADCAST, kind="reset", when="after"))
+        simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=500))
+        for _ in range(2):
+            status, text = await service.post()
+            assert (status, "in_doubt" in text) == (202, True), text
     async with running(monkeypatch) as service:
-        assert (await service.post())[0] == 409
+        status, text = await service.post()
+        assert (status, "in_doubt" in text) == (202, True), text
+        simulator.clear_faults()
+        assert (await service.post())[0] == 200
     assert creates(simulator) == 1
 
 
-async def test_a_created_order_names_its_task(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Posted again, it is 409 with the id of its task; of several posts at the same moment one creates it."""
+async def test_a_created_order_has_one_task(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Posted again, it is 200 with the same task; of several posts at the same moment one creates it."""
     await sign_in(simulator)
     async with running(monkeypatch) as service:
         answers = await asyncio.gather(*(service.post() for _ in range(5)))
-        assert sorted(status for status, _ in answers) == [201, 409, 409, 409, 409]
+        assert sorted(status for status, _ in answers) == [200, 200, 200, 200, 201]
+        assert len({text for _, text in answers}) == 1
         async with service.session.get(f"{service.url}/orders/CALL-7-ROPE") as answer:
             known: dict[str, Any] = await answer.json()
-        status, text = await service.post()
-        assert (status, known["task_id"] in text) == (409, True), text
+        assert known["task_id"] in answers[0][1]
+    async with running(monkeypatch) as service:
+        assert await service.post() == (200, answers[0][1])
+    assert creates(simulator) == 1
+
+
+async def test_another_order_with_its_tracking_id_is_not_sent(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is 409, and the answer says what differs."""
+    await sign_in(simulator)
+    async with running(monkeypatch) as service:
+        assert (await service.post())[0] == 201
+        status, text = await service.post(price="52.00")
+        assert (status, "different are price" in text) == (409, True), text
     assert creates(simulator) == 1

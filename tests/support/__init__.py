@@ -10,7 +10,8 @@
 - `serving`: An ASGI application under uvicorn, inside the test.
 - `threads`: When threads work for the loop: the time of a clock that is turned stands still meanwhile.
 - `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
-- `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
+- `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a place with a ledger.
+- `desks`: Desks over the memory transport, and services that answer, or wait, or lose what they are sent.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
 - `chromium`: A real browser, for as long as a block lasts.
 - `terminal`: The command at a real terminal: what a person sees, and types.

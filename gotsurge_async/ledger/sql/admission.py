@@ -83,29 +83,52 @@ def _is_text(key: str) -> bool:
     return True
 
 
-def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, *, compact: bool) -> None:
-    """Insert orders, as they will be when the run is admitted; ``size`` of them make a chunk."""
+def add(
+    db: Database,
+    run: Held,
+    rows: Sequence[NewOrder],
+    size: int,
+    now: int,
+    *,
+    compact: bool,
+    claimed: OrderState | None = None,
+) -> list[Chunk]:
+    """Insert orders, as they will be when the run is admitted; ``size`` of them make a chunk. Returns the chunks.
+
+    Args:
+        claimed: the state of orders that are claimed by the same write, of a run that is being sent.
+
+    Raises:
+        Moved: a key of a claimed order is taken.
+    """
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
     # One number is the last of a row of them; several are themselves, with others' between them.
     numbers = allotted if len(allotted) == len(parts) else range(allotted[-1] - len(parts) + 1, allotted[-1] + 1)
-    pending = LETTERS[OrderState.PENDING]
-    chunks = list(zip(numbers, parts, strict=True))
-    epoch = runs.first_epoch(db)
-    db.load("add_chunks", [(number, run.number, epoch, now, pending * len(part)) for number, part in chunks])
-    db.load("add_bodies", [body_row(number, part, compact=compact) for number, part in chunks])
+    letter, epoch = LETTERS[claimed or OrderState.PENDING], runs.first_epoch(db) + (claimed is not None)
+    at, until = (None, None) if claimed is None else (now, now + run.settle)
+    chunks = [
+        Chunk(number, run.number, epoch, at, now, [letter] * len(part), until, was=(epoch, letter * len(part)))
+        for number, part in zip(numbers, parts, strict=True)
+    ]
+    put = db.load if claimed is None else db.insert
+    put("add_chunks", [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks])
+    put("add_bodies", [body_row(each.id, part, compact=compact) for each, part in zip(chunks, parts, strict=True)])
     keys = [
         (run.environment, row.key, number, place, number_of_print(row.fingerprint))
-        for number, part in chunks
+        for number, part in zip(numbers, parts, strict=True)
         for place, row in enumerate(part)
     ]
     # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
     if db.insert("add_keys", sorted(keys, key=lambda each: each[1])) == len(keys):
-        return
+        return chunks
+    if claimed is not None:
+        raise Moved
     owners = db.rows("keys", environment=run.environment, keys=db.listed([row.key for row in rows]))
     owned = {key: (number, place) for key, number, place in owners}
     taken = [(run.number, number, place, key) for _, key, number, place, _ in keys if owned.get(key) != (number, place)]
     db.insert("add_contested", taken)
+    return chunks
 
 
 def discard_some(db: Database, run: Held) -> bool:
@@ -186,10 +209,10 @@ def admit(
     db.script("admitting")  # one after the other: what one decides, the next one must see
     if doubled := _doubled(db, run):
         return Admission(doubled=doubled)
-    decided = _Decided(not_sent_before=evidence.not_sent_before)
+    decided = Decided(not_sent_before=evidence.not_sent_before)
     first = set() if evidence.not_sent_before else first_pushed(db, run)
     for block in contested(db, run):
-        _decide(db, run, block, now, take, decided)
+        decide(db, run, block, now, take, decided)
     created, held_back = _hold_back(db, run, first, evidence.outcomes, now)
     db.change("forget_contested", run=run.number)
     db.change("admit_run", number=run.number, state=RunState.READY.value, source_sha256=source_sha256)
@@ -235,7 +258,9 @@ def _hold_back(
 
 
 @define
-class _Decided:
+class Decided:
+    """The number of orders of which an admission decided what they are, and whether a person decided that of some."""
+
     not_sent_before: bool = False
     already_pushed: int = 0
     in_doubt: int = 0
@@ -337,8 +362,8 @@ def _asks_holder(run: Held, each: _Contest) -> bool:
     return run.mode is owner.run.mode is Mode.TWO_PHASE
 
 
-def _decide(
-    db: Database, run: Held, block: Sequence[_Contest], now: int, take: Callable[[str], None], decided: _Decided
+def decide(
+    db: Database, run: Held, block: Sequence[_Contest], now: int, take: Callable[[str], None], decided: Decided
 ) -> None:
     """Decide for each of some contested orders who has its key from now on."""
     for rival in sorted({each.owner.run.id for each in block if each.owner is not None and _asks_holder(run, each)}):

@@ -55,7 +55,7 @@ SELECT chunks.id * 32 + row.key AS id, runs.id AS run_id, json_extract(row.value
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.key + 1, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
     WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'refused' WHEN 'i' THEN 'in_doubt'
-    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'w' THEN 'withdrawn' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT json_extract(ids, '$[' || row.key || ']') FROM results
     WHERE results.chunk = chunks.id AND json_extract(ids, '$[' || row.key || ']') IS NOT NULL) AS task_id,
@@ -71,7 +71,7 @@ SELECT chunks.id * 32 + row.place - 1 AS id, runs.id AS run_id, (row.value ->> 0
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.place::int, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
     WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'refused' WHEN 'i' THEN 'in_doubt'
-    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'w' THEN 'withdrawn' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT max(ids::jsonb ->> (row.place::int - 1)) FROM results WHERE results.chunk = chunks.id) AS task_id,
   notes.error
@@ -283,7 +283,7 @@ INSERT INTO ledger_meta (name, value) VALUES ('last_chunk', :n) ON CONFLICT (nam
 -- name: allot@postgresql
 SELECT nextval('chunk_ids') FROM generate_series(1, :n);
 -- name: add_chunks
-INSERT INTO chunks (id, run, epoch, updated_at, states) VALUES {rows};
+INSERT INTO chunks (id, run, epoch, updated_at, states, claimed_at, open_until) VALUES {rows};
 -- name: add_bodies
 INSERT INTO bodies (chunk, packed, meta, body, source) VALUES {rows};
 -- name: add_keys

@@ -89,7 +89,7 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
             if free:
                 for place in free:
                     chunk.states[place] = target
-                _raise(db, wish.run, chunk, wish.now)
+                begin_claim(db, wish.run, chunk, wish.now)
                 keep_open(wish.run, chunk, wish.now)
                 db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
                 taken[number] = chunk
@@ -123,7 +123,7 @@ def _seen_or_read(
     return known | load(db, missing - known.keys())
 
 
-def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
+def begin_claim(db: Database, run: Held, chunk: Chunk, now: int) -> None:
     """Begin a new claim of a chunk; it is the holder's when it is durable: before, another may get the same epoch."""
     chunk.epoch += 1
     chunk.claimed_at = now
@@ -368,7 +368,7 @@ def recover(db: Database, run: Held, now: int) -> None:
             for place in chunk.places((OrderState.DRAFTING,)):
                 chunk.move(place, OrderState.PENDING)
                 chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
-            _raise(db, run, chunk, now)
+            begin_claim(db, run, chunk, now)
             chunk.save(db, now)
 
 

@@ -1,0 +1,193 @@
+"""Single orders join a run that is being sent: each takes its key and is claimed, or the ledger knows its key.
+
+What a key means, and when an order of another run is taken over, is decided as by an admission. But an order that was
+created, or may have been, gets no row here: whoever asks gets that order as it is.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from attrs import frozen
+
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.database import Database
+from gotsurge_async.ledger.sql import marks, runs
+from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, accepted_at, add, contested, decide
+from gotsurge_async.ledger.sql.chunks import Meta, load, number_of
+from gotsurge_async.ledger.sql.pages import Owner, owners_of_keys
+from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    UNFINISHED,
+    WAITING,
+    WITH_DRAFT,
+    Mode,
+    NewOrder,
+    OrderRow,
+    OrderState,
+    RunInfo,
+)
+
+WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
+"""No driver knows of these, and none will hear of them unless this run sends them."""
+
+
+@frozen
+class Recorded:
+    """An order that has its key, as the ledger knows it.
+
+    Attributes:
+        run: its run.
+        row: the order; its payload is empty if the ledger does not have that any more.
+        held: whether a living process has the run, and may be sending the order at this moment.
+    """
+
+    run: RunInfo
+    row: OrderRow
+    held: bool = False
+
+
+def known(db: Database, environment: str, keys: Iterable[str], held: Callable[[str], bool]) -> dict[str, Recorded]:
+    """The orders that have some keys; ``held`` says whether a living process has a run."""
+    owners = owners_of_keys(db, environment, keys, unless={})
+    runs_held = {owner.run.id: held(owner.run.id) for owner in owners.values() if owner.live}
+    return {key: _recorded(key, owner, held=runs_held[owner.run.id]) for key, owner in owners.items() if owner.live}
+
+
+def join(
+    db: Database, run: Held, rows: Sequence[NewOrder], now: int, take: Callable[[str], bool], *, compact: bool
+) -> list[int | Recorded]:
+    """Insert orders with different keys into a run that is being sent, as one chunk, and claim them.
+
+    Args:
+        take: locks another run until the transaction is over, and fences its last holder; False if a living process
+            has it.
+
+    Returns:
+        For each order its id, if it is claimed now; else the order that has its key. That is one of this run, too: the
+        order itself with a draft of a dead run, which it continues with, or held back after an older copy of the ledger
+        was accepted.
+
+    Raises:
+        Moved: a run that is being loaded has just inserted one of the keys.
+    """
+    target = OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
+    keys = [row.key for row in rows]
+    accepted = accepted_at(db)
+    if accepted is None and not db.rows("keys", environment=run.environment, keys=db.listed(keys)):
+        (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target)
+        db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
+        db.committed.append(partial(run.see, [chunk]))
+        return [number_of(chunk.id, place) for place in range(len(rows))]
+    db.script("admitting")  # one after the other, as admissions
+    owners = owners_of_keys(db, run.environment, keys, unless={})
+    answers: dict[str, int | Recorded] = {}
+    for row in rows:
+        owner = owners.get(row.key)
+        if owner is not None and owner.live and (answer := _answer(db, run, row, owner, now, take)) is not None:
+            answers[row.key] = answer
+    new = [row for row in rows if row.key not in answers]
+    if new:
+        first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
+        answers |= _add(db, run, new, target, first, now, compact=compact)
+    return [answers[key] for key in keys]
+
+
+def _answer(
+    db: Database, run: Held, row: NewOrder, owner: Owner, now: int, take: Callable[[str], bool]
+) -> Recorded | None:
+    """The live order that has a key; None if the new one takes it over from a run that no process has."""
+    state, is_own = owner.state, owner.run.id == run.id
+    goes_on = (
+        run.mode is owner.run.mode is Mode.TWO_PHASE
+        and state in WITH_DRAFT
+        and owner.task_id is not None
+        and owner.payload == row.payload
+    )
+    if is_own or not (goes_on or state in UNFINISHED | CLAIMED):
+        return _recorded(row.key, owner, held=is_own)
+    if not take(owner.run.id):
+        return _recorded(row.key, owner, held=True)
+    if goes_on or state in WAITING:
+        return None
+    if state is OrderState.SENDING:
+        owner.chunk.put_in_doubt(owner.place, marks.CRASHED, now)
+        owner.chunk.save(db, now)
+    return _recorded(row.key, owner)
+
+
+def _pushed_since(owner: Owner | None, moment: int) -> bool:
+    return owner is not None and (owner.live or to_microseconds(owner.run.created_at) >= moment)
+
+
+def _add(
+    db: Database, run: Held, rows: Sequence[NewOrder], target: OrderState, first: set[str], now: int, *, compact: bool
+) -> dict[str, int | Recorded]:
+    """Insert orders of which some were refused, cancelled or waiting in another run, and claim those that are new.
+
+    Args:
+        first: the keys of those that are pushed for the first time since an older copy of the ledger was accepted.
+    """
+    (chunk,) = add(db, run, rows, len(rows), now, compact=compact)
+    for block in contested(db, run):
+        decide(db, run, block, now, lambda _: None, Decided())  # their runs are taken already
+    db.change("forget_contested", run=run.number)
+    (chunk,) = load(db, [chunk.id], bodies=True).values()
+    for place in chunk.places((OrderState.PENDING,)):
+        if chunk.metas[place].key in first:
+            chunk.states[place] = LETTERS[OrderState.IN_DOUBT]
+            chunk.note(place, error=HELD_BACK)
+        else:
+            chunk.move(place, target)
+    if chunk.places((target,)):
+        marks.begin_claim(db, run, chunk, now)
+        marks.keep_open(run, chunk, now)
+    chunk.save(db, now)
+    (info,) = runs.by_number(db, [run.number]).values()
+    return {
+        meta.key: number_of(chunk.id, place)
+        if chunk.state(place) is target
+        else _recorded(meta.key, Owner(info, chunk, place), held=True)
+        for place, meta in enumerate(chunk.metas)
+    }
+
+
+def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
+    chunk, place = owner.chunk, owner.place
+    until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
+    row = OrderRow(
+        number_of(chunk.id, place),
+        chunk.metas[place].line if chunk.metas else 0,
+        key,
+        owner.state,
+        owner.payload or b"",
+        None,
+        owner.task_id,
+        owner.status,
+        chunk.error(place),
+        None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at),
+        from_microseconds(chunk.updated_at),
+        until,
+    )
+    return Recorded(owner.run, row, held)
+
+
+def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
+    """Free the keys of those orders that wait, or have a draft that was not broadcast; returns their ids."""
+    withdrawn: set[int] = set()
+    drafts: list[tuple[str, int, str, int, None]] = []
+    for chunk, places in marks.chunks_in(db, run, ids):
+        free = [place for place in places if chunk.state(place) in WITHDRAWABLE]
+        metas: Sequence[Meta] = ()
+        for place in free:
+            if place in chunk.tasks:
+                metas = metas or load(db, [chunk.id], bodies=True)[chunk.id].metas
+                drafts.append((chunk.tasks[place][0], run.number, metas[place].key, now, None))
+            chunk.move(place, OrderState.WITHDRAWN)
+            chunk.note(place, error=marks.clean(why))
+            withdrawn.add(number_of(chunk.id, place))
+        if free:
+            chunk.save(db, now)
+    db.insert("add_unused", drafts)
+    return withdrawn

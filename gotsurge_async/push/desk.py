@@ -1,0 +1,337 @@
+"""The desk: single orders of a program. Each is remembered by its key, and sent once, however often it is asked for.
+
+An order joins a run of the ledger and is claimed by one write; then it is sent, and its outcome recorded, as any other.
+What waits while calls are under way goes out together, up to 20 orders a call.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from copy import copy
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.calls.create import Created, InDoubt
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
+from gotsurge_async.config import check_timeout, is_count
+from gotsurge_async.errors import ClientClosed, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.ledger import Ledger, Mode
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.money import Money
+from gotsurge_async.push.changes import differing
+from gotsurge_async.push.chunks import OnRefusedChunk
+from gotsurge_async.push.desk_runs import OPERATION, Changed, DeskRuns, Entry, Outcome
+from gotsurge_async.push.load import key_of
+from gotsurge_async.push.push import Push
+from gotsurge_async.tables.source import fingerprint_of
+
+MOST_WAITING = 1000
+"""Orders that wait for a call, at most; one more is refused, and nothing of it is kept."""
+LINGER = 0.05
+"""Seconds that an order waits while other calls are under way, before it gets a call of its own."""
+DRAIN = 10.0
+"""Seconds that closing waits for orders that wait or are under way."""
+
+
+class Desk:
+    """Creates single orders, and remembers each by its key::
+
+        async with GotSurge(...) as gs, await Desk.open(gs, "orders.db") as desk:
+            match await desk.create(order):
+                case Created(receipt=receipt): ...  # GotSurge has it
+                case Refused(error=error): ...  # GotSurge said no: the key is free again
+                case InDoubt(error=error): ...  # it was sent, and nobody knows: never send it again blindly
+                case Unprocessed(error=error): ...  # certainly not sent: the key is free again
+                case Changed(fields=fields): ...  # the key was used for an order with another content
+
+    The ledger is that of `Push` and of ``gotsurge push``, and all of them share the keys: an order that a file pushed
+    is not sent again here, nor the other way round, from whatever process. ``gotsurge status`` and ``results`` show the
+    orders of a desk as they show those of a file. Any number of processes may have a desk over one ledger.
+
+    A process that ends in the middle leaves its orders in the ledger, and the next desk over it continues with them: an
+    order of a platform partner is brought to its end. Of a plain partner's order it is not known whether it arrived: it
+    stays in doubt.
+
+    Args:
+        ledger: an open ledger, which stays open; `open` opens one.
+        mode: two-phase (platform partners; exactly once) or direct (at most once). Unless given, the first order asks
+            the service, see `Push.choose_mode`.
+        environment: the name under which keys are unique, the client's environment unless given.
+        validate: refuse orders that `gotsurge push` would refuse, see `check_order`.
+        max_price: the greatest amount that an order may have, see `check_order`.
+        most_waiting: orders that wait for a call, at most.
+        on_refused_chunk: what becomes of the other orders of a call that was refused, see `Push`.
+        new_ledger, register: see `Push`.
+
+    Raises:
+        UsageError: an argument that cannot be right.
+    """
+
+    def __init__(
+        self,
+        gs: GotSurge,
+        ledger: Ledger,
+        *,
+        mode: Mode | str | None = None,
+        environment: str | None = None,
+        validate: bool = True,
+        max_price: Money | None = None,
+        most_waiting: int = MOST_WAITING,
+        on_refused_chunk: OnRefusedChunk | str | None = None,
+        new_ledger: bool = False,
+        register: bool = True,
+        _place: str | Path | None = None,
+    ) -> None:
+        if not is_count(most_waiting, 1):
+            raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}")
+
+        def new_push(ledger: Ledger, mode: Mode) -> Push:
+            return Push(
+                gs,
+                ledger,
+                mode=mode,
+                environment=environment,
+                on_refused_chunk=on_refused_chunk,
+                new_ledger=new_ledger,
+                register=register,
+            )
+
+        self._clock = gs.session.clock
+        self._validate = validate
+        self._max_price = max_price
+        self._most_waiting = most_waiting
+        self._places = gs.session.limiter.at_most(None)
+        self._runs = DeskRuns(
+            gs,
+            ledger,
+            None if _place is None else partial(_opened, gs, _place),
+            environment or gs.environment.name,
+            None if mode is None else Mode(mode),
+            new_push,
+            again=self._wait,
+            spawn=self._spawn,
+        )
+        self._entries: dict[str, Entry] = {}
+        self._waiting: deque[Entry] = deque()
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._owns_ledger = _place is not None
+
+    @classmethod
+    async def open(cls, gs: GotSurge, ledger: str | Path, **options: Any) -> Self:
+        """Open a ledger and a desk over it, which closes it; ``options`` are those of the class.
+
+        When the ledger's file or server has failed, the next order has it opened again.
+
+        Args:
+            ledger: the path of a file, or a URL, see `Ledger.open`, whose errors are raised.
+        """
+        opened = await _opened(gs, ledger)
+        try:
+            return cls(gs, opened, _place=ledger, **options)
+        except BaseException:
+            await uninterrupted(opened.close())
+            raise
+
+    async def __aenter__(self) -> Self:
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._runs.look(), name="gotsurge-desk")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self._runs.ledger
+
+    async def create(self, order: OrderLike, *, key: str | None = None, timeout: float | None = None) -> Outcome:
+        """Create and broadcast an order once (sections "Create & Broadcast Tasks", "Platform Partners").
+
+        The same key with the same content always gives the recorded outcome, with ``replayed``, in any process that has
+        the ledger. Only ``client_time_utc``, the time at which the order was made, may differ. Callers at the same
+        moment share one call. A key whose order was refused, cancelled or not processed is free again.
+
+        A caller that is cancelled leaves an order that was begun to the desk. `what_is_known` tells of the error that
+        ended its block whether the order may have been sent; asked again with the same key, the desk knows.
+
+        Args:
+            order: an `Order`, or a dict of its fields as the API writes them.
+            key: identifies the order, its tracking id unless given.
+            timeout: seconds after which this caller waits no longer. Then the order is `Unprocessed` if it was not
+                begun; else it is `InDoubt`, and the desk continues with it.
+
+        Raises:
+            InvalidData: the order is faulty, or has no key; every fault with its path. Nothing of it is remembered.
+            NotSent: too many orders wait already. Nothing of it is remembered.
+            ClientClosed: the desk is closed, or was never entered.
+            SignInNeeded, CallError, EndpointsAssumed, SecondLedger: the mode cannot be chosen, or the ledger may not be
+                used for this account. Nothing was sent.
+            LedgerError: the ledger cannot be used. Nothing was sent.
+        """
+        made, key, payload, plain = self._written(order, key)
+        if timeout is not None:
+            check_timeout(timeout)
+        ends = None if timeout is None else self._clock.monotonic() + timeout
+        while (entry := self._entries.get(key)) is not None:
+            fields = () if payload == entry.payload else tuple(differing(payload, entry.payload, f"key {key}"))
+            outcome = await self._result(entry, ends)
+            if isinstance(outcome, Created | InDoubt):
+                same = attrs.evolve(outcome, replayed=True)
+                return Changed(order=made, fields=fields, outcome=same) if fields else same
+            if not fields or isinstance(outcome, Changed):
+                return attrs.evolve(outcome, order=made)
+            # The order with the other content was refused, or not processed: its key is free.
+        self._refuse_if_unable()
+        entry = Entry(made, key, payload, fingerprint_of(plain), self._forget)
+        self._entries[key] = entry
+        self._wait(entry)
+        return await self._result(entry, ends)
+
+    async def close(self, timeout: float = DRAIN) -> None:
+        """Take no more orders, let those that wait or are under way end, and end the run. The client stays open.
+
+        Args:
+            timeout: seconds for that. Then orders that were not begun are `Unprocessed`, and calls under way are cut:
+                what they may have sent is in doubt.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(timeout), name="gotsurge-desk-close")
+        await asyncio.shield(self._closing)
+
+    # --- callers ----------------------------------------------------------------------------------------------------
+
+    def _written(self, order: OrderLike, key: str | None) -> tuple[Order, str, bytes, dict[str, Any]]:
+        made = as_read(order)
+        if isinstance(made, Faulty):
+            raise made.error
+        own = key_of(made, lambda order: order.tracking_id if key is None else key, "the desk", 1)
+        if self._validate:
+            refuse_faulty([made], self._clock.now(), self._max_price)
+        return made, own, *codec.encode_order(made)
+
+    def _refuse_if_unable(self) -> None:
+        if self._looking is None or self._closing is not None:
+            raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
+        if len(self._waiting) >= self._most_waiting:
+            raise NotSent(f"{self._most_waiting} orders wait already: try again later", operation=OPERATION)
+
+    def _forget(self, entry: Entry) -> None:
+        del self._entries[entry.key]
+
+    async def _result(self, entry: Entry, ends: float | None) -> Outcome:
+        """The result of an entry, or what is certain of it when its caller has waited long enough."""
+        entry.waiters += 1
+        events: list[asyncio.Future[Any]] = [entry.result]
+        if ends is not None:
+            events.append(asyncio.ensure_future(self._sleep(ends - self._clock.monotonic())))
+        try:
+            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            if not entry.result.done():
+                self._leave(entry, "it was not answered in time")
+            if not entry.result.done():
+                why = "it was not answered in time, and the desk continues with it: ask again with the same key"
+                error = OutcomeUnknown(why, operation=OPERATION, sent=entry.payload)
+                return InDoubt(order=entry.order, error=error)
+        except asyncio.CancelledError as cancelled:
+            self._leave(entry, "its caller was cancelled")
+            if not entry.result.done():
+                why = "its caller was cancelled, and the desk continues with it: ask again with the same key"
+                raise cancelled from OutcomeUnknown(why, operation=OPERATION, sent=entry.payload)
+            raise cancelled from NotSent("its caller was cancelled, and it was not begun", operation=OPERATION)
+        finally:
+            entry.waiters -= 1
+            for sleeping in events[1:]:
+                sleeping.cancel()
+        failed = entry.result.exception()
+        if failed is not None:
+            raise copy(failed)  # one that all callers share would gather the tracebacks of all
+        return entry.result.result()
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._clock.sleep(max(0.0, seconds))
+
+    def _leave(self, entry: Entry, why: str) -> None:
+        """Let a caller leave; the last one takes the order along, if it was not begun."""
+        if not entry.begun and entry.waiters == 1 and not entry.result.done():
+            self._waiting.remove(entry)
+            entry.end_unprocessed(NotSent(f"{why}, and it was not begun", operation=OPERATION))
+
+    # --- what waits -------------------------------------------------------------------------------------------------
+
+    def _wait(self, entry: Entry) -> None:
+        """Have an entry sent: immediately if no call is under way, else with others, or a little later."""
+        entry.begun = False
+        if self._closing is not None and self._closing.done():
+            entry.end_unprocessed(NotSent("the desk is closed", operation=OPERATION))
+            return
+        self._waiting.append(entry)
+        if self._busy == 0 or len(self._waiting) >= CHUNK:
+            self._work_more()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LINGER, self._after_a_while)
+
+    def _after_a_while(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._work_more()
+
+    def _work_more(self) -> None:
+        if self._busy < self._places():
+            self._busy += 1
+            self._spawn(self._work())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                entries = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+                for entry in entries:
+                    entry.begun = True
+                await self._runs.send(entries)
+        finally:
+            self._busy -= 1
+
+    async def _close(self, timeout: float) -> None:
+        try:
+            late = asyncio.ensure_future(self._sleep(timeout))
+            while self._tasks and not late.done():
+                await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
+            late.cancel()
+            self._runs.stop()
+            while self._waiting:
+                error = NotSent("the desk was closed, and it was not begun", operation=OPERATION)
+                self._waiting.popleft().end_unprocessed(error)
+            tasks = [*self._tasks, *filter(None, [self._looking])]
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await self._runs.close()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._owns_ledger:
+                await self.ledger.close()
+
+
+async def _opened(gs: GotSurge, ledger: str | Path) -> Ledger:
+    return await Ledger.open(ledger, clock=gs.session.clock.now)

@@ -1,0 +1,479 @@
+"""The runs of a desk: single orders join one, are sent as those of a file are, and get their outcomes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from typing import Any, TypeAlias
+
+import attrs
+
+from gotsurge_async.after.reconcile import Reconciler
+from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
+from gotsurge_async.ledger import (
+    CLAIMED,
+    READABLE,
+    UNDO,
+    WAITING,
+    WITH_DRAFT,
+    Ledger,
+    LedgerError,
+    LedgerUnusable,
+    Mode,
+    NewOrder,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    Recorded,
+    Run,
+    RunHeld,
+    RunLost,
+)
+from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
+from gotsurge_async.push.changes import differing
+from gotsurge_async.push.chunks import ChunkSender, Results
+from gotsurge_async.push.load import discarded_on_error
+from gotsurge_async.push.push import Push
+
+log: logging.Logger = logging.getLogger(__name__)
+
+DESK = "desk"
+"""The source of a desk's runs, and the option by which they are known."""
+OPERATION = "desk.create"
+MOST_ORDERS = 50_000
+"""Orders of a run; then another one is begun, so that each stays quick to read."""
+LONGEST = 86_400.0
+"""Seconds of a run, for the same reason."""
+WITH_DOUBTS = 60.0
+"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends."""
+LOOK = 60.0
+"""Seconds between two looks for what a desk left whose process has ended."""
+_FIRST_POLL, _LAST_POLL = 0.05, 1.0
+_IN_HAND = CLAIMED | WAITING
+"""Of these only the process that has their run knows what they are."""
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """Nothing of this order was sent: its key was sent, or may have been, with another content.
+
+    Attributes:
+        order: as it was passed.
+        fields: those in which it differs, dotted, such as ``to_address.zip_code``; lists are one field.
+        outcome: what became of the order that has the key.
+    """
+
+    order: Order
+    fields: tuple[str, ...]
+    outcome: Created[Order] | InDoubt[Order]
+
+
+Outcome: TypeAlias = Created[Order] | Refused[Order] | InDoubt[Order] | Unprocessed[Order] | Changed
+"""What became of an order."""
+
+
+@attrs.define(eq=False)
+class Entry:
+    """An order that callers of a desk wait for.
+
+    Attributes:
+        begun: whether it may be in the ledger.
+        waiters: the number of callers that wait for it.
+        ended: called once, when its result is set.
+    """
+
+    order: Order
+    key: str
+    payload: bytes
+    fingerprint: bytes
+    ended: "Callable[[Entry], None]"
+    begun: bool = False
+    waiters: int = 0
+    result: "asyncio.Future[Outcome]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+
+    def end(self, outcome: Outcome | GotSurgeError) -> None:
+        """Set the result, unless it is set."""
+        if self.result.done():
+            return
+        self.ended(self)
+        if isinstance(outcome, GotSurgeError):
+            self.result.set_exception(outcome)
+            self.result.exception()  # retrieved, also when every caller has left
+        else:
+            self.result.set_result(outcome)
+
+    def end_in_doubt(self, why: str) -> None:
+        """Set the result: it was sent, or may have been."""
+        error = OutcomeUnknown(why, operation=OPERATION, sent=self.payload)
+        self.end(InDoubt(order=self.order, error=error))
+
+    def end_unprocessed(self, error: GotSurgeError) -> None:
+        """Set the result: it was certainly not sent."""
+        self.end(Unprocessed(order=self.order, error=error))
+
+
+@attrs.define(eq=False)
+class _DeskRun:
+    """A run that orders join.
+
+    Attributes:
+        began: by the clock's seconds.
+        sending: the number of chunks that are under way.
+        has_doubts: whether some of its orders are in doubt.
+        lost: whether another process has taken it over, or it cannot be written.
+    """
+
+    run: Run
+    sender: ChunkSender
+    began: float
+    orders: int = 0
+    sending: int = 0
+    has_doubts: bool = False
+    lost: bool = False
+
+    def is_over(self, now: float) -> bool:
+        """Whether the next order belongs into another run."""
+        longest = WITH_DOUBTS if self.has_doubts else LONGEST
+        return self.lost or self.orders >= MOST_ORDERS or now - self.began >= longest
+
+
+class DeskRuns:
+    """Sends entries through runs, one after another.
+
+    Args:
+        reopen: opens the ledger again when its file or server has failed; None: it is its owner's.
+        new_push: makes a push through a ledger, in a mode.
+        again: called with an entry that is to be sent again: its key is free by now.
+        spawn: has the desk do something beside.
+    """
+
+    def __init__(
+        self,
+        gs: GotSurge,
+        ledger: Ledger,
+        reopen: Callable[[], Awaitable[Ledger]] | None,
+        environment: str,
+        mode: Mode | None,
+        new_push: Callable[[Ledger, Mode], Push],
+        again: Callable[[Entry], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._gs = gs
+        self._clock = gs.session.clock
+        self.ledger: Ledger = ledger
+        self._reopen = reopen
+        self._environment = environment
+        self._mode = mode
+        self._new_push = new_push
+        self._push = new_push(ledger, mode or Mode.DIRECT)
+        self._again = again
+        self._spawn = spawn
+        self._now: _DeskRun | None = None
+        self._unusable = False
+        self._changing = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    async def send(self, entries: Sequence[Entry]) -> None:
+        """Give each of at most 20 entries its outcome, or have it sent again, whatever happens."""
+        try:
+            current = await self._joinable()
+            try:
+                await self._send(current, entries)
+            finally:
+                current.sending -= 1
+                if current is not self._now:
+                    await uninterrupted(self._end(current))
+        except GotSurgeError as error:  # nothing was sent of these: what was has its outcome already
+            self._note(error)
+            for entry in entries:
+                entry.end(copy(error))
+        except BaseException:
+            for entry in entries:
+                entry.end_in_doubt("the desk was closed before its outcome was known")
+            raise
+
+    async def _send(self, current: _DeskRun, entries: Sequence[Entry]) -> None:
+        claim = current.sender.new_claim()
+        rows = [
+            NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
+            for number, entry in enumerate(entries, 1)
+        ]
+        current.orders += len(rows)
+        try:
+            answers = await _joined(current.run, rows)
+        except RunLost:  # nothing of these is in it: they join another one
+            current.lost = True
+            for entry in entries:
+                self._again(entry)
+            return
+        fresh: dict[int, Entry] = {}
+        orders: list[PendingOrder] = []
+        begun: dict[int, Entry] = {}
+        drafts: list[OrderRow] = []
+        for entry, row, answer in zip(entries, rows, answers, strict=True):
+            if isinstance(answer, int):
+                fresh[answer] = entry
+                orders.append(PendingOrder(answer, row.line, row.key, row.payload))
+                continue
+            try:
+                if _goes_on(current.run, entry, answer):
+                    begun[answer.row.id] = entry
+                    drafts.append(answer.row)
+                else:
+                    await self._answer(current, entry, answer)
+            except LedgerError as error:  # the other ones are claimed, and are sent
+                entry.end(error)
+        if fresh:
+            await self._take(current, fresh, partial(current.sender.send, orders, claim))
+        if begun:
+            await self._take(current, begun, partial(current.sender.finish, drafts))
+
+    async def _take(
+        self,
+        current: _DeskRun,
+        own: dict[int, Entry],
+        send: Callable[[], Awaitable[Results]],
+    ) -> None:
+        """Give entries the outcomes of a call, which are in the ledger by then."""
+        try:
+            results = await send()
+        except (GotSurgeError, asyncio.CancelledError) as error:
+            self._note(error)
+            current.lost |= isinstance(error, RunLost)
+            closed = NotSent("the desk was closed", operation=OPERATION)
+            why = error if isinstance(error, GotSurgeError) else closed
+            await uninterrupted(self._withdraw(current, own, dict.fromkeys(own, why)))
+            if why is closed:
+                raise
+            return
+        unprocessed: dict[int, GotSurgeError] = {}
+        for result in results:
+            number = result.order.id
+            if isinstance(result, Unprocessed):
+                unprocessed[number] = result.error
+                continue
+            entry = own.pop(number)
+            current.has_doubts |= isinstance(result, InDoubt)
+            entry.end(_with_order(result, entry.order))
+        await uninterrupted(self._withdraw(current, own, unprocessed))
+        if not own:
+            return
+        try:  # another run took them over, or a cancel of them may still act
+            known = await self.ledger.known(self._environment, [entry.key for entry in own.values()])
+            for entry in own.values():
+                if entry.key in known:
+                    entry.end(_replayed(entry, known[entry.key]))
+                else:
+                    self._again(entry)
+        except LedgerError as error:
+            for entry in own.values():
+                entry.end_in_doubt(f"its outcome is not known: {error}")
+
+    async def _withdraw(self, current: _DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
+        """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
+
+        Whether the others are sent later is not known.
+        """
+        if not unsent:
+            return
+        withdrawn: set[int] = set()
+        with suppress(LedgerError):
+            withdrawn = await current.run.withdraw([*unsent], f"not sent: {next(iter(unsent.values()))}")
+        for number, error in unsent.items():
+            if number in withdrawn:
+                own.pop(number).end_unprocessed(error)
+            else:
+                current.has_doubts = True
+                own.pop(number).end_in_doubt(f"its outcome is not known: {error}")
+
+    # --- keys that are taken ----------------------------------------------------------------------------------------
+
+    async def _answer(self, current: _DeskRun, entry: Entry, recorded: Recorded) -> None:
+        """Answer an entry by the order that has its key, when that is known."""
+        state, is_own = recorded.row.state, recorded.run.id == current.run.id
+        if is_own and state in WAITING:  # it was not sent, and that could not be recorded
+            # One that cannot be withdrawn is being drafted, by a call that has ended: another run takes it over.
+            current.lost |= not await current.run.withdraw([recorded.row.id], "not sent")
+            self._again(entry)
+        elif not is_own and recorded.held and state in _IN_HAND:
+            self._spawn(self._watch(entry))
+        elif not is_own and recorded.row.task_id is not None and state in READABLE:
+            self._spawn(self._read(entry, recorded))
+        else:
+            entry.end(_replayed(entry, recorded))
+
+    async def _read(self, entry: Entry, recorded: Recorded) -> None:
+        """Answer an entry by an order in doubt of another run, whose task is read first."""
+        try:
+            async with self._reading:
+                with suppress(RunHeld, CallError, SignInNeeded):  # then it stays in doubt
+                    await Reconciler(self._gs, self.ledger).reconcile(recorded.run.id, task_list=False)
+            now = (await self.ledger.known(self._environment, [entry.key])).get(entry.key)
+            if now is None:
+                self._again(entry)
+            else:
+                entry.end(_replayed(entry, now))
+        except (GotSurgeError, asyncio.CancelledError) as error:
+            entry.end(_replayed(entry, recorded))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    async def _watch(self, entry: Entry) -> None:
+        """Wait for the outcome of an order that another process has in hand, as long as a caller does."""
+        pause = _FIRST_POLL
+        try:
+            while entry.waiters:
+                await self._clock.sleep(pause)
+                pause = min(_LAST_POLL, pause * 2)
+                recorded = (await self.ledger.known(self._environment, [entry.key])).get(entry.key)
+                in_hand = recorded is not None and recorded.row.state in _IN_HAND
+                if recorded is None or (in_hand and not recorded.held):
+                    self._again(entry)  # its key is free, or its process has ended
+                    return
+                if not in_hand:
+                    entry.end(_replayed(entry, recorded))
+                    return
+            entry.end_in_doubt("another process has it in hand")
+        except LedgerError as error:
+            entry.end(error)
+        except asyncio.CancelledError:
+            entry.end_in_doubt("another process has it in hand, and the desk was closed")
+            raise
+
+    # --- runs -------------------------------------------------------------------------------------------------------
+
+    def _note(self, error: BaseException) -> None:
+        self._unusable |= isinstance(error, LedgerUnusable)
+
+    async def _joinable(self) -> _DeskRun:
+        """The run that orders join now, with one more chunk under way."""
+        async with self._changing:
+            if self._unusable and self._reopen is not None:
+                failed, self.ledger = self.ledger, await self._reopen()
+                self._unusable, self._now = False, None
+                self._push = self._new_push(self.ledger, self._push.mode)
+                self._spawn(failed.close())
+            await self._leave_if_over()
+            while self._now is None:
+                with suppress(RunLost):  # this process stood still, and another one has the empty run
+                    self._now = await self._begin()
+            self._now.sending += 1
+            return self._now
+
+    async def _leave_if_over(self) -> None:
+        """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
+        current = self._now
+        if current is not None and current.is_over(self._clock.monotonic()):
+            self._now = None
+            await self._end(current)
+
+    async def _begin(self) -> _DeskRun:
+        if self._mode is None:
+            self._push.check_endpoints(*Mode)
+            self._mode = await self._push.choose_mode()
+        self._push.check_endpoints()
+        run = await self.ledger.begin(environment=self._environment, mode=self._mode, source=DESK, options={DESK: True})
+        async with discarded_on_error(run):
+            await self._push.enter(run)
+            await run.admit()
+            run.settle_after(self._gs.limits.settle)
+            await run.start()
+        return _DeskRun(run, self._push.sender(run), self._clock.monotonic())
+
+    async def _end(self, current: _DeskRun) -> None:
+        if not current.sending:
+            with suppress(LedgerError):  # then whoever opens the ledger next ends it
+                await current.run.finish()
+            await current.run.close()
+
+    async def look(self) -> None:
+        """Resume the runs of desks whose processes have ended, and end runs in time, until this is cancelled."""
+        while True:
+            try:
+                await self._resume_left()
+                async with self._changing:
+                    await self._leave_if_over()
+            except GotSurgeError as error:
+                self._note(error)
+                log.warning("the desk cannot resume the run of an earlier process now: %s", error)
+            await self._clock.sleep(LOOK)
+
+    async def _resume_left(self) -> None:
+        for info in await self.ledger.unfinished():
+            if not info.options.get(DESK) or info.environment != self._environment or UNDO in info.options:
+                continue
+            with suppress(RunHeld):
+                if not await self.ledger.is_held(info.id):
+                    async with await self.ledger.hold(info.id) as run:
+                        await self._new_push(self.ledger, info.mode).send(run)
+
+    def stop(self) -> None:
+        """Wait for no further try of a call that was not processed."""
+        self._push.stop()
+
+    async def close(self) -> None:
+        """End the run; nothing is under way any more."""
+        if self._now is not None:
+            await self._end(self._now)
+
+
+async def _joined(run: Run, rows: Sequence[NewOrder]) -> Sequence[int | Recorded]:
+    """Have orders join a run; a cancellation withdraws what was claimed: nothing of it was sent."""
+    joining = asyncio.ensure_future(run.join(rows))
+    try:
+        return await uninterrupted(joining)
+    except asyncio.CancelledError:
+        if not joining.cancelled() and joining.exception() is None:
+            claimed = [answer for answer in joining.result() if isinstance(answer, int)]
+            with suppress(LedgerError):  # then whoever opens the ledger next reads it
+                await uninterrupted(run.release_claim(claimed))
+                await uninterrupted(run.withdraw(claimed, "not sent: the desk was closed"))
+        raise
+
+
+def _with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order) -> Outcome:
+    if isinstance(result, Created):
+        return Created(order=order, receipt=result.receipt)
+    if isinstance(result, Refused):
+        return Refused(order=order, error=result.error)
+    return InDoubt(order=order, error=result.error)
+
+
+def _goes_on(run: Run, entry: Entry, recorded: Recorded) -> bool:
+    """Whether an order of this run has a draft: its task is read, or broadcast, to know its outcome."""
+    row, is_own = recorded.row, recorded.run.id == run.id
+    has_draft = row.task_id is not None and row.state in WITH_DRAFT and run.info.mode is Mode.TWO_PHASE
+    return is_own and has_draft and not _differing(entry, row)
+
+
+def _differing(entry: Entry, row: OrderRow) -> list[str]:
+    """The fields in which an order differs from a recorded one, whose text may not be known."""
+    known_to_differ = row.payload not in (b"", entry.payload)
+    return differing(entry.payload, row.payload, f"key {row.key}") if known_to_differ else []
+
+
+def _replayed(entry: Entry, recorded: Recorded) -> Outcome:
+    """The outcome of an order whose key another one has, or had first."""
+    row, run, order = recorded.row, recorded.run, entry.order
+    if row.state in WAITING and not recorded.held:
+        why = f"it waits in run {run.id}, which no process sends"
+        return Unprocessed(order=order, error=NotSent(why, operation=OPERATION))
+    outcome: Created[Order] | InDoubt[Order]
+    if row.state is OrderState.CREATED and row.task_id is not None:
+        status = None if row.status is None else TaskStatus(row.status)
+        receipt = Receipt(id=row.task_id, tracking_id=order.tracking_id, current_status=status)
+        outcome = Created(order=order, receipt=receipt, replayed=True)
+    else:
+        is_out = recorded.held and row.state in _IN_HAND
+        why = "another process has it in hand" if is_out else row.error or "its outcome was not recorded"
+        error = OutcomeUnknown(f"{why} (run {run.id})", operation=OPERATION, sent=row.payload)
+        outcome = InDoubt(order=order, error=error, replayed=True)
+    fields = _differing(entry, row)
+    return Changed(order=order, fields=tuple(fields), outcome=outcome) if fields else outcome

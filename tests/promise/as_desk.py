@@ -1,0 +1,60 @@
+"""A desk for crash tests: it creates the orders of a file one by one, and prints each outcome when it is known."""
+
+import asyncio
+import json
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gotsurge_async import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.bulk import Changed, Desk, LedgerError, SourceOptions, open_source
+from gotsurge_async.cli.shared.connect import Target, connected
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.config import Limits
+from gotsurge_async.push.desk_runs import Outcome
+
+WORDS = {Created: "created", Refused: "refused", InDoubt: "in_doubt", Unprocessed: "unprocessed", Changed: "changed"}
+
+
+def main() -> None:
+    """Be a desk."""
+    parser = ArgumentParser()
+    for name in ("file", "--api-base", "--account", "--mode", "--ledger", "--price", "--timeout"):
+        parser.add_argument(name)
+    parser.add_argument("--callers", type=int, default=2)
+    words = parser.parse_args(sys.argv[1:])
+    orders = [
+        msgspec.json.decode(row.payload)
+        for row in open_source(Path(words.file), options=SourceOptions(now=SystemClock().now())).rows()
+    ]
+    asyncio.run(_work(words, orders))
+
+
+async def _work(words: Any, orders: list[dict[str, Any]]) -> None:
+    timeout = None if words.timeout is None else float(words.timeout)
+    target = Target(env="local", api_base=words.api_base, account=words.account)
+    async with (
+        connected(target, Limits(concurrency=1)) as gs,
+        await Desk.open(gs, words.ledger, mode=words.mode) as desk,
+    ):
+
+        async def ask(order: dict[str, Any]) -> None:
+            if words.price is not None:
+                order = order | {"price": int(words.price)}
+            try:
+                told = _told(order["tracking_id"], await desk.create(order, timeout=timeout))
+            except LedgerError as error:  # the server has ended its connection
+                told = {"key": order["tracking_id"], "word": "error", "task": None, "why": str(error)}
+            print(json.dumps(told), flush=True)
+
+        half = len(orders) // 2
+        for some in (orders[:half], orders[half:]):
+            await asyncio.gather(*(ask(order) for order in some for _ in range(words.callers)))
+
+
+def _told(key: str, outcome: Outcome) -> dict[str, Any]:
+    task = outcome.receipt.id if isinstance(outcome, Created) else None
+    return {"key": key, "word": WORDS[type(outcome)], "task": task, "why": str(getattr(outcome, "error", ""))}

@@ -1,0 +1,211 @@
+"""A desk's runs: how they begin and end, and what a platform partner's orders go through."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gotsurge_async import (
+    Created,
+    InDoubt,
+    Unprocessed,
+)
+from gotsurge_async.bulk import Desk, Ledger, OrderState
+from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
+from gotsurge_async.ledger import LedgerUnusable, RunState
+from gotsurge_async.ledger.sql import joining
+from gotsurge_async.push import desk_runs
+from gotsurge_async.simulator import Fault
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from tests.support.desks import Gate, Service, client, created, desk_of, states
+from tests.support.orders import order, orders
+from tests.support.pushes import place
+
+# --- opening and closing ----------------------------------------------------------------------------------------------
+
+
+async def test_closing_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    """Orders that wait, or are in a call, have their outcomes when the block has ended."""
+    service = Gate()
+    async with desk_of(tmp_path, service) as desk:
+        asking = [asyncio.create_task(desk.create(each)) for each in orders(25)]
+        await service.came.wait()
+        asyncio.get_running_loop().call_later(0.01, service.open.set)
+    assert [type(each) for each in await asyncio.gather(*asking)] == [Created] * 25
+    with pytest.raises(ClientClosed):
+        await desk.create(order())
+
+
+async def test_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
+    """After its time what was not begun is unprocessed, and what is in a call is in doubt, also in the ledger."""
+    service, clock = Gate(), ManualClock()
+    async with client(service, clock=clock) as gs:
+        desk = await Desk.open(gs, tmp_path / "ledger.db", mode="direct")
+        async with desk:
+            first = asyncio.create_task(desk.create(order("T-1")))
+            await service.came.wait()
+            second = asyncio.create_task(desk.create(order("T-2")))
+            await asyncio.sleep(0)
+            closing = asyncio.create_task(desk.close(timeout=3))
+            await asyncio.sleep(0)
+            await clock.advance(3)
+            await closing
+        assert (type(await first), type(await second)) == (InDoubt, Unprocessed)
+    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
+        (info,) = await ledger.runs()
+        assert info.state is RunState.DONE
+        assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
+
+
+async def test_a_desk_is_entered_first(tmp_path: Path) -> None:
+    """Without `async with` nothing would take up what an earlier process left."""
+    async with client(Service()) as gs:
+        desk = await Desk.open(gs, tmp_path / "ledger.db", mode="direct")
+        with pytest.raises(ClientClosed):
+            await desk.create(order())
+        await desk.close()
+
+
+async def test_a_service_that_cannot_be_asked_for_the_mode_sends_nothing(tmp_path: Path) -> None:
+    """The caller gets the error, and the next call asks again."""
+    answers = iter([NothingSent("no connection")])
+
+    def respond(request: Request) -> Response:
+        if request.method == "GET":
+            if (error := next(answers, None)) is not None:
+                raise error
+            return Response(status=403, body=b"{}")
+        return created(msgspec.json.decode(request.body or b"{}")["tasks"])
+
+    async with desk_of(tmp_path, respond, mode=None) as desk:
+        with pytest.raises(NotSent):
+            await desk.create(order())
+        assert isinstance(await desk.create(order()), Created)
+
+
+async def test_production_sends_nothing_to_a_guess(tmp_path: Path) -> None:
+    """The endpoints are checked before anything is in the ledger."""
+    service = Service()
+    async with (
+        client(service, environment="production") as gs,
+        await Desk.open(gs, tmp_path / "ledger.db", mode="direct") as desk,
+    ):
+        with pytest.raises(EndpointsAssumed):
+            await desk.create(order())
+    assert service.creates == []
+
+
+async def test_without_a_sign_in_the_key_stays_free(tmp_path: Path) -> None:
+    """The order was certainly not sent, and the outcome says why."""
+    async with (
+        client(Service(), bearer_token=None) as gs,
+        await Desk.open(gs, tmp_path / "ledger.db", mode="direct") as desk,
+    ):
+        outcome = await desk.create(order())
+        assert isinstance(outcome, Unprocessed)
+        assert isinstance(outcome.error, SignInNeeded)
+        assert await states(desk) == {"T-1": [OrderState.WITHDRAWN]}
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_with_doubts_is_left_to_what_settles_them(tmp_path: Path) -> None:
+    """After a minute the next order begins another run, so that the first one can be reconciled."""
+    answers = iter([MaybeSent("reset")])
+
+    def respond(tasks: list[dict[str, Any]]) -> Response:
+        if (error := next(answers, None)) is not None:
+            raise error
+        return created(tasks)
+
+    clock = ManualClock()
+    async with desk_of(tmp_path, Service(respond), clock=clock) as desk:
+        await desk.create(order("T-1"))
+        await desk.create(order("T-2"))
+        await clock.advance(desk_runs.WITH_DOUBTS)
+        await desk.create(order("T-3"))
+        newest, oldest = await desk.ledger.runs()
+        assert (newest.state, oldest.state) == (RunState.SENDING, RunState.DONE)
+        await (await desk.ledger.hold(oldest.id)).close()
+
+
+async def test_a_run_ends_after_a_day(tmp_path: Path) -> None:
+    """Also when no order comes: then it can be archived."""
+    clock = ManualClock()
+    async with desk_of(tmp_path, Service(), clock=clock) as desk:
+        await desk.create(order())
+        await clock.advance(desk_runs.LONGEST)
+        while [info.state for info in await desk.ledger.runs()] != [RunState.DONE]:
+            await clock.advance(1)
+
+
+# --- platform partners ------------------------------------------------------------------------------------------------
+
+
+async def test_a_platform_partner_s_order_is_drafted_and_broadcast(tmp_path: Path) -> None:
+    """Exactly once, though every first answer is lost."""
+    async with place(tmp_path) as at:
+        for operation in ("platform.drafts.create", "platform.drafts.broadcast"):
+            at.simulator.order_fault(Fault(operation=operation, when="after", kind="reset", times=1))
+        async with Desk(at.gs, at.ledger) as desk:
+            outcomes = await asyncio.gather(*[desk.create(each) for each in orders(3)])
+            again = await asyncio.gather(*[desk.create(each) for each in orders(3)])
+        assert all(isinstance(each, Created) for each in outcomes), outcomes
+        assert all(isinstance(each, Created) and each.replayed for each in again)
+        live = [task["tracking_id"] for task in at.simulator.tasks() if not task["draft"]]
+    assert sorted(live) == sorted(str(each.tracking_id) for each in orders(3))
+
+
+async def test_an_open_broadcast_is_settled_by_the_next_call(tmp_path: Path) -> None:
+    """Its task cannot be read at first; the same key asked again reads it, and sends nothing."""
+    async with place(tmp_path) as at:
+        at.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        at.simulator.order_fault(Fault(operation="platform.tasks.get", when="before", kind="reset"))
+        async with Desk(at.gs, at.ledger) as desk:
+            first = await desk.create(order())
+            assert isinstance(first, InDoubt)
+            at.simulator.clear_faults()
+            second = await desk.create(order())
+            assert isinstance(second, Created)
+
+
+async def test_a_ledger_that_failed_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks while it fails hears that nothing was sent; the next order is sent and remembered."""
+    service = Service()
+    async with desk_of(tmp_path, service) as desk:
+        assert isinstance(await desk.create(order("T-1")), Created)
+        failed = desk.ledger
+        with monkeypatch.context() as failing:
+            failing.setattr(joining, "join", _fail)
+            with pytest.raises(LedgerUnusable):
+                await desk.create(order("T-2"))
+        with pytest.raises(LedgerUnusable):
+            await failed.keep_count()
+        for key in ("T-1", "T-2"):
+            assert isinstance(await desk.create(order(key)), Created)
+    assert service.creates == [["T-1"], ["T-2"]]
+
+
+def _fail(*_: Any, **__: Any) -> None:
+    raise LedgerUnusable("its disk failed")
+
+
+async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner opens another one, and another desk."""
+    async with (
+        client(Service()) as gs,
+        await Ledger.open(tmp_path / "ledger.db", clock=gs.session.clock.now) as ledger,
+        Desk(gs, ledger, mode="direct") as desk,
+    ):
+        await desk.create(order("T-1"))
+        with monkeypatch.context() as failing:
+            failing.setattr(joining, "join", _fail)
+            with pytest.raises(LedgerUnusable):
+                await desk.create(order("T-2"))
+        with pytest.raises(LedgerUnusable):
+            await desk.create(order("T-2"))
+        assert desk.ledger is ledger
