@@ -239,8 +239,10 @@ class Writer:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             if not await self._attempt(batch):
-                for part in self._parts(batch):
-                    if not await self._attempt(part):
+                parts = self._parts(batch)
+                for part in parts:
+                    # A single part is the batch, which just failed.
+                    if len(parts) == 1 or not await self._attempt(part):
                         for ticket in part:
                             await self._attempt([ticket])
         except BaseException:

@@ -210,6 +210,25 @@ async def test_a_job_that_fails_fails_alone(db: Counting, path: Path) -> None:
     await writer.close()
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_a_spoiled_request_is_tried_twice(db: Counting, path: Path, replaces: bool) -> None:
+    """When all requests of a batch are of one kind and one fails, the batch is not repeated whole before each alone."""
+    writer = writing(None if replaces else db, path)
+    tries: list[list[int]] = []
+
+    def put_all(c: Database, requests: Any) -> list[int]:
+        tries.append(list(requests))
+        return [put(c, number) for number in requests]
+
+    await writer.run(lambda c: put(c, 3))
+    ended = await asyncio.gather(*(writer.request(put_all, number) for number in (2, 3, 4)), return_exceptions=True)
+    assert [end for end in ended if isinstance(end, int)] == [2, 4]
+    assert isinstance(ended[1], Failure)
+    assert tries == [[2, 3, 4], [2], [3], [4]]
+    assert numbers(path) == [2, 3, 4]
+    await writer.close()
+
+
 async def test_a_failed_commit_fails_everybody(db: Counting, path: Path) -> None:
     """When a commit fails every caller of it is told, nothing is written, and later jobs fail at once the same way."""
     writer = writing(db, path)
