@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +11,11 @@ from typing import TypeVar
 import msgspec
 
 from gotsurge_async.auth.consent import STATE_LIFE, Pending
-from gotsurge_async.auth.leases import SqlBoard, leased
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import RecordStore
 from gotsurge_async.clock import Clock
 from gotsurge_async.database import Database, Kind, Place, Row, place_of
+from gotsurge_async.database.leases import SqlBoard, leased
 from gotsurge_async.database.thread import DatabaseFailed, InThread
 from gotsurge_async.errors import ConfigError
 
@@ -56,8 +56,10 @@ class SqlStore(RecordStore):
     async def accounts(self) -> list[str]:
         return sorted(account for (account,) in await self.rows("accounts"))
 
-    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        return leased(SqlBoard(self), account, self._clock)
+    @asynccontextmanager
+    async def lock(self, account: str) -> AsyncIterator[None]:
+        async with leased(SqlBoard(self), account, self._clock):
+            yield
 
     async def close(self) -> None:
         """Give back the connection."""

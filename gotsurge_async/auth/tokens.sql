@@ -1,4 +1,5 @@
 -- What sql.py executes. Every statement is a transaction of its own.
+-- leases: gotsurge_leases
 
 -- name: tables
 {one_creates}
@@ -21,20 +22,6 @@ UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record 
 
 -- name: delete
 DELETE FROM gotsurge_tokens WHERE account = :account;
-
--- name: sign
-SELECT holder, beat FROM gotsurge_leases WHERE name = :name;
-
--- name: take
-INSERT INTO gotsurge_leases AS held (name, holder, beat) VALUES (:name, :me, 0)
-    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0
-    WHERE held.holder = :holder AND held.beat = :beat;
-
--- name: beat
-UPDATE gotsurge_leases SET beat = beat + 1 WHERE name = :name AND holder = :me;
-
--- name: give_back
-DELETE FROM gotsurge_leases WHERE name = :name AND holder = :me;
 
 -- name: begin_sign_in
 INSERT INTO gotsurge_sign_ins (state, record, ends) VALUES (:state, :record, :ends);

@@ -8,11 +8,11 @@ A text is a file of named statements::
     SELECT nextval('chunk_ids');
 
 ``:most`` is a value. ``{word}`` is one of `WORDS`, where the databases differ in a word; where they differ in more, a
-statement stands twice, with the database behind its name.
+statement stands twice, with the database behind its name. A line ``-- leases: TABLE`` adds the statements of
+``leases.sql`` for that table.
 """
 
 import re
-import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +20,16 @@ from enum import StrEnum
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlite3 import Cursor
 
 Row = tuple[Any, ...]
 
@@ -66,6 +69,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 """Where the two databases say the same thing in another word."""
 
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
+_LEASES = Path(__file__).with_name("leases.sql")
 _VALUE = re.compile(r"(?<![:\w]):(\w+)")
 _ROWS = "{rows}"
 _UNREADABLE = (
@@ -84,7 +88,10 @@ NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval
 @cache
 def statements(file: Path, kind: Kind) -> Mapping[str, str]:
     """The statements of a file by name, in the dialect of a database."""
-    parts = re.split(r"^-- name: ([\w@]+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    whole = file.read_text(encoding="utf-8")
+    if leases := re.search(r"^-- leases: (\w+)$", whole, flags=re.MULTILINE):
+        whole += _LEASES.read_text(encoding="utf-8").replace("{leases}", leases[1])
+    parts = re.split(r"^-- name: ([\w@]+)\n", whole, flags=re.MULTILINE)[1:]
     texts: dict[str, str] = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):
         plain, _, only = name.partition("@")
@@ -167,6 +174,8 @@ def driver_of(place: Place) -> Any:
         ConfigError: it is not installed, or cannot read the URL.
     """
     if place.kind is Kind.SQLITE:
+        import sqlite3
+
         return sqlite3
     try:
         import psycopg
@@ -301,8 +310,8 @@ class Sqlite(Database):
     def alive(self) -> bool:
         return True
 
-    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> sqlite3.Cursor:
-        cursor: sqlite3.Cursor = self.driver.execute(text, values)
+    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> "Cursor":
+        cursor: Cursor = self.driver.execute(text, values)
         return cursor
 
     def listed(self, values: Iterable[Any]) -> str:

@@ -15,12 +15,12 @@ from typing import Any
 import attrs
 from filelock import FileLock, Timeout
 
-from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
-from gotsurge_async.database import Database, Kind, Place, Row
+from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.database.leases import SqlBoard, leased
 from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
 from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
-from gotsurge_async.webhooks.store import Board, Store, StoreError
+from gotsurge_async.webhooks.store import Store, StoreError
 
 KEEP = timedelta(days=7)
 """How long an event is kept that was read."""
@@ -201,7 +201,7 @@ class Inbox:
             after: only events with a higher number.
             limit: at most so many events.
         """
-        rows = await self._store.read(lambda db: db.rows("waiting", after=after, limit=limit))
+        rows = await self._store.rows("waiting", after=after, limit=limit)
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
 
     async def done(self, ids: Sequence[int]) -> None:
@@ -234,12 +234,11 @@ class Inbox:
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
         """Exclude other processes with this inbox from something; waits until they are dead or done with it.
 
-        Beside a file that is a lock of the system, which ends with its process; in PostgreSQL a lease, which one that
-        is frozen loses: the event that is given is set then.
+        Next to a file that is a lock of the system, which ends with its process. In PostgreSQL it is a lease, which a
+        frozen process loses: then the event that this yields is set.
         """
-        lost = asyncio.Event()
         if self.place.kind is not Kind.SQLITE:
-            async with leased(Board(self._store, lost), name, self._clock):
+            async with leased(SqlBoard(self._store), name, self._clock) as lost:
                 yield lost
             return
         lock = FileLock(f"{self.place.path}.{name}", mode=0o600, thread_local=False)
@@ -250,7 +249,7 @@ class Inbox:
             except Timeout:
                 await self._clock.sleep(_TRY_AGAIN)
         try:
-            yield lost
+            yield asyncio.Event()
         finally:
             lock.release()
 
@@ -270,11 +269,11 @@ class Inbox:
             limit: at most so many events.
         """
         given = {"state": str(state or ""), "task_id": task_id, "since": to_microseconds(since) if since else 0}
-        return [_stored(*row) for row in await self._read_rows("newest", **given, limit=limit)]
+        return [_stored(*row) for row in await self._store.rows("newest", **given, limit=limit)]
 
     async def show(self, event_id: int) -> Stored | None:
         """One event with its body; None if there is none."""
-        rows = await self._read_rows("one", id=event_id)
+        rows = await self._store.rows("one", id=event_id)
         return _stored(*rows[0]) if rows else None
 
     async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
@@ -284,7 +283,7 @@ class Inbox:
             after: only events with a higher number.
             limit: at most so many events.
         """
-        rows = await self._read_rows("oldest", since=to_microseconds(since), after=after, limit=limit)
+        rows = await self._store.rows("oldest", since=to_microseconds(since), after=after, limit=limit)
         return [_stored(*row) for row in rows]
 
     async def replay(self, ids: Sequence[int]) -> int:
@@ -316,11 +315,11 @@ class Inbox:
 
     async def ids(self, state: EventState | str) -> Sequence[int]:
         """The numbers of all events in a state."""
-        return [number for (number,) in await self._read_rows("in_state", state=str(state))]
+        return [number for (number,) in await self._store.rows("in_state", state=str(state))]
 
     async def counts(self) -> dict[EventState, int]:
         """How many events are in each state."""
-        found = {state: number for state, number, _ in await self._read_rows("counts")}
+        found = {state: number for state, number, _ in await self._store.rows("counts")}
         return {state: found.get(state.value, 0) for state in EventState}
 
     async def clean(self) -> int:
@@ -330,7 +329,7 @@ class Inbox:
         for state, keep in ((EventState.DONE, self._keep), (EventState.DEAD, self._keep_dead)):
             before = to_microseconds(now - keep)
             # In parts, so that events that come meanwhile wait for none of this.
-            while some := await self._store.write(_forgetting(state, before)):
+            while some := await self._store.change("forget", state=state.value, before=before):
                 gone += some
         await self._store.write(self._room.make)
         return gone
@@ -340,13 +339,6 @@ class Inbox:
             await self._clock.sleep(CLEAN_EVERY)
             with suppress(StoreError):  # what could not be removed now is removed an hour later
                 await self.clean()
-
-    async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
-        return await self._store.read(lambda db: db.rows(name, **values))
-
-
-def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
-    return lambda db: db.change("forget", state=state.value, before=before)
 
 
 def _stored(

@@ -1,4 +1,5 @@
 -- What inbox.py executes. Times are microseconds since 1970.
+-- leases: inbox_leases
 
 -- name: tables
 {one_creates}
@@ -84,17 +85,3 @@ DELETE FROM inbox_events WHERE id IN (
         SELECT id, SUM(size + :row) OVER (ORDER BY id) - size - :row AS so_far FROM (
             SELECT id, size FROM inbox_events WHERE state = :state ORDER BY id LIMIT 1000) AS oldest) AS counted
     WHERE so_far < :most) RETURNING size;
-
--- name: sign
-SELECT holder, beat FROM inbox_leases WHERE name = :name;
-
--- name: take
-INSERT INTO inbox_leases AS held (name, holder, beat) VALUES (:name, :me, 0)
-    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0
-    WHERE held.holder = :holder AND held.beat = :beat;
-
--- name: beat
-UPDATE inbox_leases SET beat = beat + 1 WHERE name = :name AND holder = :me;
-
--- name: give_back
-DELETE FROM inbox_leases WHERE name = :name AND holder = :me;

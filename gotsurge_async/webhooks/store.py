@@ -4,7 +4,6 @@ Each module has tables of its own there, and a text of statements. Here is how t
 that wait, and never in the event loop's thread.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from gotsurge_async.database import (
     Database,
     Kind,
     Place,
+    Row,
     closed_on_error,
     connect,
     driver_of,
@@ -197,37 +197,13 @@ class Store:
         """Ask something; it sees one moment."""
         return await self._writer.read(ask)
 
+    async def rows(self, name: str, /, **values: Any) -> list[Row]:
+        """All rows that a statement returns."""
+        return await self.read(lambda db: db.rows(name, **values))
 
-class Board:
-    """Leases as rows, where a store has the statements for them; the sign of life is a count."""
-
-    def __init__(self, store: Store, lost: asyncio.Event) -> None:
-        self._store = store
-        self._lost = lost
-
-    async def sign(self, name: str) -> str | None:
-        """The holder and its count."""
-        rows = await self._store.read(lambda db: db.rows("sign", name=name))
-        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
-
-    async def take(self, name: str, me: str, over: str | None) -> bool:
-        """Insert our row, or replace the one whose sign is ``over``."""
-        holder, _, beat = (over or "/-1").partition("/")
-        return bool(await self._change("take", name=name, me=me, holder=holder, beat=int(beat)))
-
-    async def beat(self, name: str, me: str) -> bool:
-        """Increase the count."""
-        if await self._change("beat", name=name, me=me):
-            return True
-        self._lost.set()
-        return False
-
-    async def give_back(self, name: str, me: str) -> None:
-        """Remove our row."""
-        await self._change("give_back", name=name, me=me)
-
-    async def _change(self, statement: str, **values: Any) -> int:
-        return await self._store.write(lambda db: db.change(statement, **values))
+    async def change(self, name: str, /, **values: Any) -> int:
+        """The number of rows that a statement changed, in a transaction of its own."""
+        return await self.write(lambda db: db.change(name, **values))
 
 
 def _file(path: Path) -> _File | None:

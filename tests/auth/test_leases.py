@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import pytest
 
-from gotsurge_async.auth.leases import BEAT, LIFE, POLL, Board, FolderBoard, leased
-from gotsurge_async.auth.sql import SqlBoard, SqlStore
+from gotsurge_async.auth.leases import FolderBoard
+from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.database.leases import BEAT, LIFE, POLL, Board, SqlBoard, leased
 from gotsurge_async.testing import ManualClock
 
 T = TypeVar("T")
@@ -120,6 +121,19 @@ async def test_a_holder_without_a_sign_is_taken_over(board: Watched) -> None:
     async with passing(board, clock), leased(board, NAME, clock):
         assert LIFE <= clock.monotonic() < LIFE + 1
     assert await board.sign(NAME) is None
+
+
+async def test_a_holder_learns_that_its_lease_was_taken_over(board: Watched) -> None:
+    """At its next beat, and not before: the event that it was given is set."""
+    clock = ManualClock()
+    async with leased(board, NAME, clock) as lost:
+        await board.pass_time(clock, 2 * BEAT)
+        assert not lost.is_set()
+        assert await board.take(NAME, "other", await board.sign(NAME))
+        assert not lost.is_set()
+        await board.pass_time(clock, 2 * BEAT)
+        assert lost.is_set()
+    assert await board.beat(NAME, "other")
 
 
 async def test_a_holder_that_lives_is_waited_for(board: Watched) -> None:

@@ -113,6 +113,17 @@ def test_one_text_serves_both_databases(text: Path) -> None:
     assert (lite["own"], post["own"]) == ("SELECT 'sqlite';", "SELECT 'per cent: %%' || %(name)s;")
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_text_has_the_statements_of_its_leases(tmp_path: Path, kind: Kind) -> None:
+    """They name its own table, and leave its last statement as it is."""
+    text = tmp_path / "text.sql"
+    text.write_text("-- Text.\n-- leases: our_leases\n\n-- name: last\nSELECT 1;\n")
+    known = statements(text, kind)
+    assert sorted(known) == ["beat", "give_back", "last", "sign", "take"]
+    assert known["last"] == "SELECT 1;"
+    assert all("our_leases" in known[name] for name in known if name != "last")
+
+
 def test_many_rows_go_in_by_one_statement(db: Database) -> None:
     """How many were put in is told, however many there are; none is none."""
     assert db.insert("put", [(n, f"w{n}") for n in range(40_000)]) == 40_000

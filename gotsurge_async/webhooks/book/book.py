@@ -90,7 +90,7 @@ class Book:
         """
         store = await Store.open(where, TEXTS)
         try:
-            ((version,),) = await store.read(lambda db: db.rows("version"))
+            ((version,),) = await store.rows("version")
             if version > VERSION:
                 raise ConfigError(f"{store.place} is an order book of a newer version: update gotsurge-async")
             yield cls(store, clock or SystemClock())
@@ -253,21 +253,19 @@ class Book:
 
     async def acknowledge(self, change: Change) -> None:
         """A change was handed on: it is not handed on again."""
-        await self._store.write(lambda db: db.change("acknowledge", number=change.number))
+        await self._store.change("acknowledge", number=change.number)
         self._held.discard(change.number)
 
     async def failed(self, change: Change, why: str, again_at: datetime) -> None:
         """A change could not be handed on: again from ``again_at`` on; later ones of its task wait."""
         moment = to_microseconds(again_at)
-        await self._store.write(
-            lambda db: db.change("failed", number=change.number, why=keepable(why), again_at=moment)
-        )
+        await self._store.change("failed", number=change.number, why=keepable(why), again_at=moment)
         self._held.discard(change.number)
 
     async def dead(self, change: Change, why: str) -> None:
         """A change is given up: it is not handed on any more, and later ones of its task are."""
         moment = to_microseconds(self._clock.now())
-        await self._store.write(lambda db: db.change("dead", number=change.number, why=keepable(why), now=moment))
+        await self._store.change("dead", number=change.number, why=keepable(why), now=moment)
         self._held.discard(change.number)
 
     async def dead_changes(self, limit: int = 1000) -> list[Change]:
@@ -281,7 +279,7 @@ class Book:
     async def revive(self, number: int) -> bool:
         """Hand on a change again that was given up; returns whether there is one of that number."""
         moment = to_microseconds(self._clock.now())
-        return bool(await self._store.write(lambda db: db.change("revive", number=number, now=moment)))
+        return bool(await self._store.change("revive", number=number, now=moment))
 
     # --- pushed orders ----------------------------------------------------------------------------------------------
 
@@ -297,7 +295,7 @@ class Book:
             run: only this one's.
             account_of: the account of a run, as the book names it.
         """
-        known: dict[str, int] = dict(await self._store.read(lambda db: db.rows("taken_in")))
+        known: dict[str, int] = dict(await self._store.rows("taken_in"))
         margin, new = MARGINS[ledger.place.kind], 0
         for info in [await ledger.run(run)] if run is not None else reversed(await ledger.runs()):
             if info.state is RunState.LOADING or info.archived_at is not None:
@@ -311,8 +309,7 @@ class Book:
                     new += await self._take_page(account_of(info), info, page)
                     page = []
             new += await self._take_page(account_of(info), info, page)
-            taken = {"run": info.id, "at": begun}
-            await self._store.write(lambda db, taken=taken: db.change("note_run", **taken))  # type: ignore[misc]
+            await self._store.change("note_run", run=info.id, at=begun)
         return new
 
     async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> int:
@@ -376,7 +373,7 @@ class Book:
         Ask again from the time of the last one: those of that same time come again. At most ``limit`` orders.
         """
         values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
-        rows = await self._store.read(lambda db: db.rows("moved", **values))
+        rows = await self._store.rows("moved", **values)
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
 
     async def doubles(self, tasks: Collection[Task] | None = None, *, after: int = 0) -> list[Double]:
@@ -391,7 +388,7 @@ class Book:
 
     async def newest(self) -> int:
         """The highest number of an order."""
-        ((number,),) = await self._store.read(lambda db: db.rows("newest"))
+        ((number,),) = await self._store.rows("newest")
         return int(number)
 
     async def say_reading(self, accounts: Iterable[str], until: datetime) -> None:
@@ -409,13 +406,13 @@ class Book:
     async def is_read(self, account: str) -> bool:
         """Whether a program has announced that it reads what is due of an account."""
         now = to_microseconds(self._clock.now())
-        ((number,),) = await self._store.read(lambda db: db.rows("readers", now=now, name=account))
+        ((number,),) = await self._store.rows("readers", now=now, name=account)
         return bool(number)
 
     async def counts(self, run: str | None = None) -> dict[str, int]:
         """The number of orders of each status, of a run or of all; "" for those of which nothing is known."""
         name = "counts" if run is None else "counts_of_run"
-        return dict(await self._store.read(lambda db: db.rows(name, run=run)))
+        return dict(await self._store.rows(name, run=run))
 
     async def standings(self, environment: str, task_ids: Iterable[str]) -> dict[str, Standing]:
         """Where some tasks of an environment stand, by their ids; those that the book does not have are left out."""

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from gotsurge_async import Credentials, Environment, GotSurge
-from gotsurge_async.auth.leases import BEAT
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.cli.shared.credentials import account_name
+from gotsurge_async.database.leases import BEAT
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
