@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async.simulator.operations.prices import distance
+from gotsurge_async.simulator.operations.checks import TaskShape
+from gotsurge_async.simulator.operations.creates import new_record
 from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.life import Life
 from gotsurge_async.simulator.state.service import Service
@@ -56,7 +57,9 @@ def seed_a_day(service: Service, orders: int, account: Account) -> int:
     try:
         first = len(service.tasks.all())
         for number in range(first, first + orders):
-            service.tasks.add(_task(service, number, account), listed=True)
+            record = _task(service, number, account)
+            service.tasks.add(record, listed=True)
+            _live_until(service, record, service.clock.now())
     finally:
         service.seeding = False
     return len(service.tasks.all())
@@ -72,24 +75,9 @@ def _task(service: Service, number: int, account: Account) -> TaskRecord:
     created = min(now - draws.uniform(60, HOUR), pickup - draws.uniform(1.5, 5) * HOUR)
     content = _content(draws, number, (pickup, ends, delivery, delivery + draws.choice((4, 6, 8)) * QUARTER), created)
     draft = pickup > now + HOUR and draws.random() < 0.35
-    origin, target = content["from_address"], content["to_address"]
-    record = TaskRecord(
-        id=service.tasks.new_id(),
-        owner=account.name,
-        source=msgspec.json.encode(content),
-        tracking_id=content["tracking_id"],
-        history=((PENDING_BROADCAST if draft else BROADCASTING, float(round(created))),),
-        group=service.tasks.new_group(),
-        preference=content["broadcast_preference"],
-        pickup_end=ends,
-        distance=round(
-            distance((origin["latitude"], origin["longitude"]), (target["latitude"], target["longitude"])),
-        ),
-        updated_at=created,
-        draft=draft,
-    )
-    _live_until(service, record, now)
-    return record
+    history = ((PENDING_BROADCAST if draft else BROADCASTING, float(round(created))),)
+    task = msgspec.convert(content, TaskShape)
+    return new_record(service, account.name, msgspec.json.encode(content), task, history, service.tasks.new_group())
 
 
 def _live_until(service: Service, record: TaskRecord, now: float) -> None:
@@ -98,11 +86,7 @@ def _live_until(service: Service, record: TaskRecord, now: float) -> None:
         at, status, note = service.lives.next_step(record, A_BUSY_LIFE)
         if at > now:
             return
-        record.new_course().notes[len(record.history)] = note
-        record.history = (*record.history, (status, at))
-        record.touch(at)
-        if status == "accepted":
-            record.new_course().price = service.lives.final_price(record)
+        service.tasks.enter(record, status, at, note)
 
 
 def _content(draws: Random, number: int, windows: tuple[float, float, float, float], created: float) -> dict[str, Any]:

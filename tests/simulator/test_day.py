@@ -46,3 +46,17 @@ async def test_a_seeded_day_lives_on() -> None:
         open_ = [task for task in client.simulator.tasks() if TRANSITIONS[task["history"][-1][0]]]
         records = [client.simulator._service.tasks.find(task["id"]) for task in open_]
         assert all(record.draft or record.preference == "marine" for record in records)
+
+
+def test_a_seeded_day_can_be_taken_back() -> None:
+    """Orders of a seeded day that are put back to an earlier moment stand where they stood at that moment."""
+    simulator = Simulator(clock=FakeTime())
+    simulator.seed_a_day(60)
+    moment = simulator.now() - 3600
+    expected = {}
+    for task in simulator.tasks():
+        before = [entry for entry in task["history"] if entry[1] <= moment]
+        expected |= {task["id"]: before} if before else {}
+    assert expected != {task["id"]: task["history"] for task in simulator.tasks()}
+    simulator.restore(moment)
+    assert {task["id"]: task["history"] for task in simulator.tasks()} == expected

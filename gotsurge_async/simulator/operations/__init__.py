@@ -1,6 +1,7 @@
 """Every operation of the endpoint table: who may call it, and the function that does its work."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 from gotsurge_async.simulator.operations import accounts, creates, prices, tasks
@@ -28,11 +29,11 @@ OPERATIONS: Mapping[str, tuple[Who, Callable[..., Reply]]] = {
     "platform.drafts.broadcast_with_tracking": ("platform partner", tasks.broadcast_with_tracking),
     "platform.tasks.patch_tracking_ids": ("platform partner", tasks.patch_tracking_ids),
     "platform.users.invite": ("OrgAdmin", accounts.invite),
-    "platform.tasks.create": ("OrgAdmin", creates.create_for_platform),
+    "platform.tasks.create": ("OrgAdmin", partial(creates.create, counted=True)),
     "platform.tasks.list": ("OrgAdmin", tasks.list_all),
     "platform.tasks.get": ("OrgAdmin", tasks.get),
     "platform.tasks.update": ("OrgAdmin", tasks.update),
-    "platform.drafts.create": ("OrgAdmin", creates.create_drafts),
+    "platform.drafts.create": ("OrgAdmin", partial(creates.create, draft=True, counted=True)),
     "platform.drafts.broadcast": ("OrgAdmin", tasks.broadcast),
 }
 """Each takes the service and the call, and the caller unless anyone may call it."""

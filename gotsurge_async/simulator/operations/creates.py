@@ -38,21 +38,6 @@ class _Row:
     task: TaskShape
 
 
-def create(service: Service, call: Call, caller: Caller) -> Reply:
-    """Create & Broadcast Tasks."""
-    return _create(service, call, caller, draft=False, counted=False)
-
-
-def create_for_platform(service: Service, call: Call, caller: Caller) -> Reply:
-    """Create Tasks, for the partner itself or for its organizations."""
-    return _create(service, call, caller, draft=False, counted=True)
-
-
-def create_drafts(service: Service, call: Call, caller: Caller) -> Reply:
-    """Create Draft Tasks."""
-    return _create(service, call, caller, draft=True, counted=True)
-
-
 def check_size(field: str, count: int) -> None:
     """Refuse a batch of another size than 1 to 20."""
     if not 1 <= count <= MAX_BATCH:
@@ -83,8 +68,8 @@ def task_distance(task: TaskShape) -> int:
     return 0 if start is None or end is None else round(distance(start, end))
 
 
-def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counted: bool) -> Reply:
-    """Create the tasks of a call; raises a refusal as the switch ``create_rule`` says.
+def create(service: Service, call: Call, caller: Caller, *, draft: bool = False, counted: bool = False) -> Reply:
+    """Create & Broadcast Tasks, Create Tasks and Create Draft Tasks; refuses as the switch ``create_rule`` says.
 
     ``counted`` says whether the answer names the number of tasks.
     """
@@ -160,20 +145,28 @@ def _take_in(service: Service, rows: list[_Row], caller: Caller, call: Call, *, 
     group = service.tasks.new_group()
     records = []
     for row in rows:
-        record = TaskRecord(
-            id=service.tasks.new_id(),
-            owner=caller.account.name,
-            source=row.source,
-            tracking_id=row.task.tracking_id or "",
-            history=history,
-            group=group,
-            preference=row.task.broadcast_preference,
-            pickup_end=row.task.from_time_window.end_time_utc.timestamp(),
-            distance=task_distance(row.task),
-            updated_at=now,
-            draft=draft,
-            hidden_until=now + call.hides_for if call.hides_for else 0.0,
-        )
+        record = new_record(service, caller.account.name, row.source, row.task, history, group)
+        record.hidden_until = now + call.hides_for if call.hides_for else 0.0
         service.tasks.add(record, listed=not draft or service.options.drafts_listed)
         records.append(record)
     return records
+
+
+def new_record(
+    service: Service, owner: str, source: bytes | msgspec.Raw, task: TaskShape, history: History, group: str
+) -> TaskRecord:
+    """A task that is not added yet; ``source`` is its JSON."""
+    status, now = history[0]
+    return TaskRecord(
+        id=service.tasks.new_id(),
+        owner=owner,
+        source=source,
+        tracking_id=task.tracking_id or "",
+        history=history,
+        group=group,
+        preference=task.broadcast_preference,
+        pickup_end=task.from_time_window.end_time_utc.timestamp(),
+        distance=task_distance(task),
+        updated_at=now,
+        draft=status == PENDING_BROADCAST,
+    )
