@@ -4,7 +4,6 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from aiohttp import web
@@ -23,8 +22,6 @@ from gotsurge_async.simulator.webhooks import Sender
 BASE_PATH = "/api/partnership/v1"
 _GARBAGE = b"\x16\x03\x01 this is no HTTP\r\n\r\n"
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Broken(web.Response):

@@ -78,9 +78,6 @@ def add_control(app: web.Application, simulator: "Simulator", service: Service, 
 
 
 def _reads(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
-    def requests(_: web.Request, __: bytes) -> dict[str, Any]:
-        return {"requests": [call.described() for call in service.requests.latest()]}
-
     return (
         ("GET", "world", bytes, lambda *_: {"world": service.world}),
         ("GET", "audit", bytes, lambda *_: simulator.audit()),
@@ -89,7 +86,7 @@ def _reads(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
         ("GET", "clock", bytes, lambda *_: {**_now(service), "speed": service.clock.speed}),
         ("GET", "late", bytes, lambda *_: {"late": simulator.late_calls()}),
         ("GET", "webhooks", bytes, lambda *_: {"urls": service.webhook_urls, "events": simulator.webhooks()}),
-        ("GET", "requests", bytes, requests),
+        ("GET", "requests", bytes, lambda *_: {"requests": [call.described() for call in service.requests.latest()]}),
         (
             *("GET", "openapi.json", bytes),
             lambda request, _: document(servers=[(f"{request.url.origin()}{BASE_PATH}", "This simulator.")]),

@@ -32,7 +32,7 @@ EVERY_OPERATION = "*"
 WEBHOOK = "webhook"
 """Not an operation: the events that the simulator sends."""
 
-_CREATES = frozenset(("tasks.create", "platform.tasks.create", "platform.drafts.create"))
+CREATES = frozenset(("tasks.create", "platform.tasks.create", "platform.drafts.create"))
 _READS = frozenset(("tasks.get", "platform.tasks.get", "platform.tasks.list"))
 
 Kind = Literal[
@@ -71,8 +71,8 @@ KINDS: Mapping[Kind, KindOfFault] = MappingProxyType(
         "garbage": KindOfFault(words="garbage, not HTTP", ends=True),
         "half": KindOfFault(words="half an answer", ends=True),
         "silent": KindOfFault(words="no answer", ends=True),
-        "hidden": KindOfFault(words="new tasks hidden", bends=True, operations=_CREATES),
-        "reused": KindOfFault(words="ids of earlier orders", bends=True, operations=_CREATES),
+        "hidden": KindOfFault(words="new tasks hidden", bends=True, operations=CREATES),
+        "reused": KindOfFault(words="ids of earlier orders", bends=True, operations=CREATES),
         "outdated": KindOfFault(words="older state read", bends=True, operations=_READS),
         "restored": KindOfFault(words="put back", bends=True),
         "lost": KindOfFault(words="never sent", strikes_calls=False, strikes_events=True),

@@ -144,12 +144,12 @@ class _Pages:
         return is_here(target) and not urlsplit(target).fragment and "\\" not in target
 
     def _browser(self, request: web.Request) -> Browser:
-        return self._service.browser(request.cookies.get(COOKIE)) or self._service.new_browser()
+        return self._service.browsers.get(request.cookies.get(COOKIE, "")) or self._service.new_browser()
 
     async def _take_form(self, purpose: Purpose, request: web.Request) -> tuple[dict[str, str], Browser, Visit]:
         """The fields of a submitted form, its browser, and its visit."""
         fields = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        browser = self._service.browser(request.cookies.get(COOKIE))
+        browser = self._service.browsers.get(request.cookies.get(COOKIE, ""))
         if browser is not None:
             visit = browser.take_form(purpose, fields.get("form", ""), self._service.clock.now())
             if visit is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from attrs import define, evolve
 
+from gotsurge_async.simulator.faults import CREATES
 from gotsurge_async.simulator.options import SWITCHES, SimulatorOptions
 from gotsurge_async.simulator.replies import JSON, Reply
 from gotsurge_async.simulator.state.tasks import BROADCASTING
@@ -21,7 +22,6 @@ _Object = dict[str, Any]
 UNKNOWN_STATUS = "offered_to_drivers"
 """A status that the document does not list."""
 
-_CREATES = frozenset(("tasks.create", "platform.tasks.create", "platform.drafts.create"))
 _FEW = frozenset(("id", "tracking_id", "invoice_number", "current_status", "version_rev", "_rev", "rev"))
 
 _MEASURES = ("distance_in_meters", "total_item_weight", "total_item_volume", "total_item_quantity")
@@ -198,7 +198,7 @@ def _quote_fields(answer: _Answer, style: str) -> None:
 
 
 def _created_fields(answer: _Answer, _: str) -> None:
-    if answer.operation in _CREATES:
+    if answer.operation in CREATES:
         for task in answer.tasks:
             for name in task.keys() - _FEW:
                 del task[name]

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from math import ceil, inf
 from typing import Literal
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
+from gotsurge_async.simulator.state.clock import SINGAPORE
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TRANSITIONS, TaskRecord
 
-SINGAPORE = timezone(timedelta(hours=8))
 HOUR = 3600.0
 SOON = HOUR
 """A broadcast that ends within this many seconds needs attention."""

@@ -9,7 +9,7 @@ from itertools import count
 from math import inf
 from typing import Protocol
 
-_SINGAPORE = timezone(timedelta(hours=8))
+SINGAPORE = timezone(timedelta(hours=8))
 LATEST = 250_000_000_000.0
 """Seconds since the epoch, in the year 9892: years after 9999 cannot be written."""
 MOST_SPEED = 86_400
@@ -115,7 +115,7 @@ def write_instant(instant: datetime | float, style: str) -> str:
     """An aware datetime, or seconds since the epoch, as the text of an answer in a style of the switch ``dates``."""
     moment = instant if isinstance(instant, datetime) else datetime.fromtimestamp(instant, UTC)
     if style == "offset":
-        return moment.astimezone(_SINGAPORE).isoformat(timespec="seconds")
+        return moment.astimezone(SINGAPORE).isoformat(timespec="seconds")
     text = moment.astimezone(UTC).replace(tzinfo=None)
     if style == "fraction":
         return text.isoformat(timespec="microseconds") + "Z"

@@ -281,10 +281,3 @@ class Events(Log[Event]):
             "sent": sent,
             **{state.replace(" ", "_"): states[state] + self._forgotten[state] for state in get_args(State)},
         }
-
-
-class LoggedCalls(Log[LoggedCall]):
-    """The calls that are over."""
-
-    def __init__(self, most: int = MOST_REQUESTS, most_bytes: int = MOST_REQUEST_BYTES) -> None:
-        super().__init__("request", most, most_bytes)

@@ -26,7 +26,7 @@ from gotsurge_async.simulator.state.accounts import (
 )
 from gotsurge_async.simulator.state.clock import Action, Clock, TellsTime, Timetable, write_instant
 from gotsurge_async.simulator.state.life import Lives
-from gotsurge_async.simulator.state.log import Event, Events, LoggedCalls
+from gotsurge_async.simulator.state.log import MOST_REQUEST_BYTES, MOST_REQUESTS, Event, Events, Log, LoggedCall
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
 
 Hook = Callable[[], None]
@@ -98,7 +98,7 @@ class Service:
         self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
         self.browsers: dict[str, Browser] = {}
         self.calls: Calls = Calls()
-        self.requests: LoggedCalls = LoggedCalls()
+        self.requests: Log[LoggedCall] = Log("request", MOST_REQUESTS, MOST_REQUEST_BYTES)
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
@@ -230,10 +230,6 @@ class Service:
                 return Caller(account, user)
         known = ", ".join(user.email for user in people)
         raise ValueError(f"{email!r} is nobody of {account_name}; there are: {known}")
-
-    def browser(self, cookie: str | None) -> Browser | None:
-        """The browser that has a cookie."""
-        return self.browsers.get(cookie or "")
 
     def new_browser(self, user: User | None = None) -> Browser:
         """A browser with a new cookie; each sign-in takes one, so that it cannot have been planted."""

@@ -11,8 +11,8 @@ from gotsurge_async.simulator.state.log import (
     SECRETS,
     Event,
     Events,
+    Log,
     LoggedCall,
-    LoggedCalls,
     State,
     Try,
 )
@@ -69,7 +69,7 @@ def test_long_bodies_are_cut_and_old_calls_forgotten() -> None:
     made = call("tasks.create", body=b"x" * (BODY_LIMIT + 1234))
     assert len(made.body) == BODY_LIMIT
     assert made.shown_body.endswith("… and 1,234 bytes more")
-    log = LoggedCalls(5, 3 * BODY_LIMIT)
+    log: Log[LoggedCall] = Log("request", 5, 3 * BODY_LIMIT)
     for _ in range(7):
         log.add(call())
     assert [each.number for each in log.latest(100)] == [7, 6, 5, 4, 3]
