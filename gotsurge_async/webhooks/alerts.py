@@ -210,7 +210,6 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
         failed = _failed_at(task, status)
         if failed is None or now - failed < limits.failed_for:
             found.append((AlertKind.FAILED, failed))
-    contact = vessel_of(task)
     return [
         Alert(
             kind=kind,
@@ -218,10 +217,8 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
             tracking_id=task.tracking_id,
             status=status or "",
             at=at,
-            vessel=None if contact is None else contact.vessel_name,
-            imo=None if contact is None else contact.vessel_imo,
-            berth=berth_of(task),
             account=account,
+            **_whom(task),
         )
         for kind, at in found
     ]
@@ -252,20 +249,23 @@ async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Aler
         asked = [evolve(only or Only(), name=each.task_id) for each in double.orders]
         if not [order.number for some in asked async for order in book.orders(some)]:
             continue
-        contact = vessel_of(first.task)
         yield Alert(
             kind=AlertKind.DOUBLE,
             name=first.task_id,
             tracking_id=double.name or first.key,
             status=first.status or "",
-            vessel=None if contact is None else contact.vessel_name,
-            imo=None if contact is None else contact.vessel_imo,
-            berth=berth_of(first.task),
             account=first.account,
             tasks=double.task_ids,
             detail=double.text(),
             seen_at=min(each.seen_at for each in double.orders),
+            **_whom(first.task),
         )
+
+
+def _whom(task: Task) -> dict[str, Any]:
+    """Whom a task is for, as an `Alert` has it."""
+    contact = vessel_of(task)
+    return {"vessel": contact.vessel_name, "imo": contact.vessel_imo, "berth": berth_of(task)}
 
 
 def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:

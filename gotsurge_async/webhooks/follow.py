@@ -121,7 +121,9 @@ class Follower:
         if keep is not None and keep <= timedelta(0):
             raise UsageError("keep is more than 0")
         mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
-        whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
+        self._account_of: Callable[[RunInfo], str] = (
+            (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
+        )
         self.ready: asyncio.Event = asyncio.Event()
         self._inbox = inbox
         self._keep = keep
@@ -143,12 +145,6 @@ class Follower:
         self._ledger = ledger
         self._behind = asyncio.Event()
         self._logged_doubles: set[frozenset[str]] = set()
-
-        async def refresh() -> None:
-            if ledger is not None:
-                await book.take_in(ledger, account_of=whose)
-
-        self._refresh = refresh
         self._settler: Settler | None = None
         self.reads: Reads = Reads(
             inbox,
@@ -160,10 +156,12 @@ class Follower:
             clock=self._clock,
             changed=changed,
             task_read=self._task_read,
-            refresh=refresh,
+            refresh=self._take_in,
         )
         if ledger is not None:
-            self._settler = Settler(ledger, book, mine, whose, self.reads.want, self._clock, self.reads.unread)
+            self._settler = Settler(
+                ledger, book, mine, self._account_of, self.reads.want, self._clock, self.reads.unread
+            )
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Event | None = None
 
@@ -220,8 +218,10 @@ class Follower:
             await sleep_or(self._behind, self._clock, LOOK_FOR_DOUBLES)
 
     async def _take_in(self) -> None:
+        if self._ledger is None:
+            return
         try:
-            await self._refresh()
+            await self._book.take_in(self._ledger, account_of=self._account_of)
         except LedgerError as error:
             log.warning("the pushed orders could not be taken into the book: %s", error)
 

@@ -16,7 +16,7 @@ import attrs
 from filelock import FileLock, Timeout
 
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
-from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.database.leases import SqlBoard, leased
 from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
 from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
@@ -269,12 +269,12 @@ class Inbox:
             limit: at most so many events.
         """
         given = {"state": str(state or ""), "task_id": task_id, "since": to_microseconds(since) if since else 0}
-        return [_stored(*row) for row in await self._store.rows("newest", **given, limit=limit)]
+        return [_stored(row) for row in await self._store.rows("newest", **given, limit=limit)]
 
     async def show(self, event_id: int) -> Stored | None:
         """One event with its body; None if there is none."""
         rows = await self._store.rows("one", id=event_id)
-        return _stored(*rows[0]) if rows else None
+        return _stored(rows[0]) if rows else None
 
     async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
         """Events since a moment, as they came, behind one of a number, with their bodies.
@@ -284,7 +284,7 @@ class Inbox:
             limit: at most so many events.
         """
         rows = await self._store.rows("oldest", since=to_microseconds(since), after=after, limit=limit)
-        return [_stored(*row) for row in rows]
+        return [_stored(row) for row in rows]
 
     async def replay(self, ids: Sequence[int]) -> int:
         """Have the tasks of events read again; how many that are. One that is still no event is left as it is."""
@@ -293,7 +293,7 @@ class Inbox:
             again = 0
             for number in ids:
                 for row in db.rows("one", id=number):
-                    stored = _stored(*row)
+                    stored = _stored(row)
                     state, task_id = EventState.WAITING, stored.task_id
                     if task_id is None or stored.body:  # else the body was dropped, and the task is known
                         state, task_id, _, _ = self._read(stored.body or b"")
@@ -341,17 +341,8 @@ class Inbox:
                 await self.clean()
 
 
-def _stored(
-    number: int,
-    account: str,
-    state: str,
-    task_id: str | None,
-    received_at: int,
-    times: int,
-    why: str | None,
-    size: int,
-    body: bytes | None = None,
-) -> Stored:
+def _stored(row: Row) -> Stored:
+    number, account, state, task_id, received_at, times, why, size, *body = row
     return Stored(
         id=number,
         account=account,
@@ -361,5 +352,5 @@ def _stored(
         times=times,
         why=why,
         size=size,
-        body=None if body is None else bytes(body),
+        body=bytes(body[0]) if body else None,
     )

@@ -31,7 +31,6 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
-from gotsurge_async.ledger import LedgerError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book
@@ -234,8 +233,8 @@ class Reads:
         trust: Trust,
         clock: Clock,
         changed: Callable[[], None],
-        task_read: Callable[[str, Task], Awaitable[None]] | None = None,
-        refresh: Callable[[], Awaitable[object]] | None = None,
+        task_read: Callable[[str, Task], Awaitable[None]],
+        refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self.budget: Budget = Budget(rate, clock)
         self.troubles: dict[str, str] = {}
@@ -318,11 +317,7 @@ class Reads:
         """Queue the tasks of which nothing was heard for too long, until cancelled."""
         every = min(60.0, max(0.5, min(self._ages.values()).total_seconds() / 4))
         while True:
-            if self._refresh is not None:
-                try:
-                    await self._refresh()
-                except LedgerError as error:
-                    log.warning("the pushed orders could not be taken into the book: %s", error)
+            await self._refresh()
             read = [account for account in self._accounts if account not in self.troubles]
             await self._book.say_reading(read, self._clock.now() + timedelta(seconds=3 * every))
             if len(self._lanes.swept) < PAGE:
@@ -371,11 +366,10 @@ class Reads:
         except GotSurgeError as error:
             await self._failed(wanted, error)
             return
-        if self._task_read is not None:
-            try:
-                await self._task_read(account, task)
-            except GotSurgeError as error:
-                log.warning("task %s was read, and settled nothing: %s", task_id, error)
+        try:
+            await self._task_read(account, task)
+        except GotSurgeError as error:
+            log.warning("task %s was read, and settled nothing: %s", task_id, error)
 
     async def _not_found(self, wanted: Wanted) -> None:
         """Ask for it again where an event named it: a service may announce a task before it shows it."""

@@ -12,7 +12,7 @@ from attrs import frozen
 from gotsurge_async.database import Database
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.tasks import Task, TaskStatus
-from gotsurge_async.webhooks.book.records import BookOrder, keepable, micros, order_of
+from gotsurge_async.webhooks.book.records import BookOrder, environment_of, keepable, micros, order_of
 
 LIVING: frozenset[TaskStatus] = frozenset(
     status for status in TaskStatus if status.is_past_draft and status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
@@ -67,7 +67,7 @@ def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[
     for order in orders:
         if order.status not in LIVING:
             continue
-        task, environment = order.task, order.account.partition("/")[0]
+        task, environment = order.task, environment_of(order.account)
         if task.tracking_id:
             buckets.setdefault((environment, "tracking_id", task.tracking_id), []).append(order)
         if task.invoice_number and task.from_time_window is not None:

@@ -16,6 +16,8 @@ from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import RANK, Step
 
+_NO_VESSEL = Contact()
+
 
 @frozen(kw_only=True)
 class Change:
@@ -206,12 +208,12 @@ def due_of(task: Task) -> datetime | None:
     return None if window is None else window.end_time_utc
 
 
-def vessel_of(task: Task) -> Contact | None:
-    """Whom of a task's contacts has a vessel: the one at the delivery, or else at the pickup."""
+def vessel_of(task: Task) -> Contact:
+    """The contact of a task that has a vessel: the one at the delivery, or else at the pickup; else an empty one."""
     for contact in (task.to_contact, task.from_contact):
         if contact is not None and (contact.vessel_name or contact.vessel_imo is not None):
             return contact
-    return None
+    return _NO_VESSEL
 
 
 def berth_of(task: Task) -> str | None:
@@ -226,8 +228,7 @@ def berth_of(task: Task) -> str | None:
 def columns(task: Task) -> dict[str, Any]:
     """What orders are found by."""
     vessel = vessel_of(task)
-    name = None if vessel is None or not vessel.vessel_name else vessel.vessel_name.casefold().strip()
-    imo = None if vessel is None else vessel.vessel_imo
+    name = vessel.vessel_name.casefold().strip() if vessel.vessel_name else None
     berth = berth_of(task)
     return {
         "due_at": micros(due_of(task)),
@@ -235,7 +236,7 @@ def columns(task: Task) -> dict[str, Any]:
         "invoice_number": keepable(task.invoice_number),
         "group_tag": keepable(task.group_tag),
         "vessel": keepable(name),
-        "imo": countable(imo),
+        "imo": countable(vessel.vessel_imo),
         "berth": None if berth is None else keepable(berth.casefold().strip()),
     }
 
