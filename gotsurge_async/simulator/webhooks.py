@@ -28,9 +28,9 @@ ANSWER_LIMIT = 2048
 
 
 def event_of(service: Service, record: TaskRecord) -> Event | None:
-    """The event of a task's newest status; None without a webhook, and for new drafts."""
+    """The event of a task's newest status; None for new drafts."""
     status, at = record.history[-1]
-    if not service.webhook_urls.get(record.owner) or (status == PENDING_BROADCAST and len(record.history) == 1):
+    if status == PENDING_BROADCAST and len(record.history) == 1:
         return None
     holds = service.options.webhook_data
     if holds == "task":

@@ -1,10 +1,10 @@
 """What an order is to a person: which ship it is for, when it is due, and whether it needs attention."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
@@ -100,7 +100,7 @@ class Filter:
             statuses=statuses,
             kind=kind if kind in ("late", "soon") else "",
             text=query.get("q", "")[:200],
-            sort=sort if sort in ("due", "order", "status", "vessel") else "due",
+            sort=sort if sort in _SORTS else "due",
             view=view if view in ("table", "columns") else "table",
             page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1,
         )
@@ -130,19 +130,17 @@ class Survey:
             and (not wanted.kind or line.due.kind == wanted.kind)
             and all(word in line.facts.text or word in line.record.status for word in words)
         ]
-        if wanted.sort == "order":
-            lines.sort(key=lambda line: line.record.tracking_id)
-        elif wanted.sort == "status":
-            lines.sort(key=lambda line: _ORDER[line.record.status])
-        elif wanted.sort == "vessel":
-            lines.sort(key=lambda line: line.facts.vessel)
-        else:
-            lines.sort(key=lambda line: (_GROUP_OF[line.due.kind], line.due.at))
-        return lines
+        return sorted(lines, key=_SORTS[wanted.sort])
 
 
 _ORDER = {status: place for place, status in enumerate(STAGE_OF)}
 _GROUP_OF = {kind: place for place, (_, kinds) in enumerate(GROUPS) for kind in kinds}
+_SORTS: Mapping[str, Callable[[Line], Any]] = {
+    "due": lambda line: (_GROUP_OF[line.due.kind], line.due.at),
+    "order": lambda line: line.record.tracking_id,
+    "status": lambda line: _ORDER[line.record.status],
+    "vessel": lambda line: line.facts.vessel,
+}
 
 
 @frozen

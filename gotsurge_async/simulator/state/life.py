@@ -4,6 +4,7 @@ Every draw depends on the seed, on the task and on its status, and on nothing el
 day, however the clock was turned and whatever was called in between.
 """
 
+from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from math import inf
@@ -11,7 +12,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from gotsurge_async.simulator.state.clock import Timetable
+from gotsurge_async.simulator.state.clock import Action
 from gotsurge_async.simulator.state.tasks import (
     BROADCASTING,
     CANCELLED,
@@ -55,11 +56,14 @@ class Lives:
     """Plans the next step of each task, and takes it when its time has come. It does nothing before `wake`.
 
     Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
+
+    Args:
+        plan: plans an action for a moment.
     """
 
-    def __init__(self, tasks: Tasks, timetable: Timetable, life: Life | None, seed: int) -> None:
+    def __init__(self, tasks: Tasks, plan: Callable[[float, Action], None], life: Life | None, seed: int) -> None:
         self._tasks = tasks
-        self._timetable = timetable
+        self._plan = plan
         self._life = life
         self._seed = seed
         self._awake = False
@@ -80,8 +84,7 @@ class Lives:
         """Plan the next step of a task, which has a new status or was changed."""
         if self._awake:
             moment, _, _ = self.next_step(record)
-            if moment < inf:
-                self._timetable.at(moment, partial(self._take, record, len(record.history)))
+            self._plan(moment, partial(self._take, record, len(record.history)))
 
     def _take(self, record: TaskRecord, steps: int, moment: float) -> None:
         if len(record.history) != steps or not self._tasks.holds(record):

@@ -89,7 +89,7 @@ class Service:
         self.reused_ids = 0
         self.users: dict[str, User] = first_users()
         self.tasks: Tasks = Tasks(self.entered, self.changed)
-        self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
+        self.lives: Lives = Lives(self.tasks, self.plan, self.options.life, self.options.seed)
         self.events: Events = Events()
         self.fresh: list[Event] = []
         self.seeding = False
@@ -124,10 +124,7 @@ class Service:
 
     def changed(self, record: TaskRecord) -> None:
         """Plan a changed task's next step, and note the change; a task that is gone has none."""
-        planned = self.timetable.next_at
         self.lives.plan(record)
-        if self.timetable.next_at < planned:
-            self._replan()
         self.changes.note("orders", record.id)
 
     def plan(self, moment: float, action: Action) -> None:
