@@ -108,7 +108,6 @@ class Written(msgspec.Struct):
     to_address: Place
     to_time_window: Window | None = None
     to_contact: Person = msgspec.field(default_factory=Person)
-    tracking_id: str = ""
     invoice_number: str = ""
     group_tag: str = ""
     price: int = 0
