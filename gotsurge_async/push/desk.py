@@ -22,6 +22,7 @@ from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
+from gotsurge_async.database import Place
 from gotsurge_async.errors import ClientClosed, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.ledger import Ledger, Mode
 from gotsurge_async.models.tasks import Order
@@ -88,7 +89,7 @@ class Desk:
         on_refused_chunk: OnRefusedChunk | str | None = None,
         new_ledger: bool = False,
         register: bool = True,
-        _place: str | Path | None = None,
+        _place: str | Path | Place | None = None,
     ) -> None:
         if not is_count(most_waiting, 1):
             raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}")
@@ -129,7 +130,7 @@ class Desk:
         self._owns_ledger = _place is not None
 
     @classmethod
-    async def open(cls, gs: GotSurge, ledger: str | Path, **options: Any) -> Self:
+    async def open(cls, gs: GotSurge, ledger: str | Path | Place, **options: Any) -> Self:
         """Open a ledger and a desk over it, which closes it; ``options`` are those of the class.
 
         When the ledger's file or server has failed, the next order has it opened again.
@@ -333,5 +334,5 @@ class Desk:
                 await self.ledger.close()
 
 
-async def _opened(gs: GotSurge, ledger: str | Path) -> Ledger:
+async def _opened(gs: GotSurge, ledger: str | Path | Place) -> Ledger:
     return await Ledger.open(ledger, clock=gs.session.clock.now)

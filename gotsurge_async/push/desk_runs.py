@@ -175,6 +175,7 @@ class DeskRuns:
         self._spawn = spawn
         self._now: _DeskRun | None = None
         self._unusable = False
+        self._there: set[str] = set()
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -191,7 +192,7 @@ class DeskRuns:
                 if current is not self._now:
                     await uninterrupted(self._end(current))
         except GotSurgeError as error:  # nothing was sent of these: what was has its outcome already
-            self._note(error)
+            self._unusable |= isinstance(error, LedgerUnusable)
             for entry in entries:
                 entry.end(copy(error))
         except BaseException:
@@ -200,6 +201,11 @@ class DeskRuns:
             raise
 
     async def _send(self, current: _DeskRun, entries: Sequence[Entry]) -> None:
+        if self._there and self._push.entering is not None:
+            for entry in entries:
+                if entry.order.tracking_id in self._there:
+                    entry.end(self._push.entering.orders_there([entry.key]))
+            entries = [entry for entry in entries if not entry.result.done()]
         claim = current.sender.new_claim()
         rows = [
             NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
@@ -235,17 +241,12 @@ class DeskRuns:
         if begun:
             await self._take(current, begun, partial(current.sender.finish, drafts))
 
-    async def _take(
-        self,
-        current: _DeskRun,
-        own: dict[int, Entry],
-        send: Callable[[], Awaitable[Results]],
-    ) -> None:
+    async def _take(self, current: _DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
         """Give entries the outcomes of a call, which are in the ledger by then."""
         try:
             results = await send()
         except (GotSurgeError, asyncio.CancelledError) as error:
-            self._note(error)
+            self._unusable |= isinstance(error, LedgerUnusable)
             current.lost |= isinstance(error, RunLost)
             closed = NotSent("the desk was closed", operation=OPERATION)
             why = error if isinstance(error, GotSurgeError) else closed
@@ -349,9 +350,6 @@ class DeskRuns:
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
-    def _note(self, error: BaseException) -> None:
-        self._unusable |= isinstance(error, LedgerUnusable)
-
     async def _joinable(self) -> _DeskRun:
         """The run that orders join now, with one more chunk under way."""
         async with self._changing:
@@ -382,6 +380,8 @@ class DeskRuns:
         run = await self.ledger.begin(environment=self._environment, mode=self._mode, source=DESK, options={DESK: True})
         async with discarded_on_error(run):
             await self._push.enter(run)
+            if self._push.entering is not None:
+                self._there |= await self._push.entering.there_before(run)
             await run.admit()
             run.settle_after(self._gs.limits.settle)
             await run.start()
@@ -401,7 +401,7 @@ class DeskRuns:
                 async with self._changing:
                     await self._leave_if_over()
             except GotSurgeError as error:
-                self._note(error)
+                self._unusable |= isinstance(error, LedgerUnusable)
                 log.warning("the desk cannot resume the run of an earlier process now: %s", error)
             await self._clock.sleep(LOOK)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -70,23 +71,33 @@ class Entering:
         self._entered.add(run.id)
         await self.ledger.keep_count_by_id()
 
-    async def _refuse_known_orders(self, run: Run) -> None:
-        """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
+    async def there_before(self, run: Run) -> set[str]:
+        """The tracking ids of the account's newest live tasks, for the first run of a new ledger; else none."""
+        if isinstance(self.gs.transport, MemoryTransport) or run.info.mode is not Mode.TWO_PHASE:
+            return set()
         if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
-            return
+            return set()
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
         if any(info.environment == run.info.environment for info in earlier):
-            return
-        there = await self._listed()
+            return set()
+        return await self._listed()
+
+    async def _refuse_known_orders(self, run: Run) -> None:
+        """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
+        there = await self.there_before(run)
         present = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
         if present:
-            more = f" and {len(present) - NAMED:,} more" if len(present) > NAMED else ""
-            newest, these = number_of(PAGES * PAGE, "task"), number_of(len(present), "order")
-            raise OrdersThere(
-                f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
-                f"{', '.join(present[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
-                "sent them, or push the other orders in a file of their own"
-            )
+            raise self.orders_there(present)
+
+    def orders_there(self, keys: Sequence[str]) -> OrdersThere:
+        """The error of orders that a new ledger would send a second time."""
+        more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
+        newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
+        return OrdersThere(
+            f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
+            f"{', '.join(keys[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
+            "sent them, or push the other orders in a file of their own"
+        )
 
     async def _listed(self) -> set[str]:
         """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""

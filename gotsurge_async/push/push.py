@@ -150,7 +150,7 @@ class Push:
         self._not_sent_before = not_sent_before
         if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
             raise UsageError(f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s")
-        self._entering = Entering(gs, ledger, new_ledger) if register else None
+        self.entering: Entering | None = Entering(gs, ledger, new_ledger) if register else None
         self._batcher: Batcher[Any, Results] | None = None
         self._stopper: GotSurgeError | None = None
         self._stopping = asyncio.Event()
@@ -200,7 +200,7 @@ class Push:
             look_up=self._look_up,
             chunk=self._chunk,
             compact=self._compact,
-            entering=self._entering,
+            entering=self.entering,
         )
 
     async def enter(self, run: Run) -> None:
@@ -210,8 +210,8 @@ class Push:
             SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
             RegisterUnusable: the register cannot be read, or is damaged.
         """
-        if self._entering is not None:
-            await self._entering.enter(run)
+        if self.entering is not None:
+            await self.entering.enter(run)
 
     async def _look_up(self, run: Run) -> Evidence:
         """Reconcile other runs' orders in doubt whose keys are in this run, and look up those that are pushed first.

@@ -9,8 +9,9 @@ from tests.support.running import running_simulator
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Runner:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Runs commands with folders of their own."""
+    monkeypatch.chdir(tmp_path)
     return Runner(tmp_path)
 
 

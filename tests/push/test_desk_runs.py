@@ -12,9 +12,9 @@ from gotsurge_async import (
     InDoubt,
     Unprocessed,
 )
-from gotsurge_async.bulk import Desk, Ledger, OrderState
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerUnusable, RunState
+from gotsurge_async.ledger import LedgerUnusable, OrdersThere, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.push import desk_runs
 from gotsurge_async.simulator import Fault
@@ -209,3 +209,24 @@ async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monke
         with pytest.raises(LedgerUnusable):
             await desk.create(order("T-2"))
         assert desk.ledger is ledger
+
+
+async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) -> None:
+    """A platform partner's Task List shows the order: it is refused, and orders that are new are sent."""
+    async with place(tmp_path) as at:
+        await at.push([order("T-1")], mode=Mode.TWO_PHASE)
+        async with await Desk.open(at.gs, tmp_path / "other.db", mode="two-phase", new_ledger=True) as desk:
+            with pytest.raises(OrdersThere, match="T-1"):
+                await desk.create(order("T-1"))
+            assert isinstance(await desk.create(order("T-2")), Created)
+        assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
+
+
+async def test_a_second_ledger_of_an_account_is_refused(tmp_path: Path) -> None:
+    """Nothing is sent before a person has decided that there may be two."""
+    async with place(tmp_path) as at:
+        await at.push([order("T-1")], mode=Mode.TWO_PHASE)
+        async with await Desk.open(at.gs, tmp_path / "other.db", mode="two-phase") as desk:
+            with pytest.raises(SecondLedger):
+                await desk.create(order("T-2"))
+        assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1}

@@ -1,5 +1,6 @@
 """``gotsurge tasks``: create, read, change, cancel."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, cast, get_origin
@@ -8,12 +9,16 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.bulk import Desk, Mode
+from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown, spare
 from gotsurge_async.client import GotSurge
+from gotsurge_async.database import Place
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
@@ -26,38 +31,52 @@ _platform = click.option("--platform", is_flag=True, help="Act as a platform par
 def tasks() -> None:
     """Create, read, change and cancel tasks, as GotSurge calls orders.
 
-    For more than 20 orders, and for files, there is gotsurge push: it has a ledger, and never sends an order twice.
+    For more than 20 orders, and for files, there is gotsurge push.
     """
 
 
-@tasks.command(short_help="Create and broadcast 1 to 20 orders in one call.")
+@tasks.command(short_help="Create and broadcast 1 to 20 orders, each once.")
 @click.argument("file", metavar="FILE")
 @takes_target
 @_platform
 @timezone_option
 @max_price_option
+@ledger_option
+@new_ledger_option
 @json_option
 def create(
-    target: Target, file: str, platform: bool, timezone: str | None, max_price: Money | None, as_json: bool
+    target: Target,
+    file: str,
+    platform: bool,
+    timezone: str | None,
+    max_price: Money | None,
+    ledger: Place | None,
+    new_ledger: bool,
+    as_json: bool,
 ) -> None:
-    """Create and broadcast the 1 to 20 orders of FILE in one call; - reads standard input.
+    """Create and broadcast the 1 to 20 orders of FILE, each once; - reads standard input.
 
     FILE is JSON in the API's own shape: one order, a list, or {"tasks": [...]}. In it, as in the API, an amount is a
-    whole number of thousandths of a cent: 4850000 is 48.50. Each order needs a tracking_id, by which the answer is
-    matched. Drivers are asked at once.
+    whole number of thousandths of a cent: 4850000 is 48.50. Drivers are asked immediately.
 
-    Nothing is written down: when an answer is lost, the order is in doubt, and sending it again may send a second
-    driver.
+    Each order needs a tracking_id, by which the ledger of gotsurge push remembers it: typed again, the command sends
+    nothing a second time. A tracking_id that was sent with another content is "changed", and nothing is sent.
 
     \b
     Exit codes:
-      0 all created    2 wrong usage or input    4 sign-in failed
-      1 refused        3 in doubt                5 unprocessed: no connection
+      0 all created    2 wrong usage or input    4 sign-in failed                5 unprocessed: no connection
+      1 refused        3 in doubt                7 changed: sent with another content before
     """
     orders = read_orders(file, timezone=timezone, max_price=max_price)
+    mode = Mode.TWO_PHASE if platform else Mode.DIRECT
+    place = find_ledger(ledger, target)
 
     async def work(gs: GotSurge) -> Results:
-        return await Results.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
+        options = {"mode": mode, "validate": False, "new_ledger": new_ledger, "register": not target.simulate}
+        async with await Desk.open(gs, place, **options) as desk:
+            results = await asyncio.gather(*map(desk.create, orders))
+        unsent = (result.error for result in results if isinstance(result, Unprocessed))
+        return Results(results, next(filter(stops_all, unsent), None))
 
     call(target.for_platform() if platform else target, work).print(as_json=as_json)
 

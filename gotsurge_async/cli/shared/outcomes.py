@@ -20,6 +20,7 @@ from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
+from gotsurge_async.push.desk_runs import Changed
 from gotsurge_async.resources.platform.batches import Updated
 from gotsurge_async.tables import SourceOptions
 from gotsurge_async.tables.checks.faults import SourceReport
@@ -143,6 +144,8 @@ class Results:
             return exit_code_of(self.error)
         if "unprocessed" in words:
             return Exit.STOPPED
+        if "changed" in words:
+            return Exit.CHANGED
         return Exit.REFUSED if "refused" in words else Exit.CREATED
 
     def print(self, *, as_json: bool) -> None:
@@ -159,7 +162,7 @@ class Results:
 
     def _document(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         counts = Counter(row["result"] for row in rows)
-        words = ("created", "refused", "in doubt", "unprocessed")
+        words = ("created", "already pushed", "refused", "in doubt", "unprocessed", "changed")
         return {**{word.replace(" ", "_"): counts[word] for word in words}, "orders": rows}
 
     def _row(self, result: Any) -> dict[str, Any]:
@@ -169,12 +172,21 @@ class Results:
             "result": _word(result),
             "id": receipt.id if receipt else None,
             "status": receipt.current_status if receipt else None,
-            "error": None if isinstance(result, Created) else str(result.error),
+            "error": _why(result),
         }
 
 
 def _word(result: Any) -> str:
-    return {Created: "created", Refused: "refused", InDoubt: "in doubt"}.get(type(result), "unprocessed")
+    if isinstance(result, Created) and result.replayed:
+        return "already pushed"
+    words = {Created: "created", Refused: "refused", InDoubt: "in doubt", Changed: "changed"}
+    return words.get(type(result), "unprocessed")
+
+
+def _why(result: Any) -> str | None:
+    if isinstance(result, Changed):
+        return f"pushed before, and differs in {', '.join(result.fields)}"
+    return None if isinstance(result, Created) else str(result.error)
 
 
 class Updates(Results):

@@ -154,7 +154,7 @@ def test_each_finding_names_a_command(platform_desk: Desk) -> None:
     run_id, tasks = pushed(desk, "A", "B")
     desk.simulator._service.tasks.find(tasks["A"]).new_course().price = 1
     again = json.dumps([desk.simulator._service.tasks.find(tasks["B"]).content()])
-    assert desk.run("tasks", "create", "-", *desk.place, stdin=again).exit_code == 0
+    assert desk.run("tasks", "create", "-", "--new-ledger", *desk.place, stdin=again).exit_code == 0
     double = next(t["id"] for t in desk.simulator.tasks() if t["tracking_id"] == "B" and t["id"] != tasks["B"])
     document = audited(desk)
     kinds = {(each["kind"], each["run"], each["key"]) for each in document["findings"]}

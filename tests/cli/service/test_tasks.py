@@ -59,7 +59,21 @@ def test_an_order_is_created_in_one_call(run: Runner, simulator: Simulator, cont
     assert (row[:2], row[3:]) == (["A", "created"], ["broadcasting", ""])
     audit = simulator.audit()
     assert audit["by_tracking_id"] == {"A": 1}
-    assert audit["calls"]["platform.tasks.create" if platform else "tasks.create"] == 1
+    assert audit["calls"]["platform.drafts.create" if platform else "tasks.create"] == 1
+
+
+@pytest.mark.parametrize("platform", [False, True])
+def test_the_same_order_is_created_once(run: Runner, simulator: Simulator, platform: bool) -> None:
+    """Typed again it is already pushed, with the same task; with another content it is changed, exit 7."""
+    words = ["tasks", "create", "-", *local(simulator), *(["--platform"] if platform else [])]
+    first, again, other = (
+        run(*words, stdin=json.dumps(each)) for each in (order("A"), order("A"), order("A", price=4_850_000))
+    )
+    assert [done.exit_code for done in (first, again, other)] == [0, 0, 7]
+    assert [lines(done)[1][1] for done in (first, again, other)] == ["created", "already pushed", "changed"]
+    assert lines(first)[1][2] == lines(again)[1][2]
+    assert lines(other)[1][4] == "pushed before, and differs in price"
+    assert simulator.audit()["by_tracking_id"] == {"A": 1}
 
 
 def test_many_lines_are_many_orders(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
