@@ -1,0 +1,230 @@
+"""Single orders that join a run which is being sent."""
+
+import asyncio
+
+import pytest
+
+from gotsurge_async.ledger import (
+    Counts,
+    IllegalTransition,
+    Ledger,
+    Mode,
+    OrderOutcome,
+    OrderState,
+    Recorded,
+    Run,
+    RunLost,
+    RunState,
+)
+from gotsurge_async.ledger.sql.admission import HELD_BACK
+from gotsurge_async.ledger.sql.marks import CRASHED
+from gotsurge_async.ledger.upkeep.check import check
+from gotsurge_async.ledger.upkeep.older_copy import accept_older
+from tests.ledger.kit import begun, bring, brought, leases_end, lose_locks, order, orders, states
+from tests.ledger.upkeep.test_check import json_orders
+
+
+async def sending(ledger: Ledger, mode: Mode = Mode.DIRECT) -> Run:
+    """An empty run that is being sent."""
+    run = await begun(ledger, mode=mode)
+    await run.admit()
+    await run.start()
+    return run
+
+
+async def left(ledger: Ledger, where: str, state: OrderState) -> Run:
+    """A run that nobody has, whose one order, TRK-1, is in a state."""
+    run = await brought(ledger, state)
+    await run.close()
+    leases_end(where)
+    return run
+
+
+def assert_sound(where: str) -> None:
+    """States and keys belong together; the texts of these orders are no text."""
+    assert [flaw for flaw in check(where).flaws if flaw.table != "bodies"] == []
+
+
+def recorded(answer: int | Recorded) -> Recorded:
+    """The order that has the key."""
+    assert isinstance(answer, Recorded)
+    return answer
+
+
+@pytest.mark.parametrize(("mode", "state"), [(Mode.DIRECT, OrderState.SENDING), (Mode.TWO_PHASE, OrderState.DRAFTING)])
+async def test_what_joins_is_claimed(ledger: Ledger, mode: Mode, state: OrderState) -> None:
+    """Orders with free keys are a chunk of the run, which may be sent at once, and whose outcomes can be recorded."""
+    run = await sending(ledger, mode)
+    ids = await run.join(orders(3))
+    assert await states(ledger, run) == {f"TRK-{line}": state.value for line in (1, 2, 3)}
+    may_act = [row.is_open(ledger.now()) async for row in run.rows()]
+    assert may_act == [mode is Mode.DIRECT] * 3  # a draft that acts late calls no driver
+    outcomes = [OrderOutcome(number, OrderState.REFUSED) for number in ids if isinstance(number, int)]
+    await run.record(outcomes)
+    assert (await run.counts()).refused == 3
+    await run.close()
+
+
+async def test_a_run_that_is_not_sent_is_not_joined(ledger: Ledger) -> None:
+    """Of one that was taken over by another process nothing changes."""
+    run = await sending(ledger)
+    await ledger._store.write(lambda db: db.change("raise_run_epochs", by=1))
+    with pytest.raises(RunLost):
+        await run.join([order(1)])
+    assert await run.counts() == Counts()
+    await run.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING])
+async def test_a_key_that_was_sent_is_answered(ledger: Ledger, where: str, state: OrderState) -> None:
+    """The new order gets no row; what was being sent by a process that ended is in doubt from now on."""
+    earlier = await left(ledger, where, state)
+    run = await sending(ledger)
+    (answer,) = await run.join([order(1)])
+    found = recorded(answer)
+    assert (found.run.id, found.row.key, found.row.payload, found.held) == (
+        earlier.id,
+        "TRK-1",
+        order(1).payload,
+        False,
+    )
+    is_sent = state is OrderState.SENDING
+    assert found.row.state is (OrderState.IN_DOUBT if is_sent else state)
+    assert found.row.error == (CRASHED if is_sent else None)
+    assert (await ledger.known("simulator", ["TRK-1"]))["TRK-1"].row.state is found.row.state
+    assert await run.counts() == Counts()
+    await run.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
+async def test_a_free_key_is_taken(ledger: Ledger, where: str, state: OrderState) -> None:
+    """Nothing is there of the order that had it."""
+    if state is OrderState.CANCELLED:
+        earlier = await left(ledger, where, OrderState.CREATED)
+        async with await ledger.hold(earlier.id) as again:
+            (row,) = [row async for row in again.rows()]
+            await again.record([OrderOutcome(row.id, OrderState.CANCELLED)])
+    else:
+        await left(ledger, where, state)
+    run = await sending(ledger)
+    assert all(isinstance(number, int) for number in await run.join([order(1)]))
+    assert await ledger.known("simulator", ["TRK-2"]) == {}
+    await run.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
+async def test_what_waits_in_a_dead_run_is_taken_over(ledger: Ledger, where: str, state: OrderState) -> None:
+    """A recorded draft of the same order comes along; of the others a new order is claimed."""
+    mode = Mode.DIRECT if state is OrderState.PENDING else Mode.TWO_PHASE
+    earlier = await left(ledger, where, state)
+    run = await sending(ledger, mode)
+    (answer,) = await run.join([order(1)])
+    assert await states(ledger, earlier) == {"TRK-1": "superseded"}
+    if state is OrderState.DRAFTED:
+        found = recorded(answer)
+        assert (found.run.id, found.row.state, found.row.task_id) == (run.id, OrderState.DRAFTED, "task-1")
+    else:
+        assert isinstance(answer, int)
+    await run.close()
+    assert_sound(where)
+
+
+async def test_what_a_living_process_has_is_answered_as_held(ledger: Ledger) -> None:
+    """Nothing of it is touched."""
+    other = await brought(ledger, OrderState.SENDING)
+    run = await sending(ledger)
+    (answer,) = await run.join([order(1)])
+    assert (recorded(answer).held, recorded(answer).row.state) == (True, OrderState.SENDING)
+    assert (await ledger.known("simulator", ["TRK-1"]))["TRK-1"].held
+    assert await states(ledger, other) == {"TRK-1": "sending"}
+    await run.close()
+    await other.close()
+
+
+async def test_a_run_that_is_being_loaded_loses_the_key(ledger: Ledger) -> None:
+    """It was not admitted yet: its order is already pushed when it is."""
+    loading = await begun(ledger)
+    await loading.add([order(1)])
+    run = await sending(ledger)
+    (number,) = await run.join([order(1)])
+    assert isinstance(number, int)
+    await run.record([OrderOutcome(number, OrderState.CREATED, "task-9")])
+    assert (await loading.admit()).already_pushed == 1
+    await loading.close()
+    await run.close()
+
+
+async def test_of_two_who_join_with_one_key_one_gets_it(where: str) -> None:
+    """Through two openings of the ledger, at the same moment."""
+    async with await Ledger.open(where) as first, await Ledger.open(where) as second:
+        runs = [await sending(first), await sending(second)]
+        for line in range(20):
+            answers = await asyncio.gather(*(run.join([order(line)]) for run in runs))
+            assert sorted(isinstance(answer, int) for (answer,) in answers) == [False, True]
+        for run in runs:
+            await run.close()
+
+
+async def test_what_was_not_sent_is_withdrawn(ledger: Ledger, where: str) -> None:
+    """Its key is free, the run is done without it, and the ledger is sound; what was sent stays as it is."""
+    run = await sending(ledger)
+    first, second = await run.join(orders(2))
+    assert isinstance(first, int)
+    assert isinstance(second, int)
+    await run.release_claim([first])
+    assert await run.withdraw([first, second], "no connection") == {first}
+    assert await states(ledger, run) == {"TRK-1": "withdrawn", "TRK-2": "sending"}
+    assert list(await ledger.known("simulator", ["TRK-1", "TRK-2"])) == ["TRK-2"]
+    await run.record([OrderOutcome(second, OrderState.CREATED, "task-2")])
+    with pytest.raises(IllegalTransition):
+        await run.record([OrderOutcome(first, OrderState.CREATED, "task-1")])
+    assert await run.finish() is RunState.DONE
+    await run.close()
+    assert_sound(where)
+    rows = [row async for page in ledger.results(run.id) for row in page]
+    assert [(row.key, row.state.value, row.error) for row in rows] == [
+        ("TRK-1", "withdrawn", "no connection"),
+        ("TRK-2", "created", None),
+    ]
+
+
+async def test_a_withdrawn_draft_is_unused(ledger: Ledger) -> None:
+    """It can be listed and cancelled; nothing broadcasts it."""
+    run = await sending(ledger, Mode.TWO_PHASE)
+    (number,) = await run.join([order(1)])
+    assert isinstance(number, int)
+    await run.record([OrderOutcome(number, OrderState.DRAFTED, "draft-1")])
+    assert await run.withdraw([number], "too many requests") == {number}
+    assert [(draft.key, draft.task_id) for draft in await ledger.unused_drafts(run.id)] == [("TRK-1", "draft-1")]
+    assert isinstance((await run.join([order(1)]))[0], int)
+    await run.close()
+
+
+async def test_after_an_older_copy_new_orders_are_held_back(where: str) -> None:
+    """Nothing shows whether they were sent since, also of one that was refused before: they are in doubt."""
+    async with await Ledger.open(where) as ledger:
+        refused = await begun(ledger)
+        await refused.add(json_orders(1, 1))
+        await refused.admit()
+        await bring(refused, OrderState.REFUSED)
+        await refused.close()
+    await accept_older(where, newest=99)
+    async with await Ledger.open(where) as ledger:
+        run = await sending(ledger)
+        known, new = await run.join([*json_orders(1, 1), *json_orders(2, 2)])
+        assert recorded(new).row.state is recorded(known).row.state is OrderState.IN_DOUBT
+        assert recorded(new).row.error == HELD_BACK
+        await run.close()
+
+
+async def test_a_lost_lock_takes_nothing_from_what_was_joined(ledger: Ledger, where: str) -> None:
+    """Another process that takes the run over puts what was being sent in doubt, and the first one records nothing."""
+    run = await sending(ledger)
+    (number,) = await run.join([order(1)])
+    assert isinstance(number, int)
+    lose_locks(where)
+    async with await ledger.hold(run.id) as other:
+        await other.recover()
+        with pytest.raises(RunLost):
+            await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
+    assert await states(ledger, run) == {"TRK-1": "in_doubt"}
