@@ -30,7 +30,10 @@ def main() -> None:
         msgspec.json.decode(row.payload)
         for row in open_source(Path(words.file), options=SourceOptions(now=SystemClock().now())).rows()
     ]
-    asyncio.run(_work(words, orders))
+    try:
+        asyncio.run(_work(words, orders))
+    except LedgerError as error:  # it cannot be opened: a process that stands still keeps it locked
+        sys.exit(f"{error}")
 
 
 async def _work(words: Any, orders: list[dict[str, Any]]) -> None:

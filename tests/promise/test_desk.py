@@ -18,7 +18,7 @@ import pytest
 from gotsurge_async.bulk import Mode
 from tests.conftest import CRASH_SEED
 from tests.promise.follow_ups import push_again
-from tests.promise.judge import Faults
+from tests.promise.judge import CREATED, Faults
 from tests.promise.station import BROKEN, KILLED, Experiment, Finished, Frozen, Station
 from tests.promise.tally import Tally
 from tests.promise.test_crash_points import STEP
@@ -28,6 +28,7 @@ from tests.support.postgres import Server
 
 PROGRAM = "tests.promise.as_desk"
 MOST = 400
+NOT_OPENED = 1
 OTHER_PRICE = "5200000"
 
 
@@ -67,7 +68,7 @@ class AtDesk(Experiment):
         return (str(self.file), *words)
 
     def _judge_desk(self, done: Finished) -> None:
-        if done.code not in (0, KILLED):
+        if done.code not in (CREATED, NOT_OPENED, KILLED):
             self.find(Faults(dishonest=(f"the program broke, or hung ({done.code})\n{done.err[-3000:]}",)))
         self._judge(done if done.code != BROKEN else attrs.evolve(done, code=0, err=""), None)
         live = {task.tracking_id: task.id for task in self.tasks() if task.live}
