@@ -25,7 +25,7 @@ from gotsurge_async.ledger import (
     Run,
 )
 from gotsurge_async.models.tasks import Task, TaskStatus
-from gotsurge_async.push.claims import CLAIM_LIFE
+from gotsurge_async.push.chunks import CLAIM_LIFE
 from gotsurge_async.resources.converging import cancel_task
 
 REASON = "The order was taken back by its sender."

@@ -11,8 +11,8 @@ from gotsurge_async.models.rules import Finding, Severity, check_order
 from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk import Desk
-from gotsurge_async.push.desk_runs import Changed
 from gotsurge_async.push.load import UnusableSource, load_refused
+from gotsurge_async.push.outcomes import Changed
 from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 

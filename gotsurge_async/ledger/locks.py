@@ -31,7 +31,7 @@ LEASE_SECONDS = 60.0
 """How long a run in PostgreSQL stays with a holder that shows no sign of life.
 
 It is renewed after a fifth of that; what is left then is longer than a claim may be sent after it was made, see
-`push.claims`. So a holder that stood still has nothing to send any more when another one has its run.
+`push.chunks`. So a holder that stood still has nothing to send any more when another one has its run.
 """
 
 

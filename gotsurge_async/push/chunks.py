@@ -2,19 +2,30 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
-from gotsurge_async.calls.create import Created, Identity, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
+from gotsurge_async.calls.create import (
+    STOPPERS,
+    Created,
+    Identity,
+    InDoubt,
+    OrderResult,
+    Refused,
+    Unprocessed,
+    create_chunk,
+)
+from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import Clock
 from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
 from gotsurge_async.ledger import (
     LedgerBusy,
@@ -28,15 +39,78 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.ledger.errors import names_in
 from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
-from gotsurge_async.push.claims import Claim
 from gotsurge_async.resources.reading import task_of
+
+T = TypeVar("T")
 
 Results = list[OrderResult[PendingOrder]]
 Body = tuple[bytes, Sequence[Identity]]
 """The text of a call, and the names of its orders in the answer."""
 
+CLAIM_LIFE = 60.0
+"""Seconds that a claim is valid: the process may have been frozen since, and another one have taken over."""
 BUSY_TRIES = 10
 """The further attempts to record an answer while the ledger is busy; each lasts as long as a write waits."""
+
+
+class Claim:
+    """The claim of some orders while they are sent: a call leaves only while it is young.
+
+    ``leave`` and ``land`` are the ``before_send`` and ``after_send`` of `Session.call`. Make it before the claim is
+    written: a process may be frozen right after the write.
+
+    Attributes:
+        may_have_acted: a try of the call is on its way, was answered, or was broken off: the service may have
+            processed all of it.
+        refused: a try of the call was refused, though not necessarily for all of its orders.
+    """
+
+    def __init__(self, run: Run, clock: Clock, life: float) -> None:
+        self.refused: bool = False
+        self._ids: Sequence[int] = ()
+        self._on_its_way = False
+        self._acted = False
+        self._run = run
+        self._clock = clock
+        self._old_at = clock.monotonic() + life / 2
+        self._life = life
+
+    async def take(self, claim: Callable[[Sequence[int]], Awaitable[Sequence[int]]], ids: Sequence[int]) -> set[int]:
+        """Claim orders, and return the ids that are claimed now. A cancellation releases them: nothing was sent."""
+        claiming = asyncio.ensure_future(claim(ids))
+        try:
+            return set(await uninterrupted(claiming))
+        except asyncio.CancelledError:
+            if not claiming.cancelled() and claiming.exception() is None:
+                await uninterrupted(self._run.release_claim(claiming.result()))
+            raise
+
+    def begin_call(self, ids: Sequence[int]) -> None:
+        """Begin a call; it leaves only while these orders are claimed."""
+        self._ids = ids
+        self._on_its_way = self._acted = self.refused = False
+
+    async def leave(self) -> None:
+        """Renew an old claim before a try leaves; the ledger refuses that if another process has the claim by now.
+
+        Raises:
+            LedgerError: the try must not leave.
+        """
+        while (now := self._clock.monotonic()) > self._old_at:
+            # Young from before the write, as at first: if that takes its whole life, once more.
+            self._old_at = now + self._life / 2
+            await uninterrupted(self._run.renew_claim(self._ids))
+        self._on_its_way = True
+
+    def land(self, outcome: Outcome, status: int | None) -> None:
+        """Note how a try ended."""
+        self._on_its_way = False
+        self._acted |= outcome in (Outcome.ANSWERED, Outcome.UNKNOWN)
+        self.refused |= outcome is Outcome.REJECTED and status not in STOPPERS
+
+    @property
+    def may_have_acted(self) -> bool:
+        return self._on_its_way or self._acted
 
 
 class OnRefusedChunk(StrEnum):
@@ -60,7 +134,7 @@ class ChunkSender(ABC):
         reads: the call that reads one of their tasks.
         needs: all the endpoints that a run may need, checked before its first order is sent.
         created_as: the state of an order that the service took.
-        claim_life: seconds, see `claims.CLAIM_LIFE`.
+        claim_life: seconds, see `CLAIM_LIFE`.
         on_refused_chunk: what becomes of a chunk that the service refused as a whole.
         stopping: set when no more is to be sent: an order that was not processed, and waits for another try, stays
             pending then.

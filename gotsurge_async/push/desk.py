@@ -23,14 +23,15 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ClientClosed, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.errors import ClientClosed, InvalidData, NotSent, Problem, UsageError
 from gotsurge_async.ledger import Ledger, Mode
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk_runs import OPERATION, Changed, DeskRuns, Entry, Outcome
+from gotsurge_async.push.desk_runs import DeskRuns
 from gotsurge_async.push.load import key_of
+from gotsurge_async.push.outcomes import OPERATION, Changed, Entry, Outcome
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
 
@@ -38,6 +39,8 @@ MOST_WAITING = 1000
 """Orders that wait for a call, at most; one more is refused, and nothing of it is kept."""
 LINGER = 0.05
 """Seconds that an order waits while other calls are under way, before it gets a call of its own."""
+LONGEST_KEY = 1000
+"""Bytes of a key: more do not fit into an index of PostgreSQL."""
 DRAIN = 10.0
 """Seconds that closing waits for orders that wait or are under way."""
 
@@ -194,9 +197,9 @@ class Desk:
             if isinstance(outcome, Created | InDoubt):
                 same = attrs.evolve(outcome, replayed=True)
                 return Changed(order=made, fields=fields, outcome=same) if fields else same
-            if not fields or isinstance(outcome, Changed):
+            if not fields:
                 return attrs.evolve(outcome, order=made)
-            # The order with the other content was refused, or not processed: its key is free.
+            # The order with the other content has not got the key: this one is asked for in its own right.
         self._refuse_if_unable()
         entry = Entry(made, key, payload, fingerprint_of(plain), self._forget)
         self._entries[key] = entry
@@ -220,7 +223,12 @@ class Desk:
         made = as_read(order)
         if isinstance(made, Faulty):
             raise made.error
-        own = key_of(made, lambda order: order.tracking_id if key is None else key, "the desk", 1)
+        own = made.tracking_id if key is None else key
+        if not own or (isinstance(own, str) and not own.strip()):
+            raise InvalidData("", [Problem("tracking_id", "the order has no key: give it a tracking_id, or pass key=")])
+        own = key_of(made, lambda _: own, "the desk", 1)
+        if problem := _unfit(own):
+            raise InvalidData("", [Problem("key", problem, own)])
         if self._validate:
             refuse_faulty([made], self._clock.now(), self._max_price)
         return made, own, *codec.encode_order(made)
@@ -245,15 +253,10 @@ class Desk:
             if not entry.result.done():
                 self._leave(entry, "it was not answered in time")
             if not entry.result.done():
-                why = "it was not answered in time, and the desk continues with it: ask again with the same key"
-                error = OutcomeUnknown(why, operation=OPERATION, sent=entry.payload)
-                return InDoubt(order=entry.order, error=error)
+                return InDoubt(order=entry.order, error=entry.what_is_known("it was not answered in time"))
         except asyncio.CancelledError as cancelled:
             self._leave(entry, "its caller was cancelled")
-            if not entry.result.done():
-                why = "its caller was cancelled, and the desk continues with it: ask again with the same key"
-                raise cancelled from OutcomeUnknown(why, operation=OPERATION, sent=entry.payload)
-            raise cancelled from NotSent("its caller was cancelled, and it was not begun", operation=OPERATION)
+            raise cancelled from entry.what_is_known("its caller was cancelled")
         finally:
             entry.waiters -= 1
             for sleeping in events[1:]:
@@ -268,7 +271,7 @@ class Desk:
 
     def _leave(self, entry: Entry, why: str) -> None:
         """Let a caller leave; the last one takes the order along, if it was not begun."""
-        if not entry.begun and entry.waiters == 1 and not entry.result.done():
+        if not (entry.begun or entry.tried or entry.result.done()) and entry.waiters == 1:
             self._waiting.remove(entry)
             entry.end_unprocessed(NotSent(f"{why}, and it was not begun", operation=OPERATION))
 
@@ -332,6 +335,13 @@ class Desk:
                 self._timer.cancel()
             if self._owns_ledger:
                 await self.ledger.close()
+
+
+def _unfit(key: str) -> str:
+    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
+    if len(key.encode(errors="replace")) > LONGEST_KEY:
+        return f"a key has at most {LONGEST_KEY} bytes"
+    return "" if key.isprintable() else "a key has no characters that cannot be seen"
 
 
 async def _opened(gs: GotSurge, ledger: str | Path | Place) -> Ledger:

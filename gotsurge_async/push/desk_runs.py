@@ -2,49 +2,44 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
-from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
+from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
-    CLAIMED,
     READABLE,
     UNDO,
     WAITING,
-    WITH_DRAFT,
     Ledger,
     LedgerError,
     LedgerUnusable,
     Mode,
     NewOrder,
     OrderRow,
-    OrderState,
     PendingOrder,
     Recorded,
     Run,
     RunHeld,
     RunLost,
 )
-from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
-from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import ChunkSender, Results
 from gotsurge_async.push.load import discarded_on_error
+from gotsurge_async.push.outcomes import IN_HAND, OPERATION, Entry, goes_on, replayed, with_order
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
 
 DESK = "desk"
 """The source of a desk's runs, and the option by which they are known."""
-OPERATION = "desk.create"
 MOST_ORDERS = 50_000
 """Orders of a run; then another one is begun, so that each stays quick to read."""
 LONGEST = 86_400.0
@@ -54,67 +49,6 @@ WITH_DOUBTS = 60.0
 LOOK = 60.0
 """Seconds between two looks for what a desk left whose process has ended."""
 _FIRST_POLL, _LAST_POLL = 0.05, 1.0
-_IN_HAND = CLAIMED | WAITING
-"""Of these only the process that has their run knows what they are."""
-
-
-@attrs.frozen(kw_only=True)
-class Changed:
-    """Nothing of this order was sent: its key was sent, or may have been, with another content.
-
-    Attributes:
-        order: as it was passed.
-        fields: those in which it differs, dotted, such as ``to_address.zip_code``; lists are one field.
-        outcome: what became of the order that has the key.
-    """
-
-    order: Order
-    fields: tuple[str, ...]
-    outcome: Created[Order] | InDoubt[Order]
-
-
-Outcome: TypeAlias = Created[Order] | Refused[Order] | InDoubt[Order] | Unprocessed[Order] | Changed
-"""What became of an order."""
-
-
-@attrs.define(eq=False)
-class Entry:
-    """An order that callers of a desk wait for.
-
-    Attributes:
-        begun: whether it may be in the ledger.
-        waiters: the number of callers that wait for it.
-        ended: called once, when its result is set.
-    """
-
-    order: Order
-    key: str
-    payload: bytes
-    fingerprint: bytes
-    ended: "Callable[[Entry], None]"
-    begun: bool = False
-    waiters: int = 0
-    result: "asyncio.Future[Outcome]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
-
-    def end(self, outcome: Outcome | GotSurgeError) -> None:
-        """Set the result, unless it is set."""
-        if self.result.done():
-            return
-        self.ended(self)
-        if isinstance(outcome, GotSurgeError):
-            self.result.set_exception(outcome)
-            self.result.exception()  # retrieved, also when every caller has left
-        else:
-            self.result.set_result(outcome)
-
-    def end_in_doubt(self, why: str) -> None:
-        """Set the result: it was sent, or may have been."""
-        error = OutcomeUnknown(why, operation=OPERATION, sent=self.payload)
-        self.end(InDoubt(order=self.order, error=error))
-
-    def end_unprocessed(self, error: GotSurgeError) -> None:
-        """Set the result: it was certainly not sent."""
-        self.end(Unprocessed(order=self.order, error=error))
 
 
 @attrs.define(eq=False)
@@ -129,6 +63,7 @@ class _DeskRun:
     """
 
     run: Run
+    ledger: Ledger
     sender: ChunkSender
     began: float
     orders: int = 0
@@ -191,67 +126,91 @@ class DeskRuns:
                 current.sending -= 1
                 if current is not self._now:
                     await uninterrupted(self._end(current))
-        except GotSurgeError as error:  # nothing was sent of these: what was has its outcome already
+        except GotSurgeError as error:  # nothing of these is in the ledger, unless they were tried before
             self._unusable |= isinstance(error, LedgerUnusable)
             for entry in entries:
-                entry.end(copy(error))
+                if entry.tried:
+                    entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
+                else:
+                    entry.end(copy(error))
+        except Exception as error:
+            log.exception("a desk met an error that is none of this package")
+            for entry in entries:
+                entry.end_in_doubt(f"its outcome is not known: {error!r}")
         except BaseException:
             for entry in entries:
                 entry.end_in_doubt("the desk was closed before its outcome was known")
             raise
 
     async def _send(self, current: _DeskRun, entries: Sequence[Entry]) -> None:
+        claim = current.sender.new_claim()
+        fresh: dict[int, Entry] = {}
+        orders: list[PendingOrder] = []
+        begun: dict[int, Entry] = {}
+        drafts: list[OrderRow] = []
+        for entry, row, answer in await self._join(current, self._refuse_known(entries)):
+            if isinstance(answer, int):
+                fresh[answer] = entry
+                orders.append(PendingOrder(answer, row.line, row.key, row.payload))
+                continue
+            try:
+                if goes_on(current.run, entry, answer):
+                    begun[answer.row.id] = entry
+                    drafts.append(answer.row)
+                else:
+                    await self._answer(current, entry, answer)
+            except LedgerError as error:  # the other ones are claimed, and are sent
+                entry.end_in_doubt(f"the ledger failed: {error}")
+        if fresh:
+            await self._take(current, fresh, partial(current.sender.send, orders, claim))
+        if begun:
+            await self._take(current, begun, partial(current.sender.finish, drafts))
+
+    def _refuse_known(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Refuse orders that another ledger sent, and return the others."""
         if self._there and self._push.entering is not None:
             for entry in entries:
                 if entry.order.tracking_id in self._there:
                     entry.end(self._push.entering.orders_there([entry.key]))
-            entries = [entry for entry in entries if not entry.result.done()]
-        claim = current.sender.new_claim()
+        return [entry for entry in entries if not entry.result.done()]
+
+    async def _join(
+        self, current: _DeskRun, entries: Sequence[Entry]
+    ) -> Iterable[tuple[Entry, NewOrder, int | Recorded]]:
+        """Have entries join a run, and return each with what the ledger says; none if it cannot be joined."""
+        if not entries:
+            return ()
         rows = [
             NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
             for number, entry in enumerate(entries, 1)
         ]
         current.orders += len(rows)
         try:
-            answers = await _joined(current.run, rows)
+            return zip(entries, rows, await _joined(current.run, rows), strict=True)
         except RunLost:  # nothing of these is in it: they join another one
             current.lost = True
             for entry in entries:
                 self._again(entry)
-            return
-        fresh: dict[int, Entry] = {}
-        orders: list[PendingOrder] = []
-        begun: dict[int, Entry] = {}
-        drafts: list[OrderRow] = []
-        for entry, row, answer in zip(entries, rows, answers, strict=True):
-            if isinstance(answer, int):
-                fresh[answer] = entry
-                orders.append(PendingOrder(answer, row.line, row.key, row.payload))
-                continue
-            try:
-                if _goes_on(current.run, entry, answer):
-                    begun[answer.row.id] = entry
-                    drafts.append(answer.row)
+        except LedgerUnusable as error:  # its last write may be durable, or not: the ledger, opened again, shows it
+            self._fail(current, error)
+            for entry in entries:
+                if self._reopen is None or entry.tried:
+                    entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
                 else:
-                    await self._answer(current, entry, answer)
-            except LedgerError as error:  # the other ones are claimed, and are sent
-                entry.end(error)
-        if fresh:
-            await self._take(current, fresh, partial(current.sender.send, orders, claim))
-        if begun:
-            await self._take(current, begun, partial(current.sender.finish, drafts))
+                    entry.tried = True
+                    self._again(entry)
+        return ()
 
     async def _take(self, current: _DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
         """Give entries the outcomes of a call, which are in the ledger by then."""
         try:
             results = await send()
-        except (GotSurgeError, asyncio.CancelledError) as error:
-            self._unusable |= isinstance(error, LedgerUnusable)
-            current.lost |= isinstance(error, RunLost)
-            closed = NotSent("the desk was closed", operation=OPERATION)
-            why = error if isinstance(error, GotSurgeError) else closed
+        except (Exception, asyncio.CancelledError) as error:
+            self._fail(current, error)
+            text = "the desk was closed" if isinstance(error, asyncio.CancelledError) else repr(error)
+            why = error if isinstance(error, GotSurgeError) else NotSent(text, operation=OPERATION)
             await uninterrupted(self._withdraw(current, own, dict.fromkeys(own, why)))
-            if why is closed:
+            if why is not error:
                 raise
             return
         unprocessed: dict[int, GotSurgeError] = {}
@@ -262,7 +221,7 @@ class DeskRuns:
                 continue
             entry = own.pop(number)
             current.has_doubts |= isinstance(result, InDoubt)
-            entry.end(_with_order(result, entry.order))
+            entry.end(with_order(result, entry.order))
         await uninterrupted(self._withdraw(current, own, unprocessed))
         if not own:
             return
@@ -270,7 +229,7 @@ class DeskRuns:
             known = await self.ledger.known(self._environment, [entry.key for entry in own.values()])
             for entry in own.values():
                 if entry.key in known:
-                    entry.end(_replayed(entry, known[entry.key]))
+                    entry.end(replayed(entry, known[entry.key]))
                 else:
                     self._again(entry)
         except LedgerError as error:
@@ -303,12 +262,12 @@ class DeskRuns:
             # One that cannot be withdrawn is being drafted, by a call that has ended: another run takes it over.
             current.lost |= not await current.run.withdraw([recorded.row.id], "not sent")
             self._again(entry)
-        elif not is_own and recorded.held and state in _IN_HAND:
+        elif not is_own and recorded.held and state in IN_HAND:
             self._spawn(self._watch(entry))
         elif not is_own and recorded.row.task_id is not None and state in READABLE:
             self._spawn(self._read(entry, recorded))
         else:
-            entry.end(_replayed(entry, recorded))
+            entry.end(replayed(entry, attrs.evolve(recorded, held=recorded.held and not is_own)))
 
     async def _read(self, entry: Entry, recorded: Recorded) -> None:
         """Answer an entry by an order in doubt of another run, whose task is read first."""
@@ -320,9 +279,9 @@ class DeskRuns:
             if now is None:
                 self._again(entry)
             else:
-                entry.end(_replayed(entry, now))
+                entry.end(replayed(entry, now))
         except (GotSurgeError, asyncio.CancelledError) as error:
-            entry.end(_replayed(entry, recorded))
+            entry.end(replayed(entry, recorded))
             if isinstance(error, asyncio.CancelledError):
                 raise
 
@@ -334,29 +293,35 @@ class DeskRuns:
                 await self._clock.sleep(pause)
                 pause = min(_LAST_POLL, pause * 2)
                 recorded = (await self.ledger.known(self._environment, [entry.key])).get(entry.key)
-                in_hand = recorded is not None and recorded.row.state in _IN_HAND
+                in_hand = recorded is not None and recorded.row.state in IN_HAND
                 if recorded is None or (in_hand and not recorded.held):
                     self._again(entry)  # its key is free, or its process has ended
                     return
                 if not in_hand:
-                    entry.end(_replayed(entry, recorded))
+                    entry.end(replayed(entry, recorded))
                     return
             entry.end_in_doubt("another process has it in hand")
         except LedgerError as error:
-            entry.end(error)
+            entry.end_in_doubt(f"another process has it in hand, and the ledger failed: {error}")
         except asyncio.CancelledError:
             entry.end_in_doubt("another process has it in hand, and the desk was closed")
             raise
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
+    def _fail(self, current: _DeskRun, error: BaseException) -> None:
+        current.lost |= isinstance(error, RunLost | LedgerUnusable)
+        self._unusable |= isinstance(error, LedgerUnusable) and current.ledger is self.ledger
+
     async def _joinable(self) -> _DeskRun:
         """The run that orders join now, with one more chunk under way."""
         async with self._changing:
             if self._unusable and self._reopen is not None:
                 failed, self.ledger = self.ledger, await self._reopen()
-                self._unusable, self._now = False, None
+                last, self._now, self._unusable = self._now, None, False
                 self._push = self._new_push(self.ledger, self._push.mode)
+                if last is not None:
+                    await self._end(last)
                 self._spawn(failed.close())
             await self._leave_if_over()
             while self._now is None:
@@ -385,7 +350,7 @@ class DeskRuns:
             await run.admit()
             run.settle_after(self._gs.limits.settle)
             await run.start()
-        return _DeskRun(run, self._push.sender(run), self._clock.monotonic())
+        return _DeskRun(run, self.ledger, self._push.sender(run), self._clock.monotonic())
 
     async def _end(self, current: _DeskRun) -> None:
         if not current.sending:
@@ -436,44 +401,3 @@ async def _joined(run: Run, rows: Sequence[NewOrder]) -> Sequence[int | Recorded
                 await uninterrupted(run.release_claim(claimed))
                 await uninterrupted(run.withdraw(claimed, "not sent: the desk was closed"))
         raise
-
-
-def _with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order) -> Outcome:
-    if isinstance(result, Created):
-        return Created(order=order, receipt=result.receipt)
-    if isinstance(result, Refused):
-        return Refused(order=order, error=result.error)
-    return InDoubt(order=order, error=result.error)
-
-
-def _goes_on(run: Run, entry: Entry, recorded: Recorded) -> bool:
-    """Whether an order of this run has a draft: its task is read, or broadcast, to know its outcome."""
-    row, is_own = recorded.row, recorded.run.id == run.id
-    has_draft = row.task_id is not None and row.state in WITH_DRAFT and run.info.mode is Mode.TWO_PHASE
-    return is_own and has_draft and not _differing(entry, row)
-
-
-def _differing(entry: Entry, row: OrderRow) -> list[str]:
-    """The fields in which an order differs from a recorded one, whose text may not be known."""
-    known_to_differ = row.payload not in (b"", entry.payload)
-    return differing(entry.payload, row.payload, f"key {row.key}") if known_to_differ else []
-
-
-def _replayed(entry: Entry, recorded: Recorded) -> Outcome:
-    """The outcome of an order whose key another one has, or had first."""
-    row, run, order = recorded.row, recorded.run, entry.order
-    if row.state in WAITING and not recorded.held:
-        why = f"it waits in run {run.id}, which no process sends"
-        return Unprocessed(order=order, error=NotSent(why, operation=OPERATION))
-    outcome: Created[Order] | InDoubt[Order]
-    if row.state is OrderState.CREATED and row.task_id is not None:
-        status = None if row.status is None else TaskStatus(row.status)
-        receipt = Receipt(id=row.task_id, tracking_id=order.tracking_id, current_status=status)
-        outcome = Created(order=order, receipt=receipt, replayed=True)
-    else:
-        is_out = recorded.held and row.state in _IN_HAND
-        why = "another process has it in hand" if is_out else row.error or "its outcome was not recorded"
-        error = OutcomeUnknown(f"{why} (run {run.id})", operation=OPERATION, sent=row.payload)
-        outcome = InDoubt(order=order, error=error, replayed=True)
-    fields = _differing(entry, row)
-    return Changed(order=order, fields=tuple(fields), outcome=outcome) if fields else outcome

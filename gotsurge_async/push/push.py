@@ -53,8 +53,7 @@ from gotsurge_async.ledger.locks import LEASE_SECONDS
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.models.tasks import ENDED_EARLY, Order
 from gotsurge_async.push.brakes import Brakes, BrakeWatch, LimitReached
-from gotsurge_async.push.chunks import ChunkSender, DirectSender, OnRefusedChunk, Results
-from gotsurge_async.push.claims import CLAIM_LIFE
+from gotsurge_async.push.chunks import CLAIM_LIFE, ChunkSender, DirectSender, OnRefusedChunk, Results
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.load import Loader
 from gotsurge_async.push.two_phase import TwoPhaseSender
@@ -107,7 +106,7 @@ class Push:
         environment: the name under which keys are unique, the client's environment unless given.
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
         brakes: what stops the push before its end.
-        claim_life: seconds, see `claims.CLAIM_LIFE`.
+        claim_life: seconds, see `chunks.CLAIM_LIFE`.
         new_ledger: begin another ledger for an account to which another ledger of this machine has pushed. Both send
             what both have; the register remembers the decision.
         register: whether the push enters its runs into the register of this machine's ledgers; not for a service that

@@ -51,8 +51,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-from gotsurge_async.push.chunks import Body, ChunkSender, Results
-from gotsurge_async.push.claims import Claim
+from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results
 
 _REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that one of its drafts may have caused."""

@@ -78,7 +78,7 @@ class Worker:
         concurrency: the most calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
         serves: whether a run is for this worker; it leaves the other runs to other workers.
-        claim_life: seconds, see `claims.CLAIM_LIFE`; a quarter of the lease unless given.
+        claim_life: seconds, see `chunks.CLAIM_LIFE`; a quarter of the lease unless given.
         timeouts: the time-outs of the clients that ``connect`` makes.
         name: the worker's name in the ledger; a new one unless given.
         around: makes a context for sending a segment, from its run and number: a span of a trace.

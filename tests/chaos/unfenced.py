@@ -10,7 +10,7 @@ from typing import Any
 
 from gotsurge_async.cli import main
 from gotsurge_async.ledger.sql import marks, runs, schema, store
-from gotsurge_async.push.claims import Claim
+from gotsurge_async.push.chunks import Claim
 
 CUT = {
     # A claim and a mark: whatever became of the chunk since it was read.

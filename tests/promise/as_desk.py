@@ -14,7 +14,7 @@ from gotsurge_async.bulk import Changed, Desk, LedgerError, SourceOptions, open_
 from gotsurge_async.cli.shared.connect import Target, connected
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
-from gotsurge_async.push.desk_runs import Outcome
+from gotsurge_async.push.outcomes import Outcome
 
 WORDS = {Created: "created", Refused: "refused", InDoubt: "in_doubt", Unprocessed: "unprocessed", Changed: "changed"}
 

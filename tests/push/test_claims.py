@@ -8,7 +8,7 @@ import pytest
 
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.ledger import IllegalTransition
-from gotsurge_async.push.claims import Claim
+from gotsurge_async.push.chunks import Claim
 from gotsurge_async.testing import ManualClock
 
 if TYPE_CHECKING:

@@ -364,3 +364,65 @@ async def test_a_caller_may_be_cancelled_at_any_moment(tmp_path: Path, turns: in
         again = await desk.create(order())
         assert isinstance(again, Created)
     assert service.creates == [["T-1"]]
+
+
+async def test_a_caller_that_is_cancelled_when_its_outcome_comes_knows_that_it_may_be_there(tmp_path: Path) -> None:
+    """The outcome is set, and its caller did not run yet: what is known of the cancellation says so."""
+    service = Service()
+    async with desk_of(tmp_path, service) as desk:
+        second = asyncio.create_task(desk.create(order("T-2")))
+
+        async def first() -> None:
+            await desk.create(order("T-1"))
+            second.cancel()
+
+        await first()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await second
+        assert isinstance(what_is_known(cancelled.value), OutcomeUnknown)
+    assert sorted(service.sent) == ["T-1", "T-2"]
+
+
+async def test_each_of_several_contents_of_a_known_key_gets_its_own_answer(tmp_path: Path) -> None:
+    """Callers at the same moment, of whom one asks for the order that the ledger has."""
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order())
+        dear, same, far = await asyncio.gather(
+            desk.create(order(price=Money.of("6.00", "SGD"))),
+            desk.create(order()),
+            desk.create(order(client_timezone="Asia/Tokyo")),
+        )
+    assert isinstance(dear, Changed)
+    assert isinstance(same, Created)
+    assert isinstance(far, Changed)
+    assert (dear.fields, far.fields) == (("price",), ("client_timezone",))
+
+
+async def test_an_error_of_a_transport_s_own_hangs_nobody(tmp_path: Path) -> None:
+    """Its orders are in doubt, and what waits is sent."""
+
+    def break_once(tasks: list[dict[str, Any]]) -> Response:
+        if len(service.creates) == 1:
+            raise RuntimeError("a bug")
+        return created(tasks)
+
+    service = Service(break_once)
+    async with desk_of(tmp_path, service) as desk:
+        outcomes = await asyncio.gather(*[desk.create(each) for each in orders(45)])
+        assert [type(each) for each in outcomes].count(InDoubt) == 20
+        assert [type(each) for each in outcomes].count(Created) == 25
+        again = await desk.create(orders(1)[0])
+        assert isinstance(again, InDoubt)
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\ud800x", "x" * 1001, "\n", " ", "", "\u202eK"])
+async def test_a_key_that_no_database_takes_is_an_error(tmp_path: Path, key: str) -> None:
+    """It concerns nobody else's order."""
+    async with desk_of(tmp_path, Service()) as desk:
+        bad, good = await asyncio.gather(
+            desk.create(order(None, invoice_number="I-1"), key=key),
+            desk.create(order()),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, InvalidData)
+        assert isinstance(good, Created)

@@ -15,7 +15,7 @@ from gotsurge_async import (
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
 from gotsurge_async.ledger import LedgerUnusable, OrdersThere, RunState, SecondLedger
-from gotsurge_async.ledger.sql import joining
+from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push import desk_runs
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
@@ -174,24 +174,31 @@ async def test_an_open_broadcast_is_settled_by_the_next_call(tmp_path: Path) -> 
 
 
 async def test_a_ledger_that_failed_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks while it fails hears that nothing was sent; the next order is sent and remembered."""
+    """The order that met the failure joins a run of the opened ledger, whether it was in it by then or not."""
     service = Service()
     async with desk_of(tmp_path, service) as desk:
         assert isinstance(await desk.create(order("T-1")), Created)
         failed = desk.ledger
-        with monkeypatch.context() as failing:
-            failing.setattr(joining, "join", _fail)
-            with pytest.raises(LedgerUnusable):
-                await desk.create(order("T-2"))
-        with pytest.raises(LedgerUnusable):
-            await failed.keep_count()
-        for key in ("T-1", "T-2"):
-            assert isinstance(await desk.create(order(key)), Created)
+        _fail_once(monkeypatch)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert desk.ledger is not failed
+        assert not [info.id for info in await desk.ledger.runs() if await desk.ledger.is_held(info.id)][1:]
     assert service.creates == [["T-1"], ["T-2"]]
 
 
 def _fail(*_: Any, **__: Any) -> None:
     raise LedgerUnusable("its disk failed")
+
+
+def _fail_once(monkeypatch: pytest.MonkeyPatch, *, name: str = "join", where: Any = joining) -> None:
+    """Have the ledger fail at its next write of a kind."""
+    whole = getattr(where, name)
+
+    def fail(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(where, name, whole)
+        _fail()
+
+    monkeypatch.setattr(where, name, fail)
 
 
 async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,13 +209,25 @@ async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monke
         Desk(gs, ledger, mode="direct") as desk,
     ):
         await desk.create(order("T-1"))
-        with monkeypatch.context() as failing:
-            failing.setattr(joining, "join", _fail)
-            with pytest.raises(LedgerUnusable):
-                await desk.create(order("T-2"))
+        _fail_once(monkeypatch)
+        assert isinstance(await desk.create(order("T-2")), InDoubt)  # its write may be durable
         with pytest.raises(LedgerUnusable):
-            await desk.create(order("T-2"))
+            await desk.create(order("T-3"))
         assert desk.ledger is ledger
+
+
+async def test_a_record_that_failed_leaves_the_run_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its order is in doubt here and for every later caller, and the lock of its run is free."""
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order("T-1"))
+        _fail_once(monkeypatch, name="record", where=marks)
+        assert isinstance(await desk.create(order("T-2")), InDoubt)
+        assert isinstance(await desk.create(order("T-3")), Created)
+        oldest = (await desk.ledger.runs())[-1]
+        assert not await desk.ledger.is_held(oldest.id)
+        again = await desk.create(order("T-2"))
+        assert isinstance(again, InDoubt)
+        assert again.replayed
 
 
 async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) -> None:

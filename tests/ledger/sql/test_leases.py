@@ -13,7 +13,7 @@ from gotsurge_async.ledger import (
     RunHeld,
 )
 from gotsurge_async.ledger.locks import LEASE_SECONDS
-from gotsurge_async.push.claims import CLAIM_LIFE
+from gotsurge_async.push.chunks import CLAIM_LIFE
 from tests.ledger.kit import ask, ids, loaded, orders, states, until
 from tests.ledger.processes import heard, start, tell
 

@@ -1,0 +1,128 @@
+"""An order that callers of a desk wait for, and what became of it: now, or when its key was used first."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
+from gotsurge_async.ledger import CLAIMED, WAITING, WITH_DRAFT, Mode, OrderRow, OrderState, Recorded, Run
+from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
+from gotsurge_async.push.changes import differing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPERATION = "desk.create"
+IN_HAND = CLAIMED | WAITING
+"""Of these only the process that has their run knows what they are."""
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """Nothing of this order was sent: its key was sent, or may have been, with another content.
+
+    Attributes:
+        order: as it was passed.
+        fields: those in which it differs, dotted, such as ``to_address.zip_code``; lists are one field.
+        outcome: what became of the order that has the key.
+    """
+
+    order: Order
+    fields: tuple[str, ...]
+    outcome: Created[Order] | InDoubt[Order]
+
+
+Outcome: TypeAlias = Created[Order] | Refused[Order] | InDoubt[Order] | Unprocessed[Order] | Changed
+"""What became of an order."""
+
+
+@attrs.define(eq=False)
+class Entry:
+    """An order that callers of a desk wait for.
+
+    Attributes:
+        begun: whether it may be in the ledger.
+        tried: whether the ledger failed when it was to be written, so that it may be in it, too.
+        waiters: the number of callers that wait for it.
+        ended: called once, when its result is set.
+    """
+
+    order: Order
+    key: str
+    payload: bytes
+    fingerprint: bytes
+    ended: "Callable[[Entry], None]"
+    begun: bool = False
+    tried: bool = False
+    waiters: int = 0
+    result: "asyncio.Future[Outcome]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+
+    def end(self, outcome: Outcome | GotSurgeError) -> None:
+        """Set the result, unless it is set."""
+        if self.result.done():
+            return
+        self.ended(self)
+        if isinstance(outcome, GotSurgeError):
+            self.result.set_exception(outcome)
+            self.result.exception()  # retrieved, also when every caller has left
+        else:
+            self.result.set_result(outcome)
+
+    def end_in_doubt(self, why: str) -> None:
+        """Set the result: it was sent, or may have been."""
+        error = OutcomeUnknown(why, operation=OPERATION, sent=self.payload)
+        self.end(InDoubt(order=self.order, error=error))
+
+    def end_unprocessed(self, error: GotSurgeError) -> None:
+        """Set the result: it was certainly not sent."""
+        self.end(Unprocessed(order=self.order, error=error))
+
+    def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
+        """What is certain of it for a caller that leaves now, and why the caller leaves."""
+        if self.result.done():
+            is_there = self.result.exception() is None and isinstance(self.result.result(), Created | InDoubt)
+            if not is_there:
+                return NotSent(f"{why}, and it was not sent", operation=OPERATION)
+        text = f"{why}, and the desk continues with it: ask again with the same key"
+        return OutcomeUnknown(text, operation=OPERATION, sent=self.payload)
+
+
+def with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order) -> Outcome:
+    """The result of a call, with the order as its caller passed it."""
+    if isinstance(result, Created):
+        return Created(order=order, receipt=result.receipt)
+    if isinstance(result, Refused):
+        return Refused(order=order, error=result.error)
+    return InDoubt(order=order, error=result.error)
+
+
+def goes_on(run: Run, entry: Entry, recorded: Recorded) -> bool:
+    """Whether an order of this run has a draft: its task is read, or broadcast, to know its outcome."""
+    row, is_own = recorded.row, recorded.run.id == run.id
+    has_draft = row.task_id is not None and row.state in WITH_DRAFT and run.info.mode is Mode.TWO_PHASE
+    return is_own and has_draft and not _differing(entry, row)
+
+
+def _differing(entry: Entry, row: OrderRow) -> list[str]:
+    """The fields in which an order differs from a recorded one, whose text may not be known."""
+    known_to_differ = row.payload not in (b"", entry.payload)
+    return differing(entry.payload, row.payload, f"key {row.key}") if known_to_differ else []
+
+
+def replayed(entry: Entry, recorded: Recorded) -> Outcome:
+    """The outcome of an order whose key another one has, or had first."""
+    row, run, order = recorded.row, recorded.run, entry.order
+    outcome: Created[Order] | InDoubt[Order]
+    if row.state is OrderState.CREATED and row.task_id is not None:
+        status = None if row.status is None else TaskStatus(row.status)
+        receipt = Receipt(id=row.task_id, tracking_id=order.tracking_id, current_status=status)
+        outcome = Created(order=order, receipt=receipt, replayed=True)
+    else:
+        is_out = recorded.held and row.state in IN_HAND
+        why = "another process has it in hand" if is_out else row.error or "its outcome was not recorded"
+        error = OutcomeUnknown(f"{why} (run {run.id})", operation=OPERATION, sent=row.payload)
+        outcome = InDoubt(order=order, error=error, replayed=True)
+    fields = _differing(entry, row)
+    return Changed(order=order, fields=tuple(fields), outcome=outcome) if fields else outcome
