@@ -166,14 +166,14 @@ async def _contradictions(
     named = [one.task_id for one in resolutions if one.task_id is not None]
     recorded = await ledger.recorded(info.environment, named) if named else {}
     elsewhere = [one.key for one in resolutions if one.key not in rows or rows[one.key].state in OWNED_ELSEWHERE]
-    owners = await ledger.pushed(info.environment, elsewhere) if elsewhere else {}
+    owners = await ledger.known(info.environment, elsewhere) if elsewhere else {}
     faults, now = [], ledger.now()
     others: dict[tuple[str, OrderState], list[Resolution]] = {}
     for one in resolutions:
         row = rows.get(one.key)
         if one.key in owners:
-            run_id, state, _ = owners[one.key]
-            others.setdefault((run_id, state), []).append(one)
+            owner = owners[one.key]
+            others.setdefault((owner.run.id, owner.row.state), []).append(one)
         elif row is None:
             faults.append(_fault(one, f"run {info.id} has no such order"))
         elif row.state not in in_doubt:

@@ -352,15 +352,6 @@ class Ledger:
             yield page
 
     @reads
-    def pushed(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
-        """The orders that some keys were pushed with: the run, the state there, and the text."""
-        return {
-            key: (owner.run.id, owner.state, owner.payload or b"")
-            for key, owner in pages.owners_of_keys(db, environment, keys, unless={}).items()
-            if owner.live
-        }
-
-    @reads
     def known(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
         """The orders that have some keys, whoever holds their runs; of a key that is free there is none."""
         return joining.known(db, environment, keys, partial(self._store.locks.is_held, db))

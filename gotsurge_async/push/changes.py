@@ -80,7 +80,7 @@ def why_changed(run_id: str, fields: Sequence[str]) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Changed:
+class ChangedRow:
     """An order that was pushed before and differs now."""
 
     line: int
@@ -104,7 +104,7 @@ class Known:
 
     already_pushed: int = 0
     in_doubt: int = 0
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[ChangedRow, ...] = ()
     changed_count: int = 0
 
 
@@ -114,20 +114,21 @@ _KEPT = 1000
 async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
     """Compare the orders of a run, in any ledger, with what another ledger has under their keys."""
     already = in_doubt = changed_count = 0
-    changed: list[Changed] = []
+    changed: list[ChangedRow] = []
     async for block in chunks_of(run.rows(), _BLOCK):
-        known = await ledger.pushed(environment, [row.key for row in block])
+        known = await ledger.known(environment, [row.key for row in block])
         for row in block:
-            other_run, state, payload = known.get(row.key, ("", OrderState.PENDING, b""))
-            if state not in PUSHED:
+            owner = known.get(row.key)
+            if owner is None or owner.row.state not in PUSHED:
                 continue
             already += 1
-            in_doubt += state is not OrderState.CREATED
+            in_doubt += owner.row.state is not OrderState.CREATED
+            other_run, payload = owner.run.id, owner.row.payload
             which = f"key {row.key} of run {other_run}"
             known_to_differ = payload not in (b"", row.payload)  # the payload of an archived one is not known
             fields = differing(row.payload, payload, which) if known_to_differ else []
             if fields:
                 changed_count += 1
                 if len(changed) < _KEPT:
-                    changed.append(Changed(line=row.line, key=row.key, reason=why_changed(other_run, fields)))
+                    changed.append(ChangedRow(line=row.line, key=row.key, reason=why_changed(other_run, fields)))
     return Known(already_pushed=already, in_doubt=in_doubt, changed=tuple(changed), changed_count=changed_count)

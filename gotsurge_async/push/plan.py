@@ -17,7 +17,7 @@ import msgspec
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger, Mode, Run
 from gotsurge_async.money import Money
-from gotsurge_async.push.changes import Changed, Known
+from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.load import Loader
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.checks.windows import WindowRules, planned
@@ -76,7 +76,7 @@ class Plan:
     warning_count: int = 0
     already_pushed: int = 0
     in_doubt: int = 0
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[ChangedRow, ...] = ()
     changed_count: int = 0
 
     def to_json(self) -> bytes:

@@ -201,7 +201,7 @@ class Follower:
             return
         mine = Only(name=task.id, account=account)
         pushes = [order.run async for order in self._book.orders(mine) if order.run is not None]
-        if not pushes and await self._ledger.pushed(self._accounts[account].environment.name, keys):
+        if not pushes and await self._ledger.known(self._accounts[account].environment.name, keys):
             self._behind.set()
 
     async def _look_for_doubles(self) -> None:

@@ -49,7 +49,7 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Admission, OrderState, Similar
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.ledger.upkeep.register import service_of
-from gotsurge_async.push.changes import Changed
+from gotsurge_async.push.changes import ChangedRow
 from gotsurge_async.push.plan import check_plan
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.words import number_of, verb
@@ -350,9 +350,9 @@ class Pushing(Sending):
                     self.say(f"of {tasks} nobody knows whether {were} changed: push this again to see")
                 if not (done.left or done.unknown or done.stopped_by):
                     return
-            changed: list[Changed] = []
+            changed: list[ChangedRow] = []
             async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):
-                changed.append(Changed(line=row.line, key=row.key, reason=row.error or ""))
+                changed.append(ChangedRow(line=row.line, key=row.key, reason=row.error or ""))
                 if len(changed) == SHOWN_WARNINGS:
                     break
             self._list_changed(changed, admission.already_pushed, (await run.counts()).changed)
@@ -362,7 +362,7 @@ class Pushing(Sending):
             await run.close()
             raise
 
-    def _list_changed(self, changed: Sequence[Changed], already: int, count: int) -> None:
+    def _list_changed(self, changed: Sequence[ChangedRow], already: int, count: int) -> None:
         differ = number_of(count, "of them differs", "of them differ")
         self.say(f"{already:,} already pushed, {differ} from what was sent:")
         for order in changed[:SHOWN_WARNINGS]:

@@ -143,8 +143,8 @@ async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
     """At most `SHOWN_OWNERS` other runs in which orders of this run are in doubt."""
     owners: dict[str, None] = {}
     async for rows in chunks_of(ledger.rows(info.id, OWNED_ELSEWHERE), _BLOCK):
-        pushed = await ledger.pushed(info.environment, [row.key for row in rows])
-        doubtful = [run_id for run_id, state, _ in pushed.values() if state in DOUBTFUL]
+        known = await ledger.known(info.environment, [row.key for row in rows])
+        doubtful = [owner.run.id for owner in known.values() if owner.row.state in DOUBTFUL]
         owners |= dict.fromkeys(doubtful)
         doubts -= len(doubtful)
         if len(owners) >= SHOWN_OWNERS or doubts <= 0:

@@ -222,9 +222,10 @@ async def test_what_a_key_was_pushed_with_is_reported(ledger: Ledger) -> None:
     await bring(refused, OrderState.REFUSED)
     loading = await begun(ledger)
     await loading.add([order(3), order(4)])
-    actual = await ledger.pushed("simulator", ["TRK-1", "TRK-2", "TRK-3", "TRK-4", "TRK-5"])
+    known = await ledger.known("simulator", ["TRK-1", "TRK-2", "TRK-3", "TRK-4", "TRK-5"])
+    actual = {key: (each.run.id, each.row.state, each.row.payload) for key, each in known.items()}
     assert actual == {f"TRK-{n}": (first.id, OrderState.CREATED, order(n).payload) for n in (1, 2)}
-    assert await ledger.pushed("sandbox", ["TRK-1"]) == {}
+    assert await ledger.known("sandbox", ["TRK-1"]) == {}
     for run in (first, refused, loading):
         await run.close()
 

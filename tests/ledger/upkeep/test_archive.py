@@ -125,7 +125,8 @@ async def test_nothing_that_is_archived_is_pushed_again(
     counts = await run.counts()
     assert (counts.already_pushed, counts.pending) == (3, 2)
     assert set(await ledger.recorded("simulator", ["task-1", "task-9", "none"])) == {"task-1", "task-9"}
-    assert (await ledger.pushed("simulator", ["TRK-1"]))["TRK-1"][1:] == (OrderState.CREATED, b"")
+    owner = (await ledger.known("simulator", ["TRK-1"]))["TRK-1"]
+    assert (owner.row.state, owner.row.payload) == (OrderState.CREATED, b"")
     assert {row.task_id for row in await results(ledger, run.id) if row.line <= 3} == {"task-1", "task-2", "task-3"}
     (new,) = [row.id async for row in run.rows({OrderState.PENDING}) if row.line == 4]
     await run.claim([new])
