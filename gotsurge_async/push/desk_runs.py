@@ -148,7 +148,7 @@ class DeskRuns:
         orders: list[PendingOrder] = []
         begun: dict[int, Entry] = {}
         drafts: list[OrderRow] = []
-        for entry, row, answer in await self._join(current, self._refuse_known(entries)):
+        for entry, row, answer in await self._join(current, await self._refuse_there(entries)):
             if isinstance(answer, int):
                 fresh[answer] = entry
                 orders.append(PendingOrder(answer, row.line, row.key, row.payload))
@@ -166,11 +166,14 @@ class DeskRuns:
         if begun:
             await self._take(current, begun, partial(current.sender.finish, drafts))
 
-    def _refuse_known(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    async def _refuse_there(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Refuse orders that another ledger sent, and return the others."""
-        if self._there and self._push.entering is not None:
-            for entry in entries:
-                if entry.order.tracking_id in self._there:
+        there = [entry for entry in entries if entry.order.tracking_id in self._there]
+        if there and self._push.entering is not None:
+            # The list may have been read when another desk over this ledger had sent them.
+            known = await self.ledger.known(self._environment, [entry.key for entry in there])
+            for entry in there:
+                if entry.key not in known:
                     entry.end(self._push.entering.orders_there([entry.key]))
         return [entry for entry in entries if not entry.result.done()]
 

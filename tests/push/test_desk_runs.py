@@ -12,11 +12,12 @@ from gotsurge_async import (
     InDoubt,
     Unprocessed,
 )
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
 from gotsurge_async.ledger import LedgerUnusable, OrdersThere, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push import desk_runs
+from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -239,6 +240,28 @@ async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) 
                 await desk.create(order("T-1"))
             assert isinstance(await desk.create(order("T-2")), Created)
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
+
+
+async def test_what_another_desk_over_the_ledger_sent_is_not_another_ledger_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One desk sends before another one, which has begun, reads the Task List: the other one has the same task."""
+    async with (
+        place(tmp_path) as at,
+        await Ledger.open(tmp_path / "ledger.db", clock=at.clock.now) as second,
+        Desk(at.gs, at.ledger) as first,
+        Desk(at.gs, second) as other,
+    ):
+
+        async def late(entering: Entering, _: Run) -> set[str]:
+            monkeypatch.undo()
+            assert isinstance(await first.create(order()), Created)
+            return await entering._listed()
+
+        monkeypatch.setattr(Entering, "there_before", late)
+        again = await other.create(order())
+    assert isinstance(again, Created)
+    assert again.replayed
 
 
 async def test_a_second_ledger_of_an_account_is_refused(tmp_path: Path) -> None:
