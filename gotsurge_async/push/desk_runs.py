@@ -32,6 +32,7 @@ from gotsurge_async.ledger import (
     RunLost,
 )
 from gotsurge_async.push.chunks import ChunkSender, Results
+from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.outcomes import IN_HAND, OPERATION, Entry, goes_on, replayed, with_order
 from gotsurge_async.push.push import Push
@@ -103,6 +104,7 @@ class DeskRuns:
         self.ledger: Ledger = ledger
         self._reopen = reopen
         self._environment = environment
+        self._account = account_name_of(gs)
         self._mode = mode
         self._new_push = new_push
         self._push = new_push(ledger, mode or Mode.DIRECT)
@@ -345,7 +347,8 @@ class DeskRuns:
             self._push.check_endpoints(*Mode)
             self._mode = await self._push.choose_mode()
         self._push.check_endpoints()
-        run = await self.ledger.begin(environment=self._environment, mode=self._mode, source=DESK, options={DESK: True})
+        options = {DESK: True} | ({"account": self._account} if self._account else {})
+        run = await self.ledger.begin(environment=self._environment, mode=self._mode, source=DESK, options=options)
         async with discarded_on_error(run):
             await self._push.enter(run)
             if self._push.entering is not None:
@@ -375,7 +378,8 @@ class DeskRuns:
 
     async def _resume_left(self) -> None:
         for info in await self.ledger.unfinished():
-            if not info.options.get(DESK) or info.environment != self._environment or UNDO in info.options:
+            of_ours = info.options.get(DESK) and info.options.get("account", "") == self._account
+            if not of_ours or info.environment != self._environment or UNDO in info.options:
                 continue
             with suppress(RunHeld):
                 if not await self.ledger.is_held(info.id):

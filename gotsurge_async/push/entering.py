@@ -128,19 +128,22 @@ def _is_live(task: Task) -> bool:
     return status is None or not (status.is_draft or status in ENDED_EARLY)
 
 
-async def account_of(gs: GotSurge) -> Account:
-    """The account that a client's calls use."""
-    credentials, environment = gs.oauth.credentials, gs.environment
+def account_name_of(gs: GotSurge) -> str:
+    """The name of the account that a client's calls use; "" for the only one."""
     kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
     place, slash, name = kept_as.partition("/")
     if not slash:
-        name = "" if kept_as in ("default", environment.name) or kept_as.startswith("local ") else kept_as
-    elif place != environment.name and not place.startswith("local "):
-        name = kept_as
+        return "" if kept_as in ("default", gs.environment.name) or kept_as.startswith("local ") else kept_as
+    return name if place == gs.environment.name or place.startswith("local ") else kept_as
+
+
+async def account_of(gs: GotSurge) -> Account:
+    """The account that a client's calls use."""
+    credentials, environment = gs.oauth.credentials, gs.environment
     return Account(
         service=service_of(environment.api_base),
         client="" if credentials is None else credentials.client_key,
-        name=name,
+        name=account_name_of(gs),
         world=await _world_of(gs) if environment.name == "local" else "",
     )
 

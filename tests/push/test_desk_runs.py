@@ -11,10 +11,11 @@ from gotsurge_async import (
     Created,
     InDoubt,
     Unprocessed,
+    codec,
 )
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerUnusable, OrdersThere, RunState, SecondLedger
+from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push import desk_runs
 from gotsurge_async.push.entering import Entering
@@ -272,3 +273,21 @@ async def test_a_second_ledger_of_an_account_is_refused(tmp_path: Path) -> None:
             with pytest.raises(SecondLedger):
                 await desk.create(order("T-2"))
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1}
+
+
+async def test_a_desk_resumes_the_runs_of_its_own_account(tmp_path: Path) -> None:
+    """What a desk of one account left is not sent with the token of another one."""
+    async with place(tmp_path) as at:
+        async with Desk(at.gs, at.ledger, mode="two-phase") as desk:
+            await desk.create(order("T-1"))
+        mine, other = at.gs, at.gs.as_account("acme")
+        left = await at.ledger.begin(environment="local", mode="two-phase", source="desk", options={"desk": True})
+        await left.add([NewOrder(1, "T-2", codec.encode(order("T-2")))])
+        await left.admit()
+        await left.close()
+        async with Desk(other, at.ledger, mode="two-phase") as desk:
+            await desk._runs._resume_left()
+            assert await at.states(left.id) == {"T-2": OrderState.PENDING}
+        async with Desk(mine, at.ledger, mode="two-phase") as desk:
+            await desk._runs._resume_left()
+            assert await at.states(left.id) == {"T-2": OrderState.CREATED}
