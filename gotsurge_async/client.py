@@ -108,13 +108,12 @@ class GotSurge:
         policy = settings_of(RetryPolicy, retry, "retry", "attempts")
         self.limits: Limits = limits_for(timeouts, settings_of(Limits, limits, "limits", "concurrency"))
         if not (credentials is None or isinstance(credentials, Credentials)):
-            raise ConfigError(
-                f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
-            )
+            why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
+            raise ConfigError(why, "E903")
         if not isinstance(account, str) or not account:
-            raise ConfigError(f"account is a name, which is text, not {account!r:.60}")
+            raise ConfigError(f"account is a name, which is text, not {account!r:.60}", "E903")
         if assumed_endpoints not in (None, "accept", "refuse"):
-            raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}')
+            raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
         check_parts(transport=transport, token_store=token_store, clock=clock)
         if transport is None:
             # Imported here, so that importing the package does not pay for aiohttp.
@@ -202,7 +201,7 @@ class GotSurge:
             UsageError: a name that is empty, or not text.
         """
         if not isinstance(account, str) or not account:
-            raise UsageError(f"account is a name, which is text, not {account!r:.60}")
+            raise UsageError(f"account is a name, which is text, not {account!r:.60}", "E903")
         main = self._main or self
         if account == main.tokens.account:
             return main
@@ -249,7 +248,7 @@ class GotSurge:
             UsageError: a time that is not a number of seconds above 0, or retries that are not 0 or more.
         """
         if not (retries is None or is_count(retries, 0)):
-            raise UsageError(f"retries: 0 or more, not {retries!r:.60}")
+            raise UsageError(f"retries: 0 or more, not {retries!r:.60}", "E903")
         base = self if account is None else self.as_account(account)
         policy = None if retries is None else attrs.evolve(self._session.policy, attempts=retries + 1)
         other = copy.copy(base)
@@ -355,9 +354,9 @@ class GotSurge:
             UsageError: it was opened before.
         """
         if self._main is not None:
-            raise UsageError("an account's client is opened and closed with the client that it was made of")
+            raise UsageError("an account's client is opened and closed with the client that it was made of", "E901")
         if self._state != "new":
-            raise UsageError("a client is opened once: make a new one")
+            raise UsageError("a client is opened once: make a new one", "E901")
         self._state = "open"
         try:
             if self._given is not None:
@@ -420,7 +419,8 @@ def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profil
         return Profile.load(profile)
     if isinstance(profile, Mapping):
         return Profile.from_mapping(profile)
-    raise ConfigError(f"profile: give a Profile, a mapping, or the path of a TOML file, not {type(profile).__name__}")
+    why = f"profile: give a Profile, a mapping, or the path of a TOML file, not {type(profile).__name__}"
+    raise ConfigError(why, "E903")
 
 
 def _environment(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:

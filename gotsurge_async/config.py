@@ -41,9 +41,9 @@ def checked_base(url: str) -> str:
     """
     scheme, host = _scheme_and_host(url) if isinstance(url, str) else ("", None)
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
-        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}")
+        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}", "E105")
     if scheme == "http" and host not in _LOOPBACK:
-        raise ConfigError(f"the API base is https: {host} is not this machine, and tokens are secrets")
+        raise ConfigError(f"the API base is https: {host} is not this machine, and tokens are secrets", "E105")
     return url.rstrip("/")
 
 
@@ -85,12 +85,13 @@ class Environment:
         """
         if name == "local":
             if api_base is None:
-                raise ConfigError(f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}")
+                why = f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}"
+                raise ConfigError(why, "E104")
             parts = urlsplit(checked_base(api_base))
             return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)
         host = _HOSTS.get(name) if isinstance(name, str) else None
         if host is None:
-            raise ConfigError(f"no environment {name!r}: there are sandbox, production and local")
+            raise ConfigError(f"no environment {name!r}: there are sandbox, production and local", "E104")
         return cls(name=name, consent_base=f"https://{host}", api_base=api_base or f"https://{host}{API_PATH}")
 
 
@@ -110,29 +111,29 @@ def _name(settings: object, field: "attrs.Attribute[Any]") -> str:
 
 def _seconds(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not (is_number(value) and value):
-        raise ConfigError(f"{_name(settings, field)} is a number of seconds above 0, not {value!r:.60}")
+        raise ConfigError(f"{_name(settings, field)} is a number of seconds above 0, not {value!r:.60}", "E903")
 
 
 def _seconds_or_none(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not is_number(value):
-        raise ConfigError(f"{_name(settings, field)} is a number of seconds, 0 or more, not {value!r:.60}")
+        raise ConfigError(f"{_name(settings, field)} is a number of seconds, 0 or more, not {value!r:.60}", "E903")
 
 
 def _count(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not is_count(value):
-        raise ConfigError(f"{_name(settings, field)} is a whole number of 1 or more, not {value!r:.60}")
+        raise ConfigError(f"{_name(settings, field)} is a whole number of 1 or more, not {value!r:.60}", "E903")
 
 
 def _rate(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if value is not None and not (is_number(value) and value):
-        raise ConfigError(f"{_name(settings, field)} is a number above 0, or None for no limit, not {value!r:.60}")
+        why = f"{_name(settings, field)} is a number above 0, or None for no limit, not {value!r:.60}"
+        raise ConfigError(why, "E903")
 
 
 def _settle(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not (is_number(value) and value <= MOST_SETTLE):
-        raise ConfigError(
-            f"{_name(settings, field)} is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {value!r:.60}"
-        )
+        why = f"{_name(settings, field)} is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {value!r:.60}"
+        raise ConfigError(why, "E903")
 
 
 def _shorter(usual: float, total: float) -> float:
@@ -153,7 +154,7 @@ def settings_of(cls: type[S], value: "S | float | None", argument: str, field: s
     if isinstance(value, int | float) and not isinstance(value, bool):
         fields: dict[str, Any] = {field: value}
         return cls(**fields)
-    raise ConfigError(f"{argument}: give {cls.__name__}, or a number, which is its {field}, not {value!r:.60}")
+    raise ConfigError(f"{argument}: give {cls.__name__}, or a number, which is its {field}, not {value!r:.60}", "E903")
 
 
 _PARTS = {
@@ -174,7 +175,7 @@ def check_parts(**parts: object) -> None:
         methods, example = _PARTS[argument]
         is_usable = not isinstance(part, type) and all(callable(getattr(part, name, None)) for name in methods)
         if part is not None and not is_usable:
-            raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}")
+            raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}", "E903")
 
 
 def check_timeout(timeout: float) -> None:
@@ -184,7 +185,7 @@ def check_timeout(timeout: float) -> None:
         UsageError: it is not a number of seconds above 0.
     """
     if not (is_number(timeout) and timeout):
-        raise UsageError(f"timeout is a number of seconds above 0, not {timeout!r:.60}")
+        raise UsageError(f"timeout is a number of seconds above 0, not {timeout!r:.60}", "E903")
 
 
 def check_concurrency(concurrency: int) -> None:
@@ -194,7 +195,7 @@ def check_concurrency(concurrency: int) -> None:
         UsageError: it is not a whole number of 1 or more.
     """
     if not is_count(concurrency):
-        raise UsageError(f"at least one chunk is in flight, not {concurrency!r:.60}")
+        raise UsageError(f"at least one chunk is in flight, not {concurrency!r:.60}", "E903")
 
 
 @attrs.frozen(kw_only=True)
@@ -227,7 +228,8 @@ class Timeouts:
         if self.pool >= self.total:
             raise ConfigError(
                 f"Timeouts.pool ({self.pool:g} s) must be less than Timeouts.total ({self.total:g} s): give a longer "
-                "total, or leave pool out"
+                "total, or leave pool out",
+                "E903",
             )
 
 
@@ -287,18 +289,17 @@ def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
         ConfigError: it is not text, or has one or two characters.
     """
     if not (value is None or isinstance(value, str | Secret)):
-        raise ConfigError(f"{name} is text, not {type(value).__name__}")
+        raise ConfigError(f"{name} is text, not {type(value).__name__}", "E903")
     secret = as_secret(value)
     if secret and len(secret.reveal().strip()) < LEAST_SECRET:
-        raise ConfigError(
-            f"{name} is too short for a secret: give at least {LEAST_SECRET} characters, as GotSurge has issued it"
-        )
+        why = f"{name} is too short for a secret: give at least {LEAST_SECRET} characters, as GotSurge has issued it"
+        raise ConfigError(why, "E903")
     return secret
 
 
 def _client_key(_: object, field: object, value: str) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"Credentials.client_key is text that is not empty, not {value!r:.60}")
+        raise ConfigError(f"Credentials.client_key is text that is not empty, not {value!r:.60}", "E903")
 
 
 def _secret_key(value: str | Secret | None) -> Secret | None:

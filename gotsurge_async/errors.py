@@ -29,12 +29,12 @@
         ├── PartlyDone                    a batch of which some is done; carries what is, and why the rest is not
         └── OutcomeUnknown                sent, and nobody can say whether it was processed
 
-Every one of them pickles, and tells its code in the catalogue of ``gotsurge explain``. None holds a secret in its
-message, its arguments or its attributes, nor an exception of the HTTP library: what a library said is kept as text.
+Every one of them pickles, and has a code that ``gotsurge explain`` explains. None holds a secret in its message, its
+arguments or its attributes, nor an exception of the HTTP library: what a library said is kept as text.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from gotsurge_async.transports.base import Response
@@ -71,39 +71,63 @@ __all__ = [
 ]
 
 
+class Coded(str):
+    """A message with its code: what is wrong with a row, for instance, which is no error by itself."""
+
+    __slots__ = ("explain_code",)
+    explain_code: str | None
+
+    def __new__(cls, message: object, explain_code: str | None = None) -> Self:
+        """The text of a message or an error, with its own code unless another one is given."""
+        coded = super().__new__(cls, str(message))
+        coded.explain_code = explain_code or code_of(message)
+        return coded
+
+
+def code_of(message: object) -> str | None:
+    """The code of a message, of an error, or of an error's message; None if there is none."""
+    inner = message.args[0] if isinstance(message, Exception) and message.args else None
+    return getattr(message, "explain_code", None) or getattr(inner, "explain_code", None)
+
+
 class GotSurgeError(Exception):
-    """The root of the tree."""
+    """The root of the tree; ``explain_code`` is the code of an error whose class has none, or another one."""
+
+    _code: str | None = None
+
+    def __init_subclass__(cls, code: str | None = None) -> None:
+        """Make a subclass whose errors have this code, unless they have one of their own."""
+        super().__init_subclass__()
+        cls._code = code or cls._code
+
+    def __init__(self, message: str = "", explain_code: str | None = None) -> None:
+        super().__init__(message)
+        if code := explain_code or code_of(message):
+            self._code = code
 
     @property
     def explain_code(self) -> str | None:
-        """The code under which this error is explained, such as ``E413``: ``gotsurge explain E413`` says what to do.
-
-        It is searched by the error's text in the command's catalogue, which is read at the first search. None if the
-        catalogue does not have it.
-        """
-        from gotsurge_async.catalogue import explaining  # here: a program that needs no code does not pay for it
-
-        entry = explaining(str(self))
-        return entry.code if entry else None
+        """The code of this error, such as ``E413``: ``gotsurge explain E413`` says what it means, and what to do."""
+        return self._code
 
 
 class UsageError(GotSurgeError, ValueError):
     """A call that cannot be right as written; nothing was sent."""
 
 
-class TooManyInOneCall(UsageError):
+class TooManyInOneCall(UsageError, code="E235"):
     """More tasks or ids than one call may carry (20, section "Create & Broadcast Tasks")."""
 
 
-class WrongLoop(UsageError):
+class WrongLoop(UsageError, code="E901"):
     """A client belongs to the event loop in which it was opened."""
 
 
-class ClientClosed(UsageError):
+class ClientClosed(UsageError, code="E901"):
     """A client is used inside its ``async with`` block, or between ``open()`` and ``close()``."""
 
 
-class EndpointsAssumed(UsageError):
+class EndpointsAssumed(UsageError, code="E114"):
     """The paths of the API are assumed until a profile confirms them: production changes nothing on a guess."""
 
 
@@ -126,15 +150,21 @@ class InvalidData(GotSurgeError, ValueError):
     """Data that we refuse to send or cannot read: ``problems`` lists every fault found."""
 
     def __init__(self, message: str = "", problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message, tuple(problems))
+        super().__init__(message)
         self.problems: tuple[Problem, ...] = tuple(problems)
+        self.args: tuple[Any, ...] = (message, self.problems)  # as it is pickled
+
+    @property
+    def explain_code(self) -> str | None:
+        """Its own code, or that of the first fault that has one."""
+        return self._code or next(filter(None, (code_of(problem.message) for problem in self.problems)), None)
 
     def __str__(self) -> str:
         lines = [f"{p.path}: {p.message}" if p.path else p.message for p in self.problems]
         return "; ".join([str(self.args[0]), *lines]) if self.args[0] else "; ".join(lines)
 
 
-class RepeatedKey(InvalidData):
+class RepeatedKey(InvalidData, code="E229"):
     """An order whose tracking id was in the same stream already: this one was not sent.
 
     The earlier order has a result of its own, and GotSurge may have it: push this one only if it is another order, and
@@ -142,7 +172,7 @@ class RepeatedKey(InvalidData):
     """
 
 
-class UnreadableAnswer(InvalidData):
+class UnreadableAnswer(InvalidData, code="E403"):
     """An answer of the service that is no JSON, or not the JSON that the operation promises.
 
     ``problems`` lists the first 100 faults; the message tells the first 5 of them, and how many more were found.
@@ -151,7 +181,7 @@ class UnreadableAnswer(InvalidData):
     def __init__(self, message: str = "", problems: Sequence[Problem] = (), more: int = 0) -> None:
         super().__init__(message, problems[:100])
         self._more = more + len(problems) - len(self.problems)
-        self.args: tuple[Any, ...] = (message, self.problems, self._more)  # as it is pickled
+        self.args: tuple[Any, ...] = (message, self.problems, self._more)
 
     def __str__(self) -> str:
         first = str(InvalidData(self.args[0], self.problems[:5]))
@@ -159,7 +189,7 @@ class UnreadableAnswer(InvalidData):
         return f"{first}; and {more} more" if more else first
 
 
-class SignInFailed(GotSurgeError):
+class SignInFailed(GotSurgeError, code="E302"):
     """A sign-in was begun, and did not end in tokens (section "Basic Oauth2 steps").
 
     Attributes:
@@ -171,11 +201,13 @@ class SignInFailed(GotSurgeError):
         self.reason = reason
 
 
-class SignInNeeded(GotSurgeError):
+class SignInNeeded(GotSurgeError, code="E301"):
     """No bearer token that works, and none to be had without a person signing in (section "Basic Oauth2 steps")."""
 
-    def __init__(self, message: str = "sign in to GotSurge first", *, account: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "sign in to GotSurge first", explain_code: str | None = None, *, account: str = ""
+    ) -> None:
+        super().__init__(message, explain_code)
         self.account = account
 
 
@@ -193,6 +225,7 @@ class CallError(GotSurgeError):
     def __init__(
         self,
         message: str = "",
+        explain_code: str | None = None,
         *,
         operation: str = "",
         status: int | None = None,
@@ -200,7 +233,7 @@ class CallError(GotSurgeError):
         request_id: str | None = None,
         attempts: int = 1,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, explain_code)
         self.operation = operation
         self.status = status
         self.service_message = service_message
@@ -218,7 +251,7 @@ class CallError(GotSurgeError):
         return f"{text} ({', '.join(notes)})" if notes else text
 
 
-class NotSent(CallError):
+class NotSent(CallError, code="E401"):
     """Certainly never processed: the connection was never made. Safe to repeat, whatever the operation."""
 
 
@@ -229,12 +262,12 @@ class Rejected(CallError):
         code: the ``error`` of the answer where it is a short name, as OAuth has it: ``invalid_grant``; "" without one.
     """
 
-    def __init__(self, message: str = "", *, code: str = "", **details: Any) -> None:
-        super().__init__(message, **details)
+    def __init__(self, message: str = "", explain_code: str | None = None, *, code: str = "", **details: Any) -> None:
+        super().__init__(message, explain_code, **details)
         self.code = code
 
 
-class BadRequest(Rejected):
+class BadRequest(Rejected, code="E405"):
     """400, 422, or another 4xx without a class of its own; a redirect to elsewhere (301, 307, 308), too.
 
     Attributes:
@@ -246,19 +279,19 @@ class BadRequest(Rejected):
         self.rows = rows
 
 
-class Unauthorized(Rejected):
+class Unauthorized(Rejected, code="E406"):
     """401, also after one replay with a new token."""
 
 
-class Forbidden(Rejected):
+class Forbidden(Rejected, code="E406"):
     """403: the account may not do this."""
 
 
-class NotFound(Rejected):
+class NotFound(Rejected, code="E407"):
     """404: no such task or organization, or one that this account may not see."""
 
 
-class Conflict(Rejected):
+class Conflict(Rejected, code="E408"):
     """409."""
 
 
@@ -273,7 +306,7 @@ class VersionConflict(Conflict):
         self.task = task
 
 
-class TooLateToCancel(Rejected):
+class TooLateToCancel(Rejected, code="E408"):
     """The task has moved past broadcasting (section "Cancel Task"); ``task`` is the task as it was read then."""
 
     def __init__(self, message: str = "", *, task: Any = None, **details: Any) -> None:
@@ -281,11 +314,11 @@ class TooLateToCancel(Rejected):
         self.task = task
 
 
-class PayloadTooLarge(Rejected):
+class PayloadTooLarge(Rejected, code="E409"):
     """413."""
 
 
-class RateLimited(Rejected):
+class RateLimited(Rejected, code="E410"):
     """429, after all attempts; ``retry_after`` is what the service asked for last, in seconds."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **details: Any) -> None:
@@ -293,7 +326,7 @@ class RateLimited(Rejected):
         self.retry_after = retry_after
 
 
-class OutcomeUnknown(CallError):
+class OutcomeUnknown(CallError, code="E402"):
     """The request left, and it is not known whether it was processed.
 
     For an operation that must not repeat this is the end: look the effect up, or ask a person; do not send
@@ -312,6 +345,7 @@ class OutcomeUnknown(CallError):
     def __init__(
         self,
         message: str = "",
+        explain_code: str | None = None,
         *,
         sent: bytes = b"",
         response: "Response | None" = None,
@@ -319,7 +353,7 @@ class OutcomeUnknown(CallError):
         rows: tuple[int, ...] = (),
         **details: Any,
     ) -> None:
-        super().__init__(message, **details)
+        super().__init__(message, explain_code, **details)
         self.sent = sent
         self.response = response
         self.done = done
@@ -354,7 +388,7 @@ def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
     return not_sent
 
 
-class PartlyDone(CallError):
+class PartlyDone(CallError, code="E412"):
     """A batch of which some is done, and some is not or may not be.
 
     Attributes:

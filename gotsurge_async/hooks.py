@@ -155,11 +155,11 @@ def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
         ConfigError: one function was given instead of several, or a value that is not a function.
     """
     if callable(hooks) or isinstance(hooks, str) or not isinstance(hooks, Iterable):
-        raise ConfigError(f"hooks: give several, such as hooks=[f], not {type(hooks).__name__}")
+        raise ConfigError(f"hooks: give several, such as hooks=[f], not {type(hooks).__name__}", "E903")
     listeners = tuple(hooks)
     for listener in listeners:
         if not callable(listener):
-            raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}")
+            raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}", "E903")
     return listeners
 
 

@@ -1,5 +1,6 @@
 """`gotsurge_async.errors`: the tree, its pickles and its messages."""
 
+import copy
 import inspect
 import pickle
 import re
@@ -11,16 +12,23 @@ import pytest
 
 from gotsurge_async import errors
 from gotsurge_async.errors import (
+    BadRequest,
     CallError,
+    Coded,
     GotSurgeError,
     InvalidData,
+    NotFound,
     OutcomeUnknown,
     Problem,
     RateLimited,
     Rejected,
     SignInNeeded,
     TooLateToCancel,
+    TooManyInOneCall,
     UnreadableAnswer,
+    UsageError,
+    VersionConflict,
+    code_of,
     rejection_class,
 )
 from gotsurge_async.models.tasks import CreatedTasks, Task
@@ -128,31 +136,61 @@ def test_messages_say_what_and_where(error: Exception, text: str) -> None:
     assert str(error) == text
 
 
+class Late(OutcomeUnknown, code="E999"):
+    """An error of a program of its own."""
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (Rejected("", operation="tasks.get", status=404), "E407"),
-        (Rejected("", operation="tasks.get", status=308), "E407"),
-        (RateLimited("too many requests", operation="tasks.get", status=429), "E410"),
-        (OutcomeUnknown("the service failed, and does not say whether it acted", status=502), "E411"),
-        (InvalidData("", [Problem("business_name", "is a reserved word", "root")]), "E417"),
-        (InvalidData("", [Problem("stops", "give several, such as a list, not dict")]), "E903"),
-        (GotSurgeError("what nobody foresaw"), None),
+        (NotFound("", operation="tasks.get", status=404), "E407"),
+        (BadRequest("no", explain_code="E407", operation="tasks.get", status=308), "E407"),
+        (BadRequest("no", code="invalid_grant"), "E405"),
+        (RateLimited("is required and missing", operation="tasks.get", status=429), "E410"),
+        (VersionConflict("newer"), "E408"),
+        (OutcomeUnknown("lost"), "E402"),
+        (OutcomeUnknown("the service failed", "E411", status=502), "E411"),
+        (OutcomeUnknown(Coded("the service failed", "E411"), status=502), "E411"),
+        (UsageError("wrong", "E903"), "E903"),
+        (UsageError("wrong"), None),
+        (TooManyInOneCall("21"), "E235"),
+        (
+            InvalidData(
+                "", [Problem("a", "no"), Problem("b", Coded("no", "E417"), 5), Problem("c", Coded("no", "E1"))]
+            ),
+            "E417",
+        ),
+        (InvalidData(Coded("no", "E413"), [Problem("b", Coded("no", "E417"))]), "E413"),
+        (UnreadableAnswer("no", [Problem("b", Coded("no", "E237"))], more=2), "E403"),
+        (SignInNeeded("no", "E302", account="shop"), "E302"),
+        (Late("no"), "E999"),
+        (GotSurgeError("is required and missing"), None),
         (GotSurgeError(), None),
     ],
 )
-def test_an_error_tells_the_code_that_explains_it(error: GotSurgeError, code: str | None) -> None:
-    """It is found by the text, which it does not change; it is None for a text that the catalogue does not have."""
+def test_an_error_has_the_code_of_its_class_or_of_its_place(error: GotSurgeError, code: str | None) -> None:
+    """It survives pickling and copying, and its text, whatever that is, takes no part in it."""
     before = (str(error), dict(vars(error)))
     assert error.explain_code == code
-    assert pickle.loads(pickle.dumps(error)).explain_code == code  # noqa: S301 - our own
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 - our own
+        assert (type(again), again.explain_code, str(again), again.args) == (type(error), code, before[0], error.args)
     assert (str(error), vars(error)) == before
     with pytest.raises(AttributeError):
         error.explain_code = "E1"  # type: ignore[misc]
 
 
-def test_the_catalogue_is_read_by_who_asks_for_a_code() -> None:
-    """Neither the package nor an error that is raised loads it."""
+def test_a_message_keeps_its_code() -> None:
+    """It is a text like any other, also after pickling and copying; in a longer text its code is given again."""
+    message = Coded("no", "E417")
+    assert (message, message + "!", code_of(message + "!")) == ("no", "no!", None)
+    for again in (message, pickle.loads(pickle.dumps(message)), copy.copy(message), copy.deepcopy(message)):  # noqa: S301
+        assert (again, type(again), code_of(again)) == ("no", Coded, "E417")
+    assert code_of(Coded(message)) == code_of(Coded(ValueError(message))) == code_of(Coded(UsageError("x", "E417")))
+    assert code_of(Coded("no")) is code_of("no") is code_of(ValueError("no")) is None
+
+
+def test_the_catalogue_is_read_by_no_error() -> None:
+    """Neither the package, nor an error that is raised or asked for its code, loads it."""
     lines = (
         "import sys, gotsurge_async",
         "error = gotsurge_async.NotFound('x', status=404)",
@@ -161,7 +199,7 @@ def test_the_catalogue_is_read_by_who_asks_for_a_code() -> None:
     )
     code = "\n".join(lines)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert ran.stdout.split()[-5:] == ["False", "False", "E407", "True", "False"]
+    assert ran.stdout.split()[-5:] == ["False", "False", "E407", "False", "False"]
 
 
 def test_what_was_sent_is_not_in_the_message() -> None:

@@ -14,7 +14,7 @@ from gotsurge_async.calls.create import Identity, named_by, other_name, stops_al
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, Forbidden, NotFound
+from gotsurge_async.errors import CallError, Coded, Forbidden, NotFound
 from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
@@ -94,7 +94,7 @@ async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], pa
 def not_its_own(names: Names, task: Task) -> str:
     """Why a task that was read proves nothing for an order: it names another one; "" if it does not."""
     other = other_name(names.identity, named_by(task))
-    return f"task {task.id} is another order's: {other}" if other else ""
+    return Coded(f"task {task.id} is another order's: {other}", "E608") if other else ""
 
 
 def listed(tasks: Sequence[Task]) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.after.lookup import Names
-from gotsurge_async.errors import ConfigError, InvalidData
+from gotsurge_async.errors import ConfigError, InvalidData, code_of
 from gotsurge_async.ledger import Identity, Ledger, Mode, NewOrder, OrderRow, RunInfo, RunState
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, import_run, import_tasks
@@ -119,7 +119,7 @@ def _objects(path: Path, text: str) -> Iterator[_Row]:
         try:
             values = msgspec.json.decode(record, type=dict[str, Any])
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise ConfigError(f"{path}:{line}: is no JSON object: {error}") from None
+            raise ConfigError(f"{path}:{line}: is no JSON object: {error}", "E216") from None
         source = {name: value for name, value in values.items() if name not in FEEDBACK}
         yield _Row(line, values, msgspec.json.encode(source))
 
@@ -135,9 +135,9 @@ async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> list[Fill
     try:
         return await asyncio.to_thread(_filled_rows, path, info, key_column_of(info.columns, sample))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}", "E201") from None
     except BadFile as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {error}", code_of(error)) from None
 
 
 def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[FilledRow]:
@@ -146,13 +146,12 @@ def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[Fill
     if columns is not None:
         names = {name.strip() for name in columns}
         if not {TASK_ID, STATUS} <= names:
-            raise ConfigError(
-                f"{path}: give the in-doubt file of run {info.id}, with its columns {TASK_ID} and {STATUS}"
-            )
+            why = f"{path}: give the in-doubt file of run {info.id}, with its columns {TASK_ID} and {STATUS}"
+            raise ConfigError(why, "E611")
         if key_column not in names:
-            raise ConfigError(f"{path}: the column that tells the orders of run {info.id} apart is not in it")
+            raise ConfigError(f"{path}: the column that tells the orders of run {info.id} apart is not in it", "E611")
     if key_column is None:
-        raise ConfigError(f"{path}: nothing tells the orders of this run apart in it")
+        raise ConfigError(f"{path}: nothing tells the orders of this run apart in it", "E611")
     return [FilledRow(row.line, row.text(key_column), row.text(TASK_ID), row.text(STATUS)) for row in rows]
 
 

@@ -14,7 +14,7 @@ from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import NotFound
+from gotsurge_async.errors import Coded, NotFound, code_of
 from gotsurge_async.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -141,8 +141,8 @@ async def _rows(ledger: Ledger, run_id: str, keys: set[str], in_doubt: frozenset
     return rows
 
 
-def _fault(one: Resolution, rule: str) -> Fault:
-    return Fault(file="", line=one.line, column=one.key, rule=rule)
+def _fault(one: Resolution, rule: str, explain_code: str | None = None) -> Fault:
+    return Fault(file="", line=one.line, column=one.key, rule=Coded(rule, explain_code or code_of(rule) or "E611"))
 
 
 def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
@@ -175,14 +175,14 @@ async def _contradictions(
             owner = owners[one.key]
             others.setdefault((owner.run.id, owner.row.state), []).append(one)
         elif row is None:
-            faults.append(_fault(one, f"run {info.id} has no such order"))
+            faults.append(_fault(one, f"run {info.id} has no such order", "E522"))
         elif row.state not in in_doubt:
             if not _is_recorded(one, row):
                 as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
                 faults.append(_fault(one, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
         elif _may_become_untrue(one, row, now):
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
-            faults.append(_fault(one, f"{why}: decide after that"))
+            faults.append(_fault(one, f"{why}: decide after that", "E526"))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
             faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own"))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
@@ -197,7 +197,7 @@ def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Seque
         return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
     many = number_of(len(orders), "order is", "orders are")
     instead = f", not in {info.id}" if state in DOUBTFUL else ""
-    return Fault(file="", rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
+    return Fault(file="", rule=Coded(f"{many} {in_words(state)} in run {run_id}{instead}{how}", "E611"))
 
 
 async def _disproved(
@@ -266,7 +266,8 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
         named = row.task_id not in ("", recorded.get(row.key, ""))
         rule = _unclear(row.task_id, status, named)
         if rule:
-            faults.append(Fault(file=str(path), line=row.line, column=STATUS, value=row.status or None, rule=rule))
+            where, value = str(path), row.status or None
+            faults.append(Fault(file=where, line=row.line, column=STATUS, value=value, rule=Coded(rule, "E611")))
         elif status in _IN_DOUBT and not named:
             untouched += 1
         else:

@@ -122,14 +122,14 @@ class Undo:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         if not reason.strip():
-            raise UsageError("say why the orders are cancelled: the service wants a reason")
+            raise UsageError("say why the orders are cancelled: the service wants a reason", "E414")
         self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
         async with await self.ledger.hold(run_id) as run:
             run.settle_after(self.gs.limits.settle)
             await run.recover()
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
-                raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
+                raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}", "E522")
             if wanted is None:
                 # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
                 await run.keep_undo({"drafts": drafts, "ended": False})
@@ -330,9 +330,9 @@ async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
     try:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:
-        raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}") from error
+        raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}", "E412") from error
     if status != TaskStatus.CANCELLED:
-        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in an unknown status'}")
+        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in an unknown status'}", "E412")
 
 
 async def _record_cancelled(run: Run, job: _Job, how: str) -> None:

@@ -48,9 +48,9 @@ class Profile:
         try:
             mapping = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(f"cannot read the profile {path}: {error.strerror}") from None
+            raise ConfigError(f"cannot read the profile {path}: {error.strerror}", "E106") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from None
+            raise ConfigError(f"{path} is not TOML: {error}", "E107") from None
         return cls.from_mapping(mapping)
 
     @classmethod
@@ -62,13 +62,13 @@ class Profile:
         """
         unknown = sorted(set(mapping) - {"api_base", "endpoints"})
         if unknown:
-            raise ConfigError(f"profile: unknown key {unknown[0]!r}; it knows api_base and endpoints")
+            raise ConfigError(f"profile: unknown key {unknown[0]!r}; it knows api_base and endpoints", "E106")
         api_base = mapping.get("api_base")
         if api_base is not None and not isinstance(api_base, str):
-            raise ConfigError(f"profile: api_base is a URL, not {api_base!r}")
+            raise ConfigError(f"profile: api_base is a URL, not {api_base!r}", "E105")
         overrides = mapping.get("endpoints", {})
         if not isinstance(overrides, Mapping):
-            raise ConfigError("profile: endpoints is a table of operations")
+            raise ConfigError("profile: endpoints is a table of operations", "E106")
         return cls(api_base=api_base, endpoints={name: _override(name, value) for name, value in overrides.items()})
 
     def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
@@ -119,17 +119,18 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
     where = f"profile: endpoints.{name}"
     known = ENDPOINTS.get(name)
     if known is None:
-        raise ConfigError(f"{where}: no such operation; the operations are {', '.join(ENDPOINTS)}")
+        raise ConfigError(f"{where}: no such operation; the operations are {', '.join(ENDPOINTS)}", "E106")
     if not isinstance(value, Mapping) or not set(value) <= {"verb", "path"}:
-        raise ConfigError(f"{where}: give verb, path or both, and nothing else")
+        raise ConfigError(f"{where}: give verb, path or both, and nothing else", "E106")
     verb = value.get("verb", known.verb)
     path = value.get("path", known.path)
     if not isinstance(verb, str) or verb not in VERBS:
-        raise ConfigError(f"{where}: verb is one of {', '.join(sorted(VERBS))}, not {verb!r}")
+        raise ConfigError(f"{where}: verb is one of {', '.join(sorted(VERBS))}, not {verb!r}", "E106")
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise ConfigError(f"{where}: path starts with a slash and is relative to the API base, not {path!r}")
+        raise ConfigError(f"{where}: path starts with a slash and is relative to the API base, not {path!r}", "E106")
     if _names(path) != _names(known.path):
-        raise ConfigError(f"{where}: path must name {_names(known.path) or 'nothing'} in braces, as {known.path} does")
+        why = f"{where}: path must name {_names(known.path) or 'nothing'} in braces, as {known.path} does"
+        raise ConfigError(why, "E106")
     return attrs.evolve(known, verb=verb, path=path, assumed=False)
 
 

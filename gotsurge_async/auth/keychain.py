@@ -63,7 +63,8 @@ class KeyringStore(LocalStore):
         except ConfigError:
             raise
         except Exception as error:  # each keyring has errors of its own
-            raise ConfigError(f"the keyring cannot be used ({type(error).__name__}): keep tokens in a file") from None
+            why = f"the keyring cannot be used ({type(error).__name__}): keep tokens in a file"
+            raise ConfigError(why, "E308") from None
 
     def _get(self, account: str) -> str | None:
         return self._backend.get_password(self._service, f"account {account}")
@@ -84,9 +85,8 @@ class KeyringStore(LocalStore):
                 raise
             kept = None
         if kept != record:
-            raise ConfigError(
-                f"the keyring does not keep tokens as long as these ({len(record):,} characters): {_ADVICE}"
-            )
+            why = f"the keyring does not keep tokens as long as these ({len(record):,} characters): {_ADVICE}"
+            raise ConfigError(why, "E308")
         if account not in names:
             self._write_names(names | {account})
 
@@ -108,5 +108,5 @@ def _system_keyring() -> Backend:
 
         backend: Any = keyring.get_keyring()  # its decorators hide the types of its methods
     except ModuleNotFoundError:
-        raise ConfigError('the keyring needs the extra: pip install "gotsurge-async[keyring]"') from None
+        raise ConfigError('the keyring needs the extra: pip install "gotsurge-async[keyring]"', "E108") from None
     return cast("Backend", backend)

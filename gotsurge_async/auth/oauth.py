@@ -62,7 +62,7 @@ class OAuth:
         """
         credentials = self._credentials()
         if credentials.secret_key is None:
-            raise ConfigError("exchanging a code needs the secret key: set GOTSURGE_SECRET_KEY")
+            raise ConfigError("exchanging a code needs the secret key: set GOTSURGE_SECRET_KEY", "E303")
         request = ExchangeRequest(
             client_key=credentials.client_key, secret_key=credentials.secret_key.reveal(), code=code
         )
@@ -94,7 +94,7 @@ class OAuth:
 
     def _credentials(self) -> Credentials:
         if self.credentials is None:
-            raise ConfigError("signing in needs the client key: set GOTSURGE_CLIENT_KEY")
+            raise ConfigError("signing in needs the client key: set GOTSURGE_CLIENT_KEY", "E303")
         return self.credentials
 
     def _tokens(
@@ -107,9 +107,8 @@ class OAuth:
         """
         for name in ("bearer_token", "refresh_token"):
             if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
-                raise OutcomeUnknown(
-                    f"the answer's {name} is empty, or no text that a token can be", operation=endpoint.name
-                )
+                why = f"the answer's {name} is empty, or no text that a token can be"
+                raise OutcomeUnknown(why, "E304", operation=endpoint.name)
         issued_at = (answer.server_time if isinstance(answer, TokenAnswer) else None) or self.clock.now()
         return tokens_from(answer.bearer_token, refresh=answer.refresh_token or refresh_token, issued_at=issued_at)
 

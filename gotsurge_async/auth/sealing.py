@@ -40,13 +40,14 @@ class Sealer:
         try:
             from cryptography.fernet import Fernet, MultiFernet
         except ModuleNotFoundError:
-            raise ConfigError('encrypting tokens needs the extra: pip install "gotsurge-async[encryption]"') from None
+            why = 'encrypting tokens needs the extra: pip install "gotsurge-async[encryption]"'
+            raise ConfigError(why, "E108") from None
         try:
             fernets = [Fernet(key.reveal() if isinstance(key, Secret) else key) for key in keys]
         except (ValueError, TypeError):
-            raise ConfigError("a token key is 32 bytes in URL-safe base64, as `new_key()` makes them") from None
+            raise ConfigError("a token key is 32 bytes in URL-safe base64, as `new_key()` makes them", "E305") from None
         if not fernets:
-            raise ConfigError(f"encrypting tokens needs a key: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}")
+            raise ConfigError(f"encrypting tokens needs a key: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}", "E305")
         self._fernet = MultiFernet(fernets)
         self._newest = fernets[0]
 
@@ -97,7 +98,7 @@ class Sealer:
             self._take(read_keys(self._path))
             with contextlib.suppress(InvalidToken, ValueError):
                 return self._fernet.decrypt(sealed)
-        raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits")
+        raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits", "E305")
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the newest key sealed it."""
@@ -151,11 +152,11 @@ def read_private(path: Path, what: str) -> str:
     """
     content = read_private_bytes(path, what)
     if content is None:
-        raise ConfigError(f"cannot read {what} {path}: there is no such file")
+        raise ConfigError(f"cannot read {what} {path}: there is no such file", "E307")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"{what} {path} is no UTF-8 text") from None
+        raise ConfigError(f"{what} {path} is no UTF-8 text", "E307") from None
 
 
 def read_private_bytes(path: Path, what: str) -> bytes | None:
@@ -171,9 +172,9 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}", "E307") from None
     if os.name == "posix" and mode & 0o077:
-        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}")
+        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}", "E307")
     return content
 
 
@@ -203,4 +204,4 @@ def write_private(path: Path, content: bytes, what: str) -> None:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {what} {path}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot write {what} {path}: {error.strerror or error}", "E109") from None

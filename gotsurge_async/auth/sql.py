@@ -96,7 +96,7 @@ class SqlStore(RecordStore):
         try:
             return await self._connection.do(work)
         except DatabaseFailed as error:
-            raise ConfigError(f"the token database cannot be used: {error}") from None
+            raise ConfigError(f"the token database cannot be used: {error}", "E309") from None
 
 
 class SqlStates:
@@ -129,15 +129,17 @@ class SqlStates:
 def _place(url: str) -> Place:
     """Where a URL leads; a SQLite file is made for its owner alone."""
     if "://" not in url:
-        raise ConfigError("the URL of the token database cannot be read: sqlite:///PATH or postgresql://USER@HOST/NAME")
+        why = "the URL of the token database cannot be read: sqlite:///PATH or postgresql://USER@HOST/NAME"
+        raise ConfigError(why, "E309")
     try:
         place = place_of(url)
     except ConfigError as error:
-        raise ConfigError(f"the token database: {error}") from None
+        raise ConfigError(f"the token database: {error}", error.explain_code or "E309") from None
     if place.kind is Kind.SQLITE:
         try:
             place.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(place.path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
-            raise ConfigError(f"cannot make the token database {place.path}: {error.strerror or error}") from None
+            why = f"cannot make the token database {place.path}: {error.strerror or error}"
+            raise ConfigError(why, "E309") from None
     return place

@@ -18,7 +18,7 @@ from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, read_private_bytes, write_private
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import optional_utc, utc
 from gotsurge_async.secrets import Secret, as_secret
 
@@ -101,13 +101,12 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
     content: str | bytes = record
     if (sealed := _sealed(record)) is not None:
         if sealer is None:
-            raise ConfigError(
-                f"the tokens of {whose} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
-            )
+            why = f"the tokens of {whose} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
+            raise ConfigError(why, "E305")
         try:
             content = sealer.open(sealed)
         except ConfigError as error:
-            raise ConfigError(f"the tokens of {whose}: {error}") from None
+            raise ConfigError(f"the tokens of {whose}: {error}", code_of(error) or "E306") from None
     try:
         kept = msgspec.json.decode(content, type=_Record)
         tokens = Tokens(
@@ -118,9 +117,10 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
             refused_at=optional_utc(kept.refused_at),
         )
     except (msgspec.DecodeError, ValueError):
-        raise ConfigError(f"the tokens of {whose} are damaged: sign in again after removing them") from None
+        raise ConfigError(f"the tokens of {whose} are damaged: sign in again after removing them", "E306") from None
     if kept.account not in (None, account):
-        raise ConfigError(f"the tokens of {whose} are those of another account: sign in again after removing them")
+        why = f"the tokens of {whose} are those of another account: sign in again after removing them"
+        raise ConfigError(why, "E306")
     return tokens
 
 
@@ -247,7 +247,7 @@ class RecordStore(TokenStore):
             ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
         """
         if self._sealer is None:
-            raise ConfigError("sealing anew needs token keys")
+            raise ConfigError("sealing anew needs token keys", "E305")
         accounts = await self.accounts()
         for account in accounts:
             await self.load(account)
@@ -351,4 +351,5 @@ class FileStore(LocalStore):
         try:
             return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise ConfigError(f"the token file {self.path} is damaged: sign in again after removing it") from None
+            why = f"the token file {self.path} is damaged: sign in again after removing it"
+            raise ConfigError(why, "E306") from None

@@ -136,7 +136,7 @@ class TokenManager:
         """
         for secret in (tokens.bearer, tokens.refresh):
             if secret and not is_token(secret.reveal()):
-                raise ConfigError("a token is visible ASCII without spaces, and this one is not")
+                raise ConfigError("a token is visible ASCII without spaces, and this one is not", "E304")
         async with self._store.lock(self.account):
             await self._store.save(self.account, tokens)
         self._unstored = None
@@ -248,11 +248,10 @@ class TokenManager:
     async def _outcome(self, renewal: asyncio.Task[Tokens]) -> Tokens:
         """The tokens of a renewal, for a caller that waits at most a minute; the renewal outlives its cancellation."""
         if not await self._ends_within(renewal, LONGEST_WAIT):
-            raise NotSent(
-                f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s", operation=AUTH_REFRESH.name
-            )
+            why = f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s"
+            raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         if renewal.cancelled():
-            raise NotSent("the client was closed while the token was renewed", operation=AUTH_REFRESH.name)
+            raise NotSent("the client was closed while the token was renewed", "E310", operation=AUTH_REFRESH.name)
         return renewal.result()
 
     async def _ends_within(self, work: asyncio.Future[Any], seconds: float) -> bool:
@@ -305,7 +304,7 @@ class TokenManager:
         try:
             done = await self._store.replace(self.account, over, new)
         except BaseException as error:  # a store may raise anything, and these tokens exist only here
-            known = error if isinstance(error, Exception) else ConfigError("storing them was interrupted")
+            known = error if isinstance(error, Exception) else ConfigError("storing them was interrupted", "E310")
             self._unstored = _Unstored(over, new, known)
             if known is not error:
                 raise
@@ -337,7 +336,8 @@ class TokenManager:
             raise self._refused()
         self._use(stored)
         if self._must_refresh(stored, self._clock.now()):
-            raise NotSent("the tokens were replaced meanwhile by others that have ended", operation=AUTH_REFRESH.name)
+            why = "the tokens were replaced meanwhile by others that have ended"
+            raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         return stored
 
     def _refused(self) -> SignInNeeded:
@@ -351,7 +351,7 @@ class TokenManager:
         call = asyncio.ensure_future(self._call(tokens.refresh))
         try:
             if not await self._ends_within(call, LONGEST_CALL):
-                raise OutcomeUnknown(f"no whole answer in {LONGEST_CALL:.0f} s", operation=AUTH_REFRESH.name)
+                raise OutcomeUnknown(f"no whole answer in {LONGEST_CALL:.0f} s", "E310", operation=AUTH_REFRESH.name)
             return call.result()
         except Rejected as error:
             if error.code in REFUSED:

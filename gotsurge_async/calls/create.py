@@ -18,6 +18,7 @@ from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, 
 from gotsurge_async.codec.text import written_batch
 from gotsurge_async.errors import (
     CallError,
+    Coded,
     GotSurgeError,
     InvalidData,
     NotSent,
@@ -142,7 +143,7 @@ def match_alone(
             why = f"the answer names more than one task for it: {', '.join(ids)}"
         else:
             continue
-        doubts[row] = OutcomeUnknown(why, operation=operation, status=200)
+        doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=200)
         matched[row] = None
     return matched, doubts
 
@@ -330,8 +331,8 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         key = sent_names(order)[0] if isinstance(order, Order) else None
         if not key or self._keys.add(key):
             return order
-        repeated = Problem("tracking_id", f"{key:.60} was in this stream already, so this order was not sent", key)
-        return Faulty(value, RepeatedKey("", [repeated]))
+        why = Coded(f"{key:.60} was in this stream already, so this order was not sent", "E229")
+        return Faulty(value, RepeatedKey("", [Problem("tracking_id", why, key)]))
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()

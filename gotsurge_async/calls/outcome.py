@@ -16,6 +16,7 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
+    Coded,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -93,9 +94,9 @@ async def attempt(transport: Transport, request: Request) -> Attempt:
     try:
         response = await transport.send(request)
     except NothingSent as error:
-        return Attempt(outcome=Outcome.NOT_SENT, reason=error.reason)
+        return Attempt(outcome=Outcome.NOT_SENT, reason=Coded(error))
     except MaybeSent as error:
-        return Attempt(outcome=Outcome.UNKNOWN, reason=error.reason)
+        return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(error))
     except AssertionError:  # a test double says that it was used otherwise than the test expects
         raise
     except Exception as error:
@@ -137,7 +138,7 @@ def error_of(
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
         return OutcomeUnknown(
-            failed.reason or "the service failed, and does not say whether it acted",
+            failed.reason or Coded("the service failed, and does not say whether it acted", "E411"),
             sent=sent or b"",
             response=_for_people(endpoint, failed.response, secrets),
             **details,
@@ -148,6 +149,7 @@ def error_of(
         return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
     cls = rejection_class(failed.status or 400)
     if cls is BadRequest and failed.response is not None:
+        details["explain_code"] = "E407" if failed.status in (301, 307, 308) else None  # the path is another one
         return BadRequest("", rows=named_rows(failed.response.body), **details)
     return cls("", **details)
 
@@ -164,9 +166,9 @@ def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Respons
     """Why an answer cannot be read. Of an answer with secrets, as to calls without a bearer token, only the places."""
     quotes = answer.body.decode("utf-8", "replace") + str(error)
     if endpoint.bearer and without(quotes, secrets) == quotes:
-        return str(error)
+        return Coded(error)
     places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
-    return f"the answer cannot be read{f' ({places})' if places else ''}"
+    return Coded(f"the answer cannot be read{f' ({places})' if places else ''}", error.explain_code)
 
 
 # --- the content of an answer, wherever it is -------------------------------------------------------------------------

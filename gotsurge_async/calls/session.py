@@ -25,6 +25,7 @@ from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
     CallError,
     ClientClosed,
+    Coded,
     NotSent,
     UnreadableAnswer,
     WrongLoop,
@@ -282,7 +283,7 @@ class Session:
         outcome, stage = Outcome.NOT_SENT, "before anything was processed"
         if call.maybe_sent:
             outcome, stage = Outcome.UNKNOWN, "when it may have been processed"
-        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {stage}"))
+        return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why} {stage}", "E402")))
 
     async def _run(self, call: "_Call", started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
@@ -384,7 +385,8 @@ class Session:
         """
         if done is not None and done.outcome is Outcome.UNKNOWN:
             return self._error(call, done)
-        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(call.tries, 1))
+        why = f"no token to sign it with: {error}"
+        return NotSent(why, "E310", operation=call.endpoint.name, attempts=max(call.tries, 1))
 
     def _error(self, call: "_Call", done: Attempt) -> CallError:
         return error_of(

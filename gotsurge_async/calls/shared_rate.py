@@ -76,7 +76,7 @@ class Row:
 
     def __init__(self, place: Place, name: str, clock: Clock) -> None:
         if place.kind is not Kind.POSTGRESQL:
-            raise ConfigError("a rate is shared in PostgreSQL: a ledger in a file is one machine's")
+            raise ConfigError("a rate is shared in PostgreSQL: a ledger in a file is one machine's", "E416")
         self._name = name
         self._clock = clock
         self._connection = InThread(place, _TEXTS, name="gotsurge-rate", prepare=make_table)
@@ -180,7 +180,7 @@ class SharedRate:
     def give_up(self) -> None:
         """Let no call begin any more that has no turn yet, or one that is far away."""
         self._over.set()
-        self._refuse(NotSent(_OVER))
+        self._refuse(NotSent(_OVER, "E416"))
 
     async def run(self) -> None:
         """Take turns, and read what the other processes wrote, until cancelled."""
@@ -219,7 +219,7 @@ class SharedRate:
 
     def _refuse_if_over(self) -> None:
         if self._over.is_set():
-            raise NotSent(_OVER)
+            raise NotSent(_OVER, "E416")
 
     def _refuse(self, error: NotSent) -> None:
         for call in self._waiting:
@@ -280,7 +280,7 @@ class SharedRate:
             self._unheard_since = now
             log.warning("the shared rate cannot be asked for: %s", why)
         if now - self._unheard_since >= PATIENCE:
-            self._refuse(NotSent(f"the shared rate cannot be asked for: {why}"))
+            self._refuse(NotSent(f"the shared rate cannot be asked for: {why}", "E416"))
 
 
 @asynccontextmanager
@@ -318,6 +318,6 @@ async def make_tables(place: Place) -> None:
     try:
         await row.look()
     except DatabaseFailed as error:
-        raise ConfigError(f"the rate cannot be shared in {place}: {error}") from None
+        raise ConfigError(f"the rate cannot be shared in {place}: {error}", "E416") from None
     finally:
         await row.close()

@@ -46,7 +46,7 @@ class _Stream(ABC, Generic[T, C, R]):
         concurrency: int | Callable[[], int],
     ) -> None:
         if not (is_count(size) and size <= CHUNK):
-            raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size!r:.60}")
+            raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size!r:.60}", "E903")
         if not callable(concurrency):
             check_concurrency(concurrency)
         self._places = concurrency if callable(concurrency) else lambda: concurrency
@@ -72,7 +72,7 @@ class _Stream(ABC, Generic[T, C, R]):
 
     def __aiter__(self) -> AsyncIterator[R]:
         if self._yielding is not None:
-            raise UsageError("a stream of results is read once")
+            raise UsageError("a stream of results is read once", "E902")
         self._yielding = self._yielded()
         return self._yielding
 
@@ -85,7 +85,8 @@ class _Stream(ABC, Generic[T, C, R]):
         if self._yielding is None:
             return
         if cast("AsyncGeneratorType[R, None]", self._yielding).ag_running:
-            self._error = self._error or UsageError("the stream was closed by another task while this one read it")
+            why = "the stream was closed by another task while this one read it"
+            self._error = self._error or UsageError(why, "E902")
             for worker in self._workers:
                 worker.cancel()
             await self._ended.wait()

@@ -15,7 +15,7 @@ import cattrs
 import msgspec
 
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, writing_hook
-from gotsurge_async.errors import Problem
+from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Receipt
@@ -36,7 +36,7 @@ class Unfit(ValueError):
     def below(self, step: str, field: Field | None = None) -> list[Problem]:
         """The faults with their paths from one level above; a secret is not shown."""
         if field is not None and field.secret:
-            return [Problem(step, "is not what it should be")]
+            return [Problem(step, Coded("is not what it should be", "E237"))]
         return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
 
 
@@ -79,7 +79,7 @@ def shown(value: Any) -> str:
 
 
 def _no(expected: str, value: Any) -> Unfit:
-    return Unfit(Problem("", f"expected {expected}, not {shown(value)}"))
+    return Unfit(Problem("", Coded(f"expected {expected}, not {shown(value)}", "E237")))
 
 
 def _leaf(expected: str, *accepted: type, then: Callable[[Any], Any] | None = None) -> Hook:
@@ -162,7 +162,7 @@ class _Reader:
         for field, hook, vital in self._hooks:
             name, value = field.name, plain.get(field.name)
             if value is None and not (field.required and name in plain):
-                problems += [Problem(name, "is required and missing")] if field.required else []
+                problems += [Problem(name, Coded("is required and missing", "E211"))] if field.required else []
             elif type(value) is int and field.is_id and not self._strict:
                 values[name], extra[name] = str(value), value
             else:
@@ -188,7 +188,7 @@ class _Reader:
             if not problems:
                 return self._cls(**values, extra=extra)
         except (ValueError, TypeError) as error:
-            problems = [Problem("", str(error))]
+            problems = [Problem("", Coded(error))]
         raise Unfit(*problems)
 
     def _partly(self, field: Field, value: Any, values: Plain, extra: Plain) -> bool:

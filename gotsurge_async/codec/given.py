@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 import attrs
 
 from gotsurge_async.codec.converters import Unfit, checking
-from gotsurge_async.errors import InvalidData, Problem, UsageError
+from gotsurge_async.errors import Coded, InvalidData, Problem, UsageError, code_of
 from gotsurge_async.models.base import NOT_GIVEN, Field, Model, fields_of, is_model, several, utc
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import Stop
@@ -52,7 +52,7 @@ def each_as_read(
         read: reads each order instead of `as_read`.
     """
     if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable | AsyncIterable):
-        raise UsageError(f"orders: give several, such as a list, not {type(orders).__name__}")
+        raise UsageError(f"orders: give several, such as a list, not {type(orders).__name__}", "E903")
     return _each(orders, read) if isinstance(orders, AsyncIterable) else map(read, orders)
 
 
@@ -130,7 +130,7 @@ def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
 def check_limit(validate: bool, max_price: object) -> None:
     """Check that a limit for amounts is one, and is used."""
     if max_price is not None and not (validate and isinstance(max_price, Money)):
-        raise UsageError(f"max_price: give Money, together with validate=True, not {max_price!r:.60}")
+        raise UsageError(f"max_price: give Money, together with validate=True, not {max_price!r:.60}", "E903")
 
 
 def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | None) -> None:
@@ -142,7 +142,9 @@ def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | Non
     problems = [
         Problem(
             f"orders[{number}].{finding.path}",
-            finding.message + (f"; did you mean {finding.proposal}?" if finding.proposal else ""),
+            Coded(f"{finding.message}; did you mean {finding.proposal}?", code_of(finding.message))
+            if finding.proposal
+            else finding.message,
             finding.value,
         )
         for number, order in enumerate(orders)
@@ -191,7 +193,7 @@ def _object(value: Any, cls: Any, path: str, problems: list[Problem], *, dicts: 
         return attrs.evolve(value, **changed) if changed and len(problems) == before else value
     if dicts and isinstance(value, Mapping):
         return _from_dict(value, cls, path, problems)
-    problems.append(Problem(path, f"expected {_named(cls)}, not {_shown(value)}", value))
+    problems.append(Problem(path, Coded(f"expected {_named(cls)}, not {_shown(value)}", "E237"), value))
     return None
 
 
@@ -202,16 +204,16 @@ def _from_dict(value: Mapping[str, Any], cls: Any, path: str, problems: list[Pro
         if name not in fields and name != "extra":
             near = nearest(str(name), fields)
             meant = f'; did you mean "{near}"?' if near else ""
-            problems.append(Problem(_below(path, str(name)), f"{_named(cls)} has no such field{meant}"))
+            problems.append(Problem(_below(path, str(name)), Coded(f"{_named(cls)} has no such field{meant}", "E212")))
     extra = value.get("extra") or {}
     if not isinstance(extra, Mapping):
-        problems.append(Problem(_below(path, "extra"), f"expected a dict, not {_shown(extra)}", extra))
+        problems.append(Problem(_below(path, "extra"), Coded(f"expected a dict, not {_shown(extra)}", "E237"), extra))
     values = {}
     for name, field in fields.items():
         if value.get(name) is not None:
             values[name] = _value(value[name], field, _below(path, name), problems, _of_dict)
         elif field.required:
-            problems.append(Problem(_below(path, name), "is required and missing"))
+            problems.append(Problem(_below(path, name), Coded("is required and missing", "E211")))
     if len(problems) == before:
         try:
             return cls(**values, extra=dict(extra))
@@ -235,14 +237,14 @@ def _value(
         if is_model(field.inner):
             return _object(item, field.inner, at, problems, dicts=dicts)
         if field.inner in (int, float) and isinstance(item, float) and not math.isfinite(item):
-            problems.append(Problem(at, f"is {item}: JSON has no form for it", item))
+            problems.append(Problem(at, Coded(f"is {item}: JSON has no form for it", "E237"), item))
             return None
         return check(item, field, at, problems)
 
     if not field.many:
         return one(value, path)
     if not isinstance(value, list | tuple):
-        problems.append(Problem(path, f"give several, such as a list, not {_shown(value)}", value))
+        problems.append(Problem(path, Coded(f"give several, such as a list, not {_shown(value)}", "E903"), value))
         return None
     return tuple(one(item, f"{path}[{number}]") for number, item in enumerate(value))
 
@@ -262,7 +264,7 @@ def _of_object(value: Any, field: Field, path: str, problems: list[Problem]) -> 
     words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
     if isinstance(field.inner, type) and not isinstance(value, kinds):
         shown = "what it is" if field.secret else _shown(value)
-        problems.append(Problem(path, f"expected {words}, not {shown}", None if field.secret else value))
+        problems.append(Problem(path, Coded(f"expected {words}, not {shown}", "E237"), None if field.secret else value))
     return value
 
 
@@ -280,7 +282,7 @@ def _of_dict(value: Any, field: Field, path: str, problems: list[Problem]) -> An
     except Unfit as error:
         problems += [Problem(f"{path}{at}", why, value) for at, why, _ in error.problems]
     except (ValueError, OverflowError) as error:  # a time outside the calendar
-        problems.append(Problem(path, str(error), value))
+        problems.append(Problem(path, Coded(error), value))
     return None
 
 

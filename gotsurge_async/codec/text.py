@@ -11,7 +11,7 @@ import msgspec
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
 from gotsurge_async.codec.given import each_made, has_currency, misfits
-from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
+from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import Model, fields_of
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
@@ -288,7 +288,7 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
         return _encode(plain), plain
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         problems = misfits(order) if isinstance(order, Model) else []
-        raise InvalidData("" if problems else f"cannot be written as JSON: {error}", problems) from None
+        raise InvalidData("" if problems else Coded(f"cannot be written as JSON: {error}", "E237"), problems) from None
 
 
 def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
@@ -353,7 +353,8 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
     }
     currencies = {value.currency for value in changes.values() if isinstance(value, Money)}
     if len(currencies) > 1:
-        raise InvalidData("", [Problem("currency", f"amounts in {' and '.join(sorted(currencies))} in one update")])
+        why = Coded(f"amounts in {' and '.join(sorted(currencies))} in one update", "E413")
+        raise InvalidData("", [Problem("currency", why)])
     if currencies:
         plain["currency"] = currencies.pop()
     return plain

@@ -144,26 +144,26 @@ def place_of(where: str | Path) -> Place:
     if "://" not in where:
         if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
             # As a file's name it would begin a ledger of its own, with a password in its name.
-            raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME")
+            raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME", "E502")
         return Place(Kind.SQLITE, Path(where))
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]
     if name == "sqlite":
         path = unquote(rest.removeprefix("/").partition("?")[0])
         if not rest.startswith("/") or path in ("", ":memory:"):
-            raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH")
+            raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH", "E502")
         return Place(Kind.SQLITE, Path(path))
     if name not in ("postgresql", "postgres"):
         why = f"{name} is not supported" if name else "this URL cannot be read"
-        raise ConfigError(f"{why}: give the path of a file, or postgresql://USER@HOST/NAME")
+        raise ConfigError(f"{why}: give the path of a file, or postgresql://USER@HOST/NAME", "E502")
     try:
         parts = urlsplit(f"postgresql://{rest}")
         _ = parts.port
     except ValueError:
-        raise ConfigError(_UNREADABLE) from None
+        raise ConfigError(_UNREADABLE, "E502") from None
     if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
         # Signs of a password; the driver would take what follows them for the host's name, and quote it in its errors.
-        raise ConfigError(_UNREADABLE)
+        raise ConfigError(_UNREADABLE, "E502")
     return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")
 
 
@@ -181,11 +181,11 @@ def driver_of(place: Place) -> Any:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        raise ConfigError('PostgreSQL needs the extra: pip install "gotsurge-async[postgresql]"') from None
+        raise ConfigError('PostgreSQL needs the extra: pip install "gotsurge-async[postgresql]"', "E108") from None
     try:
         conninfo_to_dict(place.url)
     except psycopg.Error:
-        raise ConfigError(_UNREADABLE) from None  # the driver quotes what it cannot read, maybe the password
+        raise ConfigError(_UNREADABLE, "E502") from None  # the driver quotes what it cannot read, maybe the password
     return psycopg
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from attrs import frozen
 
+from gotsurge_async.errors import Coded
+
 _OF_DAMAGE = (
     "no such table",
     "no such column",
@@ -54,9 +56,10 @@ class Meaning(NamedTuple):
 def meaning_of(error: BaseException, advice: Advice) -> Meaning | None:
     """What an error means; None if neither a database nor the file system raised it."""
     if isinstance(error, Unfit):
-        return Meaning(Trouble.UNUSABLE, str(error))
+        return Meaning(Trouble.UNUSABLE, Coded(error))
     if isinstance(error, OSError):
-        return Meaning(Trouble.UNUSABLE, f"{error.strerror or error}; check the path and its permissions")
+        text = f"{error.strerror or error}; check the path and its permissions"
+        return Meaning(Trouble.UNUSABLE, Coded(text, "E503"))
     if isinstance(error, UnicodeDecodeError):
         return Meaning(Trouble.UNUSABLE, f"{advice.damaged} ({error})")
     if isinstance(error, sqlite3.Error):
@@ -83,12 +86,12 @@ def _of_sqlite(error: sqlite3.Error, advice: Advice) -> Meaning:
         case "SQLITE_IOERR":
             text = f"the disk fails to read or write; check it, then try again ({original})"
         case "SQLITE_NOTADB":
-            text = f"{advice.not_a_database} ({original})"
+            return Meaning(Trouble.UNUSABLE, f"{advice.not_a_database} ({original})")
         case _ if code in ("SQLITE_CORRUPT", "SQLITE_MISMATCH") or original.startswith(_OF_DAMAGE):
-            text = f"{advice.damaged} ({original})"
+            return Meaning(Trouble.UNUSABLE, f"{advice.damaged} ({original})")
         case _:
-            return Meaning(Trouble.UNEXPECTED, f"unexpected error of the database: {original}")
-    return Meaning(Trouble.UNUSABLE, text)
+            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected error of the database: {original}", "E511"))
+    return Meaning(Trouble.UNUSABLE, Coded(text, "E503"))
 
 
 def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -> Meaning:
@@ -97,17 +100,18 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
         case "55P03" | "57014":  # lock_timeout, statement_timeout
             return Meaning(Trouble.BUSY, f"{advice.busy} ({original})")
         case "53100" | "53200":  # no disk, no memory
-            text = f"the server has no space left; free some, then try again ({original})"
+            text = Coded(f"the server has no space left; free some, then try again ({original})", "E503")
         case "42501" | "25006":  # no right, a standby
-            text = f"may not be written to by this user, or not at all: {original}"
+            text = Coded(f"may not be written to by this user, or not at all: {original}", "E503")
         case "42P01" | "42703":  # an undefined table or column
-            text = f"{advice.lacks_tables}: {original}"
+            return Meaning(Trouble.UNUSABLE, f"{advice.lacks_tables}: {original}")
         case "25P03" | "25P04":  # idle_in_transaction_session_timeout, transaction_timeout
-            text = f"this process stood still, and lost its transaction: resume ({original})"
+            text = Coded(f"this process stood still, and lost its transaction: resume ({original})", "E509")
         case _ if unreachable:
-            text = f"cannot be used: {original}; see that the server runs and can be reached, then try again"
+            why = f"cannot be used: {original}; see that the server runs and can be reached, then try again"
+            text = Coded(why, "E509")
         case _:
-            return Meaning(Trouble.UNEXPECTED, f"unexpected error of the database: {original}")
+            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected error of the database: {original}", "E511"))
     return Meaning(Trouble.UNUSABLE, text)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from gotsurge_async.database import Sqlite, closed_on_error
 from gotsurge_async.database.errors import Unfit
+from gotsurge_async.errors import Coded
 
 PAGE_BYTES = 8192
 """The pages of a new file. With SQLite's 4096, two orders fill a page, and writing takes a tenth longer."""
@@ -31,7 +32,7 @@ def make(path: Path) -> None:
         OSError: the folder cannot be written.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise Unfit(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}")
+        raise Unfit(Coded(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}", "E506"))
     for folder in reversed(path.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -45,9 +46,10 @@ def _refuse_second_name(real: Path) -> None:
     # what was written through the other: what one process has claimed, another one would send.
     links = real.stat().st_nlink
     if links > 1 and real.is_file():
-        raise Unfit(f"has {links} names (hard links), and must have one: remove the others")
+        raise Unfit(Coded(f"has {links} names (hard links), and must have one: remove the others", "E507"))
     if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
-        raise Unfit("is mounted as a file of its own, so that it has another name elsewhere: mount its folder instead")
+        why = "is mounted as a file of its own, so that it has another name elsewhere: mount its folder instead"
+        raise Unfit(Coded(why, "E507"))
 
 
 def is_mount_point(real: Path, mounts: str) -> bool:
@@ -134,8 +136,9 @@ def _mode(path: Path) -> str:
     if index.exists() and log.exists():
         return "mode=ro"
     if has_log:
-        raise Unfit(
+        why = (
             f"has a write-ahead log without an index, and none can be made in {path.parent}: copy {path.name} and "
             f"{log.name} into a folder of your own, and look there"
         )
+        raise Unfit(Coded(why, "E503"))
     return "mode=ro&immutable=1"

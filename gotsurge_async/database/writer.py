@@ -20,6 +20,7 @@ from attrs import define, evolve, frozen
 
 from gotsurge_async.database import Database, Moved, Place
 from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
+from gotsurge_async.errors import Coded
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -224,7 +225,9 @@ class Writer:
                     return
         finally:
             self._closing = True
-            self._refuse(self._waiting, self._backend.failure(Trouble.CLOSED, "was closed before this was written"))
+            if self._waiting:
+                why = Coded("was closed before this was written", "E528")
+                self._refuse(self._waiting, self._backend.failure(Trouble.CLOSED, why))
             self._waiting.clear()
 
     async def _all_came(self) -> None:
@@ -247,8 +250,8 @@ class Writer:
                             await self._attempt([ticket])
         except BaseException:
             # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
-            stopped = self._backend.failure(Trouble.UNUSABLE, "the writer was stopped in the middle; open it again")
-            self._refuse(batch, stopped)
+            why = Coded("the writer was stopped in the middle; open it again", "E528")
+            self._refuse(batch, self._backend.failure(Trouble.UNUSABLE, why))
             raise
 
     def _parts(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
@@ -283,7 +286,7 @@ class Writer:
     async def _in_time(self, doing: "asyncio.Future[Any]", batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
         """Wait for a transaction. While the disk stands still, refuse the requests that wait, and those that come."""
         while not (await asyncio.wait([doing], timeout=patience))[0]:
-            slow = self._backend.failure(Trouble.BUSY, f"the disk takes longer than {patience:g} s")
+            slow = self._backend.failure(Trouble.BUSY, Coded(f"the disk takes longer than {patience:g} s", "E803"))
             self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
             self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
 
@@ -353,7 +356,8 @@ class Writer:
         """Undo the transaction, and refuse every job of it; after an unusable database every later one, too."""
         lost = self._undo()
         if isinstance(error, Moved):
-            meant = self._backend.failure(Trouble.BUSY, "other processes kept on changing the same rows; try again")
+            why = Coded("other processes kept on changing the same rows; try again", "E508")
+            meant = self._backend.failure(Trouble.BUSY, why)
         meant = meant or self._backend.translate(error) or error
         if meant is not error:
             meant.__cause__ = error
@@ -365,7 +369,7 @@ class Writer:
                 self._db.rollback()
         except Exception as error:
             # The connection itself is lost. Callers get the error that led here; this one bars what follows.
-            return self._backend.failure(Trouble.UNUSABLE, f"lost its connection ({error})")
+            return self._backend.failure(Trouble.UNUSABLE, Coded(f"lost its connection ({error})", "E509"))
         return None
 
     def _connected(self) -> Database:

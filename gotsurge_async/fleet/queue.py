@@ -95,7 +95,7 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
     except exceptions.ConnectorException as error:
         if not isinstance(error.__cause__, _NOT_THERE):
             raise error.__cause__ or error from None
-        raise LedgerError(_MISSING) from None
+        raise LedgerError(_MISSING, "E701") from None
 
 
 async def _limited(connection: "psycopg.AsyncConnection[Any]") -> None:
@@ -214,7 +214,7 @@ def must_be_there(place: Place) -> None:
     """Refuse a database that has no queue; one that is away may have one."""
     with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
         if not _is_there(connection):
-            raise LedgerError(_MISSING, path=str(place))
+            raise LedgerError(_MISSING, "E701", path=str(place))
 
 
 def _is_there(connection: "psycopg.Connection[Any]") -> bool:

@@ -69,8 +69,8 @@ class LedgerError(GotSurgeError):
         path: the ledger's file, or its URL without credentials; "" when no file is involved.
     """
 
-    def __init__(self, message: str = "", *, path: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str = "", explain_code: str | None = None, *, path: str = "") -> None:
+        super().__init__(message, explain_code)
         self.path = path
 
     @property
@@ -95,7 +95,7 @@ class Flaw:
         return f"{where}: {self.what}" if where else self.what
 
 
-class LedgerUnusable(LedgerError):
+class LedgerUnusable(LedgerError, code="E504"):
     """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
 
     flaws: tuple[Flaw, ...] = ()
@@ -107,7 +107,7 @@ class LedgerUnusable(LedgerError):
         return bool(self.flaws)
 
 
-class LedgerOlder(LedgerUnusable):
+class LedgerOlder(LedgerUnusable, code="E505"):
     """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
 
     @property
@@ -116,39 +116,39 @@ class LedgerOlder(LedgerUnusable):
         return True
 
 
-class LedgerAway(LedgerUnusable):
+class LedgerAway(LedgerUnusable, code="E703"):
     """The database could not be reached for as long as a worker waits: its supervisor starts it again."""
 
 
-class RegisterUnusable(LedgerError):
+class RegisterUnusable(LedgerError, code="E537"):
     """The register of this machine's ledgers cannot be read or written, or is damaged; nothing was sent."""
 
 
-class SecondLedger(UsageError):
+class SecondLedger(UsageError, code="E535"):
     """The ledger is new to an account to which another ledger has pushed; nothing was admitted or sent."""
 
 
-class SameFile(SecondLedger):
+class SameFile(SecondLedger, code="E536"):
     """Another ledger has a run of the very same orders: `new_ledger` does not help; nothing was admitted or sent."""
 
 
-class OrdersThere(SecondLedger):
+class OrdersThere(SecondLedger, code="E538"):
     """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
 
 
-class LedgerBusy(LedgerError):
+class LedgerBusy(LedgerError, code="E508"):
     """Another process kept the ledger locked for longer than we wait. Nothing was written; it may be tried again."""
 
 
-class LedgerClosed(LedgerError):
+class LedgerClosed(LedgerError, code="E528"):
     """The ledger, or the run, was closed before this call."""
 
 
-class NoSuchRun(LedgerError):
+class NoSuchRun(LedgerError, code="E522"):
     """The ledger has no run of that id, or the run no such order."""
 
 
-class RunHeld(LedgerError):
+class RunHeld(LedgerError, code="E521"):
     """A run that a living process holds.
 
     Attributes:
@@ -195,18 +195,18 @@ class RunHeld(LedgerError):
         return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
 
 
-class RunLost(LedgerError):
+class RunLost(LedgerError, code="E525"):
     """Another process has taken this run over, while this one was frozen or its lock was gone.
 
     The other process settles what this one still had. Nothing was written, nothing more is sent.
     """
 
 
-class TaskTaken(LedgerError):
+class TaskTaken(LedgerError, code="E526"):
     """The task that an answer gave an order is recorded for another one already: whose it is, is not known."""
 
 
-class IllegalTransition(LedgerError):
+class IllegalTransition(LedgerError, code="E526"):
     """An order's state does not allow the change that was requested; the whole call was undone."""
 
 
@@ -247,7 +247,7 @@ def damaged(table: str, row: str, what: str) -> LedgerUnusable:
 
 def unsound(flaws: Sequence[Flaw], path: str = "") -> LedgerUnusable:
     """The error for a ledger with flaws."""
-    error = LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:_NAMED]))}). {RESCUE}", path=path)
+    error = LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:_NAMED]))}). {RESCUE}", "E504", path=path)
     error.flaws = tuple(flaws)
     return error
 

@@ -132,12 +132,13 @@ class HeldRun:
     def _check_loading(self) -> None:
         self._check()
         if not self._loading:
-            raise LedgerError(f"run {self.id} was admitted: begin another one for more orders", path=self._store.path)
+            why = f"run {self.id} was admitted: begin another one for more orders"
+            raise LedgerError(why, "E523", path=self._store.path)
 
     def _check_admitted(self) -> None:
         self._check()
         if self._loading:
-            raise LedgerError(f"run {self.id} was not admitted yet", path=self._store.path)
+            raise LedgerError(f"run {self.id} was not admitted yet", "E523", path=self._store.path)
 
     def _check(self) -> None:
         if not self._lock.held:

@@ -346,6 +346,7 @@ class Ledger:
             raise LedgerError(
                 f"run {run_id} was not admitted: nothing of it was sent, and it says nothing of its orders; push its "
                 "source again",
+                "E523",
                 path=self.path,
             )
         async for page in pages.row_pages(self._store, info, None, batch, standing=True):

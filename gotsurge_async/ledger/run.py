@@ -158,13 +158,14 @@ class Run(Notes):
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
-            raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
+            raise LedgerError(f"run {self.id} is being sent by this process already", "E521", path=self._store.path)
         self._sending = True
 
         def job(db: Database) -> int:
             if not db.change("start_run", number=self._held.number):
                 # Its admission was cancelled, and then refused.
-                raise LedgerError(f"run {self.id} was not admitted: push its source again", path=self._store.path)
+                why = f"run {self.id} was not admitted: push its source again"
+                raise LedgerError(why, "E523", path=self._store.path)
             runs.withdraw(db, self._held)
             epoch = runs.raise_epoch(db, self.id)
             self._lock.hold(db, epoch)

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Kind
+from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.ledger.errors import LedgerError, RunLost
 from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import Leases, SegmentLease
@@ -142,7 +143,8 @@ class SegmentRun(Run):
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
-            raise LedgerError(f"segment {self.number} of run {self.id} is being sent already", path=self._store.path)
+            why = f"segment {self.number} of run {self.id} is being sent already"
+            raise LedgerError(why, "E521", path=self._store.path)
         self._sending = True
 
     async def recover(self) -> Counts:
@@ -213,10 +215,8 @@ class Segments:
             LedgerError: the ledger is a file.
         """
         if self._store.place.kind is not Kind.POSTGRESQL:
-            raise LedgerError(
-                "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME",
-                path=self._store.path,
-            )
+            why = "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME"
+            raise LedgerError(why, "E701", path=self._store.path)
         now = self._store.now()
         held, info = run._held, run.info
         work = UNFINISHED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
@@ -301,13 +301,13 @@ class Segments:
         """Let no worker take anything of a run any more; workers finish and return what they have.
 
         Args:
-            kind: what stopped them, such as the name of an error's class; kept with the run.
+            kind: what stopped them, such as the name of an error's class; kept with the run, as the code of ``why`` is.
             why: for people.
 
         Returns:
             Whether it was released, and not stopped before.
         """
-        now = self._store.now()
+        now, kind = self._store.now(), " ".join(filter(None, (kind, code_of(why))))
 
         def job(db: Database) -> bool:
             info = runs.one(db, run_id)
@@ -340,14 +340,15 @@ class Segments:
         rows = db.rows("distribution", run=number)
         if not rows:
             return None
-        put_up_at, brakes, stopped_at, kind, why = rows[0]
+        put_up_at, brakes, stopped_at, stopped_as, why = rows[0]
+        kind, _, code = (stopped_as or "").partition(" ")
         ((left, leased),) = db.rows("open_segments", run=number)
         return Distribution(
             put_up_at=from_microseconds(put_up_at),
             brakes=msgspec.json.decode(brakes, type=dict[str, Any]),
             stopped_at=None if stopped_at is None else from_microseconds(stopped_at),
-            stopped_as=kind,
-            stopped_by=why,
+            stopped_as=kind or None,
+            stopped_by=None if why is None else Coded(why, code),
             segments=left,
             leased=leased,
         )

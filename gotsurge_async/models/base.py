@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import attrs
 
-from gotsurge_async.errors import InvalidData, Problem
+from gotsurge_async.errors import Coded, InvalidData, Problem
 
 __all__ = ["Model", "OpenEnum"]
 
@@ -42,9 +42,11 @@ def utc(moment: datetime) -> datetime:
         InvalidData: for a naive datetime, which names no instant, and for any other type.
     """
     if not isinstance(moment, datetime):
-        raise InvalidData("", [Problem("", f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}")])
+        why = Coded(f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}", "E903")
+        raise InvalidData("", [Problem("", why)])
     if moment.utcoffset() is None:
-        raise InvalidData("", [Problem("", f"{moment.isoformat()} has no time zone: give an aware datetime", moment)])
+        why = Coded(f"{moment.isoformat()} has no time zone: give an aware datetime", "E903")
+        raise InvalidData("", [Problem("", why, moment)])
     return _in_utc(moment)
 
 
@@ -76,15 +78,14 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
+        raise ValueError(Coded(f"{moment.isoformat()} lies outside the calendar in UTC", "E903")) from None
 
 
 def several(value: Iterable[T], name: str) -> tuple[T, ...]:
     """The items of an iterable; raises InvalidData for text, bytes, a mapping or a model."""
     if isinstance(value, str | bytes | Mapping | Model) or not isinstance(value, Iterable):
-        raise InvalidData(
-            "", [Problem(name, f"give several, such as a list, not {type(value).__name__} {value!r:.40}")]
-        )
+        why = f"give several, such as a list, not {type(value).__name__} {value!r:.40}"
+        raise InvalidData("", [Problem(name, Coded(why, "E903"))])
     return tuple(value)
 
 

@@ -17,6 +17,7 @@ from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.models.phones import is_international, meant_by, problem_of
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
@@ -27,7 +28,7 @@ MIN_PRICE = 200_000
 DEFAULT_MAX_PRICE = 1_000 * MILLICENTS_PER_UNIT
 """The greatest amount without a limit of the user, in thousandths of a cent: 1000 units of any currency."""
 
-NO_CURRENCY = "has no currency: give the currency too, such as SGD"
+NO_CURRENCY = Coded("has no currency: give the currency too, such as SGD", "E228")
 """The fault of an amount without a currency: the service would set it to 0."""
 
 SQUAD_CUT_OFF = timedelta(minutes=30)
@@ -157,34 +158,36 @@ def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
     listed = ", ".join(known)
     rule = f'is not known; did you mean "{near}"? One of {listed}' if near else f"is not known: one of {listed}"
     meant = shape if shape in known else None
-    return Finding(path, rule, value=str(value), proposal=meant)
+    return Finding(path, Coded(rule, "E224"), value=str(value), proposal=meant)
 
 
 def _check_address(path: str, address: Any, report: Report) -> None:
     latitude, longitude, altitude = address.latitude, address.longitude, address.altitude
     if latitude is not None and not -90 <= latitude <= 90:
-        report(Finding(f"{path}.latitude", "latitude is in degrees, from -90 to 90", value=latitude))
+        report(Finding(f"{path}.latitude", Coded("latitude is in degrees, from -90 to 90", "E225"), value=latitude))
     if longitude is not None and not -180 <= longitude <= 180:
-        report(Finding(f"{path}.longitude", "longitude is in degrees, from -180 to 180", value=longitude))
+        message = "longitude is in degrees, from -180 to 180"
+        report(Finding(f"{path}.longitude", Coded(message, "E225"), value=longitude))
     if (latitude is None) != (longitude is None):
         present, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
-        report(Finding(f"{path}.{missing}", f"is missing, but {path}.{present} is given: give both or neither"))
+        message = f"is missing, but {path}.{present} is given: give both or neither"
+        report(Finding(f"{path}.{missing}", Coded(message, "E211")))
     if altitude is not None and not -inf < altitude < inf:
-        report(Finding(f"{path}.altitude", "altitude is a number of metres", value=altitude))
+        report(Finding(f"{path}.altitude", Coded("altitude is a number of metres", "E225"), value=altitude))
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
         message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
-        report(Finding(path, message))
+        report(Finding(path, Coded(message, "E211")))
 
 
 def _check_contact(path: str, contact: Any, report: Report) -> None:
     phone, imo = contact.phone, contact.vessel_imo
     if phone and not is_international(phone):
-        report(Finding(f"{path}.phone", problem_of(phone), value=phone, proposal=meant_by(phone)))
+        report(Finding(f"{path}.phone", Coded(problem_of(phone), "E222"), value=phone, proposal=meant_by(phone)))
     if imo is not None and not _is_imo(imo):
         message = "an IMO number has seven digits"
         if _has_seven_digits(imo):
             message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
-        report(Finding(f"{path}.vessel_imo", message, value=imo))
+        report(Finding(f"{path}.vessel_imo", Coded(message, "E223"), value=imo))
 
 
 def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> None:
@@ -193,7 +196,7 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> N
 
     def wrong(first: datetime, first_path: str, second: datetime, second_path: str, message: str) -> None:
         detail = f"{message} ({first_path} is {_shown(first, zone)})"
-        report(Finding(second_path, detail, value=_shown(second, zone)))
+        report(Finding(second_path, Coded(detail, "E226"), value=_shown(second, zone)))
 
     if pickup_end < pickup_start:
         wrong(pickup_start, _PICKUP_START, pickup_end, _PICKUP_END, "the pickup ends before it starts")
@@ -206,7 +209,7 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> N
     if pickup_end < now + SOON + SQUAD_CUT_OFF:
         message = _cut_off(order.broadcast_preference, pickup_end, now, zone)
         if message is not None:
-            report(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
+            report(Finding(_PICKUP_END, Coded(message, "E227"), Severity.WARNING, _shown(pickup_end, zone)))
 
 
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo) -> str | None:
@@ -236,7 +239,7 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
         meant = currency.strip().upper()
         proposal = meant if _CURRENCY.fullmatch(meant) else None
         message = "a currency is three capital letters (ISO 4217), such as SGD"
-        report(Finding("currency", message, value=currency, proposal=proposal))
+        report(Finding("currency", Coded(message, "E228"), value=currency, proposal=proposal))
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
@@ -247,17 +250,18 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
         if not currency:
             report(Finding(path, NO_CURRENCY, value=amount))
         if amount < 0:
-            report(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
+            report(Finding(path, Coded(f"{_money(amount, currency)} is less than nothing", "E228"), value=amount))
         elif path == "price" and amount < MIN_PRICE:
             message = f"{_money(amount, currency)} is under the least price of {_money(MIN_PRICE, currency)}"
-            report(Finding(path, message, value=amount))
+            report(Finding(path, Coded(message, "E228"), value=amount))
         elif amount > limit:
             above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
-            report(Finding(path, f"{above}; if it is meant, raise the limit (--max-price, max_price)", value=amount))
+            message = f"{above}; if it is meant, raise the limit (--max-price, max_price)"
+            report(Finding(path, Coded(message, "E228"), value=amount))
     least, most = order.min_price, order.max_price
     if least is not None and most is not None and most < least:
         low, high = _money(_millicents(least), currency), _money(_millicents(most), currency)
-        report(Finding("max_price", f"{high} is under min_price, {low}", value=high.millicents))
+        report(Finding("max_price", Coded(f"{high} is under min_price, {low}", "E228"), value=high.millicents))
 
 
 _amounts_of = attrgetter(*Order.MONEY)
@@ -279,7 +283,7 @@ def _money(millicents: int, currency: str) -> Money:
 def _check_counts(order: Any, report: Report) -> None:
     count = order.cargo_net_quantity
     if count is not None and count < 0:
-        report(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
+        report(Finding("cargo_net_quantity", Coded("is a number of pieces, 0 or more", "E217"), value=count))
     totals = _totals_of(order)
     if totals != _NO_TOTALS:
         for path, total in zip(_TOTALS, totals, strict=True):
@@ -303,4 +307,4 @@ def check_item(item: Item, report: Report, *, prefix: str = "") -> None:
 def _check_measure(path: str, value: float | None, report: Report) -> None:
     # Written as one comparison because "not a number" fails every comparison.
     if value is not None and not 0 <= value < inf:
-        report(Finding(path, "is a number, 0 or more", value=value))
+        report(Finding(path, Coded("is a number, 0 or more", "E217"), value=value))

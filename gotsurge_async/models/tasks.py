@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
 import attrs
 from attrs.converters import optional
 
-from gotsurge_async.errors import InvalidData, Problem
+from gotsurge_async.errors import Coded, InvalidData, Problem
 from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, names_an_instant, optional_utc, several, utc_if_aware
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
@@ -207,7 +207,7 @@ def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
 def no_money(name: str, value: object) -> Problem:
     """The fault of an amount that is not `Money`."""
     why = f'is money: give Money.of("2.00", "SGD"), not {value!r:.40} (a bare number does not say its unit)'
-    return Problem(name, why, value)
+    return Problem(name, Coded(why, "E904"), value)
 
 
 @attrs.frozen(kw_only=True)
@@ -279,7 +279,7 @@ class TaskFields(Model):
             if currency and not money.currency:
                 object.__setattr__(self, name, money.in_currency(currency))
             elif money.currency != (currency or ""):
-                why = f"is in {money.currency}, but the task's currency is {currency}"
+                why = Coded(f"is in {money.currency}, but the task's currency is {currency}", "E904")
                 problems.append(Problem(name, why, money))
         if problems:
             raise InvalidData("", problems)

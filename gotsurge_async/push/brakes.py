@@ -83,7 +83,8 @@ def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced:
     if limit.currency and priced.price and priced.currency != limit.currency:
         raise LimitReached(
             f"order {order.key} is priced in {priced.currency or 'no currency'}, and the limit in "
-            f"{limit.currency}: they cannot be added up"
+            f"{limit.currency}: they cannot be added up",
+            "E602",
         )
 
 
@@ -168,7 +169,8 @@ class BrakeWatch:
             (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
         ):
             if limit is not None and count > limit:
-                return LimitReached(f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}")
+                why = f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}"
+                return LimitReached(why, "E601")
         return None
 
     def _reserve(self, limit: Money, orders: Sequence[PendingOrder]) -> dict[int, int]:
@@ -180,7 +182,7 @@ class BrakeWatch:
         total = self._spent + sum(prices.values())
         if total > limit.millicents:
             shown = f"{limit.currency} {limit.amount:,.2f}".strip()
-            raise LimitReached(f"the next orders would bring the spend above {shown}")
+            raise LimitReached(f"the next orders would bring the spend above {shown}", "E602")
         self._spent = total
         return prices
 
@@ -190,7 +192,7 @@ class BrakeWatch:
             (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}")
+                yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}", "E601")
 
     def _in_a_row(self, place: int, counted: type) -> int:
         """The number of chunks around a place that ended in the same way; chunks that have not ended bound them."""

@@ -255,7 +255,7 @@ class ChunkSender(ABC):
             if len(results) > 1:
                 return [recorded for result in results for recorded in await self._record([result])]
             why = f"the answer gives it a task that another order has already: {taken.words}"
-            error = OutcomeUnknown(why, operation=self.endpoint.name, status=200)
+            error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=200)
             lost = [InDoubt(order=results[0].order, error=error)]
             results = [*lost]
         if lost:

@@ -15,7 +15,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
-from gotsurge_async.errors import GotSurgeError, InvalidData, Problem, UsageError
+from gotsurge_async.errors import Coded, GotSurgeError, InvalidData, Problem, UsageError, code_of
 from gotsurge_async.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
@@ -67,7 +67,8 @@ class UnusableSource(InvalidData):
         *,
         whole: bool = False,
     ) -> None:
-        super().__init__(message, [Problem("", str(fault)) for fault in faults])
+        code = next(filter(None, (code_of(fault.rule) for fault in faults)), "E236")
+        super().__init__(Coded(message, code), [Problem("", str(fault)) for fault in faults])
         self.faults: tuple[Fault, ...] = tuple(faults)
         self.count = count
         self.whole = whole
@@ -190,16 +191,18 @@ def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: 
     own = None if isinstance(own, str) and not own.strip() else own
     if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
         if unseen_in(own):
-            raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=own, rule=UNSEEN)], 1)
+            fault = Fault(file=name, line=number, value=own, rule=Coded(UNSEEN, "E229"))
+            raise UnusableSource(f"{name} has faults", [fault], 1)
         return own  # as nearly always
     names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
-        Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")
+        Fault(file=name, line=number, column=column, value=str(value), rule=Coded(f"is text, not {kind}", "E229"))
         for column, value in names.items()
+        for kind in [type(value).__name__]
         if value is not None and not isinstance(value, str)
     ]
     if not (own or faults):
-        faults = [Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")]
+        faults = [Fault(file=name, line=number, rule=Coded("the order has no key: give it a tracking_id", "E229"))]
     if faults:
         raise UnusableSource(f"{name} has faults", faults, len(faults))
     return str(own)
@@ -226,7 +229,7 @@ async def admit(
         lines = {doubled.line for doubled in admission.doubled}
         rows = {row.line: row async for row in run.rows() if row.line in lines}
         for doubled in admission.doubled:
-            rule = f"this key stands in line {doubled.first_line} already: one order, one key"
+            rule = Coded(f"this key stands in line {doubled.first_line} already: one order, one key", "E229")
             report.add(
                 Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
                 _original(rows.get(doubled.line), run.info.columns),
@@ -272,7 +275,7 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
     old = await ledger.run(run_id)
     refuse_archived(old)
     if not (await ledger.counts(run_id))[OrderState.REFUSED]:
-        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again")
+        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again", "E605")
     chunk = old.options.get("batch_size") or CHUNK
     run = await ledger.begin(
         environment=old.environment,

@@ -14,7 +14,7 @@ from typing import Self
 import attrs
 import msgspec
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.ledger import Ledger, Mode, Run
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import ChangedRow, Known
@@ -95,7 +95,7 @@ class Plan:
                 file.stream.write(self.to_json())
                 file.put_in_place()
         except OSError as error:
-            raise ConfigError(f"cannot write the plan {path}: {error.strerror or error}") from None
+            raise ConfigError(f"cannot write the plan {path}: {error.strerror or error}", "E109") from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -107,11 +107,11 @@ class Plan:
         try:
             plan = msgspec.json.decode(path.read_bytes(), type=cls)
         except OSError as error:
-            raise ConfigError(f"cannot read the plan {path}: {error.strerror or error}") from None
+            raise ConfigError(f"cannot read the plan {path}: {error.strerror or error}", "E234") from None
         except msgspec.MsgspecError as error:
-            raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}") from None
+            raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}", "E234") from None
         if plan.version != VERSION:
-            raise ConfigError(f"{path} is a plan of version {plan.version}, and this program knows {VERSION}")
+            raise ConfigError(f"{path} is a plan of version {plan.version}, and this program knows {VERSION}", "E234")
         return plan
 
 
@@ -212,7 +212,7 @@ class _PlannedSource(Around):
         made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
-            self.report.add(Fault(file=self.name, rule=rule))
+            self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
         items, planned_items = self.items_sha256, self._plan.items_sha256
         if items == planned_items:
             return
@@ -222,4 +222,4 @@ class _PlannedSource(Around):
             rule = f"the plan {made}, has no items file: leave --items out, or plan again"
         else:
             rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
-        self.report.add(Fault(file=self.name, rule=rule))
+        self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

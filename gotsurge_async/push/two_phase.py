@@ -109,7 +109,7 @@ class _Draft:
             return None
         if status == TaskStatus.CANCELLED:
             why = "cancelled at the service"
-            self.result = Refused(order=order, error=Conflict(why, operation=DRAFTS_BROADCAST.name))
+            self.result = Refused(order=order, error=Conflict(why, "E608", operation=DRAFTS_BROADCAST.name))
             return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
         # An unknown status proves something only if the draft itself was in a known one: it has changed since.
         was_draft = TaskStatus(self.first_status or "").is_draft
@@ -118,7 +118,7 @@ class _Draft:
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
             standing = f"is {status}, which nobody knows" if status else "does not say where it stands"
-            self.trouble = trouble or OutcomeUnknown(f"its task {standing}", operation=PLATFORM_TASKS_GET.name)
+            self.trouble = trouble or OutcomeUnknown(f"its task {standing}", "E608", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False  # a draft still: the refusal was of this one, too
         # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
@@ -278,7 +278,7 @@ class TwoPhaseSender(ChunkSender):
             put_off = self.stopping.is_set() and not any(draft.may_be_out for draft in left)
             if lasting or (failed and (put_off or tries == self.session.policy.attempts)):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
-        still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
+        still = OutcomeUnknown("the task is still a draft after its broadcast", "E608", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
 
     async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
@@ -326,7 +326,7 @@ class TwoPhaseSender(ChunkSender):
         else:
             if other := draft.other_name(named_by(task)):
                 why = f"task {task.id} is another order's: {other}"
-                draft.not_its_own = OutcomeUnknown(why, operation=PLATFORM_TASKS_GET.name)
+                draft.not_its_own = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             else:
                 draft.status = task.current_status or TaskStatus("")
         return None
@@ -334,7 +334,7 @@ class TwoPhaseSender(ChunkSender):
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
         self.stop(error)
-        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", operation=DRAFTS_BROADCAST.name)
+        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", "E608", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
         doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
         if unsent:

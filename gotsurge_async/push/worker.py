@@ -15,6 +15,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import (
+    Coded,
     ConfigError,
     GotSurgeError,
     NotSent,
@@ -65,7 +66,8 @@ def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> N
         raise UsageError(
             f"a lease of {lease:g} s is too short: a claim may be sent for {claim_life / 2:g} s, and wait "
             f"{timeouts.pool + timeouts.connect:g} s for a connection; give at least "
-            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s, or lower these"
+            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s, or lower these",
+            "E704",
         )
 
 
@@ -279,7 +281,7 @@ class Worker:
         else:
             # It may be a problem of one machine all the same: name the worker. A limit belongs to the run.
             why = str(error) if isinstance(error, LimitReached) else f"worker {self.name}: {error}"
-            await ledger.segments.stop(run.id, type(error).__name__, why)
+            await ledger.segments.stop(run.id, type(error).__name__, Coded(why, error.explain_code))
 
     async def _has_others(self, ledger: Ledger) -> bool:
         """Whether another living worker of the environment takes segments."""

@@ -27,6 +27,7 @@ from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import made_of
 from gotsurge_async.errors import (
     CallError,
+    Coded,
     GotSurgeError,
     InvalidData,
     NotFound,
@@ -188,6 +189,7 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             raise OutcomeUnknown(
                 f"the answer was lost, and the task has changed since, but does not show {', '.join(unsure)} in a form "
                 "that can be compared with the changes: read the task",
+                "E412",
                 **_details(error),
             ) from None
         refused = isinstance(error, Rejected)
@@ -214,9 +216,10 @@ def _revision(task: Task | str, version_rev: str | None) -> str:
     if version_rev:
         return version_rev
     if isinstance(task, str):
-        raise UsageError("an update needs the revision it is made from: give the task as it was read, or version_rev")
+        why = "an update needs the revision it is made from: give the task as it was read, or version_rev"
+        raise UsageError(why, "E413")
     if not task.version_rev:
-        raise UsageError("the service did not name the revision of this task: an update needs version_rev")
+        raise UsageError("the service did not name the revision of this task: an update needs version_rev", "E413")
     return task.version_rev
 
 
@@ -230,7 +233,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise InvalidData("", problems)
     if not changes:
-        raise UsageError("an update changes at least one field")
+        raise UsageError("an update changes at least one field", "E413")
     given = {name: value for name, value in changes.items() if value is not None}
     # In a dict of the API a number is an amount; as an argument it has no unit.
     bare = [name for name in TaskFields.MONEY if not isinstance(given.get(name), Money | None)]
@@ -251,9 +254,9 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _why_not(name: str) -> str:
     if name in _DISALLOWED:
-        return _DISALLOWED[name]
+        return Coded(_DISALLOWED[name], "E413")
     near = difflib.get_close_matches(name, TaskChanges.__annotations__, n=1)
-    return f"is no field of an update{f': did you mean {near[0]}?' if near else ''}"
+    return Coded(f"is no field of an update{f': did you mean {near[0]}?' if near else ''}", "E212")
 
 
 def _not_comparable(now: Task, wanted: Mapping[str, Any]) -> list[str]:

@@ -56,7 +56,7 @@ class Prices:
         """
         places = stops_of(stops)
         if len(places) < 2:
-            raise UsageError("a price needs at least two stops: the pickup first, then 1 to 10 deliveries")
+            raise UsageError("a price needs at least two stops: the pickup first, then 1 to 10 deliveries", "E903")
         request = made_of({"service_type": service_type, "stops": places}, PriceRequest)
         partial = len(places) - 1 > PRICED_DELIVERIES
         if partial:

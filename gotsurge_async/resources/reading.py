@@ -8,7 +8,7 @@ import attrs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.codec import Codec
-from gotsurge_async.errors import InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
+from gotsurge_async.errors import Coded, InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
 from gotsurge_async.models.tasks import Task
@@ -26,7 +26,7 @@ def check_task_id(task_id: object) -> None:
         UsageError: it is not text, or would lead to another path: "", "." and "..".
     """
     if not isinstance(task_id, str) or task_id in ("", ".", ".."):
-        raise UsageError(f"task_ids: an id is text that names one task, not {task_id!r}")
+        raise UsageError(f"task_ids: an id is text that names one task, not {task_id!r}", "E903")
 
 
 def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
@@ -46,7 +46,7 @@ def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
 def several(values: Any, name: str) -> Any:
     """The values of an argument that takes several; UsageError for one text, which is not a list of its letters."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable | AsyncIterable):
-        raise UsageError(f"{name}: give several, such as a list, not {values!r}")
+        raise UsageError(f"{name}: give several, such as a list, not {values!r}", "E903")
     return values
 
 
@@ -59,7 +59,8 @@ def check_tracking(task_id: object, tracking_id: object) -> None:
     """
     check_task_id(task_id)
     if not isinstance(tracking_id, str) or not tracking_id:
-        raise InvalidData("", [Problem(f"tracking_ids[{task_id!r}]", "is text that is not empty", tracking_id)])
+        why = Coded("is text that is not empty", "E237")
+        raise InvalidData("", [Problem(f"tracking_ids[{task_id!r}]", why, tracking_id)])
 
 
 def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None:
@@ -70,7 +71,8 @@ def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None
         UsageError, InvalidData: not a mapping; else see `check_tracking`.
     """
     if not isinstance(tracking_ids, Mapping):
-        raise UsageError(f"tracking_ids: give the tracking id of each task by the task's id, not {tracking_ids!r}")
+        why = f"tracking_ids: give the tracking id of each task by the task's id, not {tracking_ids!r}"
+        raise UsageError(why, "E903")
     check_chunk(len(tracking_ids), "tasks", any_number)
     for task_id, tracking_id in tracking_ids.items():
         check_tracking(task_id, tracking_id)

@@ -16,7 +16,7 @@ from gotsurge_async.codec import Codec
 from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
 from gotsurge_async.codec.text import written_batch
 from gotsurge_async.config import check_timeout
-from gotsurge_async.errors import OutcomeUnknown, UnreadableAnswer, UsageError
+from gotsurge_async.errors import Coded, OutcomeUnknown, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import several
 from gotsurge_async.models.tasks import CreatedTasks, Message, StatusName, Task, TaskStatus
 from gotsurge_async.money import Money
@@ -148,7 +148,7 @@ class Tasks(TaskCalls):
             NotFound: no such task, or not this account's.
         """
         if not isinstance(reason, str) or not reason.strip():
-            raise UsageError("say why the task is cancelled: the service wants a reason, which is text")
+            raise UsageError("say why the task is cancelled: the service wants a reason, which is text", "E414")
         return await cancel_task(self._session.within(timeout), task_id, reason)
 
 
@@ -184,7 +184,8 @@ async def create(
         if faults:
             certain = done, rows
             more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-            raise UnreadableAnswer(f"the answer does not fit the orders: {'; '.join([*faults[:_SHOWN], *more])}")
+            why = f"the answer does not fit the orders: {'; '.join([*faults[:_SHOWN], *more])}"
+            raise UnreadableAnswer(Coded(why, "E404"))
         return done
 
     try:
@@ -243,14 +244,14 @@ async def wait_for(
             task = await read(task_id)
         passed = {str(status) for status in (task.current_status, *(entry.status for entry in task.statuses)) if status}
         if unknown and not unknown & passed:
-            raise UsageError(_unknown_status(min(unknown)))
+            raise UsageError(_unknown_status(min(unknown)), "E903")
         unknown.clear()  # the service knows it
         is_enough = until(task) if callable(until) else statuses & passed
         if is_enough or (task.current_status is not None and task.current_status.is_terminal):
             return task
         left = None if ends is None else ends - clock.monotonic()
         if left is not None and left <= 0:
-            raise TimeoutError(f"task {task_id} is {task.current_status} after {timeout:g} seconds")
+            raise TimeoutError(Coded(f"task {task_id} is {task.current_status} after {timeout:g} seconds", "E905"))
         await clock.sleep(pause if left is None else min(pause, left))
         pause = min(LONGEST, pause * GROWTH)
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
@@ -18,10 +19,10 @@ Parse = Callable[[str], Any]
 
 
 class Misread(ValueError):
-    """The rule that a cell breaks, and the value that was certainly meant, if there is one."""
+    """The rule that a cell breaks, its code, and the value that was certainly meant, if there is one."""
 
-    def __init__(self, rule: str, proposal: str | None = None) -> None:
-        super().__init__(rule)
+    def __init__(self, rule: str, explain_code: str, proposal: str | None = None) -> None:
+        super().__init__(Coded(rule, explain_code))
         self.proposal = proposal
 
 
@@ -68,7 +69,7 @@ def decode_row(text: bytes) -> list[str]:
         return [Exact(cell[0]) if isinstance(cell, list) else cell for cell in _typed_row(text)]
 
 
-class Broken(str):
+class Broken(Coded):
     """A cell without a value; its text is the rule that it breaks."""
 
     __slots__ = ()
@@ -116,8 +117,8 @@ def parse_int(text: str) -> int:
     if decimals:
         # 1.000 is a thousand where a point stands between thousands.
         one_meaning = len(text) - len(decimals[1]) != len(".000")
-        raise Misread("a whole number is written without decimals", decimals[1] if one_meaning else None)
-    raise ValueError("a whole number is written in digits only, such as 4")
+        raise Misread("a whole number is written without decimals", "E217", decimals[1] if one_meaning else None)
+    raise Misread("a whole number is written in digits only, such as 4", "E217")
 
 
 def parse_number(text: str) -> float:
@@ -128,10 +129,10 @@ def parse_number(text: str) -> float:
         number = float(text)
         if isfinite(number):
             return number
-        raise ValueError("this number is too large")
+        raise Misread("this number is too large", "E217")
     if "," in text:
-        raise ValueError("a number is written with a decimal point and no separators, such as 1234.5")
-    raise ValueError("a number is written in digits with a decimal point and without its unit, such as 12.5")
+        raise Misread("a number is written with a decimal point and no separators, such as 1234.5", "E217")
+    raise Misread("a number is written in digits with a decimal point and without its unit, such as 12.5", "E217")
 
 
 def parse_bool(text: str) -> bool:
@@ -140,7 +141,7 @@ def parse_bool(text: str) -> bool:
         return True
     if text == "false":
         return False
-    raise ValueError("is either true or false")
+    raise Misread("is either true or false", "E218")
 
 
 def parse_money(text: str) -> int:
@@ -155,15 +156,16 @@ def parse_money(text: str) -> int:
 
 def _no_money(text: str) -> Misread:
     if _TOO_FINE.fullmatch(text):
-        return Misread("money has at most five decimals, and usually two, such as 48.50")
+        return Misread("money has at most five decimals, and usually two, such as 48.50", "E219")
     if _GROUPED.fullmatch(text) and not re.fullmatch(r"[0-9]+,[0-9]{2}", text):
-        return Misread("money is written without thousands separators", re.sub(r"[,' \u00a0]", "", text))
+        return Misread("money is written without thousands separators", "E219", re.sub(r"[,' \u00a0]", "", text))
     amount = _WITH_CURRENCY.fullmatch(text)
     if amount:
         plain = amount[1] or amount[2]
         if _MONEY.fullmatch(plain):
-            return Misread(f"money is written without its currency, which stands in the column currency: {plain}")
-    return Misread("money is a decimal such as 48.50")
+            rule = f"money is written without its currency, which stands in the column currency: {plain}"
+            return Misread(rule, "E219")
+    return Misread("money is a decimal such as 48.50", "E219")
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -183,19 +185,20 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
         match = _TIME.fullmatch(text)
         if match is None:
             if _DAY.fullmatch(text):
-                raise ValueError(_NO_TIME_OF_DAY)
-            raise ValueError("a time is written as 2030-03-04T09:00:00+08:00")
+                raise Misread(_NO_TIME_OF_DAY, "E220")
+            raise Misread("a time is written as 2030-03-04T09:00:00+08:00", "E220")
         minute, second, offset = match.groups("")
         try:
             moment = msgspec.convert(f"{minute}{second or ':00'}{offset}", datetime)
         except msgspec.ValidationError:
-            raise ValueError("there is no such date or time; a time is written as 2030-03-04T09:00:00+08:00") from None
+            why = "there is no such date or time; a time is written as 2030-03-04T09:00:00+08:00"
+            raise Misread(why, "E220") from None
         if moment.tzinfo is None:
             moment = in_zone(moment, zone)
         try:
             return moment.astimezone(UTC)
         except OverflowError:
-            raise ValueError("this time is out of range") from None
+            raise Misread("this time is out of range", "E220") from None
 
     return _cached(parse_time)
 
@@ -207,9 +210,10 @@ def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
         ValueError: the zone is None, or its clocks skip or repeat the time.
     """
     if zone is None:
-        raise ValueError(
+        raise Misread(
             f"this time has no time zone: write it with one, such as {naive.isoformat()}+08:00, "
-            "or name the zone of the whole file (--timezone Asia/Singapore)"
+            "or name the zone of the whole file (--timezone Asia/Singapore)",
+            "E221",
         )
     try:
         first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
@@ -217,11 +221,12 @@ def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
             return first
         happens = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == naive
     except OverflowError:
-        raise ValueError("this time is out of range") from None
+        raise Misread("this time is out of range", "E220") from None
     if happens:
         one, other = first.isoformat(), second.isoformat()
-        raise ValueError(f"the clocks of {zone.key} go back here, so this time happens twice: write {one} or {other}")
-    raise ValueError(f"the clocks of {zone.key} go forward here, so this time never happens")
+        rule = f"the clocks of {zone.key} go back here, so this time happens twice: write {one} or {other}"
+        raise Misread(rule, "E220")
+    raise Misread(f"the clocks of {zone.key} go forward here, so this time never happens", "E220")
 
 
 _PARSERS: dict[type, Parse | None] = {

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.tables.cells import Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
             try:
                 values[field] = text if parse is None else parse(text)
             except ValueError as error:
-                raise ConfigError(f'the map\'s {kind} {field} = "{text}": {error}') from None
+                raise ConfigError(f'the map\'s {kind} {field} = "{text}": {error}', code_of(error) or "E231") from None
         return values
 
     def knows(self, name: str) -> bool:
@@ -113,7 +113,7 @@ class Header:
         constants = reading.fixed(reading.column_map.constants, "constant")
         for name, (place, *_) in places.items():
             if name in constants:
-                wrong(names[place], f"the map gives {name} as a constant too: remove one of them")
+                wrong(names[place], Coded(f"the map gives {name} as a constant too: remove one of them", "E232"))
         columns = columns_of(reading.model)
         self._cells = [
             _Cell(name, columns[name].parent, columns[name].field, _text_at(where, reading, name), reading.parser(name))
@@ -136,13 +136,13 @@ class Header:
         self.key: Callable[[Sequence[str]], str] | None = _text_at(key, reading, reading.key) if key else None
         if not key:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
-            wrong(reading.key, f"there is no such column, and it tells one row from another{another}")
+            wrong(reading.key, Coded(f"there is no such column, and it tells one row from another{another}", "E211"))
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with
         self.needed: int | None = names.index(only) if only in names else None
         if only is not None and self.needed is None:
             where = reading.column_map.where
-            wrong(only, f"{where} reads only rows with this column, and the file has none of that name")
+            wrong(only, Coded(f"{where} reads only rows with this column, and the file has none of that name", "E232"))
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
@@ -167,7 +167,7 @@ class Header:
                 needs = required_of(field.inner)
                 lacking = [need for need in needs if f"{name}.{need}" not in present]
                 for need in lacking:
-                    wrong(f"{name}.{need}", f"there is no such column, but {name} needs it")
+                    wrong(f"{name}.{need}", Coded(f"there is no such column, but {name} needs it", "E211"))
                 self._objects[name] = _Object(candidate_of(field.inner), needs, not lacking)
                 missing = missing or bool(lacking and field.required)
             elif field.required and name not in present and name != reading.key:
@@ -176,7 +176,7 @@ class Header:
                 if is_model(field.inner):
                     first = max(fields_of(field.inner), key=lambda inner: inner.required).name
                     rule = f"is required: there is no column for it, such as {name}.{first}"
-                wrong(name, rule)
+                wrong(name, Coded(rule, "E211"))
         return missing
 
     # --- a row, whatever is wrong with it ---
@@ -193,7 +193,7 @@ class Header:
                 try:
                     value = cell if parse is None else parse(cell)
                 except ValueError as error:
-                    wrong(name, str(error), getattr(error, "proposal", None))
+                    wrong(name, Coded(error), getattr(error, "proposal", None))
                 else:
                     if value is not None:
                         objects[parent][field] = value
@@ -206,7 +206,7 @@ class Header:
                 values[parent] = make(**inside)
             elif inside and complete:
                 missing = next(need for need in needs if need not in inside)
-                wrong(f"{parent}.{missing}", f"is missing: {parent} needs it")
+                wrong(f"{parent}.{missing}", Coded(f"is missing: {parent} needs it", "E211"))
         if self.complete and not self._required <= values.keys():
             self._report_missing(values, cells, wrong)
         return values
@@ -215,13 +215,13 @@ class Header:
         """Report each required field that a row lacks; `read` has reported objects that lack a part."""
         for name in sorted(self._required - values.keys()):
             if name not in self._objects:
-                wrong(name, "is required, and empty here")
+                wrong(name, Coded("is required, and empty here", "E211"))
             elif not any(cell.text(cells).strip() for cell in self._cells if cell.parent == name):
                 needs = self._objects[name].needs
                 for need in needs:
-                    wrong(f"{name}.{need}", "is required, and empty here")
+                    wrong(f"{name}.{need}", Coded("is required, and empty here", "E211"))
                 if not needs:
-                    wrong(name, f"is required, and empty here: give at least one of {name}.*")
+                    wrong(name, Coded(f"is required, and empty here: give at least one of {name}.*", "E211"))
 
     # --- a row in which nothing is wrong ---
 
@@ -301,11 +301,12 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
                 continue
             if name != reading.key and name not in joined and "*" not in column_map.ignore:
                 hint = did_you_mean(name, [*columns, *column_map.columns])
-                wrong(name, f"there is no such column{hint or '; name its field in a map, or ignore it there (--map)'}")
+                hint = hint or "; name its field in a map, or ignore it there (--map)"
+                wrong(name, Coded(f"there is no such column{hint}", "E212"))
         elif field in index:
             first = names[index[field]]
             same = "stands twice" if first == name else f'gives {field}, as "{first}" does'
-            wrong(name, f"{same} (columns {index[field] + 1} and {place + 1}): remove one of them")
+            wrong(name, Coded(f"{same} (columns {index[field] + 1} and {place + 1}): remove one of them", "E210"))
         else:
             index[field] = place
     used = {*joined, reading.key, column_map.only_rows_with} - {names[place] for place in index.values()}
@@ -314,11 +315,13 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     lacking |= {name: field for field, join in column_map.join.items() for name in join.columns if name not in names}
     for name, field in lacking.items():
         hint = did_you_mean(name, [own for own in names if own and own not in column_map.columns])
-        wrong(name, f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}")
+        rule = f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}"
+        wrong(name, Coded(rule, "E232"))
     places: dict[str, tuple[int, ...]] = {field: (place,) for field, place in index.items()}
     for field, join in column_map.join.items():
         if field in index:
-            wrong(names[index[field]], f"gives {field}, which the map puts together of other columns: ignore one")
+            rule = f"gives {field}, which the map puts together of other columns: ignore one"
+            wrong(names[index[field]], Coded(rule, "E232"))
         elif all(name in names for name in join.columns):
             places[field] = tuple(names.index(name) for name in join.columns)
     return places
@@ -329,4 +332,5 @@ def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: 
     for name in dict.fromkeys(names):
         if name and name in used and names.count(name) > 1:
             first, second, *_ = (place for place, other in enumerate(names, start=1) if other == name)
-            wrong(name, f"stands twice (columns {first} and {second}), and only one can be meant: rename or remove one")
+            rule = f"stands twice (columns {first} and {second}), and only one can be meant: rename or remove one"
+            wrong(name, Coded(rule, "E210"))

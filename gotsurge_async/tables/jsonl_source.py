@@ -10,11 +10,11 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.errors import InvalidData, Problem
+from gotsurge_async.errors import Coded, InvalidData, Problem, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.rules import Severity
 from gotsurge_async.models.tasks import Order
-from gotsurge_async.tables.cells import encode, time_parser
+from gotsurge_async.tables.cells import Misread, encode, time_parser
 from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.tables.fields import FEEDBACK, candidate_of, columns_of, did_you_mean
 from gotsurge_async.tables.formats.lines import TOO_LONG, BadFile, Digested, Form, Text, not_in
@@ -48,7 +48,7 @@ class JsonlSource(Source):
         try:
             yield from self._rows()
         except BadFile as error:
-            self.report.add(Fault(file=self.name, rule=str(error)))
+            self.report.add(Fault(file=self.name, rule=Coded(error)))
 
     def _rows(self) -> Iterator[SourceRow]:
         text = Text(self._stream, self._encoding)
@@ -71,7 +71,7 @@ class JsonlSource(Source):
             try:
                 row = self._row()
             except RecursionError:
-                self._wrong("", "is nested too deep")
+                self._wrong("", Coded("is nested too deep", "E216"))
                 continue
             if row is not None:
                 yield row
@@ -80,7 +80,7 @@ class JsonlSource(Source):
         self.sha256: str | None = self._stream.digest.hexdigest()
         if not any_line and self.report.ok:
             self._line = 1
-            self._wrong("", "the file is empty: it has one order a line, as a JSON object")
+            self._wrong("", Coded("the file is empty: it has one order a line, as a JSON object", "E216"))
 
     def _row(self) -> SourceRow | None:
         """The row of the current line; None if it has faults, which are reported."""
@@ -95,7 +95,7 @@ class JsonlSource(Source):
             return None
         missing, findings = self._check(order)
         for name in missing:
-            self._wrong(name, "is required and missing")
+            self._wrong(name, Coded("is required and missing", "E211"))
         for finding in findings:
             self._wrong(finding.path, finding.message, finding.severity, finding.proposal)
         if key is None or self._bad:
@@ -105,7 +105,8 @@ class JsonlSource(Source):
                 order = codec.unstructure(codec.structure(tree, Order))
             return SourceRow(self._line, key, encode(order), original, fingerprint_of(order))
         except (InvalidData, ValueError, OverflowError) as error:
-            self._wrong("", str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}")
+            rule = str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}"
+            self._wrong("", Coded(rule, code_of(error) or "E237"))
             return None
 
     def _parsed(self) -> _Tree | None:
@@ -115,7 +116,7 @@ class JsonlSource(Source):
             self._wrong("", self._not_json(error))
             return None
         if not isinstance(tree, dict):
-            self._wrong("", "is no order: each line is one JSON object, {…}")
+            self._wrong("", Coded("is no order: each line is one JSON object, {…}", "E216"))
             return None
         # A field that is null is a field that is not there.
         return {name: value for name, value in tree.items() if value is not None}
@@ -127,15 +128,15 @@ class JsonlSource(Source):
             self.report.whole = True
             return not_in(self.form.encoding)
         if self._line == 1 and not self._raw.startswith((b"{", b"[")):
-            return "is not JSON; if this file is a CSV, say --format csv"
-        return f"is not one JSON object on one line: {error}"
+            return Coded("is not JSON; if this file is a CSV, say --format csv", "E202")
+        return Coded(f"is not one JSON object on one line: {error}", "E216")
 
     def _without_feedback(self, tree: _Tree) -> bytes:
         """The line as the user wrote it, without what an earlier push has added; an order in doubt is reported."""
         if tree.keys().isdisjoint(FEEDBACK):
             return self._raw
         if tree.get("gs_status") == IN_DOUBT:
-            self._wrong("gs_status", MAY_EXIST)
+            self._wrong("gs_status", Coded(MAY_EXIST, "E606"))
         for name in FEEDBACK:
             tree.pop(name, None)
         return encode(tree)
@@ -146,14 +147,14 @@ class JsonlSource(Source):
         if path not in columns_of(Order):
             tree.pop(path, None)
         if not isinstance(key, str) or not key.strip():
-            self._wrong(path, "is text that tells this order from every other, and must be given")
+            self._wrong(path, Coded("is text that tells this order from every other, and must be given", "E229"))
             return None
         try:
             if key != key.strip():
-                raise ValueError("has white space around it")
+                raise Misread("has white space around it", "E229")
             check_key(key)
         except ValueError as error:
-            self._wrong(path, str(error))
+            self._wrong(path, Coded(error))
         return key
 
     def _read_times(self, tree: _Tree) -> None:
@@ -164,7 +165,7 @@ class JsonlSource(Source):
                 try:
                     holder[field] = self._parse_time(text)
                 except ValueError as error:
-                    self._wrong(name, str(error))
+                    self._wrong(name, Coded(error))
                     del holder[field]
 
     def _candidate(self, tree: _Tree) -> tuple[Any, bool]:
@@ -178,7 +179,8 @@ class JsonlSource(Source):
             rest = copy.deepcopy(tree)
         for path, known in _take_unknown(rest, Order):
             if not self._allow_unknown:
-                self._wrong(path, f"there is no such field{did_you_mean(path.rpartition('.')[2], known)}")
+                hint = did_you_mean(path.rpartition(".")[2], known)
+                self._wrong(path, Coded(f"there is no such field{hint}", "E212"))
         while True:
             try:
                 return msgspec.convert(rest, self._candidate_of_order), False

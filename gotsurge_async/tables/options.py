@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import attrs
 from attrs.converters import optional
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import utc
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -75,9 +75,9 @@ class FileMap:
             with Path(path).open("rb") as file:
                 text = file.read(_MOST + 1)
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}", "E201") from None
         if len(text) > _MOST:
-            raise ConfigError(f"{path}: is larger than any map")
+            raise ConfigError(f"{path}: is larger than any map", "E231")
         return read_map(text, str(path))
 
 
@@ -138,7 +138,7 @@ class SourceOptions:
 
     def __attrs_post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
-            raise ConfigError(f'format "{self.format}" is not known: say one of {", ".join(FORMATS)}')
+            raise ConfigError(f'format "{self.format}" is not known: say one of {", ".join(FORMATS)}', "E102")
         self.zone()
         self.dialect()
         if self.file_map != FileMap():
@@ -176,10 +176,10 @@ def read_map(text: bytes, where: str) -> FileMap:
     try:
         table = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{where}: is not TOML: {error}") from None
+        raise ConfigError(f"{where}: is not TOML: {error}", "E107") from None
     items = table.pop("items", {})
     if not isinstance(items, dict):
-        raise ConfigError(f"{where}: items is a table with columns, constants and so on")
+        raise ConfigError(f"{where}: items is a table with columns, constants and so on", "E231")
     file = table.get("file")
     timezone = file.pop("timezone", None) if isinstance(file, dict) else None
     try:
@@ -191,7 +191,7 @@ def read_map(text: bytes, where: str) -> FileMap:
         zone_named(file_map.timezone)
     except ConfigError as error:
         message = str(error)
-        raise ConfigError(message if message.startswith(where) else f"{where}: {message}") from None
+        raise ConfigError(message if message.startswith(where) else f"{where}: {message}", error.explain_code) from None
     return file_map
 
 
@@ -209,7 +209,7 @@ class _Section:
         _refuse_others(self._table, ["file", *names], self._where)
         columns, only = self._section("columns"), self._table.get("only_rows_with")
         if not all(isinstance(field, str) for field in columns.values()):
-            raise ConfigError(f'{self._where}: columns is a table of texts: "their column" = "field"')
+            raise ConfigError(f'{self._where}: columns is a table of texts: "their column" = "field"', "E231")
         column_map = ColumnMap(
             columns=columns,
             join=self._fields("join", _join),
@@ -242,12 +242,12 @@ class _Section:
                 try:
                     check(sample)
                 except (ValueError, ConfigError) as error:
-                    raise ConfigError(f"{self._where}: {section}: {field}: {error}") from None
+                    raise ConfigError(f"{self._where}: {section}: {field}: {error}", code_of(error)) from None
 
     def _section(self, name: str) -> dict[str, Any]:
         section = self._table.get(name, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"{self._where}: {name} is a table: field = value")
+            raise ConfigError(f"{self._where}: {name} is a table: field = value", "E231")
         return section
 
     def _fields(self, name: str, read: Callable[[Any, str], Any]) -> dict[str, Any]:
@@ -267,7 +267,7 @@ class _Section:
     def _ignore(self) -> list[str]:
         ignore = self._table.get("ignore", [])
         if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
-            raise ConfigError(f'{self._where}: ignore is a list of column names, such as ["Remark"]')
+            raise ConfigError(f'{self._where}: ignore is a list of column names, such as ["Remark"]', "E231")
         return ignore
 
     def _dialect(self, more: list[str]) -> Dialect:
@@ -276,7 +276,7 @@ class _Section:
         _refuse_others(file, ["sheet", "header_row", "delimiter", "encoding", *more], f"{self._where}: file")
         row = file.get("header_row")
         if row is not None and type(row) is not int:
-            raise ConfigError(f"{self._where}: file: header_row is a number, counted from 1")
+            raise ConfigError(f"{self._where}: file: header_row is a number, counted from 1", "E231")
         return Dialect(
             header_row=row,
             **{name: _text(file[name], f"{self._where}: file: {name}") for name in texts if name in file},
@@ -295,7 +295,7 @@ def _dates(value: Any, where: str) -> Dates:
     _refuse_others(table, ["like", "zone", "time", "minutes_later"], where)
     later = table.get("minutes_later", 0)
     if type(later) is not int:
-        raise ConfigError(f"{where}: minutes_later is a whole number")
+        raise ConfigError(f"{where}: minutes_later is a whole number", "E231")
     texts = {name: _text(table[name], f"{where}: {name}") for name in ("zone", "time") if name in table}
     like = table.get("like", [])
     samples = _texts([like] if isinstance(like, str) else like, where, least=0)
@@ -304,7 +304,7 @@ def _dates(value: Any, where: str) -> Dates:
 
 def _values(value: Any, where: str) -> Mapping[str, str]:
     if not isinstance(value, dict) or not value:
-        raise ConfigError(f'{where}: is a table: "what stands there" = "what is meant"')
+        raise ConfigError(f'{where}: is a table: "what stands there" = "what is meant"', "E231")
     return {name: _cell(meaning, f"{where}: {name}") for name, meaning in value.items()}
 
 
@@ -312,25 +312,26 @@ def _clean(value: Any, where: str) -> tuple[str, ...]:
     steps = _texts([value] if isinstance(value, str) else value, where, least=1)
     for step in steps:
         if step not in CLEANING:
-            raise ConfigError(f'{where}: "{step}" is none of {", ".join(CLEANING)}{did_you_mean(step, CLEANING)}')
+            why = f'{where}: "{step}" is none of {", ".join(CLEANING)}{did_you_mean(step, CLEANING)}'
+            raise ConfigError(why, "E231")
     return steps
 
 
 def _refuse_others(table: Mapping[str, Any], names: list[str], where: str) -> None:
     for name in table:
         if name not in names:
-            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}')
+            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}', "E231")
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{where}: give a text in quotes, not {value!r}")
+        raise ConfigError(f"{where}: give a text in quotes, not {value!r}", "E231")
     return value
 
 
 def _texts(value: Any, where: str, *, least: int) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value) or len(value) < least:
-        raise ConfigError(f'{where}: give a list of texts, such as ["A", "B"]')
+        raise ConfigError(f'{where}: give a list of texts, such as ["A", "B"]', "E231")
     return tuple(value)
 
 
@@ -342,4 +343,4 @@ def _cell(value: Any, where: str) -> str:
         return value.isoformat()
     if isinstance(value, str | int | float) and not isinstance(value, date | time):
         return str(value)
-    raise ConfigError(f"{where}: give text, a number, or a time, not {value!r}")
+    raise ConfigError(f"{where}: give text, a number, or a time, not {value!r}", "E231")

@@ -19,7 +19,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.rules import Finding, check_order
 from gotsurge_async.models.tasks import Order
-from gotsurge_async.tables.cells import encode, shortened_by_spreadsheet
+from gotsurge_async.tables.cells import Misread, encode, shortened_by_spreadsheet
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.fields import candidate_of, required_of
 from gotsurge_async.tables.formats.lines import Form
@@ -52,9 +52,9 @@ def check_key(key: str) -> None:
         ValueError: the rule that it breaks.
     """
     if shortened_by_spreadsheet(key):
-        raise ValueError(SHORTENED)
+        raise Misread(SHORTENED, "E607")
     if unseen_in(key):
-        raise ValueError(UNSEEN)
+        raise Misread(UNSEEN, "E229")
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -139,9 +139,8 @@ def waiting_aside() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise ConfigError(
-            f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
-        ) from None
+        why = f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
+        raise ConfigError(why, "E109") from None
 
 
 class Source(abc.ABC):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.models.rules import Finding, Severity
 from gotsurge_async.tables.cells import Broken
 from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
@@ -49,7 +50,7 @@ class Table:
             yield from self._rows()
         except BadFile as error:
             self.lost += 1
-            self.add_fault(str(error))
+            self.add_fault(Coded(error))
 
     def _rows(self) -> Iterator[Record]:
         records = self.grid.records(self._unreadable)
@@ -72,11 +73,12 @@ class Table:
                 self._report_damage(header)
             for index in header.unnamed:
                 if record.cells[index].strip():
-                    self.wrong_cell(index, "stands in a column without a name: name the column in the header")
+                    rule = Coded("stands in a column without a name: name the column in the header", "E213")
+                    self.wrong_cell(index, rule)
             yield record
         self.read_to_end = not self.grid.stopped
         if not any_row and not self.lost:
-            self.add_fault("there is no row below the header", Severity.WARNING, line=self._line or None)
+            self.add_fault(Coded("there is no row below the header", "E210"), Severity.WARNING, line=self._line or None)
 
     def values(self) -> dict[str, Any]:
         """The correct fields of the current row; the others are in ``bad``."""
@@ -158,7 +160,7 @@ class Table:
         count = number_of(len(cells), "cell")
         until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
         advice = f"a value that holds a {_shown(self.grid.form.delimiter)} or a line break stands in quotes"
-        rule = f"{count}, but the header has {width}{until}: {advice}"
+        rule = Coded(f"{count}, but the header has {width}{until}: {advice}", "E213")
         self._unreadable(record.line, rule, cells, whole=record.last_line != record.line)
         return False
 
@@ -179,7 +181,7 @@ class Table:
 
     def _damage(self, text: str) -> str | None:
         if isinstance(text, Broken):
-            return str(text)
+            return text
         if "\0" in text:
             return "holds a NUL byte: save the file as CSV UTF-8, or say its encoding (--encoding utf-16)"
         return not_in(self.grid.form.encoding) if "\ufffd" in text else None
@@ -195,32 +197,36 @@ class Table:
             record = next(records, None)
         if record is None or (row is not None and record.line > row):
             if row is not None:
-                self.add_fault("is empty, or not there, and was said to name the columns (--header-row)", line=row)
+                rule = Coded("is empty, or not there, and was said to name the columns (--header-row)", "E210")
+                self.add_fault(rule, line=row)
             elif not self.lost:
-                self.add_fault("the file is empty: the first line names the columns", line=1)
+                self.add_fault(Coded("the file is empty: the first line names the columns", "E210"), line=1)
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
         if record.damaged:
-            self.add_fault(f"the header {next(filter(None, map(self._damage, cells)))}", line=line)
+            damage = next(filter(None, map(self._damage, cells)))
+            rule = Coded(f"the header {damage}", code_of(damage) or "E210")
         elif cells[0].startswith("{"):
-            self.add_fault("this looks like JSON Lines: say --format jsonl", line=line)
+            rule = Coded("this looks like JSON Lines: say --format jsonl", "E202")
         elif other := self._other_delimiter(cells):
-            self.add_fault(f"the columns seem to be separated by {other}: say --delimiter {other}", line=line)
+            rule = Coded(f"the columns seem to be separated by {other}: say --delimiter {other}", "E210")
         elif row is None and (later := self._later_header(cells, records)):
-            self.add_fault(f"this is no header; line {later} looks like it: say --header-row {later}", line=line)
+            rule = Coded(f"this is no header; line {later} looks like it: say --header-row {later}", "E210")
         else:
             header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
             if header.places:
                 return header
             self._report_sheets(line)
+            return None
+        self.add_fault(rule, line=line)
         return None
 
     def _report_sheets(self, line: int | None) -> None:
         """Report which sheets there are, where the header of the one that was read has no known column."""
         if len(self.grid.sheets) > 1:
             name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
-            self.add_fault(f'the sheet "{name}" was read, of {names}: another is --sheet', line=line)
+            self.add_fault(Coded(f'the sheet "{name}" was read, of {names}: another is --sheet', "E206"), line=line)
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
         """The delimiter with which the header has known columns, if it has none with the present one."""

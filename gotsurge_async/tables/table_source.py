@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.models.rules import check_item, check_order
 from gotsurge_async.models.tasks import Item, Order
-from gotsurge_async.tables.cells import encode, encode_row
+from gotsurge_async.tables.cells import Misread, encode, encode_row
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
@@ -104,7 +105,8 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         if self._items is not None and ITEM_KEY not in header.places:
-            self._table.add_fault("there is no such column, and the items are joined by it", line=1, column=ITEM_KEY)
+            rule = Coded("there is no such column, and the items are joined by it", "E230")
+            self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
     def _order(self, record: Record, header: Header) -> Any:
         """The candidate of a row's order, or None if a required field is missing; its faults are reported."""
@@ -123,7 +125,7 @@ class TableSource(Source):
         elif self._items is not None:
             order.items = self._items.take(order.tracking_id)
             if self.faulty is not None and (where := self._items.fault_of(order.tracking_id)):
-                self._table.wrong(ITEM_KEY, f"an item of this order has faults: {where}")
+                self._table.wrong(ITEM_KEY, Coded(f"an item of this order has faults: {where}", "E236"))
         return None if missing else order
 
     def _key(self, record: Record, header: Header, order: Any) -> str | None:
@@ -137,22 +139,22 @@ class TableSource(Source):
         key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
         try:
             if not key:
-                raise ValueError("is empty, but tells this order from every other")
+                raise Misread("is empty, but tells this order from every other", "E229")
             check_key(key)
         except ValueError as error:
             if place is None:
-                table.wrong(self._key_field, str(error))
+                table.wrong(self._key_field, Coded(error))
             else:
-                table.wrong_cell(place, str(error))
+                table.wrong_cell(place, Coded(error))
         return str(key)
 
     def _check_status(self, place: int, status: str) -> None:
         """Refuse an order that an earlier push has left in doubt, or with a fault that its cells do not show."""
         if status == IN_DOUBT:
-            self._table.wrong_cell(place, MAY_EXIST)
+            self._table.wrong_cell(place, Coded(MAY_EXIST, "E606"))
         elif status == INCOMPLETE:
             self._table.partial = True
-            self._table.wrong_cell(place, NOT_MENDED)
+            self._table.wrong_cell(place, Coded(NOT_MENDED, "E239"))
 
     def _check_result_files(self, rows: int) -> None:
         """Report a map that would read the numbers of the result files as others, where these cannot have types."""
@@ -161,7 +163,7 @@ class TableSource(Source):
         from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
 
         if misreads_digits(self._map):
-            self._table.add_fault(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS)
+            self._table.add_fault(Coded(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS, "E241"))
 
     def _report_orphans(self) -> None:
         """Report items without an order, unless the tracking id of an order could not be read.
@@ -241,7 +243,7 @@ class _Items:
         faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
         for tracking_id, line, count in itertools.chain(orphans, faulty):
             more = "" if count == 1 else f" ({count} items from this line on)"
-            rule = f"{orders} has no order with this tracking_id{more}"
+            rule = Coded(f"{orders} has no order with this tracking_id{more}", "E230")
             self._table.add_fault(rule, line=line, column=column, value=tracking_id)
 
     def close(self) -> None:
@@ -266,7 +268,7 @@ class _Items:
             values = table.values()
             tracking_id = values.pop(ITEM_KEY, None)
             if not values and not table.bad:
-                table.wrong(ITEM_KEY, "this row says nothing of the item")
+                table.wrong(ITEM_KEY, Coded("this row says nothing of the item", "E230"))
             item = make(**values)
             check_item(item, table.add)
             if not table.bad:

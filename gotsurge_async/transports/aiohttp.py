@@ -129,7 +129,7 @@ def checked_proxy(proxy: str | None) -> URL:
         url = URL(proxy or "")
         if url.scheme in ("http", "https") and url.host and url.port is not None:
             return url
-    raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)")
+    raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)", "E113")
 
 
 def proxy_of_environment(host: str) -> URL | None:
@@ -150,7 +150,7 @@ def proxy_of_environment(host: str) -> URL | None:
     try:
         return checked_proxy(named if "://" in named else f"http://{named}")
     except ConfigError as error:
-        raise ConfigError(f"HTTPS_PROXY or ALL_PROXY: {error}") from None
+        raise ConfigError(f"HTTPS_PROXY or ALL_PROXY: {error}", "E113") from None
 
 
 def _keep_read_buffers() -> None:
@@ -166,7 +166,7 @@ def _checked_url(request: Request) -> URL:
     """The URL, if it and the headers can be sent at all: later the failure would count as "maybe sent"."""
     texts = "".join(request.headers.values())
     if not (texts.isascii() and texts.isprintable()) and not _HEADER.fullmatch(texts):
-        raise NothingSent("a header holds a character that HTTP has no place for: look at the token")
+        raise NothingSent("a header holds a character that HTTP has no place for: look at the token", "E304")
     url = None
     try:
         # The path is percent-encoded already; yarl must not decode "%2F" in it.
@@ -196,7 +196,7 @@ def _classify(error: Exception) -> TransportError:
     reason = _reason(error)
     match error:
         case aiohttp.ClientHttpProxyError():  # it answers CONNECT, before anything of the request
-            return NothingSent(f"the proxy refused: HTTP {error.status}")
+            return NothingSent(f"the proxy refused: HTTP {error.status}", "E113")
         case aiohttp.ConnectionTimeoutError():
             return NothingSent(f"no connection in time: {reason}")
         case aiohttp.ClientConnectorError():  # refused, DNS, TLS; a child of ClientOSError, which proves nothing

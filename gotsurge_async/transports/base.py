@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.secrets import headers_for_log, url_for_log
 
 __all__ = ["MaybeSent", "NothingSent", "Request", "Response", "Transport", "TransportError"]
@@ -47,8 +48,8 @@ class Response:
 class TransportError(Exception):
     """No answer came, as a `NothingSent` or `MaybeSent`. ``reason`` is text for people, without a secret."""
 
-    def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str = "", explain_code: str | None = None) -> None:
+        super().__init__(Coded(reason, explain_code))
         self.reason = reason
 
 

@@ -46,7 +46,7 @@ class EventState(StrEnum):
     """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
 
 
-class MalformedEvent(GotSurgeError):
+class MalformedEvent(GotSurgeError, code="E804"):
     """A body that is no event; it says why, and quotes nothing of it."""
 
 

@@ -117,9 +117,9 @@ class Follower:
         clock: Clock | None = None,
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
-            raise UsageError("read_rate and sweep_after are more than 0")
+            raise UsageError("read_rate and sweep_after are more than 0", "E903")
         if keep is not None and keep <= timedelta(0):
-            raise UsageError("keep is more than 0")
+            raise UsageError("keep is more than 0", "E903")
         mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
         self._account_of: Callable[[RunInfo], str] = (
             (lambda _: "default") if isinstance(accounts, GotSurge) else account_of

@@ -42,7 +42,7 @@ def key_of(secret: Secret) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.reveal().startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ConfigError(f"the secret that events are signed with is {PREFIX} and base64 of 24 to 64 bytes")
+        raise ConfigError(f"the secret that events are signed with is {PREFIX} and base64 of 24 to 64 bytes", "E805")
     return key
 
 
@@ -62,7 +62,7 @@ class Forwarder:
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ConfigError("events are sent on to a URL that begins with http:// or https://")
+            raise ConfigError("events are sent on to a URL that begins with http:// or https://", "E805")
         self._url = url
         self._key = key_of(secret)
         self._transport = transport

@@ -158,7 +158,8 @@ class Receiver:
         if not secrets or not all(_TOKEN.fullmatch(secret.reveal()) for secret in secrets):
             raise ConfigError(
                 "a webhook token is 16 to 200 letters, digits, '-', '_', '.' or '~'; make one with "
-                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                "E801",
             )
         self.account = account
         self._inbox = inbox
@@ -359,7 +360,8 @@ def _network(text: str) -> Network:
     try:
         found = ip_network(text.strip(), strict=False)
     except ValueError:
-        raise ConfigError(f"{text!r} is no address and no network, such as 203.0.113.7 or 203.0.113.0/24") from None
+        why = f"{text!r} is no address and no network, such as 203.0.113.7 or 203.0.113.0/24"
+        raise ConfigError(why, "E805") from None
     if isinstance(found, IPv6Network) and found.network_address.ipv4_mapped and found.prefixlen >= 96:
         return ip_network(f"{found.network_address.ipv4_mapped}/{found.prefixlen - 96}")
     return found

@@ -27,7 +27,7 @@ from gotsurge_async.database import (
 from gotsurge_async.database.errors import Advice, Trouble, Unfit
 from gotsurge_async.database.writer import Backend, Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
-from gotsurge_async.errors import ConfigError, GotSurgeError
+from gotsurge_async.errors import Coded, ConfigError, GotSurgeError, code_of
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ _File: TypeAlias = tuple[int, int]
 """A file by device and number."""
 
 
-class StoreError(GotSurgeError):
+class StoreError(GotSurgeError, code="E803"):
     """The database of the order book and the inbox cannot be used at this moment; nothing of the job was kept."""
 
 
@@ -89,7 +89,8 @@ class Books(Backend, Watcher):
         db = files.writing(path, statements(self._texts, Kind.SQLITE), patience=BUSY_SECONDS)
         with closed_on_error(db):
             if db.driver.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_meta'").fetchone():
-                raise ConfigError(f"{self.place} is a ledger: the order book and the inbox need a file of their own")
+                why = f"{self.place} is a ledger: the order book and the inbox need a file of their own"
+                raise ConfigError(why, "E803")
             if self._numbers:
                 self._continue_numbers(db)
             self._file = _file(path)
@@ -101,15 +102,15 @@ class Books(Backend, Watcher):
 
     def failure(self, trouble: Trouble, text: str) -> StoreError:
         """The error that callers get."""
-        return (StoreLost if trouble is Trouble.UNUSABLE else StoreError)(f"{self.place}: {text}")
+        return (StoreLost if trouble is Trouble.UNUSABLE else StoreError)(f"{self.place}: {text}", code_of(text))
 
     def translate(self, error: BaseException) -> Exception | None:
         """What callers get instead of an error; None if the database did not raise it."""
         if isinstance(error, Unfit):
-            error = ConfigError(f"{self.place} {error}")
+            error = ConfigError(f"{self.place} {error}", code_of(error))
         if isinstance(error, ConfigError):
             # After the opening it is a file that was put in its place: senders are answered as by any failure.
-            return error if self._file is None else StoreError(str(error))
+            return error if self._file is None else StoreError(str(error), error.explain_code)
         return error if isinstance(error, StoreError) else super().translate(error)
 
     def before_commit(self, db: Database) -> None:
@@ -120,7 +121,7 @@ class Books(Backend, Watcher):
             db.rollback()
             self._numbers = dict(db.driver.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         self._numbers = self._numbers or {"": 0}
-        replaced = "the file was removed, or another one put in its place, while it was open"
+        replaced = Coded("the file was removed, or another one put in its place, while it was open", "E803")
         log.error("%s: %s; what is there now is used", self.place, replaced)
         raise self.failure(Trouble.UNUSABLE, replaced)
 
@@ -169,7 +170,7 @@ class Store:
         try:
             place = where if isinstance(where, Place) else place_of(where)
         except ConfigError as error:
-            raise ConfigError(f"the order book: {error}") from None
+            raise ConfigError(f"the order book: {error}", error.explain_code or "E803") from None
         driver_of(place)
         store = cls(place, texts)
         try:

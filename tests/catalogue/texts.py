@@ -7,7 +7,8 @@ What is looked at:
 - the texts in calls that say what is wrong with a cell, an order or a row of the ledger (`TELLERS`);
 - what the command says on standard error as a warning.
 
-A text that is passed on, and holds no words of its own, is found where it is made.
+A text that is passed on, and holds no words of its own, is found where it is made. Each text has the code that its
+place gives it: an argument of the error, that of a `Coded`, or that of the class.
 """
 
 import ast
@@ -18,6 +19,7 @@ from itertools import product
 from pathlib import Path
 
 import gotsurge_async
+from gotsurge_async.errors import Coded, code_of
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 NOT_TOLD = ("simulator/", "testing/")
@@ -62,6 +64,28 @@ TELLERS = {
     "interruptible": (0, "interrupted"),
 }
 """Calls that tell what is wrong: which argument has the text, by place and by name."""
+WITH_A_CODE = {"Misread": 1, "BadFile": 1, "NothingSent": 1, "MaybeSent": 1, "_fault": 2}
+"""The place of the code in the arguments of calls that are no errors of ours; of those it is the second."""
+OF_HELPERS = {
+    "NothingSent": "E401",
+    "MaybeSent": "E402",
+    "_given_up": "E402",
+    "partial": "E112",
+    "interruptible": "E112",
+    "_remark": "E238",
+    "_no": "E237",
+    "Flaw": "E504",
+    "damaged": "E504",
+    "BadParameter": "E102",
+    "UnusableSource": "E236",
+    "_fault": "E611",
+}
+"""The codes that functions and classes give their texts inside."""
+EXCUSED = OF_PYTHON - {"Misread", "BadFile", "MaybeSent", "NothingSent"} | {"failure", "Meaning"}
+"""What has no code of its own: Python's errors, and what becomes another error, which has one."""
+WITHOUT = {"InvalidData", "RepeatedKey", "UnreadableAnswer", "UnusableSource", "Failure", "BadParameter"}
+"""Errors whose second argument is something else."""
+CODE = re.compile(r"E\d{3}")
 GLUE = ("… (… is …)", "ledger …: …")
 """How other texts are put together."""
 _LONGEST = 100
@@ -73,7 +97,9 @@ class _File:
     """One file of the package, with what its names stand for."""
 
     def __init__(self, path: Path) -> None:
-        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
+        self.tree = ast.parse(source)
+        self.indents = [len(line) - len(line.lstrip()) for line in ("", *source.splitlines())]
         self.constants: dict[str, ast.expr] = {}
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self.scoped: list[tuple[ast.Call | ast.ClassDef, ast.AST]] = []
@@ -127,19 +153,39 @@ def _readings(node: ast.AST | None, file: _File, scope: ast.AST, depth: int = 0)
         if constant is not None:
             return _readings(constant, file, scope, deeper)
         given = [
-            each.value
+            each
             for each in ast.walk(scope)
             if isinstance(each, ast.Assign) and any(isinstance(t, ast.Name) and t.id == node.id for t in each.targets)
         ]
-        return [text for each in given for text in _readings(each, file, scope, deeper)] or ["…"]
+        above = (node.lineno - 1, file.indents[node.lineno])
+        meant = [each for each in given if (each.end_lineno, each.col_offset) == above] or given
+        return [
+            text if each in meant else Coded(text, "…")
+            for each in given
+            for text in _readings(each.value, file, scope, deeper)
+        ] or ["…"]
     if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        name = _name(node)
+        if name == "Coded":
+            code = next(map(_code_in, node.args[1:]), None)
+            texts = _readings(node.args[0], file, scope, depth)
+            return [Coded(text, None if code_of(text) == "…" else code) for text in texts]
         own = isinstance(node.func, ast.Name) or ast.unparse(node.func).startswith("self.")
         made = file.functions.get(name) or _helpers().get(name)
         if own and made is not None and name != getattr(scope, "name", ""):
             returned = [each.value for each in ast.walk(made) if isinstance(each, ast.Return) and each.value]
             return [text for each in returned for text in _readings(each, file, made, deeper)] or ["…"]
     return ["…"]
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _code_in(node: ast.AST) -> str:
+    """The code that an expression has, also as its last resort; ``…`` if it is that of another error."""
+    codes = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    return next(filter(CODE.fullmatch, codes), "…")
 
 
 def _inside(part: ast.AST, file: _File, scope: ast.AST, depth: int) -> list[str]:
@@ -157,7 +203,8 @@ def _constants() -> dict[str, ast.AST]:
         name: value
         for path in PACKAGE.rglob("*.py")
         for name, value in _file(path).constants.items()
-        if not name.startswith("_") and isinstance(value, ast.Constant | ast.JoinedStr | ast.BinOp)
+        if not name.startswith("_")
+        and (isinstance(value, ast.Constant | ast.JoinedStr | ast.BinOp) or ast.unparse(value).startswith("Coded("))
     }
 
 
@@ -172,9 +219,9 @@ TABLES = ("_SIGNATURES", "_WORKBOOK", "ADVICE")
 """Constants that hold texts beside other things."""
 
 
-def _plain(text: str) -> str:
+def _plain(text: str) -> Coded:
     """A text on one line, with one sign for each thing that is put in."""
-    return re.sub(r"…(\W?…)+", "…", " ".join(text.split()))
+    return Coded(re.sub(r"…(\W?…)+", "…", " ".join(text.split())), code_of(text))
 
 
 @cache
@@ -201,34 +248,88 @@ def _texts_of(call: ast.Call, name: str) -> ast.AST | None:
     return call.args[place] if len(call.args) > place else None
 
 
+@cache
+def _usual_codes() -> dict[str, str]:
+    """The code that a class or a function gives what it tells, where a call has none of its own."""
+    codes = dict(OF_HELPERS)
+    bases: dict[str, list[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(_file(path).tree):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                makers = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+                given = [each.value for each in node.keywords if each.arg == "code"]
+                if known := [
+                    code for each in (*given, *(maker.args for maker in makers)) if CODE.match(code := _code_in(each))
+                ]:
+                    codes[node.name] = known[0]
+    while more := {
+        name: codes[base] for name, above in bases.items() for base in above if name not in codes and base in codes
+    }:
+        codes |= more
+    return codes
+
+
+def _code_at(call: ast.Call, name: str) -> str | None:
+    """The code that a call gives what it tells, whatever that is."""
+    own = [each.value for each in call.keywords if each.arg == "explain_code"]
+    if name == "Failure":
+        own += [each.value for each in call.keywords if each.arg == "more"]
+    if name == "wrong" and len(call.args) == 5:
+        return "E226"
+    if name in WITH_A_CODE or (name in _errors() and name not in WITHOUT):
+        place = WITH_A_CODE.get(name, 1)
+        own += call.args[place : place + 1]
+    return next(map(_code_in, own), _usual_codes().get(name))
+
+
 def _in_file(path: Path) -> Iterator[str]:
     file = _file(path)
     for node in (part for name in TABLES if name in file.constants for part in ast.walk(file.constants[name])):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+            yield Coded(node.value, "…")
     for node, scope in file.scoped:
         if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            name = _name(node)
             if name in _errors() or name in OF_PYTHON or name in TELLERS:
-                yield from _readings(_texts_of(node, name), file, scope)
+                texts = _readings(_texts_of(node, name), file, scope)
+                code = _code_at(node, name) or ("…" if name in EXCUSED else None)
+                yield from (Coded(text, code_of(text) or code) for text in texts)
             elif name == "say" and node.args:
-                yield from (text for text in _readings(node.args[0], file, scope) if text.startswith("warning: "))
+                texts = _readings(node.args[0], file, scope)
+                yield from (Coded(text, code_of(text) or "…") for text in texts if text.startswith("warning: "))
         elif node.name in _errors():
             for made in node.body:
                 if isinstance(made, ast.FunctionDef) and made.name == "__str__":
                     returned = (each.value for each in ast.walk(made) if isinstance(each, ast.Return))
-                    yield from (text for each in returned for text in _readings(each, file, made))
+                    texts = (text for each in returned for text in _readings(each, file, made))
+                    yield from (Coded(text, _usual_codes().get(node.name)) for text in texts)
+
+
+@cache
+def _told() -> list[tuple[Coded, str]]:
+    return [
+        (text, name)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not (name := path.relative_to(PACKAGE).as_posix()).startswith(NOT_TOLD) or name in TOLD
+        for text in map(_plain, _in_file(path))
+        if text not in GLUE and _WORD.search(text.replace("warning: ", ""))
+    ]
 
 
 @cache
 def told_texts() -> dict[str, set[str]]:
     """Every text that is told, with the files that tell it."""
     found: dict[str, set[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        if name.startswith(NOT_TOLD) and name not in TOLD:
-            continue
-        for text in map(_plain, _in_file(path)):
-            if text not in GLUE and _WORD.search(text.replace("warning: ", "")):
-                found.setdefault(text, set()).add(name)
+    for text, name in _told():
+        found.setdefault(text, set()).add(name)
+    return found
+
+
+@cache
+def told_codes() -> dict[str, set[str | None]]:
+    """Every text that is told, with its codes: None where it has none, ``…`` where it has that of another error."""
+    found: dict[str, set[str | None]] = {}
+    for text, _ in _told():
+        found.setdefault(text, set()).add(text.explain_code)
     return found

@@ -13,6 +13,7 @@ from gotsurge_async import GotSurge, RetryPolicy, SignInNeeded, Timeouts, UsageE
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, PLATFORM_TASKS_GET
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push
 from gotsurge_async.database import Database
+from gotsurge_async.errors import code_of
 from gotsurge_async.ledger import RunInfo, RunState
 from gotsurge_async.ledger.segments import Distribution, Waiting
 from gotsurge_async.ledger.workers import Beat
@@ -166,6 +167,7 @@ async def test_a_limit_stops_the_run_for_all(crew: Crew) -> None:
         "LimitReached",
         "20 orders are refused, and the limit is 0",
     )
+    assert code_of(distribution.stopped_by) == "E601"  # for the push that waits, on another machine
     counts = await crew.ledger.counts(run_id)
     assert (counts.refused, counts.pending) == (20, 40)
 

@@ -153,8 +153,8 @@ class Notes:
 
     def _unwritable(self, error: Exception) -> ConfigError:
         if "locked" in str(error):
-            return ConfigError(f"{self._path}: another audit of this ledger is running: wait for its end")
-        return ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}")
+            return ConfigError(f"{self._path}: another audit of this ledger is running: wait for its end", "E508")
+        return ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}", "E109")
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,11 @@ def _list_faults(faults: Sequence[Fault], count: int, groups: Sequence[FaultGrou
         say(f"… and {number_of(more, 'more kind')} of faults")
 
 
+def as_plain(fault: Fault) -> dict[str, Any]:
+    """A fault as a ``--json`` document has it."""
+    return {**attrs.asdict(fault), "rule": str(fault.rule)}
+
+
 def report_faults(error: UnusableSource, consequence: str) -> Failure:
     """Report what is wrong with a file; the failure to raise has the number of faults, and the ``consequence``."""
     _list_faults(error.faults, error.count, error.groups)
@@ -136,12 +141,12 @@ def report_faults(error: UnusableSource, consequence: str) -> Failure:
             "file": group.first.file,
             "column": group.first.column,
             "field": group.first.field,
-            "rule": group.first.rule,
+            "rule": str(group.first.rule),
             "count": group.count,
             "proposals": group.proposals,
             "lines": group.lines,
         }
         for group in error.groups
     ]
-    faults = [attrs.asdict(fault) for fault in error.faults]
-    return Failure(text, Exit.USAGE, more={"faults": faults, "count": error.count, "groups": groups}, printed=True)
+    more = {"faults": [*map(as_plain, error.faults)], "count": error.count, "groups": groups}
+    return Failure(text, Exit.USAGE, more=more, printed=True)

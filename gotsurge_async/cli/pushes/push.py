@@ -12,7 +12,7 @@ from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
-from gotsurge_async.cli.files.faults import Mending, takes_mending
+from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.distributed import shared_ledger
@@ -244,7 +244,7 @@ class Pushing(Sending):
         document = {
             "orders": admission.pending,
             "left_out": 0 if left is None else left.rows,
-            "faults": [] if left is None else [attrs.asdict(fault) for fault in left.report.faults],
+            "faults": [] if left is None else [*map(as_plain, left.report.faults)],
             **attrs.asdict(known),
         }
 

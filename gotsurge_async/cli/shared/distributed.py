@@ -174,7 +174,7 @@ def _stopper(distribution: Distribution) -> GotSurgeError | None:
     if kind is None:
         return None
     if kind == INTERRUPTED:  # by a person, elsewhere
-        return LimitReached("the workers were asked to stop")
+        return LimitReached("the workers were asked to stop", "E112")
     if kind in (SignInNeeded.__name__, Unauthorized.__name__, Forbidden.__name__):
         return SignInNeeded(why)
     return NotSent(why) if kind == NotSent.__name__ else LimitReached(why)

@@ -205,7 +205,7 @@ def _code_of(signalled: KeyboardInterrupt) -> Exit:
 
 def _document(error: click.ClickException, run_id: str | None) -> dict[str, Any]:
     if isinstance(error, Failure):
-        return {"error": error.message, "exit": int(error.code), "run": run_id, **error.more}
+        return {"error": str(error.message), "exit": int(error.code), "run": run_id, **error.more}
     return {"error": error.format_message(), "exit": error.exit_code, "run": None}
 
 

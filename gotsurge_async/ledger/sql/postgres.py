@@ -53,13 +53,16 @@ def refuse_forgetful(db: Database, shown: str) -> None:
             raise LedgerUnusable(
                 f"is on a server with {setting} = off, which may forget what it has confirmed, and so what was "
                 "sent: change that setting, or give the path of a file",
+                "E510",
                 path=shown,
             )
     encoding = _ask(db, "SHOW server_encoding")
     if encoding != "UTF8":
-        raise LedgerUnusable(f"has the encoding {encoding}, and needs UTF8: make a database with it", path=shown)
+        why = f"has the encoding {encoding}, and needs UTF8: make a database with it"
+        raise LedgerUnusable(why, "E510", path=shown)
     if _ask(db, "SELECT pg_is_in_recovery()"):
-        raise LedgerUnusable("is on a standby server: give the address of the one that is written to", path=shown)
+        why = "is on a standby server: give the address of the one that is written to"
+        raise LedgerUnusable(why, "E510", path=shown)
     if db.driver.info.server_version < _LIMITING:
         log.warning(
             "PostgreSQL before 17 cannot limit whole transactions: a frozen process may hold others up for long"

@@ -276,7 +276,7 @@ def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
     """
     info = one(db, run_id)
     if info.state is RunState.LOADING:
-        raise LedgerError(f"run {run_id} ended while it was read in; push its source again")
+        raise LedgerError(f"run {run_id} ended while it was read in; push its source again", "E523")
     refuse_archived(info)
     db.change("hold_run", id=run_id, **_holding(holder))
     raise_epoch(db, run_id)
@@ -286,7 +286,7 @@ def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
 def refuse_archived(info: RunInfo) -> None:
     """Raise LedgerError for a run that is archived: its orders are not in this ledger any more."""
     if info.archived_in is not None:
-        raise LedgerError(f"run {info.id} was archived, and is finished: its orders are in {info.archived_in}")
+        raise LedgerError(f"run {info.id} was archived, and is finished: its orders are in {info.archived_in}", "E524")
 
 
 def _holding(holder: Holder | None) -> dict[str, object]:

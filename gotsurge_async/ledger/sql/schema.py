@@ -63,9 +63,8 @@ def version_of(db: Database, shown: str) -> int:
     """
     tables = {name for (name,) in db.rows("tables")}
     if "ledger_meta" not in tables:
-        raise LedgerError(
-            f"is a database, but not a ledger: name the ledger. If it was one, it is damaged. {RESCUE}", path=shown
-        )
+        why = f"is a database, but not a ledger: name the ledger. If it was one, it is damaged. {RESCUE}"
+        raise LedgerError(why, "E501", path=shown)
     meta: dict[str, object] = dict(db.rows("meta"))
     version = meta.get("schema_version")
     if not isinstance(version, int) or version < 1:
@@ -74,6 +73,7 @@ def version_of(db: Database, shown: str) -> int:
         raise LedgerError(
             f"is of a newer version (schema {version}, this program knows {VERSION}); use a newer gotsurge-async. "
             "Begin no other ledger: it would know of nothing that was sent",
+            "E506",
             path=shown,
         )
     missing = TABLES - tables

@@ -39,9 +39,8 @@ ERRORS: Mapping[Trouble, type[LedgerError]] = {
 def refuse_unwritable(path: Path) -> None:
     """Refuse a file that exists and may not be written."""
     if path.exists() and not is_writable(path):
-        raise LedgerUnusable(
-            f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}", path=str(path)
-        )
+        why = f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}"
+        raise LedgerUnusable(why, "E503", path=str(path))
 
 
 def copy_to(path: Path, source: sqlite3.Connection) -> None:

@@ -47,7 +47,7 @@ def place(where: str | Path | Place) -> Place:
     try:
         return where if isinstance(where, Place) else place_of(where)
     except ConfigError as error:
-        raise LedgerError(f"the ledger cannot be opened: {error}") from None
+        raise LedgerError(f"the ledger cannot be opened: {error}", error.explain_code or "E511") from None
 
 
 class Backend(DatabaseBackend):
@@ -96,7 +96,7 @@ class Backend(DatabaseBackend):
         if self.place.kind is not Kind.SQLITE:
             return postgres.connected(self.place, TEXT)
         if not path.exists():
-            raise LedgerError("does not exist", path=self.shown)
+            raise LedgerError("does not exist", "E501", path=self.shown)
         return files.reading(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
 
     def failure(self, trouble: Trouble, text: str) -> LedgerError:
@@ -109,7 +109,7 @@ class Backend(DatabaseBackend):
             error.path = error.path or self.shown
             return error
         if isinstance(error, ConfigError):
-            return LedgerError(f"cannot be opened: {error}", path=self.shown)
+            return LedgerError(f"cannot be opened: {error}", error.explain_code or "E511", path=self.shown)
         return super().translate(error)
 
     def translate_read(self, db: Database, error: BaseException) -> Exception | None:
@@ -216,13 +216,13 @@ class Store:
         if self._writer is None:
             if after is not None:
                 after()
-            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+            raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
         return await self._writer.run(job, after=after)
 
     async def request(self, kind: Requests[A, T], request: A) -> T:
         """Have the writer do a request together with others of its kind; see `Writer.request`."""
         if self._writer is None:
-            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+            raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
         return await self._writer.request(kind, request)
 
     async def keep_count(self) -> None:
@@ -277,7 +277,7 @@ class _Opened:
         self.keeper.close()
 
 
-class _IsArchive(LedgerError):
+class _IsArchive(LedgerError, code="E512"):
     """It has the runs of another ledger."""
 
 
@@ -325,10 +325,8 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
         older = is_older(db, backend.shown)
     if older:
         if backend.place.kind is Kind.SQLITE and not files.is_writable(backend.place.path):
-            raise LedgerUnusable(
-                "is of an older version, and cannot be brought up to date where it is: look at a copy",
-                path=backend.shown,
-            )
+            why = "is of an older version, and cannot be brought up to date where it is: look at a copy"
+            raise LedgerUnusable(why, "E506", path=backend.shown)
         with suppress(_IsArchive):
             _open(backend.place, clock, True).close()
     return backend.locks()

@@ -59,7 +59,7 @@ class Archived:
     """Those of them that another process has."""
 
 
-class _NotFinished(LedgerError):
+class _NotFinished(LedgerError, code="E512"):
     """A run of which something is in doubt."""
 
 
@@ -122,7 +122,7 @@ class Archive:
 def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
     """A connection that writes an archive; LedgerError if the file is a ledger, or the archive of another ledger."""
     if place.path.exists() and ledger.kind is Kind.SQLITE and place.path.samefile(ledger.path):
-        raise LedgerError("cannot be its own archive", path=str(ledger))
+        raise LedgerError("cannot be its own archive", "E512", path=str(ledger))
     backend, ledger_id = Backend(place), 0 if identity is None else identity.id
     with backend.translated():
         db = backend.writing()
@@ -131,7 +131,7 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
             if not prepare(db, str(place)):
                 db.change("remember", name=ARCHIVE_OF, value=ledger_id)
             if (ARCHIVE_OF, ledger_id) not in db.rows("meta"):
-                raise LedgerError("is not an archive of this ledger: name another file", path=str(place))
+                raise LedgerError("is not an archive of this ledger: name another file", "E512", path=str(place))
             db.commit()
     return db
 

@@ -130,7 +130,8 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
                 raise
             older = False
         if older:
-            raise LedgerError("is of an older version: `gotsurge runs` brings it up to date", path=backend.shown)
+            why = "is of an older version: `gotsurge runs` brings it up to date"
+            raise LedgerError(why, "E506", path=backend.shown)
         yield db
 
 
@@ -152,16 +153,17 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         raise LedgerError(
             "is in PostgreSQL: copy it with pg_dump. After pg_restore it is an older copy: `gotsurge ledger "
             "accept-older`, then `gotsurge reconcile` for each environment",
+            "E512",
             path=shown,
         )
     with sqlite.translated(to):
         if to.exists() and to.samefile(where.path):
-            raise LedgerError("cannot be its own backup", path=shown)
+            raise LedgerError("cannot be its own backup", "E512", path=shown)
         if to.exists() and not force:
-            raise LedgerError(f"{to} exists already: give another name, or --force", path=shown)
+            raise LedgerError(f"{to} exists already: give another name, or --force", "E110", path=shown)
         log = to.with_name(f"{to.name}-wal")
         if log.exists() and log.stat().st_size:
-            raise LedgerError(f"{to} is in use as a ledger: give another name", path=shown)
+            raise LedgerError(f"{to} is in use as a ledger: give another name", "E512", path=shown)
         descriptor, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")  # mode 0600
         os.close(descriptor)
         copy = Path(name)
@@ -171,9 +173,8 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
             health = check(copy, is_copy=True)
             if health.flaws:
                 flaws = "; ".join(map(str, health.flaws[:3]))
-                raise LedgerUnusable(
-                    f"is damaged, and was not copied ({flaws}). See `gotsurge ledger check`", path=shown
-                )
+                why = f"is damaged, and was not copied ({flaws}). See `gotsurge ledger check`"
+                raise LedgerUnusable(why, path=shown)
             if force:
                 files.replace(copy, to)
             else:

@@ -71,7 +71,7 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
         return False
     kept = keeper.kept()
     if kept is None or not kept.counter:
-        raise LedgerError("does not exist, and nothing is known of one that did", path=str(where))
+        raise LedgerError("does not exist, and nothing is known of one that did", "E501", path=str(where))
     return True
 
 
@@ -100,7 +100,8 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     if known <= identity.counter and accepted_at(db):
         return identity.counter, True
     if known <= identity.counter:
-        raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
+        why = f"is not older than what is known of it: it counts {identity.counter:,}"
+        raise LedgerError(why, "E505", path=str(where))
     return known, False
 
 

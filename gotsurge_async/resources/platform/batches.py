@@ -87,7 +87,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
             if isinstance(outcome, UpdatedTask):
                 results.append(Updated(item=item, task=outcome))
             else:
-                unnamed = OutcomeUnknown("the service answers without naming this task", status=200)
+                unnamed = OutcomeUnknown("the service answers without naming this task", "E404", status=200)
                 results.append(NotUpdated(item=item, error=outcome or unnamed))
         return results
 
@@ -134,5 +134,5 @@ def tracking_stream(
 
 def _check_pair(pair: TrackingPair) -> None:
     if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-        raise UsageError(f"tracking_ids: give pairs of a task's id and its tracking id, not {pair!r}")
+        raise UsageError(f"tracking_ids: give pairs of a task's id and its tracking id, not {pair!r}", "E903")
     check_tracking(*pair)

@@ -15,7 +15,7 @@ from gotsurge_async.api.endpoints import (
 )
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec, unreadable
-from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem, UnreadableAnswer
+from gotsurge_async.errors import Coded, GotSurgeError, InvalidData, OutcomeUnknown, Problem, UnreadableAnswer
 from gotsurge_async.models.platform import (
     Invitation,
     InvitationRequest,
@@ -129,17 +129,18 @@ def _read_organization(codec: Codec, answer: Response) -> Organization:
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str):
-        raise InvalidData("", [Problem("business_name", f"expected text, not {name!r:.40}", name)])
+        raise InvalidData("", [Problem("business_name", Coded(f"expected text, not {name!r:.40}", "E237"), name)])
     lower = name.strip().lower()
-    problems = [] if lower else [Problem("business_name", "must not be blank", name)]
+    problems = [] if lower else [Problem("business_name", Coded("must not be blank", "E417"), name)]
     # The document does not say which letters the service takes: those of other scripts are left for it to judge.
     odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
     if odd:
         allowed = f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}"
-        problems.append(Problem("business_name", allowed, name))
+        problems.append(Problem("business_name", Coded(allowed, "E417"), name))
     if lower in _RESERVED:
-        problems.append(Problem("business_name", "is a reserved word", name))
-    problems += [Problem("business_name", f"must not contain {word!r}", name) for word in _PROTECTED if word in lower]
+        problems.append(Problem("business_name", Coded("is a reserved word", "E417"), name))
+    contained = [word for word in _PROTECTED if word in lower]
+    problems += [Problem("business_name", Coded(f"must not contain {word!r}", "E417"), name) for word in contained]
     if problems:
         raise InvalidData("", problems)
 
@@ -170,12 +171,12 @@ class Users:
         """
         addresses = (emails,) if isinstance(emails, str) else tuple(emails)
         problems = [
-            Problem(f"emails[{number}]", "is not an email address", address)
+            Problem(f"emails[{number}]", Coded("is not an email address", "E237"), address)
             for number, address in enumerate(addresses)
             if not _may_be_email(address)
         ]
         if problems or not addresses:
-            raise InvalidData("", problems or [Problem("emails", "name at least one address")])
+            raise InvalidData("", problems or [Problem("emails", Coded("name at least one address", "E237"))])
         invitation = Invitation(emails=addresses, org_id=org_id, role_id=role_id)
         return await self._session.within(timeout).call(USERS_INVITE, body=InvitationRequest(user=invitation))
 

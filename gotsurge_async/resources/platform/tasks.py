@@ -76,7 +76,7 @@ class PlatformTasks(TaskCalls):
             UsageError: a page of no items, or another order.
         """
         if order not in ("asc", "desc"):
-            raise UsageError(f'the order is "asc" or "desc", not {order!r}')
+            raise UsageError(f'the order is "asc" or "desc", not {order!r}', "E903")
         query = {"order": order}
         return listing(self._session, PLATFORM_TASKS_LIST, TaskPage, "tasks", per_page=per_page, query=query)
 

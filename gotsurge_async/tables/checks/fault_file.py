@@ -50,7 +50,7 @@ class FaultFile:
         self.source: Source | None = None
         self._at_end = ExitStack()
         if path.suffix.lower() == ".xlsx" and find_spec("xlsxwriter") is None:
-            raise ConfigError(f'{path}: a workbook needs the extra: pip install "gotsurge-async[excel]"')
+            raise ConfigError(f'{path}: a workbook needs the extra: pip install "gotsurge-async[excel]"', "E108")
         try:
             self._file = WholeFile(path, self._at_end)
         except OSError as error:
@@ -146,12 +146,13 @@ class FaultFile:
         if self._ruled:
             raise ConfigError(
                 f"{self.path}: in a CSV the map would read numbers and dates as text, and perhaps as others: "
-                f"name a workbook, such as {self.path.with_suffix('.xlsx')}"
+                f"name a workbook, such as {self.path.with_suffix('.xlsx')}",
+                "E240",
             )
         return Form()
 
     def _unwritable(self, error: OSError) -> ConfigError:
-        return ConfigError(f"cannot write {self.path}: {error.strerror or error}")
+        return ConfigError(f"cannot write {self.path}: {error.strerror or error}", "E109")
 
 
 def _json_line(row: bytes, error: str) -> bytes:

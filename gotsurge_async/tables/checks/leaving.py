@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.tables.source import Around, Left, Source, SourceRow, waiting_aside
@@ -90,6 +91,6 @@ class Leaving(Around):
         doubled = "SELECT line, key, original, other FROM rows JOIN doubled ON rows.rowid = id ORDER BY id"
         for line, key, original, other in self._db.execute(doubled):
             row = Original(original) if columns is None else Original(decode_row(original), columns)
-            rule = f"this key stands in line {other} too: one order, one key"
+            rule = Coded(f"this key stands in line {other} too: one order, one key", "E229")
             source.report.add(Fault(file=self.name, line=line, value=key, rule=rule), row)
         self._db.execute("DELETE FROM rows WHERE rowid IN (SELECT id FROM doubled)")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from gotsurge_async.errors import Coded
 from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
 
 _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
@@ -153,19 +154,20 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
         return None
 
 
-def _rule(error: csv.Error | _TooLong, start: int, last: int) -> str:
+def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
     """The message for a record that breaks the rules; one that ends on its first line does not end the file."""
     if isinstance(error, _TooLong) and error.args:
-        return f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read"
+        return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
+    rule = 'a quote (") that opens a value here is never closed'
     if isinstance(error, csv.Error) and "expected after" in str(error):
-        if last == start:
-            return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
-        return (
-            f'a quote (") that opens a value here is not closed before line {last}: '
-            'close it, and write a quote inside a quoted value twice: ""; the rest of the file was not read'
-        )
-    if last > start:
-        return 'a quote (") that opens a value here is never closed; the rest of the file was not read'
-    if "field limit" in str(error):
-        return f"a value is longer than {csv.field_size_limit()} characters"
-    return 'a quote (") that opens a value here is never closed'
+        rule = 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
+        if last != start:
+            rule = (
+                f'a quote (") that opens a value here is not closed before line {last}: '
+                'close it, and write a quote inside a quoted value twice: ""; the rest of the file was not read'
+            )
+    elif last > start:
+        rule = 'a quote (") that opens a value here is never closed; the rest of the file was not read'
+    elif "field limit" in str(error):
+        return Coded(f"a value is longer than {csv.field_size_limit()} characters", "E215")
+    return Coded(rule, "E214")

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, Protocol
 
 import attrs
 
+from gotsurge_async.errors import Coded
+
 MAX_LINE = 1 << 20
 """The longest line or record that is read, in bytes."""
 MOST_ROWS = 1_000_000
@@ -49,7 +51,7 @@ _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 """What these names mean where no mark gives the order of the bytes: that of nearly every machine."""
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
 
-TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
+TOO_LONG = Coded(f"the line is longer than {MAX_LINE} bytes", "E215")
 
 
 @attrs.frozen(kw_only=True)
@@ -87,6 +89,9 @@ class Form:
 class BadFile(Exception):
     """Nothing more of a file can be read; the text says what the file is, and what to do."""
 
+    def __init__(self, message: str, explain_code: str = "E205") -> None:
+        super().__init__(Coded(message, explain_code))
+
 
 # --- the lines of a text ---------------------------------------------------------------------------------------------
 
@@ -94,10 +99,11 @@ class BadFile(Exception):
 def not_in(encoding: str) -> str:
     """The message for bytes that are not text in an encoding."""
     if encoding != "utf-8":
-        return f"is not in the encoding {encoding}: say which one it is (--encoding)"
-    return (
+        return Coded(f"is not in the encoding {encoding}: say which one it is (--encoding)", "E203")
+    return Coded(
         "is not UTF-8: say which encoding the file has (--encoding cp1252 for Excel's plain CSV in Western Europe), "
-        "or save it as CSV UTF-8"
+        "or save it as CSV UTF-8",
+        "E203",
     )
 
 
@@ -189,12 +195,12 @@ class Unpacked:
         try:
             block: bytes = self._file.read1(size)
         except EOFError:
-            raise BadFile("the packed file is cut short: its end is missing") from None
+            raise BadFile("the packed file is cut short: its end is missing", "E204") from None
         except (gzip.BadGzipFile, zlib.error):
-            raise BadFile("the packed file is damaged: it cannot be unpacked") from None
+            raise BadFile("the packed file is damaged: it cannot be unpacked", "E204") from None
         self._expanded += len(block)
         if self._expanded > MOST_UNPACKED or self._expanded > max(_FREE, self._packed.count * MOST_RATIO):
-            raise BadFile(f"the packed file expands to more than {self._expanded:,} bytes: unpack it first")
+            raise BadFile(f"the packed file expands to more than {self._expanded:,} bytes: unpack it first", "E204")
         return block
 
 
@@ -242,9 +248,9 @@ class Text:
         self._start = start
         self._stream = readable
 
-    def refusal(self) -> str | None:
+    def refusal(self) -> Coded | None:
         """What the file is, if it is a kind that is often taken for text."""
-        return next((rule for signature, rule in _SIGNATURES if self._start.startswith(signature)), None)
+        return next((Coded(rule, "E202") for signature, rule in _SIGNATURES if self._start.startswith(signature)), None)
 
     def lines(self) -> Iterator[bytes | None]:
         """The lines with their ends (LF, CRLF or CR), without a byte order mark.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.tables.cells import Broken, Exact, encode
 from gotsurge_async.tables.formats.grid import Grid, Record, Unreadable
 from gotsurge_async.tables.formats.lines import MAX_LINE, BadFile, Digested, Form
@@ -73,7 +73,7 @@ def record_of(
     if not whole.strip():
         return None
     if len(whole) > MAX_LINE:
-        unreadable(line, f"the row is longer than {MAX_LINE} characters")
+        unreadable(line, Coded(f"the row is longer than {MAX_LINE} characters", "E215"))
         return None
     return Record(line, cells, damaged or "\0" in whole, line)
 
@@ -125,7 +125,7 @@ class ParquetGrid(Grid):
         try:
             import duckdb
         except ImportError:
-            raise ConfigError('a Parquet file needs duckdb: pip install "gotsurge-async[parquet]"') from None
+            raise ConfigError('a Parquet file needs duckdb: pip install "gotsurge-async[parquet]"', "E108") from None
         self._duckdb = duckdb
         self._stream = stream
 
@@ -142,7 +142,7 @@ class ParquetGrid(Grid):
                             if record := record_of(line, row, unreadable):
                                 yield record
             except self._duckdb.Error as error:
-                raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}") from None
+                raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}", "E207") from None
 
 
 @contextmanager
@@ -182,13 +182,14 @@ class QueryGrid(Grid):
             import sqlalchemy
             import sqlalchemy.exc
         except ImportError:
-            raise ConfigError('--sql needs SQLAlchemy: pip install "gotsurge-async[sql]"') from None
+            raise ConfigError('--sql needs SQLAlchemy: pip install "gotsurge-async[sql]"', "E108") from None
         self._sql = sqlalchemy
         self._query = _ENDING.sub("", query.sql)
         try:
             url = sqlalchemy.make_url(query.url)
         except sqlalchemy.exc.ArgumentError:
-            raise ConfigError("--from is a URL such as postgresql://USER@HOST/NAME or sqlite:///orders.db") from None
+            why = "--from is a URL such as postgresql://USER@HOST/NAME or sqlite:///orders.db"
+            raise ConfigError(why, "E208") from None
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")  # the driver of the extra postgresql
         if url.get_backend_name() == "sqlite" and url.database:
@@ -198,9 +199,10 @@ class QueryGrid(Grid):
         try:
             self._engine = sqlalchemy.create_engine(url)
         except sqlalchemy.exc.NoSuchModuleError:
-            raise ConfigError(f"--from: SQLAlchemy knows no database {url.drivername}") from None
+            raise ConfigError(f"--from: SQLAlchemy knows no database {url.drivername}", "E208") from None
         except ImportError as error:
-            raise ConfigError(f"--from: the driver of {url.drivername} is missing: pip install {error.name}") from None
+            why = f"--from: the driver of {url.drivername} is missing: pip install {error.name}"
+            raise ConfigError(why, "E108") from None
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
@@ -212,7 +214,7 @@ class QueryGrid(Grid):
             with self._engine.connect().execution_options(**options) as connection:
                 answer = connection.execute(query)
                 if not answer.returns_rows:
-                    raise BadFile("the query answers no rows: it is a SELECT")
+                    raise BadFile("the query answers no rows: it is a SELECT", "E208")
                 names = list(answer.keys())
                 self.digest.update(encode(names))
                 yield Record(0, names, False, 0)
@@ -222,7 +224,7 @@ class QueryGrid(Grid):
                         self.digest.update(encode(record.cells))
                         yield record
         except (self._sql.exc.SQLAlchemyError, UnicodeDecodeError) as error:
-            raise BadFile(self._message(error)) from None
+            raise BadFile(self._message(error), "E208") from None
         finally:
             self._engine.dispose()
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.tables.cells import Broken, Exact
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import did_you_mean
@@ -59,9 +59,8 @@ class WorkbookGrid(Grid):
         try:
             import python_calamine
         except ImportError:
-            raise ConfigError(
-                f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
-            ) from None
+            why = f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
+            raise ConfigError(why, "E108") from None
         self._calamine = python_calamine
         self._stream = stream
 
@@ -89,7 +88,7 @@ class WorkbookGrid(Grid):
         if name is None:
             name = next((name for name in is_visible if is_visible[name]), None)
             if name is None:
-                raise BadFile("has no visible sheet of cells: name one (--sheet)")
+                raise BadFile("has no visible sheet of cells: name one (--sheet)", "E206")
             self.form: Form = Form(format=self.form.format, sheet=name)
             if before := self.sheets[: self.sheets.index(name)]:
                 self._remark(
@@ -97,13 +96,13 @@ class WorkbookGrid(Grid):
                 )
         elif name not in is_visible:
             hint = did_you_mean(name, self.sheets)
-            raise BadFile(f'has no sheet "{name}"{hint}; it has {", ".join(self.sheets)}')
+            raise BadFile(f'has no sheet "{name}"{hint}; it has {", ".join(self.sheets)}', "E206")
         elif not is_visible[name]:
             self._remark(f'the sheet "{name}" is hidden, and is read because it was named')
         return name
 
     def _remark(self, rule: str) -> None:
-        self.remarks.append(rule)
+        self.remarks.append(Coded(rule, "E238"))
 
     def _odd_cells(self, parts: "_Parts", sheet: str) -> "dict[int, list[_Cell]]":
         """The odd cells of an .xlsx by their rows; a remark counts the hidden rows."""

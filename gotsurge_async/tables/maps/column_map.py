@@ -31,7 +31,7 @@ def delimiter_character(text: str) -> str:
     """
     character = "\t" if text in ("tab", "\\t") else text
     if len(character) != 1 or character in '"\r\n\0 ':
-        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab")
+        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab", "E102")
     return character
 
 
@@ -49,7 +49,7 @@ def encoding_named(name: str) -> str:
     except (LookupError, UnicodeError, ValueError, TypeError):
         near = nearest(name, _USUAL)
         hint = f'; did you mean "{near}"?' if near else f", such as {', '.join(_USUAL[:4])}"
-        raise ConfigError(f'encoding "{name}" is not known{hint}') from None
+        raise ConfigError(f'encoding "{name}" is not known{hint}', "E203") from None
     return "utf-8" if own_name == "utf-8-sig" else own_name
 
 
@@ -66,8 +66,8 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = available_timezones()
         if not known:
-            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata') from None
-        raise ConfigError(f'time zone "{name}" is not known{did_you_mean(name, known)}') from None
+            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata', "E108") from None
+        raise ConfigError(f'time zone "{name}" is not known{did_you_mean(name, known)}', "E102") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -89,7 +89,7 @@ class Dialect:
 
     def __attrs_post_init__(self) -> None:
         if self.header_row is not None and self.header_row < 1:
-            raise ConfigError("the header row is counted from 1")
+            raise ConfigError("the header row is counted from 1", "E102")
 
     def over(self, other: "Dialect") -> "Dialect":
         """This dialect, with the values of another one where this one has None."""
@@ -191,9 +191,10 @@ class ColumnMap:
         others += [(f"values {name}", name) for name in self.values]
         for entry, field in (*origins, *others):
             if field not in known:
-                raise ConfigError(f'{where}: "{entry}": there is no field "{field}"{did_you_mean(field, known)}')
+                why = f'{where}: "{entry}": there is no field "{field}"{did_you_mean(field, known)}'
+                raise ConfigError(why, "E231")
         taken: dict[str, str] = {}
         for entry, field in origins:
             if field in taken:
-                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}')
+                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}', "E231")
             taken[field] = entry

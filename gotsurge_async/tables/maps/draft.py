@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import OpenEnum, fields_of
 from gotsurge_async.models.phones import is_international
 from gotsurge_async.models.rules import nearest
@@ -54,14 +54,16 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
     Raises:
         ConfigError, BadFile: no row of the table can be read.
     """
-    faults: list[str] = []
-    records = list(islice(grid.records(lambda line, rule: faults.append(f"line {line} {rule}")), _ROWS + _ABOVE))
+    faults: list[tuple[int, str]] = []
+    records = list(islice(grid.records(lambda *fault: faults.append(fault)), _ROWS + _ABOVE))
     if not records:
-        raise ConfigError(f"there is no table to look at{': ' + faults[0] if faults else ''}")
+        line, rule = faults[0] if faults else (0, "")
+        where = f": line {line} {rule}" if faults else ""
+        raise ConfigError(f"there is no table to look at{where}", code_of(rule) or "E210")
     place = _header_of(records, dialect.header_row)
     header, below = records[place], records[place + 1 :]
     if header.damaged:
-        raise ConfigError("the header cannot be read: say the encoding of the file (--encoding)")
+        raise ConfigError("the header cannot be read: say the encoding of the file (--encoding)", "E203")
     rows = [record.cells for record in below if len(record.cells) == len(header.cells) and not record.damaged]
     header_row = header.line if place > 0 or dialect.header_row is not None else None
     return _Drafting([cell.strip() for cell in header.cells], rows).draft(_file_section(grid, header_row, timezone))
@@ -75,7 +77,7 @@ def _header_of(records: Sequence[Record], row: int | None) -> int:
     for place, record in enumerate(records):
         if record.line == row:
             return place
-    raise ConfigError(f"line {row} is empty, or not there, and was said to name the columns (--header-row)")
+    raise ConfigError(f"line {row} is empty, or not there, and was said to name the columns (--header-row)", "E210")
 
 
 def _file_section(grid: Grid, header_row: int | None, timezone: str | None) -> list[str]:

@@ -39,10 +39,10 @@ def find_map(name: str) -> Path:
     if _NAME.fullmatch(name) and (kept := maps_folder() / f"{name}{_ENDING}").is_file():
         return kept
     if name.endswith(_ENDING) or os.sep in name:
-        raise ConfigError(f"{name}: cannot be read: there is no such file")
+        raise ConfigError(f"{name}: cannot be read: there is no such file", "E201")
     known = kept_maps()
     hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
-    raise ConfigError(f"there is no map {name}, neither as a file nor kept{hint} (gotsurge map list)")
+    raise ConfigError(f"there is no map {name}, neither as a file nor kept{hint} (gotsurge map list)", "E231")
 
 
 def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
@@ -52,7 +52,7 @@ def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
         ConfigError: the name is not valid, or is taken, or the file cannot be written.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f'"{name}" is no name of a map: use letters, digits, -, _ and . only')
+        raise ConfigError(f'"{name}" is no name of a map: use letters, digits, -, _ and . only', "E231")
     path = maps_folder() / f"{name}{_ENDING}"
     write_map(path, text, replace=replace)
     return path
@@ -70,6 +70,6 @@ def write_map(path: Path, text: bytes, *, replace: bool = False) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(f"{path} is there already: --force replaces it") from None
+        raise ConfigError(f"{path} is there already: --force replaces it", "E110") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}", "E109") from None

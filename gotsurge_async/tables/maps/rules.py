@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from gotsurge_async.models import phones
 from gotsurge_async.money import Money
-from gotsurge_async.tables.cells import Exact, Parse, in_zone, parser, time_parser
+from gotsurge_async.tables.cells import Exact, Misread, Parse, in_zone, parser, time_parser
 from gotsurge_async.tables.fields import Column, did_you_mean
 from gotsurge_async.tables.maps.column_map import ALL, ColumnMap, Dates, zone_named
 
@@ -80,9 +80,8 @@ def _translation(table: Mapping[str, str]) -> Step:
             return text
         names = [name for name in table if name != ALL]
         shown = f"{', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
-        raise ValueError(
-            f"is none of the values that the map knows{did_you_mean(text, names) or f': it knows {shown}'}"
-        )
+        why = f"is none of the values that the map knows{did_you_mean(text, names) or f': it knows {shown}'}"
+        raise Misread(why, "E224")
 
     return translate
 
@@ -133,7 +132,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
         piece = _PIECE.match(sample, at)
         if piece is None:
             if sample[at].isdigit():
-                raise ValueError(f'"{sample}" is no sample of a time: {_SAMPLE}')
+                raise Misread(f'"{sample}" is no sample of a time: {_SAMPLE}', "E231")
             parts.append(re.escape(sample[at]))
             at, after_number = at + 1, False
             continue
@@ -150,12 +149,12 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
     try:
         pattern = re.compile("".join(parts), re.IGNORECASE | re.ASCII)
     except re.error:  # a group has a name that another one has
-        raise ValueError(f'"{sample}" says something twice: {_SAMPLE}') from None
+        raise Misread(f'"{sample}" says something twice: {_SAMPLE}', "E231") from None
     has = pattern.groupindex.keys()
     has_day = {"year", "short"} & has and {"month", "name"} & has and "day" in has
     has_clock = {"hour", "half"} & has or "minute" not in has
     if not has_day or not has_clock or ("half" in has) != ("noon" in has):
-        raise ValueError(f'"{sample}" is no sample of a time: {_SAMPLE}')
+        raise Misread(f'"{sample}" is no sample of a time: {_SAMPLE}', "E231")
     return pattern
 
 
@@ -170,14 +169,14 @@ def check_dates(dates: Dates) -> None:
     clock = _time_of_day(dates.time)
     for sample in dates.like:
         if clock is None and not {"hour", "half"} & _time_pattern(sample).groupindex.keys():
-            raise ValueError(f'"{sample}" has no time of day: say which one is meant, such as time = "09:00"')
+            raise Misread(f'"{sample}" has no time of day: say which one is meant, such as time = "09:00"', "E231")
 
 
 def _time_of_day(text: str | None) -> time | None:
     try:
         return None if text is None else time.fromisoformat(text)
     except ValueError:
-        raise ValueError(f'time = "{text}": write a time of day such as "09:00"') from None
+        raise Misread(f'time = "{text}": write a time of day such as "09:00"', "E231") from None
 
 
 def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
@@ -199,7 +198,8 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
             moment: datetime = otherwise(text)
         except ValueError as error:
             if patterns and str(error).startswith("a time is written"):
-                raise ValueError(f'is not written as "{written}", which the map says of 31 December 2030') from None
+                rule = f'is not written as "{written}", which the map says of 31 December 2030'
+                raise Misread(rule, "E220") from None
             raise
         return moment
 
@@ -208,7 +208,7 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
         try:
             return moment + later
         except OverflowError:
-            raise ValueError("this time is out of range") from None
+            raise Misread("this time is out of range", "E220") from None
 
     return parse
 
@@ -230,12 +230,12 @@ def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo 
         month = int(parts.get("month") or 0) or _MONTHS.index((parts.get("name") or "")[:3].lower()) + 1
         naive = datetime.combine(datetime(year, month, int(parts["day"] or 0)), at)  # noqa: DTZ001 - see below
     except ValueError:
-        raise ValueError("there is no such date or time") from None
+        raise Misread("there is no such date or time", "E220") from None
     try:
         moment = in_zone(naive, zone) if offset is None else naive.replace(tzinfo=_offset(offset))
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("this time is out of range") from None
+        raise Misread("this time is out of range", "E220") from None
 
 
 def _offset(text: str) -> timezone:
@@ -244,7 +244,7 @@ def _offset(text: str) -> timezone:
     try:
         return timezone(-minutes if "-" in text else minutes)
     except ValueError:
-        raise ValueError("there is no such date or time") from None
+        raise Misread("there is no such date or time", "E220") from None
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -261,7 +261,8 @@ def number_style(sample: str) -> Callable[[str], str]:
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
-        raise ValueError(f'"{sample}" is no sample of a number: write 1234.56 as the file would, such as S$1,234.56')
+        why = f'"{sample}" is no sample of a number: write 1234.56 as the file would, such as S$1,234.56'
+        raise Misread(why, "E231")
     before, group, point, after = parts["before"].strip(), parts["group"], parts["point"], parts["after"].strip()
     between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)
     grouped = rf"\d{{1,3}}(?:{between}\d{{3}})+|" if group else ""
@@ -275,7 +276,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     def plain(text: str) -> str:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
-            raise ValueError(f'is not written as "{sample}", which the map says of the number 1234.56')
+            raise Misread(f'is not written as "{sample}", which the map says of the number 1234.56', "E217")
         digits = re.sub(r"\D", "", match["whole"])
         rest = match["decimals"] if point else None
         return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")
@@ -327,7 +328,8 @@ def phone_style(sample: str) -> Callable[[str], str]:
     """
     parts = _PHONE_SAMPLE.fullmatch(sample)
     if parts is None:
-        raise ValueError(f'"{sample}" is no sample of a phone number: write one with its country apart: +65 61234567')
+        why = f'"{sample}" is no sample of a phone number: write one with its country apart: +65 61234567'
+        raise Misread(why, "E231")
     country, length = parts["country"], len(re.sub(r"\D", "", parts["own"]))
 
     def international(text: str) -> str:

@@ -92,7 +92,7 @@ class Book:
         try:
             ((version,),) = await store.rows("version")
             if version > VERSION:
-                raise ConfigError(f"{store.place} is an order book of a newer version: update gotsurge-async")
+                raise ConfigError(f"{store.place} is an order book of a newer version: update gotsurge-async", "E803")
             yield cls(store, clock or SystemClock())
         finally:
             await store.close()
