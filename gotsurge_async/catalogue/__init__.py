@@ -5,7 +5,6 @@ marked ``text`` holds the messages that it explains, with ``…`` for what diffe
 """
 
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -80,11 +79,6 @@ def explaining(message: str) -> Entry | None:
         if letters > most and _follow(parts, text):
             best, most = each, letters
     return best
-
-
-def codes_of(messages: Iterable[str]) -> list[str]:
-    """The codes of the entries that explain some messages, each once."""
-    return list(dict.fromkeys(each.code for message in messages if (each := explaining(message))))
 
 
 def mentioning(words: str) -> list[Entry]:

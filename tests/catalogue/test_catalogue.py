@@ -1,15 +1,23 @@
-"""`gotsurge_async/catalogue/troubleshooting.md`: each text that can be told stands there once, nothing else does."""
+"""`gotsurge_async/catalogue/troubleshooting.md`: each text that can be told stands there once, nothing else does.
 
+The codes themselves are in the code, where an error is made: each must have an entry that describes that very error.
+"""
+
+import ast
 import re
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
 
+from gotsurge_async.api.endpoints import TASKS_CREATE
+from gotsurge_async.calls.outcome import Attempt, error_of, outcome_of
 from gotsurge_async.catalogue import Entry, entries, explaining
 from gotsurge_async.cli.shared.exits import Exit
-from tests.catalogue.texts import told_texts
+from gotsurge_async.transports.base import Response
+from tests.catalogue.texts import CODE, PACKAGE, told_codes, told_texts
 
 DOCS = Path(__file__).parents[2] / "docs"
 OF_OTHERS = {
@@ -31,6 +39,8 @@ OF_OTHERS = {
     ),
 }
 """What click says by itself, and how an answer with such a status is told whatever GotSurge says in it."""
+WARNINGS = {"E604"}
+"""Explained to whoever looks a warning up, which names no code."""
 ENTRIES = entries()
 
 
@@ -43,6 +53,53 @@ def test_every_text_that_can_be_told_is_explained() -> None:
 def test_nothing_is_explained_that_nobody_says() -> None:
     """Each message of the catalogue stands in the source as it is written there, or comes from click or GotSurge."""
     assert not [m for each in ENTRIES.values() for m in each.messages if m not in told_texts() and m not in OF_OTHERS]
+
+
+def codes_in_the_package() -> set[str]:
+    """Every code that stands in the source as a text of its own."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py"))
+    texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {text for text in texts if isinstance(text, str) and CODE.fullmatch(text)}
+
+
+def test_every_code_that_is_used_has_an_entry_and_every_entry_is_used() -> None:
+    """No error has a code that explains nothing, and no entry explains what no error has."""
+    described = {code for code in ENTRIES if CODE.fullmatch(code)}
+    assert codes_in_the_package() - described == set()
+    assert described - codes_in_the_package() == WARNINGS
+
+
+def test_what_raises_a_text_gives_it_the_code_of_its_entry() -> None:
+    """At each place that makes an error or a fault, the code is that of the entry that has its text.
+
+    ``…`` is what another error has whose text is put into this one, or what is Python's error, which has no code.
+    """
+    codes = told_codes()
+    wrong = {
+        message: (each.code, given)
+        for each in ENTRIES.values()
+        for message in each.messages
+        if not (given := codes.get(message, set())) <= {each.code, "…"}
+    }
+    assert wrong == {}
+    assert sum(given != {"…"} for given in codes.values()) > 540
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (int(status), each.code)
+        for each in ENTRIES.values()
+        for message in each.messages
+        for status in re.findall(r"HTTP (\d{3})", message)
+    ],
+)
+def test_a_refusal_has_the_code_of_its_status(status: int, code: str) -> None:
+    """Whatever GotSurge says in its answer, even if that is the text of another error."""
+    answer = Response(status=status, body=b'{"message": "is required and missing"}')
+    failed = Attempt(outcome=outcome_of(status), response=answer)
+    error = error_of(TASKS_CREATE, failed, attempts=1, sent=b"", now=datetime(2030, 1, 1, tzinfo=UTC))
+    assert error.explain_code == code
 
 
 def test_a_message_is_explained_once() -> None:

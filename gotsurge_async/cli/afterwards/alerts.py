@@ -26,7 +26,7 @@ from gotsurge_async.cli.afterwards.books import (
 )
 from gotsurge_async.cli.afterwards.reading import STALE, DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
-from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, Unreachable, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, prose, say, spare, started_document
@@ -208,7 +208,7 @@ async def alerts(
     if post is not None:
         _check_url(post)
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
-        raise click.UsageError("--read-rate asks GotSurge: say which one, by --env")
+        raise WrongUse("--read-rate asks GotSurge: say which one, by --env")
     async with AsyncExitStack() as stack:
         if read_rate:
             check = attrs.evolve(
@@ -256,7 +256,7 @@ def _check_url(url: str) -> None:
     except ValueError:
         fit = False
     if not fit:
-        raise click.UsageError("--post: give the whole URL, as https://hooks.slack.com/services/…")
+        raise WrongUse("--post: give the whole URL, as https://hooks.slack.com/services/…", "E102")
 
 
 async def _post(url: str, lines: Sequence[str]) -> None:
@@ -284,4 +284,4 @@ async def _post(url: str, lines: Sequence[str]) -> None:
                 break
     finally:
         await transport.close()
-    raise Unreachable(f"the alerts could not be posted to {urlsplit(url).hostname}: {why}")
+    raise Unreachable(f"the alerts could not be posted to {urlsplit(url).hostname}: {why}", "E401")

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import click
 
+from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
@@ -40,7 +41,7 @@ def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
     try:
         return zone_named(name) or ZoneInfo(PORT)
     except ConfigError as error:
-        raise click.UsageError(f"--timezone: {error}") from None
+        raise WrongUse(f"--timezone: {error}", "E102") from None
 
 
 zone_option: Decorator[Any] = in_group(OUTPUT)(
@@ -92,7 +93,8 @@ async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | No
     if run_id is None or await book.counts(run_id):
         return
     if ledger is None or run_id not in {info.id for info in await ledger.runs()}:
-        raise UsageError(f"there is no run {run_id}, neither in the order book nor in the ledger: see `gotsurge runs`")
+        why = f"there is no run {run_id}, neither in the order book nor in the ledger: see `gotsurge runs`"
+        raise UsageError(why, "E522")
 
 
 @asynccontextmanager
@@ -108,7 +110,8 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
         if not has_ledger:
             raise ConfigError(
                 f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "
-                "--book and --ledger name them, and --env sandbox or production those of real pushes"
+                "--book and --ledger name them, and --env sandbox or production those of real pushes",
+                "E801",
             )
         with suppress(LedgerError):  # reported below
             async with await Ledger.look(books.ledger, clock=clock.now) as ledger:
@@ -132,5 +135,6 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
             f"{books.ledger} is an archive, and no order book is begun from one: name the ledger that its runs are of "
-            "by --ledger, or the order book by --book"
+            "by --ledger, or the order book by --book",
+            "E512",
         )

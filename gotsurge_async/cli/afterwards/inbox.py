@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from gotsurge_async.cli.afterwards.books import Books, takes_books
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, say
 from gotsurge_async.database import Kind
@@ -36,7 +36,7 @@ def inbox() -> None:
 @asynccontextmanager
 async def _opened(books: Books) -> AsyncIterator[Inbox]:
     if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
-        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders")
+        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders", "E801")
     async with Inbox.open(books.book, keep=None) as opened:
         yield opened
 
@@ -75,7 +75,7 @@ async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
     async with _opened(books) as opened:
         event = await opened.show(event_id)
     if event is None:
-        raise UsageError(f"there is no event {event_id}")
+        raise UsageError(f"there is no event {event_id}", "E802")
     body = event.body or b""
     if raw:
         sys.stdout.buffer.write(body)
@@ -132,7 +132,7 @@ async def _change(
     chosen = list(dict.fromkeys(ids))
     async with _opened(books) as opened:
         if bool(chosen) == (state is not None):
-            raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+            raise WrongUse("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
         if state is not None:
             chosen = list(await opened.ids(state))
         number = await change(opened, chosen)

@@ -19,7 +19,7 @@ from gotsurge_async.cli.afterwards.books import (
     vessel_option,
 )
 from gotsurge_async.cli.afterwards.reading import STALE
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import (
     cut,
@@ -111,7 +111,7 @@ async def orders(
         name=order_id,
     )
     if as_csv and as_json:
-        raise click.UsageError("--csv or --json, not both")
+        raise WrongUse("--csv or --json, not both")
     async with open_book(books) as (book, ledger):
         await refuse_unknown_run(book, ledger, run_id)
         await _refuse_unknown_statuses(book, statuses)
@@ -142,7 +142,8 @@ async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
         if status not in present:
             near = get_close_matches(status, [*TaskStatus, *present], 1)
             meant = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"no order has the status {status}: {meant}The document has {', '.join(TaskStatus)}")
+            why = f"no order has the status {status}: {meant}The document has {', '.join(TaskStatus)}"
+            raise UsageError(why, "E102")
 
 
 async def _first(orders: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:
@@ -240,7 +241,8 @@ async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
 async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv: bool) -> None:
     orders = [order async for order in _first(book.orders(only), 20)]
     if not orders:
-        raise UsageError(f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key")
+        why = f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key"
+        raise UsageError(why, "E802")
     histories = [(order, await book.history(order)) for order in orders]
     _say_doubles(await book.doubles([order.task for order in orders]))
     if as_json:

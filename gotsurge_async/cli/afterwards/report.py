@@ -11,7 +11,7 @@ import click
 
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_option
 from gotsurge_async.cli.afterwards.reading import STALE
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
 from gotsurge_async.clock import SystemClock
@@ -74,18 +74,18 @@ async def report(
     """
     day = _day_of(day_text, zone)
     if out.suffix not in _ENDINGS:
-        raise click.UsageError(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write")
+        raise WrongUse(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write", "E102")
     if by_order and out.suffix != ".csv":
-        raise click.UsageError("--orders: only a CSV has one of both; the others have vessels and orders")
+        raise WrongUse("--orders: only a CSV has one of both; the others have vessels and orders")
     if not force and await asyncio.to_thread(out.exists):
-        raise ConfigError(f"{out} exists: --force replaces it")
+        raise ConfigError(f"{out} exists: --force replaces it", "E110")
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
         orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
         result = await day_of(orders, day, zone, SystemClock().now())
     environments = result.environments
     if PRODUCTION in environments and len(environments) > 1 and not all_environments:
-        raise click.UsageError(
+        raise WrongUse(
             f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
             "--all-environments reports all in one"
         )
@@ -111,7 +111,7 @@ def _day_of(text: str, zone: ZoneInfo) -> date:
     try:
         return days.get(text) or date.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday") from None
+        raise WrongUse(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday", "E102") from None
 
 
 def _write(day: Day, out: Path, by_order: bool) -> None:
@@ -127,7 +127,7 @@ def _write(day: Day, out: Path, by_order: bool) -> None:
                 write_csv(day, file.stream, orders=by_order)
             file.put_in_place()
     except OSError as error:
-        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from None
+        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}", "E109") from None
 
 
 def _document(day: Day, out: Path) -> dict[str, Any]:

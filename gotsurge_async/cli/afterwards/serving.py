@@ -30,7 +30,8 @@ def tokens() -> list[str]:
     tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
     if not tokens:
         raise UsageError(
-            f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it"
+            f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it",
+            "E801",
         )
     return tokens
 
@@ -58,7 +59,7 @@ async def listening(
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror or error}") from None
+            raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror or error}", "E111") from None
         yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
@@ -86,7 +87,8 @@ class Lines:
         self._one_at_a_time = asyncio.Lock()
         self._tries = 0
         if sys.stdout is None:
-            raise UsageError("standard output is closed: let it lead to a file, or to /dev/null if nobody reads it")
+            why = "standard output is closed: let it lead to a file, or to /dev/null if nobody reads it"
+            raise UsageError(why, "E806")
         self._out = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding
 

@@ -141,9 +141,8 @@ async def watch(
     async with AsyncExitStack() as stack:
         opened, known = await stack.enter_async_context(open_book(books))
         if known is None:
-            raise ConfigError(
-                f"a run stands in its ledger, and {books.ledger} is none that can be read: name it by --ledger"
-            )
+            why = f"a run stands in its ledger, and {books.ledger} is none that can be read: name it by --ledger"
+            raise ConfigError(why, "E801")
         info = await known.run(run_id)
         await _refuse_unknown(info, known, opened)
         target = target_of(info, target)
@@ -196,7 +195,8 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
     if followed < counts.of((OrderState.CREATED, *_FOLLOWED)):
         raise ConfigError(
             f"run {info.id} was archived, and the order book does not know all of its orders: they are in "
-            f"{info.archived_in}, and `gotsurge results {info.id} --ledger {info.archived_in}` writes them"
+            f"{info.archived_in}, and `gotsurge results {info.id} --ledger {info.archived_in}` writes them",
+            "E524",
         )
 
 

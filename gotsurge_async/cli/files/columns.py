@@ -6,6 +6,7 @@ from itertools import groupby
 import attrs
 import click
 
+from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, prose
 from gotsurge_async.models.rules import nearest
@@ -28,7 +29,7 @@ def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
     infos = [info for info in all_columns() if _is_named(info.name, names) and (not required or info.required != "no")]
     if not infos:
         near = nearest(names[0], [info.name for info in all_columns()]) if names else None
-        raise click.UsageError(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}")
+        raise WrongUse(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}", "E102")
     if as_json:
         print_json([attrs.asdict(info) for info in infos])
     elif len(infos) == 1:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-import click
 
 from gotsurge_async.bulk import Source, SourceOptions, SourceReport, UnusableSource, open_source
-from gotsurge_async.cli.shared.exits import Exit, Failure, explained_too
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, say
+from gotsurge_async.errors import code_of
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.fault_file import FaultFile
 from gotsurge_async.tables.checks.faults import Fault, FaultGroup
@@ -52,11 +52,11 @@ class Mending:
             Failure: the file has faults, which are reported.
         """
         if self.leave and sends and self.faults is None:
-            raise click.UsageError("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
+            raise WrongUse("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
         if self.faults is not None and str(self.faults) == STDIN:
-            raise click.UsageError("--faults names a file, not standard output: it is mended, and pushed")
+            raise WrongUse("--faults names a file, not standard output: it is mended, and pushed")
         if self.faults is not None and await asyncio.to_thread(self.faults.exists):
-            raise click.UsageError(f"--faults: {self.faults} is there already: name another file, or remove it")
+            raise WrongUse(f"--faults: {self.faults} is there already: name another file, or remove it", "E110")
         with ExitStack() as at_end:
             written = None
             if self.faults is not None:
@@ -116,7 +116,7 @@ def _report_left(left: Left) -> None:
     rows, are = number_of(left.rows, "row"), verb(left.rows, "is", "are")
     where = "" if left.file is None else f", and {are} in {left.file}"
     say(f"{number_of(report.fault_count, 'fault')}: {rows} {are} left out{where}")
-    explained_too([group.first.rule for group in groups])
+    explained_too(code_of(group.first.rule) for group in groups)
 
 
 def _list_faults(faults: Sequence[Fault], count: int, groups: Sequence[FaultGroup]) -> None:
@@ -148,5 +148,6 @@ def report_faults(error: UnusableSource, consequence: str) -> Failure:
         }
         for group in error.groups
     ]
-    more = {"faults": [*map(as_plain, error.faults)], "count": error.count, "groups": groups}
+    codes = [code_of(group.first.rule) for group in error.groups]
+    more = {"faults": [*map(as_plain, error.faults)], "count": error.count, "groups": groups, "explain": codes}
     return Failure(text, Exit.USAGE, more=more, printed=True)

@@ -9,7 +9,7 @@ from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.tables import STDIN, FileMap, SourceOptions, open_grid
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.formats.lines import BadFile
@@ -95,7 +95,7 @@ def _best_draft(file: str, source: SourceOptions) -> Draft:
     """The draft with the delimiter by which most columns are recognized, unless ``source`` has one."""
     delimiters = _DELIMITERS if source.delimiter is None and file != STDIN else (source.delimiter,)
     drafts: list[Draft] = []
-    refused: list[str] = []
+    refused: list[Coded] = []
     for delimiter in delimiters:
         options = attrs.evolve(source, delimiter=delimiter)
         try:
@@ -104,7 +104,7 @@ def _best_draft(file: str, source: SourceOptions) -> Draft:
                 if grid.form.format != "csv":
                     break
         except (BadFile, ConfigError) as error:
-            refused.append(str(error).removeprefix(f"{file}: "))
+            refused.append(Coded(str(error).removeprefix(f"{file}: "), code_of(error)))
     if not drafts:
-        raise ConfigError(f"{file}: {refused[0]}")
+        raise ConfigError(f"{file}: {refused[0]}", refused[0].explain_code)
     return max(drafts, key=lambda draft: len(draft.sure) + len(draft.unsure) / 2)

@@ -7,7 +7,7 @@ from typing import IO
 
 import click
 
-from gotsurge_async.cli.shared.exits import interruptible
+from gotsurge_async.cli.shared.exits import WrongUse, interruptible
 from gotsurge_async.cli.shared.options import PATH, force_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError
@@ -37,13 +37,13 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
     """
     form = form or (file.suffix.lower().removeprefix(".") if file is not None else "csv")
     if form not in ("csv", "xlsx"):
-        raise click.UsageError(f"{file}: its ending does not tell its format: say --format csv or --format xlsx")
+        raise WrongUse(f"{file}: its ending does not tell its format: say --format csv or --format xlsx", "E102")
     if file is None and form == "xlsx" and sys.stdout.isatty():
-        raise click.UsageError("a workbook is not for a terminal: name a file, such as orders.xlsx")
+        raise WrongUse("a workbook is not for a terminal: name a file, such as orders.xlsx")
     columns = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
     with interruptible(), ExitStack() as at_end:
         if file is not None and file.exists() and not force:
-            raise ConfigError(f"{file} is there already: --force writes over it")
+            raise ConfigError(f"{file} is there already: --force writes over it", "E110")
         try:
             whole = None if file is None else WholeFile(file, at_end)
             stream: IO[bytes] = sys.stdout.buffer if whole is None else whole.stream
@@ -56,7 +56,7 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
             else:
                 stream.flush()
         except OSError as error:
-            raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}") from None
+            raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}", "E109") from None
     needed = [column.name for column in columns if column.required == "yes"]
     are = verb(len(needed), "is", "are")
     say(f"{number_of(len(columns), 'column')}, required {are} {', '.join(needed)}; gotsurge columns explains them")

@@ -46,7 +46,7 @@ class Seen:
         try:
             from gotsurge_async.metrics import Metrics, serving
         except ModuleNotFoundError as error:
-            raise ConfigError(f'metrics need {error.name}: pip install "gotsurge-async[metrics]"') from None
+            raise ConfigError(f'metrics need {error.name}: pip install "gotsurge-async[metrics]"', "E108") from None
         self._metrics = Metrics()
         async with serving(self._metrics, self._port, self._host) as url:
             say(f"metrics at {url}/metrics")

@@ -30,7 +30,7 @@ async def stop(run_id: str, ledger: Place, as_json: bool) -> Exit:
     async with open_ledger(ledger) as opened:
         stopped = await opened.segments.stop(run_id, INTERRUPTED, INTERRUPTED)
         if not stopped and await opened.segments.distribution(run_id) is None:
-            raise UsageError(f"run {run_id} is not put up for workers")
+            raise UsageError(f"run {run_id} is not put up for workers", "E702")
     text = f"run {run_id}: {'is stopped' if stopped else 'was stopped already'}"
     finish({"run": run_id, "stopped": stopped}, Exit.CREATED, lambda: click.echo(text), as_json=as_json)
     return Exit.CREATED

@@ -20,6 +20,7 @@ from gotsurge_async.cli.shared.push_options import concurrency, rate
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import RunInfo
 from gotsurge_async.push.worker import Worker, timeouts_for
 
@@ -134,7 +135,7 @@ async def worker(
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
-            text = "aborted: what was in flight is in doubt, or is read by whoever goes on"
+            text = Coded("aborted: what was in flight is in doubt, or is read by whoever goes on", "E112")
             raise Failure(text, interrupts.code) from None
     say(f"worker {working.name}: stopped, and gave everything back")
     return Exit.CREATED

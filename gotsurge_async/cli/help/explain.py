@@ -7,6 +7,7 @@ from itertools import groupby
 import click
 
 from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
+from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import filled, is_terminal, print_json, print_record
 
@@ -55,7 +56,7 @@ def entries_for(words: Sequence[str]) -> list[Entry]:
     exact = explaining(message) if raised or len(message.split()) > 3 else None
     matches = [exact] if exact is not None else mentioning(message)
     if not matches:
-        raise click.UsageError(f"no error says {message!r}: give fewer words of it; gotsurge explain lists all")
+        raise WrongUse(f"no error says {message!r}: give fewer words of it; gotsurge explain lists all", "E891")
     return matches
 
 
@@ -63,7 +64,7 @@ def _entry_of(code: str) -> Entry:
     known = entry(code)
     if known is None:
         like = f"; near it are {', '.join(near(code))}" if near(code) else ""
-        raise click.UsageError(f"nothing has the code {code}{like}: gotsurge explain lists all")
+        raise WrongUse(f"nothing has the code {code}{like}: gotsurge explain lists all", "E891")
     return known
 
 

@@ -13,7 +13,7 @@ import click
 from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, about_run, exit_code_of, interruptible
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, user_name
@@ -110,9 +110,9 @@ def audit(
       130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
     if (yes or options["all_vanished"]) and not repair:
-        raise click.UsageError("--yes and --all-vanished belong to --repair")
+        raise WrongUse("--yes and --all-vanished belong to --repair")
     if repair and not yes and not at_a_terminal():
-        raise click.UsageError("--repair asks a person at a terminal: say --yes where there is none")
+        raise WrongUse("--repair asks a person at a terminal: say --yes where there is none")
     place, by = find_ledger(ledger, target), by or (user_name() if repair else "")
     wish = AuditOptions(place=place, target=target, by=by, **options)
     about_run(run_id)

@@ -13,7 +13,7 @@ import click
 from gotsurge_async.after.export import Exported, export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import finish, print_record, say
@@ -216,7 +216,7 @@ async def _accept(where: Place, newest: int, out: Path) -> tuple[Accepted, Impor
 async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
-            raise ConfigError(f"{where}: no older copy was accepted here, or this was said already")
+            raise ConfigError(f"{where}: no older copy was accepted here, or this was said already", "E505")
         await opened.all_known()
 
 
@@ -256,7 +256,7 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
             stream = sys.stdout.buffer
             done = await export(opened, stream)
             if (trouble := lost(stream)) is not None:
-                raise ConfigError(f"cannot write standard output, or not all of it: {trouble}")
+                raise ConfigError(f"cannot write standard output, or not all of it: {trouble}", "E109")
         else:
             done = await _export_to(opened, Path(file), force)
     say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
@@ -272,7 +272,7 @@ async def _export_to(opened: Ledger, path: Path, force: bool) -> Exported:
             done = await export(opened, whole.stream)
             whole.put_in_place()
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}", "E109") from None
     return done
 
 
@@ -280,11 +280,11 @@ def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
     if not path.exists():
         return
     if not path.is_file():  # a device or a folder, which a file would replace
-        raise ConfigError(f"{path} is no file: give another name, or - for standard output")
+        raise ConfigError(f"{path} is no file: give another name, or - for standard output", "E110")
     if not force:
-        raise ConfigError(f"{path} exists already: give another name, or --force")
+        raise ConfigError(f"{path} exists already: give another name, or --force", "E110")
     if ledger.kind is Kind.SQLITE and path.samefile(ledger.path):
-        raise ConfigError(f"{path} is the ledger itself: give another name")
+        raise ConfigError(f"{path} is the ledger itself: give another name", "E110")
 
 
 @ledger.command("archive", short_help="Move finished runs into a file.")
@@ -324,7 +324,7 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
     """
     if to is None:
         if ledger.kind is not Kind.SQLITE:
-            raise click.UsageError("say where the archive is: --to FILE")
+            raise WrongUse("say where the archive is: --to FILE")
         to = ledger.path.with_name(f"{ledger.path.stem}-archive{ledger.path.suffix}")
     await asyncio.to_thread(must_exist, ledger)
     done = await archive(ledger, to, before=before.replace(tzinfo=UTC), clock=SystemClock().now)

@@ -16,7 +16,7 @@ from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.distributed import shared_ledger
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     ending_of,
     find_ledger,
@@ -162,7 +162,7 @@ async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, *
     check_distributed(**options)
     if options["distributed"] and not dry_run:
         if target.simulate:
-            raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
+            raise WrongUse("--simulate ends with this command: start gotsurge simulator, and give --env local")
         ledger = shared_ledger(ledger)
     options["reading"] = reading_words(click.get_current_context().params)
     pushing = Pushing(PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options))
@@ -288,7 +288,8 @@ class Pushing(Sending):
             push.check_endpoints()
             if options.replace_changed:
                 if push.mode is Mode.DIRECT:
-                    raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
+                    why = "--replace-changed is for platform partners: a plain one cannot change a task"
+                    raise UsageError(why, "E609")
                 gs.session.require(PLATFORM_TASKS_UPDATE)
             with options.seen.published(options.distributed) as trace:
                 try:

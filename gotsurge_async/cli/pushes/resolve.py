@@ -13,7 +13,7 @@ from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, user_name
@@ -121,7 +121,7 @@ async def resolve(
 
 def _unread(error: GotSurgeError) -> Failure:
     text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
-    return Failure(text, exit_code_of(error))
+    return Failure(text, exit_code_of(error), more={"explain": [error.explain_code, "E612"]})
 
 
 def _decisions(
@@ -129,18 +129,18 @@ def _decisions(
 ) -> tuple[Resolution, ...]:
     if file is not None:
         if keys or created or not_created:
-            raise click.UsageError("--file says it all: leave --key, --created and --not-created out")
+            raise WrongUse("--file says it all: leave --key, --created and --not-created out", "E611")
         return ()
     if not keys:
-        raise click.UsageError("say which order, by --key, or give the filled in --file")
+        raise WrongUse("say which order, by --key, or give the filled in --file", "E611")
     if bool(created) == not_created:
-        raise click.UsageError("say either --created TASK_ID or --not-created")
+        raise WrongUse("say either --created TASK_ID or --not-created", "E611")
     if not_created:
         return tuple(Resolution(key=key) for key in keys)
     if len(created) != len(keys):
-        raise click.UsageError(f"{len(keys)} --key and {len(created)} --created: each order is one task")
+        raise WrongUse(f"{len(keys)} --key and {len(created)} --created: each order is one task", "E611")
     if not all(task_id.strip() for task_id in created):
-        raise click.UsageError("--created names the task that exists")
+        raise WrongUse("--created names the task that exists", "E611")
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 

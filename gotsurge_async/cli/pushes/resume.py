@@ -8,7 +8,7 @@ from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.bulk import Ledger, Push, Run
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.distributed import shared_ledger
-from gotsurge_async.cli.shared.exits import Exit, about_run, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     find_ledger,
     ledger_option,
@@ -93,11 +93,10 @@ class Resuming(Sending):
         for info in await ledger.runs():
             if info.environment == environment and info.state is not RunState.LOADING:
                 if UNDO in info.options and (await ledger.counts(info.id)).of(UNFINISHED):
-                    raise UsageError(
-                        f"the last run was taken back: name it if what it has left is to be sent, as {info.id}"
-                    )
+                    why = f"the last run was taken back: name it if what it has left is to be sent, as {info.id}"
+                    raise UsageError(why, "E103")
                 return info
-        raise UsageError(f"the ledger {ledger.path} has no run of {environment}")
+        raise UsageError(f"the ledger {ledger.path} has no run of {environment}", "E501")
 
     async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
         return await ledger.hold(info.id)
@@ -117,10 +116,8 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
     exit codes are those of gotsurge push.
     """
     if last == (run_id is not None):
-        raise click.UsageError("say which run, or --last; gotsurge runs lists them")
+        raise WrongUse("say which run, or --last; gotsurge runs lists them")
     check_distributed(**options)
     if options["distributed"] and options["rate"]:
-        raise click.UsageError(
-            "of a run that workers send, --rate is that of its push: give another to gotsurge worker"
-        )
+        raise WrongUse("of a run that workers send, --rate is that of its push: give another to gotsurge worker")
     return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()

@@ -147,12 +147,12 @@ def _left_out(info: RunInfo) -> str | None:
 
 def _is_made_from(info: RunInfo, file: Path) -> bool:
     if info.source_sha256 is None:
-        raise ConfigError(f"run {info.id} was not made from a file")
+        raise ConfigError(f"run {info.id} was not made from a file", "E522")
     try:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest() == info.source_sha256
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}", "E201") from None
 
 
 def _show(run: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:

@@ -18,11 +18,12 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.system import loops
 from gotsurge_async.tables.checks.words import number_of
 
-_INTERRUPTED = "the undo was interrupted: give the same command again, and do not resume the run"
+_INTERRUPTED = Coded("the undo was interrupted: give the same command again, and do not resume the run", "E115")
 
 
 @click.command()
@@ -58,7 +59,7 @@ def undo(
     if not yes and at_a_terminal():
         about_run(run_id)
         if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
-            raise Failure("nothing was cancelled", Exit.USAGE)
+            raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
     _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 
 
@@ -109,7 +110,7 @@ async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
         f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
         f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
         code,
-        more={"next": [same_again(info.id)]},
+        more={"next": [same_again(info.id)], "explain": ["E115"]},
     )
 
 

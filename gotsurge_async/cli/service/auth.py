@@ -328,7 +328,7 @@ async def _reseal() -> int:
 async def _encrypted_store() -> "AsyncIterator[FileStore | SqlStore]":
     async with open_token_store() as store:
         if isinstance(store, KeyringStore):
-            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
+            raise ConfigError("the keyring encrypts by itself: there is no key to rotate", "E305")
         yield store
 
 

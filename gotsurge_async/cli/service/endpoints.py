@@ -9,6 +9,7 @@ from gotsurge_async.api.profile import Profile, skeleton
 from gotsurge_async.cli.shared.exits import Exit, Failure, interruptible
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, prose
+from gotsurge_async.errors import Coded
 
 _profile_option = click.option(
     "--profile",
@@ -96,6 +97,6 @@ def _write(path: Path | None, text: str, *, force: bool) -> None:
         with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:
-        raise Failure(f"{path} is there already: --force replaces it", Exit.USAGE) from None
+        raise Failure(Coded(f"{path} is there already: --force replaces it", "E110"), Exit.USAGE) from None
     except OSError as error:
         raise Failure(f"{path}: {error.strerror or error}", Exit.USAGE) from None

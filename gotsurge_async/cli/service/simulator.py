@@ -7,10 +7,11 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from gotsurge_async.cli.shared.exits import Exit, Failure
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import filled, print_json
 from gotsurge_async.config import Timeouts
+from gotsurge_async.errors import Coded
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
 from gotsurge_async.system import loops
 from gotsurge_async.transports.base import Request, TransportError
@@ -97,9 +98,9 @@ def simulator(
         try:
             loops.run(serve(port, SimulatorOptions(**chosen), announce=click.echo))
         except ValueError as error:
-            raise click.UsageError(str(error)) from None
+            raise WrongUse(str(error), "E852") from None
         except OSError as error:
-            raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
+            raise click.ClickException(Coded(f"cannot listen on port {port}: {error.strerror}", "E111")) from None
 
 
 @simulator.command(short_help="Take a task to another status.")
@@ -141,11 +142,11 @@ async def _post(port: int, path: str, content: object) -> dict[str, Any]:
         answer: dict[str, Any] = msgspec.json.decode(response.body)
     except (TransportError, ValueError):
         where = f"no simulator answers at 127.0.0.1:{port}: start one with `gotsurge simulator --port {port}`"
-        raise Failure(where, Exit.UNREACHABLE) from None
+        raise Failure(Coded(where, "E851"), Exit.UNREACHABLE) from None
     finally:
         await transport.close()
     if response.status != 200:
-        raise Failure(str(answer.get("message", f"HTTP {response.status}")), Exit.REFUSED)
+        raise Failure(Coded(answer.get("message", f"HTTP {response.status}"), "E102"), Exit.REFUSED)
     return answer
 
 

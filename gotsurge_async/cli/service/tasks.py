@@ -12,13 +12,14 @@ from gotsurge_async import codec
 from gotsurge_async.bulk import Desk, Mode
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
-from gotsurge_async.cli.shared.exits import Exit, Failure
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown, spare
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
+from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
@@ -108,7 +109,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, as_json: bool) 
     stands.
     """
     if not yes and at_a_terminal() and not click.confirm(f"Cancel task {task_id} ({target.environment})?", err=True):
-        raise Failure("nothing was cancelled", Exit.USAGE)
+        raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     if as_json:
         print_json(message)
@@ -266,13 +267,13 @@ def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
     for name in clears:
         _add(changes, name, None)
     if not changes:
-        raise click.UsageError("say what to change: --set FIELD=VALUE or --clear FIELD")
+        raise WrongUse("say what to change: --set FIELD=VALUE or --clear FIELD")
     return changes
 
 
 def _add(changes: dict[str, Any], name: str, value: Any) -> None:
     if name in changes:
-        raise click.UsageError(f"{name} is given twice")
+        raise WrongUse(f"{name} is given twice", "E102")
     changes[name] = value
 
 
@@ -305,7 +306,7 @@ def _value(name: str, text: str) -> Any:
         return msgspec.json.decode(text, type=dict) if get_origin(kind) is dict else text
     except (ValueError, msgspec.MsgspecError, click.BadParameter) as error:
         message = error.message if isinstance(error, click.BadParameter) else error
-        raise click.BadParameter(f"{name}: {message}", param_hint=_HINT) from None
+        raise click.BadParameter(Coded(f"{name}: {message}", code_of(error)), param_hint=_HINT) from None
 
 
 def _number(kind: Any, text: str) -> Any:

@@ -55,4 +55,4 @@ def _role_id(text: str, roles: Sequence[Role]) -> str:
         if text == role.id or text.lower() == (role.name or "").lower():
             return role.id
     names = ", ".join(role.name or role.id for role in roles) or "none"
-    raise UsageError(f"the organization has no role {text!r}; its roles are: {names}")
+    raise UsageError(f"the organization has no role {text!r}; its roles are: {names}", "E415")

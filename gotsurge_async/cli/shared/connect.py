@@ -18,7 +18,7 @@ from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, interruptible
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, interruptible
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
@@ -63,7 +63,7 @@ class Target:
             click.UsageError: so they do.
         """
         if self.simulate and (self.env or self.api_base):
-            raise click.UsageError("--simulate brings its own GotSurge: leave --env and --api-base out")
+            raise WrongUse("--simulate brings its own GotSurge: leave --env and --api-base out")
         if not self.simulate:
             self._check_place("--simulate, or --env")
 
@@ -80,7 +80,7 @@ class Target:
 
     def _check_place(self, how: str) -> None:
         if not self.env and not os.environ.get("GOTSURGE_ENV"):
-            raise click.UsageError(f"say where to: {how} local, sandbox or production")
+            raise WrongUse(f"say where to: {how} local, sandbox or production", "E104")
 
     @property
     def environment(self) -> str:
@@ -173,7 +173,8 @@ def _settling(limits: Limits | None) -> Limits | None:
     try:
         return attrs.evolve(limits or Limits(), settle=float(text))
     except (ValueError, ConfigError):
-        raise ConfigError(f"GOTSURGE_SETTLE is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}") from None
+        why = f"GOTSURGE_SETTLE is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}"
+        raise ConfigError(why, "E102") from None
 
 
 @asynccontextmanager
@@ -210,9 +211,8 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
         ) as gs:
             if await gs.tokens.current() is None:
                 how = how_to_sign_in(settings.environment.name, target.account, target.api_base)
-                raise SignInNeeded(
-                    f"not signed in: {how}, or set GOTSURGE_BEARER_TOKEN; to try without credentials use --simulate"
-                )
+                why = f"not signed in: {how}, or set GOTSURGE_BEARER_TOKEN; to try without credentials use --simulate"
+                raise SignInNeeded(why)
             yield gs
 
 
@@ -277,7 +277,7 @@ async def _simulated(
             text = (
                 f"the simulator at {parts.netloc} does not answer its sign-in: start it anew with `gotsurge simulator`"
             )
-            raise Unreachable(f"{text} ({error})") from None
+            raise Unreachable(f"{text} ({error})", error.explain_code) from None
         except CallError as error:
             error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
             raise
@@ -294,11 +294,12 @@ async def _consent(origin: str, account: str) -> dict[str, str]:
     try:
         answer = await transport.send(request)
     except TransportError as error:
-        raise Unreachable(f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`") from None
+        why = f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`"
+        raise Unreachable(why, "E851") from None
     finally:
         await transport.close()
     if answer.status != 200:
-        raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}")
+        raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}", "E302")
     return msgspec.json.decode(answer.body, type=dict[str, str])
 
 
@@ -324,7 +325,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
 
 
 def _unknown(error: OutcomeUnknown) -> Failure:
-    endpoint = ENDPOINTS.get(error.operation)
+    endpoint, more = ENDPOINTS.get(error.operation), {"explain": [error.explain_code]}
     if endpoint is not None and endpoint.replay is Replay.SAFE:
-        return Failure(f"{error}\nit does no harm to try again", Exit.UNREACHABLE)
-    return Failure(f"{error}\nthe service may have done it: look before you try again", Exit.IN_DOUBT)
+        return Failure(f"{error}\nit does no harm to try again", Exit.UNREACHABLE, more=more)
+    return Failure(f"{error}\nthe service may have done it: look before you try again", Exit.IN_DOUBT, more=more)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from types import ModuleType
 
 import attrs
-import click
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.exits import Exit, Interrupts
+from gotsurge_async.cli.shared.exits import Exit, Interrupts, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger
 from gotsurge_async.cli.shared.next_steps import Standing
 from gotsurge_async.cli.shared.progress import Progress
@@ -46,9 +45,10 @@ def shared_ledger(option: Place | None) -> Place:
     """
     place = find_ledger(option, Target())
     if place.kind is not Kind.POSTGRESQL:
-        raise click.UsageError(
+        raise WrongUse(
             "many machines share a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or set "
-            "GOTSURGE_LEDGER"
+            "GOTSURGE_LEDGER",
+            "E701",
         )
     return place
 
@@ -62,7 +62,7 @@ def fleet_package() -> ModuleType:
     try:
         from gotsurge_async import fleet
     except ModuleNotFoundError as error:
-        raise ConfigError(f'many machines need {error.name}: pip install "gotsurge-async[fleet]"') from None
+        raise ConfigError(f'many machines need {error.name}: pip install "gotsurge-async[fleet]"', "E108") from None
     return fleet
 
 

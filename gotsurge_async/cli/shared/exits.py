@@ -15,6 +15,7 @@ from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json, say
 from gotsurge_async.cli.streams import Unread
 from gotsurge_async.errors import (
     CallError,
+    Coded,
     EndpointsAssumed,
     Forbidden,
     GotSurgeError,
@@ -23,6 +24,7 @@ from gotsurge_async.errors import (
     SignInFailed,
     SignInNeeded,
     Unauthorized,
+    code_of,
 )
 from gotsurge_async.starting import Terminated
 from gotsurge_async.system import loops
@@ -65,11 +67,18 @@ class Unreachable(GotSurgeError):
     """No server answers at the address of the service."""
 
 
+class WrongUse(click.UsageError):
+    """Options or arguments that cannot be right together, unless another code says what is wrong with them."""
+
+    def __init__(self, message: str, explain_code: str | None = "E103") -> None:
+        super().__init__(Coded(message, explain_code))
+
+
 class Failure(click.ClickException):
     """An error that ends the process with an exit code of its own.
 
     Args:
-        more: further fields of the ``--json`` document; the commands in ``next`` are printed below the message, too.
+        more: further fields of the ``--json`` document; commands in ``next`` are printed, codes in ``explain`` named.
         printed: whether the message is on stderr already.
     """
 
@@ -157,7 +166,7 @@ def interruptible(interrupted: str = "interrupted") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as signalled:
-        raise Failure(interrupted, _code_of(signalled)) from None
+        raise Failure(Coded(interrupted, code_of(interrupted) or "E112"), _code_of(signalled)) from None
 
 
 @contextmanager
@@ -171,11 +180,11 @@ def reported(context: click.Context, as_json: bool) -> Iterator[None]:
     except click.ClickException as raised:
         error = raised
     except KeyboardInterrupt as raised:
-        error = Failure("interrupted", _code_of(raised))
+        error = Failure(Coded("interrupted", "E112"), _code_of(raised))
     except click.Abort as raised:  # at a question
         if not isinstance(raised.__context__, KeyboardInterrupt):
             raise
-        error = Failure("interrupted: nothing was changed", _code_of(raised.__context__))
+        error = Failure(Coded("interrupted: nothing was changed", "E112"), _code_of(raised.__context__))
     except GotSurgeError as raised:
         error = _failure_of(raised)
     except SystemExit as ended:
@@ -196,7 +205,7 @@ def _failure_of(error: GotSurgeError) -> Failure:
     lines = [str(error), *getattr(error, "__notes__", ())]
     if isinstance(error, EndpointsAssumed):
         lines.append("GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints sends it all the same")
-    return Failure("\n".join(lines), exit_code_of(error))
+    return Failure(Coded("\n".join(lines), error.explain_code), exit_code_of(error))
 
 
 def _code_of(signalled: KeyboardInterrupt) -> Exit:
@@ -206,30 +215,27 @@ def _code_of(signalled: KeyboardInterrupt) -> Exit:
 def _document(error: click.ClickException, run_id: str | None) -> dict[str, Any]:
     if isinstance(error, Failure):
         return {"error": str(error.message), "exit": int(error.code), "run": run_id, **error.more}
-    return {"error": error.format_message(), "exit": error.exit_code, "run": None}
+    return {"error": str(error.format_message()), "exit": error.exit_code, "run": None}
 
 
 def _codes_of(error: click.ClickException) -> list[str]:
-    """What explains an error: the codes of a file's faults, or of the message, or else of the exit code."""
-    from gotsurge_async.catalogue import codes_of
+    """What explains an error: its codes, or else its exit code."""
+    if isinstance(error, Failure):
+        codes: Sequence[str | None] = error.more.get("explain") or [code_of(error.message)]
+        return list(dict.fromkeys(filter(None, codes))) or [f"exit-{int(error.code)}"]
+    is_value = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
+    return [code_of(error.message) or ("E102" if is_value else "E101")]
 
-    groups = error.more.get("groups", ()) if isinstance(error, Failure) else ()
-    message = error.message if isinstance(error, Failure) else error.format_message()
-    codes = codes_of([group["rule"] for group in groups] or message.splitlines())
-    return codes or [f"exit-{int(error.code) if isinstance(error, Failure) else error.exit_code}"]
 
-
-def explained_too(messages: Iterable[str]) -> None:
-    """When the command ends, name what explains these messages, which are printed already."""
-    from gotsurge_async.catalogue import codes_of
-
+def explained_too(codes: Iterable[str | None]) -> None:
+    """When the command ends, name these codes, which explain what is printed already."""
     context = click.get_current_context(silent=True)
     if context is not None:
-        context.meta.setdefault(_CODES, []).extend(codes_of(messages))
+        context.meta.setdefault(_CODES, []).extend(filter(None, codes))
 
 
 def _name_codes(codes: Sequence[str]) -> None:
-    say(f"see: gotsurge explain {' '.join(codes[:_MOST_CODES])}")
+    say(f"see: gotsurge explain {' '.join(list(dict.fromkeys(codes))[:_MOST_CODES])}")
 
 
 # --- signals ---------------------------------------------------------------------------------------------------------

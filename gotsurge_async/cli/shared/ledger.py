@@ -14,7 +14,7 @@ import platformdirs
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
-from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place, driver_of, place_of
@@ -76,7 +76,7 @@ def place_named(text: str, name: str) -> Place:
         place = place_of(text)
         driver_of(place)
     except ConfigError as error:
-        raise click.UsageError(f"{name}: {error}") from None
+        raise WrongUse(f"{name}: {error}", error.explain_code) from None
     return place
 
 
@@ -113,9 +113,8 @@ def must_exist(where: Place) -> None:
         ConfigError: there is none.
     """
     if not _is_there(where):
-        raise ConfigError(
-            f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
-        )
+        why = f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
+        raise ConfigError(why, "E501")
 
 
 def _is_there(where: Place) -> bool:
@@ -158,14 +157,13 @@ def target_of(run: RunInfo, target: Target) -> Target:
         UsageError: the options name another environment or account.
     """
     if run.environment == SIMULATED:
-        raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again")
+        raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again", "E527")
     if target.environment != run.environment:
-        raise UsageError(
-            f"run {run.id} is of {run.environment}, not of {target.environment}: say --env {run.environment}"
-        )
+        why = f"run {run.id} is of {run.environment}, not of {target.environment}: say --env {run.environment}"
+        raise UsageError(why, "E527")
     account = run.options.get("account")
     if account and target.account and target.account != account:
-        raise UsageError(f"run {run.id} was made with the account {account}, not with {target.account}")
+        raise UsageError(f"run {run.id} was made with the account {account}, not with {target.account}", "E527")
     account = target.account or account
     if account is None and not target.is_real and run.mode is Mode.TWO_PHASE:
         account = "platform"  # of a simulator's two accounts the only one that can have made it

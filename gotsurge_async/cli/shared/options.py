@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
+from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -157,4 +158,4 @@ def user_name() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
-        raise click.UsageError("say who you are: --by NAME") from None
+        raise WrongUse("say who you are: --by NAME", "E611") from None

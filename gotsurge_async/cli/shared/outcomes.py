@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
-import click
 import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
-from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, exit_code_of
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
-from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.errors import Coded, GotSurgeError, code_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.outcomes import Changed
@@ -38,9 +37,8 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     """
     rows = _rows(file)
     if not 1 <= len(rows) <= CHUNK:
-        raise Failure(
-            f"{file} holds {len(rows)} orders, one call takes 1 to {CHUNK}: gotsurge push takes any", Exit.USAGE
-        )
+        text = f"{file} holds {len(rows)} orders, one call takes 1 to {CHUNK}: gotsurge push takes any"
+        raise Failure(Coded(text, "E235"), Exit.USAGE)
     report = SourceReport()
     options = SourceOptions(now=datetime.now(UTC), timezone=timezone, max_price=max_price)
     stream = io.BytesIO(b"\n".join(map(msgspec.json.encode, rows)))
@@ -50,10 +48,11 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
         say(f"warning: {_by_number(warning)}")
     if not report.ok:
         faults = [*map(_by_number, report.faults), "nothing was sent"]
-        raise Failure("\n".join(faults), Exit.USAGE)
+        rules = [fault.rule for fault in report.faults]
+        raise Failure("\n".join(faults), Exit.USAGE, more={"explain": [*map(code_of, rules)]})
     twice = [name for name, count in Counter(order.tracking_id for order in orders).items() if count > 1]
     if twice:
-        raise Failure(f"{file}: tracking_id {twice[0]} stands there twice; nothing was sent", Exit.USAGE)
+        raise Failure(Coded(f"{file}: tracking_id {twice[0]} stands there twice; nothing was sent", "E229"), Exit.USAGE)
     return orders
 
 
@@ -72,7 +71,7 @@ def _rows(file: str) -> list[Any]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         lines = [line for line in content.splitlines() if line.strip()]
         if len(lines) < 2:
-            raise Failure(f"{file} is not JSON: {error}", Exit.USAGE) from None
+            raise Failure(Coded(f"{file} is not JSON: {error}", "E216"), Exit.USAGE) from None
         return [_line(file, number, line) for number, line in enumerate(lines, start=1)]
     if isinstance(whole, dict):
         whole = whole.get("tasks", whole)
@@ -83,7 +82,8 @@ def _line(file: str, number: int, line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Failure(f"{file} is not JSON, and line {number} of it is not either: {error}", Exit.USAGE) from None
+        text = f"{file} is not JSON, and line {number} of it is not either: {error}"
+        raise Failure(Coded(text, "E216"), Exit.USAGE) from None
 
 
 def words_of(arguments: Sequence[str]) -> list[str]:
@@ -103,9 +103,9 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         task_id, _, tracking_id = word.partition("=")
         if not task_id or not tracking_id:
-            raise click.UsageError(f"{word!r} is not TASK_ID=TRACKING_ID")
+            raise WrongUse(f"{word!r} is not TASK_ID=TRACKING_ID", "E102")
         if task_id in pairs:
-            raise click.UsageError(f"task {task_id} stands there twice")
+            raise WrongUse(f"task {task_id} stands there twice", "E102")
         pairs[task_id] = tracking_id
     return pairs
 

@@ -9,6 +9,7 @@ import click
 
 from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
+from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import (
     PATH,
     SENDING,
@@ -33,7 +34,7 @@ _file = in_group(THE_FILE)
 def _source(sql: str | None, url: str | None, file_map: str | None = None, **parameters: Any) -> SourceOptions:
     is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
     if (sql is not None and url is None) or (sql is None and is_typed):
-        raise click.UsageError("--sql and --from belong together: what is asked, and whom")
+        raise WrongUse("--sql and --from belong together: what is asked, and whom")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     columns = FileMap() if file_map is None else load_named(file_map)
     return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
@@ -58,10 +59,10 @@ def file_or_query(file: str | None, source: SourceOptions) -> str:
     """
     if source.query is None:
         if file is None:
-            raise click.UsageError("Missing argument 'FILE'.")
+            raise WrongUse("Missing argument 'FILE'.", "E101")
         return file
     if file is not None:
-        raise click.UsageError("give a FILE, or --sql and --from, not both")
+        raise WrongUse("give a FILE, or --sql and --from, not both")
     return source.query.name
 
 
@@ -186,7 +187,7 @@ def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
         click.UsageError: so it is.
     """
     if no_wait and not distributed:
-        raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
+        raise WrongUse("--no-wait goes with --distributed: a push that workers send")
 
 
 rescan_after: Callable[..., Decorator[Any]] = functools.partial(

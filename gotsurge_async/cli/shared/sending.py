@@ -34,7 +34,7 @@ from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ConfigError, GotSurgeError
+from gotsurge_async.errors import Coded, ConfigError, GotSurgeError
 from gotsurge_async.ledger import DOUBTFUL, LedgerUnusable, RunInfo, RunLost
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.tables.checks.words import number_of
@@ -100,7 +100,7 @@ class Sending:
 
     def _interrupted(self, code: Exit) -> Failure:
         if self._begun is None:
-            return Failure("interrupted: nothing was sent", code)
+            return Failure(Coded("interrupted: nothing was sent", "E112"), code)
         text = "interrupted after the sending, before the result files were written; the ledger has everything"
         return self._failure(text, code, self._standing(self._begun, {}, results_failed=True))
 
@@ -137,7 +137,7 @@ class Sending:
                 raise await self._ledger_failed(ledger, run, error) from None
         stopped_by = sent.stopped_by or self.replaced.stopped_by
         code = self._exit_code(summary, stopped_by, failed is not None)
-        problems = [f"stopped: {stopped_by}"] if stopped_by is not None else []
+        problems = [Coded(f"stopped: {stopped_by}", stopped_by.explain_code)] if stopped_by is not None else []
         problems += [failed] if failed is not None else []
         finish_run(summary, code, next_steps(standing), problems=problems, as_json=self._send_options.as_json)
         return code
@@ -165,7 +165,7 @@ class Sending:
                 raise
             if self._interrupts.code is Exit.INTERRUPTED:
                 await watch.stop_workers()
-            text = f"left: the workers end what they began of run {run.id}; {_how_it_ended(ledger, run)}"
+            text = Coded(f"left: the workers end what they began of run {run.id}; {_how_it_ended(ledger, run)}", "E112")
             raise Failure(text, self._interrupts.code) from None
         if sent is None:
             self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")
@@ -175,7 +175,8 @@ class Sending:
             try:
                 run = await opened.hold(run.id)
             except RunHeld as error:  # by a process that resumes it: what is on its way there is not in doubt
-                raise Failure(f"{error}; {_how_it_ended(opened, run)}", self._interrupts.code or Exit.HELD) from None
+                text = Coded(f"{error}; {_how_it_ended(opened, run)}", error.explain_code)
+                raise Failure(text, self._interrupts.code or Exit.HELD) from None
             sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
             return await self._end(gs, opened, run, sent, seconds)
 
@@ -219,7 +220,7 @@ class Sending:
             what = f"{in_doubt:,} in doubt" if in_doubt else "nothing is in doubt"
             if counts.drafting:
                 what = f"{counts.drafting:,} to be drafted anew, of which no driver knows; {what}"
-        text = f"{error}\n{what}; the rest was not sent (run {run.id})"
+        text = Coded(f"{error}\n{what}; the rest was not sent (run {run.id})", error.explain_code)
         return self._failure(text, code, self._standing(run, {"unprocessed": 1}))
 
     def _failure(self, text: str, code: Exit, standing: Standing) -> Failure:
@@ -242,7 +243,7 @@ class Sending:
 
     async def _results(
         self, ledger: Ledger, run: Run, sent: Sent, seconds: float, unused: Sequence[str]
-    ) -> tuple[Summary, Standing, str | None]:
+    ) -> tuple[Summary, Standing, Coded | None]:
         """Write the result files, or only count where that fails; with why it did."""
         stopped = str(sent.stopped_by) if sent.stopped_by else "interrupted" if sent.interrupted else ""
         failed = None
@@ -251,7 +252,7 @@ class Sending:
                 ledger, run.info, self._send_options.out, seconds=seconds, unused_drafts=unused, stopped=stopped
             )
         except ConfigError as error:
-            failed = f"{error}; the ledger has everything"
+            failed = Coded(f"{error}; the ledger has everything", error.explain_code)
             summary = await count_results(ledger, run.info, seconds=seconds, unused_drafts=unused, stopped=stopped)
         standing = await Standing.of(
             ledger,
@@ -313,7 +314,8 @@ async def try_out(folder: Path, size: int, consequence: str) -> None:
     try:
         await asyncio.to_thread(try_folder, folder, size)
     except ConfigError as error:
-        raise ConfigError(f"{error}; {consequence}: name another folder by --out, or make room in this one") from None
+        text = f"{error}; {consequence}: name another folder by --out, or make room in this one"
+        raise ConfigError(text, "E109") from None
 
 
 async def unused_drafts(ledger: Ledger, run_id: str) -> list[str]:
@@ -333,7 +335,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
 
 
 def finish_run(
-    summary: Summary, code: Exit, steps: Sequence[Step], *, problems: Sequence[str] = (), as_json: bool
+    summary: Summary, code: Exit, steps: Sequence[Step], *, problems: Sequence[Coded] = (), as_json: bool
 ) -> None:
     """Print what became of a run's orders, why, where its result files are, and what to type next.
 
@@ -342,7 +344,7 @@ def finish_run(
     """
     for text in problems:
         say(text)
-        explained_too([text])
+        explained_too([text.explain_code])
     document = {**attrs.asdict(summary), "error": "; ".join(problems) or None}
     finish(document, code, lambda: _show(summary), as_json=as_json, steps=steps)
 
