@@ -149,9 +149,9 @@ def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[Fill
             why = f"{path}: give the in-doubt file of run {info.id}, with its columns {TASK_ID} and {STATUS}"
             raise ConfigError(why, "E611")
         if key_column not in names:
-            raise ConfigError(f"{path}: the column that tells the orders of run {info.id} apart is not in it", "E611")
+            raise ConfigError(f"{path}: the column that identifies the orders of run {info.id} is missing", "E611")
     if key_column is None:
-        raise ConfigError(f"{path}: nothing tells the orders of this run apart in it", "E611")
+        raise ConfigError(f"{path}: no column identifies the orders of this run", "E611")
     return [FilledRow(row.line, row.text(key_column), row.text(TASK_ID), row.text(STATUS)) for row in rows]
 
 

@@ -128,7 +128,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         raise
     wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
     if not shows(codec.unstructure(changed), wanted):
-        raise OutcomeUnknown("the update was answered, and the task does not show it", "E412")
+        raise OutcomeUnknown("GotSurge accepted the update, but the task does not show it", "E412")
     try:
         await uninterrupted(run.replace(rival, changed.current_status))
     except IllegalTransition:

@@ -36,7 +36,7 @@ def check_url(url: str, *, anywhere: bool) -> str:
     if not url or is_here(url):
         return url
     if not anywhere:
-        raise ValueError(f"{origin(url)} is not on this machine: webhooks go elsewhere only where that was allowed")
+        raise ValueError(f"{origin(url)} is not on this machine: webhooks go elsewhere only with --webhooks-anywhere")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("a webhook's URL begins with http:// or https:// and a host")

@@ -179,7 +179,7 @@ def read_map(text: bytes, where: str) -> FileMap:
         raise ConfigError(f"{where}: is not TOML: {error}", "E107") from None
     items = table.pop("items", {})
     if not isinstance(items, dict):
-        raise ConfigError(f"{where}: items is a table with columns, constants and so on", "E231")
+        raise ConfigError(f"{where}: items must be a table, with sections such as columns and constants", "E231")
     file = table.get("file")
     timezone = file.pop("timezone", None) if isinstance(file, dict) else None
     try:
@@ -276,7 +276,7 @@ class _Section:
         _refuse_others(file, ["sheet", "header_row", "delimiter", "encoding", *more], f"{self._where}: file")
         row = file.get("header_row")
         if row is not None and type(row) is not int:
-            raise ConfigError(f"{self._where}: file: header_row is a number, counted from 1", "E231")
+            raise ConfigError(f"{self._where}: file: header_row must be a line number, starting at 1", "E231")
         return Dialect(
             header_row=row,
             **{name: _text(file[name], f"{self._where}: file: {name}") for name in texts if name in file},

@@ -133,7 +133,7 @@ def test_all_that_may_stand_in_one() -> None:
     [
         ('[colums]\nA = "price"', 'm.toml: "colums" is none of file, columns, .*; did you mean "columns"'),
         ('[file]\nsheets = "A"', 'm.toml: file: "sheets" is none of .*did you mean "sheet"'),
-        ('[file]\nheader_row = "3"', "header_row is a number"),
+        ('[file]\nheader_row = "3"', "header_row must be a line number"),
         ("[file]\nheader_row = 0", "m.toml: the header row is counted from 1"),
         ('[file]\nencoding = "utf9"', 'm.toml: encoding "utf9" is not known'),
         ('[file]\ntimezone = "Asia/Singapor"', 'm.toml: time zone .* did you mean "Asia/Singapore"'),
@@ -162,7 +162,7 @@ def test_all_that_may_stand_in_one() -> None:
         ("[columns]\nA = 1", "table of texts"),
         ("constants = 1", "is a table"),
         ('ignore = "A"', "is a list"),
-        ("items = 1", "is a table"),
+        ("items = 1", "items must be a table"),
         ("[constants]\nservice_type = [1]", "give text, a number, or a time"),
         ("[constants]\nclient_time_utc = 2030-03-04", "give text, a number, or a time"),
         ('[items.columns]\nA = "price"', "there is no field"),

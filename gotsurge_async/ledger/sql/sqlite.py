@@ -16,7 +16,7 @@ BUSY_SECONDS = 60.0
 WRITER_CACHE_KIB = 16 * 1024
 """The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
 
-LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
+LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` can still read it"
 
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What the driver raises; the second where a damaged name stands in the text of the first."""

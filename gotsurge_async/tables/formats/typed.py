@@ -142,7 +142,7 @@ class ParquetGrid(Grid):
                             if record := record_of(line, row, unreadable):
                                 yield record
             except self._duckdb.Error as error:
-                raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}", "E207") from None
+                raise BadFile(f"is damaged, or not a Parquet file: {str(error).splitlines()[0]}", "E207") from None
 
 
 @contextmanager
@@ -214,7 +214,7 @@ class QueryGrid(Grid):
             with self._engine.connect().execution_options(**options) as connection:
                 answer = connection.execute(query)
                 if not answer.returns_rows:
-                    raise BadFile("the query answers no rows: it is a SELECT", "E208")
+                    raise BadFile("the query returns no rows: give a SELECT statement", "E208")
                 names = list(answer.keys())
                 self.digest.update(encode(names))
                 yield Record(0, names, False, 0)

@@ -82,7 +82,7 @@ def test_a_list_is_no_cell(tmp_path: Path) -> None:
 def test_what_is_no_parquet_is_one_fault(data: bytes) -> None:
     """No other error comes out."""
     (fault,) = read(data, name="orders.parquet").faults
-    assert "no Parquet file" in fault
+    assert "not a Parquet file" in fault
 
 
 # --- queries ---
