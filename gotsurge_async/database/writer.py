@@ -225,9 +225,8 @@ class Writer:
                     return
         finally:
             self._closing = True
-            if self._waiting:
-                why = Coded("was closed before this was written", "E528")
-                self._refuse(self._waiting, self._backend.failure(Trouble.CLOSED, why))
+            closed = self._backend.failure(Trouble.CLOSED, Coded("was closed before this was written", "E528"))
+            self._refuse(self._waiting, closed)
             self._waiting.clear()
 
     async def _all_came(self) -> None:
@@ -242,9 +241,8 @@ class Writer:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             if not await self._attempt(batch):
-                parts = self._parts(batch)
+                parts = self._parts(batch)  # a single one is the batch, which just failed
                 for part in parts:
-                    # A single part is the batch, which just failed.
                     if len(parts) == 1 or not await self._attempt(part):
                         for ticket in part:
                             await self._attempt([ticket])
@@ -356,8 +354,8 @@ class Writer:
         """Undo the transaction, and refuse every job of it; after an unusable database every later one, too."""
         lost = self._undo()
         if isinstance(error, Moved):
-            why = Coded("other processes kept on changing the same rows; try again", "E508")
-            meant = self._backend.failure(Trouble.BUSY, why)
+            text = "other processes kept on changing the same rows; try again"
+            meant = self._backend.failure(Trouble.BUSY, Coded(text, "E508"))
         meant = meant or self._backend.translate(error) or error
         if meant is not error:
             meant.__cause__ = error

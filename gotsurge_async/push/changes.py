@@ -29,16 +29,21 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
     except ValueError as error:
         raise unreadable(which) from error
     uncertain = trees[1].pop(UNCERTAIN, ()) if isinstance(trees[1], dict) else ()
-    fields = [*_differing(*trees, ""), *uncertain]
+    fields = [*_differing(*trees), *uncertain]
     return [field for field in dict.fromkeys(fields) if field not in _NOT_COMPARED]
 
 
-def _differing(mine: Any, theirs: Any, path: str) -> Iterator[str]:
+def _differing(mine: Any, theirs: Any, path: str | None = None) -> Iterator[str]:
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for name in sorted(mine.keys() | theirs.keys()):
-            yield from _differing(mine.get(name), theirs.get(name), f"{path}.{name}" if path else name)
-    elif mine != theirs:
-        yield path
+            yield from _differing(mine.get(name), theirs.get(name), name if path is None else f"{path}.{name}")
+    elif mine != theirs and not (_is_nothing(mine) and _is_nothing(theirs)):
+        yield path or ""
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value says as little as one that is absent: an object without a field that has one."""
+    return value is None or (isinstance(value, dict) and all(map(_is_nothing, value.values())))
 
 
 async def note_changes(run: Run) -> int:

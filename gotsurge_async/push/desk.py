@@ -23,7 +23,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ClientClosed, InvalidData, NotSent, Problem, UsageError
+from gotsurge_async.errors import ClientClosed, Coded, InvalidData, NotSent, Problem, UsageError
 from gotsurge_async.ledger import Ledger, Mode
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -95,7 +95,7 @@ class Desk:
         _place: str | Path | Place | None = None,
     ) -> None:
         if not is_count(most_waiting, 1):
-            raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}")
+            raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}", "E903")
 
         def new_push(ledger: Ledger, mode: Mode) -> Push:
             return Push(
@@ -225,7 +225,9 @@ class Desk:
             raise made.error
         own = made.tracking_id if key is None else key
         if not own or (isinstance(own, str) and not own.strip()):
-            raise InvalidData("", [Problem("tracking_id", "the order has no key: give it a tracking_id, or pass key=")])
+            raise InvalidData(
+                "", [Problem("tracking_id", Coded("the order has no key: give it a tracking_id, or pass key=", "E229"))]
+            )
         own = key_of(made, lambda _: own, "the desk", 1)
         if problem := _unfit(own):
             raise InvalidData("", [Problem("key", problem, own)])
@@ -237,7 +239,7 @@ class Desk:
         if self._looking is None or self._closing is not None:
             raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
         if len(self._waiting) >= self._most_waiting:
-            raise NotSent(f"{self._most_waiting} orders wait already: try again later", operation=OPERATION)
+            raise NotSent(f"{self._most_waiting} orders wait already: try again later", "E906", operation=OPERATION)
 
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]
@@ -273,7 +275,7 @@ class Desk:
         """Let a caller leave; the last one takes the order along, if it was not begun."""
         if not (entry.begun or entry.tried or entry.result.done()) and entry.waiters == 1:
             self._waiting.remove(entry)
-            entry.end_unprocessed(NotSent(f"{why}, and it was not begun", operation=OPERATION))
+            entry.end_unprocessed(NotSent(f"{why}, and it was not begun", "E906", operation=OPERATION))
 
     # --- what waits -------------------------------------------------------------------------------------------------
 
@@ -281,7 +283,7 @@ class Desk:
         """Have an entry sent: immediately if no call is under way, else with others, or a little later."""
         entry.begun = False
         if self._closing is not None and self._closing.done():
-            entry.end_unprocessed(NotSent("the desk is closed", operation=OPERATION))
+            entry.end_unprocessed(NotSent("the desk is closed", "E906", operation=OPERATION))
             return
         self._waiting.append(entry)
         if self._busy == 0 or len(self._waiting) >= CHUNK:
@@ -322,7 +324,7 @@ class Desk:
             late.cancel()
             self._runs.stop()
             while self._waiting:
-                error = NotSent("the desk was closed, and it was not begun", operation=OPERATION)
+                error = NotSent("the desk was closed, and it was not begun", "E906", operation=OPERATION)
                 self._waiting.popleft().end_unprocessed(error)
             tasks = [*self._tasks, *filter(None, [self._looking])]
             for task in tasks:

@@ -213,7 +213,7 @@ class DeskRuns:
         except (Exception, asyncio.CancelledError) as error:
             self._fail(current, error)
             text = "the desk was closed" if isinstance(error, asyncio.CancelledError) else repr(error)
-            why = error if isinstance(error, GotSurgeError) else NotSent(text, operation=OPERATION)
+            why = error if isinstance(error, GotSurgeError) else NotSent(text, "E906", operation=OPERATION)
             await uninterrupted(self._withdraw(current, own, dict.fromkeys(own, why)))
             if why is not error:
                 raise
