@@ -34,7 +34,7 @@ arguments or its attributes, nor an exception of the HTTP library: what a librar
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
     from gotsurge_async.transports.base import Response
@@ -90,9 +90,18 @@ def code_of(message: object) -> str | None:
     return getattr(message, "explain_code", None) or getattr(inner, "explain_code", None)
 
 
-class GotSurgeError(Exception):
-    """The root of the tree; ``explain_code`` is the code of an error whose class has none, or another one."""
+Sent: TypeAlias = Literal["nothing", "refused", "perhaps"]
 
+
+class GotSurgeError(Exception):
+    """The root of the tree; ``explain_code`` is the code of an error whose class has none, or another one.
+
+    Attributes:
+        sent: what GotSurge has of that which the error is about: certainly ``nothing``; it was ``refused``; or
+            ``perhaps`` all of it. What is not ``perhaps`` there may be sent again.
+    """
+
+    sent: Sent = "nothing"
     _code: str | None = None
 
     def __init_subclass__(cls, code: str | None = None) -> None:
@@ -178,6 +187,8 @@ class UnreadableAnswer(InvalidData, code="E403"):
     ``problems`` lists the first 100 faults; the message tells the first 5 of them, and how many more were found.
     """
 
+    sent: Sent = "perhaps"
+
     def __init__(self, message: str = "", problems: Sequence[Problem] = (), more: int = 0) -> None:
         super().__init__(message, problems[:100])
         self._more = more + len(problems) - len(self.problems)
@@ -262,6 +273,8 @@ class Rejected(CallError):
         code: the ``error`` of the answer where it is a short name, as OAuth has it: ``invalid_grant``; "" without one.
     """
 
+    sent: Sent = "refused"
+
     def __init__(self, message: str = "", explain_code: str | None = None, *, code: str = "", **details: Any) -> None:
         super().__init__(message, explain_code, **details)
         self.code = code
@@ -330,10 +343,10 @@ class OutcomeUnknown(CallError, code="E402"):
     """The request left, and it is not known whether it was processed.
 
     For an operation that must not repeat this is the end: look the effect up, or ask a person; do not send
-    ``sent`` again blindly.
+    ``body`` again blindly.
 
     Attributes:
-        sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
+        body: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
         response: the answer that does not show the outcome, with its ``body`` as bytes: an unreadable one, or a failure
             of the service; None if none came, or if it holds secrets. It is in no message either.
         done: of a create whose answer does not fit its orders, the tasks that are certain, in the order of the orders:
@@ -342,19 +355,21 @@ class OutcomeUnknown(CallError, code="E402"):
             answer names others besides.
     """
 
+    sent: Sent = "perhaps"
+
     def __init__(
         self,
         message: str = "",
         explain_code: str | None = None,
         *,
-        sent: bytes = b"",
+        body: bytes = b"",
         response: "Response | None" = None,
         done: Any = None,
         rows: tuple[int, ...] = (),
         **details: Any,
     ) -> None:
         super().__init__(message, explain_code, **details)
-        self.sent = sent
+        self.body = body
         self.response = response
         self.done = done
         self.rows = rows
@@ -395,6 +410,8 @@ class PartlyDone(CallError, code="E412"):
         done: what is done, as the call would have returned it: `UpdatedTasks`.
         failed: why each other is not, or may not be, by the task's id.
     """
+
+    sent: Sent = "perhaps"
 
     def __init__(
         self, message: str = "", *, done: Any = None, failed: Mapping[str, GotSurgeError] = {}, **details: Any

@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +15,15 @@ from gotsurge_async import errors
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
+    ClientClosed,
     Coded,
+    EndpointsAssumed,
     GotSurgeError,
     InvalidData,
     NotFound,
+    NotSent,
     OutcomeUnknown,
+    PartlyDone,
     Problem,
     RateLimited,
     Rejected,
@@ -31,6 +36,7 @@ from gotsurge_async.errors import (
     code_of,
     rejection_class,
 )
+from gotsurge_async.ledger import LedgerError
 from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
 
@@ -86,7 +92,7 @@ def details(cls: type[Exception]) -> dict[str, Any]:
     if cls is RateLimited:
         filled["retry_after"] = 2.5
     if cls is OutcomeUnknown:
-        filled["sent"] = b'{"tasks":[]}'
+        filled["body"] = b'{"tasks":[]}'
         filled["response"] = Response(status=200, headers={"etag": "1"}, body=b"half")
         filled["done"] = CreatedTasks(tasks=(Task(id="t"),))
         filled["rows"] = (1,)
@@ -205,8 +211,8 @@ def test_the_catalogue_is_read_by_no_error() -> None:
 def test_what_was_sent_is_not_in_the_message() -> None:
     """What was sent and answered are attributes of an unknown outcome, and show neither in text nor in repr."""
     response = Response(status=200, body=b"1 Pioneer Rd")
-    error = OutcomeUnknown("lost", sent=b"Mr Ng, 1 Pioneer Rd", response=response, operation="tasks.create")
-    assert error.sent
+    error = OutcomeUnknown("lost", body=b"Mr Ng, 1 Pioneer Rd", response=response, operation="tasks.create")
+    assert error.body
     assert "Pioneer" not in f"{error} {error!r}"
 
 
@@ -238,3 +244,19 @@ def test_an_unreadable_answer_tells_its_first_faults(count: int) -> None:
         assert len(each.problems) == min(count, 100)
         assert str(each).count("is odd") == min(count, 5)
         assert str(each).endswith(f"; and {count - 5} more") == (count > 5)
+
+
+def classes(root: type[GotSurgeError]) -> Iterator[type[GotSurgeError]]:
+    """A class of errors, and all below it."""
+    yield root
+    for each in root.__subclasses__():
+        yield from classes(each)
+
+
+def test_every_error_says_what_is_certain() -> None:
+    """What may be there is in one place: unknown outcomes, batches partly done, unreadable answers, failed ledgers."""
+    perhaps = {each for each in classes(GotSurgeError) if each.sent == "perhaps"}
+    roots = (OutcomeUnknown, PartlyDone, UnreadableAnswer, LedgerError)
+    assert perhaps == {each for root in roots for each in classes(root)}
+    assert {each for each in classes(GotSurgeError) if each.sent == "refused"} == set(classes(Rejected))
+    assert {each.sent for each in (SignInNeeded, EndpointsAssumed, InvalidData, ClientClosed, NotSent)} == {"nothing"}

@@ -139,7 +139,7 @@ def error_of(
     if failed.outcome is Outcome.UNKNOWN:
         return OutcomeUnknown(
             failed.reason or Coded("the service failed, and does not say whether it acted", "E411"),
-            sent=sent or b"",
+            body=sent or b"",
             response=_for_people(endpoint, failed.response, secrets),
             **details,
         )

@@ -31,7 +31,7 @@ import msgspec
 from attrs import frozen
 
 from gotsurge_async import codec
-from gotsurge_async.errors import GotSurgeError, InvalidData, UsageError
+from gotsurge_async.errors import GotSurgeError, InvalidData, Sent, UsageError
 from gotsurge_async.ledger.states import Holder, OrderRow, PendingOrder
 from gotsurge_async.system import shell
 
@@ -68,6 +68,8 @@ class LedgerError(GotSurgeError):
     Attributes:
         path: the ledger's file, or its URL without credentials; "" when no file is involved.
     """
+
+    sent: Sent = "perhaps"
 
     def __init__(self, message: str = "", explain_code: str | None = None, *, path: str = "") -> None:
         super().__init__(message, explain_code)

@@ -232,7 +232,11 @@ class Desk:
         if problem := _unfit(own):
             raise InvalidData("", [Problem("key", problem, own)])
         if self._validate:
-            refuse_faulty([made], self._clock.now(), self._max_price)
+            try:
+                refuse_faulty([made], self._clock.now(), self._max_price)
+            except InvalidData as error:
+                problems = [Problem(path.removeprefix("orders[0]."), *why) for path, *why in error.problems]
+                raise InvalidData("", problems) from None
         return made, own, *codec.encode_order(made)
 
     def _refuse_if_unable(self) -> None:

@@ -134,7 +134,9 @@ class DeskRuns:
                 if entry.tried:
                     entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
                 else:
-                    entry.end(copy(error))
+                    own = copy(error)
+                    own.sent = "nothing"
+                    entry.end(own)
         except Exception as error:
             log.exception("a desk met an error that is none of this package")
             for entry in entries:

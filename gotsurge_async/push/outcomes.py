@@ -72,7 +72,7 @@ class Entry:
 
     def end_in_doubt(self, why: str) -> None:
         """Set the result: it was sent, or may have been."""
-        error = OutcomeUnknown(why, "E907", operation=OPERATION, sent=self.payload)
+        error = OutcomeUnknown(why, "E907", operation=OPERATION, body=self.payload)
         self.end(InDoubt(order=self.order, error=error))
 
     def end_unprocessed(self, error: GotSurgeError) -> None:
@@ -86,7 +86,7 @@ class Entry:
             if not is_there:
                 return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
         text = f"{why}, and the desk continues with it: ask again with the same key"
-        return OutcomeUnknown(text, "E907", operation=OPERATION, sent=self.payload)
+        return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 
 def with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order) -> Outcome:
@@ -122,7 +122,7 @@ def replayed(entry: Entry, recorded: Recorded) -> Outcome:
     else:
         is_out = recorded.held and row.state in IN_HAND
         why = "another process has it in hand" if is_out else row.error or "its outcome was not recorded"
-        error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, sent=row.payload)
+        error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, body=row.payload)
         outcome = InDoubt(order=order, error=error, replayed=True)
     fields = _differing(entry, row)
     return Changed(order=order, fields=tuple(fields), outcome=outcome) if fields else outcome

@@ -51,7 +51,7 @@ async def test_a_create_whose_answer_cannot_be_read_is_in_doubt(body: bytes) -> 
         with pytest.raises(OutcomeUnknown) as caught:
             await rig.create()
     assert caught.value.status == 200
-    assert caught.value.sent == rig.transport.sent[0].body
+    assert caught.value.body == rig.transport.sent[0].body
     assert caught.value.response is not None
     assert caught.value.response.body == body
     assert len(rig.transport.sent) == 1
@@ -86,7 +86,7 @@ async def test_an_answer_with_secrets_is_not_quoted() -> None:
         with pytest.raises(OutcomeUnknown) as caught:
             await rig.call(PARTNER_DETAIL, path={"signature": "planted-signature"})
     assert "planted" not in str(caught.value)
-    assert b"planted" not in caught.value.sent
+    assert b"planted" not in caught.value.body
     assert caught.value.response is None
 
 

@@ -96,7 +96,7 @@ async def test_a_block_whose_time_is_over_knows_of_its_call() -> None:
                 await rig.session.call(TASKS_CREATE, body=b'{"tasks":[]}')
         known = what_is_known(ended.value)
         assert isinstance(known, OutcomeUnknown)
-        assert known.sent == b'{"tasks":[]}'
+        assert known.body == b'{"tasks":[]}'
         with pytest.raises(TimeoutError) as ended:
             await asyncio.wait_for(rig.session.call(TASKS_CREATE, body=b"{}"), 0.2)
         assert isinstance(what_is_known(ended.value), OutcomeUnknown)

@@ -75,7 +75,7 @@ async def test_an_answer_that_does_not_fit_is_no_success(
     assert ([task.id for task in error.done.tasks], error.rows) == (done, rows)
     assert said in str(error)
     assert error.response is not None
-    assert (error.status, error.request_id, error.sent) == (200, "r-1", transport.sent[0].body)
+    assert (error.status, error.request_id, error.body) == (200, "r-1", transport.sent[0].body)
     assert len(transport.sent) == 1
     assert pickle.loads(pickle.dumps(error)).done == error.done  # noqa: S301
 

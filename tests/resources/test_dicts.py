@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge, InvalidData, Unprocessed, codec
-from gotsurge_async.bulk import Ledger, Mode, Push
+from gotsurge_async.bulk import Desk, Ledger, Mode, Push
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.transports.base import Request, Response
@@ -38,6 +38,12 @@ async def load(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
         await run.close()
 
 
+async def ask(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
+    """Ask a desk for an order."""
+    async with await Desk.open(gs, path / "ledger.db", mode=Mode.DIRECT, validate=False) as desk:
+        await desk.create(given)
+
+
 GIVE: dict[str, tuple[Give, str]] = {
     "Tasks.create": (lambda gs, _, given: gs.tasks.create([given]), "orders[0].to_address.latitude"),
     "PlatformTasks.create": (lambda gs, _, given: gs.platform.tasks.create([given]), "orders[0].to_address.latitude"),
@@ -49,6 +55,7 @@ GIVE: dict[str, tuple[Give, str]] = {
     ),
     "Drafts.create_all": (lambda gs, _, given: all_of(gs.platform.drafts.create_all([given])), "to_address.latitude"),
     "Push.load_orders": (load, "orders[0].to_address.latitude"),
+    "Desk.create": (ask, "to_address.latitude"),
     "Prices.recommend": (
         lambda gs, _, given: gs.prices.recommend(stops=[{"address": given["from_address"]}, given["to_address"]]),
         "stops[1].latitude",
