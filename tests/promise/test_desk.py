@@ -246,12 +246,16 @@ def test_a_few_crash_points_of_a_desk(service: Station, tally: Tally, folder: Pa
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_desk_without_a_memory_is_caught(service: Station, folder: Path, mode: Mode) -> None:
-    """The control: a desk that forgot what it sent before it died doubles, and the same judge says so."""
+    """The control: a desk that forgot what it sent before it died doubles, and the same judge says so.
+
+    It has to forget its ledger and the register, and must not see the Task List.
+    """
     last = max(at for at, name in enumerate(boundaries(service, folder, mode), 1) if name == "after a request")
     experiment = AtDesk(service, folder / "control", mode, f"{mode}-desk-control-")
     assert experiment.ask(die=last).code == KILLED
     for file in experiment.folder.glob("ledger.db*"):
         file.unlink()
     shutil.rmtree(experiment.register)
+    service.refuse("platform.tasks.list", 1)
     experiment.ask()
     assert experiment.faults.doubles
