@@ -6,6 +6,7 @@ pushed as a file. What the program printed before it died must be true as well.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,17 +18,19 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from tests.conftest import CRASH_SEED
+from tests.promise import test_crash_points
 from tests.promise.follow_ups import push_again
 from tests.promise.judge import CREATED, Faults
 from tests.promise.station import BROKEN, KILLED, Experiment, Finished, Frozen, Station
 from tests.promise.tally import Tally
-from tests.promise.test_crash_points import STEP
 from tests.promise.test_frozen import HOLDS_THE_FILE, lose_the_lock
 from tests.promise.test_postgres import OnServer
 from tests.support.postgres import Server
 
 PROGRAM = "tests.promise.as_desk"
 MOST = 400
+STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", test_crash_points.STEP * 2))
+"""Every how many boundaries a program is struck; 1 tries them all."""
 NOT_OPENED = 1
 OTHER_PRICE = "5200000"
 
