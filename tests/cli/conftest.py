@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.support.commands import Desk, Runner
+from tests.support.commands import Runner, Shell
 from tests.support.running import running_simulator
 
 
@@ -30,15 +30,15 @@ def simulator(served: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
-    """A desk of the plain partner."""
-    return Desk(run, simulator, tmp_path)
+def shell(run: Runner, simulator: Simulator, tmp_path: Path) -> Shell:
+    """A shell of the plain partner."""
+    return Shell(run, simulator, tmp_path)
 
 
 @pytest.fixture
-def platform_desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
-    """A desk of the platform partner."""
-    return Desk(run, simulator, tmp_path, account="platform")
+def platform_shell(run: Runner, simulator: Simulator, tmp_path: Path) -> Shell:
+    """A shell of the platform partner."""
+    return Shell(run, simulator, tmp_path, account="platform")
 
 
 @pytest.fixture

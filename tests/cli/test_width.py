@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.support.commands import Desk, Runner
+from tests.support.commands import Runner, Shell
 from tests.support.running import running_simulator
 from tests.support.terminal import at_a_terminal
 
@@ -42,13 +42,13 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """A hundred and more orders in several states; the answers of some were lost."""
     folder = tmp_path_factory.mktemp("office")
     with running_simulator() as simulator:
-        desk = Desk(Runner(folder), simulator, folder)
-        _, summary = desk.push(*KEYS)
+        shell = Shell(Runner(folder), simulator, folder)
+        _, summary = shell.push(*KEYS)
         for number, task in enumerate(simulator.tasks()):
             simulator.move(task["id"], STATUSES[number % len(STATUSES)], through=True)
         read_all = ("--read-rate", "1000", "--read-after", "0")  # it ends when all are at their end
-        assert desk.call("watch", summary["run"], *read_all).exit_code == 1
-        yield Office(folder, simulator, summary["run"], desk.push_lost("LOST-1", "LOST-2"))
+        assert shell.call("watch", summary["run"], *read_all).exit_code == 1
+        yield Office(folder, simulator, summary["run"], shell.push_lost("LOST-1", "LOST-2"))
 
 
 def test_orders_are_one_line_each(office: Office) -> None:

@@ -132,7 +132,7 @@ def inside(*words: str | Path, cwd: Path, stdin: bytes = b"", env: Mapping[str, 
 
 
 @attrs.frozen
-class Desk:
+class Shell:
     """Runs commands against one simulator, with one ledger, as one account."""
 
     run: Runner

@@ -9,120 +9,120 @@ import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.afterwards.kit import mailbox
-from tests.support.commands import Desk, gotsurge, local, start, write_orders
+from tests.support.commands import Shell, gotsurge, local, start, write_orders
 
 YEARS = "9999999"
 """Minutes until the windows of the orders of these tests, and more."""
 
 
-def test_nothing_is_reported_where_nothing_is_wrong(desk: Desk) -> None:
+def test_nothing_is_reported_where_nothing_is_wrong(shell: Shell) -> None:
     """Exit code 0, and no line but the headings' own."""
-    desk.push("A")
-    done = desk.on_ledger("alerts")
+    shell.push("A")
+    done = shell.on_ledger("alerts")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert desk.document(desk.on_ledger("alerts", "--json")) == []
+    assert shell.document(shell.on_ledger("alerts", "--json")) == []
 
 
-def test_what_is_wrong_is_reported_with_exit_code_1(desk: Desk) -> None:
+def test_what_is_wrong_is_reported_with_exit_code_1(shell: Shell) -> None:
     """By the limits that were given, in the zone that was, of the run or vessel that was asked for."""
-    _, first = desk.push("A")
-    desk.push("B")
+    _, first = shell.push("A")
+    shell.push("B")
     words = ("--not-accepted", YEARS, "--run", first["run"])
-    done = desk.on_ledger("alerts", *words)
+    done = shell.on_ledger("alerts", *words)
     assert done.exit_code == 1, done.output
     (row,) = [line.split("\t") for line in done.stdout.splitlines()[1:]]
     assert row[0] == "not accepted"
     assert row[1].startswith("A: broadcasting, no driver yet; the pickup window begins in ")
     assert row[1].endswith("(04 Mar 09:00 +08)")
-    (alert,) = desk.document(desk.on_ledger("alerts", *words, "--json", "--timezone", "UTC"))
+    (alert,) = shell.document(shell.on_ledger("alerts", *words, "--json", "--timezone", "UTC"))
     assert (alert["kind"], alert["tracking_id"], alert["at"]) == ("not_accepted", "A", "2030-03-04T01:00:00Z")
     assert alert["text"].endswith("(04 Mar 01:00 UTC)")
-    assert desk.on_ledger("alerts", "--not-accepted", YEARS, "--vessel", "none").exit_code == 0
+    assert shell.on_ledger("alerts", "--not-accepted", YEARS, "--vessel", "none").exit_code == 0
 
 
-def test_orders_in_doubt_are_reported(desk: Desk) -> None:
+def test_orders_in_doubt_are_reported(shell: Shell) -> None:
     """When they have been so for too long; they stand in the ledger alone."""
-    run_id = desk.push_lost("A", "B")
-    assert desk.on_ledger("alerts").exit_code == 0
-    found = desk.document(desk.on_ledger("alerts", "--in-doubt", "0", "--json"))
+    run_id = shell.push_lost("A", "B")
+    assert shell.on_ledger("alerts").exit_code == 0
+    found = shell.document(shell.on_ledger("alerts", "--in-doubt", "0", "--json"))
     assert [(alert["kind"], alert["order"]) for alert in found] == [
         ("in_doubt", f"{run_id}/A"),
         ("in_doubt", f"{run_id}/B"),
     ]
 
 
-def test_old_news_is_reported_to_be_old(desk: Desk) -> None:
+def test_old_news_is_reported_to_be_old(shell: Shell) -> None:
     """What was not read for an hour may have gone on since."""
-    desk.push("A", "B")
-    fresh = desk.on_ledger("alerts", "--not-accepted", YEARS)
+    shell.push("A", "B")
+    fresh = shell.on_ledger("alerts", "--not-accepted", YEARS)
     assert "not read for an hour" not in fresh.stderr
-    with sqlite3.connect(desk.folder / "ledger.book.db") as database:
+    with sqlite3.connect(shell.folder / "ledger.book.db") as database:
         database.execute("UPDATE book_orders SET seen_at = seen_at - 3700 * 1000000 WHERE tracking_id = 'A'")
     database.close()
-    old = desk.on_ledger("alerts", "--not-accepted", YEARS)
+    old = shell.on_ledger("alerts", "--not-accepted", YEARS)
     assert (old.exit_code, "1 of these orders was not read for an hour" in old.stderr) == (1, True)
 
 
-def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:
+def test_it_reads_before_it_tells_if_asked(shell: Shell) -> None:
     """What failed since the last read is reported then, and only then."""
-    desk.push("A")
-    (task,) = desk.simulator.tasks()
-    desk.simulator.move(task["id"], "expired")
-    assert desk.on_ledger("alerts").exit_code == 0
-    assert desk.call("alerts", "--read-rate", "50").exit_code == 0  # it was heard of just now
+    shell.push("A")
+    (task,) = shell.simulator.tasks()
+    shell.simulator.move(task["id"], "expired")
+    assert shell.on_ledger("alerts").exit_code == 0
+    assert shell.call("alerts", "--read-rate", "50").exit_code == 0  # it was heard of just now
     words = ("--read-rate", "50", "--read-after", "0")
-    done = desk.call("alerts", *words)
+    done = shell.call("alerts", *words)
     assert done.exit_code == 1, done.output
     assert "failed\tA: expired" in done.stdout
-    assert desk.on_ledger("alerts").exit_code == 1
-    assert desk.on_ledger("alerts", "--read-rate", "5").exit_code == 2
+    assert shell.on_ledger("alerts").exit_code == 1
+    assert shell.on_ledger("alerts", "--read-rate", "5").exit_code == 2
 
 
-def test_a_platform_partners_orders_are_read_as_such(platform_desk: Desk) -> None:
+def test_a_platform_partners_orders_are_read_as_such(platform_shell: Shell) -> None:
     """Nobody need say that the account is one."""
-    platform_desk.push("A", words=("--mode", "two-phase"))
-    (task,) = platform_desk.simulator.tasks()
-    platform_desk.simulator.move(task["id"], "expired")
-    done = platform_desk.call("alerts", "--read-rate", "50", "--read-after", "0")
+    platform_shell.push("A", words=("--mode", "two-phase"))
+    (task,) = platform_shell.simulator.tasks()
+    platform_shell.simulator.move(task["id"], "expired")
+    done = platform_shell.call("alerts", "--read-rate", "50", "--read-after", "0")
     assert (done.exit_code, "failed\tA: expired" in done.stdout) == (1, True), done.output
-    assert platform_desk.simulator.audit()["calls"]["platform.tasks.get"] >= 1
+    assert platform_shell.simulator.audit()["calls"]["platform.tasks.get"] >= 1
 
 
-def test_what_could_not_be_read_is_reported(desk: Desk) -> None:
+def test_what_could_not_be_read_is_reported(shell: Shell) -> None:
     """The rest is reported all the same, as it was last read."""
-    desk.push("A")
-    desk.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
-    done = desk.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)
+    shell.push("A")
+    shell.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
+    done = shell.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)
     assert (done.exit_code, "A: broadcasting" in done.stdout) == (1, True)
     assert "not all was read: " in done.stderr
 
 
 @pytest.mark.slow
-def test_it_posts_one_text(desk: Desk) -> None:
+def test_it_posts_one_text(shell: Shell) -> None:
     """Tried again when the other side is busy; text of orders is no markup; the URL's secret is never shown."""
-    desk.push("<!channel>&A", "B")
+    shell.push("<!channel>&A", "B")
     with mailbox() as box:
         box.statuses = [503]
         words = ("--not-accepted", YEARS, "--post", box.url)
-        assert desk.on_ledger("alerts", *words).exit_code == 1
+        assert shell.on_ledger("alerts", *words).exit_code == 1
         (text,) = box.texts
         assert text.splitlines()[0].startswith("not accepted: &lt;!channel&gt;&amp;A: broadcasting")
         assert len(text.splitlines()) == 2
         box.statuses = [404]
-        failed = desk.on_ledger("alerts", *words)
+        failed = shell.on_ledger("alerts", *words)
         assert failed.exit_code == 8
         assert "could not be posted to 127.0.0.1: it answered 404" in failed.stderr
         assert "S3CRET" not in failed.output
     for url in ("ftp://x/y", "hooks.slack.com/services/S3CRET", "http://"):
-        refused = desk.on_ledger("alerts", "--post", url)
+        refused = shell.on_ledger("alerts", "--post", url)
         assert refused.exit_code == 2
         assert "S3CRET" not in refused.output
 
 
 @pytest.mark.parametrize("words", [("--timezone", "Mars/Port"), ("--every", "0"), ("--late", "-1")])
-def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
+def test_what_cannot_be_is_refused(shell: Shell, words: tuple[str, ...]) -> None:
     """A zone that is none, a pause or a limit below nothing."""
-    assert desk.on_ledger("alerts", *words).exit_code == 2
+    assert shell.on_ledger("alerts", *words).exit_code == 2
 
 
 @pytest.mark.slow

@@ -10,33 +10,33 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.webhooks.book import Book
-from tests.support.commands import Desk
+from tests.support.commands import Shell
 from tests.webhooks.book.kit import task as read_task
 
 DAY = "2030-03-04"
 
 
 @pytest.mark.slow
-def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
+def test_a_day_is_written_as_the_name_says(shell: Shell) -> None:
     """A page, a table of vessels or orders, a workbook; for its owner alone, and what it holds is reported."""
-    _, summary = desk.push("A", "B", "C")
-    for number, task in enumerate(desk.simulator.tasks()[:2]):
-        desk.simulator.move(task["id"], "cancelled" if number else "complete", through=True)
-    desk.call("watch", summary["run"], "--read-rate", "200", "--read-after", "0", "--timeout", "2")
+    _, summary = shell.push("A", "B", "C")
+    for number, task in enumerate(shell.simulator.tasks()[:2]):
+        shell.simulator.move(task["id"], "cancelled" if number else "complete", through=True)
+    shell.call("watch", summary["run"], "--read-rate", "200", "--read-after", "0", "--timeout", "2")
     for name in ("day.html", "day.csv", "day.xlsx"):
-        done = desk.on_ledger("report", "--day", DAY, "--out", desk.folder / name)
+        done = shell.on_ledger("report", "--day", DAY, "--out", shell.folder / name)
         assert done.exit_code == 0, done.output
         message = (
             "2030-03-04 in Asia/Singapore, local: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
         )
         assert message in done.stderr
-        assert stat.S_IMODE((desk.folder / name).stat().st_mode) == 0o600
-    assert "(no vessel)" in (desk.folder / "day.html").read_text()
-    assert (desk.folder / "day.xlsx").read_bytes().startswith(b"PK")
-    words = ("--day", DAY, "--out", desk.folder / "each.csv", "--orders", "--json")
-    document = desk.document(desk.on_ledger("report", *words))
+        assert stat.S_IMODE((shell.folder / name).stat().st_mode) == 0o600
+    assert "(no vessel)" in (shell.folder / "day.html").read_text()
+    assert (shell.folder / "day.xlsx").read_bytes().startswith(b"PK")
+    words = ("--day", DAY, "--out", shell.folder / "each.csv", "--orders", "--json")
+    document = shell.document(shell.on_ledger("report", *words))
     assert (document["ordered"], document["planned"], document["final"]) == (3, ["SGD 145.50"], ["SGD 48.50"])
-    rows = list(csv.DictReader(io.StringIO((desk.folder / "each.csv").read_text("utf-8-sig"))))
+    rows = list(csv.DictReader(io.StringIO((shell.folder / "each.csv").read_text("utf-8-sig"))))
     assert [(row["tracking_id"], row["outcome"]) for row in rows] == [
         ("A", "delivered"),
         ("B", "cancelled"),
@@ -44,43 +44,43 @@ def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
     ]
 
 
-def test_a_report_of_old_reads_says_so(desk: Desk) -> None:
+def test_a_report_of_old_reads_says_so(shell: Shell) -> None:
     """Where an open order was not heard of for more than an hour, that is reported with what to do about it."""
-    desk.push("A")
-    words = ("report", "--day", DAY, "--out", desk.folder / "day.csv", "--force")
-    assert "last read" not in desk.on_ledger(*words).stderr
+    shell.push("A")
+    words = ("report", "--day", DAY, "--out", shell.folder / "day.csv", "--force")
+    assert "last read" not in shell.on_ledger(*words).stderr
 
     async def read() -> None:
         window = {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"}
-        async with Book.open(desk.folder / "ledger.book.db") as book:
+        async with Book.open(shell.folder / "ledger.book.db") as book:
             seen = datetime.now(UTC) - timedelta(minutes=61)
             await book.observe("local", read_task("B", (), "accepted", to_time_window=window), at=seen)
 
     asyncio.run(read())
-    assert "last read" in desk.on_ledger(*words).stderr
+    assert "last read" in shell.on_ledger(*words).stderr
 
 
-def test_the_zone_says_which_day_it_is(desk: Desk) -> None:
+def test_the_zone_says_which_day_it_is(shell: Shell) -> None:
     """The window ends at 04:00 UTC: that is the third of March in California."""
-    desk.push("A")
+    shell.push("A")
     for day, zone, number in (
         (DAY, "UTC", 1),
         ("2030-03-03", "America/Los_Angeles", 1),
         (DAY, "America/Los_Angeles", 0),
     ):
-        words = ("--day", day, "--timezone", zone, "--out", desk.folder / "day.csv", "--force", "--json")
-        document = desk.document(desk.on_ledger("report", *words))
+        words = ("--day", day, "--timezone", zone, "--out", shell.folder / "day.csv", "--force", "--json")
+        document = shell.document(shell.on_ledger("report", *words))
         assert (document["ordered"], document["timezone"]) == (number, zone)
-    assert desk.on_ledger("report", "--out", desk.folder / "today.csv").exit_code == 0
+    assert shell.on_ledger("report", "--out", shell.folder / "today.csv").exit_code == 0
 
 
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
 @pytest.mark.parametrize("zone", ["Asia/Singapore", "America/Los_Angeles"])
-def test_the_first_and_the_last_day_are_days(desk: Desk, day: str, zone: str) -> None:
+def test_the_first_and_the_last_day_are_days(shell: Shell, day: str, zone: str) -> None:
     """With their orders none, and their years in four digits."""
-    desk.push("A")
-    out = desk.folder / "day.html"
-    done = desk.on_ledger("report", "--day", day, "--timezone", zone, "--out", out)
+    shell.push("A")
+    out = shell.folder / "day.html"
+    done = shell.on_ledger("report", "--day", day, "--timezone", zone, "--out", out)
     assert done.exit_code == 0, done.output
     assert f"{day} in {zone}: no orders" in done.stderr
     assert f" {day[:4]}</h1>" in out.read_text()
@@ -98,38 +98,38 @@ def test_the_first_and_the_last_day_are_days(desk: Desk, day: str, zone: str) ->
     ],
 )
 def test_what_cannot_be_written_is_reported(
-    desk: Desk, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another ending, no day, a folder that is not there, a file that is: exit code 2, and nothing is changed."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.csv").write_text("mine")
-    desk.push("A")
-    done = desk.on_ledger("report", *words)
+    shell.push("A")
+    done = shell.on_ledger("report", *words)
     assert done.exit_code == 2, done.output
     assert (tmp_path / "there.csv").read_text() == "mine"
     assert not list(tmp_path.glob("day.*"))
     assert not list(tmp_path.glob(".*.csv*"))
 
 
-def test_production_is_not_mixed_with_others_by_itself(desk: Desk) -> None:
+def test_production_is_not_mixed_with_others_by_itself(shell: Shell) -> None:
     """Where they share a book, --env or GOTSURGE_ENV says of which to report; both only where that is asked for."""
-    desk.push("A")
-    out, day = ("--out", desk.folder / "day.html", "--force", "--json"), ("--day", DAY)
+    shell.push("A")
+    out, day = ("--out", shell.folder / "day.html", "--force", "--json"), ("--day", DAY)
 
     async def read() -> None:
         window = {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"}
-        async with Book.open(desk.folder / "ledger.book.db") as book:
+        async with Book.open(shell.folder / "ledger.book.db") as book:
             for account in ("production", "production/ship-shop", "production_2/odd"):
                 await book.observe(account, read_task(account, (), "accepted", to_time_window=window))
 
     asyncio.run(read())
-    refused = desk.on_ledger("report", *day, *out)
+    refused = shell.on_ledger("report", *day, *out)
     assert (refused.exit_code, "--all-environments" in refused.stderr) == (2, True), refused.output
-    whole = desk.document(desk.on_ledger("report", *day, *out, "--all-environments"))
+    whole = shell.document(shell.on_ledger("report", *day, *out, "--all-environments"))
     assert (whole["ordered"], whole["environments"]) == (4, ["local", "production", "production_2"])
     for environment, number in (("production", 2), ("local", 1), ("sandbox", 0)):
-        named = desk.document(desk.on_ledger("report", *day, *out, "--env", environment))
-        meant = desk.document(desk.run("report", *day, *out, *desk.ledger, GOTSURGE_ENV=environment))
+        named = shell.document(shell.on_ledger("report", *day, *out, "--env", environment))
+        meant = shell.document(shell.run("report", *day, *out, *shell.ledger, GOTSURGE_ENV=environment))
         assert named["ordered"] == meant["ordered"] == number
         assert named["environments"] == [environment][: min(1, number)]
-        assert (f"Orders of {environment}." in (desk.folder / "day.html").read_text()) == bool(number)
+        assert (f"Orders of {environment}." in (shell.folder / "day.html").read_text()) == bool(number)

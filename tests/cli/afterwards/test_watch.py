@@ -13,7 +13,7 @@ import pytest
 from gotsurge_async.cli.afterwards.watch import Watching
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.book import Book
-from tests.support.commands import Desk, gotsurge, local, start, write_orders
+from tests.support.commands import Shell, gotsurge, local, start, write_orders
 
 QUICK = ("--read-rate", "200", "--read-after", "0")
 
@@ -24,13 +24,13 @@ def move_all(simulator: Simulator, status: str) -> None:
         simulator.move(task["id"], status, through=True)
 
 
-def test_it_ends_when_all_were_delivered(desk: Desk) -> None:
+def test_it_ends_when_all_were_delivered(shell: Shell) -> None:
     """With exit code 0, and a document of the end; it reads by itself."""
-    _, summary = desk.push("A", "B", "C")
-    move_all(desk.simulator, "complete")
-    done = desk.call("watch", summary["run"], *QUICK, "--json")
+    _, summary = shell.push("A", "B", "C")
+    move_all(shell.simulator, "complete")
+    done = shell.call("watch", summary["run"], *QUICK, "--json")
     assert done.exit_code == 0, done.output
-    assert desk.document(done) == {
+    assert shell.document(done) == {
         "run": summary["run"],
         "orders": 3,
         "statuses": {"complete": 3},
@@ -41,53 +41,53 @@ def test_it_ends_when_all_were_delivered(desk: Desk) -> None:
     }
 
 
-def test_what_was_not_delivered_is_in_the_exit_code(desk: Desk) -> None:
+def test_what_was_not_delivered_is_in_the_exit_code(shell: Shell) -> None:
     """1 where an order ended otherwise, 3 where some are in doubt, 5 where the time was over."""
-    _, summary = desk.push("A", "B")
-    one, other = desk.simulator.tasks()
-    stopped = desk.call("watch", summary["run"], *QUICK, "--timeout", "0.1")
+    _, summary = shell.push("A", "B")
+    one, other = shell.simulator.tasks()
+    stopped = shell.call("watch", summary["run"], *QUICK, "--timeout", "0.1")
     assert stopped.exit_code == 5
     assert "2 broadcasting" in stopped.stderr
-    desk.simulator.move(one["id"], "complete", through=True)
-    desk.simulator.move(other["id"], "cancelled")
-    done = desk.call("watch", summary["run"], *QUICK)
+    shell.simulator.move(one["id"], "complete", through=True)
+    shell.simulator.move(other["id"], "cancelled")
+    done = shell.call("watch", summary["run"], *QUICK)
     assert done.exit_code == 1, done.output
     assert "1 complete, 1 cancelled" in done.stderr
-    run_id = desk.push_lost("C")
-    assert desk.call("watch", run_id, *QUICK).exit_code == 3
+    run_id = shell.push_lost("C")
+    assert shell.call("watch", run_id, *QUICK).exit_code == 3
 
 
-def test_what_was_never_delivered_is_no_success(desk: Desk) -> None:
+def test_what_was_never_delivered_is_no_success(shell: Shell) -> None:
     """Refused and unprocessed orders count as ended otherwise, also where the run has nothing else."""
     for status, words, word in ((422, (), "refused"), (403, ("--mode", "direct"), "unprocessed")):
-        desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=status))
-        _, summary = desk.push("A", "B", words=words)
-        desk.simulator.clear_faults()
-        done = desk.call("watch", summary["run"], *QUICK, "--json")
-        assert (done.exit_code, desk.document(done)["others"]) == (1, {word: 2}), done.output
-        assert desk.document(done)["without_task"] == 2
+        shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=status))
+        _, summary = shell.push("A", "B", words=words)
+        shell.simulator.clear_faults()
+        done = shell.call("watch", summary["run"], *QUICK, "--json")
+        assert (done.exit_code, shell.document(done)["others"]) == (1, {word: 2}), done.output
+        assert shell.document(done)["without_task"] == 2
 
 
 @pytest.mark.slow
-def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
+def test_what_was_pushed_before_is_followed_by_its_task(shell: Shell) -> None:
     """An order that another run has is at its end when its task there is, and its steps are reported."""
-    desk.push("A", "B")
-    _, again = desk.push("A", "B", "C")
-    stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.1")
+    shell.push("A", "B")
+    _, again = shell.push("A", "B", "C")
+    stopped = shell.call("watch", again["run"], *QUICK, "--timeout", "0.1")
     assert (stopped.exit_code, "3 broadcasting" in stopped.stderr) == (5, True), stopped.output
-    move_all(desk.simulator, "complete")
-    done = desk.call("watch", again["run"], *QUICK)
+    move_all(shell.simulator, "complete")
+    done = shell.call("watch", again["run"], *QUICK)
     assert done.exit_code == 0, done.output
     assert done.stderr.endswith(f"run {again['run']}: 3 complete\n")
     assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"A", "B", "C"}
 
 
 def test_a_reading_of_the_ledger_that_the_timeout_cut_short_is_made_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is shown at the end counts every order of the run."""
-    desk.push("A", "B")
-    _, again = desk.push("A", "B", "C")
+    shell.push("A", "B")
+    _, again = shell.push("A", "B", "C")
     take_in, calls = Book.take_in, list[str]()
 
     async def slow_once(book: Book, *words: Any, **options: Any) -> int:
@@ -97,40 +97,44 @@ def test_a_reading_of_the_ledger_that_the_timeout_cut_short_is_made_again(
         return await take_in(book, *words, **options)
 
     monkeypatch.setattr(Book, "take_in", slow_once)
-    stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.5")
+    stopped = shell.call("watch", again["run"], *QUICK, "--timeout", "0.5")
     assert (stopped.exit_code, "3 broadcasting" in stopped.stderr) == (5, True), stopped.output
 
 
-def test_what_was_taken_back_and_pushed_again_is_cancelled_in_its_run(desk: Desk) -> None:
+def test_what_was_taken_back_and_pushed_again_is_cancelled_in_its_run(shell: Shell) -> None:
     """Once, whatever becomes of its key elsewhere."""
-    _, summary = desk.push("A")
-    assert desk.call("undo", summary["run"], "--yes", "--reason", "wrong file").exit_code == 0
-    desk.push("A")
-    done = desk.call("watch", summary["run"], *QUICK, "--timeout", "5", "--json")
-    assert (done.exit_code, desk.document(done)["statuses"], desk.document(done)["others"]) == (1, {"cancelled": 1}, {})
+    _, summary = shell.push("A")
+    assert shell.call("undo", summary["run"], "--yes", "--reason", "wrong file").exit_code == 0
+    shell.push("A")
+    done = shell.call("watch", summary["run"], *QUICK, "--timeout", "5", "--json")
+    assert (done.exit_code, shell.document(done)["statuses"], shell.document(done)["others"]) == (
+        1,
+        {"cancelled": 1},
+        {},
+    )
 
 
-def test_an_archived_run_is_watched_only_where_the_book_knows_it(desk: Desk) -> None:
+def test_an_archived_run_is_watched_only_where_the_book_knows_it(shell: Shell) -> None:
     """Else exit code 2, and where its orders are."""
-    _, summary = desk.push("A")
-    move_all(desk.simulator, "complete")
-    archive = ("--before", "2100-01-01", *desk.ledger)
-    assert desk.run("ledger", "archive", *archive).exit_code == 0
-    done = desk.call("watch", summary["run"], *QUICK)
-    assert (done.exit_code, str(desk.folder / "ledger-archive.db") in done.stderr) == (2, True), done.output
-    _, known = desk.push("B")
-    move_all(desk.simulator, "complete")
-    assert desk.call("watch", known["run"], *QUICK).exit_code == 0
-    assert desk.run("ledger", "archive", *archive).exit_code == 0
-    assert desk.call("watch", known["run"], *QUICK).exit_code == 0
+    _, summary = shell.push("A")
+    move_all(shell.simulator, "complete")
+    archive = ("--before", "2100-01-01", *shell.ledger)
+    assert shell.run("ledger", "archive", *archive).exit_code == 0
+    done = shell.call("watch", summary["run"], *QUICK)
+    assert (done.exit_code, str(shell.folder / "ledger-archive.db") in done.stderr) == (2, True), done.output
+    _, known = shell.push("B")
+    move_all(shell.simulator, "complete")
+    assert shell.call("watch", known["run"], *QUICK).exit_code == 0
+    assert shell.run("ledger", "archive", *archive).exit_code == 0
+    assert shell.call("watch", known["run"], *QUICK).exit_code == 0
 
 
-def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
+def test_steps_are_lines_in_a_pipe(shell: Shell) -> None:
     """Each step that was seen while it watched: when, which order, what it became, what it was."""
-    _, summary = desk.push("A")
-    move_all(desk.simulator, "accepted")
-    move_all(desk.simulator, "unsuccessful_pickup")
-    done = desk.call("watch", summary["run"], *QUICK)
+    _, summary = shell.push("A")
+    move_all(shell.simulator, "accepted")
+    move_all(shell.simulator, "unsuccessful_pickup")
+    done = shell.call("watch", summary["run"], *QUICK)
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert lines[0] == ["AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"]
     assert [(line[2], line[3], line[4]) for line in lines[1:]] == [
@@ -140,15 +144,15 @@ def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
         ("A", "pickup_arriving", "pending_pickup"),
         ("A", "unsuccessful_pickup", "pickup_arriving"),
     ]
-    again = desk.call("watch", summary["run"], *QUICK)
+    again = shell.call("watch", summary["run"], *QUICK)
     assert again.stdout.splitlines() == ["\t".join(lines[0])]
     assert again.exit_code == 1
 
 
-def test_what_is_counted_was_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_counted_was_shown(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps of a task that was read just before its order was counted, the last one that was open."""
-    _, summary = desk.push("A")
-    move_all(desk.simulator, "complete")
+    _, summary = shell.push("A")
+    move_all(shell.simulator, "complete")
     count = Watching._count
 
     async def after_a_read(watching: Watching) -> None:
@@ -161,51 +165,51 @@ def test_what_is_counted_was_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Watching, "read_on", nothing)
     monkeypatch.setattr(Watching, "_count", after_a_read)
-    done = desk.call("watch", summary["run"], *QUICK)
+    done = shell.call("watch", summary["run"], *QUICK)
     assert done.stdout.splitlines()[-1].split("\t")[3] == "complete"
 
 
-def test_a_platform_partners_run_is_read_as_such(platform_desk: Desk) -> None:
+def test_a_platform_partners_run_is_read_as_such(platform_shell: Shell) -> None:
     """In two-phase mode, by the account that it was made with."""
-    _, summary = platform_desk.push("A", words=("--mode", "two-phase"))
-    move_all(platform_desk.simulator, "complete")
-    done = platform_desk.call("watch", summary["run"], *QUICK, "--json")
+    _, summary = platform_shell.push("A", words=("--mode", "two-phase"))
+    move_all(platform_shell.simulator, "complete")
+    done = platform_shell.call("watch", summary["run"], *QUICK, "--json")
     assert (done.exit_code, json.loads(done.stdout)["statuses"]) == (0, {"complete": 1})
 
 
-def test_without_reads_it_shows_what_others_have_read(desk: Desk) -> None:
+def test_without_reads_it_shows_what_others_have_read(shell: Shell) -> None:
     """--read-rate 0 needs nobody to sign in, nor a service that answers."""
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
     words = ("--env", "local", "--api-base", "http://127.0.0.1:9/api", "--read-rate", "0", "--timeout", "0")
-    done = desk.on_ledger("watch", summary["run"], *words)
+    done = shell.on_ledger("watch", summary["run"], *words)
     assert done.exit_code == 5, done.output
     assert "1 broadcasting" in done.stderr
-    nobody = desk.on_ledger("watch", summary["run"], *words[:4])
+    nobody = shell.on_ledger("watch", summary["run"], *words[:4])
     assert nobody.exit_code == 8
 
 
-def test_it_leaves_reading_to_a_receiver(desk: Desk) -> None:
+def test_it_leaves_reading_to_a_receiver(shell: Shell) -> None:
     """While some program says that it reads the account, nothing is asked; when its time is over, it is."""
-    _, summary = desk.push("A")
-    move_all(desk.simulator, "complete")
+    _, summary = shell.push("A")
+    move_all(shell.simulator, "complete")
 
     async def say(seconds: float) -> None:
-        async with Book.open(desk.folder / "ledger.book.db") as book:
+        async with Book.open(shell.folder / "ledger.book.db") as book:
             await book.say_reading(["local/plain", "local/other"], datetime.now(UTC) + timedelta(seconds=seconds))
 
     asyncio.run(say(600))
-    done = desk.call("watch", summary["run"], *QUICK, "--timeout", "0.5")
-    assert (done.exit_code, desk.simulator.audit()["calls"].get("tasks.get", 0)) == (5, 0)
+    done = shell.call("watch", summary["run"], *QUICK, "--timeout", "0.5")
+    assert (done.exit_code, shell.simulator.audit()["calls"].get("tasks.get", 0)) == (5, 0)
     asyncio.run(say(0))
-    assert desk.call("watch", summary["run"], *QUICK).exit_code == 0
+    assert shell.call("watch", summary["run"], *QUICK).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("NO-RUN",), ("NO-RUN", "--ledger", "none.db")])
-def test_a_run_that_is_not_there_is_reported(desk: Desk, words: tuple[str, ...]) -> None:
+def test_a_run_that_is_not_there_is_reported(shell: Shell, words: tuple[str, ...]) -> None:
     """With exit code 2."""
-    desk.push("A")
-    place = () if "--ledger" in words else desk.ledger
-    done = desk.run("watch", *words, *place, *desk.place)
+    shell.push("A")
+    place = () if "--ledger" in words else shell.ledger
+    done = shell.run("watch", *words, *place, *shell.place)
     assert done.exit_code == 2, done.output
 
 

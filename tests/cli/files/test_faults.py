@@ -15,7 +15,7 @@ from click.testing import Result
 from gotsurge_async.bulk import SourceOptions, open_source
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.tables.writing import WholeFile
-from tests.support.commands import HEADER, ROW, Desk, Runner, local
+from tests.support.commands import HEADER, ROW, Runner, Shell, local
 
 
 @pytest.fixture(autouse=True)
@@ -161,15 +161,15 @@ def test_the_others_are_sent_and_the_faulty_rows_are_not_forgotten(
     assert once(simulator, 5)
 
 
-def test_a_kill_in_the_middle_forgets_no_row(desk: Desk) -> None:
+def test_a_kill_in_the_middle_forgets_no_row(shell: Shell) -> None:
     """What goes on with the run, and what shows it, still says which rows were not sent."""
-    file, faulty = some_faulty(desk.folder / "orders.csv", 1), desk.folder / "faulty.csv"
-    words = (*desk.place, *desk.ledger, "--out", desk.folder / "out", "--leave-faulty", "--faults", faulty)
-    stopped = desk.run("push", file, *words, "--max-spend", "100", "--batch-size", "1", "--concurrency", "1", "--json")
-    run_id = desk.document(stopped)["run"]
-    assert (stopped.exit_code, desk.document(stopped)["unprocessed"]) == (5, 2)
-    assert f"rows left out\t1, in {faulty}" in desk.on_ledger("status", run_id).stdout
-    done = desk.call("resume", run_id, "--out", desk.folder / "out")
+    file, faulty = some_faulty(shell.folder / "orders.csv", 1), shell.folder / "faulty.csv"
+    words = (*shell.place, *shell.ledger, "--out", shell.folder / "out", "--leave-faulty", "--faults", faulty)
+    stopped = shell.run("push", file, *words, "--max-spend", "100", "--batch-size", "1", "--concurrency", "1", "--json")
+    run_id = shell.document(stopped)["run"]
+    assert (stopped.exit_code, shell.document(stopped)["unprocessed"]) == (5, 2)
+    assert f"rows left out\t1, in {faulty}" in shell.on_ledger("status", run_id).stdout
+    done = shell.call("resume", run_id, "--out", shell.folder / "out")
     assert done.exit_code == 5
     assert f"4 created\n1 row with faults NOT sent: {faulty}" in done.stdout
     assert f"1 row left out, when {faulty} is mended: gotsurge push {faulty} --env local" in done.stderr

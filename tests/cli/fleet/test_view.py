@@ -16,7 +16,7 @@ from gotsurge_async.ledger.workers import Worker
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import START
 from gotsurge_async.version import __version__
-from tests.support.commands import Desk, finish, start
+from tests.support.commands import Shell, finish, start
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
@@ -97,18 +97,18 @@ def test_a_terminal_shows_each_worker() -> None:
         assert words in text
 
 
-def test_a_run_that_is_over_is_reported_at_once(desk: Desk) -> None:
+def test_a_run_that_is_over_is_reported_at_once(shell: Shell) -> None:
     """With --watch as without, also of a ledger in a file."""
-    _, summary = desk.push("A", "B")
-    watched, plain = (desk.on_ledger("status", summary["run"], *words, "--json") for words in (("--watch",), ()))
+    _, summary = shell.push("A", "B")
+    watched, plain = (shell.on_ledger("status", summary["run"], *words, "--json") for words in (("--watch",), ()))
     assert (watched.exit_code, watched.stderr) == (0, "")
-    assert desk.document(watched) == desk.document(plain)
-    assert desk.on_ledger("status", "no-such-run", "--watch").exit_code == 2
+    assert shell.document(watched) == shell.document(plain)
+    assert shell.on_ledger("status", "no-such-run", "--watch").exit_code == 2
 
 
-def test_workers_are_those_of_postgresql(desk: Desk) -> None:
+def test_workers_are_those_of_postgresql(shell: Shell) -> None:
     """A ledger in a file has none, and the message says what to give instead."""
-    done = desk.on_ledger("workers")
+    done = shell.on_ledger("workers")
     assert done.exit_code == 2
     assert "postgresql://USER@HOST/NAME" in done.stderr
 

@@ -13,7 +13,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.cli.pushes import audit as command
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
+from tests.support.commands import Shell, finish, gotsurge, local, start, write_orders
 
 AT_ONCE = ("--rescan-after", "0")
 
@@ -24,78 +24,78 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def pushed(desk: Desk, *keys: str) -> tuple[str, dict[str, str]]:
+def pushed(shell: Shell, *keys: str) -> tuple[str, dict[str, str]]:
     """Push orders; the run, and the task of each key."""
-    done, summary = desk.push(*keys)
+    done, summary = shell.push(*keys)
     assert done.exit_code == 0
-    return str(summary["run"]), {task["tracking_id"]: task["id"] for task in desk.simulator.tasks()}
+    return str(summary["run"]), {task["tracking_id"]: task["id"] for task in shell.simulator.tasks()}
 
 
-def audit(desk: Desk, *words: str | Path, stdin: str | None = None) -> Result:
+def audit(shell: Shell, *words: str | Path, stdin: str | None = None) -> Result:
     """Run an audit that waits for nothing."""
-    words = ("audit", *AT_ONCE, *words, *desk.ledger, *desk.place)
-    return desk.run(*words, stdin=stdin, GOTSURGE_SETTLE="0")
+    words = ("audit", *AT_ONCE, *words, *shell.ledger, *shell.place)
+    return shell.run(*words, stdin=stdin, GOTSURGE_SETTLE="0")
 
 
-def audited(desk: Desk, *words: str) -> dict[str, Any]:
+def audited(shell: Shell, *words: str) -> dict[str, Any]:
     """What an audit with ``--json`` prints."""
-    done = audit(desk, "--out", desk.folder / "out", "--json", "--quiet", *words)
+    done = audit(shell, "--out", shell.folder / "out", "--json", "--quiet", *words)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["exit"] == done.exit_code
     return document
 
 
 @pytest.mark.parametrize("account", [None, "platform"])
-def test_a_service_that_was_put_back(desk: Desk, platform_desk: Desk, account: str | None) -> None:
+def test_a_service_that_was_put_back(shell: Shell, platform_shell: Shell, account: str | None) -> None:
     """Every order is live exactly once in the end, by commands that the program itself names."""
-    desk = platform_desk if account else desk
-    run_id, tasks = pushed(desk, "A", "B", "C")
-    desk.simulator.remove(tasks["B"])
-    _, summary = desk.push("A", "B", "C")
+    shell = platform_shell if account else shell
+    run_id, tasks = pushed(shell, "A", "B", "C")
+    shell.simulator.remove(tasks["B"])
+    _, summary = shell.push("A", "B", "C")
     assert summary["already_pushed"] == 3
 
-    done = audit(desk)
+    done = audit(shell)
     assert done.exit_code == 3
     assert "1 vanished" in done.stdout
     assert f"vanished\t{run_id}\tB\tGotSurge does not have its task any more" in done.stdout
-    place = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
+    place = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
     assert f"1 vanished: gotsurge audit {run_id} {place} --repair" in done.stderr
-    assert audit(desk, run_id, "--repair").exit_code == 2  # no person can be asked
+    assert audit(shell, run_id, "--repair").exit_code == 2  # no person can be asked
 
-    document = audited(desk, run_id, "--repair", "--yes", "--by", "Mei")
+    document = audited(shell, run_id, "--repair", "--yes", "--by", "Mei")
     assert (document["exit"], document["repaired"]) == (0, [{"run": run_id, "key": "B", "by": "Mei"}])
-    assert f"B: task {tasks['B']} is gone, said Mei at " in desk.on_ledger("status", run_id).stdout
-    _, summary = desk.push("A", "B", "C")
+    assert f"B: task {tasks['B']} is gone, said Mei at " in shell.on_ledger("status", run_id).stdout
+    _, summary = shell.push("A", "B", "C")
     assert (summary["created"], summary["already_pushed"]) == (1, 2)
-    assert sorted(task["tracking_id"] for task in desk.simulator.tasks()) == ["A", "B", "C"]
-    done = audit(desk)
+    assert sorted(task["tracking_id"] for task in shell.simulator.tasks()) == ["A", "B", "C"]
+    done = audit(shell)
     assert (done.exit_code, "the ledger and GotSurge agree" in done.stdout) == (0, True)
 
 
-def test_what_vanished_altogether_needs_a_second_word(desk: Desk) -> None:
+def test_what_vanished_altogether_needs_a_second_word(shell: Shell) -> None:
     """Another account, or a wrong path, shows none of the tasks either: their keys stay until --all-vanished."""
-    run_id, tasks = pushed(desk, "A", "B")
+    run_id, tasks = pushed(shell, "A", "B")
     for task_id in tasks.values():
-        desk.simulator.remove(task_id)
-    done = audit(desk, "--repair", "--yes")
+        shell.simulator.remove(task_id)
+    done = audit(shell, "--repair", "--yes")
     assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has not one" in done.stderr) == (3, True)
-    assert desk.push("A", "B")[1]["already_pushed"] == 2
-    assert audit(desk, "--yes").exit_code == 2
-    document = audited(desk, run_id, "--repair", "--yes", "--all-vanished")
+    assert shell.push("A", "B")[1]["already_pushed"] == 2
+    assert audit(shell, "--yes").exit_code == 2
+    document = audited(shell, run_id, "--repair", "--yes", "--all-vanished")
     assert (document["exit"], len(document["repaired"])) == (0, 2)
-    assert desk.push("A", "B")[1]["created"] == 2
+    assert shell.push("A", "B")[1]["created"] == 2
 
 
-def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_desk: Desk) -> None:
+def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_shell: Shell) -> None:
     """Then whole runs may have vanished, as they do when the service is put back: no second word is needed."""
-    desk = platform_desk
-    pushed(desk, "A")
-    before = {task["id"] for task in desk.simulator.tasks()}
-    _, summary = desk.push("B", "C")
-    for task in desk.simulator.tasks():
+    shell = platform_shell
+    pushed(shell, "A")
+    before = {task["id"] for task in shell.simulator.tasks()}
+    _, summary = shell.push("B", "C")
+    for task in shell.simulator.tasks():
         if task["id"] not in before:
-            desk.simulator.remove(task["id"])
-    document = audited(desk, "--repair", "--yes")
+            shell.simulator.remove(task["id"])
+    document = audited(shell, "--repair", "--yes")
     assert {(each["run"], each["key"]) for each in document["repaired"]} == {
         (summary["run"], "B"),
         (summary["run"], "C"),
@@ -103,60 +103,60 @@ def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_desk: De
     assert document["exit"] == 0
 
 
-def test_a_run_that_a_process_has_is_not_repaired(desk: Desk) -> None:
+def test_a_run_that_a_process_has_is_not_repaired(shell: Shell) -> None:
     """Exit 6, if nothing else is left."""
-    run_id, tasks = pushed(desk, "A", "B")
-    desk.simulator.remove(tasks["A"])
+    run_id, tasks = pushed(shell, "A", "B")
+    shell.simulator.remove(tasks["A"])
 
     async def hold() -> Result:
-        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(run_id):
-            return await asyncio.to_thread(audit, desk, "--repair", "--yes")
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger, await ledger.hold(run_id):
+            return await asyncio.to_thread(audit, shell, "--repair", "--yes")
 
     done = asyncio.run(hold())
     assert (done.exit_code, f"run {run_id} is held by" in done.stderr) == (6, True)
 
 
-def test_a_ledger_without_runs_is_all_well(desk: Desk) -> None:
+def test_a_ledger_without_runs_is_all_well(shell: Shell) -> None:
     """There is nothing to compare."""
-    desk.push("A", words=("--max-spend", "1"))
-    (desk.folder / "orders.csv").unlink()
-    assert (audited(desk)["exit"], audited(desk)["orders"]) == (0, 0)
+    shell.push("A", words=("--max-spend", "1"))
+    (shell.folder / "orders.csv").unlink()
+    assert (audited(shell)["exit"], audited(shell)["orders"]) == (0, 0)
 
 
-def test_what_is_new_may_be_hidden(desk: Desk) -> None:
+def test_what_is_new_may_be_hidden(shell: Shell) -> None:
     """No repair frees the key of an order that was created a moment ago: its task may show later."""
-    _, tasks = pushed(desk, "A", "B")
-    desk.simulator.remove(tasks["A"])
-    done = desk.call("audit", *AT_ONCE, "--repair", "--yes")
+    _, tasks = pushed(shell, "A", "B")
+    shell.simulator.remove(tasks["A"])
+    done = shell.call("audit", *AT_ONCE, "--repair", "--yes")
     assert (done.exit_code, "it is new, and may be hidden until" in done.stdout) == (3, True)
-    assert desk.push("A", "B")[1]["already_pushed"] == 2
+    assert shell.push("A", "B")[1]["already_pushed"] == 2
 
 
-def test_a_person_is_asked_for_each_kind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_is_asked_for_each_kind(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal: what is answered with no stays as it is."""
     monkeypatch.setattr(command, "at_a_terminal", lambda: True)
-    run_id, tasks = pushed(desk, "A", "B", "C")
-    desk.simulator.remove(tasks["A"])
-    desk.simulator.move(tasks["B"], "cancelled")
-    done = audit(desk, "--repair", stdin="n\ny\n")
+    run_id, tasks = pushed(shell, "A", "B", "C")
+    shell.simulator.remove(tasks["A"])
+    shell.simulator.move(tasks["B"], "cancelled")
+    done = audit(shell, "--repair", stdin="n\ny\n")
     assert f"GotSurge does not have the tasks of 1 order of run {run_id} any more." in done.stderr
     assert f"The tasks of 1 order of run {run_id} were cancelled at GotSurge." in done.stderr
     assert (done.exit_code, "1 order repaired" in done.stdout) == (3, True)
     assert "1 vanished: gotsurge audit" in done.stderr
-    states = desk.on_ledger("status", run_id, "--json")
+    states = shell.on_ledger("status", run_id, "--json")
     assert json.loads(states.stdout)["created"] == 2
 
 
-def test_each_finding_names_a_command(platform_desk: Desk) -> None:
+def test_each_finding_names_a_command(platform_shell: Shell) -> None:
     """The one that is to be typed, with the task or the key; never a cancel that is done without being asked."""
-    desk = platform_desk
-    lost = desk.push_lost("LOST")
-    run_id, tasks = pushed(desk, "A", "B")
-    desk.simulator._service.tasks.find(tasks["A"]).new_course().price = 1
-    again = json.dumps([desk.simulator._service.tasks.find(tasks["B"]).content()])
-    assert desk.run("tasks", "create", "-", "--new-ledger", *desk.place, stdin=again).exit_code == 0
-    double = next(t["id"] for t in desk.simulator.tasks() if t["tracking_id"] == "B" and t["id"] != tasks["B"])
-    document = audited(desk)
+    shell = platform_shell
+    lost = shell.push_lost("LOST")
+    run_id, tasks = pushed(shell, "A", "B")
+    shell.simulator._service.tasks.find(tasks["A"]).new_course().price = 1
+    again = json.dumps([shell.simulator._service.tasks.find(tasks["B"]).content()])
+    assert shell.run("tasks", "create", "-", "--new-ledger", *shell.place, stdin=again).exit_code == 0
+    double = next(t["id"] for t in shell.simulator.tasks() if t["tracking_id"] == "B" and t["id"] != tasks["B"])
+    document = audited(shell)
     kinds = {(each["kind"], each["run"], each["key"]) for each in document["findings"]}
     assert kinds == {
         *(("in_doubt", lost, "LOST"), ("changed", run_id, "A"), ("twice", run_id, "B")),
@@ -169,36 +169,36 @@ def test_each_finding_names_a_command(platform_desk: Desk) -> None:
     assert '--reason "ordered twice"' in text
 
 
-def test_one_audit_at_a_time(desk: Desk) -> None:
+def test_one_audit_at_a_time(shell: Shell) -> None:
     """Two would write the same notes, and the end of one removes them."""
-    run_id, _ = pushed(desk, "A")
-    (desk.folder / "ledger.db-audit-local").touch()
-    with sqlite3.connect(desk.folder / "ledger.db-audit-local") as other:
+    run_id, _ = pushed(shell, "A")
+    (shell.folder / "ledger.db-audit-local").touch()
+    with sqlite3.connect(shell.folder / "ledger.db-audit-local") as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("CREATE TABLE mine (x)")
-        done = audit(desk, run_id)
+        done = audit(shell, run_id)
     other.close()
     assert (done.exit_code, "another audit of this ledger is running" in done.stderr) == (2, True)
 
 
-def test_reads_are_bounded(desk: Desk) -> None:
+def test_reads_are_bounded(shell: Shell) -> None:
     """Exit 5 until all was read; progress, and where it stopped, on stderr."""
-    pushed(desk, "A", "B", "C")
-    done = audit(desk, "--max-reads", "2")
+    pushed(shell, "A", "B", "C")
+    done = audit(shell, "--max-reads", "2")
     assert (done.exit_code, "the limit of 2 reads was reached; the same command continues" in done.stderr) == (5, True)
-    document = audited(desk, "--max-reads", "2")
+    document = audited(shell, "--max-reads", "2")
     assert (document["exit"], document["reads"], document["orders"]) == (0, 1, 3)
 
 
-def test_a_service_that_is_away(desk: Desk, at_once: None) -> None:
+def test_a_service_that_is_away(shell: Shell, at_once: None) -> None:
     """Exit 8, and nothing is called vanished."""
-    pushed(desk, *"ABCDEFGH")
-    desk.simulator.order_fault(Fault(operation="tasks.get", kind="reset"))
-    document = audited(desk)
+    pushed(shell, *"ABCDEFGH")
+    shell.simulator.order_fault(Fault(operation="tasks.get", kind="reset"))
+    document = audited(shell)
     assert (document["exit"], document["findings"]) == (8, [])
     assert "could not be read to the end" in document["incomplete"]
-    desk.simulator.clear_faults()
-    assert audited(desk)["exit"] == 0
+    shell.simulator.clear_faults()
+    assert audited(shell)["exit"] == 0
 
 
 @pytest.mark.slow
@@ -221,23 +221,23 @@ async def test_ended_in_the_middle_and_started_again(tmp_path: Path, sent: signa
         assert 0 < done.document["reads"] <= 120
 
 
-def test_a_repair_does_not_forget_what_an_unfinished_audit_has_read(desk: Desk) -> None:
+def test_a_repair_does_not_forget_what_an_unfinished_audit_has_read(shell: Shell) -> None:
     """With --max-reads and --repair the same command comes to an end, as it does without --repair."""
-    _, tasks = pushed(desk, *(f"K-{number}" for number in range(30)))
-    desk.simulator.remove(tasks["K-1"])
+    _, tasks = pushed(shell, *(f"K-{number}" for number in range(30)))
+    shell.simulator.remove(tasks["K-1"])
     repaired = []
     for _ in range(5):
-        document = audited(desk, "--max-reads", "12", "--repair", "--yes", "--by", "Mei")
+        document = audited(shell, "--max-reads", "12", "--repair", "--yes", "--by", "Mei")
         repaired += [each["key"] for each in document["repaired"]]
         if not document["incomplete"]:
             break
     assert (document["incomplete"], document["orders"], repaired) == ("", 30, ["K-1"])
 
 
-def test_a_plain_partner_is_not_sent_to_reconcile_for_what_no_read_can_settle(desk: Desk) -> None:
+def test_a_plain_partner_is_not_sent_to_reconcile_for_what_no_read_can_settle(shell: Shell) -> None:
     """Without a recorded task there is nothing to read: a person, or the event, settles the order."""
-    run_id = desk.push_lost("A")
-    done = audit(desk)
+    run_id = shell.push_lost("A")
+    done = audit(shell)
     assert done.exit_code == 3
     assert f"gotsurge resolve {run_id}" in done.stderr
     assert "gotsurge receive" in done.stderr

@@ -7,18 +7,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.support.commands import Desk, write_orders
+from tests.support.commands import Shell, write_orders
 
 
 @pytest.fixture
-def platform(desk: Desk) -> Desk:
-    """A desk of a platform partner."""
-    return attrs.evolve(desk, account="platform")
+def platform(shell: Shell) -> Shell:
+    """A shell of a platform partner."""
+    return attrs.evolve(shell, account="platform")
 
 
-def corrected(desk: Desk) -> Path:
+def corrected(shell: Shell) -> Path:
     """The file of three orders, two of which have been corrected."""
-    file = write_orders(desk.folder / "orders.csv", ["A", "B", "C"])
+    file = write_orders(shell.folder / "orders.csv", ["A", "B", "C"])
     text = (
         file.read_text().replace("\nB,B Loyang Way", "\nB,Tuas South 9").replace("\nC,C Loyang Way", "\nC,Tuas South 7")
     )
@@ -26,12 +26,12 @@ def corrected(desk: Desk) -> Path:
     return file
 
 
-def test_a_corrected_row_is_reported_by_line_and_field(desk: Desk) -> None:
+def test_a_corrected_row_is_reported_by_line_and_field(shell: Shell) -> None:
     """It is neither sent nor called a success: exit 7, its line and fields on stderr, and a file of its own."""
-    desk.push("A", "B", "C")
-    file = corrected(desk)
-    words = [*desk.place, *desk.ledger, "--out", desk.folder / "out"]
-    done = desk.run("push", file, *words, "--json", "--quiet")
+    shell.push("A", "B", "C")
+    file = corrected(shell)
+    words = [*shell.place, *shell.ledger, "--out", shell.folder / "out"]
+    done = shell.run("push", file, *words, "--json", "--quiet")
     summary = json.loads(done.stdout)
     assert (done.exit_code, summary["already_pushed"], summary["changed"], summary["created"]) == (7, 1, 2, 0)
     assert "3 already pushed, 2 of them differ from what was sent" in done.stderr
@@ -41,33 +41,33 @@ def test_a_corrected_row_is_reported_by_line_and_field(desk: Desk) -> None:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["A"]
     with Path(summary["files"]["changed"]).open(newline="") as stream:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["B", "C"]
-    status = desk.document(desk.on_ledger("status", summary["run"], "--json"))
+    status = shell.document(shell.on_ledger("status", summary["run"], "--json"))
     assert (status["changed"], status["already_pushed"]) == (2, 1)
 
 
 @pytest.mark.parametrize("command", [["push", "--dry-run"], ["plan"]])
-def test_a_look_tells_the_same(desk: Desk, command: list[str]) -> None:
+def test_a_look_tells_the_same(shell: Shell, command: list[str]) -> None:
     """A dry run and a plan find corrected rows in the ledger, with the same exit code, and write nothing into it."""
-    desk.push("A", "B", "C")
-    file = corrected(desk)
+    shell.push("A", "B", "C")
+    file = corrected(shell)
     name, *words = command
-    before = desk.on_ledger("runs", "--json").stdout
-    done = desk.run(name, file, *words, *desk.place, *desk.ledger)
+    before = shell.on_ledger("runs", "--json").stdout
+    done = shell.run(name, file, *words, *shell.place, *shell.ledger)
     assert done.exit_code == 7
     assert "differs from what was sent: from_address.street_address" in done.output
-    document = json.loads(desk.run(name, file, *words, *desk.place, *desk.ledger, "--json").stdout)
+    document = json.loads(shell.run(name, file, *words, *shell.place, *shell.ledger, "--json").stdout)
     assert (document["already_pushed"], document["changed_count"]) == (3, 2)
-    assert desk.on_ledger("runs", "--json").stdout == before
+    assert shell.on_ledger("runs", "--json").stdout == before
 
 
-def test_a_ledger_is_only_looked_at_where_there_is_one(desk: Desk) -> None:
+def test_a_ledger_is_only_looked_at_where_there_is_one(shell: Shell) -> None:
     """Without a ledger nothing is known, and none is made."""
-    file = corrected(desk)
-    assert desk.run("push", file, "--dry-run", *desk.place, *desk.ledger).exit_code == 0
-    assert not (desk.folder / "ledger.db").exists()
+    file = corrected(shell)
+    assert shell.run("push", file, "--dry-run", *shell.place, *shell.ledger).exit_code == 0
+    assert not (shell.folder / "ledger.db").exists()
 
 
-def test_tasks_are_changed_if_that_is_asked_for(platform: Desk) -> None:
+def test_tasks_are_changed_if_that_is_asked_for(platform: Shell) -> None:
     """--replace-changed changes the open tasks of a platform partner; then the file is all pushed, exit 0."""
     _, first = platform.push("A", "B", "C")
     file = corrected(platform)
@@ -80,7 +80,7 @@ def test_tasks_are_changed_if_that_is_asked_for(platform: Desk) -> None:
     assert first["created"] == 3
 
 
-def test_a_plain_partner_cannot_change_tasks(desk: Desk) -> None:
+def test_a_plain_partner_cannot_change_tasks(shell: Shell) -> None:
     """It is refused before anything is loaded."""
-    done = desk.run("push", corrected(desk), *desk.place, *desk.ledger, "--replace-changed")
+    done = shell.run("push", corrected(shell), *shell.place, *shell.ledger, "--replace-changed")
     assert (done.exit_code, "for platform partners" in done.stderr) == (2, True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.commands import Desk, gotsurge
+from tests.support.commands import Shell, gotsurge
 
 
 def exported(text: str) -> list[dict[str, Any]]:
@@ -16,13 +16,13 @@ def exported(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_every_order_is_written_as_an_object(desk: Desk) -> None:
+def test_every_order_is_written_as_an_object(shell: Shell) -> None:
     """The oldest run first, with what became of each; what is in doubt, refused or pushed before too."""
-    _, first = desk.push("A", "B")
-    lost = desk.push_lost("C")
-    done, again = desk.push("A", "D")
+    _, first = shell.push("A", "B")
+    lost = shell.push_lost("C")
+    done, again = shell.push("A", "D")
     assert done.exit_code == 0
-    done = desk.run("ledger", "export", "-", *desk.ledger)
+    done = shell.run("ledger", "export", "-", *shell.ledger)
     assert (done.exit_code, done.stderr) == (0, "5 orders of 3 runs\n")
     found = exported(done.stdout)
     assert [(each["run"], each["line"], each["key"], each["state"]) for each in found] == [
@@ -39,31 +39,31 @@ def test_every_order_is_written_as_an_object(desk: Desk) -> None:
     assert found[0]["updated_at"].endswith("Z")
 
 
-def test_a_file_is_whole_and_for_its_owner(desk: Desk, tmp_path: Path) -> None:
+def test_a_file_is_whole_and_for_its_owner(shell: Shell, tmp_path: Path) -> None:
     """Mode 0600; one that is there stays unless --force, and nothing but a file is ever replaced."""
-    desk.push("A")
+    shell.push("A")
     file = tmp_path / "orders.jsonl"
-    assert desk.run("ledger", "export", file, *desk.ledger).exit_code == 0
+    assert shell.run("ledger", "export", file, *shell.ledger).exit_code == 0
     assert (stat.S_IMODE(file.stat().st_mode), len(exported(file.read_text()))) == (0o600, 1)
-    desk.push("B")
-    kept = desk.run("ledger", "export", file, *desk.ledger)
+    shell.push("B")
+    kept = shell.run("ledger", "export", file, *shell.ledger)
     assert (kept.exit_code, "--force" in kept.stderr, len(exported(file.read_text()))) == (2, True, 1)
-    assert desk.run("ledger", "export", file, "--force", *desk.ledger).exit_code == 0
+    assert shell.run("ledger", "export", file, "--force", *shell.ledger).exit_code == 0
     assert len(exported(file.read_text())) == 2
-    ledger = (desk.folder / "ledger.db").read_bytes()
-    for path, said in ((tmp_path, "is no file"), (desk.folder / "ledger.db", "is the ledger itself")):
-        done = desk.run("ledger", "export", path, "--force", *desk.ledger)
+    ledger = (shell.folder / "ledger.db").read_bytes()
+    for path, said in ((tmp_path, "is no file"), (shell.folder / "ledger.db", "is the ledger itself")):
+        done = shell.run("ledger", "export", path, "--force", *shell.ledger)
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
-    assert (desk.folder / "ledger.db").read_bytes() == ledger
-    assert desk.run("ledger", "export", tmp_path / "none" / "x", *desk.ledger).exit_code == 2
+    assert (shell.folder / "ledger.db").read_bytes() == ledger
+    assert shell.run("ledger", "export", tmp_path / "none" / "x", *shell.ledger).exit_code == 2
 
 
-def test_a_damaged_order_leaves_no_half_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_damaged_order_leaves_no_half_file(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where an order cannot be read, it is named, and the file is not there."""
-    desk.push("A")
+    shell.push("A")
     monkeypatch.setattr("gotsurge_async.after.export._object", json.loads)
     monkeypatch.setattr("gotsurge_async.ledger.sql.chunks.Chunk.orders", _damaged)
-    done = desk.run("ledger", "export", tmp_path / "orders.jsonl", *desk.ledger)
+    done = shell.run("ledger", "export", tmp_path / "orders.jsonl", *shell.ledger)
     assert (done.exit_code, "line 2, key A" in done.stderr) == (2, True), done.output
     assert not list(tmp_path.glob("*orders.jsonl*"))
 
@@ -73,10 +73,10 @@ def _damaged(chunk: Any) -> Any:
         yield place, meta, b"{]", None
 
 
-def test_output_that_is_lost_is_reported(desk: Desk) -> None:
+def test_output_that_is_lost_is_reported(shell: Shell) -> None:
     """A disk that is full is exit code 2: half of the orders are none."""
-    desk.push("A")
+    shell.push("A")
     with Path("/dev/full").open("wb") as full:  # only opened: nothing here may put a file in its place
-        words = ("ledger", "export", "-", *desk.ledger)
-        done = asyncio.run(gotsurge(*words, cwd=desk.folder, stdout=full.fileno()))
+        words = ("ledger", "export", "-", *shell.ledger)
+        done = asyncio.run(gotsurge(*words, cwd=shell.folder, stdout=full.fileno()))
     assert (done.code, "cannot write standard output" in done.err) == (2, True), done.err

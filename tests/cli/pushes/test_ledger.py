@@ -14,13 +14,13 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.ledger.sql import sqlite as ledger_file
-from tests.support.commands import Desk, write_orders
+from tests.support.commands import Shell, write_orders
 from tests.support.powerless import locked_away, powerless
 
 
-def book(desk: Desk) -> Path:
+def book(shell: Shell) -> Path:
     """The ledger's file."""
-    return desk.folder / "ledger.db"
+    return shell.folder / "ledger.db"
 
 
 def change(path: Path, statement: str) -> None:
@@ -37,36 +37,36 @@ def clean(done: Result) -> Result:
     return done
 
 
-def every_command(desk: Desk, run_id: str) -> dict[str, Result]:
+def every_command(shell: Shell, run_id: str) -> dict[str, Result]:
     """Run every command that reads the ledger."""
-    file = desk.folder / "orders.csv"
-    out = ["--out", desk.folder / "out", "--quiet"]
+    file = shell.folder / "orders.csv"
+    out = ["--out", shell.folder / "out", "--quiet"]
     return {
-        "runs": clean(desk.on_ledger("runs")),
-        "status": clean(desk.on_ledger("status", run_id)),
-        "results": clean(desk.on_ledger("results", run_id, "--out", desk.folder / "again")),
-        "check": clean(desk.run("ledger", "check", *desk.ledger)),
-        "reconcile": clean(desk.call("reconcile", run_id)),
-        "undo": clean(desk.call("undo", run_id)),
-        "retry": clean(desk.call("retry", run_id, *out)),
-        "resume": clean(desk.call("resume", run_id, *out)),
-        "push": clean(desk.call("push", file, *out)),
+        "runs": clean(shell.on_ledger("runs")),
+        "status": clean(shell.on_ledger("status", run_id)),
+        "results": clean(shell.on_ledger("results", run_id, "--out", shell.folder / "again")),
+        "check": clean(shell.run("ledger", "check", *shell.ledger)),
+        "reconcile": clean(shell.call("reconcile", run_id)),
+        "undo": clean(shell.call("undo", run_id)),
+        "retry": clean(shell.call("retry", run_id, *out)),
+        "resume": clean(shell.call("resume", run_id, *out)),
+        "push": clean(shell.call("push", file, *out)),
     }
 
 
-def tasks(desk: Desk) -> int:
+def tasks(shell: Shell) -> int:
     """How many tasks the service has."""
-    return int(desk.simulator.audit()["tasks"])
+    return int(shell.simulator.audit()["tasks"])
 
 
-def test_a_sound_ledger_is_reported_as_such(desk: Desk) -> None:
+def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
     """`ledger check` says what the ledger holds, and ends with 0; as JSON too. Without a ledger it is 2."""
-    desk.push("A", "B")
-    done = clean(desk.run("ledger", "check", *desk.ledger))
+    shell.push("A", "B")
+    done = clean(shell.run("ledger", "check", *shell.ledger))
     assert (done.exit_code, "verdict\tsound" in done.stdout, "orders\t2" in done.stdout) == (0, True, True)
-    document = json.loads(desk.run("ledger", "check", *desk.ledger, "--json").stdout)
+    document = json.loads(shell.run("ledger", "check", *shell.ledger, "--json").stdout)
     assert (document["orders"], document["flaws"], document["counter"]) == (2, [], 2)
-    assert desk.run("ledger", "check", "--ledger", desk.folder / "none.db").exit_code == 2
+    assert shell.run("ledger", "check", "--ledger", shell.folder / "none.db").exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_a_sound_ledger_is_reported_as_such(desk: Desk) -> None:
         ("DELETE FROM keys WHERE place = 1", "table keys, chunk 1, line 3, key B", ()),
     ],
 )
-def test_no_command_runs_into_a_damaged_row(desk: Desk, statement: str, place: str, words: tuple[str, ...]) -> None:
+def test_no_command_runs_into_a_damaged_row(shell: Shell, statement: str, place: str, words: tuple[str, ...]) -> None:
     """Whatever reads a damaged row names it; what would send or write is refused, and nothing is sent."""
-    _, summary = desk.push("A", "B")
-    change(book(desk), statement)
-    before = tasks(desk)
-    done = every_command(desk, summary["run"])
-    assert tasks(desk) == before
+    _, summary = shell.push("A", "B")
+    change(book(shell), statement)
+    before = tasks(shell)
+    done = every_command(shell, summary["run"])
+    assert tasks(shell) == before
     for word in (*words, "push", "resume", "retry", "undo", "reconcile"):
         assert (word, done[word].exit_code) == (word, 2)
         assert place in done[word].stderr, (word, done[word].stderr)
@@ -98,147 +98,147 @@ def test_no_command_runs_into_a_damaged_row(desk: Desk, statement: str, place: s
 
 
 @pytest.mark.parametrize("column", ["body", "source"])
-def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) -> None:
+def test_an_order_that_cannot_be_decoded_is_not_sent(shell: Shell, column: str) -> None:
     """A row of a source or an order that is no JSON any more is named by what reads it, and is not claimed."""
-    _, summary = desk.push("A", "B")
-    change(book(desk), f"UPDATE bodies SET {column} = CAST('[' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
-    change(book(desk), f"UPDATE bodies SET {column} = CAST(']' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
-    change(book(desk), "UPDATE chunks SET states = 'pp'")
-    change(book(desk), "DELETE FROM results")
-    before = tasks(desk)
-    out = ["--out", desk.folder / "out", "--quiet"]
-    check = clean(desk.run("ledger", "check", *desk.ledger))
+    _, summary = shell.push("A", "B")
+    change(book(shell), f"UPDATE bodies SET {column} = CAST('[' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
+    change(book(shell), f"UPDATE bodies SET {column} = CAST(']' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
+    change(book(shell), "UPDATE chunks SET states = 'pp'")
+    change(book(shell), "DELETE FROM results")
+    before = tasks(shell)
+    out = ["--out", shell.folder / "out", "--quiet"]
+    check = clean(shell.run("ledger", "check", *shell.ledger))
     flaw = f"line 2, key A: {'payload' if column == 'body' else 'source'} cannot be decoded"
     assert (check.exit_code, flaw in check.stdout) == (1, True), check.stdout
     if column == "body":
-        done = clean(desk.call("resume", summary["run"], *out))
-        assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["states"] == {"pending": 2}
+        done = clean(shell.call("resume", summary["run"], *out))
+        assert shell.document(shell.on_ledger("status", summary["run"], "--json"))["states"] == {"pending": 2}
     else:
-        done = clean(desk.on_ledger("results", summary["run"], "--out", desk.folder / "again"))
+        done = clean(shell.on_ledger("results", summary["run"], "--out", shell.folder / "again"))
     assert done.exit_code in (2, 3)
     assert "table bodies, order 32, line 2" in done.stderr
-    assert tasks(desk) == before
+    assert tasks(shell) == before
 
 
 @pytest.mark.slow
-def test_no_flip_of_a_bit_doubles(desk: Desk) -> None:
+def test_no_flip_of_a_bit_doubles(shell: Shell) -> None:
     """Bytes changed anywhere in the file: every command ends with a word, and the same push sends nothing again."""
-    _, summary = desk.push(*"ABCDEFGH")
-    good = book(desk).read_bytes()
+    _, summary = shell.push(*"ABCDEFGH")
+    good = book(shell).read_bytes()
     chance = random.Random(12)
-    before = tasks(desk)
+    before = tasks(shell)
     refused = 0
     for _ in range(25):
         place = chance.randrange(len(good))
         flipped = bytearray(good)
         flipped[place] ^= 1 << chance.randrange(8)
-        for beside in desk.folder.glob("ledger.db-*"):
+        for beside in shell.folder.glob("ledger.db-*"):
             beside.unlink()
-        book(desk).write_bytes(flipped)
-        for words in (("runs",), ("status", summary["run"]), ("results", summary["run"], "--out", desk.folder / "x")):
-            clean(desk.on_ledger(*map(str, words)))
-        clean(desk.run("ledger", "check", *desk.ledger))
-        pushed = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
+        book(shell).write_bytes(flipped)
+        for words in (("runs",), ("status", summary["run"]), ("results", summary["run"], "--out", shell.folder / "x")):
+            clean(shell.on_ledger(*map(str, words)))
+        clean(shell.run("ledger", "check", *shell.ledger))
+        pushed = clean(shell.call("push", shell.folder / "orders.csv", "--out", shell.folder / "out", "--quiet"))
         assert pushed.exit_code in (0, 2), (place, pushed.output)
-        assert tasks(desk) == before, place
+        assert tasks(shell) == before, place
         refused += pushed.exit_code == 2
     assert refused
 
 
-def test_a_backup_is_made_and_an_older_one_is_noticed(desk: Desk) -> None:
+def test_a_backup_is_made_and_an_older_one_is_noticed(shell: Shell) -> None:
     """A copy is for its owner alone; put back, it is refused with both numbers until a person accepts it."""
-    desk.push("A")
-    copy = desk.folder / "copy.db"
-    done = clean(desk.run("ledger", "backup", copy, *desk.ledger))
+    shell.push("A")
+    copy = shell.folder / "copy.db"
+    done = clean(shell.run("ledger", "backup", copy, *shell.ledger))
     assert (done.exit_code, stat.S_IMODE(copy.stat().st_mode)) == (0, 0o600)
-    assert desk.run("ledger", "backup", copy, *desk.ledger).exit_code == 2
-    assert json.loads(desk.run("ledger", "backup", copy, *desk.ledger, "--force", "--json").stdout)["orders"] == 1
-    desk.push("B")
-    summaries = [json.loads(file.read_text()) for file in (desk.folder / "out").glob("*-summary.json")]
+    assert shell.run("ledger", "backup", copy, *shell.ledger).exit_code == 2
+    assert json.loads(shell.run("ledger", "backup", copy, *shell.ledger, "--force", "--json").stdout)["orders"] == 1
+    shell.push("B")
+    summaries = [json.loads(file.read_text()) for file in (shell.folder / "out").glob("*-summary.json")]
     assert sorted(summary["ledger_counter"] for summary in summaries) == [2, 4]
-    shutil.copy(copy, book(desk))
-    before = tasks(desk)
-    refused = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
-    assert (refused.exit_code, tasks(desk)) == (2, before)
+    shutil.copy(copy, book(shell))
+    before = tasks(shell)
+    refused = clean(shell.call("push", shell.folder / "orders.csv", "--out", shell.folder / "out", "--quiet"))
+    assert (refused.exit_code, tasks(shell)) == (2, before)
     assert "counts 2 admissions and claims" in refused.stderr
     assert "gotsurge ledger accept-older" in refused.stderr
-    assert desk.on_ledger("runs").exit_code == 0
-    check = desk.run("ledger", "check", *desk.ledger)
+    assert shell.on_ledger("runs").exit_code == 0
+    check = shell.run("ledger", "check", *shell.ledger)
     assert (check.exit_code, "is an older copy" in check.stdout) == (1, True)
-    assert desk.run("ledger", "accept-older", *desk.ledger, stdin="n\n").exit_code != 0
-    out = ["--out", desk.folder / "out"]
-    document = json.loads(clean(desk.run("ledger", "accept-older", *desk.ledger, *out, "--yes", "--json")).stdout)
+    assert shell.run("ledger", "accept-older", *shell.ledger, stdin="n\n").exit_code != 0
+    out = ["--out", shell.folder / "out"]
+    document = json.loads(clean(shell.run("ledger", "accept-older", *shell.ledger, *out, "--yes", "--json")).stdout)
     (lost,) = document.pop("runs")
     assert document == {"in_doubt": 0, "counter": 5, "unreadable": {}, "exit": 0}
-    assert (desk.folder / "out" / f"{lost}-created.csv").exists()
-    assert clean(desk.call("push", desk.folder / "orders.csv", *out)).exit_code == 0
-    assert tasks(desk) == before
+    assert (shell.folder / "out" / f"{lost}-created.csv").exists()
+    assert clean(shell.call("push", shell.folder / "orders.csv", *out)).exit_code == 0
+    assert tasks(shell) == before
 
 
-def test_room_is_given_back(desk: Desk) -> None:
+def test_room_is_given_back(shell: Shell) -> None:
     """`ledger vacuum` says how much the ledger took and takes; a damaged one it leaves alone."""
-    desk.push("A", "B")
-    done = clean(desk.run("ledger", "vacuum", *desk.ledger))
+    shell.push("A", "B")
+    done = clean(shell.run("ledger", "vacuum", *shell.ledger))
     assert (done.exit_code, "MB before" in done.stdout) == (0, True)
-    document = json.loads(desk.run("ledger", "vacuum", *desk.ledger, "--json").stdout)
-    assert document["bytes_before"] >= document["bytes"] == book(desk).stat().st_size
-    change(book(desk), "DELETE FROM bodies")
-    done = clean(desk.run("ledger", "vacuum", *desk.ledger))
+    document = json.loads(shell.run("ledger", "vacuum", *shell.ledger, "--json").stdout)
+    assert document["bytes_before"] >= document["bytes"] == book(shell).stat().st_size
+    change(book(shell), "DELETE FROM bodies")
+    done = clean(shell.run("ledger", "vacuum", *shell.ledger))
     assert (done.exit_code, "Begin no other ledger" in done.stderr) == (2, True)
 
 
-def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk, register: Path) -> None:
+def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(shell: Shell, register: Path) -> None:
     """Where the counter beside the ledger is older and no register is left, the summaries tell; also for resume."""
-    _, first = desk.push("A")
+    _, first = shell.push("A")
     for name in ("ledger.db", "ledger.db.counter"):
-        shutil.copy(desk.folder / name, desk.folder / f"{name}.old")
-    desk.push("B")
+        shutil.copy(shell.folder / name, shell.folder / f"{name}.old")
+    shell.push("B")
     register.unlink()
     shutil.rmtree(register.with_name(f"{register.name}.counts"))
     for name in ("ledger.db", "ledger.db.counter"):
-        shutil.copy(desk.folder / f"{name}.old", desk.folder / name)
-    (desk.folder / "out" / "0-summary.json").write_text("{]")
-    out = ["--out", desk.folder / "out", "--quiet"]
-    for done in (desk.call("push", desk.folder / "orders.csv", *out), desk.call("resume", first["run"], *out)):
+        shutil.copy(shell.folder / f"{name}.old", shell.folder / name)
+    (shell.folder / "out" / "0-summary.json").write_text("{]")
+    out = ["--out", shell.folder / "out", "--quiet"]
+    for done in (shell.call("push", shell.folder / "orders.csv", *out), shell.call("resume", first["run"], *out)):
         assert (clean(done).exit_code, "-summary.json counts 4" in done.stderr) == (2, True)
-    accepted = desk.run("ledger", "accept-older", *desk.ledger, "--yes", "--out", desk.folder / "out", "--json")
+    accepted = shell.run("ledger", "accept-older", *shell.ledger, "--yes", "--out", shell.folder / "out", "--json")
     assert json.loads(clean(accepted).stdout)["counter"] == 5
-    assert clean(desk.call("push", desk.folder / "orders.csv", *out)).exit_code == 0
+    assert clean(shell.call("push", shell.folder / "orders.csv", *out)).exit_code == 0
 
 
-def test_a_ledger_that_is_gone_is_not_begun_anew(desk: Desk) -> None:
+def test_a_ledger_that_is_gone_is_not_begun_anew(shell: Shell) -> None:
     """Where a ledger was, a push is refused until a person says that it is really lost."""
-    desk.push("A")
-    book(desk).unlink()
-    before = tasks(desk)
-    out = ["--out", desk.folder / "out", "--quiet"]
-    refused = clean(desk.call("push", desk.folder / "orders.csv", *out))
-    assert (refused.exit_code, "is gone" in refused.stderr, tasks(desk)) == (2, True, before)
-    assert not book(desk).exists()
-    done = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
+    shell.push("A")
+    book(shell).unlink()
+    before = tasks(shell)
+    out = ["--out", shell.folder / "out", "--quiet"]
+    refused = clean(shell.call("push", shell.folder / "orders.csv", *out))
+    assert (refused.exit_code, "is gone" in refused.stderr, tasks(shell)) == (2, True, before)
+    assert not book(shell).exists()
+    done = clean(shell.run("ledger", "accept-older", *shell.ledger, "--yes"))
     assert (done.exit_code, "0 orders of it are in doubt now" in done.stdout) == (0, True)
     out.append("--new-ledger")
-    file = write_orders(desk.folder / "orders.csv", ["Z"])
-    assert clean(desk.call("push", file, *out)).exit_code == 3
-    assert clean(desk.call("push", file, *out, "--not-sent-before")).exit_code == 0
+    file = write_orders(shell.folder / "orders.csv", ["Z"])
+    assert clean(shell.call("push", file, *out)).exit_code == 3
+    assert clean(shell.call("push", file, *out, "--not-sent-before")).exit_code == 0
 
 
-def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(desk: Desk) -> None:
+def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(shell: Shell) -> None:
     """Where neither file nor folder may be written, all that only looks works, and what writes says why it does not."""
-    _, summary = desk.push("A", "B")
-    with locked_away(desk.folder / "ledger.db") as path:
+    _, summary = shell.push("A", "B")
+    with locked_away(shell.folder / "ledger.db") as path:
         ledger = ["--ledger", path]
-        out = desk.folder / "out"
+        out = shell.folder / "out"
         # Once for the modules that a command loads when it needs them, and that nobody else may read.
         for words in (("runs",), ("status", summary["run"]), ("undo", "none"), ("ledger", "check")):
-            clean(desk.run(*words, *desk.ledger, *(desk.place if words[0] == "undo" else [])))
+            clean(shell.run(*words, *shell.ledger, *(shell.place if words[0] == "undo" else [])))
         with powerless():
-            runs = clean(desk.run("runs", *ledger))
-            status = clean(desk.run("status", summary["run"], *ledger, "--json"))
-            check = clean(desk.run("ledger", "check", *ledger))
-            undo = clean(desk.run("undo", summary["run"], *ledger, *desk.place))
-            backup = clean(desk.run("ledger", "backup", path.parent / "copy.db", *ledger))
-        results = clean(desk.run("results", summary["run"], *ledger, "--out", out))
+            runs = clean(shell.run("runs", *ledger))
+            status = clean(shell.run("status", summary["run"], *ledger, "--json"))
+            check = clean(shell.run("ledger", "check", *ledger))
+            undo = clean(shell.run("undo", summary["run"], *ledger, *shell.place))
+            backup = clean(shell.run("ledger", "backup", path.parent / "copy.db", *ledger))
+        results = clean(shell.run("results", summary["run"], *ledger, "--out", out))
         assert [runs.exit_code, status.exit_code, check.exit_code, results.exit_code] == [0, 0, 0, 0]
         assert (json.loads(status.stdout)["created"], json.loads(status.stdout)["held"]) == (2, False)
         assert (undo.exit_code, "cannot be written to" in undo.stderr) == (2, True)
@@ -246,51 +246,51 @@ def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(desk: Desk) -> None
         assert (backup.exit_code, "check the path and its permissions" in backup.stderr) == (2, True)
 
 
-def test_a_ledger_with_a_broken_beginning_is_a_document_too(desk: Desk) -> None:
+def test_a_ledger_with_a_broken_beginning_is_a_document_too(shell: Shell) -> None:
     """Where tables cannot be read, `check --json` lists them as flaws, and ends with 1."""
-    desk.push("A")
+    shell.push("A")
     for statement in ("DROP TABLE decisions", "ALTER TABLE chunks RENAME COLUMN states TO statuses"):
-        change(book(desk), statement)
-        done = clean(desk.run("ledger", "check", *desk.ledger, "--json"))
+        change(book(shell), statement)
+        done = clean(shell.run("ledger", "check", *shell.ledger, "--json"))
         document = json.loads(done.stdout)
         assert (done.exit_code, document["exit"], bool(document["flaws"])) == (1, 1, True)
 
 
-def test_commands_are_printed_for_the_very_ledger(desk: Desk) -> None:
+def test_commands_are_printed_for_the_very_ledger(shell: Shell) -> None:
     """What a refused push, `check` and `accept-older` advise acts on the ledger that is meant, and on no other."""
-    desk.push("A")
-    before = book(desk).read_bytes()
-    desk.push("B")
-    book(desk).write_bytes(before)
-    named = f"--ledger {book(desk)}`"
-    refused = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
+    shell.push("A")
+    before = book(shell).read_bytes()
+    shell.push("B")
+    book(shell).write_bytes(before)
+    named = f"--ledger {book(shell)}`"
+    refused = clean(shell.call("push", shell.folder / "orders.csv", "--out", shell.folder / "out", "--quiet"))
     assert f"`gotsurge ledger accept-older {named}" in refused.stderr
-    check = clean(desk.run("ledger", "check", *desk.ledger))
+    check = clean(shell.run("ledger", "check", *shell.ledger))
     assert f"`gotsurge ledger accept-older {named}" in check.stdout
     assert "verdict\tolder than it was" in check.stdout
     assert "damaged" not in check.output
-    accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
+    accepted = clean(shell.run("ledger", "accept-older", *shell.ledger, "--yes"))
     assert f"`gotsurge runs {named}" in accepted.stdout
-    change(book(desk), "UPDATE chunks SET updated_at = -1 WHERE id = 1")
-    damaged = clean(desk.run("ledger", "check", *desk.ledger))
+    change(book(shell), "UPDATE chunks SET updated_at = -1 WHERE id = 1")
+    damaged = clean(shell.run("ledger", "check", *shell.ledger))
     assert "verdict\tdamaged: 1 flaw\n" in damaged.stdout
     assert f"`gotsurge ledger accept-older {named}" in damaged.stderr
 
 
-def test_nobody_is_asked_about_a_ledger_that_is_not_older(desk: Desk) -> None:
+def test_nobody_is_asked_about_a_ledger_that_is_not_older(shell: Shell) -> None:
     """`accept-older` says that it is not older, or never was there, with exit 2, before it asks anything."""
-    desk.push("A")
-    for path, said in ((book(desk), "is not older"), (desk.folder / "none.db", "nothing is known")):
-        done = clean(desk.run("ledger", "accept-older", "--ledger", path, stdin=""))
+    shell.push("A")
+    for path, said in ((book(shell), "is not older"), (shell.folder / "none.db", "nothing is known")):
+        done = clean(shell.run("ledger", "accept-older", "--ledger", path, stdin=""))
         assert (done.exit_code, said in done.stderr, "really" in done.stderr) == (2, True, False)
 
 
 @pytest.mark.parametrize("words", [("runs",), ("ledger", "check"), ("status", "RUN"), ("ledger", "backup", "copy.db")])
-def test_a_ledger_that_is_gone_is_said_to_be(desk: Desk, words: tuple[str, ...]) -> None:
+def test_a_ledger_that_is_gone_is_said_to_be(shell: Shell, words: tuple[str, ...]) -> None:
     """Where the file beside knows of a ledger, no command says that there is none."""
-    desk.push("A")
-    book(desk).unlink()
-    done = clean(desk.run(*words, *desk.ledger))
+    shell.push("A")
+    book(shell).unlink()
+    done = clean(shell.run(*words, *shell.ledger))
     assert (done.exit_code, "is gone" in done.stderr) == (2, True)
 
 
@@ -303,47 +303,49 @@ def test_a_ledger_that_is_gone_is_said_to_be(desk: Desk, words: tuple[str, ...])
         ("postgresql://db/gotsurge?no_such_setting=1", "this URL cannot be read"),
     ],
 )
-def test_a_url_that_leads_nowhere_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+def test_a_url_that_leads_nowhere_is_refused(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, url: str, said: str
+) -> None:
     """By the option and by the variable, without its password, and it makes no folder with an odd name."""
-    monkeypatch.chdir(desk.folder)
-    write_orders(desk.folder / "orders.csv", ["A"])
+    monkeypatch.chdir(shell.folder)
+    write_orders(shell.folder / "orders.csv", ["A"])
     for words in (("push", "orders.csv", "--simulate"), ("runs",), ("resume", "RUN", "--env", "local")):
         for done, name in (
-            (desk.run(*words, "--ledger", url), "--ledger"),
-            (desk.run(*words, GOTSURGE_LEDGER=url), "GOTSURGE_LEDGER"),
+            (shell.run(*words, "--ledger", url), "--ledger"),
+            (shell.run(*words, GOTSURGE_LEDGER=url), "GOTSURGE_LEDGER"),
         ):
             assert (done.exit_code, f"{name}: " in done.stderr, said in done.stderr) == (2, True, True), done.output
             assert "p@ss" not in done.output
-    assert [path.name for path in desk.folder.iterdir()] == ["orders.csv"]
+    assert [path.name for path in shell.folder.iterdir()] == ["orders.csv"]
 
 
-def test_a_url_may_name_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_may_name_a_file(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """``sqlite:///PATH`` is the ledger at that path."""
-    monkeypatch.chdir(desk.folder)
-    write_orders(desk.folder / "orders.csv", ["A"])
-    pushed = clean(desk.run("push", "orders.csv", "--simulate", "--ledger", "sqlite:///here.db", "--quiet"))
-    assert (pushed.exit_code, (desk.folder / "here.db").exists()) == (0, True), pushed.output
-    (run,) = json.loads(desk.run("runs", "--ledger", desk.folder / "here.db", "--json").stdout)
+    monkeypatch.chdir(shell.folder)
+    write_orders(shell.folder / "orders.csv", ["A"])
+    pushed = clean(shell.run("push", "orders.csv", "--simulate", "--ledger", "sqlite:///here.db", "--quiet"))
+    assert (pushed.exit_code, (shell.folder / "here.db").exists()) == (0, True), pushed.output
+    (run,) = json.loads(shell.run("runs", "--ledger", shell.folder / "here.db", "--json").stdout)
     assert run["created"] == 1
 
 
-def test_a_driver_that_is_not_there_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_is_not_there_is_named(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without psycopg the extra is named that brings it, before anything is read or sent."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    where = [*desk.place, "--ledger", "postgresql://me@db/books"]
-    done = clean(desk.run("push", desk.folder / "none.csv", *where))
+    where = [*shell.place, "--ledger", "postgresql://me@db/books"]
+    done = clean(shell.run("push", shell.folder / "none.csv", *where))
     assert (done.exit_code, 'pip install "gotsurge-async[postgresql]"' in done.stderr) == (2, True)
 
 
-def test_a_backup_is_made_while_a_push_counts_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_is_made_while_a_push_counts_on(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The register counts what was admitted after the copy was made: that is no fault of the copy."""
-    desk.push("A")
+    shell.push("A")
     copy_to = ledger_file.copy_to
 
     def copy_and_push(copy: Path, source: Any) -> None:
         copy_to(copy, source)
-        desk.push("B")
+        shell.push("B")
 
     monkeypatch.setattr(ledger_file, "copy_to", copy_and_push)
-    done = clean(desk.run("ledger", "backup", desk.folder / "copy.db", *desk.ledger, "--json"))
+    done = clean(shell.run("ledger", "backup", shell.folder / "copy.db", *shell.ledger, "--json"))
     assert (done.exit_code, json.loads(done.stdout)["orders"]) == (0, 1), done.output

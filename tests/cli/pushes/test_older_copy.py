@@ -11,7 +11,7 @@ from gotsurge_async.after import reconcile
 from gotsurge_async.bulk import OrderState
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.simulator import Fault
-from tests.support.commands import HEADER, ROW, Desk, write_orders
+from tests.support.commands import HEADER, ROW, Shell, write_orders
 
 
 @pytest.fixture(autouse=True)
@@ -24,64 +24,64 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gotsurge_async.after.reconcile._left_to_wait", no_wait)
 
 
-def put_back(desk: Desk, *, gone: bool = False) -> None:
+def put_back(shell: Shell, *, gone: bool = False) -> None:
     """Replace the ledger by the copy, or remove it."""
-    ledger = desk.folder / "ledger.db"
+    ledger = shell.folder / "ledger.db"
     if gone:
         ledger.unlink()
     else:
-        shutil.copy(desk.folder / "copy.db", ledger)
+        shutil.copy(shell.folder / "copy.db", ledger)
     for name in ("-wal", "-shm"):
         ledger.with_name(ledger.name + name).unlink(missing_ok=True)
 
 
-def back_up(desk: Desk) -> None:
+def back_up(shell: Shell) -> None:
     """Make the copy."""
-    assert desk.run("ledger", "backup", desk.folder / "copy.db", *desk.ledger).exit_code == 0
+    assert shell.run("ledger", "backup", shell.folder / "copy.db", *shell.ledger).exit_code == 0
 
 
-def accept(desk: Desk, *words: str | Path) -> dict[str, Any]:
+def accept(shell: Shell, *words: str | Path) -> dict[str, Any]:
     """Accept what is there."""
-    out = [] if "--out" in words else ["--out", desk.folder / "out"]
-    done = desk.run("ledger", "accept-older", *desk.ledger, *out, *words, "--yes", "--json")
+    out = [] if "--out" in words else ["--out", shell.folder / "out"]
+    done = shell.run("ledger", "accept-older", *shell.ledger, *out, *words, "--yes", "--json")
     assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
 
 
-def live(desk: Desk) -> list[str]:
+def live(shell: Shell) -> list[str]:
     """The tracking ids of the tasks that drivers may take, each as often as there are such tasks."""
-    return sorted(task["tracking_id"] for task in desk.simulator.tasks() if task["history"][-1][0] == "broadcasting")
+    return sorted(task["tracking_id"] for task in shell.simulator.tasks() if task["history"][-1][0] == "broadcasting")
 
 
-def pushed(desk: Desk, file: Path, *words: str | Path) -> tuple[int, dict[str, Any], str]:
+def pushed(shell: Shell, file: Path, *words: str | Path) -> tuple[int, dict[str, Any], str]:
     """Push a file: the exit code, the summary, and what was said."""
-    out = ["--out", desk.folder / "out"]
-    done = desk.run("push", file, *desk.place, *desk.ledger, *out, "--json", "--quiet", *words)
+    out = ["--out", shell.folder / "out"]
+    done = shell.run("push", file, *shell.place, *shell.ledger, *out, "--json", "--quiet", *words)
     return done.exit_code, json.loads(done.stdout), done.stderr
 
 
 @pytest.mark.parametrize("gone", [False, True])
-@pytest.mark.parametrize("desk_name", ["desk", "platform_desk"])
+@pytest.mark.parametrize("desk_name", ["shell", "platform_shell"])
 def test_what_was_pushed_since_is_known_from_its_result_files(
     request: pytest.FixtureRequest, desk_name: str, gone: bool
 ) -> None:
     """Push A, back up, push B, put the copy back: B is read in, is not sent again, and can be undone."""
-    desk: Desk = request.getfixturevalue(desk_name)
-    desk.push("A")
-    back_up(desk)
-    _, lost = desk.push("B", "C")
-    put_back(desk, gone=gone)
-    accepted = accept(desk)
+    shell: Shell = request.getfixturevalue(desk_name)
+    shell.push("A")
+    back_up(shell)
+    _, lost = shell.push("B", "C")
+    put_back(shell, gone=gone)
+    accepted = accept(shell)
     assert accepted["runs"][lost["run"]] == 2
-    file = write_orders(desk.folder / "orders.csv", ["A", "B", "C"])
-    code, summary, _ = pushed(desk, file)
+    file = write_orders(shell.folder / "orders.csv", ["A", "B", "C"])
+    code, summary, _ = pushed(shell, file)
     assert (code, summary["already_pushed"], summary["created"]) == (0, 3, 0)
-    assert live(desk) == ["A", "B", "C"]
-    checked = desk.run("ledger", "check", *desk.ledger)
+    assert live(shell) == ["A", "B", "C"]
+    checked = shell.run("ledger", "check", *shell.ledger)
     assert checked.exit_code == 0, checked.output
-    undone = desk.call("undo", lost["run"])
+    undone = shell.call("undo", lost["run"])
     assert undone.exit_code == 0, undone.output
-    assert live(desk) == ["A"]
+    assert live(shell) == ["A"]
 
 
 def _orders_file(folder: Path, kind: str) -> Path:
@@ -118,262 +118,262 @@ def _nested(row: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "xlsx"])
-def test_every_form_of_result_files_is_read(desk: Desk, kind: str) -> None:
+def test_every_form_of_result_files_is_read(shell: Shell, kind: str) -> None:
     """Also in another encoding, with another delimiter, as JSON Lines, and as a workbook."""
-    desk.push("A")
-    back_up(desk)
-    file = _orders_file(desk.folder, kind)
+    shell.push("A")
+    back_up(shell)
+    file = _orders_file(shell.folder, kind)
     words = ["--delimiter", ";", "--encoding", "cp1252"] if kind == "csv" else []
-    assert pushed(desk, file, *words)[0] == 0
-    put_back(desk)
-    assert list(accept(desk)["runs"].values()) == [2]
-    code, summary, _ = pushed(desk, file, *words)
+    assert pushed(shell, file, *words)[0] == 0
+    put_back(shell)
+    assert list(accept(shell)["runs"].values()) == [2]
+    code, summary, _ = pushed(shell, file, *words)
     assert (code, summary["already_pushed"]) == (0, 2)
-    assert live(desk) == ["A", "B", "Ä"]
+    assert live(shell) == ["A", "B", "Ä"]
 
 
-def test_another_key_column_and_a_map_are_read(desk: Desk) -> None:
+def test_another_key_column_and_a_map_are_read(shell: Shell) -> None:
     """The summary says which column has the keys, whatever it is called."""
-    desk.push("A")
-    back_up(desk)
-    table = desk.folder / "theirs.csv"
+    shell.push("A")
+    back_up(shell)
+    table = shell.folder / "theirs.csv"
     table.write_text("\n".join([HEADER.replace("tracking_id", "No."), ROW.format(key="B")]) + "\n")
-    (desk.folder / "map.toml").write_text('[columns]\n"No." = "tracking_id"\n')
-    words = ["--map", desk.folder / "map.toml"]
-    code, _, said = pushed(desk, table, *words)
+    (shell.folder / "map.toml").write_text('[columns]\n"No." = "tracking_id"\n')
+    words = ["--map", shell.folder / "map.toml"]
+    code, _, said = pushed(shell, table, *words)
     assert code == 0, said
-    put_back(desk)
-    accept(desk)
-    code, summary, _ = pushed(desk, table, *words)
+    put_back(shell)
+    accept(shell)
+    code, summary, _ = pushed(shell, table, *words)
     assert (code, summary["already_pushed"]) == (0, 1)
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
 
 
-def test_what_was_in_doubt_is_in_doubt_and_can_be_resolved(desk: Desk) -> None:
+def test_what_was_in_doubt_is_in_doubt_and_can_be_resolved(shell: Shell) -> None:
     """An order that the lost run left in doubt is not sent; a person's word ends it."""
-    desk.push("A")
-    back_up(desk)
-    run_id = desk.push_lost("B")
-    put_back(desk)
-    accept(desk)
-    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))
+    shell.push("A")
+    back_up(shell)
+    run_id = shell.push_lost("B")
+    put_back(shell)
+    accept(shell)
+    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))
     assert (code, summary["in_doubt"]) == (3, 1)
-    assert live(desk) == ["A", "B"]
-    (task,) = [task["id"] for task in desk.simulator.tasks() if task["tracking_id"] == "B"]
-    resolved = desk.call("resolve", run_id, "--key", "B", "--created", task)
+    assert live(shell) == ["A", "B"]
+    (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
+    resolved = shell.call("resolve", run_id, "--key", "B", "--created", task)
     assert resolved.exit_code == 0, resolved.output
-    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))
+    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))
     assert (code, summary["already_pushed"]) == (0, 1)
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
 
 
-@pytest.mark.parametrize("desk_name", ["desk", "platform_desk"])
+@pytest.mark.parametrize("desk_name", ["shell", "platform_shell"])
 def test_what_was_taken_back_since_is_not_called_created(request: pytest.FixtureRequest, desk_name: str) -> None:
     """A result file says what was true when it was written: its tasks are read before anything is said of them."""
-    desk: Desk = request.getfixturevalue(desk_name)
-    desk.push("A")
-    back_up(desk)
-    _, lost = desk.push("B", "C")
-    assert desk.call("undo", lost["run"], "--key", "B").exit_code == 0
-    put_back(desk)
-    accept(desk)
-    file = write_orders(desk.folder / "orders.csv", ["B", "C"])
-    code, summary, said = pushed(desk, file)
-    if desk_name == "desk":  # nobody knows whether it was pushed again since
+    shell: Shell = request.getfixturevalue(desk_name)
+    shell.push("A")
+    back_up(shell)
+    _, lost = shell.push("B", "C")
+    assert shell.call("undo", lost["run"], "--key", "B").exit_code == 0
+    put_back(shell)
+    accept(shell)
+    file = write_orders(shell.folder / "orders.csv", ["B", "C"])
+    code, summary, said = pushed(shell, file)
+    if desk_name == "shell":  # nobody knows whether it was pushed again since
         assert (code, summary["in_doubt"], summary["already_pushed"]) == (3, 1, 1), said
-        code, summary, said = pushed(desk, file, "--not-sent-before")
+        code, summary, said = pushed(shell, file, "--not-sent-before")
     assert (code, summary["created"], summary["already_pushed"]) == (0, 1, 1), said
-    assert live(desk) == ["A", "B", "C"]
+    assert live(shell) == ["A", "B", "C"]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_tasks_that_cannot_be_read_leave_the_orders_in_doubt(desk: Desk) -> None:
+def test_tasks_that_cannot_be_read_leave_the_orders_in_doubt(shell: Shell) -> None:
     """Nothing is sent; when they can be read, `reconcile` settles the run."""
-    desk.push("A")
-    back_up(desk)
-    _, lost = desk.push("B")
-    put_back(desk)
-    accept(desk)
-    desk.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=500))
-    file = write_orders(desk.folder / "orders.csv", ["B"])
-    code, summary, _ = pushed(desk, file, "--mode", "direct")
+    shell.push("A")
+    back_up(shell)
+    _, lost = shell.push("B")
+    put_back(shell)
+    accept(shell)
+    shell.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=500))
+    file = write_orders(shell.folder / "orders.csv", ["B"])
+    code, summary, _ = pushed(shell, file, "--mode", "direct")
     assert (code, summary["in_doubt"]) == (3, 1)
-    desk.simulator.clear_faults()
-    assert desk.call("reconcile", lost["run"]).exit_code == 0
-    assert pushed(desk, file, "--mode", "direct")[0] == 0
-    assert live(desk) == ["A", "B"]
+    shell.simulator.clear_faults()
+    assert shell.call("reconcile", lost["run"]).exit_code == 0
+    assert pushed(shell, file, "--mode", "direct")[0] == 0
+    assert live(shell) == ["A", "B"]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_waited_in_the_copy_and_was_created_since_is_created(desk: Desk) -> None:
+def test_what_waited_in_the_copy_and_was_created_since_is_created(shell: Shell) -> None:
     """A lost run that took over what waited in the copy, and created it, has it."""
-    desk.push("A")
-    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429))
-    assert desk.push("B")[1]["unprocessed"] == 1
-    desk.simulator.clear_faults()
-    back_up(desk)
-    desk.push("A", "B")
-    put_back(desk)
-    assert accept(desk)["in_doubt"] == 1
-    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    shell.push("A")
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429))
+    assert shell.push("B")[1]["unprocessed"] == 1
+    shell.simulator.clear_faults()
+    back_up(shell)
+    shell.push("A", "B")
+    put_back(shell)
+    assert accept(shell)["in_doubt"] == 1
+    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
     assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_a_known_run_created_since_is_created(desk: Desk) -> None:
+def test_what_a_known_run_created_since_is_created(shell: Shell) -> None:
     """A run that waited in the copy, and was resumed since, is what its result files say."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429))
-    _, waiting = desk.push("A", "B")
-    desk.simulator.clear_faults()
-    back_up(desk)
-    assert desk.call("resume", waiting["run"], "--out", desk.folder / "out", "--quiet").exit_code == 0
-    put_back(desk)
-    accepted = accept(desk)
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429))
+    _, waiting = shell.push("A", "B")
+    shell.simulator.clear_faults()
+    back_up(shell)
+    assert shell.call("resume", waiting["run"], "--out", shell.folder / "out", "--quiet").exit_code == 0
+    put_back(shell)
+    accepted = accept(shell)
     assert (accepted["in_doubt"], accepted["runs"], accepted["unreadable"]) == (2, {waiting["run"]: 2}, {})
-    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
     assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_without_result_files_a_plain_partners_orders_are_in_doubt(desk: Desk, gone: bool) -> None:
+def test_without_result_files_a_plain_partners_orders_are_in_doubt(shell: Shell, gone: bool) -> None:
     """Nothing is sent, exit 3, and the words name the ways on: resolve what is there, send what is not."""
-    desk.push("A")
-    back_up(desk)
-    desk.push("B")
-    shutil.rmtree(desk.folder / "out")
-    put_back(desk, gone=gone)
-    assert accept(desk)["runs"] == {}
-    file = write_orders(desk.folder / "orders.csv", ["B", "C"])
-    code, summary, said = pushed(desk, file)
+    shell.push("A")
+    back_up(shell)
+    shell.push("B")
+    shutil.rmtree(shell.folder / "out")
+    put_back(shell, gone=gone)
+    assert accept(shell)["runs"] == {}
+    file = write_orders(shell.folder / "orders.csv", ["B", "C"])
+    code, summary, said = pushed(shell, file)
     assert (code, summary["in_doubt"], summary["created"]) == (3, 2, 0)
     assert "--not-sent-before" in said
     assert "gotsurge ledger accept-older --nothing-was-lost" in said
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
     assert "--not-sent-before" in summary["reasons"][0]["reason"]
     assert any(f"gotsurge resolve {summary['run']}" in step for step in summary["next"])
-    (task,) = [task["id"] for task in desk.simulator.tasks() if task["tracking_id"] == "B"]
-    assert desk.call("resolve", summary["run"], "--key", "B", "--created", task).exit_code == 0
-    assert desk.call("resolve", summary["run"], "--key", "C", "--not-created").exit_code == 0
-    code, again, said = pushed(desk, file)
+    (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
+    assert shell.call("resolve", summary["run"], "--key", "B", "--created", task).exit_code == 0
+    assert shell.call("resolve", summary["run"], "--key", "C", "--not-created").exit_code == 0
+    code, again, said = pushed(shell, file)
     assert (code, again["created"], again["already_pushed"]) == (0, 1, 1), said
-    assert live(desk) == ["A", "B", "C"]
+    assert live(shell) == ["A", "B", "C"]
 
 
-def test_a_person_says_that_orders_are_new(desk: Desk) -> None:
+def test_a_person_says_that_orders_are_new(shell: Shell) -> None:
     """With --not-sent-before they are sent, also those that were held back before; what is known is not."""
-    desk.push("A")
-    back_up(desk)
-    desk.push("B")
-    put_back(desk)
-    accept(desk)
-    file = write_orders(desk.folder / "orders.csv", ["A", "B", "C", "D"])
-    code, summary, _ = pushed(desk, file)
+    shell.push("A")
+    back_up(shell)
+    shell.push("B")
+    put_back(shell)
+    accept(shell)
+    file = write_orders(shell.folder / "orders.csv", ["A", "B", "C", "D"])
+    code, summary, _ = pushed(shell, file)
     assert (code, summary["in_doubt"], summary["already_pushed"]) == (3, 2, 2)
-    assert pushed(desk, file)[0] == 3
-    code, summary, _ = pushed(desk, file, "--not-sent-before")
+    assert pushed(shell, file)[0] == 3
+    code, summary, _ = pushed(shell, file, "--not-sent-before")
     assert (code, summary["created"], summary["already_pushed"]) == (0, 2, 2)
-    assert pushed(desk, file)[0] == 0
-    assert live(desk) == ["A", "B", "C", "D"]
-    assert desk.run("ledger", "check", *desk.ledger).exit_code == 0
+    assert pushed(shell, file)[0] == 0
+    assert live(shell) == ["A", "B", "C", "D"]
+    assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
 
 
-def test_the_question_ends(desk: Desk) -> None:
+def test_the_question_ends(shell: Shell) -> None:
     """After --nothing-was-lost new orders are sent; said twice, or where nothing was accepted, it is refused."""
-    desk.push("A")
-    assert desk.run("ledger", "accept-older", "--nothing-was-lost", *desk.ledger).exit_code == 2
-    back_up(desk)
-    desk.push("B")
-    put_back(desk)
-    accept(desk)
-    assert pushed(desk, write_orders(desk.folder / "orders.csv", ["C"]))[0] == 3
-    assert desk.run("ledger", "accept-older", "--nothing-was-lost", *desk.ledger).exit_code == 0
-    assert pushed(desk, write_orders(desk.folder / "orders.csv", ["D"]))[0] == 0
-    assert desk.run("ledger", "accept-older", "--nothing-was-lost", *desk.ledger).exit_code == 2
-    assert live(desk) == ["A", "B", "D"]
+    shell.push("A")
+    assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 2
+    back_up(shell)
+    shell.push("B")
+    put_back(shell)
+    accept(shell)
+    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["C"]))[0] == 3
+    assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 0
+    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["D"]))[0] == 0
+    assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 2
+    assert live(shell) == ["A", "B", "D"]
 
 
-def test_a_second_folder_is_read_in(desk: Desk) -> None:
+def test_a_second_folder_is_read_in(shell: Shell) -> None:
     """Accepted again, with another --out, more runs are known; and nothing else changes."""
-    desk.push("A")
-    back_up(desk)
-    desk.push("B")
-    shutil.move(desk.folder / "out", desk.folder / "elsewhere")
-    put_back(desk)
-    first = accept(desk)
-    second = accept(desk, "--out", desk.folder / "elsewhere")
+    shell.push("A")
+    back_up(shell)
+    shell.push("B")
+    shutil.move(shell.folder / "out", shell.folder / "elsewhere")
+    put_back(shell)
+    first = accept(shell)
+    second = accept(shell, "--out", shell.folder / "elsewhere")
     assert (first["runs"], len(second["runs"]), second["counter"] - first["counter"]) == ({}, 1, 0)
-    assert pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))[0] == 0
-    assert live(desk) == ["A", "B"]
+    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))[0] == 0
+    assert live(shell) == ["A", "B"]
 
 
 @pytest.mark.parametrize("mode", ["two-phase", "direct"])
-def test_a_platform_partners_orders_are_looked_up(platform_desk: Desk, mode: str) -> None:
+def test_a_platform_partners_orders_are_looked_up(platform_shell: Shell, mode: str) -> None:
     """Without result files what the Task List shows is created, what it does not show is sent."""
-    desk = platform_desk
-    desk.push("A", words=("--mode", mode))
-    back_up(desk)
-    desk.push("B", words=("--mode", mode))
-    shutil.rmtree(desk.folder / "out")
-    put_back(desk)
-    accept(desk)
-    code, summary, said = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B", "C"]), "--mode", mode)
+    shell = platform_shell
+    shell.push("A", words=("--mode", mode))
+    back_up(shell)
+    shell.push("B", words=("--mode", mode))
+    shutil.rmtree(shell.folder / "out")
+    put_back(shell)
+    accept(shell)
+    code, summary, said = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B", "C"]), "--mode", mode)
     assert (code, summary["created"], summary["already_pushed"]) == (0, 2, 1), said
-    assert live(desk) == ["A", "B", "C"]
-    assert desk.run("ledger", "check", *desk.ledger).exit_code == 0
+    assert live(shell) == ["A", "B", "C"]
+    assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_list_that_cannot_be_read_proves_nothing(platform_desk: Desk) -> None:
+def test_a_list_that_cannot_be_read_proves_nothing(platform_shell: Shell) -> None:
     """Then all are in doubt; reconcile finds what is there."""
-    desk = platform_desk
-    desk.push("A")
-    back_up(desk)
-    desk.push("B")
-    shutil.rmtree(desk.folder / "out")
-    put_back(desk)
-    accept(desk)
-    desk.simulator.order_fault(Fault(operation="platform.tasks.list", kind="status", status=500))
-    file = write_orders(desk.folder / "orders.csv", ["B"])
-    code, summary, _ = pushed(desk, file, "--mode", "two-phase")
+    shell = platform_shell
+    shell.push("A")
+    back_up(shell)
+    shell.push("B")
+    shutil.rmtree(shell.folder / "out")
+    put_back(shell)
+    accept(shell)
+    shell.simulator.order_fault(Fault(operation="platform.tasks.list", kind="status", status=500))
+    file = write_orders(shell.folder / "orders.csv", ["B"])
+    code, summary, _ = pushed(shell, file, "--mode", "two-phase")
     assert (code, summary["in_doubt"]) == (3, 1)
-    desk.simulator.clear_faults()
-    reconciled = desk.call("reconcile", summary["run"])
+    shell.simulator.clear_faults()
+    reconciled = shell.call("reconcile", summary["run"])
     assert reconciled.exit_code == 0, reconciled.output
-    assert pushed(desk, file)[0] == 0
-    assert live(desk) == ["A", "B"]
+    assert pushed(shell, file)[0] == 0
+    assert live(shell) == ["A", "B"]
 
 
-def test_a_summary_that_does_not_say_enough_is_named(desk: Desk) -> None:
+def test_a_summary_that_does_not_say_enough_is_named(shell: Shell) -> None:
     """A run of an older version, or a file that was changed, is not read in, and said so; its orders are held back."""
-    desk.push("A")
-    back_up(desk)
-    _, lost = desk.push("B")
-    path = desk.folder / "out" / f"{lost['run']}-summary.json"
+    shell.push("A")
+    back_up(shell)
+    _, lost = shell.push("B")
+    path = shell.folder / "out" / f"{lost['run']}-summary.json"
     document = json.loads(path.read_text())
     del document["origin"]
     path.write_text(json.dumps(document))
-    put_back(desk)
-    accepted = accept(desk)
+    put_back(shell)
+    accepted = accept(shell)
     assert accepted["unreadable"] == {
         str(path): "the summary does not say where the run went, and which column has the keys"
     }
-    assert pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))[0] == 3
-    assert live(desk) == ["A", "B"]
+    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))[0] == 3
+    assert live(shell) == ["A", "B"]
 
 
-def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_desk: Desk, register: Path) -> None:
+def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_shell: Shell, register: Path) -> None:
     """What was pushed before there was a register: the first push of the new ledger looks each order up, and sends."""
-    desk = platform_desk
-    desk.push("A")
-    put_back(desk, gone=True)
-    shutil.rmtree(desk.folder / "out")
+    shell = platform_shell
+    shell.push("A")
+    put_back(shell, gone=True)
+    shutil.rmtree(shell.folder / "out")
     shutil.rmtree(register.parent)
-    accept(desk)
-    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    accept(shell)
+    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
     assert (code, summary["created"]) == (0, 2)
-    assert live(desk) == ["A", "B"]
+    assert live(shell) == ["A", "B"]
 
 
 @pytest.mark.parametrize(

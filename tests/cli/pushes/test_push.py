@@ -15,9 +15,9 @@ from tests.support.commands import (
     EXAMPLES,
     HEADER,
     ROW,
-    Desk,
     Finished,
     Runner,
+    Shell,
     finish,
     gotsurge,
     inside,
@@ -386,19 +386,19 @@ def test_a_ledger_that_cannot_be_used_is_reported(simulator: Simulator, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["in doubt", "refused"])
-def test_a_push_that_goes_wrong_throughout_stops_by_itself(desk: Desk, kind: str) -> None:
+def test_a_push_that_goes_wrong_throughout_stops_by_itself(shell: Shell, kind: str) -> None:
     """Chunks in doubt, or refused, in a row end it with the rest unprocessed; an option lifts that."""
     lost = Fault(operation="tasks.create", when="after", kind="reset")
     refused = Fault(operation="tasks.create", when="before", kind="status", status=422)
-    desk.simulator.order_fault(lost if kind == "in doubt" else refused)
+    shell.simulator.order_fault(lost if kind == "in doubt" else refused)
     keys, one = [f"T-{number}" for number in range(12)], ("--batch-size", "1", "--concurrency", "1")
-    done, summary = desk.push(*keys, words=one)
+    done, summary = shell.push(*keys, words=one)
     counts = (done.exit_code, summary["in_doubt"], summary["refused"], summary["unprocessed"])
     assert counts == ((3, 5, 0, 7) if kind == "in doubt" else (5, 0, 10, 2))
     assert "in a row" in summary["error"]
     lifted = ("--stop-after-doubts", "0", "--stop-after-refusals", "0")
-    done = desk.call("resume", summary["run"], *one[2:], *lifted, "--out", desk.folder / "out", "--json", "--quiet")
-    assert desk.document(done)["unprocessed"] == 0
+    done = shell.call("resume", summary["run"], *one[2:], *lifted, "--out", shell.folder / "out", "--json", "--quiet")
+    assert shell.document(done)["unprocessed"] == 0
 
 
 def test_the_help_shows_options_in_groups(run: Runner) -> None:
@@ -411,19 +411,27 @@ def test_the_help_shows_options_in_groups(run: Runner) -> None:
     assert text.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
 
 
-def test_an_order_like_others_is_reported_once(desk: Desk) -> None:
+def test_an_order_like_others_is_reported_once(shell: Shell) -> None:
     """Three orders of one delivery are two warnings; what another run has is reported with its state."""
     alike = [ROW.format(key=key).replace(f"{key} Loyang", "7 Loyang") for key in "ABCD"]
-    file = desk.folder / "orders.csv"
+    file = shell.folder / "orders.csv"
     file.write_text("\n".join([HEADER, *alike[:3]]) + "\n")
-    words = ("push", file, *local(desk.simulator), "--ledger", desk.folder / "ledger.db", "--out", desk.folder / "out")
-    warnings = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
+    words = (
+        "push",
+        file,
+        *local(shell.simulator),
+        "--ledger",
+        shell.folder / "ledger.db",
+        "--out",
+        shell.folder / "out",
+    )
+    warnings = [line for line in shell.run(*words).stderr.splitlines() if line.startswith("warning: ")]
     same = "has the pickup, delivery and windows of A"
     assert warnings == [
         f"warning: {file}:3: B {same} (line 2)",
         f"warning: {file}:4: C {same} (line 2), and of 1 more",
     ]
-    assert "warning: " not in desk.run(*words).stderr
+    assert "warning: " not in shell.run(*words).stderr
     file.write_text("\n".join([HEADER, alike[3]]) + "\n")
-    (told_of_d,) = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
+    (told_of_d,) = [line for line in shell.run(*words).stderr.splitlines() if line.startswith("warning: ")]
     assert re.search(rf":2: D {same} \(line 2 of run \S+, created\), and of 2 more$", told_of_d)

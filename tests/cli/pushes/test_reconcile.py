@@ -1,65 +1,65 @@
 """`gotsurge reconcile`, over real HTTP."""
 
-from tests.support.commands import Desk
+from tests.support.commands import Shell
 
 AT_ONCE = ("--rescan-after", "0")
 
 
-def test_what_was_created_is_found(platform_desk: Desk) -> None:
+def test_what_was_created_is_found(platform_shell: Shell) -> None:
     """Without a run named, the doubts of all runs of the environment are settled: exit 0, and the results say so."""
-    desk = platform_desk
-    first, second = desk.push_lost("A", "B"), desk.push_lost("C")
-    done = desk.call("reconcile", *AT_ONCE, "--json")
+    shell = platform_shell
+    first, second = shell.push_lost("A", "B"), shell.push_lost("C")
+    done = shell.call("reconcile", *AT_ONCE, "--json")
     assert done.exit_code == 0
-    runs = {each["run"]: each for each in desk.document(done)["runs"]}
+    runs = {each["run"]: each for each in shell.document(done)["runs"]}
     assert {run: len(each["created"]) for run, each in runs.items()} == {first: 2, second: 1}
     assert runs[first]["created"][0].keys() == {"key", "task_id", "status"}
-    summary = desk.document(desk.on_ledger("results", first, "--out", desk.folder / "out", "--json"))
+    summary = shell.document(shell.on_ledger("results", first, "--out", shell.folder / "out", "--json"))
     assert (summary["created"], summary["in_doubt"]) == (2, 0)
-    again = desk.call("reconcile", *AT_ONCE)
+    again = shell.call("reconcile", *AT_ONCE)
     assert (again.exit_code, again.stdout) == (0, "nothing is in doubt\n")
 
 
-def test_what_is_not_found_stays_in_doubt(platform_desk: Desk) -> None:
+def test_what_is_not_found_stays_in_doubt(platform_shell: Shell) -> None:
     """Exit 3 with key and reason; with --absent-means-not-created it is given up, and its key can be pushed."""
-    desk = platform_desk
-    run_id = desk.push_lost("A", when="before")
-    done = desk.call("reconcile", run_id, *AT_ONCE)
+    shell = platform_shell
+    run_id = shell.push_lost("A", when="before")
+    done = shell.call("reconcile", run_id, *AT_ONCE)
     assert done.exit_code == 3
     assert f"run {run_id}: 1 in doubt" in done.stdout
     assert "KEY\tWHY" in done.stdout
-    assert f"gotsurge resolve {run_id} --env local --ledger {desk.folder / 'ledger.db'} --file " in done.stderr
+    assert f"gotsurge resolve {run_id} --env local --ledger {shell.folder / 'ledger.db'} --file " in done.stderr
     assert "gotsurge reconcile" not in done.stderr
-    given_up = desk.call("reconcile", run_id, *AT_ONCE, "--absent-means-not-created")
+    given_up = shell.call("reconcile", run_id, *AT_ONCE, "--absent-means-not-created")
     assert (given_up.exit_code, f"run {run_id}: 1 taken for not created" in given_up.stdout) == (0, True)
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
     assert summary["created"] == 1
 
 
-def test_a_plain_partner_gets_other_ways_on(desk: Desk) -> None:
+def test_a_plain_partner_gets_other_ways_on(shell: Shell) -> None:
     """Without a Task List the doubts stay, and the sentence names what can settle them."""
-    run_id = desk.push_lost("A")
-    done = desk.call("reconcile", run_id, *AT_ONCE)
+    run_id = shell.push_lost("A")
+    done = shell.call("reconcile", run_id, *AT_ONCE)
     assert (done.exit_code, "gotsurge resolve" in done.stderr) == (3, True)
 
 
-def test_a_double_is_never_hidden(platform_desk: Desk) -> None:
+def test_a_double_is_never_hidden(platform_shell: Shell) -> None:
     """Two tasks of one order are named, first of all, and in the JSON by their key."""
-    desk = platform_desk
-    run_id = desk.push_lost("A", "B", when="before")
+    shell = platform_shell
+    run_id = shell.push_lost("A", "B", when="before")
     for name in ("one", "two"):  # by two machines
-        words = ("--ledger", desk.folder / f"{name}.db", "--mode", "direct")
-        elsewhere = str(desk.folder / f"{name}.register")
-        desk.run("push", desk.folder / "orders.csv", *desk.place, *words, GOTSURGE_REGISTER=elsewhere)
-    done = desk.call("reconcile", run_id, *AT_ONCE, "--json")
-    (result,) = desk.document(done)["runs"]
+        words = ("--ledger", shell.folder / f"{name}.db", "--mode", "direct")
+        elsewhere = str(shell.folder / f"{name}.register")
+        shell.run("push", shell.folder / "orders.csv", *shell.place, *words, GOTSURGE_REGISTER=elsewhere)
+    done = shell.call("reconcile", run_id, *AT_ONCE, "--json")
+    (result,) = shell.document(done)["runs"]
     assert (done.exit_code, result["doubled"]) == (3, ["A", "B"])
     assert all(len(order["task_ids"]) == 2 for order in result["in_doubt"])
-    assert "created more than once" in desk.call("reconcile", run_id, *AT_ONCE).stdout
+    assert "created more than once" in shell.call("reconcile", run_id, *AT_ONCE).stdout
 
 
-def test_a_throw_away_simulator_is_no_place_to_look(desk: Desk) -> None:
+def test_a_throw_away_simulator_is_no_place_to_look(shell: Shell) -> None:
     """reconcile and undo want to know where the orders are, and know nothing of --simulate."""
     for command in ("reconcile", "undo"):
-        assert desk.run(command, "RUN", *desk.ledger, "--simulate").exit_code == 2
-        assert desk.run(command, "RUN", *desk.ledger).exit_code == 2
+        assert shell.run(command, "RUN", *shell.ledger, "--simulate").exit_code == 2
+        assert shell.run(command, "RUN", *shell.ledger).exit_code == 2

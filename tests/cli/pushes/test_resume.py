@@ -13,7 +13,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import Desk, Runner, gotsurge, local, start, write_orders
+from tests.support.commands import Runner, Shell, gotsurge, local, start, write_orders
 from tests.support.orders import orders
 from tests.support.pushes import place
 
@@ -21,106 +21,106 @@ STOP = ("--max-spend", "100", "--batch-size", "1", "--concurrency", "1")
 """Two orders of SGD 48.50, and no more."""
 
 
-def stopped(desk: Desk, *keys: str) -> str:
+def stopped(shell: Shell, *keys: str) -> str:
     """A run that was stopped after two orders."""
-    done, summary = desk.push(*keys, words=STOP)
+    done, summary = shell.push(*keys, words=STOP)
     assert (done.exit_code, summary["created"]) == (5, 2)
     return str(summary["run"])
 
 
 @pytest.mark.parametrize("account", ["plain", "platform"])
-def test_a_stopped_run_goes_on_in_its_mode(run: Runner, desk: Desk, account: str) -> None:
+def test_a_stopped_run_goes_on_in_its_mode(run: Runner, shell: Shell, account: str) -> None:
     """What was left is sent, each order once, by the account and in the mode of the push, though the file is gone."""
-    desk = Desk(run, desk.simulator, desk.folder, account)
-    run_id = stopped(desk, "A", "B", "C", "D", "E")
-    (desk.folder / "orders.csv").unlink()
-    by_its_account = Desk(run, desk.simulator, desk.folder)
-    done = by_its_account.call("resume", run_id, "--out", desk.folder / "out", "--json", "--quiet")
-    summary = desk.document(done)
+    shell = Shell(run, shell.simulator, shell.folder, account)
+    run_id = stopped(shell, "A", "B", "C", "D", "E")
+    (shell.folder / "orders.csv").unlink()
+    by_its_account = Shell(run, shell.simulator, shell.folder)
+    done = by_its_account.call("resume", run_id, "--out", shell.folder / "out", "--json", "--quiet")
+    summary = shell.document(done)
     assert (done.exit_code, summary["run"], summary["created"], summary["orders"]) == (0, run_id, 5, 5)
-    audit = desk.simulator.audit()
+    audit = shell.simulator.audit()
     assert (audit["tasks"], audit["doubled"]) == (5, {})
     assert ("platform.drafts.create" in audit["calls"]) == (account == "platform")
     # One order a call, as the push said.
     assert audit["calls"]["tasks.create" if account == "plain" else "platform.drafts.create"] == 5
 
 
-def test_the_last_run_goes_on(desk: Desk) -> None:
+def test_the_last_run_goes_on(shell: Shell) -> None:
     """--last is the newest run of the environment, reported as that of a push."""
-    desk.push("X")
-    run_id = stopped(desk, "A", "B", "C")
-    done = desk.call("resume", "--last", "--out", desk.folder / "out")
+    shell.push("X")
+    run_id = stopped(shell, "A", "B", "C")
+    done = shell.call("resume", "--last", "--out", shell.folder / "out")
     assert done.exit_code == 0
     assert f"run {run_id}, 3 orders" in done.stdout
     assert done.stdout.splitlines()[-1] == "3 created"
     assert "1 order to send, in direct mode: at most once" in done.stderr
-    again = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
-    assert (again.exit_code, desk.document(again)["created"]) == (0, 3)
-    assert desk.simulator.audit()["tasks"] == 4
+    again = shell.call("resume", "--last", "--out", shell.folder / "out", "--json", "--quiet")
+    assert (again.exit_code, shell.document(again)["created"]) == (0, 3)
+    assert shell.simulator.audit()["tasks"] == 4
 
 
-def test_limits_hold_for_a_resume_too(desk: Desk) -> None:
+def test_limits_hold_for_a_resume_too(shell: Shell) -> None:
     """A resume has brakes of its own, which count what the run did before: exit 5."""
-    run_id = stopped(desk, "A", "B", "C", "D")
-    done = desk.call("resume", run_id, "--out", desk.folder / "out", "--max-spend", "150", "--json")
-    assert (done.exit_code, desk.document(done)["created"]) == (5, 3)
+    run_id = stopped(shell, "A", "B", "C", "D")
+    done = shell.call("resume", run_id, "--out", shell.folder / "out", "--max-spend", "150", "--json")
+    assert (done.exit_code, shell.document(done)["created"]) == (5, 3)
 
 
-def test_what_is_in_doubt_is_not_sent(desk: Desk) -> None:
+def test_what_is_in_doubt_is_not_sent(shell: Shell) -> None:
     """A resume leaves doubts as they are: exit 3."""
-    run_id = desk.push_lost("A", "B")
-    done = desk.call("resume", run_id, "--out", desk.folder / "out", "--json", "--quiet")
-    assert (done.exit_code, desk.document(done)["in_doubt"]) == (3, 2)
-    assert desk.simulator.audit()["tasks"] == 2
+    run_id = shell.push_lost("A", "B")
+    done = shell.call("resume", run_id, "--out", shell.folder / "out", "--json", "--quiet")
+    assert (done.exit_code, shell.document(done)["in_doubt"]) == (3, 2)
+    assert shell.simulator.audit()["tasks"] == 2
 
 
-def test_another_environment_is_refused(desk: Desk) -> None:
+def test_another_environment_is_refused(shell: Shell) -> None:
     """A run is not sent to a place that it was not meant for, nor by another account: exit 2, and nothing is sent."""
-    run_id = stopped(desk, "A", "B", "C")
-    other = desk.run("resume", run_id, *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
+    run_id = stopped(shell, "A", "B", "C")
+    other = shell.run("resume", run_id, *shell.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
     assert (other.exit_code, f"run {run_id} is of local" in other.stderr) == (2, True)
-    desk.run("push", desk.folder / "orders.csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
-    simulated = desk.document(desk.on_ledger("runs", "--json", "--env", "simulator"))[0]["run"]
-    gone = desk.call("resume", simulated)
+    shell.run("push", shell.folder / "orders.csv", "--simulate", *shell.ledger, "--out", shell.folder / "out")
+    simulated = shell.document(shell.on_ledger("runs", "--json", "--env", "simulator"))[0]["run"]
+    gone = shell.call("resume", simulated)
     assert (gone.exit_code, "throw-away" in gone.stderr) == (2, True)
-    assert desk.run("resume", run_id, *desk.ledger).exit_code == 2
-    assert desk.simulator.audit()["tasks"] == 2
+    assert shell.run("resume", run_id, *shell.ledger).exit_code == 2
+    assert shell.simulator.audit()["tasks"] == 2
 
 
-def test_another_account_is_refused(platform_desk: Desk) -> None:
+def test_another_account_is_refused(platform_shell: Shell) -> None:
     """Orders of one account are never sent by another."""
-    run_id = stopped(platform_desk, "A", "B", "C")
-    plain = Desk(platform_desk.run, platform_desk.simulator, platform_desk.folder, "plain")
+    run_id = stopped(platform_shell, "A", "B", "C")
+    plain = Shell(platform_shell.run, platform_shell.simulator, platform_shell.folder, "plain")
     done = plain.call("resume", run_id)
     assert (done.exit_code, "made with the account platform" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("words", [(), ("RUN", "--last")])
-def test_it_must_be_said_which_run(desk: Desk, words: tuple[str, ...]) -> None:
+def test_it_must_be_said_which_run(shell: Shell, words: tuple[str, ...]) -> None:
     """Neither a run nor --last, or both, is wrong usage."""
-    assert desk.call("resume", *words).exit_code == 2
+    assert shell.call("resume", *words).exit_code == 2
 
 
-def test_there_may_be_no_last_run(desk: Desk) -> None:
+def test_there_may_be_no_last_run(shell: Shell) -> None:
     """A ledger without a run of the environment is reported."""
-    desk.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
-    desk.push("A")
-    done = desk.run("resume", "--last", *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
+    shell.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *shell.ledger, "--out", shell.folder / "out")
+    shell.push("A")
+    done = shell.run("resume", "--last", *shell.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
     assert (done.exit_code, "no run of sandbox" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["reconcile", "undo"])
-def test_a_run_in_other_hands_is_exit_6(desk: Desk, command: str) -> None:
+def test_a_run_in_other_hands_is_exit_6(shell: Shell, command: str) -> None:
     """The holder is named, and nothing is done."""
-    run_id = stopped(desk, "A", "B", "C")
+    run_id = stopped(shell, "A", "B", "C")
 
     async def hold() -> Result:
-        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(run_id):
-            return await asyncio.to_thread(desk.call, command, run_id)
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger, await ledger.hold(run_id):
+            return await asyncio.to_thread(shell.call, command, run_id)
 
     done = asyncio.run(hold())
     assert (done.exit_code, f"held by process {os.getpid()}" in done.stderr) == (6, True)
-    assert desk.simulator.audit()["tasks"] == 2
+    assert shell.simulator.audit()["tasks"] == 2
 
 
 @pytest.mark.slow
@@ -141,83 +141,83 @@ async def test_a_resume_of_a_run_in_other_hands_is_exit_6(tmp_path: Path) -> Non
         assert simulator.audit()["doubled"] == {}
 
 
-def test_refused_orders_are_tried_again(desk: Desk) -> None:
+def test_refused_orders_are_tried_again(shell: Shell) -> None:
     """A new run has only the refused orders, from the ledger, and creates them; the old one is as it was."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
-    done, summary = desk.push("A", "B", "C", words=("--batch-size", "2", "--concurrency", "1"))
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    done, summary = shell.push("A", "B", "C", words=("--batch-size", "2", "--concurrency", "1"))
     assert (done.exit_code, summary["refused"]) == (1, 2)
-    (desk.folder / "orders.csv").unlink()
-    again = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json", "--quiet")
-    document = desk.document(again)
+    (shell.folder / "orders.csv").unlink()
+    again = shell.call("retry", summary["run"], "--out", shell.folder / "out", "--json", "--quiet")
+    document = shell.document(again)
     assert (again.exit_code, document["created"], document["orders"]) == (0, 2, 2)
     assert document["run"] != summary["run"]
     assert Path(document["files"]["created"]).read_text().count("\n") == 3
-    assert desk.simulator.audit()["tasks"] == 3
-    assert desk.document(desk.on_ledger("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
+    assert shell.simulator.audit()["tasks"] == 3
+    assert shell.document(shell.on_ledger("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
     # They are created by now.
-    third = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json")
-    assert (third.exit_code, "has no refused orders" in desk.document(third)["error"]) == (2, True)
+    third = shell.call("retry", summary["run"], "--out", shell.folder / "out", "--json")
+    assert (third.exit_code, "has no refused orders" in shell.document(third)["error"]) == (2, True)
 
 
-def test_nothing_to_retry_is_reported(desk: Desk) -> None:
+def test_nothing_to_retry_is_reported(shell: Shell) -> None:
     """A run without refused orders is exit 2."""
-    _, summary = desk.push("A")
-    done = desk.call("retry", summary["run"])
+    _, summary = shell.push("A")
+    done = shell.call("retry", summary["run"])
     assert (done.exit_code, "no refused orders" in done.stderr) == (2, True)
 
 
-def test_a_retry_can_split(desk: Desk) -> None:
+def test_a_retry_can_split(shell: Shell) -> None:
     """What was held for one bad order is created, and the bad one is alone."""
-    simulator = desk.simulator
+    simulator = shell.simulator
     simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
-    _, summary = desk.push("A", "B", "C", "D")
+    _, summary = shell.push("A", "B", "C", "D")
     assert summary["refused"] == 4
     # The whole chunk, the half with the bad one, and the bad one itself.
     for calls in (0, 1, 2):
         simulator.order_fault(
             Fault(operation="tasks.create", when="before", kind="status", status=422, after_calls=calls, times=1)
         )
-    words = ["--on-refused-chunk", "split", "--concurrency", "1", "--out", desk.folder / "out", "--json", "--quiet"]
-    done = desk.call("retry", summary["run"], *words)
-    document = desk.document(done)
+    words = ["--on-refused-chunk", "split", "--concurrency", "1", "--out", shell.folder / "out", "--json", "--quiet"]
+    done = shell.call("retry", summary["run"], *words)
+    document = shell.document(done)
     assert (done.exit_code, document["created"], document["refused"]) == (1, 3, 1)
 
 
-def test_the_last_run_is_the_last_that_was_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_run_is_the_last_that_was_begun(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that was set back does not bring an older run to the front, neither for --last nor in the list."""
-    desk.push("X")
+    shell.push("X")
     monkeypatch.setattr(SystemClock, "now", lambda _: datetime(2001, 2, 3, tzinfo=UTC))
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
     monkeypatch.undo()
-    done = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
-    assert desk.document(done)["run"] == summary["run"]
+    done = shell.call("resume", "--last", "--out", shell.folder / "out", "--json", "--quiet")
+    assert shell.document(done)["run"] == summary["run"]
     assert summary["run"].startswith("2001")
-    assert desk.document(desk.on_ledger("runs", "--json"))[0]["run"] == summary["run"]
+    assert shell.document(shell.on_ledger("runs", "--json"))[0]["run"] == summary["run"]
 
 
-def test_orders_are_kept_as_they_are_sent_and_compressed_if_asked(desk: Desk) -> None:
+def test_orders_are_kept_as_they_are_sent_and_compressed_if_asked(shell: Shell) -> None:
     """A chunk of the ledger is a call of the push, also of a retry; --compact shows nowhere but in the size."""
 
     def kept() -> list[tuple[int, int]]:
-        with closing(sqlite3.connect(desk.folder / "ledger.db")) as database:
+        with closing(sqlite3.connect(shell.folder / "ledger.db")) as database:
             return database.execute(
                 "SELECT length(states), packed FROM chunks JOIN bodies ON chunk = id ORDER BY id"
             ).fetchall()
 
     words = ("--batch-size", "3", "--mode", "direct")
-    desk.push("P", "Q", "R", "S", words=words)
-    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=400, times=1))
-    done, summary = desk.push("A", "B", "C", "D", words=(*words, "--compact", "--concurrency", "1"))
+    shell.push("P", "Q", "R", "S", words=words)
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=400, times=1))
+    done, summary = shell.push("A", "B", "C", "D", words=(*words, "--compact", "--concurrency", "1"))
     assert (done.exit_code, summary["refused"], summary["created"]) == (1, 3, 1)
     assert kept() == [(3, 0), (1, 0), (3, 1), (1, 1)]
     refused = Path(summary["files"]["refused"]).read_text().splitlines()
     assert [line.partition(",")[0] for line in refused] == ["tracking_id", "A", "B", "C"]
-    again = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json", "--quiet")
-    assert (again.exit_code, desk.document(again)["created"]) == (0, 3)
+    again = shell.call("retry", summary["run"], "--out", shell.folder / "out", "--json", "--quiet")
+    assert (again.exit_code, shell.document(again)["created"]) == (0, 3)
     assert kept()[4:] == [(3, 1)]
-    done, summary = desk.push("A", "B", "C", "D")
+    done, summary = shell.push("A", "B", "C", "D")
     assert (done.exit_code, summary["already_pushed"]) == (0, 4)
-    assert desk.simulator.audit()["doubled"] == {}
+    assert shell.simulator.audit()["doubled"] == {}
 
 
 @pytest.mark.parametrize(("size", "chunks"), [(7, [7] * 145 + [5]), (20, [20] * 51)])
@@ -231,8 +231,8 @@ async def test_no_chunk_is_cut_by_the_blocks_that_are_read(tmp_path: Path, size:
     assert [length for (length,) in found] == chunks
 
 
-def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(desk: Desk) -> None:
+def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(shell: Shell) -> None:
     """Another one is not taken and forgotten: it is refused, with what takes it."""
-    done = desk.call("resume", "R", "--distributed", "--rate", "5")
+    done = shell.call("resume", "R", "--distributed", "--rate", "5")
     assert done.exit_code == 2
     assert "give another to gotsurge worker" in done.stderr

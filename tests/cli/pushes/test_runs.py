@@ -15,26 +15,26 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Desk, Runner, environment
+from tests.support.commands import Runner, Shell, environment
 from tests.support.terminal import at_a_terminal
 
 
-def test_runs_are_listed_newest_first(desk: Desk) -> None:
+def test_runs_are_listed_newest_first(shell: Shell) -> None:
     """Each run is a line with its counts; --limit and --env choose, and --json is a list."""
-    _, first = desk.push("A", "B")
-    second = desk.push_lost("C")
-    done = desk.on_ledger("runs")
+    _, first = shell.push("A", "B")
+    second = shell.push_lost("C")
+    done = shell.on_ledger("runs")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert lines[0][:3] == ["RUN", "STATE", "ENVIRONMENT"]
     assert [line[0] for line in lines[1:]] == [second, first["run"]]
     assert lines[2][1:9] == ["done", "local", "direct", "2", "2", "0", "0", "0"]
-    documents = desk.document(desk.on_ledger("runs", "--json"))
+    documents = shell.document(shell.on_ledger("runs", "--json"))
     assert [(each["run"], each["created"], each["in_doubt"]) for each in documents] == [
         (second, 0, 1),
         (first["run"], 2, 0),
     ]
-    assert len(desk.document(desk.on_ledger("runs", "--json", "--limit", "1"))) == 1
-    assert desk.document(desk.on_ledger("runs", "--json", "--env", "sandbox")) == []
+    assert len(shell.document(shell.on_ledger("runs", "--json", "--limit", "1"))) == 1
+    assert shell.document(shell.on_ledger("runs", "--json", "--env", "sandbox")) == []
 
 
 def test_without_a_ledger_nothing_is_made(run: Runner, tmp_path: Path) -> None:
@@ -55,24 +55,24 @@ def test_the_ledger_of_real_pushes_is_found_by_the_environment(
     assert "elsewhere.db" in run("runs", GOTSURGE_LEDGER=str(tmp_path / "elsewhere.db")).stderr
 
 
-def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
+def test_status_tells_counts_and_what_to_do(shell: Shell) -> None:
     """Orders in doubt, refused and unprocessed are counted, each with the command that goes on."""
-    run_id = desk.push_lost("A", "B")
-    done = desk.on_ledger("status", run_id)
+    run_id = shell.push_lost("A", "B")
+    done = shell.on_ledger("status", run_id)
     assert done.exit_code == 0
     assert "in doubt\t2" in done.stdout
-    where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
+    where = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
     list_ = f"2 in doubt, if the account is a platform partner's: gotsurge reconcile {run_id} {where}\n"
     assert list_ in done.stdout
     receiver = f"2 in doubt, to settle them as their events arrive: gotsurge receive {where}\n"
     assert receiver in done.stdout
-    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
-    _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
-    text = desk.on_ledger("status", refused["run"]).stdout
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    _, refused = shell.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
+    text = shell.on_ledger("status", refused["run"]).stdout
     assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in text
     assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in text
-    document = desk.document(desk.on_ledger("status", refused["run"], "--json"))
-    out = f" --out {desk.folder / 'out'}"
+    document = shell.document(shell.on_ledger("status", refused["run"], "--json"))
+    out = f" --out {shell.folder / 'out'}"
     assert document["next"] == [
         f"gotsurge resume {refused['run']} {where}{out}",
         f"gotsurge retry {refused['run']} {where}",
@@ -81,88 +81,88 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
 
 
-def test_a_file_that_changed_is_distinguished_from_the_runs_own(desk: Desk) -> None:
+def test_a_file_that_changed_is_distinguished_from_the_runs_own(shell: Shell) -> None:
     """--file compares by hash: exit 0 for the same bytes, 1 for others, 2 where there is nothing to compare."""
-    _, summary = desk.push("A")
-    file = desk.folder / "orders.csv"
-    same = desk.on_ledger("status", summary["run"], "--file", file)
+    _, summary = shell.push("A")
+    file = shell.folder / "orders.csv"
+    same = shell.on_ledger("status", summary["run"], "--file", file)
     assert (same.exit_code, "is the one" in same.stdout) == (0, True)
     file.write_text(file.read_text() + "\n")
-    other = desk.on_ledger("status", summary["run"], "--file", file, "--json")
-    assert (other.exit_code, desk.document(other)["same_file"]) == (1, False)
-    assert "NOT the one" in desk.on_ledger("status", summary["run"], "--file", file).stdout
-    assert desk.on_ledger("status", summary["run"], "--file", desk.folder / "none.csv").exit_code == 2
+    other = shell.on_ledger("status", summary["run"], "--file", file, "--json")
+    assert (other.exit_code, shell.document(other)["same_file"]) == (1, False)
+    assert "NOT the one" in shell.on_ledger("status", summary["run"], "--file", file).stdout
+    assert shell.on_ledger("status", summary["run"], "--file", shell.folder / "none.csv").exit_code == 2
 
 
-def test_a_run_that_is_held_is_reported_as_being_sent(desk: Desk) -> None:
+def test_a_run_that_is_held_is_reported_as_being_sent(shell: Shell) -> None:
     """Who holds a run is named; a run whose process ended in the middle is broken off."""
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
 
     async def hold() -> Result:
-        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
             await run.start()
-            return await asyncio.to_thread(desk.on_ledger, "status", summary["run"])
+            return await asyncio.to_thread(shell.on_ledger, "status", summary["run"])
 
     done = asyncio.run(hold())
     assert "state\tbeing sent" in done.stdout
     assert f"held by\tprocess {os.getpid()}" in done.stdout
-    assert "broken off" in desk.on_ledger("runs").stdout
+    assert "broken off" in shell.on_ledger("runs").stdout
 
 
-def test_results_are_written_again(desk: Desk) -> None:
+def test_results_are_written_again(shell: Shell) -> None:
     """The files are those of the push, as things stand now, and the summary is printed."""
-    run_id = desk.push_lost("A", "B")
+    run_id = shell.push_lost("A", "B")
     assert (
-        desk.on_ledger("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check").exit_code
+        shell.on_ledger("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check").exit_code
         == 0
     )
-    done = desk.on_ledger("results", run_id, "--out", desk.folder / "again", "--json")
-    summary = desk.document(done)
+    done = shell.on_ledger("results", run_id, "--out", shell.folder / "again", "--json")
+    summary = shell.document(done)
     assert (done.exit_code, summary["created"], summary["in_doubt"]) == (0, 1, 1)
-    with (desk.folder / "again" / f"{run_id}-created.csv").open(newline="") as file:
+    with (shell.folder / "again" / f"{run_id}-created.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["tracking_id"], row["gs_task_id"]) == ("A", "task-a")
-    text = desk.on_ledger("results", run_id, "--out", desk.folder / "again").stdout
+    text = shell.on_ledger("results", run_id, "--out", shell.folder / "again").stdout
     assert text.splitlines()[-1] == "1 created, 1 in doubt"
     assert " in 0.0 s" not in text
 
 
-def test_an_unknown_run_is_reported(desk: Desk) -> None:
+def test_an_unknown_run_is_reported(shell: Shell) -> None:
     """Every command says which run is not there, exit 2."""
-    desk.push("A")
+    shell.push("A")
     for command, *words in (
         ("status", "nothing"),
         ("results", "nothing"),
         ("resolve", "nothing", "--key", "A", "--not-created", "--by", "me"),
     ):
-        done = desk.on_ledger(command, *words)
+        done = shell.on_ledger(command, *words)
         assert (done.exit_code, "no run nothing" in done.stderr) == (2, True)
 
 
-def test_one_server_under_two_names_is_warned_of(desk: Desk) -> None:
+def test_one_server_under_two_names_is_warned_of(shell: Shell) -> None:
     """A key is unique within an environment: the same server as another one would get the order a second time."""
-    first, _ = desk.push("A")
+    first, _ = shell.push("A")
     assert "warning" not in first.stderr
-    again, _ = desk.push("A")
+    again, _ = shell.push("A")
     assert "warning" not in again.stderr
-    file, base = desk.folder / "orders.csv", desk.simulator.api_base.replace("127.0.0.1", "localhost")
-    place = ["--env", "sandbox", "--api-base", base, *desk.ledger, "--out", desk.folder / "out"]
-    other = desk.run("push", file, *place, GOTSURGE_BEARER_TOKEN="token")
+    file, base = shell.folder / "orders.csv", shell.simulator.api_base.replace("127.0.0.1", "localhost")
+    place = ["--env", "sandbox", "--api-base", base, *shell.ledger, "--out", shell.folder / "out"]
+    other = shell.run("push", file, *place, GOTSURGE_BEARER_TOKEN="token")
     assert "warning: runs of the environment local in this ledger" in other.stderr
     assert "(say --env local)" in other.stderr
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, held: bool) -> None:
+def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_shell: Shell, held: bool) -> None:
     """What a living process is sending is in flight; of one that is gone it is in doubt, or was never sent."""
-    desk = platform_desk
-    desk.push("A", "B", words=("--max-spend", "1"))
-    _, summary = desk.push("C", "D", "E", "F", words=("--max-spend", "100", "--batch-size", "1", "--concurrency", "1"))
+    shell = platform_shell
+    shell.push("A", "B", words=("--max-spend", "1"))
+    _, summary = shell.push("C", "D", "E", "F", words=("--max-spend", "100", "--batch-size", "1", "--concurrency", "1"))
     assert (summary["created"], summary["unprocessed"]) == (2, 2)
     run_id = summary["run"]
 
     async def look() -> dict[str, int]:
-        async with await Ledger.open(desk.folder / "ledger.db") as ledger:
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger:
             async with await ledger.hold(run_id) as run:
                 (created, *_) = [row.id async for row in run.rows((OrderState.CREATED,))]
                 await run.record([OrderOutcome(created, OrderState.CANCELLED)])
@@ -175,7 +175,7 @@ def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, h
             return await asyncio.to_thread(words)
 
     def words() -> dict[str, int]:
-        document = desk.document(desk.on_ledger("status", run_id, "--json"))
+        document = shell.document(shell.on_ledger("status", run_id, "--json"))
         return {word: document[word] for word in ("created", "cancelled", "in_flight", "in_doubt", "unprocessed")}
 
     flight = {"in_flight": 2, "in_doubt": 0, "unprocessed": 0}
@@ -183,60 +183,60 @@ def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, h
     assert asyncio.run(look()) == {"created": 1, "cancelled": 1, **(flight if held else doubt)}
 
 
-def test_cancelled_orders_have_a_file_of_their_own(desk: Desk) -> None:
+def test_cancelled_orders_have_a_file_of_their_own(shell: Shell) -> None:
     """It is there when it has rows, can be pushed again, and is gone when it has none any more."""
-    _, summary = desk.push("A", "B")
+    _, summary = shell.push("A", "B")
     assert "cancelled" not in summary["files"]
-    assert desk.call("undo", summary["run"]).exit_code == 0
-    done = desk.on_ledger("results", summary["run"], "--out", desk.folder / "out", "--json")
-    again = desk.document(done)
+    assert shell.call("undo", summary["run"]).exit_code == 0
+    done = shell.on_ledger("results", summary["run"], "--out", shell.folder / "out", "--json")
+    again = shell.document(done)
     assert (again["cancelled"], again["created"], again["next"]) == (2, 0, [])
     assert {each["verdict"]: each["count"] for each in again["reasons"]} == {"cancelled": 2}
     path = Path(again["files"]["cancelled"])
     with path.open(newline="") as file:
         assert {row["gs_status"] for row in csv.DictReader(file)} == {"cancelled"}
-    text = desk.on_ledger("status", summary["run"]).stdout
+    text = shell.on_ledger("status", summary["run"]).stdout
     assert "cancelled\t2" in text
-    pushed = desk.run("push", path, *desk.place, *desk.ledger, "--out", desk.folder / "out", "--json", "--quiet")
-    assert (pushed.exit_code, desk.document(pushed)["created"]) == (0, 2)
+    pushed = shell.run("push", path, *shell.place, *shell.ledger, "--out", shell.folder / "out", "--json", "--quiet")
+    assert (pushed.exit_code, shell.document(pushed)["created"]) == (0, 2)
 
 
-def test_doubts_of_an_earlier_run_are_settled_there(desk: Desk) -> None:
+def test_doubts_of_an_earlier_run_are_settled_there(shell: Shell) -> None:
     """The same file pushed again names the run that has them: what settles them stands in its status."""
-    run_id = desk.push_lost("A")
-    done, summary = desk.push("A")
+    run_id = shell.push_lost("A")
+    done, summary = shell.push("A")
     assert (done.exit_code, summary["in_doubt"]) == (3, 1)
-    assert summary["next"] == [f"gotsurge status {run_id} --env local --ledger {desk.folder / 'ledger.db'}"]
+    assert summary["next"] == [f"gotsurge status {run_id} --env local --ledger {shell.folder / 'ledger.db'}"]
 
 
-def test_status_tells_how_large_the_ledger_is(desk: Desk) -> None:
+def test_status_tells_how_large_the_ledger_is(shell: Shell) -> None:
     """In bytes, and in bytes for each order of all its runs."""
-    desk.push("A", "B")
-    _, summary = desk.push("C")
-    status = desk.document(desk.on_ledger("status", summary["run"], "--json"))
-    size = (desk.folder / "ledger.db").stat().st_size
+    shell.push("A", "B")
+    _, summary = shell.push("C")
+    status = shell.document(shell.on_ledger("status", summary["run"], "--json"))
+    size = (shell.folder / "ledger.db").stat().st_size
     assert (status["ledger_bytes"], status["ledger_orders"], status["bytes_per_order"]) == (size, 3, size / 3)
-    text = desk.on_ledger("status", summary["run"]).stdout
+    text = shell.on_ledger("status", summary["run"]).stdout
     assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in text
 
 
-def test_a_terminal_shows_runs_whole(desk: Desk) -> None:
+def test_a_terminal_shows_runs_whole(shell: Shell) -> None:
     """On a terminal of 80 columns the id of a run is not broken, and zeros are left out."""
-    _, summary = desk.push("A", "B")
-    seen = at_a_terminal(["runs", *desk.ledger], cwd=desk.folder)
+    _, summary = shell.push("A", "B")
+    seen = at_a_terminal(["runs", *shell.ledger], cwd=shell.folder)
     assert summary["run"] in seen.text
     assert "2 created" in seen.text
 
 
 @pytest.mark.slow
-def test_runs_are_watched(desk: Desk) -> None:
+def test_runs_are_watched(shell: Shell) -> None:
     """A line for each run, and another one when it changes, until Ctrl-C."""
-    words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, desk.ledger)]
-    _, first = desk.push("A")
+    words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, shell.ledger)]
+    _, first = shell.push("A")
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 order", "1 created"]
-        _, second = desk.push("B")
+        _, second = shell.push("B")
         while f"{second['run']}\tdone" not in watching.stdout.readline():
             pass
         watching.send_signal(signal.SIGINT)

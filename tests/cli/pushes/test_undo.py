@@ -9,175 +9,175 @@ import pytest
 
 from gotsurge_async.bulk import Undo
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
+from tests.support.commands import Shell, finish, gotsurge, local, start, write_orders
 from tests.support.terminal import at_a_terminal
 
 
-def test_an_undo_cancels_and_tells(desk: Desk) -> None:
+def test_an_undo_cancels_and_tells(shell: Shell) -> None:
     """Cancelled orders are exit 0; what was too late is named with its status, exit 1; JSON lists each order."""
-    _, summary = desk.push("A", "B", "C")
-    done = desk.call("undo", summary["run"], "--reason", "wrong file")
+    _, summary = shell.push("A", "B", "C")
+    done = shell.call("undo", summary["run"], "--reason", "wrong file")
     assert (done.exit_code, done.stdout) == (0, f"run {summary['run']}: 3 cancelled\n")
-    _, summary = desk.push("D", "E")
-    document = desk.document(desk.on_ledger("status", summary["run"], "--json"))
+    _, summary = shell.push("D", "E")
+    document = shell.document(shell.on_ledger("status", summary["run"], "--json"))
     assert document["created"] == 2
     task_id = Path(summary["files"]["created"]).read_text().splitlines()[1].split(",")[-3]
-    desk.simulator.move(task_id, "accepted")
-    late = desk.call("undo", summary["run"])
+    shell.simulator.move(task_id, "accepted")
+    late = shell.call("undo", summary["run"])
     assert late.exit_code == 1
     assert "1 cancelled, 1 too late" in late.stdout
     assert f"D\t{task_id}\taccepted" in late.stdout
-    document = desk.document(desk.call("undo", summary["run"], "--json"))
+    document = shell.document(shell.call("undo", summary["run"], "--json"))
     assert (len(document["already_cancelled"]), len(document["too_late"]), document["stopped_by"]) == (1, 1, None)
 
 
-def test_an_undo_says_what_may_still_exist(desk: Desk) -> None:
+def test_an_undo_says_what_may_still_exist(shell: Shell) -> None:
     """Orders in doubt cannot be cancelled: exit 3."""
-    run_id = desk.push_lost("A")
-    done = desk.call("undo", run_id)
+    run_id = shell.push_lost("A")
+    done = shell.call("undo", run_id)
     assert (done.exit_code, "1 in doubt" in done.stdout) == (3, True)
 
 
-def test_an_undo_stops_where_nobody_is_signed_in(desk: Desk) -> None:
+def test_an_undo_stops_where_nobody_is_signed_in(shell: Shell) -> None:
     """A token that is refused ends it with exit 4."""
-    _, summary = desk.push("A")
-    desk.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=401))
-    done = desk.call("undo", summary["run"])
+    _, summary = shell.push("A")
+    shell.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=401))
+    done = shell.call("undo", summary["run"])
     assert (done.exit_code, "stopped: " in done.stderr) == (4, True)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize(("words", "answer", "cancelled"), [((), "n", 0), ((), "y", 2), (("--yes",), "n", 2)])
 def test_a_person_is_asked_before_an_undo(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, terminal: bool, words: tuple[str, ...], answer: str, cancelled: int
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, terminal: bool, words: tuple[str, ...], answer: str, cancelled: int
 ) -> None:
     """At a terminal, unless --yes: how many orders, of which run; a script is not asked."""
-    _, summary = desk.push("A", "B")
+    _, summary = shell.push("A", "B")
     monkeypatch.setattr("gotsurge_async.cli.pushes.undo.at_a_terminal", lambda: terminal)
-    done = desk.run("undo", summary["run"], *desk.ledger, *desk.place, *words, stdin=f"{answer}\n")
+    done = shell.run("undo", summary["run"], *shell.ledger, *shell.place, *words, stdin=f"{answer}\n")
     asked = f"Cancel 2 orders of run {summary['run']} (local, from " in done.stderr
     assert asked == (terminal and not words)
     cancelled = cancelled if terminal else 2
-    assert (done.exit_code, desk.simulator.audit()["calls"].get("tasks.cancel", 0)) == (
+    assert (done.exit_code, shell.simulator.audit()["calls"].get("tasks.cancel", 0)) == (
         0 if cancelled else 2,
         cancelled,
     )
 
 
-def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
+def test_drafts_are_undone_if_asked(platform_shell: Shell) -> None:
     """Drafts that nobody broadcast are listed by status and results, and cancelled by undo --drafts."""
-    desk = platform_desk
-    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
-    _, summary = desk.push("A", "B")
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+    _, summary = shell.push("A", "B")
     assert (summary["created"], len(summary["unused_drafts"])) == (2, 2)
-    assert "unused drafts\t2" in desk.on_ledger("status", summary["run"]).stdout
-    document = desk.document(desk.on_ledger("status", summary["run"], "--json"))
+    assert "unused drafts\t2" in shell.on_ledger("status", summary["run"]).stdout
+    document = shell.document(shell.on_ledger("status", summary["run"], "--json"))
     assert sorted(document["unused_drafts"]) == sorted(summary["unused_drafts"])
-    results = desk.document(desk.on_ledger("results", summary["run"], "--out", desk.folder / "out", "--json"))
+    results = shell.document(shell.on_ledger("results", summary["run"], "--out", shell.folder / "out", "--json"))
     assert sorted(results["unused_drafts"]) == sorted(summary["unused_drafts"])
-    done = desk.call("undo", summary["run"])
+    done = shell.call("undo", summary["run"])
     assert done.stdout == f"run {summary['run']}: 2 cancelled, 2 unused drafts left\n"
-    done = desk.call("undo", summary["run"], "--drafts")
+    done = shell.call("undo", summary["run"], "--drafts")
     assert done.stdout == f"run {summary['run']}: 2 already cancelled, 2 drafts cancelled\n"
-    assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["unused_drafts"] == []
+    assert shell.document(shell.on_ledger("status", summary["run"], "--json"))["unused_drafts"] == []
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_person_is_asked_about_all_that_is_cancelled(platform_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_is_asked_about_all_that_is_cancelled(platform_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders in doubt whose tasks are known count too, and with --drafts the unused drafts."""
-    desk = platform_desk
-    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
-    desk.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="before", kind="reset"))
-    desk.simulator.order_fault(Fault(operation="platform.tasks.get", when="before", kind="reset"))
-    _, summary = desk.push("A", "B")
-    desk.simulator.clear_faults()
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="before", kind="reset"))
+    shell.simulator.order_fault(Fault(operation="platform.tasks.get", when="before", kind="reset"))
+    _, summary = shell.push("A", "B")
+    shell.simulator.clear_faults()
     assert (summary["created"], summary["in_doubt"], len(summary["unused_drafts"])) == (0, 2, 2)
     monkeypatch.setattr("gotsurge_async.cli.pushes.undo.at_a_terminal", lambda: True)
     for words, asked in (((), "Cancel 2 orders of"), (("--drafts",), "Cancel 4 orders and drafts of")):
-        done = desk.run("undo", summary["run"], *desk.ledger, *desk.place, *words, stdin="n\n")
+        done = shell.run("undo", summary["run"], *shell.ledger, *shell.place, *words, stdin="n\n")
         assert (done.exit_code, asked in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("--drafts", "--key", "A b", "--key", "C", "--reason", "wrong file", "--yes")])
 def test_an_interrupted_undo_is_to_be_given_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     """It names itself with the options that it was given, and what the ledger has; never a resume, which would send."""
-    _, summary = desk.push("A b", "C")
+    _, summary = shell.push("A b", "C")
     run_id = summary["run"]
-    desk.call("undo", run_id, "--key", "C")
+    shell.call("undo", run_id, "--key", "C")
 
     async def interrupted(*_: object, **__: object) -> None:
         raise asyncio.CancelledError
 
     monkeypatch.setattr(Undo, "undo", interrupted)
-    done = desk.call("undo", run_id, *words, "--json")
-    document = desk.document(done)
+    done = shell.call("undo", run_id, *words, "--json")
+    document = shell.document(done)
     (again,) = document["next"]
     assert (done.exit_code, document["run"], document["explain"]) == (130, run_id, ["E115"])
     assert f"the undo of run {run_id} was interrupted: cancelled so far: 1, in doubt: 0" in done.stderr
     assert done.stderr.splitlines()[-2:] == [f"next: {again}", "see: gotsurge explain E115"]
     typed = shlex.split(again)
     assert typed[:3] == ["gotsurge", "undo", run_id]
-    assert sorted(typed[3:]) == sorted(map(str, (*words, *desk.place, *desk.ledger)))
+    assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
 
 
 @pytest.mark.parametrize("drafts", [(), ("--drafts",)])
-def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(desk: Desk, drafts: tuple[str, ...]) -> None:
+def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(shell: Shell, drafts: tuple[str, ...]) -> None:
     """Status offers the same undo until it has ended; then nothing: what waits is sent only if a person says so."""
 
     def next_of(run_id: str) -> list[str]:
-        found: list[str] = desk.document(desk.on_ledger("status", run_id, "--json"))["next"]
+        found: list[str] = shell.document(shell.on_ledger("status", run_id, "--json"))["next"]
         return found
 
-    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, after_calls=2))
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, after_calls=2))
     one_by_one = ("--mode", "direct", "--batch-size", "1", "--concurrency", "1", "--stop-after-refusals", "1")
-    _, summary = desk.push("A", "B", "C", "D", "E", words=one_by_one)
-    desk.simulator.clear_faults()
+    _, summary = shell.push("A", "B", "C", "D", "E", words=one_by_one)
+    shell.simulator.clear_faults()
     run_id = summary["run"]
     assert (summary["created"], summary["unprocessed"]) == (2, 2)
     assert any(f"resume {run_id}" in command for command in next_of(run_id))
-    desk.call("undo", run_id, "--key", "A", *drafts)
+    shell.call("undo", run_id, "--key", "A", *drafts)
     assert any(f"resume {run_id}" in command for command in next_of(run_id)), "one order is not the run"
-    desk.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
-    assert desk.call("undo", run_id, *drafts).exit_code == 3
-    desk.simulator.clear_faults()
+    shell.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
+    assert shell.call("undo", run_id, *drafts).exit_code == 3
+    shell.simulator.clear_faults()
     first, *others = next_of(run_id)
     assert first.startswith(f"gotsurge undo {run_id} ")
     assert ("--drafts" in first) == bool(drafts)
     assert not any("resume" in command for command in others)
-    done = desk.run(*first.split()[1:], "--yes")
+    done = shell.run(*first.split()[1:], "--yes")
     assert (done.exit_code, "next: " in done.stderr, "not taken back" in done.stderr) == (0, False, False), done.stderr
     assert not any("resume" in command or "undo" in command for command in next_of(run_id))
-    refused = desk.call("resume", "--last")
+    refused = shell.call("resume", "--last")
     assert (refused.exit_code, f"is to be sent, as {run_id}" in refused.stderr) == (2, True)
-    assert len(desk.simulator.audit()["by_tracking_id"]) == 2
-    assert desk.call("resume", run_id).exit_code == 1
-    assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}
-    assert "undo" not in desk.document(desk.on_ledger("status", run_id, "--json"))["options"]
+    assert len(shell.simulator.audit()["by_tracking_id"]) == 2
+    assert shell.call("resume", run_id).exit_code == 1
+    assert set(shell.simulator.audit()["by_tracking_id"].values()) == {1}
+    assert "undo" not in shell.document(shell.on_ledger("status", run_id, "--json"))["options"]
 
 
-def test_who_resumes_a_run_that_was_half_taken_back_is_not_asked_to_undo_it(desk: Desk) -> None:
+def test_who_resumes_a_run_that_was_half_taken_back_is_not_asked_to_undo_it(shell: Shell) -> None:
     """He wants its orders; an undo that has not ended offers itself, as status does."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401, after_calls=1, times=2))
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401, after_calls=1, times=2))
     one_by_one = ("--mode", "direct", "--batch-size", "1", "--concurrency", "1")
-    _, summary = desk.push("A", "B", words=one_by_one)
-    desk.simulator.clear_faults()
+    _, summary = shell.push("A", "B", words=one_by_one)
+    shell.simulator.clear_faults()
     run_id = summary["run"]
-    desk.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
-    assert f"gotsurge undo {run_id} " in desk.call("undo", run_id).stderr
-    desk.simulator.clear_faults()
-    assert f"gotsurge undo {run_id} " not in desk.call("resume", run_id).stderr
+    shell.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
+    assert f"gotsurge undo {run_id} " in shell.call("undo", run_id).stderr
+    shell.simulator.clear_faults()
+    assert f"gotsurge undo {run_id} " not in shell.call("resume", run_id).stderr
 
 
 @pytest.mark.slow
-def test_ctrl_c_at_the_question_ends_at_once(desk: Desk, tmp_path: Path) -> None:
+def test_ctrl_c_at_the_question_ends_at_once(shell: Shell, tmp_path: Path) -> None:
     """Nobody has to type an answer first; nothing is cancelled."""
-    _, summary = desk.push("A")
-    words = ["undo", summary["run"], *desk.ledger, *desk.place]
+    _, summary = shell.push("A")
+    words = ["undo", summary["run"], *shell.ledger, *shell.place]
     seen = at_a_terminal(words, cwd=tmp_path, answers={"Cancel 1 order of": "\x03"})
     assert (seen.code, "interrupted: nothing was changed" in seen.text) == (130, True), seen.text
-    assert not desk.simulator.audit()["calls"].get("tasks.cancel")
+    assert not shell.simulator.audit()["calls"].get("tasks.cancel")
 
 
 @pytest.mark.slow

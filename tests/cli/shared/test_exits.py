@@ -17,7 +17,7 @@ from gotsurge_async.ledger import LedgerUnusable, RunLost
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.simulator.replies import RefusedError
 from gotsurge_async.simulator.state.accounts import SignIn
-from tests.support.commands import Desk, finish, local, start, write_orders
+from tests.support.commands import Shell, finish, local, start, write_orders
 
 NOBODY = ["--env", "local", "--api-base", "http://127.0.0.1:9/api"]
 
@@ -69,15 +69,15 @@ def test_an_error_stands_for_a_code(error: GotSurgeError, code: Exit) -> None:
     ],
 )
 def test_a_failure_is_a_document_too(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
 ) -> None:
     """Whatever is wrong, with --json standard output is one document with the error, its code and the run."""
-    monkeypatch.chdir(desk.folder)
-    write_orders(desk.folder / "orders.csv", ["A"])
-    wrong = write_orders(desk.folder / "wrong.csv", ["A"])
+    monkeypatch.chdir(shell.folder)
+    write_orders(shell.folder / "orders.csv", ["A"])
+    wrong = write_orders(shell.folder / "wrong.csv", ["A"])
     wrong.write_text(wrong.read_text().replace("48.50", "zero"))
-    done = desk.run(*words, "--json")
-    document = desk.document(done)
+    done = shell.run(*words, "--json")
+    document = shell.document(done)
     assert (done.exit_code, document["exit"]) == (code, code), done.output
     assert said in document["error"]
     assert "run" in document
@@ -85,25 +85,25 @@ def test_a_failure_is_a_document_too(
 
 
 @pytest.mark.parametrize("command", ["status", "results", "resume", "retry", "reconcile", "undo"])
-def test_a_failure_names_the_run(desk: Desk, command: str) -> None:
+def test_a_failure_names_the_run(shell: Shell, command: str) -> None:
     """The document of a command about a run has its id, also when there is no such run."""
-    desk.push("A")
-    call = desk.on_ledger if command in ("status", "results") else desk.call
-    document = desk.document(call(command, "nothing", "--json"))
+    shell.push("A")
+    call = shell.on_ledger if command in ("status", "results") else shell.call
+    document = shell.document(call(command, "nothing", "--json"))
     assert (document["exit"], "no run nothing" in document["error"]) == (2, True)
     assert document["run"] in ("nothing", None)
 
 
-def test_a_run_in_other_hands_is_a_document(desk: Desk) -> None:
+def test_a_run_in_other_hands_is_a_document(shell: Shell) -> None:
     """Exit 6, the holder and the run are in it."""
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
 
     async def hold() -> Result:
-        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]):
-            return await asyncio.to_thread(desk.call, "undo", summary["run"], "--json")
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]):
+            return await asyncio.to_thread(shell.call, "undo", summary["run"], "--json")
 
     done = asyncio.run(hold())
-    document = desk.document(done)
+    document = shell.document(done)
     assert (done.exit_code, document["exit"], document["run"]) == (6, 6, summary["run"])
     assert "held by" in document["error"]
 
@@ -123,64 +123,64 @@ async def test_an_interrupt_before_anything_was_sent_is_a_document(tmp_path: Pat
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("mode", ["auto", "direct", "two-phase"])
-def test_a_connection_that_is_refused_is_one_code(desk: Desk, mode: str) -> None:
+def test_a_connection_that_is_refused_is_one_code(shell: Shell, mode: str) -> None:
     """Nobody listens: exit 8 in every mode, and where a run was made, its orders wait in it."""
-    file = write_orders(desk.folder / "orders.csv", ["A", "B"])
-    place = ["--env", "sandbox", "--api-base", "http://127.0.0.1:9/api", *desk.ledger, "--out", desk.folder / "out"]
-    done = desk.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="token")
-    document = desk.document(done)
+    file = write_orders(shell.folder / "orders.csv", ["A", "B"])
+    place = ["--env", "sandbox", "--api-base", "http://127.0.0.1:9/api", *shell.ledger, "--out", shell.folder / "out"]
+    done = shell.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="token")
+    document = shell.document(done)
     assert (done.exit_code, document["exit"]) == (8, 8), done.output
     if mode != "auto":
         assert (document["unprocessed"], document["in_doubt"]) == (2, 0)
-        where = f"--env sandbox --api-base http://127.0.0.1:9/api --ledger {desk.folder / 'ledger.db'}"
-        assert document["next"] == [f"gotsurge resume {document['run']} {where} --out {desk.folder / 'out'}"]
+        where = f"--env sandbox --api-base http://127.0.0.1:9/api --ledger {shell.folder / 'ledger.db'}"
+        assert document["next"] == [f"gotsurge resume {document['run']} {where} --out {shell.folder / 'out'}"]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_service_that_is_down_is_one_code(platform_desk: Desk) -> None:
+def test_a_service_that_is_down_is_one_code(platform_shell: Shell) -> None:
     """Drafts that get no answer leave nothing in doubt: exit 8; a limit on calls is exit 5, as any other limit."""
-    desk = platform_desk
-    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="before", kind="status", status=503))
-    done, summary = desk.push("A", "B")
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.create", when="before", kind="status", status=503))
+    done, summary = shell.push("A", "B")
     assert (done.exit_code, summary["unprocessed"], summary["in_doubt"]) == (8, 2, 0)
     assert [(each["verdict"], each["count"]) for each in summary["reasons"]] == [("unprocessed", 2)]
     assert "503" in summary["reasons"][0]["reason"]
-    desk.simulator.clear_faults()
+    shell.simulator.clear_faults()
     late = Fault(
         operation="platform.drafts.create", when="before", kind="status", status=429, headers={"Retry-After": "999"}
     )
-    desk.simulator.order_fault(late)
-    done, summary = desk.push("A", "B")
+    shell.simulator.order_fault(late)
+    done, summary = shell.push("A", "B")
     assert (done.exit_code, summary["unprocessed"]) == (5, 2)
 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("account", ["plain", "platform"])
 def test_a_sign_in_that_dies_is_reported_with_all_that_was_done(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
     """The token ends in the middle: summary, files and the command that goes on; exit 4, or 3 with doubts."""
-    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+    shell = Shell(shell.run, shell.simulator, shell.folder, account)
 
     def refuse(*_: object) -> None:
         raise RefusedError(400, "invalid_grant", "The refresh_token is unknown or used already")
 
     monkeypatch.setattr(SignIn, "refresh", refuse)
     for operation in ["tasks.create"] if account == "plain" else ["platform.drafts.broadcast", "platform.tasks.get"]:
-        desk.simulator.order_fault(Fault(operation=operation, when="before", kind="status", status=401))
-    done, summary = desk.push("A", "B")
+        shell.simulator.order_fault(Fault(operation=operation, when="before", kind="status", status=401))
+    done, summary = shell.push("A", "B")
     assert done.exit_code == (3 if summary["in_doubt"] else 4)
     assert (summary["in_doubt"] + summary["unprocessed"], summary["orders"]) == (2, 2)
     assert Path(summary["files"]["unprocessed"]).exists()
     assert "sign in" in summary["error"]
     assert "auth login" not in str(summary["next"])  # a simulator signs in by itself
     assert any(command.startswith("gotsurge resume") for command in summary["next"])
-    desk.simulator.clear_faults()
+    shell.simulator.clear_faults()
 
 
-def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
+def test_a_summary_says_its_code_and_no_error(shell: Shell) -> None:
     """A push that went well has exit 0 and no error in its document."""
-    _, summary = desk.push("A")
+    _, summary = shell.push("A")
     assert (summary["exit"], summary["error"], summary["next"], summary["reasons"]) == (0, None, [], [])
     assert json.loads(Path(summary["files"]["summary"]).read_text())["created"] == 1
 
@@ -210,17 +210,17 @@ async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent
 
 @pytest.mark.parametrize("account", ["plain", "platform"])
 def test_a_ledger_that_fails_in_the_middle_is_a_document(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
     """It says what was in flight (an order that was sent is in doubt, a draft calls no driver), and what goes on."""
-    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+    shell = Shell(shell.run, shell.simulator, shell.folder, account)
 
     async def fail(*_: object, **__: object) -> None:
         raise LedgerUnusable("the disk is full", path="ledger.db")
 
     for write in ("record", "release_claim"):
         monkeypatch.setattr(Run, write, fail)
-    done, document = desk.push("A", "B")
+    done, document = shell.push("A", "B")
     code, words = {
         "plain": (3, "2 in doubt; the rest was not sent"),
         "platform": (5, "2 to be drafted anew, of which no driver knows; nothing is in doubt; the rest was not sent"),
@@ -233,7 +233,7 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
 
 @pytest.mark.parametrize(("error", "doubted"), [(LedgerUnusable, True), (RunLost, False)])
 def test_a_ledger_that_fails_and_cannot_be_read_leaves_the_careful_word(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: type[LedgerError], doubted: bool
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, error: type[LedgerError], doubted: bool
 ) -> None:
     """What was in flight counts as in doubt, and so it does where the run is another process's by now."""
 
@@ -243,14 +243,14 @@ def test_a_ledger_that_fails_and_cannot_be_read_leaves_the_careful_word(
     monkeypatch.setattr(Run, "record", fail)
     if doubted:
         monkeypatch.setattr(Ledger, "counts", fail)
-    done, document = desk.push("A", "B")
+    done, document = shell.push("A", "B")
     assert (done.exit_code, "what was in flight is in doubt" in document["error"]) == (3, True)
 
 
 @pytest.mark.parametrize("account", ["plain", "platform"])
-def test_a_disk_that_fills_while_a_file_is_loaded(desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str) -> None:
+def test_a_disk_that_fills_while_a_file_is_loaded(shell: Shell, monkeypatch: pytest.MonkeyPatch, account: str) -> None:
     """Nothing was sent, and the push of the same file, which the message names, works once there is room."""
-    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+    shell = Shell(shell.run, shell.simulator, shell.folder, account)
     keys = [f"K{number}" for number in range(2000)]
     opened = sqlite3.connect
 
@@ -261,11 +261,11 @@ def test_a_disk_that_fills_while_a_file_is_loaded(desk: Desk, monkeypatch: pytes
 
     with monkeypatch.context() as full:
         full.setattr("sqlite3.connect", small)
-        done, document = desk.push(*keys)
-    assert (done.exit_code, document["exit"], desk.simulator.audit()["tasks"]) == (2, 2, 0)
+        done, document = shell.push(*keys)
+    assert (done.exit_code, document["exit"], shell.simulator.audit()["tasks"]) == (2, 2, 0)
     disk, nothing = document["error"].splitlines()
     assert "the disk is full; free some space, then try again" in disk
     assert nothing == "nothing was sent: push the same file again after that"
-    done, document = desk.push(*keys)
+    done, document = shell.push(*keys)
     assert (done.exit_code, document["created"]) == (0, 2000)
-    assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}
+    assert set(shell.simulator.audit()["by_tracking_id"].values()) == {1}

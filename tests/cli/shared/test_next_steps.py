@@ -12,7 +12,7 @@ from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.database import place_of
 from gotsurge_async.ledger import RunInfo, RunState
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Desk
+from tests.support.commands import Shell
 
 
 def commands(
@@ -81,20 +81,20 @@ def test_reconcile_is_named_only_where_it_can_read() -> None:
     ]
 
 
-def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(desk: Desk) -> None:
+def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(shell: Shell) -> None:
     """A push in the mode that the account has names resolve and the receiver; a second push, the run to look at."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
-    _, summary = desk.push("A", "B", GOTSURGE_SETTLE="0")
-    desk.simulator.clear_faults()
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+    _, summary = shell.push("A", "B", GOTSURGE_SETTLE="0")
+    shell.simulator.clear_faults()
     assert [command.split()[1] for command in summary["next"]] == ["resolve", "receive"]
-    _, again = desk.push("A", "B")
+    _, again = shell.push("A", "B")
     (status,) = again["next"]
     assert shlex.split(status)[1:3] == ["status", summary["run"]]
-    shown = desk.run(*shlex.split(status)[1:], "--json")
-    assert [command.split()[1] for command in desk.document(shown)["next"]] == ["resolve", "receive"]
+    shown = shell.run(*shlex.split(status)[1:], "--json")
+    assert [command.split()[1] for command in shell.document(shown)["next"]] == ["resolve", "receive"]
     file = Path(summary["files"]["in_doubt"])
     file.write_text(file.read_text(encoding="utf-8").replace(",in_doubt,", ",not_created,"), encoding="utf-8")
-    done = desk.run(*shlex.split(summary["next"][0])[1:])
+    done = shell.run(*shlex.split(summary["next"][0])[1:])
     assert (done.exit_code, "2 not created" in done.stdout) == (0, True), done.output
 
 
@@ -171,27 +171,27 @@ def test_rows_that_were_changed_have_a_way_on() -> None:
     assert commands({"changed": 2}, environment="simulator", files=files) == []
 
 
-def test_the_commands_of_a_push_work_as_they_stand(desk: Desk) -> None:
+def test_the_commands_of_a_push_work_as_they_stand(shell: Shell) -> None:
     """Typed one after the other they bring every order to its end."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     words = ("--batch-size", "1", "--concurrency", "1", "--max-errors", "0")
-    _, summary = desk.push("A", "B", words=words)
+    _, summary = shell.push("A", "B", words=words)
     for command in summary["next"]:
-        done = desk.run(*shlex.split(command)[1:], "--quiet", "--json")
+        done = shell.run(*shlex.split(command)[1:], "--quiet", "--json")
         assert done.exit_code in (0, 1), done.output
-    assert desk.simulator.audit()["by_tracking_id"] == {"A": 1, "B": 1}
+    assert shell.simulator.audit()["by_tracking_id"] == {"A": 1, "B": 1}
 
 
-def test_reasons_are_counted_without_what_tells_one_from_another(desk: Desk) -> None:
+def test_reasons_are_counted_without_what_tells_one_from_another(shell: Shell) -> None:
     """Why orders were not created is reported to people, and in JSON with counts, the most frequent first."""
     for status, times in ((422, 1), (409, 2)):
-        desk.simulator.order_fault(
+        shell.simulator.order_fault(
             Fault(operation="tasks.create", when="before", kind="status", status=status, times=times)
         )
-    file = desk.push("A", "B", "C", words=("--batch-size", "1", "--concurrency", "1"))[1]
+    file = shell.push("A", "B", "C", words=("--batch-size", "1", "--concurrency", "1"))[1]
     reasons = file["reasons"]
     assert [(each["verdict"], each["count"]) for each in reasons] == [("refused", 2), ("refused", 1)]
     assert ("409" in reasons[0]["reason"], "422" in reasons[1]["reason"]) == (True, True)
     assert "request id" not in str(reasons)
-    text = desk.on_ledger("results", file["run"], "--out", desk.folder / "again").stdout
+    text = shell.on_ledger("results", file["run"], "--out", shell.folder / "again").stdout
     assert f"why refused:\n  2 × {reasons[0]['reason']}\n  1 × {reasons[1]['reason']}\n" in text

@@ -9,7 +9,7 @@ import pytest
 from gotsurge_async.after.results import try_folder
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import Desk, finish, local, start, write_orders
+from tests.support.commands import Shell, finish, local, start, write_orders
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:
@@ -42,31 +42,31 @@ def test_a_file_system_that_cannot_reserve_is_taken(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/results"])
-def test_a_push_that_could_not_tell_sends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_push_that_could_not_tell_sends_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """A file in the folder's place, or a folder that cannot be made: exit 2, nothing is sent, nothing is loaded."""
-    monkeypatch.chdir(desk.folder)
+    monkeypatch.chdir(shell.folder)
     Path("file").touch()
-    file = write_orders(desk.folder / "orders.csv", ["A"])
-    done = desk.run("push", file, *desk.place, *desk.ledger, "--out", place, "--json")
-    document = desk.document(done)
+    file = write_orders(shell.folder / "orders.csv", ["A"])
+    done = shell.run("push", file, *shell.place, *shell.ledger, "--out", place, "--json")
+    document = shell.document(done)
     assert (done.exit_code, "result files" in document["error"], document["run"]) == (2, True, None)
-    assert desk.simulator.audit()["tasks"] == 0
-    assert not (desk.folder / "ledger.db").exists()
+    assert shell.simulator.audit()["tasks"] == 0
+    assert not (shell.folder / "ledger.db").exists()
 
 
 @pytest.mark.parametrize("command", ["resume", "retry", "results"])
-def test_what_goes_on_with_a_run_tries_it_too(desk: Desk, command: str) -> None:
+def test_what_goes_on_with_a_run_tries_it_too(shell: Shell, command: str) -> None:
     """Exit 2 with the run, and nothing is sent."""
-    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
-    _, summary = desk.push("A", "B", words=("--batch-size", "1", "--concurrency", "1", "--max-errors", "0"))
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    _, summary = shell.push("A", "B", words=("--batch-size", "1", "--concurrency", "1", "--max-errors", "0"))
     assert (summary["refused"], summary["unprocessed"]) == (1, 1)
-    call = desk.on_ledger if command == "results" else desk.call
-    done = call(command, summary["run"], "--out", desk.folder / "orders.csv", "--json")
-    document = desk.document(done)
+    call = shell.on_ledger if command == "results" else shell.call
+    done = call(command, summary["run"], "--out", shell.folder / "orders.csv", "--json")
+    document = shell.document(done)
     assert (done.exit_code, document["run"]) == (2, summary["run"])
     assert "orders.csv" in document["error"]
-    assert desk.simulator.audit()["tasks"] == 0
-    assert len(desk.document(desk.on_ledger("runs", "--json"))) == 1
+    assert shell.simulator.audit()["tasks"] == 0
+    assert len(shell.document(shell.on_ledger("runs", "--json"))) == 1
 
 
 @pytest.mark.slow
