@@ -90,7 +90,7 @@ class Run(Notes):
         rivals = ExitStack()
 
         def job(db: Database) -> Admission:
-            taken = _Rivals(self._store, db, rivals)
+            taken = _Rivals(self._store, db, rivals, wait=LOOKED_AT_SECONDS)
             admitted = admission.admit(db, self._held, source_sha256, now, taken.take_or_raise, evidence)
             taken.end(now)
             return admitted
@@ -121,7 +121,7 @@ class Run(Notes):
         rivals = ExitStack()
 
         def job(db: Database) -> list[int | Recorded]:
-            taken = _Rivals(self._store, db, rivals)
+            taken = _Rivals(self._store, db, rivals, wait=0)
             answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact)
             taken.end(now)
             return answers
@@ -304,19 +304,25 @@ class Run(Notes):
 
 
 class _Rivals:
-    """Other runs that are locked, one after another, until a transaction is over."""
+    """Other runs that are locked, one after another, until a transaction is over.
 
-    def __init__(self, store: Store, db: Database, locks: ExitStack) -> None:
+    Args:
+        wait: seconds to wait for a lock, while no other process can write.
+    """
+
+    def __init__(self, store: Store, db: Database, locks: ExitStack, *, wait: float) -> None:
         locks.close()  # those of an attempt that was undone
-        self._store, self._db, self._locks = store, db, locks
+        self._store, self._db, self._locks, self._wait = store, db, locks, wait
         self._taken: set[str] = set()
+        self._held: set[str] = set()
 
     def take(self, rival: str) -> bool:
         """Lock a run, and fence its last holder; False if a living process has it."""
-        if rival in self._taken:
-            return True
-        lock = self._store.locks.take(self._db, rival, wait=LOOKED_AT_SECONDS)
+        if rival in self._taken | self._held:
+            return rival in self._taken
+        lock = self._store.locks.take(self._db, rival, wait=self._wait)
         if lock is None:
+            self._held.add(rival)
             return False
         self._locks.callback(lock.release)
         self._taken.add(rival)

@@ -323,19 +323,22 @@ class DeskRuns:
     async def _joinable(self) -> _DeskRun:
         """The run that orders join now, with one more chunk under way."""
         async with self._changing:
-            if self._unusable and self._reopen is not None:
-                failed, self.ledger = self.ledger, await self._reopen()
-                last, self._now, self._unusable = self._now, None, False
-                self._push = self._new_push(self.ledger, self._push.mode)
-                if last is not None:
-                    await self._end(last)
-                self._spawn(failed.close())
+            await self._open_again_if_unusable()
             await self._leave_if_over()
             while self._now is None:
                 with suppress(RunLost):  # this process stood still, and another one has the empty run
                     self._now = await self._begin()
             self._now.sending += 1
             return self._now
+
+    async def _open_again_if_unusable(self) -> None:
+        if self._unusable and self._reopen is not None:
+            failed, self.ledger = self.ledger, await self._reopen()
+            last, self._now, self._unusable = self._now, None, False
+            self._push = self._new_push(self.ledger, self._push.mode)
+            if last is not None:
+                await self._end(last)
+            self._spawn(failed.close())
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
@@ -345,12 +348,12 @@ class DeskRuns:
             await self._end(current)
 
     async def _begin(self) -> _DeskRun:
-        if self._mode is None:
+        if self._mode is None:  # for each run: one wrong answer of a proxy must not decide it for months
             self._push.check_endpoints(*Mode)
-            self._mode = await self._push.choose_mode()
+            await self._push.choose_mode()
         self._push.check_endpoints()
         options = {DESK: True} | ({"account": self._account} if self._account else {})
-        run = await self.ledger.begin(environment=self._environment, mode=self._mode, source=DESK, options=options)
+        run = await self.ledger.begin(environment=self._environment, mode=self._push.mode, source=DESK, options=options)
         async with discarded_on_error(run):
             await self._push.enter(run)
             if self._push.entering is not None:
@@ -370,9 +373,10 @@ class DeskRuns:
         """Resume the runs of desks whose processes have ended, and end runs in time, until this is cancelled."""
         while True:
             try:
-                await self._resume_left()
                 async with self._changing:
+                    await self._open_again_if_unusable()
                     await self._leave_if_over()
+                await self._resume_left()
             except GotSurgeError as error:
                 self._unusable |= isinstance(error, LedgerUnusable)
                 log.warning("the desk cannot resume the run of an earlier process now: %s", error)

@@ -288,3 +288,15 @@ async def test_a_desk_resumes_the_runs_of_its_own_account(tmp_path: Path) -> Non
         for gs, state in ((other, OrderState.PENDING), (mine, OrderState.CREATED)):
             await Desk(gs, at.ledger, mode="two-phase")._runs._resume_left()  # not entered: it looks once
             assert await at.states(left.id) == {"T-2": state}
+
+
+async def test_the_mode_is_chosen_for_each_run(tmp_path: Path) -> None:
+    """One wrong answer, of a proxy for instance, decides it for a run, and not for the life of a service."""
+    async with place(tmp_path) as at, Desk(at.gs, at.ledger) as desk:
+        at.simulator.order_fault(
+            Fault(operation="platform.tasks.list", when="before", kind="status", status=404, times=1)
+        )
+        await desk.create(order("T-1"))
+        desk._runs._now.orders = desk_runs.MOST_ORDERS  # type: ignore[union-attr]
+        await desk.create(order("T-2"))
+        assert [info.mode for info in await at.ledger.runs()] == [Mode.TWO_PHASE, Mode.DIRECT]
