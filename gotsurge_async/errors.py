@@ -285,11 +285,15 @@ class BadRequest(Rejected, code="E405"):
 
     Attributes:
         rows: for a batch, the indices (from 0) that the service named as the ones to blame; empty if it named none.
+        with_others: of an order that was refused only because it was in one call with others: it may be right.
     """
 
-    def __init__(self, message: str = "", *, rows: tuple[int, ...] = (), **details: Any) -> None:
+    def __init__(
+        self, message: str = "", *, rows: tuple[int, ...] = (), with_others: bool = False, **details: Any
+    ) -> None:
         super().__init__(message, **details)
         self.rows = rows
+        self.with_others = with_others
 
 
 class Unauthorized(Rejected, code="E406"):

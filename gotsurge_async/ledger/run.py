@@ -128,6 +128,10 @@ class Run(Notes):
 
         return await self._write(job, after=rivals.close)
 
+    def knows_task(self, task_id: str) -> bool:
+        """Whether a task is recorded in the ledger, as far as this process knows."""
+        return self._held.tasks.has(self.info.environment, task_id)
+
     @writes
     def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
         """Free the keys of those orders that wait, or whose drafts were never broadcast; returns their ids.

@@ -139,6 +139,7 @@ class ChunkSender(ABC):
         stopping: set when no more is to be sent: an order that was not processed, and waits for another try, stays
             pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
+        unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
 
     endpoint: ClassVar[Endpoint[CreatedTasks]]
@@ -151,6 +152,7 @@ class ChunkSender(ABC):
     on_refused_chunk: OnRefusedChunk
     stopping: asyncio.Event
     lost_drafts: set[str] = attrs.field(factory=set, init=False)
+    unrecorded: dict[int, OrderResult[PendingOrder]] = attrs.field(factory=dict, init=False)
     _sending: Session = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -184,6 +186,7 @@ class ChunkSender(ABC):
                 results += await uninterrupted(self._record(answered))
                 answered = []
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which concerns no order
+            self.unrecorded.update((result.order.id, result) for result in answered)
             error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
             cut = InDoubt if claim.may_have_acted else Unprocessed
             left: Results = [cut(order=order, error=error) for order in part]
@@ -314,6 +317,7 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
         why = "other orders of the chunk were named" if blamed else "which order of the chunk is to blame is not said"
         held = copy(first.error)
         held.args = (f"refused-with-chunk: {why}",)
+        held.with_others = True
         return [*blamed, *(Refused(order=order, error=held) for order in others)], []
     middle = 0 if blamed else len(others) // 2
     return blamed, [part for part in (others[middle:], others[:middle]) if part]

@@ -24,14 +24,14 @@ from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ClientClosed, Coded, InvalidData, NotSent, Problem, UsageError
-from gotsurge_async.ledger import Ledger, Mode
+from gotsurge_async.ledger import Ledger, Mode, Recorded
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk_runs import DeskRuns
 from gotsurge_async.push.load import key_of
-from gotsurge_async.push.outcomes import OPERATION, Changed, Entry, Outcome
+from gotsurge_async.push.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
 
@@ -200,19 +200,25 @@ class Desk:
             if not fields:
                 return attrs.evolve(outcome, order=made)
             # The order with the other content has not got the key: this one is asked for in its own right.
-        self._refuse_if_unable()
+        if (known := await self._refuse_if_unable(key)) is not None:
+            return replayed(Entry(made, key, payload, b"", self._forget), known)
         entry = Entry(made, key, payload, fingerprint_of(plain), self._forget)
         self._entries[key] = entry
         self._wait(entry)
         return await self._result(entry, ends)
 
-    async def close(self, timeout: float = DRAIN) -> None:
+    async def close(self, timeout: float | None = DRAIN) -> None:
         """Take no more orders, let those that wait or are under way end, and end the run. The client stays open.
 
         Args:
-            timeout: seconds for that. Then orders that were not begun are `Unprocessed`, and calls under way are cut:
-                what they may have sent is in doubt.
+            timeout: seconds for that, None for no limit. Then orders that were not begun are `Unprocessed`, and calls
+                under way are cut: what they may have sent is in doubt.
+
+        Raises:
+            UsageError: it is not a number of seconds; nothing is closed.
         """
+        if timeout is not None and timeout != 0:
+            check_timeout(timeout)
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(timeout), name="gotsurge-desk-close")
         await asyncio.shield(self._closing)
@@ -239,11 +245,15 @@ class Desk:
                 raise InvalidData("", problems) from None
         return made, own, *codec.encode_order(made)
 
-    def _refuse_if_unable(self) -> None:
+    async def _refuse_if_unable(self, key: str) -> Recorded | None:
+        """Refuse one order too many, unless its key is known: then return the order that has it."""
         if self._looking is None or self._closing is not None:
             raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
-        if len(self._waiting) >= self._most_waiting:
-            raise NotSent(f"{self._most_waiting} orders wait already: try again later", "E906", operation=OPERATION)
+        if len(self._waiting) < self._most_waiting:
+            return None
+        if (known := await self._runs.known(key)) is not None:
+            return known
+        raise NotSent(f"{self._most_waiting} orders wait already: try again later", "E906", operation=OPERATION)
 
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]
@@ -320,9 +330,9 @@ class Desk:
         finally:
             self._busy -= 1
 
-    async def _close(self, timeout: float) -> None:
+    async def _close(self, timeout: float | None) -> None:
         try:
-            late = asyncio.ensure_future(self._sleep(timeout))
+            late = asyncio.ensure_future(asyncio.Event().wait() if timeout is None else self._sleep(timeout))
             while self._tasks and not late.done():
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
             late.cancel()

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
-from gotsurge_async.calls.create import InDoubt, Unprocessed
+from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
@@ -19,6 +19,7 @@ from gotsurge_async.ledger import (
     READABLE,
     UNDO,
     WAITING,
+    IllegalTransition,
     Ledger,
     LedgerError,
     LedgerUnusable,
@@ -30,11 +31,12 @@ from gotsurge_async.ledger import (
     Run,
     RunHeld,
     RunLost,
+    TaskTaken,
 )
 from gotsurge_async.push.chunks import ChunkSender, Results
 from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
-from gotsurge_async.push.outcomes import IN_HAND, OPERATION, Entry, goes_on, replayed, with_order
+from gotsurge_async.push.outcomes import OPERATION, Entry, goes_on, in_hand, replayed, with_order
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ class DeskRuns:
         self._now: _DeskRun | None = None
         self._unusable = False
         self._there: set[str] = set()
+        self._unrecorded: dict[str, dict[str, str | None]] = {}
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -120,8 +123,10 @@ class DeskRuns:
 
     async def send(self, entries: Sequence[Entry]) -> None:
         """Give each of at most 20 entries its outcome, or have it sent again, whatever happens."""
+        may_be_there = False
         try:
             current = await self._joinable()
+            may_be_there = True
             try:
                 await self._send(current, entries)
             finally:
@@ -143,7 +148,10 @@ class DeskRuns:
                 entry.end_in_doubt(f"its outcome is not known: {error!r}")
         except BaseException:
             for entry in entries:
-                entry.end_in_doubt("the desk was closed before its outcome was known")
+                if may_be_there or entry.tried:
+                    entry.end_in_doubt("the desk was closed before its outcome was known")
+                else:
+                    entry.end_unprocessed(NotSent("the desk was closed", "E906", operation=OPERATION))
             raise
 
     async def _send(self, current: _DeskRun, entries: Sequence[Entry]) -> None:
@@ -214,6 +222,7 @@ class DeskRuns:
             results = await send()
         except (Exception, asyncio.CancelledError) as error:
             self._fail(current, error)
+            self._keep_answers(current, own)
             text = "the desk was closed" if isinstance(error, asyncio.CancelledError) else repr(error)
             why = error if isinstance(error, GotSurgeError) else NotSent(text, "E906", operation=OPERATION)
             await uninterrupted(self._withdraw(current, own, dict.fromkeys(own, why)))
@@ -243,6 +252,16 @@ class DeskRuns:
             for entry in own.values():
                 entry.end_in_doubt(f"its outcome is not known: {error}")
 
+    def _keep_answers(self, current: _DeskRun, own: dict[int, Entry]) -> None:
+        """Give entries the tasks that an answer named, though the ledger could not record them yet."""
+        for number in current.sender.unrecorded.keys() & own.keys():
+            result = current.sender.unrecorded.pop(number)
+            is_created = isinstance(result, Created) and current.run.info.mode is Mode.DIRECT
+            if isinstance(result, Created) and is_created and not current.run.knows_task(result.receipt.id):
+                entry = own.pop(number)
+                self._unrecorded.setdefault(current.run.id, {})[entry.key] = result.receipt.id
+                entry.end(with_order(result, entry.order))
+
     async def _withdraw(self, current: _DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
         """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
 
@@ -269,7 +288,7 @@ class DeskRuns:
             # One that cannot be withdrawn is being drafted, by a call that has ended: another run takes it over.
             current.lost |= not await current.run.withdraw([recorded.row.id], "not sent")
             self._again(entry)
-        elif not is_own and recorded.held and state in IN_HAND:
+        elif not is_own and in_hand(recorded, self.ledger.now()):
             self._spawn(self._watch(entry))
         elif not is_own and recorded.row.task_id is not None and state in READABLE:
             self._spawn(self._read(entry, recorded))
@@ -282,15 +301,14 @@ class DeskRuns:
             async with self._reading:
                 with suppress(RunHeld, CallError, SignInNeeded):  # then it stays in doubt
                     await Reconciler(self._gs, self.ledger).reconcile(recorded.run.id, task_list=False)
-            now = (await self.ledger.known(self._environment, [entry.key])).get(entry.key)
+            now = await self.known(entry.key)
             if now is None:
                 self._again(entry)
             else:
                 entry.end(replayed(entry, now))
-        except (GotSurgeError, asyncio.CancelledError) as error:
+        except BaseException:
             entry.end(replayed(entry, recorded))
-            if isinstance(error, asyncio.CancelledError):
-                raise
+            raise
 
     async def _watch(self, entry: Entry) -> None:
         """Wait for the outcome of an order that another process has in hand, as long as a caller does."""
@@ -299,19 +317,13 @@ class DeskRuns:
             while entry.waiters:
                 await self._clock.sleep(pause)
                 pause = min(_LAST_POLL, pause * 2)
-                recorded = (await self.ledger.known(self._environment, [entry.key])).get(entry.key)
-                in_hand = recorded is not None and recorded.row.state in IN_HAND
-                if recorded is None or (in_hand and not recorded.held):
-                    self._again(entry)  # its key is free, or its process has ended
-                    return
-                if not in_hand:
-                    entry.end(replayed(entry, recorded))
+                recorded = await self.known(entry.key)
+                if recorded is None or not in_hand(recorded, self.ledger.now()):
+                    self._again(entry)  # its outcome is known, its key is free, or its process has ended
                     return
             entry.end_in_doubt("another process has it in hand")
-        except LedgerError as error:
-            entry.end_in_doubt(f"another process has it in hand, and the ledger failed: {error}")
-        except asyncio.CancelledError:
-            entry.end_in_doubt("another process has it in hand, and the desk was closed")
+        except BaseException as error:
+            entry.end_in_doubt(f"another process has it in hand, and this one cannot wait for it: {error!r}")
             raise
 
     # --- runs -------------------------------------------------------------------------------------------------------
@@ -339,6 +351,20 @@ class DeskRuns:
             if last is not None:
                 await self._end(last)
             self._spawn(failed.close())
+            await self._record_answers()
+
+    async def _record_answers(self) -> None:
+        """Record the answers that came when the ledger failed: their orders are in doubt in it."""
+        for run_id, tasks in [*self._unrecorded.items()]:
+            try:
+                async with await self.ledger.hold(run_id) as run:
+                    await run.recover()
+                    await run.resolve(tasks, by="the answer, when the ledger had failed")
+            except RunHeld:
+                continue
+            except (IllegalTransition, TaskTaken) as error:  # it was settled meanwhile
+                log.warning("the answers to orders of run %s are not recorded: %s", run_id, error)
+            self._unrecorded.pop(run_id, None)
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
@@ -376,10 +402,11 @@ class DeskRuns:
                 async with self._changing:
                     await self._open_again_if_unusable()
                     await self._leave_if_over()
+                await self._record_answers()
                 await self._resume_left()
-            except GotSurgeError as error:
+            except Exception as error:
                 self._unusable |= isinstance(error, LedgerUnusable)
-                log.warning("the desk cannot resume the run of an earlier process now: %s", error)
+                log.warning("the desk cannot resume the run of an earlier process now: %r", error)
             await self._clock.sleep(LOOK)
 
     async def _resume_left(self) -> None:
@@ -390,7 +417,12 @@ class DeskRuns:
             with suppress(RunHeld):
                 if not await self.ledger.is_held(info.id):
                     async with await self.ledger.hold(info.id) as run:
-                        await self._new_push(self.ledger, info.mode).send(run)
+                        if UNDO not in run.info.options:  # nor since it was listed
+                            await self._new_push(self.ledger, info.mode).send(run)
+
+    async def known(self, key: str) -> Recorded | None:
+        """The order that has a key, if the ledger knows one."""
+        return (await self.ledger.known(self._environment, [key])).get(key)
 
     def stop(self) -> None:
         """Wait for no further try of a call that was not processed."""

@@ -1,6 +1,7 @@
 """An order that callers of a desk wait for, and what became of it: now, or when its key was used first."""
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -10,13 +11,25 @@ from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
 from gotsurge_async.ledger import CLAIMED, WAITING, WITH_DRAFT, Mode, OrderRow, OrderState, Recorded, Run
 from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
 from gotsurge_async.push.changes import differing
+from gotsurge_async.push.chunks import CLAIM_LIFE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPERATION = "desk.create"
-IN_HAND = CLAIMED | WAITING
-"""Of these only the process that has their run knows what they are."""
+_IN_HAND = CLAIMED | WAITING
+
+
+def in_hand(recorded: Recorded, now: datetime) -> bool:
+    """Whether a living process knows more of an order than the ledger: it waits there, or is being sent.
+
+    An order that it gave up (whose error says so) is not, nor one whose claim is too old to be sent.
+    """
+    row = recorded.row
+    if not recorded.held or row.state not in _IN_HAND:
+        return False
+    is_old = row.claimed_at is not None and (now - row.claimed_at).total_seconds() > 2 * CLAIM_LIFE
+    return row.state in WAITING or not (row.error or is_old)
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +98,7 @@ class Entry:
             is_there = self.result.exception() is None and isinstance(self.result.result(), Created | InDoubt)
             if not is_there:
                 return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
-        text = f"{why}, and the desk continues with it: ask again with the same key"
+        text = f"{why}, and the desk may still send it: ask again with the same key"
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 
@@ -120,8 +133,7 @@ def replayed(entry: Entry, recorded: Recorded) -> Outcome:
         receipt = Receipt(id=row.task_id, tracking_id=order.tracking_id, current_status=status)
         outcome = Created(order=order, receipt=receipt, replayed=True)
     else:
-        is_out = recorded.held and row.state in IN_HAND
-        why = "another process has it in hand" if is_out else row.error or "its outcome was not recorded"
+        why = row.error or ("another process has it in hand" if recorded.held else "its outcome was not recorded")
         error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, body=row.payload)
         outcome = InDoubt(order=order, error=error, replayed=True)
     fields = _differing(entry, row)

@@ -287,7 +287,7 @@ async def test_a_caller_that_gives_up_leaves_the_order_to_the_desk(tmp_path: Pat
         await clock.advance(5)
         outcome = await asking
         assert isinstance(outcome, InDoubt)
-        assert "the desk continues with it" in str(outcome.error)
+        assert "the desk may still send it" in str(outcome.error)
         service.open.set()
         again = await desk.create(order())
     assert isinstance(again, Created)
@@ -426,3 +426,22 @@ async def test_a_key_that_no_database_takes_is_an_error(tmp_path: Path, key: str
         )
         assert isinstance(bad, InvalidData)
         assert isinstance(good, Created)
+
+
+async def test_a_known_key_is_answered_though_too_many_wait(tmp_path: Path) -> None:
+    """The order is created: a retry of its caller does not hear that it was not sent."""
+    service = Gate()
+    async with desk_of(tmp_path, service, most_waiting=1) as desk:
+        service.open.set()
+        await desk.create(order("T-0"))
+        service.open.clear()
+        service.came.clear()
+        busy = asyncio.create_task(desk.create(order("T-1")))
+        await service.came.wait()
+        waiting = asyncio.create_task(desk.create(order("T-2")))
+        await asyncio.sleep(0)
+        again = await desk.create(order("T-0"))
+        assert isinstance(again, Created)
+        assert again.replayed
+        service.open.set()
+        await asyncio.gather(busy, waiting)

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 
@@ -11,11 +12,12 @@ from gotsurge_async import (
     Created,
     InDoubt,
     Unprocessed,
+    UsageError,
     codec,
 )
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunState, SecondLedger
+from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push import desk_runs
 from gotsurge_async.push.entering import Entering
@@ -60,6 +62,32 @@ async def test_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
         (info,) = await ledger.runs()
         assert info.state is RunState.DONE
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
+
+
+@pytest.mark.parametrize("timeout", ["30", -1, float("nan"), True])
+async def test_a_time_of_closing_that_is_none_closes_nothing(tmp_path: Path, timeout: Any) -> None:
+    """It is an error, and the desk goes on; None is no limit."""
+    async with desk_of(tmp_path, Service()) as desk:
+        with pytest.raises(UsageError):
+            await desk.close(timeout)
+        assert isinstance(await desk.create(order()), Created)
+        await desk.close(None)
+
+
+async def test_closing_while_the_mode_is_chosen_sends_nothing(tmp_path: Path) -> None:
+    """The order is in no ledger, so it is not in doubt."""
+    asked = asyncio.Event()
+
+    async def respond(_: Request) -> Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with desk_of(tmp_path, respond, mode=None) as desk:
+        asking = asyncio.create_task(desk.create(order()))
+        await asked.wait()
+        await desk.close(0)
+        assert isinstance(await asking, Unprocessed)
 
 
 async def test_a_desk_is_entered_first(tmp_path: Path) -> None:
@@ -218,18 +246,21 @@ async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monke
         assert desk.ledger is ledger
 
 
-async def test_a_record_that_failed_leaves_the_run_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its order is in doubt here and for every later caller, and the lock of its run is free."""
+async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller hears of the task; the ledger that is opened again has it, and the lock of its run is free."""
     async with desk_of(tmp_path, Service()) as desk:
         await desk.create(order("T-1"))
         _fail_once(monkeypatch, name="record", where=marks)
-        assert isinstance(await desk.create(order("T-2")), InDoubt)
+        assert isinstance(await desk.create(order("T-2")), Created)
         assert isinstance(await desk.create(order("T-3")), Created)
         oldest = (await desk.ledger.runs())[-1]
         assert not await desk.ledger.is_held(oldest.id)
         again = await desk.create(order("T-2"))
-        assert isinstance(again, InDoubt)
-        assert again.replayed
+        assert isinstance(again, Created)
+        assert (again.receipt.id, again.replayed) == ("id-T-2", True)
+        assert [decision.task_id for decision in await desk.ledger.decisions(oldest.id)] == ["id-T-2"]
 
 
 async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) -> None:
@@ -300,3 +331,65 @@ async def test_the_mode_is_chosen_for_each_run(tmp_path: Path) -> None:
         desk._runs._now.orders = desk_runs.MOST_ORDERS  # type: ignore[union-attr]
         await desk.create(order("T-2"))
         assert [info.mode for info in await at.ledger.runs()] == [Mode.TWO_PHASE, Mode.DIRECT]
+
+
+# --- what others have in hand -----------------------------------------------------------------------------------------
+
+
+async def test_what_another_desk_gave_up_is_not_waited_for(tmp_path: Path) -> None:
+    """Its broadcast was lost, and its task could not be read: it is in doubt for every desk, and for nobody in hand."""
+    async with (
+        place(tmp_path) as at,
+        await Ledger.open(tmp_path / "ledger.db", clock=at.clock.now) as second,
+        Desk(at.gs, at.ledger) as first,
+        Desk(at.gs, second) as other,
+    ):
+        at.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        at.simulator.order_fault(Fault(operation="platform.tasks.get", when="before", kind="reset"))
+        assert isinstance(await first.create(order()), InDoubt)
+        at.simulator.clear_faults()
+        async with asyncio.timeout(5):
+            outcome = await other.create(order())
+        assert isinstance(outcome, InDoubt)
+        assert "may have acted" in str(outcome.error)
+        assert isinstance(await first.create(order()), Created)
+
+
+async def test_a_run_that_is_taken_back_meanwhile_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator undoes a dead desk's run after it was listed, and before it is held: nothing of it is sent."""
+    async with place(tmp_path) as at:
+        options = {"desk": True, "undo": {"drafts": True, "ended": True}}
+        left = await at.ledger.begin(environment="local", mode="two-phase", source="desk", options=options)
+        await left.add([NewOrder(1, "T-2", codec.encode(order("T-2")))])
+        await left.admit()
+        await left.close()
+        listed = [attrs.evolve(info, options={"desk": True}) for info in await at.ledger.unfinished()]
+
+        async def as_before(_: Ledger) -> list[RunInfo]:
+            return listed
+
+        monkeypatch.setattr(Ledger, "unfinished", as_before)
+        await Desk(at.gs, at.ledger, mode="two-phase")._runs._resume_left()
+        assert await at.states(left.id) == {"T-2": OrderState.PENDING}
+
+
+async def test_an_error_of_a_store_s_own_does_not_end_the_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next look resumes what the failed one could not."""
+    looks: list[int] = []
+    whole = desk_runs.DeskRuns._resume_left
+
+    async def fails_first(runs: desk_runs.DeskRuns) -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("no space left on device")
+        await whole(runs)
+
+    monkeypatch.setattr(desk_runs.DeskRuns, "_resume_left", fails_first)
+    clock = ManualClock()
+    async with desk_of(tmp_path, Service(), clock=clock):
+        while len(looks) < 2:
+            await clock.advance(desk_runs.LOOK)
