@@ -94,11 +94,11 @@ Sent: TypeAlias = Literal["nothing", "refused", "perhaps"]
 
 
 class GotSurgeError(Exception):
-    """The root of the tree; ``explain_code`` is the code of an error whose class has none, or another one.
+    """The root of the tree; the argument ``explain_code`` overrides the class's code.
 
     Attributes:
-        sent: what GotSurge has of that which the error is about: certainly ``nothing``; it was ``refused``; or
-            ``perhaps`` all of it. What is not ``perhaps`` there may be sent again.
+        sent: what GotSurge received: ``nothing``, a request that it ``refused``, or ``perhaps`` all of it. Unless it is
+            ``perhaps``, you may send again.
     """
 
     sent: Sent = "nothing"
@@ -285,7 +285,7 @@ class BadRequest(Rejected, code="E405"):
 
     Attributes:
         rows: for a batch, the indices (from 0) that the service named as the ones to blame; empty if it named none.
-        with_others: of an order that was refused only because it was in one call with others: it may be right.
+        with_others: whether the order was refused only because its call was. The order itself may be valid.
     """
 
     def __init__(

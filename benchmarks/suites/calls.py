@@ -42,9 +42,9 @@ CREATE = (
     Entrant("openai client, its own models", "openai_client:Create", 0.5),
 )
 DESK = (
-    Entrant("gs.tasks.create, one order a call", "ours:OneByOne"),
-    Entrant("desk.create", "ours:AtDesk"),
-    Entrant("desk.create, known keys", "ours:Replayed"),
+    Entrant("gotsurge_async: tasks.create of one order", "ours:OneByOne"),
+    Entrant("gotsurge_async: desk.create", "ours:AtDesk"),
+    Entrant("gotsurge_async: desk.create, known keys", "ours:Replayed"),
 )
 CALLERS = (1, 16, 64, 256)
 GET = (

@@ -12,7 +12,7 @@ from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk import Desk
 from gotsurge_async.push.load import UnusableSource, load_refused
-from gotsurge_async.push.outcomes import Changed
+from gotsurge_async.push.outcomes import Changed, Outcome
 from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 
@@ -30,6 +30,7 @@ __all__ = [
     "Mode",
     "OnRefusedChunk",
     "OrderState",
+    "Outcome",
     "Push",
     "Reconciled",
     "Reconciler",

@@ -134,9 +134,9 @@ class Run(Notes):
 
     @writes
     def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
-        """Free the keys of those orders that wait, or whose drafts were never broadcast; returns their ids.
+        """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
-        This run does not send them any more. The other orders stay as they are.
+        No run sends them. The other orders stay as they are.
         """
         return joining.withdraw(db, self._held, ids, why, now)
 
@@ -311,7 +311,7 @@ class _Rivals:
     """Other runs that are locked, one after another, until a transaction is over.
 
     Args:
-        wait: seconds to wait for a lock, while no other process can write.
+        wait: seconds to wait for each lock. No other process can write meanwhile.
     """
 
     def __init__(self, store: Store, db: Database, locks: ExitStack, *, wait: float) -> None:
@@ -339,7 +339,7 @@ class _Rivals:
             raise runs.held(self._db, rival)
 
     def end(self, now: int) -> None:
-        """End runs that have lost their last orders; and count the admission, last: others wait for the row."""
+        """End runs that have lost their last orders. Count this write last, because other writers wait for that row."""
         for rival in self._taken:
             runs.settle_emptied(self._db, rival, now)
         marks.count(self._db, self._store.slot)

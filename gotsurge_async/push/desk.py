@@ -1,12 +1,14 @@
-"""The desk: single orders of a program. Each is remembered by its key, and sent once, however often it is asked for.
+"""A desk creates single orders of a program.
 
-An order joins a run of the ledger and is claimed by one write; then it is sent, and its outcome recorded, as any other.
-What waits while calls are under way goes out together, up to 20 orders a call.
+The ledger records each under its key, so it is sent once, however often a program creates it. One write adds an order
+to a run and claims it. Then it is sent and recorded like an order of a file. Orders that arrive while calls are in
+progress share a call, up to 20 of them.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -20,7 +22,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
+from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ClientClosed, Coded, InvalidData, NotSent, Problem, UsageError
@@ -36,13 +38,13 @@ from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
 
 MOST_WAITING = 1000
-"""Orders that wait for a call, at most; one more is refused, and nothing of it is kept."""
+"""The most orders that may wait for a call. The desk refuses one more, and records nothing of it."""
 LINGER = 0.05
 """Seconds that an order waits while other calls are under way, before it gets a call of its own."""
 LONGEST_KEY = 1000
 """Bytes of a key: more do not fit into an index of PostgreSQL."""
 DRAIN = 10.0
-"""Seconds that closing waits for orders that wait or are under way."""
+"""Seconds that `close` waits for queued orders and for calls in progress."""
 
 
 class Desk:
@@ -56,13 +58,12 @@ class Desk:
                 case Unprocessed(error=error): ...  # certainly not sent: the key is free again
                 case Changed(fields=fields): ...  # the key was used for an order with another content
 
-    The ledger is that of `Push` and of ``gotsurge push``, and all of them share the keys: an order that a file pushed
-    is not sent again here, nor the other way round, from whatever process. ``gotsurge status`` and ``results`` show the
+    The ledger is that of `Push` and of ``gotsurge push``, and all of them share the keys: an order that a file push
+    sent is not sent again by a desk, and the reverse, in any process. ``gotsurge status`` and ``results`` show the
     orders of a desk as they show those of a file. Any number of processes may have a desk over one ledger.
 
-    A process that ends in the middle leaves its orders in the ledger, and the next desk over it continues with them: an
-    order of a platform partner is brought to its end. Of a plain partner's order it is not known whether it arrived: it
-    stays in doubt.
+    A process that ends in the middle leaves its orders in the ledger, and the next desk over it resumes their run. It
+    finishes orders of platform partners. Orders of plain partners that were being sent stay in doubt.
 
     Args:
         ledger: an open ledger, which stays open; `open` opens one.
@@ -94,6 +95,9 @@ class Desk:
         register: bool = True,
         _place: str | Path | Place | None = None,
     ) -> None:
+        check_limit(validate, max_price)
+        if mode is not None and mode not in list(Mode):
+            raise UsageError(f'mode is "two-phase" or "direct", not {mode!r:.60}', "E903")
         if not is_count(most_waiting, 1):
             raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}", "E903")
 
@@ -170,14 +174,14 @@ class Desk:
         the ledger. Only ``client_time_utc``, the time at which the order was made, may differ. Callers at the same
         moment share one call. A key whose order was refused, cancelled or not processed is free again.
 
-        A caller that is cancelled leaves an order that was begun to the desk. `what_is_known` tells of the error that
-        ended its block whether the order may have been sent; asked again with the same key, the desk knows.
+        If a caller is cancelled, the desk finishes an order that it had begun. Pass the error to `what_is_known` to
+        learn whether the order may have been sent. To get its outcome, create it again with the same key.
 
         Args:
             order: an `Order`, or a dict of its fields as the API writes them.
             key: identifies the order, its tracking id unless given.
-            timeout: seconds after which this caller waits no longer. Then the order is `Unprocessed` if it was not
-                begun; else it is `InDoubt`, and the desk continues with it.
+            timeout: seconds after which this caller stops waiting. Then the order is `Unprocessed` if the desk had not
+                begun it, and no other caller waits for it; else it is `InDoubt`, and the desk finishes it.
 
         Raises:
             InvalidData: the order is faulty, or has no key; every fault with its path. Nothing of it is remembered.
@@ -199,7 +203,7 @@ class Desk:
                 return Changed(order=made, fields=fields, outcome=same) if fields else same
             if not fields:
                 return attrs.evolve(outcome, order=made)
-            # The order with the other content has not got the key: this one is asked for in its own right.
+            # The other order did not get the key, so this one is tried.
         if (known := await self._refuse_if_unable(key)) is not None:
             return replayed(Entry(made, key, payload, b"", self._forget), known)
         entry = Entry(made, key, payload, fingerprint_of(plain), self._forget)
@@ -236,7 +240,7 @@ class Desk:
             )
         own = key_of(made, lambda _: own, "the desk", 1)
         if problem := _unfit(own):
-            raise InvalidData("", [Problem("key", problem, own)])
+            raise InvalidData("", [Problem("key", Coded(problem, "E903"), own)])
         if self._validate:
             try:
                 refuse_faulty([made], self._clock.now(), self._max_price)
@@ -269,9 +273,11 @@ class Desk:
             if not entry.result.done():
                 self._leave(entry, "it was not answered in time")
             if not entry.result.done():
+                entry.promised = True
                 return InDoubt(order=entry.order, error=entry.what_is_known("it was not answered in time"))
         except asyncio.CancelledError as cancelled:
             self._leave(entry, "its caller was cancelled")
+            entry.promised = True
             raise cancelled from entry.what_is_known("its caller was cancelled")
         finally:
             entry.waiters -= 1
@@ -287,8 +293,9 @@ class Desk:
 
     def _leave(self, entry: Entry, why: str) -> None:
         """Let a caller leave; the last one takes the order along, if it was not begun."""
-        if not (entry.begun or entry.tried or entry.result.done()) and entry.waiters == 1:
-            self._waiting.remove(entry)
+        if not (entry.begun or entry.tried or entry.promised or entry.result.done()) and entry.waiters == 1:
+            with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
+                self._waiting.remove(entry)
             entry.end_unprocessed(NotSent(f"{why}, and it was not begun", "E906", operation=OPERATION))
 
     # --- what waits -------------------------------------------------------------------------------------------------
@@ -324,8 +331,6 @@ class Desk:
         try:
             while self._waiting:
                 entries = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
-                for entry in entries:
-                    entry.begun = True
                 await self._runs.send(entries)
         finally:
             self._busy -= 1
@@ -346,6 +351,8 @@ class Desk:
             if tasks:
                 await asyncio.wait(tasks)
             await self._runs.close()
+            for entry in [*self._entries.values()]:  # of tasks that were cancelled before they began
+                entry.end_in_doubt("the desk was closed before its outcome was known")
         finally:
             if self._timer is not None:
                 self._timer.cancel()

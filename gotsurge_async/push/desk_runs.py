@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
+    DOUBTFUL,
     READABLE,
     UNDO,
     WAITING,
@@ -49,8 +51,10 @@ LONGEST = 86_400.0
 """Seconds of a run, for the same reason."""
 WITH_DOUBTS = 60.0
 """Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends."""
+NEW_FOR = timedelta(days=7)
+"""How long a ledger is new: a desk that begins its first run then reads which orders other ledgers have sent."""
 LOOK = 60.0
-"""Seconds between two looks for what a desk left whose process has ended."""
+"""Seconds between two checks for runs that ended processes left."""
 _FIRST_POLL, _LAST_POLL = 0.05, 1.0
 
 
@@ -84,10 +88,10 @@ class DeskRuns:
     """Sends entries through runs, one after another.
 
     Args:
-        reopen: opens the ledger again when its file or server has failed; None: it is its owner's.
+        reopen: opens the ledger again when its file or server has failed; None if the caller owns the ledger.
         new_push: makes a push through a ledger, in a mode.
         again: called with an entry that is to be sent again: its key is free by now.
-        spawn: has the desk do something beside.
+        spawn: runs a coroutine in the background.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class DeskRuns:
         self._unusable = False
         self._there: set[str] = set()
         self._unrecorded: dict[str, dict[str, str | None]] = {}
+        self._read_at: dict[str, float] = {}
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -143,7 +148,7 @@ class DeskRuns:
                     own.sent = "nothing"
                     entry.end(own)
         except Exception as error:
-            log.exception("a desk met an error that is none of this package")
+            log.exception("unexpected error in a desk")
             for entry in entries:
                 entry.end_in_doubt(f"its outcome is not known: {error!r}")
         except BaseException:
@@ -187,14 +192,17 @@ class DeskRuns:
             for entry in there:
                 if entry.key not in known:
                     entry.end(self._push.entering.orders_there([entry.key]))
-        return [entry for entry in entries if not entry.result.done()]
+        return entries
 
     async def _join(
         self, current: _DeskRun, entries: Sequence[Entry]
     ) -> Iterable[tuple[Entry, NewOrder, int | Recorded]]:
         """Have entries join a run, and return each with what the ledger says; none if it cannot be joined."""
+        entries = [entry for entry in entries if not entry.result.done()]  # refused, or left by its callers
         if not entries:
             return ()
+        for entry in entries:
+            entry.begun = True
         rows = [
             NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
             for number, entry in enumerate(entries, 1)
@@ -259,13 +267,14 @@ class DeskRuns:
             is_created = isinstance(result, Created) and current.run.info.mode is Mode.DIRECT
             if isinstance(result, Created) and is_created and not current.run.knows_task(result.receipt.id):
                 entry = own.pop(number)
+                current.lost = True  # else nobody could hold it to record them
                 self._unrecorded.setdefault(current.run.id, {})[entry.key] = result.receipt.id
                 entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: _DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
         """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
 
-        Whether the others are sent later is not known.
+        Orders that the ledger did not withdraw end in doubt.
         """
         if not unsent:
             return
@@ -293,21 +302,25 @@ class DeskRuns:
         elif not is_own and recorded.row.task_id is not None and state in READABLE:
             self._spawn(self._read(entry, recorded))
         else:
+            current.has_doubts |= is_own and state in DOUBTFUL
             entry.end(replayed(entry, attrs.evolve(recorded, held=recorded.held and not is_own)))
 
     async def _read(self, entry: Entry, recorded: Recorded) -> None:
         """Answer an entry by an order in doubt of another run, whose task is read first."""
+        asked = self._clock.monotonic()
         try:
             async with self._reading:
-                with suppress(RunHeld, CallError, SignInNeeded):  # then it stays in doubt
-                    await Reconciler(self._gs, self.ledger).reconcile(recorded.run.id, task_list=False)
+                if self._read_at.get(recorded.run.id, asked) <= asked:  # else all of the run were read since
+                    self._read_at = {recorded.run.id: self._clock.monotonic()}
+                    with suppress(RunHeld, CallError, SignInNeeded):  # then it stays in doubt
+                        await Reconciler(self._gs, self.ledger).reconcile(recorded.run.id, task_list=False)
             now = await self.known(entry.key)
             if now is None:
                 self._again(entry)
             else:
                 entry.end(replayed(entry, now))
-        except BaseException:
-            entry.end(replayed(entry, recorded))
+        except BaseException as error:
+            entry.end_in_doubt(f"its task could not be read: {error!r}")
             raise
 
     async def _watch(self, entry: Entry) -> None:
@@ -349,29 +362,30 @@ class DeskRuns:
             last, self._now, self._unusable = self._now, None, False
             self._push = self._new_push(self.ledger, self._push.mode)
             if last is not None:
-                await self._end(last)
+                await uninterrupted(self._end(last))
             self._spawn(failed.close())
             await self._record_answers()
 
     async def _record_answers(self) -> None:
         """Record the answers that came when the ledger failed: their orders are in doubt in it."""
-        for run_id, tasks in [*self._unrecorded.items()]:
+        for run_id in [*self._unrecorded]:
+            tasks = self._unrecorded.pop(run_id, {})
             try:
                 async with await self.ledger.hold(run_id) as run:
                     await run.recover()
                     await run.resolve(tasks, by="the answer, when the ledger had failed")
-            except RunHeld:
-                continue
             except (IllegalTransition, TaskTaken) as error:  # it was settled meanwhile
                 log.warning("the answers to orders of run %s are not recorded: %s", run_id, error)
-            self._unrecorded.pop(run_id, None)
+            except LedgerError as error:
+                log.warning("run %s is to have the tasks %s, and cannot be written: %s", run_id, tasks, error)
+                self._unrecorded[run_id] = tasks | self._unrecorded.get(run_id, {})
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
         current = self._now
         if current is not None and current.is_over(self._clock.monotonic()):
             self._now = None
-            await self._end(current)
+            await uninterrupted(self._end(current))
 
     async def _begin(self) -> _DeskRun:
         if self._mode is None:  # for each run: one wrong answer of a proxy must not decide it for months
@@ -383,7 +397,7 @@ class DeskRuns:
         async with discarded_on_error(run):
             await self._push.enter(run)
             if self._push.entering is not None:
-                self._there |= await self._push.entering.there_before(run)
+                self._there |= await self._push.entering.there_before(run, NEW_FOR)
             await run.admit()
             run.settle_after(self._gs.limits.settle)
             await run.start()
@@ -406,7 +420,7 @@ class DeskRuns:
                 await self._resume_left()
             except Exception as error:
                 self._unusable |= isinstance(error, LedgerUnusable)
-                log.warning("the desk cannot resume the run of an earlier process now: %r", error)
+                log.warning("the desk cannot look after its ledger now: %r", error)
             await self._clock.sleep(LOOK)
 
     async def _resume_left(self) -> None:
@@ -414,24 +428,31 @@ class DeskRuns:
             of_ours = info.options.get(DESK) and info.options.get("account", "") == self._account
             if not of_ours or info.environment != self._environment or UNDO in info.options:
                 continue
-            with suppress(RunHeld):
+            try:
                 if not await self.ledger.is_held(info.id):
                     async with await self.ledger.hold(info.id) as run:
                         if UNDO not in run.info.options:  # nor since it was listed
                             await self._new_push(self.ledger, info.mode).send(run)
+            except RunHeld:
+                continue
+            except LedgerUnusable:
+                raise
+            except Exception as error:
+                log.warning("run %s of an earlier process cannot be resumed now: %r", info.id, error)
 
     async def known(self, key: str) -> Recorded | None:
         """The order that has a key, if the ledger knows one."""
         return (await self.ledger.known(self._environment, [key])).get(key)
 
     def stop(self) -> None:
-        """Wait for no further try of a call that was not processed."""
+        """Stop retrying calls that were not processed."""
         self._push.stop()
 
     async def close(self) -> None:
         """End the run; nothing is under way any more."""
         if self._now is not None:
             await self._end(self._now)
+        await self._record_answers()
 
 
 async def _joined(run: Run, rows: Sequence[NewOrder]) -> Sequence[int | Recorded]:

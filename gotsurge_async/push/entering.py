@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from datetime import timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -71,14 +72,19 @@ class Entering:
         self._entered.add(run.id)
         await self.ledger.keep_count_by_id()
 
-    async def there_before(self, run: Run) -> set[str]:
-        """The tracking ids of the account's newest live tasks, for the first run of a new ledger; else none."""
+    async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> set[str]:
+        """The tracking ids of the account's newest live tasks, if the ledger is new; else none.
+
+        Args:
+            new_for: how old its first run may be; it is new only for the first run itself unless given.
+        """
         if isinstance(self.gs.transport, MemoryTransport) or run.info.mode is not Mode.TWO_PHASE:
             return set()
         if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
             return set()
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
-        if any(info.environment == run.info.environment for info in earlier):
+        oldest = min((info.created_at for info in earlier if info.environment == run.info.environment), default=None)
+        if oldest is not None and oldest <= run.info.created_at - new_for:
             return set()
         return await self._listed()
 

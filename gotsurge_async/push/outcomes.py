@@ -1,4 +1,4 @@
-"""An order that callers of a desk wait for, and what became of it: now, or when its key was used first."""
+"""An order that callers of a desk wait for, and its outcome."""
 
 import asyncio
 from datetime import datetime
@@ -57,7 +57,8 @@ class Entry:
 
     Attributes:
         begun: whether it may be in the ledger.
-        tried: whether the ledger failed when it was to be written, so that it may be in it, too.
+        tried: whether a write of it failed, so that it may be in the ledger.
+        promised: whether a caller left who heard that it may still be sent: it stays.
         waiters: the number of callers that wait for it.
         ended: called once, when its result is set.
     """
@@ -69,6 +70,7 @@ class Entry:
     ended: "Callable[[Entry], None]"
     begun: bool = False
     tried: bool = False
+    promised: bool = False
     waiters: int = 0
     result: "asyncio.Future[Outcome]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -89,7 +91,9 @@ class Entry:
         self.end(InDoubt(order=self.order, error=error))
 
     def end_unprocessed(self, error: GotSurgeError) -> None:
-        """Set the result: it was certainly not sent."""
+        """Set the result: it was certainly not sent, or a draft of it was, which calls no driver."""
+        if error.sent == "perhaps":
+            error = NotSent(str(error), "E906", operation=OPERATION)
         self.end(Unprocessed(order=self.order, error=error))
 
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
@@ -112,7 +116,7 @@ def with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order)
 
 
 def goes_on(run: Run, entry: Entry, recorded: Recorded) -> bool:
-    """Whether an order of this run has a draft: its task is read, or broadcast, to know its outcome."""
+    """Whether the recorded order has a draft in this run and the same content, so that it can be finished."""
     row, is_own = recorded.row, recorded.run.id == run.id
     has_draft = row.task_id is not None and row.state in WITH_DRAFT and run.info.mode is Mode.TWO_PHASE
     return is_own and has_draft and not _differing(entry, row)
@@ -125,7 +129,7 @@ def _differing(entry: Entry, row: OrderRow) -> list[str]:
 
 
 def replayed(entry: Entry, recorded: Recorded) -> Outcome:
-    """The outcome of an order whose key another one has, or had first."""
+    """The outcome to return for an order whose key is already recorded."""
     row, run, order = recorded.row, recorded.run, entry.order
     outcome: Created[Order] | InDoubt[Order]
     if row.state is OrderState.CREATED and row.task_id is not None:

@@ -224,5 +224,5 @@ async def test_another_order_with_its_tracking_id_is_not_sent(
     async with running(monkeypatch) as service:
         assert (await service.post())[0] == 201
         status, text = await service.post(price="52.00")
-        assert (status, "different are price" in text) == (409, True), text
+        assert (status, "these fields differ: price" in text) == (409, True), text
     assert creates(simulator) == 1

@@ -445,3 +445,26 @@ async def test_a_known_key_is_answered_though_too_many_wait(tmp_path: Path) -> N
         assert again.replayed
         service.open.set()
         await asyncio.gather(busy, waiting)
+
+
+async def test_what_one_caller_was_promised_no_other_one_takes_along(tmp_path: Path) -> None:
+    """Two callers of an order that was not begun give up: the first one heard that it may still be sent, so it is."""
+    service, clock = Gate(), ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        busy = asyncio.create_task(desk.create(order("T-0")))
+        await service.came.wait()
+        first, second = (asyncio.create_task(desk.create(order("T-1"), timeout=5)) for _ in range(2))
+        await asyncio.sleep(0)
+        await clock.advance(5)
+        assert [type(outcome) for outcome in await asyncio.gather(first, second)] == [InDoubt, InDoubt]
+        service.open.set()
+        await busy
+    assert sorted(service.sent) == ["T-0", "T-1"]
+
+
+@pytest.mark.parametrize("options", [{"mode": "twophase"}, {"max_price": "5"}, {"most_waiting": 0}])
+async def test_an_option_that_cannot_be_right_is_an_error(tmp_path: Path, options: dict[str, Any]) -> None:
+    """When the desk is made, not when an order comes."""
+    async with client(Service()) as gs:
+        with pytest.raises(UsageError):
+            await Desk.open(gs, tmp_path / "ledger.db", **options)

@@ -1,6 +1,7 @@
 """A desk's runs: how they begin and end, and what a platform partner's orders go through."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from gotsurge_async import (
     UsageError,
     codec,
 )
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Run
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
+from gotsurge_async.ledger import LedgerBusy, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining, marks
-from gotsurge_async.push import desk_runs
+from gotsurge_async.push import chunks, desk_runs
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
@@ -271,6 +272,9 @@ async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) 
             with pytest.raises(OrdersThere, match="T-1"):
                 await desk.create(order("T-1"))
             assert isinstance(await desk.create(order("T-2")), Created)
+        async with await Desk.open(at.gs, tmp_path / "other.db", mode="two-phase") as later:  # a service that restarts
+            with pytest.raises(OrdersThere, match="T-1"):
+                await later.create(order("T-1"))
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
 
 
@@ -285,7 +289,7 @@ async def test_what_another_desk_over_the_ledger_sent_is_not_another_ledger_s(
         Desk(at.gs, second) as other,
     ):
 
-        async def late(entering: Entering, _: Run) -> set[str]:
+        async def late(entering: Entering, _: Run, __: timedelta) -> set[str]:
             monkeypatch.undo()
             assert isinstance(await first.create(order()), Created)
             return await entering._listed()
@@ -393,3 +397,60 @@ async def test_an_error_of_a_store_s_own_does_not_end_the_looks(
     async with desk_of(tmp_path, Service(), clock=clock):
         while len(looks) < 2:
             await clock.advance(desk_runs.LOOK)
+
+
+async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is left, so that it can be held to record the task, at the latest when the desk is closed."""
+    busy = ["busy"] * (chunks.BUSY_TRIES + 1)
+    whole = marks.record
+
+    def record(*words: Any) -> Any:
+        if busy:
+            busy.pop()
+            raise LedgerBusy("is locked")
+        return whole(*words)
+
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order("T-1"))
+        monkeypatch.setattr(marks, "record", record)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert not busy
+    async with desk_of(tmp_path, Service()) as desk:
+        again = await desk.create(order("T-2"))
+        assert isinstance(again, Created)
+        assert again.replayed
+
+
+async def test_a_run_that_cannot_be_resumed_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error is a warning, and the next one is resumed."""
+    async with place(tmp_path) as at:
+        left = []
+        for key in ("T-1", "T-2"):
+            run = await at.ledger.begin(environment="local", mode="two-phase", source="desk", options={"desk": True})
+            await run.add([NewOrder(1, key, codec.encode(order(key)))])
+            await run.admit()
+            await run.close()
+            left.append(run.id)
+        whole = Push.send
+
+        async def send(push: Push, run: Run) -> Any:
+            if run.id == left[0]:
+                raise OSError("no space left on device")
+            return await whole(push, run)
+
+        monkeypatch.setattr(Push, "send", send)
+        await Desk(at.gs, at.ledger, mode="two-phase")._runs._resume_left()
+        assert await at.states(left[1]) == {"T-2": OrderState.CREATED}
+
+
+async def test_what_was_not_processed_is_certainly_not_sent(tmp_path: Path) -> None:
+    """Every draft of a platform partner's order was lost: no driver was called, and the outcome's error says so."""
+    async with place(tmp_path) as at, Desk(at.gs, at.ledger) as desk:
+        at.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset"))
+        outcome = await desk.create(order())
+    assert isinstance(outcome, Unprocessed)
+    assert outcome.error.sent == "nothing"

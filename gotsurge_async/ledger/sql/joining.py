@@ -1,7 +1,7 @@
-"""Single orders join a run that is being sent: each takes its key and is claimed, or the ledger knows its key.
+"""Single orders join a run that is being sent.
 
-What a key means, and when an order of another run is taken over, is decided as by an admission. But an order that was
-created, or may have been, gets no row here: whoever asks gets that order as it is.
+Each order either gets its key and is claimed, or the caller gets the order that owns the key. Who owns a key, and when
+an order of another run is taken over, is decided as in an admission.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +35,7 @@ WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
 
 @frozen
 class Recorded:
-    """An order that has its key, as the ledger knows it.
+    """The recorded owner of a key.
 
     Attributes:
         run: its run.
@@ -65,9 +65,8 @@ def join(
             has it.
 
     Returns:
-        For each order its id, if it is claimed now; else the order that has its key. That is one of this run, too: the
-        order itself with a draft of a dead run, which it continues with, or held back after an older copy of the ledger
-        was accepted.
+        For each order its id, if it is claimed now; else the owner of its key. The owner can be in this run, too: an
+        order that continues a dead run's draft, or one held back after an older copy was accepted.
 
     Raises:
         Moved: a run that is being loaded has just inserted one of the keys.
@@ -174,7 +173,7 @@ def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
 
 
 def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
-    """Free the keys of those orders that wait, or have a draft that was not broadcast; returns their ids."""
+    """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids."""
     withdrawn: set[int] = set()
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
