@@ -429,10 +429,11 @@ class DeskRuns:
             if not of_ours or info.environment != self._environment or UNDO in info.options:
                 continue
             try:
-                if not await self.ledger.is_held(info.id):
-                    async with await self.ledger.hold(info.id) as run:
-                        if UNDO not in run.info.options:  # nor since it was listed
-                            await self._new_push(self.ledger, info.mode).send(run)
+                async with self._reading:  # whoever asks for one of its orders waits until it is settled
+                    if not await self.ledger.is_held(info.id):
+                        async with await self.ledger.hold(info.id) as run:
+                            if UNDO not in run.info.options:  # nor since it was listed
+                                await self._new_push(self.ledger, info.mode).send(run)
             except RunHeld:
                 continue
             except LedgerUnusable:

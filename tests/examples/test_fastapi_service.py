@@ -189,7 +189,7 @@ async def test_an_order_in_doubt_is_never_sent_again(simulator: Simulator, monke
     await sign_in(simulator)
     async with running(monkeypatch) as service:
         simulator.order_fault(Fault(operation=BROADCAST, kind="reset", when="after"))
-        simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=500))
+        simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=403))
         for _ in range(2):
             status, text = await service.post()
             assert (status, "in_doubt" in text) == (202, True), text
