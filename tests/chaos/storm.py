@@ -22,6 +22,8 @@ LEASE = 3.0
 LATE = 5.0
 """Seconds after the end of a lease in which what a dead worker had must be taken over."""
 
+STATEMENT_SECONDS = 0.2
+"""Longer than the server needs for what a worker sent before it was frozen."""
 MUCH = 20
 """Chunks that wait in the segments of a worker who has just begun with them."""
 
@@ -88,6 +90,7 @@ def freeze_until_overtaken(storm: Storm) -> None:
         until(lambda: any(storm.watch.left_to(worker) >= MUCH for worker in storm.crew.living()), 30, "one at work")
         worker = max(storm.crew.living(), key=storm.watch.left_to)
         worker.freeze()
+        time.sleep(STATEMENT_SECONDS)
         if not storm.watch.stands_in_transaction():
             break
         worker.wake()  # the server would end its session, and it would only begin anew

@@ -75,11 +75,11 @@ async def start(
         stdin=asyncio.subprocess.PIPE,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=heed_interrupts,
     )
 
 
-def _heed_interrupts() -> None:
+def heed_interrupts() -> None:
     """Let Ctrl-C be heard, also where the tests run in the background of a shell, which ignores it for them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -15,7 +15,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Runner, Shell, environment
+from tests.support.commands import Runner, Shell, environment, heed_interrupts
 from tests.support.terminal import at_a_terminal
 
 
@@ -233,7 +233,9 @@ def test_runs_are_watched(shell: Shell) -> None:
     """A line for each run, and another one when it changes, until Ctrl-C."""
     words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, shell.ledger)]
     _, first = shell.push("A")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as watching:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=heed_interrupts
+    ) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 order", "1 created"]
         _, second = shell.push("B")
