@@ -38,7 +38,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.push.chunks import ChunkSender, Results
 from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
-from gotsurge_async.push.outcomes import OPERATION, Entry, goes_on, in_hand, replayed, with_order
+from gotsurge_async.push.outcomes import OPERATION, Entry, continues_draft, in_hand, replayed, with_order
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class DeskRuns:
                 orders.append(PendingOrder(answer, row.line, row.key, row.payload))
                 continue
             try:
-                if goes_on(current.run, entry, answer):
+                if continues_draft(current.run, entry, answer):
                     begun[answer.row.id] = entry
                     drafts.append(answer.row)
                 else:
@@ -264,8 +264,9 @@ class DeskRuns:
         """Give entries the tasks that an answer named, though the ledger could not record them yet."""
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
-            is_created = isinstance(result, Created) and current.run.info.mode is Mode.DIRECT
-            if isinstance(result, Created) and is_created and not current.run.knows_task(result.receipt.id):
+            if not isinstance(result, Created) or current.run.info.mode is not Mode.DIRECT:
+                continue  # a draft calls no driver
+            if not current.run.knows_task(result.receipt.id):
                 entry = own.pop(number)
                 current.lost = True  # else nobody could hold it to record them
                 self._unrecorded.setdefault(current.run.id, {})[entry.key] = result.receipt.id

@@ -115,7 +115,7 @@ def with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order)
     return InDoubt(order=order, error=result.error)
 
 
-def goes_on(run: Run, entry: Entry, recorded: Recorded) -> bool:
+def continues_draft(run: Run, entry: Entry, recorded: Recorded) -> bool:
     """Whether the recorded order has a draft in this run and the same content, so that it can be finished."""
     row, is_own = recorded.row, recorded.run.id == run.id
     has_draft = row.task_id is not None and row.state in WITH_DRAFT and run.info.mode is Mode.TWO_PHASE
