@@ -6,6 +6,7 @@ progress share a call, up to 20 of them.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -36,6 +37,8 @@ from gotsurge_async.push.load import key_of
 from gotsurge_async.push.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
+
+log: logging.Logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
 """The most orders that may wait for a call. The desk refuses one more, and records nothing of it."""
@@ -325,7 +328,12 @@ class Desk:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a desk met an error, and its orders are in doubt: %r", error)
 
     async def _work(self) -> None:
         try:
