@@ -257,7 +257,7 @@ class Register:
         with self._translated():
             if not self.path.exists():
                 self._make()
-            with closing(self._connected("rw")) as db:
+            with closing(self._connected()) as db:
                 db.execute("PRAGMA synchronous = FULL")
                 db.execute("BEGIN IMMEDIATE")
                 self._check(db)
@@ -271,14 +271,16 @@ class Register:
             if not self.path.exists():
                 yield None
                 return
-            with self._translated(), closing(self._connected("ro")) as db:
+            with self._translated(), closing(self._connected()) as db:
                 self._check(db)
                 yield db
         except PermissionError as error:
             raise self._unusable(f"cannot be read ({error})", _WRITABLE) from None
 
-    def _connected(self, how: str) -> sqlite3.Connection:
-        where = f"file:{quote(str(self.path))}?mode={how}"
+    def _connected(self) -> sqlite3.Connection:
+        # "rw" for reading too: the first who comes after a crash in a transaction rolls it back. A file that may only
+        # be read is opened for reading all the same.
+        where = f"file:{quote(str(self.path))}?mode=rw"
         return sqlite3.connect(where, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
     def _make(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -262,6 +263,20 @@ def test_a_damaged_register_stops_every_push(
     assert created(simulator) == 3
 
 
+def test_whoever_comes_after_a_crash_in_a_transaction_rolls_it_back(tmp_path: Path) -> None:
+    """A push was killed while the register was written: the next one reads what stood there before."""
+    whole, crashed = Register(tmp_path / "register.db"), Register(tmp_path / "crashed.db")
+    whole.enter(Account("host"), "one", "one.db", "run", keys=keys_of("a"), now=START)
+    with closing(sqlite3.connect(whole.path, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = 1")  # so that changes are in the file before the transaction ends
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT INTO runs (ledger, run, orders) VALUES (1, ?, 1)", [(f"{n}" * 99,) for n in range(999)])
+        for end in ("", "-journal"):
+            shutil.copy(f"{whole.path}{end}", f"{crashed.path}{end}")
+    assert crashed.knows(Account("host"), "one", "one.db", None)
+    assert whole.path.read_bytes() == crashed.path.read_bytes()
+
+
 def test_a_full_disk_under_the_register_sends_nothing(
     run: Runner, simulator: Simulator, register: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,14 +304,10 @@ def test_a_register_for_reading_only_lets_known_ledgers_push(
 ) -> None:
     """The push of a ledger that it knows continues, and says so; one that it does not know stops."""
     assert push(run, simulator, write_orders(tmp_path / "1.csv", range(3)), tmp_path / "a.db")[0] == 0
-    opened = Register._connected
 
-    def read_only(self: Register, how: str) -> sqlite3.Connection:
-        if how == "rw":  # the tests' user may be root, whom no mode binds
-            error = sqlite3.OperationalError("attempt to write a readonly database")
-            error.sqlite_errorname = "SQLITE_READONLY"
-            raise error
-        return opened(self, how)
+    def read_only(self: Register) -> sqlite3.Connection:
+        """What SQLite opens if the file's mode forbids writing; the tests' user may be root, whom no mode binds."""
+        return sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
 
     monkeypatch.setattr(Register, "_connected", read_only)
     assert push(run, simulator, write_orders(tmp_path / "2.csv", range(4)), tmp_path / "a.db")[0] == 0
