@@ -10,9 +10,9 @@ from gotsurge_async.ledger import Ledger, LedgerError, Mode, OrderState, Run, Ru
 from gotsurge_async.models.rules import Finding, Severity, check_order
 from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk import Desk
+from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.outcomes import Changed, OrderChanged, Outcome
 from gotsurge_async.push.load import UnusableSource, load_refused
-from gotsurge_async.push.outcomes import Changed, Outcome
 from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 
@@ -29,6 +29,7 @@ __all__ = [
     "LimitReached",
     "Mode",
     "OnRefusedChunk",
+    "OrderChanged",
     "OrderState",
     "Outcome",
     "Push",

@@ -51,6 +51,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "like": "GLOB",
         "for_update": "",
         "for_share": "",
+        "skip_locked": "",
         "one_creates": "",
     },
     Kind.POSTGRESQL: {
@@ -61,6 +62,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "narrow": " WITH (fillfactor = 50)",  # room for new versions of a row on its page
         "like": "~",
         "for_update": "FOR UPDATE",
+        "skip_locked": "FOR UPDATE SKIP LOCKED",
         "for_share": "FOR SHARE",  # nobody changes the row until the transaction ends
         # CREATE TABLE IF NOT EXISTS fails when two do it at once.
         "one_creates": "SELECT pg_advisory_xact_lock(7237103001);",

@@ -30,6 +30,7 @@ from gotsurge_async.ledger.sql.notes import Rival
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
+    FREE,
     LIVE,
     OWNED_ELSEWHERE,
     PUSHED,
@@ -52,6 +53,7 @@ from gotsurge_async.ledger.states import (
     RunInfo,
     RunState,
     Similar,
+    Submitted,
     UnusedDraft,
     Word,
     word_of,
@@ -62,6 +64,7 @@ from gotsurge_async.ledger.upkeep.counter import Identity
 __all__ = [
     "CLAIMED",
     "DOUBTFUL",
+    "FREE",
     "LIVE",
     "OWNED_ELSEWHERE",
     "PUSHED",
@@ -105,6 +108,7 @@ __all__ = [
     "Similar",
     "Size",
     "StillOpen",
+    "Submitted",
     "TaskTaken",
     "UnusedDraft",
     "Word",

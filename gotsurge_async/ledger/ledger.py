@@ -38,6 +38,7 @@ from gotsurge_async.ledger.states import (
     UnusedDraft,
     utc_now,
 )
+from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.check import Size, size
 from gotsurge_async.ledger.upkeep.counter import Identity, identity_of, refuse_older
 from gotsurge_async.ledger.workers import Workers
@@ -114,6 +115,10 @@ class Ledger:
     def workers(self) -> Workers:
         """The workers that send them."""
         return Workers(self._store)
+
+    def submitted(self, environment: str) -> SubmittedOrders:
+        """The orders of an environment that were submitted, and that a desk is to send."""
+        return SubmittedOrders(self._store, environment)
 
     async def keep_count(self) -> None:
         """Remember on this machine the ledger's count, also of other machines: then an older copy is refused."""
@@ -356,6 +361,11 @@ class Ledger:
     def known(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
         """The orders that have some keys, whoever holds their runs; of a key that is free there is none."""
         return joining.known(db, environment, keys, partial(self._store.locks.is_held, db))
+
+    @reads
+    def last(self, db: Database, environment: str, key: str) -> Recorded | None:
+        """The order that has a key, or had it last, whoever holds its run."""
+        return joining.last(db, environment, key, partial(self._store.locks.is_held, db))
 
     @reads
     def unfinished(self, db: Database) -> list[RunInfo]:

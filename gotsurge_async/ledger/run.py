@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
 
 from attrs import evolve
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError
@@ -31,6 +32,7 @@ from gotsurge_async.ledger.states import (
     PendingOrder,
     RunInfo,
     RunState,
+    Submitted,
 )
 
 LOOKED_AT_SECONDS = 0.1
@@ -105,11 +107,16 @@ class Run(Notes):
         self._loading = bool(admitted.doubled)
         return admitted
 
-    async def join(self, rows: Sequence[NewOrder]) -> list[int | Recorded]:
+    async def join(
+        self, rows: Sequence[NewOrder], submitted: Mapping[str, Submitted] | None = None
+    ) -> list[int | Recorded]:
         """Add up to a chunk of orders to a run that is being sent, and claim those that may be sent: one write.
+
+        A call that is cancelled withdraws what it claimed.
 
         Args:
             rows: with keys that differ.
+            submitted: by key, those that were submitted: one that is claimed no longer waits.
 
         Returns:
             For each order its id, if it is claimed now. Otherwise the order that has its key: nothing of the new one
@@ -117,28 +124,50 @@ class Run(Notes):
         """
         self._check_admitted()
         admission.check_keys(rows)
-        now = self._store.now()
+        now, waiting = self._store.now(), submitted or {}
+        numbers = {key: order.number for key, order in waiting.items()}
         rivals = ExitStack()
 
         def job(db: Database) -> list[int | Recorded]:
             taken = _Rivals(self._store, db, rivals, wait=0)
-            answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact)
+            answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers)
             taken.end(now)
             return answers
 
-        return await self._write(job, after=rivals.close)
+        joining_now = asyncio.ensure_future(self._write(job, after=rivals.close))
+        try:
+            return await uninterrupted(joining_now)
+        except asyncio.CancelledError:
+            if not joining_now.cancelled() and joining_now.exception() is None:
+                answers = zip(rows, joining_now.result(), strict=True)
+                claimed = {answer: row.key for row, answer in answers if isinstance(answer, int)}
+                again = {number: (waiting[key], 0) for number, key in claimed.items() if key in waiting}
+                with suppress(LedgerError):  # then whoever opens the ledger next reads it
+                    await uninterrupted(self.release_claim([*claimed]))
+                    await uninterrupted(self.withdraw([*claimed], "not sent: its caller was cancelled", again))
+            raise
 
     def knows_task(self, task_id: str) -> bool:
         """Whether a task is recorded in the ledger, as far as this process knows."""
         return self._held.tasks.has(self.info.environment, task_id)
 
     @writes
-    def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
+    def withdraw(
+        self,
+        db: Database,
+        now: int,
+        ids: Sequence[int],
+        why: str,
+        again: Mapping[int, tuple[Submitted, int]] | None = None,
+    ) -> set[int]:
         """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
         No run sends them. The other orders stay as they are.
+
+        Args:
+            again: by id, those that were submitted: each waits again, and may be taken after so many microseconds.
         """
-        return joining.withdraw(db, self._held, ids, why, now)
+        return joining.withdraw(db, self._held, ids, why, now, again or {})
 
     async def doubtful_rivals(self) -> list[str]:
         """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""

@@ -196,6 +196,24 @@ class NewOrder:
     """A digest of pickup, delivery, window and invoice: two keys of one fingerprint are worth a warning."""
 
 
+@frozen
+class Submitted:
+    """A submitted order, which waits to be sent."""
+
+    number: int
+    account: str
+    """Only desks of this account send it."""
+    key: str
+    payload: bytes = field(repr=False)
+    """Its JSON, exactly as it will be sent."""
+    at: int
+    """When it was submitted, in microseconds."""
+    tries: int = 0
+    """How often sending it has failed."""
+    stopped: bool = False
+    """It is not sent, because its key was used for an order with another content."""
+
+
 class PendingOrder(NamedTuple):
     """An order that waits to be sent. A tuple, because one is made for every order that is sent."""
 

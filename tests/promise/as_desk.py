@@ -1,4 +1,4 @@
-"""A desk for crash tests: it creates the orders of a file one by one, and prints each outcome when it is known."""
+"""A desk for crash tests: it creates or submits the orders of a file one by one, and prints each outcome."""
 
 import asyncio
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async import Created, InDoubt, Refused, Unprocessed
-from gotsurge_async.bulk import Changed, Desk, LedgerError, SourceOptions, open_source
+from gotsurge_async import Created, InDoubt, Refused, Unprocessed, UsageError
+from gotsurge_async.bulk import Changed, Desk, LedgerError, OrderChanged, SourceOptions, open_source
 from gotsurge_async.cli.shared.connect import Target, connected
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
-from gotsurge_async.push.outcomes import Outcome
+from gotsurge_async.push.desk.outcomes import Outcome
 
 WORDS = {Created: "created", Refused: "refused", InDoubt: "in_doubt", Unprocessed: "unprocessed", Changed: "changed"}
 
@@ -25,6 +25,8 @@ def main() -> None:
     for name in ("file", "--api-base", "--account", "--mode", "--ledger", "--price", "--timeout"):
         parser.add_argument(name)
     parser.add_argument("--callers", type=int, default=2)
+    parser.add_argument("--submit", action="store_true")
+    parser.add_argument("--outcomes", action="store_true")
     words = parser.parse_args(sys.argv[1:])
     orders = [
         msgspec.json.decode(row.payload)
@@ -48,7 +50,17 @@ async def _work(words: Any, orders: list[dict[str, Any]]) -> None:
             if words.price is not None:
                 order = order | {"price": int(words.price)}
             try:
-                told = _told(order["tracking_id"], await desk.create(order, timeout=timeout))
+                if words.submit:
+                    await desk.submit(order)
+                    print(json.dumps({"key": order["tracking_id"], "word": "submitted", "task": None}), flush=True)
+                if words.submit or words.outcomes:
+                    outcome = await desk.outcome(order["tracking_id"])
+                else:
+                    outcome = await desk.create(order, timeout=timeout)
+                told = _told(order["tracking_id"], outcome)
+            except UsageError as error:
+                word = "changed" if isinstance(error, OrderChanged) else "unknown"
+                told = {"key": order["tracking_id"], "word": word, "task": None, "why": str(error)}
             except LedgerError as error:  # the server has ended its connection
                 told = {"key": order["tracking_id"], "word": "error", "task": None, "why": str(error)}
             print(json.dumps(told), flush=True)

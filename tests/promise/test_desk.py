@@ -8,7 +8,7 @@ pushed as a file. What the program printed before it died must be true as well.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,9 +35,15 @@ NOT_OPENED = 1
 OTHER_PRICE = "5200000"
 
 
-@attrs.define
+@attrs.define(slots=False)
 class AtDesk(Experiment):
-    """An experiment whose orders a program asks a desk for."""
+    """An experiment whose orders a program asks a desk for.
+
+    Attributes:
+        submitted: the keys of those that a program submitted, and heard that they are durable.
+    """
+
+    submitted: set[str] = attrs.field(factory=set)
 
     def ask(self, *words: str, **traps: Any) -> Finished:
         """Ask for all orders, and judge the outcomes."""
@@ -79,6 +85,9 @@ class AtDesk(Experiment):
         for line in done.out.splitlines():
             outcome = json.loads(line)
             key, word, task = outcome["key"], outcome["word"], outcome["task"]
+            if word == "submitted":
+                self.submitted.add(key)
+                continue
             outcomes.setdefault(key, set()).add((word, task))
             if word == "created" and live.get(key) != task:
                 self.find(Faults(losses=(f"{key} is said to be task {task}, and is {live.get(key)}",)))
@@ -106,6 +115,11 @@ def push_the_file(experiment: AtDesk) -> None:
     experiment.ask()
 
 
+def submit_instead(experiment: AtDesk) -> None:
+    """Submit them, and wait for their outcomes."""
+    experiment.ask("--submit")
+
+
 def resume_the_runs(experiment: AtDesk) -> None:
     """Go on with the run as an operator does, then ask for the orders."""
     if experiment.runs():
@@ -118,15 +132,16 @@ FOLLOW_UPS: Mapping[str, Callable[[AtDesk], None]] = {
     "ask for others": ask_for_others,
     "push the file": push_the_file,
     "resume the runs": resume_the_runs,
+    "submit instead": submit_instead,
 }
 
 
-def come_to_an_end(experiment: AtDesk) -> None:
-    """Read what can be read, and push the same file once more."""
+def come_to_an_end(experiment: AtDesk, owed: Collection[str] | None = None) -> None:
+    """Read what can be read: of the orders that are owed, unless said all, each is there, or known to be in doubt."""
     experiment.reconcile()
     live = {task.tracking_id for task in experiment.tasks() if task.live}
     doubtful = set() if experiment.exactly_once else _doubtful(experiment)
-    lost = experiment.keys - live - doubtful
+    lost = {*(experiment.keys if owed is None else owed)} - live - doubtful
     if lost:
         experiment.find(Faults(losses=(f"never created: {sorted(lost)}",)))
     experiment.look_back()
@@ -145,12 +160,14 @@ def boundaries(service: Station, folder: Path, mode: Mode) -> tuple[str, ...]:
     return done.boundaries
 
 
-def crashes(service: Station, folder: Path, mode: Mode, name: str, step: int) -> Iterator[tuple[int, AtDesk]]:
+def crashes(
+    service: Station, folder: Path, mode: Mode, name: str, step: int, *words: str
+) -> Iterator[tuple[int, AtDesk]]:
     """A program for each boundary that is tried, dead there."""
     for at in range(Random(f"{CRASH_SEED} desk {mode} {name}").randint(1, step), MOST, step):
         prefix = f"{mode}-desk-{name}-{at}-".replace(" ", "-")
         experiment = AtDesk(service, folder / prefix, mode, prefix)
-        if experiment.ask(die=at).code != KILLED:
+        if experiment.ask(*words, die=at).code != KILLED:
             assert not experiment.faults, "\n".join(experiment.log)
             return
         yield at, experiment
@@ -168,6 +185,34 @@ def test_every_crash_point_of_a_desk(service: Station, tally: Tally, folder: Pat
         FOLLOW_UPS[follow_up](experiment)
         come_to_an_end(experiment)
         tally.take(experiment, f"desk, {mode}, crash at {at}, {follow_up}", crashes=1)
+    assert not tally.verdict, tally.verdict
+
+
+def be_a_desk(experiment: AtDesk) -> None:
+    """Only wait for outcomes: what is durable is sent by whichever desk is there."""
+    experiment.ask("--outcomes")
+
+
+SUBMITTED_FOLLOW_UPS: Mapping[str, Callable[[AtDesk], None]] = {
+    "be a desk": be_a_desk,
+    "submit again": submit_instead,
+    "ask": ask_again,
+    "push the file": push_the_file,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("follow_up", SUBMITTED_FOLLOW_UPS)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_crash_point_of_a_submission(
+    service: Station, tally: Tally, folder: Path, mode: Mode, follow_up: str
+) -> None:
+    """What a program heard to be durable is sent by whoever opens a desk next, and no order is sent twice."""
+    for at, experiment in crashes(service, folder, mode, follow_up, STEP, "--submit"):
+        SUBMITTED_FOLLOW_UPS[follow_up](experiment)
+        come_to_an_end(experiment, owed=experiment.submitted if follow_up == "be a desk" else experiment.keys)
+        tally.take(experiment, f"submitted, {mode}, crash at {at}, {follow_up}", crashes=1)
     assert not tally.verdict, tally.verdict
 
 
@@ -196,7 +241,7 @@ def test_a_desk_that_wakes_does_no_harm(service: Station, tally: Tally, folder: 
     assert not tally.verdict, tally.verdict
 
 
-@attrs.define
+@attrs.define(slots=False)
 class AtDeskOnServer(AtDesk, OnServer):
     """The same over a ledger in PostgreSQL."""
 

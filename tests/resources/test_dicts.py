@@ -44,6 +44,13 @@ async def ask(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
         await desk.create(given)
 
 
+async def submit(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
+    """Submit an order to a desk."""
+    async with await Desk.open(gs, path / "ledger.db", mode=Mode.DIRECT, validate=False) as desk:
+        await desk.submit(given)
+        await desk.outcome(given["tracking_id"])
+
+
 GIVE: dict[str, tuple[Give, str]] = {
     "Tasks.create": (lambda gs, _, given: gs.tasks.create([given]), "orders[0].to_address.latitude"),
     "PlatformTasks.create": (lambda gs, _, given: gs.platform.tasks.create([given]), "orders[0].to_address.latitude"),
@@ -56,6 +63,7 @@ GIVE: dict[str, tuple[Give, str]] = {
     "Drafts.create_all": (lambda gs, _, given: all_of(gs.platform.drafts.create_all([given])), "to_address.latitude"),
     "Push.load_orders": (load, "orders[0].to_address.latitude"),
     "Desk.create": (ask, "to_address.latitude"),
+    "Desk.submit": (submit, "to_address.latitude"),
     "Prices.recommend": (
         lambda gs, _, given: gs.prices.recommend(stops=[{"address": given["from_address"]}, given["to_address"]]),
         "stops[1].latitude",

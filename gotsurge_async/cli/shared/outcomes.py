@@ -19,7 +19,7 @@ from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.errors import Coded, GotSurgeError, code_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-from gotsurge_async.push.outcomes import Changed
+from gotsurge_async.push.desk.outcomes import Changed
 from gotsurge_async.resources.platform.batches import Updated
 from gotsurge_async.tables import SourceOptions
 from gotsurge_async.tables.checks.faults import SourceReport

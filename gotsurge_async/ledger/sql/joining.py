@@ -4,7 +4,7 @@ Each order either gets its key and is claimed, or the caller gets the order that
 an order of another run is taken over, is decided as in an admission.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from attrs import frozen
@@ -27,6 +27,7 @@ from gotsurge_async.ledger.states import (
     OrderRow,
     OrderState,
     RunInfo,
+    Submitted,
 )
 
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
@@ -55,12 +56,26 @@ def known(db: Database, environment: str, keys: Iterable[str], held: Callable[[s
     return {key: _recorded(key, owner, held=runs_held[owner.run.id]) for key, owner in owners.items() if owner.live}
 
 
+def last(db: Database, environment: str, key: str, held: Callable[[str], bool]) -> Recorded | None:
+    """The order that has a key, or had it last; ``held`` as of `known`."""
+    owner = owners_of_keys(db, environment, [key], unless={}).get(key)
+    return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
+
+
 def join(
-    db: Database, run: Held, rows: Sequence[NewOrder], now: int, take: Callable[[str], bool], *, compact: bool
+    db: Database,
+    run: Held,
+    rows: Sequence[NewOrder],
+    now: int,
+    take: Callable[[str], bool],
+    *,
+    compact: bool,
+    submitted: Mapping[str, int],
 ) -> list[int | Recorded]:
     """Insert orders with different keys into a run that is being sent, as one chunk, and claim them.
 
     Args:
+        submitted: by key, which of them were submitted. Those that are claimed no longer wait to be taken.
         take: locks another run until the transaction is over, and fences its last holder; False if a living process
             has it.
 
@@ -78,6 +93,7 @@ def join(
         (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target)
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
         db.committed.append(partial(run.see, [chunk]))
+        _forget(db, submitted.values())
         return [number_of(chunk.id, place) for place in range(len(rows))]
     db.script("admitting")  # one after the other, as admissions
     owners = owners_of_keys(db, run.environment, keys, unless={})
@@ -90,7 +106,13 @@ def join(
     if new:
         first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
         answers |= _add(db, run, new, target, first, now, compact=compact)
+    _forget(db, [number for key, number in submitted.items() if isinstance(answers[key], int)])
     return [answers[key] for key in keys]
+
+
+def _forget(db: Database, submitted: Collection[int]) -> None:
+    if submitted:
+        db.change("forget_submitted", numbers=db.listed(submitted))
 
 
 def _answer(
@@ -172,8 +194,14 @@ def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
     return Recorded(owner.run, row, held)
 
 
-def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
-    """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids."""
+def withdraw(
+    db: Database, run: Held, ids: Sequence[int], why: str, now: int, again: Mapping[int, tuple[Submitted, int]]
+) -> set[int]:
+    """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
+
+    Args:
+        again: by id, those that were submitted, and after how many microseconds each may be taken again.
+    """
     withdrawn: set[int] = set()
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
@@ -189,4 +217,12 @@ def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) ->
         if free:
             chunk.save(db, now)
     db.insert("add_unused", drafts)
+    waiting = [(order, now + later) for number, (order, later) in again.items() if number in withdrawn]
+    db.insert(
+        "submit_again",
+        [
+            (run.environment, order.account, order.key, order.payload, order.at, due, order.tries + 1, marks.clean(why))
+            for order, due in waiting
+        ],
+    )
     return withdrawn

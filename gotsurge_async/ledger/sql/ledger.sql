@@ -33,6 +33,11 @@ CREATE TABLE decisions (
   id {numbered}, run {big} NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, created INTEGER NOT NULL,
   task_id TEXT, decided_by TEXT NOT NULL, decided_at {big} NOT NULL);
 CREATE INDEX decisions_of_run ON decisions (run, id);
+CREATE TABLE submitted (
+  number {numbered}, environment TEXT NOT NULL, account TEXT NOT NULL, key TEXT NOT NULL, payload {bytes} NOT NULL,
+  submitted_at {big} NOT NULL, due_at {big} NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+  why TEXT, stopped INTEGER NOT NULL DEFAULT 0, UNIQUE (environment, key));
+CREATE INDEX submitted_by_due ON submitted (due_at);
 CREATE TABLE distributions (
   run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, refused {big} NOT NULL,
   in_doubt {big} NOT NULL, spend {big} NOT NULL, spend_limit {big}, stopped_at {big}, stopped_as TEXT, stopped_by TEXT);
@@ -421,6 +426,36 @@ DELETE FROM bodies WHERE chunk {among:chunks};
 DELETE FROM results WHERE chunk {among:chunks};
 -- name: delete_notes
 DELETE FROM notes WHERE chunk {among:chunks};
+
+-- --- submitted orders -------------------------------------------------------------------------------------------------
+
+-- Sent by whichever desk takes them. One that is stopped gives way to another one of its key.
+-- name: has_meta
+SELECT 1 FROM ledger_meta WHERE name = :name AND value = :value;
+-- name: submit
+INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at) VALUES (:environment, :account, :key, :payload, :now, :now)
+ON CONFLICT (environment, key) DO UPDATE SET account = excluded.account, payload = excluded.payload,
+  submitted_at = excluded.submitted_at,  due_at = excluded.due_at, tries = 0, why = NULL, stopped = 0
+WHERE submitted.stopped = 1;
+-- name: submitted
+SELECT number, account, key, payload, submitted_at, tries, stopped FROM submitted WHERE environment = :environment AND key = :key;
+-- name: is_submitted
+SELECT 1 FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0 LIMIT 1;
+-- name: take_submitted
+UPDATE submitted SET due_at = :until WHERE number IN (
+  SELECT number FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0
+  ORDER BY due_at, number LIMIT :most {skip_locked})
+RETURNING number, account, key, payload, submitted_at, tries, stopped;
+-- name: put_off
+UPDATE submitted SET due_at = :due_at, tries = tries + :more, why = :why WHERE number {among:numbers};
+-- name: stop_submitted
+UPDATE submitted SET stopped = 1 WHERE number = :number;
+-- name: forget_submitted
+DELETE FROM submitted WHERE number {among:numbers};
+-- name: submit_again
+INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at, tries, why) VALUES {rows} ON CONFLICT (environment, key) DO NOTHING;
+-- name: count_submitted
+SELECT count(*) - coalesce(sum(stopped), 0), coalesce(sum(stopped), 0) FROM submitted;
 
 -- --- drafts that nobody uses, and operators' words -------------------------------------------------------------------
 

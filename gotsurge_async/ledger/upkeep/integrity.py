@@ -49,6 +49,7 @@ _SIGNED = range(-(2**63), 2**63)
 _NUMBERS = {
     "place": range(CHUNK),
     "created": range(2),
+    "stopped": range(2),
     "packed": range(3),
     "fingerprint": _SIGNED,
     "cancel_until": _SIGNED,

@@ -20,7 +20,8 @@ from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
 from gotsurge_async.ledger import LedgerBusy, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.ledger.sql import joining, marks
-from gotsurge_async.push import chunks, desk_runs
+from gotsurge_async.push import chunks
+from gotsurge_async.push.desk import runs as desk_runs
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock

@@ -8,7 +8,7 @@ progress share a call, up to 20 of them.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import attrs
+import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
@@ -27,14 +28,15 @@ from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, 
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ClientClosed, Coded, InvalidData, NotSent, Problem, UsageError
-from gotsurge_async.ledger import Ledger, Mode, Recorded
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, Recorded, Submitted
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk_runs import DeskRuns
+from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed
+from gotsurge_async.push.desk.runs import DeskRuns
+from gotsurge_async.push.desk.submitting import Sender
 from gotsurge_async.push.load import key_of
-from gotsurge_async.push.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
 
@@ -77,6 +79,8 @@ class Desk:
         max_price: the greatest amount that an order may have, see `check_order`.
         most_waiting: orders that wait for a call, at most.
         on_refused_chunk: what becomes of the other orders of a call that was refused, see `Push`.
+        on_outcome: called with the key and the outcome of each submitted order that this desk has sent. A process that
+            ends may not have called it: `outcome` is certain.
         new_ledger, register: see `Push`.
 
     Raises:
@@ -94,6 +98,7 @@ class Desk:
         max_price: Money | None = None,
         most_waiting: int = MOST_WAITING,
         on_refused_chunk: OnRefusedChunk | str | None = None,
+        on_outcome: Callable[[str, Outcome], object] | None = None,
         new_ledger: bool = False,
         register: bool = True,
         _place: str | Path | Place | None = None,
@@ -134,8 +139,9 @@ class Desk:
         self._waiting: deque[Entry] = deque()
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sender = Sender(self._runs, self._create_submitted, self._clock, on_outcome, self._spawn)
         self._timer: asyncio.TimerHandle | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
         self._owns_ledger = _place is not None
 
@@ -156,8 +162,11 @@ class Desk:
             raise
 
     async def __aenter__(self) -> Self:
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._runs.look(), name="gotsurge-desk")
+        if not self._looking:
+            self._looking = [
+                asyncio.create_task(self._runs.look(), name="gotsurge-desk"),
+                asyncio.create_task(self._sender.run(), name="gotsurge-desk-sender"),
+            ]
         return self
 
     async def __aexit__(
@@ -198,6 +207,56 @@ class Desk:
         if timeout is not None:
             check_timeout(timeout)
         ends = None if timeout is None else self._clock.monotonic() + timeout
+        return await self._create(made, key, payload, plain, ends)
+
+    async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
+        """Record an order that is to be sent, and return when it is durable.
+
+        A desk over the same ledger sends it, in this process or another one, and tries until GotSurge has answered.
+        `outcome` waits for what became of it. To submit an order again, with the same content, changes nothing.
+
+        Args:
+            order, key: as of `create`.
+            connection: a connection to the ledger's PostgreSQL database, of psycopg (``AsyncConnection``) or SQLAlchemy
+                (``AsyncConnection``, ``AsyncSession``). The order is part of its transaction: it is sent if that is
+                committed. Errors of the connection itself pass as they are.
+
+        Raises:
+            InvalidData: the order is faulty, or has no key; every fault with its path.
+            OrderChanged: the key was sent, may have been, or waits, with another content.
+            ClientClosed: the desk is closed, or was never entered.
+            UsageError: the connection is not one to the ledger's database.
+            LedgerError: the ledger cannot be used.
+        """
+        made, key, payload, _ = self._written(order, key)
+        self._refuse_closed()
+        await self._sender.submit(made, key, payload, connection)
+
+    async def outcome(self, key: str) -> Outcome:
+        """Wait until it is known what became of an order; also of one that was created, or pushed as a file's.
+
+        Pass no time: ``async with asyncio.timeout(30)`` around the call limits it. A refused or cancelled order has
+        its outcome until another one has its key.
+
+        Raises:
+            UsageError: no order has the key, or the ledger has its content no more.
+            LedgerError: the ledger cannot be read.
+        """
+        while True:
+            if (entry := self._entries.get(key)) is not None:
+                await asyncio.wait([entry.result])
+            if (outcome := await self._sender.outcome(key)) is not None:
+                return outcome
+
+    async def _create(
+        self,
+        made: Order,
+        key: str,
+        payload: bytes,
+        plain: dict[str, Any],
+        ends: float | None = None,
+        submitted: Submitted | None = None,
+    ) -> Outcome:
         while (entry := self._entries.get(key)) is not None:
             fields = () if payload == entry.payload else tuple(differing(payload, entry.payload, f"key {key}"))
             outcome = await self._result(entry, ends)
@@ -209,7 +268,7 @@ class Desk:
             # The other order did not get the key, so this one is tried.
         if (known := await self._refuse_if_unable(key)) is not None:
             return replayed(Entry(made, key, payload, b"", self._forget), known)
-        entry = Entry(made, key, payload, fingerprint_of(plain), self._forget)
+        entry = Entry(made, key, payload, fingerprint_of(plain), self._forget, submitted)
         self._entries[key] = entry
         self._wait(entry)
         return await self._result(entry, ends)
@@ -252,10 +311,17 @@ class Desk:
                 raise InvalidData("", problems) from None
         return made, own, *codec.encode_order(made)
 
+    async def _create_submitted(self, order: Submitted) -> Outcome:
+        made, plain = codec.decode(order.payload, Order), msgspec.json.decode(order.payload)
+        return await self._create(made, order.key, order.payload, plain, submitted=order)
+
+    def _refuse_closed(self) -> None:
+        if not self._looking or self._closing is not None:
+            raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
+
     async def _refuse_if_unable(self, key: str) -> Recorded | None:
         """Refuse one order too many, unless its key is known: then return the order that has it."""
-        if self._looking is None or self._closing is not None:
-            raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
+        self._refuse_closed()
         if len(self._waiting) < self._most_waiting:
             return None
         if (known := await self._runs.known(key)) is not None:
@@ -345,6 +411,8 @@ class Desk:
 
     async def _close(self, timeout: float | None) -> None:
         try:
+            for task in self._looking[1:]:  # nothing more is taken
+                task.cancel()
             late = asyncio.ensure_future(asyncio.Event().wait() if timeout is None else self._sleep(timeout))
             while self._tasks and not late.done():
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
@@ -353,7 +421,7 @@ class Desk:
             while self._waiting:
                 error = NotSent("the desk was closed, and it was not begun", "E906", operation=OPERATION)
                 self._waiting.popleft().end_unprocessed(error)
-            tasks = [*self._tasks, *filter(None, [self._looking])]
+            tasks = [*self._tasks, *self._looking]
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -361,6 +429,8 @@ class Desk:
             await self._runs.close()
             for entry in [*self._entries.values()]:  # of tasks that were cancelled before they began
                 entry.end_in_doubt("the desk was closed before its outcome was known")
+            with suppress(LedgerError):  # then others take them in a minute
+                await self._sender.release()
         finally:
             if self._timer is not None:
                 self._timer.cancel()

@@ -36,15 +36,22 @@ from gotsurge_async.ledger import (
     TaskTaken,
 )
 from gotsurge_async.push.chunks import ChunkSender, Results
+from gotsurge_async.push.desk.outcomes import (
+    DESK,
+    OPERATION,
+    Entry,
+    continues_draft,
+    in_hand,
+    replayed,
+    settled,
+    with_order,
+)
 from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
-from gotsurge_async.push.outcomes import OPERATION, Entry, continues_draft, in_hand, replayed, with_order
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
 
-DESK = "desk"
-"""The source of a desk's runs, and the option by which they are known."""
 MOST_ORDERS = 50_000
 """Orders of a run; then another one is begun, so that each stays quick to read."""
 LONGEST = 86_400.0
@@ -55,7 +62,7 @@ NEW_FOR = timedelta(days=7)
 """How long a ledger is new: a desk that begins its first run then reads which orders other ledgers have sent."""
 LOOK = 60.0
 """Seconds between two checks for runs that ended processes left."""
-_FIRST_POLL, _LAST_POLL = 0.05, 1.0
+FIRST_POLL, LAST_POLL = 0.05, 1.0
 
 
 @attrs.define(eq=False)
@@ -109,8 +116,8 @@ class DeskRuns:
         self._clock = gs.session.clock
         self.ledger: Ledger = ledger
         self._reopen = reopen
-        self._environment = environment
-        self._account = account_name_of(gs)
+        self.environment: str = environment
+        self.account: str = account_name_of(gs)
         self._mode = mode
         self._new_push = new_push
         self._push = new_push(ledger, mode or Mode.DIRECT)
@@ -188,7 +195,7 @@ class DeskRuns:
         there = [entry for entry in entries if entry.order.tracking_id in self._there]
         if there and self._push.entering is not None:
             # The list may have been read when another desk over this ledger had sent them.
-            known = await self.ledger.known(self._environment, [entry.key for entry in there])
+            known = await self.ledger.known(self.environment, [entry.key for entry in there])
             for entry in there:
                 if entry.key not in known:
                     entry.end(self._push.entering.orders_there([entry.key]))
@@ -207,9 +214,10 @@ class DeskRuns:
             NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
             for number, entry in enumerate(entries, 1)
         ]
+        submitted = {entry.key: entry.submitted for entry in entries if entry.submitted is not None}
         current.orders += len(rows)
         try:
-            return zip(entries, rows, await _joined(current.run, rows), strict=True)
+            return zip(entries, rows, await current.run.join(rows, submitted), strict=True)
         except RunLost:  # nothing of these is in it: they join another one
             current.lost = True
             for entry in entries:
@@ -250,12 +258,15 @@ class DeskRuns:
         if not own:
             return
         try:  # another run took them over, or a cancel of them may still act
-            known = await self.ledger.known(self._environment, [entry.key for entry in own.values()])
+            known = await self.ledger.known(self.environment, [entry.key for entry in own.values()])
             for entry in own.values():
-                if entry.key in known:
-                    entry.end(replayed(entry, known[entry.key]))
-                else:
+                recorded = known.get(entry.key)
+                if recorded is None and entry.submitted is not None:  # it waits no longer
+                    recorded = await self.ledger.last(self.environment, entry.key)
+                if recorded is None:
                     self._again(entry)
+                else:
+                    entry.end(settled(entry, recorded))
         except LedgerError as error:
             for entry in own.values():
                 entry.end_in_doubt(f"its outcome is not known: {error}")
@@ -281,7 +292,8 @@ class DeskRuns:
             return
         withdrawn: set[int] = set()
         with suppress(LedgerError):
-            withdrawn = await current.run.withdraw([*unsent], f"not sent: {next(iter(unsent.values()))}")
+            again = {number: later for number, entry in own.items() if (later := entry.again()) is not None}
+            withdrawn = await current.run.withdraw([*unsent], f"not sent: {next(iter(unsent.values()))}", again)
         for number, error in unsent.items():
             if number in withdrawn:
                 own.pop(number).end_unprocessed(error)
@@ -326,11 +338,11 @@ class DeskRuns:
 
     async def _watch(self, entry: Entry) -> None:
         """Wait for the outcome of an order that another process has in hand, as long as a caller does."""
-        pause = _FIRST_POLL
+        pause = FIRST_POLL
         try:
             while entry.waiters:
                 await self._clock.sleep(pause)
-                pause = min(_LAST_POLL, pause * 2)
+                pause = min(LAST_POLL, pause * 2)
                 recorded = await self.known(entry.key)
                 if recorded is None or not in_hand(recorded, self.ledger.now()):
                     self._again(entry)  # its outcome is known, its key is free, or its process has ended
@@ -356,6 +368,17 @@ class DeskRuns:
                     self._now = await self._begin()
             self._now.sending += 1
             return self._now
+
+    def failed(self, error: LedgerError) -> None:
+        """Note an error of the ledger: one that cannot be used is opened again."""
+        self._unusable |= isinstance(error, LedgerUnusable)
+
+    async def usable(self) -> Ledger:
+        """The ledger, opened again if it has failed."""
+        if self._unusable:
+            async with self._changing:
+                await self._open_again_if_unusable()
+        return self.ledger
 
     async def _open_again_if_unusable(self) -> None:
         if self._unusable and self._reopen is not None:
@@ -393,8 +416,8 @@ class DeskRuns:
             self._push.check_endpoints(*Mode)
             await self._push.choose_mode()
         self._push.check_endpoints()
-        options = {DESK: True} | ({"account": self._account} if self._account else {})
-        run = await self.ledger.begin(environment=self._environment, mode=self._push.mode, source=DESK, options=options)
+        options = {DESK: True} | ({"account": self.account} if self.account else {})
+        run = await self.ledger.begin(environment=self.environment, mode=self._push.mode, source=DESK, options=options)
         async with discarded_on_error(run):
             await self._push.enter(run)
             if self._push.entering is not None:
@@ -426,8 +449,8 @@ class DeskRuns:
 
     async def _resume_left(self) -> None:
         for info in await self.ledger.unfinished():
-            of_ours = info.options.get(DESK) and info.options.get("account", "") == self._account
-            if not of_ours or info.environment != self._environment or UNDO in info.options:
+            of_ours = info.options.get(DESK) and info.options.get("account", "") == self.account
+            if not of_ours or info.environment != self.environment or UNDO in info.options:
                 continue
             try:
                 async with self._reading:  # whoever asks for one of its orders waits until it is settled
@@ -444,7 +467,7 @@ class DeskRuns:
 
     async def known(self, key: str) -> Recorded | None:
         """The order that has a key, if the ledger knows one."""
-        return (await self.ledger.known(self._environment, [key])).get(key)
+        return (await self.ledger.known(self.environment, [key])).get(key)
 
     def stop(self) -> None:
         """Stop retrying calls that were not processed."""
@@ -455,17 +478,3 @@ class DeskRuns:
         if self._now is not None:
             await self._end(self._now)
         await self._record_answers()
-
-
-async def _joined(run: Run, rows: Sequence[NewOrder]) -> Sequence[int | Recorded]:
-    """Have orders join a run; a cancellation withdraws what was claimed: nothing of it was sent."""
-    joining = asyncio.ensure_future(run.join(rows))
-    try:
-        return await uninterrupted(joining)
-    except asyncio.CancelledError:
-        if not joining.cancelled() and joining.exception() is None:
-            claimed = [answer for answer in joining.result() if isinstance(answer, int)]
-            with suppress(LedgerError):  # then whoever opens the ledger next reads it
-                await uninterrupted(run.release_claim(claimed))
-                await uninterrupted(run.withdraw(claimed, "not sent: the desk was closed"))
-        raise

@@ -1,14 +1,26 @@
 """An order that callers of a desk wait for, and its outcome."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
-from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
-from gotsurge_async.ledger import CLAIMED, WAITING, WITH_DRAFT, Mode, OrderRow, OrderState, Recorded, Run
+from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, Rejected, UsageError
+from gotsurge_async.ledger import (
+    CLAIMED,
+    FREE,
+    WAITING,
+    WITH_DRAFT,
+    Mode,
+    OrderRow,
+    OrderState,
+    Recorded,
+    Run,
+    Submitted,
+)
 from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import CLAIM_LIFE
@@ -18,6 +30,22 @@ if TYPE_CHECKING:
 
 OPERATION = "desk.create"
 _IN_HAND = CLAIMED | WAITING
+
+
+DESK = "desk"
+"""The source of a desk's runs, and the option by which they are known."""
+_FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+
+
+def pause_after(tries: int) -> float:
+    """Seconds until a submitted order is sent again that so many attempts did not send."""
+    return min(_LAST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 10))
+
+
+def is_to_be_sent(recorded: Recorded, now: datetime) -> bool:
+    """Whether a living process has an order in hand, or a desk will that finds its run."""
+    left = not recorded.held and recorded.row.state in WAITING and DESK in recorded.run.options
+    return left or in_hand(recorded, now)
 
 
 def in_hand(recorded: Recorded, now: datetime) -> bool:
@@ -47,6 +75,22 @@ class Changed:
     outcome: Created[Order] | InDoubt[Order]
 
 
+class OrderChanged(UsageError, code="E909"):
+    """An order was not submitted: its key was sent, may have been, or waits, with another content.
+
+    Attributes:
+        fields: those in which it differs, as in `Changed`.
+        outcome: what became of the order that has the key; None if it waits.
+    """
+
+    def __init__(
+        self, message: str = "", fields: Sequence[str] = (), outcome: "Created[Order] | InDoubt[Order] | None" = None
+    ) -> None:
+        super().__init__(message)
+        self.fields: tuple[str, ...] = tuple(fields)
+        self.outcome = outcome
+
+
 Outcome: TypeAlias = Created[Order] | Refused[Order] | InDoubt[Order] | Unprocessed[Order] | Changed
 """What became of an order."""
 
@@ -56,6 +100,7 @@ class Entry:
     """An order that callers of a desk wait for.
 
     Attributes:
+        submitted: what waits in the ledger, if it was submitted.
         begun: whether it may be in the ledger.
         tried: whether a write of it failed, so that it may be in the ledger.
         promised: whether a caller left who heard that it may still be sent: it stays.
@@ -68,6 +113,7 @@ class Entry:
     payload: bytes
     fingerprint: bytes
     ended: "Callable[[Entry], None]"
+    submitted: Submitted | None = None
     begun: bool = False
     tried: bool = False
     promised: bool = False
@@ -84,6 +130,11 @@ class Entry:
             self.result.exception()  # retrieved, also when every caller has left
         else:
             self.result.set_result(outcome)
+
+    def again(self) -> tuple[Submitted, int] | None:
+        """If it was submitted: what waits in the ledger, and after how many microseconds it is sent again."""
+        order = self.submitted
+        return None if order is None else (order, int(pause_after(order.tries) * 1_000_000))
 
     def end_in_doubt(self, why: str) -> None:
         """Set the result: it was sent, or may have been."""
@@ -142,3 +193,16 @@ def replayed(entry: Entry, recorded: Recorded) -> Outcome:
         outcome = InDoubt(order=order, error=error, replayed=True)
     fields = _differing(entry, row)
     return Changed(order=order, fields=tuple(fields), outcome=outcome) if fields else outcome
+
+
+def settled(entry: Entry, recorded: Recorded) -> Outcome:
+    """The outcome of an order that was submitted, also if its key is free again."""
+    row, order = recorded.row, entry.order
+    why = row.error or row.state.value
+    if row.state is OrderState.REFUSED:
+        error = Rejected(f"{why} (refused in run {recorded.run.id})", "E405", operation=OPERATION)
+        return Refused(order=order, error=error)
+    if row.state in FREE:
+        not_there = NotSent(f"{why} (not there since run {recorded.run.id})", "E906", operation=OPERATION)
+        return Unprocessed(order=order, error=not_there)
+    return replayed(entry, recorded)

@@ -1,0 +1,127 @@
+"""Submitted orders: they are durable, and are sent later, each by the desk over the ledger that takes it first."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.database import Database, Kind, statements
+from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger.sql import joining
+from gotsurge_async.ledger.sql.joining import Recorded
+from gotsurge_async.ledger.sql.marks import clean
+from gotsurge_async.ledger.sql.schema import TEXT
+from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.states import Submitted
+from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of
+
+_NAMED = re.compile(r"%\((\w+)\)s")
+
+LEASE = 60_000_000
+"""Microseconds for which a desk has an order that it took. After that another desk may take it, which does no harm."""
+
+
+class SubmittedOrders:
+    """The submitted orders of a ledger; see `Ledger.submitted`."""
+
+    def __init__(self, store: Store, environment: str) -> None:
+        self._store = store
+        self._environment = environment
+
+    async def add(self, account: str, key: str, payload: bytes, connection: Any = None) -> Submitted | None:
+        """Add an order, durably; or, with a connection, as part of its transaction.
+
+        Returns:
+            The order that waits under the key now: this one, or an earlier one.
+
+        Raises:
+            UsageError: the connection is not one to the ledger's database.
+        """
+        now = self._store.now()
+        new = {"account": account, "key": key, "payload": payload, "now": now}
+        if connection is not None:
+            return await self._add_by(connection, new)
+
+        def job(db: Database) -> Submitted | None:
+            db.change("submit", environment=self._environment, **new)
+            return _one(db.rows("submitted", environment=self._environment, key=key))
+
+        return await self._store.write(job)
+
+    async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
+        """The order that waits under a key, and the one that has it, or had it last, as of one moment."""
+
+        def ask(db: Database) -> tuple[Submitted | None, Recorded | None]:
+            waits = _one(db.rows("submitted", environment=self._environment, key=key))
+            return waits, joining.last(db, self._environment, key, partial(self._store.locks.is_held, db))
+
+        return await self._store.read(ask)
+
+    async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
+        """Take orders that are due, those that have waited longest first: for a minute no other desk takes them."""
+        now = self._store.now()
+        which = {"environment": self._environment, "account": account, "now": now}
+        if not await self._store.read(lambda db: db.rows("is_submitted", **which)):
+            return []
+        rows = await self._store.write(lambda db: db.rows("take_submitted", until=now + LEASE, most=most, **which))
+        return sorted(map(_made, rows), key=lambda order: (order.at, order.number))
+
+    async def put_off(self, orders: Sequence[Submitted], why: str = "", seconds: float = 0) -> None:
+        """Let orders be taken again after some seconds; with a reason, one more attempt has failed."""
+        numbers = [order.number for order in orders]
+        due = {"due_at": self._store.now() + int(seconds * 1_000_000), "more": int(bool(why)), "why": clean(why)}
+        await self._store.write(lambda db: db.change("put_off", numbers=db.listed(numbers), **due))
+
+    async def stop(self, order: Submitted) -> None:
+        """Keep an order that will not be sent, until another one is submitted under its key."""
+        await self._store.write(lambda db: db.change("stop_submitted", number=order.number))
+
+    async def forget(self, order: Submitted) -> None:
+        """Remove an order whose outcome is in the ledger."""
+        await self._store.write(lambda db: db.change("forget_submitted", numbers=db.listed([order.number])))
+
+    async def waiting(self) -> tuple[int, int]:
+        """The number of orders that wait, in all environments, and of those that are stopped."""
+        ((waiting, stopped),) = await self._store.read(lambda db: db.rows("count_submitted"))
+        return waiting, stopped
+
+    async def _add_by(self, connection: Any, new: Mapping[str, Any]) -> Submitted | None:
+        if self._store.place.kind is not Kind.POSTGRESQL:
+            raise UsageError("connection: only a ledger in PostgreSQL can share a transaction", "E908")
+        identity = await self._store.read(identity_of)
+        texts = statements(TEXT, Kind.POSTGRESQL)
+        which_ledger = {"name": LEDGER_ID, "value": -1 if identity is None else identity.id}
+        which = {"environment": self._environment, "key": new["key"]}
+        if not await _asked(connection, texts["has_meta"], which_ledger):
+            raise UsageError(f"connection: it is not one to the database of the ledger {self._store.path}", "E908")
+        await _asked(connection, texts["submit"], {**which, **new})
+        return _one(await _asked(connection, texts["submitted"], which))
+
+
+async def _asked(connection: Any, text: str, values: Mapping[str, Any]) -> Sequence[Any]:
+    """Execute a statement over a caller's connection, and return its rows, if it has any."""
+    psycopg, sqlalchemy = sys.modules.get("psycopg"), sys.modules.get("sqlalchemy.ext.asyncio")
+    if psycopg is not None and isinstance(connection, psycopg.AsyncConnection):
+        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
+        await cursor.execute(text, values)
+        return [] if cursor.description is None else await cursor.fetchall()
+    if sqlalchemy is not None and isinstance(connection, (sqlalchemy.AsyncConnection, sqlalchemy.AsyncSession)):
+        statement = sys.modules["sqlalchemy"].text(_NAMED.sub(r":\1", text))
+        result = await connection.execute(statement, values)
+        return result.fetchall() if result.returns_rows else []
+    raise UsageError(
+        "connection: give psycopg's AsyncConnection, or SQLAlchemy's AsyncConnection or AsyncSession, not "
+        f"{type(connection).__name__}",
+        "E908",
+    )
+
+
+def _one(rows: Sequence[Any]) -> Submitted | None:
+    return _made(rows[0]) if rows else None
+
+
+def _made(row: Sequence[Any]) -> Submitted:
+    number, account, key, payload, at, tries, stopped = row
+    return Submitted(number, account, key, bytes(payload), at, tries, bool(stopped))

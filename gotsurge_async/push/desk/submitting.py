@@ -1,0 +1,210 @@
+"""Sends the orders that were submitted to a ledger, in this process or another one."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.calls.create import Refused, Unprocessed
+from gotsurge_async.clock import Clock
+from gotsurge_async.errors import GotSurgeError, NotSent, UsageError
+from gotsurge_async.ledger import FREE, PUSHED, LedgerError, Submitted
+from gotsurge_async.ledger.submitted import SubmittedOrders
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.push.changes import differing
+from gotsurge_async.push.desk.outcomes import (
+    OPERATION,
+    Changed,
+    Entry,
+    OrderChanged,
+    Outcome,
+    is_to_be_sent,
+    pause_after,
+    replayed,
+    settled,
+)
+from gotsurge_async.push.desk.runs import DeskRuns
+
+log: logging.Logger = logging.getLogger(__name__)
+
+POLL = 1.0
+"""Seconds between two checks for orders that other processes have submitted, or a transaction that has committed."""
+OUTCOME_POLL = 0.2
+"""Seconds between two checks whether an order of another process has its outcome."""
+IN_HAND = 5 * CHUNK
+"""Submitted orders in memory, at most; the others wait in the ledger."""
+
+
+class Sender:
+    """Takes submitted orders, creates each, and removes those whose outcome is known.
+
+    Args:
+        runs: the ledger and the account.
+        create: creates an order once; it ends with the outcome that is in the ledger.
+        on_outcome: called with each outcome that is final.
+        spawn: runs a coroutine in the background.
+    """
+
+    def __init__(
+        self,
+        runs: DeskRuns,
+        create: Callable[[Submitted], Awaitable[Outcome]],
+        clock: Clock,
+        on_outcome: Callable[[str, Outcome], object] | None,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._runs = runs
+        self._create = create
+        self._clock = clock
+        self._on_outcome = on_outcome
+        self._spawn = spawn
+        self._wake = asyncio.Event()
+        self._in_hand: dict[int, Submitted] = {}
+        self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._failures = 0
+        self._not_before = 0.0
+
+    async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
+        """Add an order to those that are to be sent, see `Desk.submit`."""
+        known = await self._runs.known(key)
+        if known is not None and known.row.state in PUSHED:
+            was = replayed(_entry(made, key, payload), known)
+            if isinstance(was, Changed):
+                why = (
+                    f"the order with the key {key} was sent, or may have been, with another content: {_all(was.fields)}"
+                )
+                raise OrderChanged(why, was.fields, was.outcome)
+            return
+        try:
+            waits = await (await self._orders()).add(self._runs.account, key, payload, connection)
+        except LedgerError as error:
+            self._runs.failed(error)
+            raise
+        if waits is not None and waits.payload != payload and (fields := differing(payload, waits.payload, key)):
+            raise OrderChanged(
+                f"the order with the key {key} waits to be sent, with another content: {_all(fields)}", fields
+            )
+        if connection is None:
+            self._wake.set()
+
+    async def outcome(self, key: str) -> Outcome | None:
+        """What became of an order, see `Desk.outcome`; None, after a while, if that is not known yet."""
+        ended = self._ended.setdefault(key, asyncio.Event())
+        waits, found = await (await self._orders()).standing(key)
+        if waits is None and found is None:
+            raise UsageError(f"no order has the key {key}", "E910")
+        if found is None or (waits is not None and not waits.stopped) or is_to_be_sent(found, self._runs.ledger.now()):
+            await self._sleep_until(ended, OUTCOME_POLL)
+            return None
+        payload = found.row.payload if waits is None else waits.payload
+        if not payload:
+            why = f"the order with the key {key} is archived: gotsurge results {found.run.id} shows its outcome"
+            raise UsageError(why, "E910")
+        entry = _entry(codec.decode(payload, Order), key, payload)
+        if waits is not None and found.row.state in FREE:
+            why = "it was not sent, because its key had another content: submit it again"
+            return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
+        return settled(entry, found)
+
+    async def run(self) -> None:
+        """Send what is submitted, until this is cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                if await self._take():
+                    continue
+            except LedgerError as error:
+                self._runs.failed(error)
+                log.warning("submitted orders cannot be read now, and wait: %s", error)
+            await self._rest()
+
+    async def release(self) -> None:
+        """Let other desks take what is still in hand; called when nothing is under way any more."""
+        if self._in_hand:
+            await (await self._orders()).put_off([*self._in_hand.values()])
+
+    async def _orders(self) -> SubmittedOrders:
+        return (await self._runs.usable()).submitted(self._runs.environment)
+
+    async def _take(self) -> bool:
+        """Take a few orders, and have them sent; whether there may be more."""
+        if len(self._in_hand) > IN_HAND - CHUNK or self._clock.monotonic() < self._not_before:
+            return False
+        taken = await (await self._orders()).take(self._runs.account)
+        for order in taken:
+            if order.number not in self._in_hand:
+                self._in_hand[order.number] = order
+                self._spawn(self._send(order))
+        return len(taken) == CHUNK
+
+    async def _rest(self) -> None:
+        """Wait until there may be something to take."""
+        await self._sleep_until(self._wake, max(POLL, self._not_before - self._clock.monotonic()))
+
+    async def _sleep_until(self, event: asyncio.Event, seconds: float) -> None:
+        waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(event.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _send(self, order: Submitted) -> None:
+        cut = False
+        try:
+            outcome = await self._create(order)
+            await self._note(order, outcome)
+        except asyncio.CancelledError:
+            cut = True
+            raise
+        except GotSurgeError as error:
+            await self._put_off(order, error)
+        else:
+            self._tell(order.key, outcome)
+        finally:
+            if (ended := self._ended.pop(order.key, None)) is not None:
+                ended.set()
+            if not cut:  # else `release` lets others take it
+                del self._in_hand[order.number]
+                if len(self._in_hand) == IN_HAND - CHUNK:
+                    self._wake.set()
+
+    async def _note(self, order: Submitted, outcome: Outcome) -> None:
+        if isinstance(outcome, Unprocessed):
+            raise outcome.error
+        self._failures = 0
+        if isinstance(outcome, Changed):
+            log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
+            await (await self._orders()).stop(order)
+        elif isinstance(outcome, Refused) or outcome.replayed:  # else it was removed when it was claimed
+            await (await self._orders()).forget(order)
+
+    async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
+        """Try an order again later, and no other one for a while: it may fail for the same reason."""
+        now = self._clock.monotonic()
+        if now >= self._not_before:
+            log.warning("submitted orders wait, because one could not be sent: %s", error)
+            self._not_before = now + pause_after(self._failures)
+            self._failures += 1
+        with suppress(LedgerError):  # then it may be taken again in a minute
+            await (await self._orders()).put_off([order], str(error), pause_after(order.tries))
+
+    def _tell(self, key: str, outcome: Outcome) -> None:
+        if self._on_outcome is not None:
+            try:
+                self._on_outcome(key, outcome)
+            except Exception:
+                log.exception("on_outcome failed for the key %s", key)
+
+
+def _entry(order: Order, key: str, payload: bytes) -> Entry:
+    """An order for which nobody waits."""
+    return Entry(order, key, payload, b"", lambda _: None)
+
+
+def _all(fields: Sequence[str]) -> str:
+    return ", ".join(fields)

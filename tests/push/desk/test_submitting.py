@@ -1,0 +1,287 @@
+"""Submitted orders: durable at once, sent later, and never lost or doubled on the way."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Created, InDoubt, InvalidData, Money, Refused, Unprocessed, UsageError, codec
+from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, OrderState, Push
+from gotsurge_async.errors import ClientClosed
+from gotsurge_async.push.desk import submitting
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
+from tests.support.desks import Gate, Service, client, created, desk_of, states
+from tests.support.orders import order, orders
+
+OTHER = Money.of("6.00", "SGD")
+
+
+async def waiting(path: Path) -> tuple[int, int]:
+    """How many orders wait in the ledger, and how many are stopped."""
+    async with await Ledger.look(path / "ledger.db") as ledger:
+        return await ledger.submitted("sandbox").waiting()
+
+
+async def once_more(clock: ManualClock, question: Callable[[], Any]) -> Any:
+    """Let time pass until something is so."""
+    while not (found := question()):
+        await clock.advance(1)
+    return found
+
+
+# --- in one process ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_submitted_order_is_sent_once(tmp_path: Path) -> None:
+    """`submit` returns before it is sent; `outcome` waits for its task; nothing waits any more."""
+    service = Gate()
+    async with desk_of(tmp_path, service) as desk:
+        await desk.submit(order())
+        await service.came.wait()
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await asyncio.sleep(0)
+        assert not asking.done()
+        service.open.set()
+        outcome = await asking
+        assert isinstance(outcome, Created)
+        assert outcome.receipt.id == "id-T-1"
+    assert service.sent == ["T-1"]
+    assert await waiting(tmp_path) == (0, 0)
+
+
+async def test_submitted_orders_share_calls(tmp_path: Path) -> None:
+    """Many of them are sent in calls of several, each once, however often they are submitted."""
+    service = Service()
+    async with desk_of(tmp_path, service) as desk:
+        for _ in range(2):
+            await asyncio.gather(*(desk.submit(each) for each in orders(150)))
+        for each in orders(150):
+            assert isinstance(await desk.outcome(str(each.tracking_id)), Created)
+    assert sorted(service.sent) == sorted(str(each.tracking_id) for each in orders(150))
+    assert len(service.creates) < 75
+
+
+async def test_submitting_again_changes_nothing(tmp_path: Path) -> None:
+    """The same key and content is no second order; other content is an error that says what differs."""
+    service = Service()
+    async with desk_of(tmp_path, service) as desk:
+        await desk.submit(order())
+        await desk.outcome("T-1")
+        await desk.submit(order())
+        with pytest.raises(OrderChanged, match="T-1 was sent, or may have been, with another content: price") as caught:
+            await desk.submit(order(price=OTHER))
+        assert caught.value.fields == ("price",)
+        assert isinstance(caught.value.outcome, Created)
+        assert caught.value.sent == "nothing"
+    assert service.sent == ["T-1"]
+
+
+async def test_another_content_of_one_that_waits_is_an_error(tmp_path: Path) -> None:
+    """The first one stays, and is the one that is sent."""
+    service = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    async with desk_of(tmp_path, service) as desk:
+        await desk.submit(order())
+        with pytest.raises(OrderChanged, match="T-1 waits to be sent, with another content: price") as caught:
+            await desk.submit(order(price=OTHER))
+        assert caught.value.outcome is None
+    assert (await waiting(tmp_path)) == (1, 0)
+
+
+async def test_a_faulty_order_is_not_submitted(tmp_path: Path) -> None:
+    """Its faults are raised, and nothing waits."""
+    async with desk_of(tmp_path, Service()) as desk:
+        with pytest.raises(InvalidData):
+            await desk.submit({"tracking_id": "T-1"})
+        with pytest.raises(UsageError, match="no order has the key T-1"):
+            await desk.outcome("T-1")
+    with pytest.raises(ClientClosed):
+        await desk.submit(order())
+
+
+async def test_an_order_is_sent_when_there_is_a_connection_again(tmp_path: Path) -> None:
+    """It waits in the ledger, and is tried after a second, after two, and so on."""
+    clock, down = ManualClock(), [NothingSent("no connection")] * 3
+
+    def respond(tasks: list[dict[str, Any]]) -> Response:
+        if down:
+            raise down.pop()
+        return created(tasks)
+
+    service = Service(respond)
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order())
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_more(clock, asking.done)
+        assert isinstance(await asking, Created)
+        assert (await states(desk))["T-1"] == [OrderState.WITHDRAWN] * 3 + [OrderState.CREATED]
+    assert service.sent == ["T-1"] * 4
+    assert await waiting(tmp_path) == (0, 0)
+
+
+async def test_an_outage_is_probed_by_few_orders(tmp_path: Path) -> None:
+    """While nothing can be sent, the others stay where they are."""
+    clock = ManualClock()
+    service = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await asyncio.gather(*(desk.submit(each) for each in orders(200)))
+        await once_more(clock, lambda: len(service.creates) > 10)
+        assert len(desk._sender._in_hand) <= submitting.IN_HAND
+    assert await waiting(tmp_path) == (200, 0)
+
+
+async def test_a_refused_order_has_its_outcome(tmp_path: Path) -> None:
+    """It is told, and its key is free: a mended order under it is sent."""
+    answers = iter([Response(status=422, body=b'{"message": "no such street"}')])
+    service = Service(lambda tasks: next(answers, None) or created(tasks))
+    heard: list[tuple[str, type]] = []
+    async with desk_of(tmp_path, service, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))) as desk:
+        await desk.submit(order())
+        refused = await desk.outcome("T-1")
+        assert isinstance(refused, Refused)
+        assert "no such street" in str(refused.error)
+        await desk.submit(order(price=OTHER))
+        assert isinstance(await desk.outcome("T-1"), Created)
+    assert heard == [("T-1", Refused), ("T-1", Created)]
+
+
+async def test_a_lost_answer_is_in_doubt_and_not_sent_again(tmp_path: Path) -> None:
+    """Submitting it again, or waiting, sends nothing."""
+    clock = ManualClock()
+    service = Service(lambda _: (_ for _ in ()).throw(MaybeSent("reset by peer")))
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order())
+        assert isinstance(await desk.outcome("T-1"), InDoubt)
+        await desk.submit(order())
+        for _ in range(100):
+            await clock.advance(1)
+        assert isinstance(await desk.outcome("T-1"), InDoubt)
+    assert service.sent == ["T-1"]
+    assert await waiting(tmp_path) == (0, 0)
+
+
+async def test_a_hook_that_fails_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the next order is sent."""
+
+    def fail(key: str, outcome: object) -> None:
+        raise RuntimeError(key)
+
+    async with desk_of(tmp_path, Service(), on_outcome=fail) as desk:
+        for each in orders(3):
+            await desk.submit(each)
+        for each in orders(3):
+            assert isinstance(await desk.outcome(str(each.tracking_id)), Created)
+    assert "on_outcome failed for the key" in caplog.text
+
+
+# --- several processes ------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_outlives_its_process(tmp_path: Path) -> None:
+    """A desk that is closed before it could send leaves its orders to the next one, which sends them at once."""
+    offline = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    async with desk_of(tmp_path, offline) as desk:
+        await asyncio.gather(*(desk.submit(each) for each in orders(30)))
+    service, clock = Service(), ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        asking = asyncio.gather(*(desk.outcome(str(each.tracking_id)) for each in orders(30)))
+        await once_more(clock, asking.done)
+        assert [type(each) for each in await asking] == [Created] * 30
+    assert sorted(service.sent) == sorted(str(each.tracking_id) for each in orders(30))
+
+
+async def test_two_desks_send_each_order_once(tmp_path: Path) -> None:
+    """Orders that one desk has taken are not taken by the other; both hear the outcome."""
+    service, clock = Service(), ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as one, desk_of(tmp_path, service, clock=clock) as other:
+        await asyncio.gather(*(desk.submit(each) for each in orders(60) for desk in (one, other)))
+        keys = [str(each.tracking_id) for each in orders(60)]
+        asking = asyncio.gather(*(desk.outcome(key) for key in keys for desk in (one, other)))
+        await once_more(clock, asking.done)
+        assert [type(each) for each in await asking] == [Created] * 120
+    assert sorted(service.sent) == sorted(str(each.tracking_id) for each in orders(60))
+
+
+async def test_only_desks_of_its_account_send_it(tmp_path: Path) -> None:
+    """A ledger may have orders of several merchants."""
+    ours, others = Service(), Service()
+    async with (
+        client(ours, account="ours") as gs,
+        client(others, account="others") as other,
+        await Desk.open(gs, tmp_path / "ledger.db", mode="direct") as desk,
+        await Desk.open(other, tmp_path / "ledger.db", mode="direct") as other_desk,
+    ):
+        await other_desk.submit(order("T-2"))
+        await desk.submit(order("T-1"))
+        await desk.outcome("T-1")
+        await other_desk.outcome("T-2")
+    assert (ours.sent, others.sent) == (["T-1"], ["T-2"])
+
+
+async def test_an_order_that_a_file_pushed_meanwhile_is_not_sent(tmp_path: Path) -> None:
+    """The key is the file's; the same content has the file's outcome, and another one is changed, and stays unsent."""
+    down = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    async with desk_of(tmp_path, down) as desk:
+        await desk.submit(order("T-1"))
+        await desk.submit(order("T-2", price=OTHER))
+    service, clock = Service(), ManualClock()
+    async with client(service, clock=clock) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
+        push = Push(gs, ledger, mode=Mode.DIRECT)
+        run, _ = await push.load_orders([order("T-1"), order("T-2")])
+        async with run:
+            await push.send(run)
+        async with Desk(gs, ledger, mode=Mode.DIRECT) as desk:
+            asking = asyncio.gather(desk.outcome("T-1"), desk.outcome("T-2"))
+            await once_more(clock, asking.done)
+            same, other = await asking
+            assert isinstance(same, Created)
+            assert isinstance(other, Changed)
+            assert other.fields == ("price",)
+            assert isinstance(other.outcome, Created)
+    assert service.creates == [["T-1", "T-2"]]
+    assert await waiting(tmp_path) == (0, 1)
+
+
+async def test_a_stopped_order_gives_way_to_another_one(tmp_path: Path) -> None:
+    """Its key had another content; once the key is free, it says that it was not sent, and may be submitted again."""
+    clock = ManualClock()
+    answers = iter([Response(status=422, body=b"{}")])
+    service = Service(lambda tasks: next(answers, None) or created(tasks))
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        payload, _ = codec.encode_order(order(price=OTHER))
+        await desk.ledger.submitted("sandbox").add("", "T-1", payload)
+        (taken,) = await desk.ledger.submitted("sandbox").take("")
+        await desk.ledger.submitted("sandbox").stop(taken)
+        assert isinstance(await desk.create(order()), Refused)
+        outcome = await desk.outcome("T-1")
+        assert isinstance(outcome, Unprocessed)
+        assert "submit it again" in str(outcome.error)
+        await desk.submit(order())
+        assert isinstance(await desk.outcome("T-1"), Created)
+
+
+async def test_closing_hands_over_what_is_in_hand(tmp_path: Path) -> None:
+    """What was taken and not sent is due at once for the next desk, not after a minute."""
+    service, clock = Gate(), ManualClock()
+    async with client(service, clock=clock, limits=1) as gs:
+        desk = await Desk.open(gs, tmp_path / "ledger.db", mode="direct")
+        async with desk:
+            asking = asyncio.create_task(desk.create(order("X-1")))
+            await service.came.wait()
+            for each in orders(3):
+                await desk.submit(each)
+            await desk.ledger.runs()  # a turn of the reader's thread
+            closing = asyncio.create_task(desk.close(timeout=3))
+            await asyncio.sleep(0)
+            await clock.advance(3)
+            await closing
+        assert isinstance(await asking, InDoubt)
+    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
+        waits, _ = await ledger.submitted("sandbox").waiting()
+        due = await ledger._store.read(
+            lambda db: db.rows("is_submitted", environment="sandbox", account="", now=10**18)
+        )
+    assert waits == 3
+    assert due
