@@ -22,11 +22,12 @@ from gotsurge_async.ledger.run import Run, discard
 from gotsurge_async.ledger.segments import Segments
 from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
-from gotsurge_async.ledger.sql.chunks import LAST, each_page
+from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
     LETTERS,
+    LIVE,
     Clock,
     Counts,
     Decision,
@@ -283,6 +284,18 @@ class Ledger:
         """
         orders = await self._store.read(marks.recorded, environment, task_ids)
         return {task_id: some[0] for task_id, some in orders.items()}
+
+    @reads
+    def order_with(self, db: Database, environment: str, task_id: str) -> tuple[str, str] | None:
+        """The run and the key of the live order that has a task; None if there is none, or its run is archived.
+
+        It reads all orders.
+        """
+        for number, *_ in marks.recorded(db, environment, [task_id]).values():
+            chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
+            if chunk.metas and chunk.state(place) in LIVE:
+                return runs.by_number(db, [chunk.run])[chunk.run].id, chunk.metas[place].key
+        return None
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""

@@ -271,11 +271,11 @@ class OrderRow(NamedTuple):
     claimed_at: datetime | None
     updated_at: datetime
     open_until: datetime | None = None
-    """In doubt: until when an unanswered request for it may still act. None in other states, and while a cancel is on
-    its way."""
+    """In doubt: until when an unanswered request for it may still act; None while a cancel is on its way. Created:
+    until when reads may not show its task."""
 
     def is_open(self, now: datetime) -> bool:
-        """Whether a request that was sent for it may still act."""
+        """Whether a request that was sent for it may still act, or its task may still be hidden."""
         if self.open_until is None:
             return self.state is OrderState.CANCELLING
         return now < self.open_until

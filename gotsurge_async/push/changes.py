@@ -33,6 +33,14 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
     return [field for field in dict.fromkeys(fields) if field not in _NOT_COMPARED]
 
 
+def uncertain_fields(payload: bytes) -> Sequence[str]:
+    """The fields of an order that an update of its task may have changed."""
+    if UNCERTAIN.encode() not in payload:
+        return ()
+    fields: list[str] = msgspec.json.decode(payload).get(UNCERTAIN, [])
+    return fields
+
+
 def _differing(mine: Any, theirs: Any, path: str | None = None) -> Iterator[str]:
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for name in sorted(mine.keys() | theirs.keys()):

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gotsurge_async import codec
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError
+from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
@@ -52,7 +52,7 @@ class Entering:
         if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):
             return
         account = await account_of(self.gs)
-        if keys is not None and run.info.mode is Mode.TWO_PHASE:
+        if keys is not None:
             knows = partial(Register().knows, account, identity.name, self.ledger.path, keys)
             if not await asyncio.to_thread(knows, new_ledger=self.new_ledger):
                 await self._refuse_known_orders(run)
@@ -63,7 +63,6 @@ class Entering:
             self.ledger.path,
             run.id,
             keys=keys,
-            orders=0 if keys is not None else (await run.counts()).total,
             now=self.gs.session.clock.now(),
             new_ledger=self.new_ledger,
         )
@@ -78,7 +77,7 @@ class Entering:
         Args:
             new_for: how old its first run may be; it is new only for the first run itself unless given.
         """
-        if isinstance(self.gs.transport, MemoryTransport) or run.info.mode is not Mode.TWO_PHASE:
+        if isinstance(self.gs.transport, MemoryTransport):
             return set()
         if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
             return set()
@@ -86,7 +85,7 @@ class Entering:
         oldest = min((info.created_at for info in earlier if info.environment == run.info.environment), default=None)
         if oldest is not None and oldest <= run.info.created_at - new_for:
             return set()
-        return await self._listed()
+        return await self._listed(run.info.mode)
 
     async def _refuse_known_orders(self, run: Run) -> None:
         """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
@@ -105,7 +104,7 @@ class Entering:
             "sent them, or push the other orders in a file of their own"
         )
 
-    async def _listed(self) -> set[str]:
+    async def _listed(self, mode: Mode) -> set[str]:
         """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""
         there: set[str] = set()
         try:
@@ -116,7 +115,11 @@ class Entering:
                     there |= {task.tracking_id for task in page.tasks if task.tracking_id and _is_live(task)}
                     if number == PAGES:
                         break
-        except CallError as error:
+        except (CallError, SignInNeeded) as error:
+            if mode is Mode.DIRECT and not isinstance(error, NotSent | OutcomeUnknown):
+                return there  # a plain partner has no such list, and without a sign-in nothing is sent
+            if isinstance(error, SignInNeeded):
+                raise
             log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
         return there
 

@@ -162,6 +162,7 @@ async def test_an_older_order_with_the_same_tracking_id_is_not_taken(tmp_path: P
                 )
             ]
         )
+        await here.push([order("T-9")])  # the ledger is not new: nothing is looked up before it sends
         run_id = await here.lose([old], when="before")
         result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
         assert [each.key for each in result.in_doubt] == ["T-0"]

@@ -28,6 +28,7 @@ from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, N
 from gotsurge_async.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.ledger.errors import open_words, reading_payload
 from gotsurge_async.models.tasks import TaskFields, TaskStatus
+from gotsurge_async.push.changes import uncertain_fields
 
 FRESH = 3600.0
 """Seconds for which a restarted audit relies on what it read before."""
@@ -60,6 +61,8 @@ class Kind(StrEnum):
     """One task is recorded for two orders."""
     IN_DOUBT = "in_doubt"
     """No answer proves whether the order was created, or an effect of it is still open."""
+    CHANGING = "changing"
+    """An update of its task was not answered: nobody knows which fields it has changed."""
     UNREADABLE = "unreadable"
     """The task cannot be read by this account: that proves nothing."""
     FILE = "file"
@@ -308,7 +311,8 @@ class Audit:
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
         """A note on how long reads may not show a task that was just created; "" if they must show it now."""
-        until = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
+        ours = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
+        until = max(ours, row.open_until or ours)  # the time of the push counts, too
         return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
 
     async def _read(
@@ -408,7 +412,8 @@ def _finding(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
 
 def _why_in_doubt(row: OrderRow, now: datetime) -> str:
     if row.is_open(now):
-        return open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+        words = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+        return f"{row.error}; {words}" if row.error else words
     return row.error or "its answer was lost"
 
 
@@ -427,6 +432,8 @@ def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, 
         return Kind.CANCELLED, "its task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
+    if fields := uncertain_fields(row.payload):
+        return Kind.CHANGING, f"an update of {', '.join(fields)} was not answered"
     differing = _differing(row, seen, path)
     if not differing:
         return None

@@ -346,6 +346,7 @@ def _steps(report: Report, options: AuditOptions) -> list[Step]:
     for finding in report.left:
         groups.setdefault((finding.run, finding.kind), []).append(finding)
     steps: list[Step] = []
+    doubtful = _perhaps_of_others(report)
     for (run_id, kind), findings in groups.items():
         info = report.runs.get(run_id)
         if info is None:
@@ -357,7 +358,14 @@ def _steps(report: Report, options: AuditOptions) -> list[Step]:
         if kind is Kind.IN_DOUBT:
             steps += next_steps(standing)
         elif kind in REPAIRABLE:
-            steps.append(Step(why, standing.command("audit", "--repair", calls=True)))
+            all_of_it = kind is Kind.VANISHED and run_id in doubtful
+            more = ("--all-vanished",) if all_of_it else ()
+            why = f"{why}, if you are certain that this account created them" if all_of_it else why
+            steps.append(Step(why, standing.command("audit", "--repair", *more, calls=True)))
+        elif kind is Kind.CHANGING:
+            steps.append(
+                Step(f"{why}, by the file that has what they should be", standing.push("FILE", "--replace-changed"))
+            )
         elif kind is Kind.DRAFT:
             keys = [f"--key {shell.word(finding.key)}" for finding in findings[:SHOWN]]
             steps.append(Step(f"{why}, to order anew", standing.command("undo", *keys, calls=True)))

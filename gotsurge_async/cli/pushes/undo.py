@@ -60,11 +60,11 @@ def undo(
         about_run(run_id)
         if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
             raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
+    take_back(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 
 
 @functools.partial(asynchronous, interrupted=_INTERRUPTED)
-async def _undo(
+async def take_back(
     run_id: str,
     target: Target,
     place: Place,
@@ -74,6 +74,7 @@ async def _undo(
     concurrency: int | None,
     as_json: bool,
 ) -> Exit:
+    """Take orders of a run back, print what became of them, and exit."""
     async with open_ledger(place) as opened:
         info = await opened.run(run_id)
         limits = None if concurrency is None else Limits(concurrency=concurrency)

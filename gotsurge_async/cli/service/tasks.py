@@ -9,21 +9,24 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk import Desk, Mode
+from gotsurge_async.bulk import Desk, Ledger, Mode
 from gotsurge_async.calls.create import Unprocessed, stops_all
+from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
-from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown, spare
+from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, say, shown, spare
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, code_of
+from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
+from gotsurge_async.system import loops
 
 _platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")
 
@@ -101,20 +104,45 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
 @click.option("--reason", required=True, metavar="TEXT", help="The reason, which GotSurge and the drivers see.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @takes_target
+@ledger_option
 @json_option
-def cancel(target: Target, task_id: str, reason: str, yes: bool, as_json: bool) -> None:
+def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place | None, as_json: bool) -> None:
     """Cancel a task that no driver has accepted yet.
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
-    stands.
+    stands. If the ledger has an order with this task, the order is taken back as by gotsurge undo, and the ledger
+    records it.
     """
     if not yes and at_a_terminal() and not click.confirm(f"Cancel task {task_id} ({target.environment})?", err=True):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
+    place = find_ledger(ledger, target)
+    if (known := loops.run(_order_of(place, target, task_id))) is not None:
+        run_id, key = known
+        say(f"task {task_id} is order {key} of run {run_id}, which is taken back")
+        take_back(
+            run_id=run_id,
+            target=target,
+            place=place,
+            drafts=False,
+            keys=(key,),
+            reason=reason,
+            concurrency=None,
+            as_json=as_json,
+        )
+        return
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     if as_json:
         print_json(message)
     else:
         click.echo(shown(message.message) or "cancelled")
+
+
+async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, str] | None:
+    """The run and the key of the order in a ledger that has a task; None if there is no such order, or no ledger."""
+    if not await asyncio.to_thread(Backend(place).is_there):
+        return None
+    async with await Ledger.look(place) as ledger:
+        return await ledger.order_with(target.environment, task_id)
 
 
 @tasks.command("list")

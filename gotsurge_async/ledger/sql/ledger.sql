@@ -482,7 +482,7 @@ SELECT id FROM runs WHERE state = 'done' AND finished_at < :before AND archived_
 -- name: mark_archived
 UPDATE runs SET archived_at = :at, archived_in = :where WHERE number = :number;
 -- name: archive_chunks
-INSERT INTO chunks (id, run, epoch, claimed_at, updated_at, states) VALUES {rows};
+INSERT INTO chunks (id, run, epoch, claimed_at, updated_at, states, open_until) VALUES {rows};
 -- name: add_decisions
 INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at) VALUES {rows};
 -- name: forget_unused

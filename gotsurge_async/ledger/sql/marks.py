@@ -65,6 +65,9 @@ class Claim:
     slot: int
 
 
+_TAKEN_BACK = frozenset({OrderState.CANCELLING, OrderState.CANCELLED})
+
+
 def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
     """Grant claims; the result has the ids that each claim has now, and no other."""
     _fence_all(db, wishes)
@@ -227,7 +230,8 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         _refuse_taken(db, run.environment, doubtful)
         db.committed.append(partial(run.tasks.keep, run.environment, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
-    if any(results.broadcast for results in many):  # the claim of a broadcast, which an older copy knows nothing of
+    # An older copy knows nothing of the claim of a broadcast, nor of a cancel: it would call the order created.
+    if any(results.broadcast or any(each.state in _TAKEN_BACK for each in results.outcomes) for results in many):
         count(db, many[0].slot)
     for results, places in zip(many, wanted, strict=True):
         for number in places:

@@ -16,6 +16,7 @@ from gotsurge_async.ledger.states import (
     LETTERS,
     LIVE,
     OWNED_ELSEWHERE,
+    PUSHED,
     OrderRow,
     OrderState,
     PendingOrder,
@@ -178,7 +179,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
         elif state in OWNED_ELSEWHERE and owner is not None:
             task_id, status, error = owner.task_id, owner.status, error or _reason(state, owner)
         number = number_of(chunk.id, place)
-        until = open_until if state in DOUBTFUL else None
+        until = open_until if state in PUSHED else None
         if state is OrderState.CANCELLING:
             ends = chunk.notes[place].cancel_until or 0 if place in chunk.notes else 0
             until = from_microseconds(ends) if ends > 0 else None

@@ -218,7 +218,7 @@ def _pages(
                 raise _NotFinished("something of it is in doubt, or was not sent")
             # The claims of it are over, so epochs mean nothing there.
             states = {chunk.id: "".join(chunk.states) for chunk in chunks.values()}
-            mine = [(c.id, number, 0, c.claimed_at, c.updated_at, states[c.id]) for c in chunks.values()]
+            mine = [(c.id, number, 0, c.claimed_at, c.updated_at, states[c.id], c.open_until) for c in chunks.values()]
             bodies = db.rows("bodies", ids=ids)
             rows = {"archive_chunks": mine, "add_bodies": bodies, "add_results": results, "note": notes}
             yield rows, {chunk.id: states[chunk.id] for chunk in changed}

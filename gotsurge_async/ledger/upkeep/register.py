@@ -40,17 +40,16 @@ _TABLES = f"""
 CREATE TABLE ledgers (
     number INTEGER PRIMARY KEY, service TEXT NOT NULL, world TEXT NOT NULL, client TEXT NOT NULL, name TEXT NOT NULL,
     ledger TEXT NOT NULL, path TEXT NOT NULL, user TEXT NOT NULL, first TEXT NOT NULL, last TEXT NOT NULL,
-    runs INTEGER NOT NULL, orders INTEGER NOT NULL, UNIQUE (service, world, client, name, ledger)
+    runs INTEGER NOT NULL, UNIQUE (service, world, client, name, ledger)
 );
 CREATE TABLE runs (
-    number INTEGER PRIMARY KEY, ledger INTEGER NOT NULL, run TEXT NOT NULL, keys TEXT, orders INTEGER NOT NULL,
-    UNIQUE (ledger, run)
+    number INTEGER PRIMARY KEY, ledger INTEGER NOT NULL, run TEXT NOT NULL, keys TEXT, UNIQUE (ledger, run)
 );
 CREATE INDEX runs_by_keys ON runs (keys);
 PRAGMA user_version = {VERSION};
 """
 _OF_ACCOUNT = (
-    "SELECT number, ledger, path, user, last, runs, orders FROM ledgers WHERE service = :service "
+    "SELECT number, ledger, path, user, last, runs FROM ledgers WHERE service = :service "
     "AND (world = :world OR '' IN (world, :world)) AND (client = :client OR '' IN (client, :client)) "
     "AND (name = :name OR '' IN (name, :name)) ORDER BY last DESC"
 )
@@ -81,11 +80,9 @@ class Entry:
     user: str
     last: str
     runs: int
-    orders: int
 
     def __str__(self) -> str:
-        pushed = f"{number_of(self.orders, 'order')} in {number_of(self.runs, 'run')}"
-        return f"{self.path} ({pushed}, the last at {self.last[:16]} UTC by {self.user})"
+        return f"{self.path} ({number_of(self.runs, 'run')}, the last at {self.last[:16]} UTC by {self.user})"
 
 
 class Keys:
@@ -156,7 +153,6 @@ class Register:
         run: str,
         *,
         keys: Keys | None = None,
-        orders: int = 0,
         now: datetime,
         new_ledger: bool = False,
     ) -> str | None:
@@ -164,7 +160,6 @@ class Register:
 
         Args:
             keys: the keys of the run, if it is new.
-            orders: the number of its orders, without ``keys``.
             new_ledger: whether the user decided to begin another ledger for the account.
 
         Returns:
@@ -174,13 +169,12 @@ class Register:
             SameFile: another ledger has a run of the very same keys.
             SecondLedger: the ledger is new to the account, and another one has pushed to it.
         """
-        orders = keys.count if keys is not None else orders
         try:
             with self._writing() as db:
                 self._sweep(db, account, now)
                 self._refuse(db, account, ledger, path, keys, new_ledger=new_ledger)
                 number = _note(db, account, ledger, path, now)
-                _note_run(db, number, run, _digest(keys), orders)
+                _note_run(db, number, run, _digest(keys))
         except PermissionError as error:
             if not self.knows(account, ledger, path, keys, new_ledger=new_ledger):
                 raise self._unusable(f"cannot be written ({error}), and does not know this ledger", _WRITABLE) from None
@@ -199,15 +193,13 @@ class Register:
         """Forget a run that was entered and then not admitted."""
         with self._writing() as db:
             for number in [entry.number for entry in _entries(db, account) if entry.ledger == ledger]:
-                gone = "DELETE FROM runs WHERE ledger = ? AND run = ? RETURNING orders"
-                for (orders,) in db.execute(gone, (number, run)).fetchall():
-                    less = "UPDATE ledgers SET runs = runs - 1, orders = orders - ? WHERE number = ?"
-                    db.execute(less, (orders, number))
+                gone = db.execute("DELETE FROM runs WHERE ledger = ? AND run = ?", (number, run)).rowcount
+                db.execute("UPDATE ledgers SET runs = runs - ? WHERE number = ?", (gone, number))
             db.execute("DELETE FROM ledgers WHERE runs <= 0")
 
     def ledgers(self) -> list[tuple[str, Entry]]:
         """The service and the entry of each ledger, the newest first; none if there is no register yet."""
-        listed = "SELECT service, number, ledger, path, user, last, runs, orders FROM ledgers ORDER BY last DESC"
+        listed = "SELECT service, number, ledger, path, user, last, runs FROM ledgers ORDER BY last DESC"
         with self._reading() as db:
             rows = [] if db is None else db.execute(listed).fetchall()
         return [(service, Entry(*row)) for service, *row in rows]
@@ -358,18 +350,18 @@ def _entries(db: sqlite3.Connection, account: Account) -> list[Entry]:
 def _note(db: sqlite3.Connection, account: Account, ledger: str, path: str, now: datetime) -> int:
     """Note that a ledger pushes to an account; returns its number."""
     ((number,),) = db.execute(
-        "INSERT INTO ledgers (service, world, client, name, ledger, path, user, first, last, runs, orders) "
-        "VALUES (:service, :world, :client, :name, :ledger, :path, :user, :now, :now, 0, 0) ON CONFLICT DO UPDATE "
+        "INSERT INTO ledgers (service, world, client, name, ledger, path, user, first, last, runs) "
+        "VALUES (:service, :world, :client, :name, :ledger, :path, :user, :now, :now, 0) ON CONFLICT DO UPDATE "
         "SET path = excluded.path, user = excluded.user, last = excluded.last RETURNING number",
         asdict(account) | {"ledger": ledger, "path": path, "user": _user(), "now": _text(now)},
     ).fetchall()
     return int(number)
 
 
-def _note_run(db: sqlite3.Connection, number: int, run: str, digest: str | None, orders: int) -> None:
-    insert = "INSERT OR IGNORE INTO runs (ledger, run, keys, orders) VALUES (?, ?, ?, ?)"
-    if db.execute(insert, (number, run, digest, orders)).rowcount == 1:
-        db.execute("UPDATE ledgers SET runs = runs + 1, orders = orders + ? WHERE number = ?", (orders, number))
+def _note_run(db: sqlite3.Connection, number: int, run: str, digest: str | None) -> None:
+    insert = "INSERT OR IGNORE INTO runs (ledger, run, keys) VALUES (?, ?, ?)"
+    if db.execute(insert, (number, run, digest)).rowcount == 1:
+        db.execute("UPDATE ledgers SET runs = runs + 1 WHERE number = ?", (number,))
         db.execute(
             "DELETE FROM runs WHERE ledger = ? AND number <= "
             "(SELECT number FROM runs WHERE ledger = ? ORDER BY number DESC LIMIT 1 OFFSET ?)",

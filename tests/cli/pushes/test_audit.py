@@ -26,7 +26,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pushed(shell: Shell, *keys: str) -> tuple[str, dict[str, str]]:
     """Push orders; the run, and the task of each key."""
-    done, summary = shell.push(*keys)
+    done, summary = shell.push(*keys, GOTSURGE_SETTLE="0")
     assert done.exit_code == 0
     return str(summary["run"]), {task["tracking_id"]: task["id"] for task in shell.simulator.tasks()}
 
@@ -91,7 +91,7 @@ def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_shell: S
     shell = platform_shell
     pushed(shell, "A")
     before = {task["id"] for task in shell.simulator.tasks()}
-    _, summary = shell.push("B", "C")
+    _, summary = shell.push("B", "C", GOTSURGE_SETTLE="0")
     for task in shell.simulator.tasks():
         if task["id"] not in before:
             shell.simulator.remove(task["id"])
@@ -153,8 +153,10 @@ def test_each_finding_names_a_command(platform_shell: Shell) -> None:
     lost = shell.push_lost("LOST")
     run_id, tasks = pushed(shell, "A", "B")
     shell.simulator._service.tasks.find(tasks["A"]).new_course().price = 1
-    again = json.dumps([shell.simulator._service.tasks.find(tasks["B"]).content()])
-    assert shell.run("tasks", "create", "-", "--new-ledger", *shell.place, stdin=again).exit_code == 0
+    other = ("--ledger", shell.folder / "other.db", "--mode", "direct", *shell.place)
+    for key in ("Z", "B"):  # another machine's ledger, which is not new when it sends B
+        file = write_orders(shell.folder / "other.csv", [key])
+        assert shell.run("push", file, *other, GOTSURGE_REGISTER=str(shell.folder / "other.register")).exit_code == 0
     double = next(t["id"] for t in shell.simulator.tasks() if t["tracking_id"] == "B" and t["id"] != tasks["B"])
     document = audited(shell)
     kinds = {(each["kind"], each["run"], each["key"]) for each in document["findings"]}
@@ -167,6 +169,39 @@ def test_each_finding_names_a_command(platform_shell: Shell) -> None:
     assert f"gotsurge tasks get {tasks['A']} --env local" in text
     assert f"gotsurge tasks cancel {double} --env local" in text
     assert '--reason "ordered twice"' in text
+
+
+def test_a_push_that_believed_tasks_to_be_hidden_for_long_is_believed(shell: Shell) -> None:
+    """The time that was set for the push counts: an audit with a shorter one does not free keys before."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", kind="hidden", seconds=200))
+    _, summary = shell.push("A", "B", GOTSURGE_SETTLE="300")
+    done = audit(shell, str(summary["run"]), "--repair", "--yes", "--all-vanished")
+    assert (done.exit_code, "it is new, and may be hidden until" in done.stdout) == (3, True)
+    assert shell.push("A", "B")[1]["already_pushed"] == 2
+
+
+def test_an_update_that_was_not_answered_is_named(platform_shell: Shell) -> None:
+    """Before it acts, and afterwards: nobody knows whether the task has what the new file says, or the old one."""
+    shell = platform_shell
+    run_id, _ = pushed(shell, "A", "B")
+    shell.simulator.order_fault(Fault(operation="platform.tasks.update", when="late", kind="reset", seconds=60))
+    changed = shell.folder / "orders.csv"
+    changed.write_text(changed.read_text().replace(",48.50,", ",52.00,"))
+    words = ("push", changed, *shell.place, *shell.ledger, "--out", shell.folder / "out", "--replace-changed")
+    assert shell.run(*words).exit_code == 3
+    shell.simulator.clear_faults()
+    for seconds in (0, 61):
+        shell.simulator.advance(seconds)
+        document = audited(shell)
+        found = {(each["kind"], each["key"], each["details"]) for each in document["findings"]}
+        assert found == {("changing", key, "an update of price was not answered") for key in ("A", "B")}
+        assert document["exit"] == 3
+        assert "2 changing, by the file that has what they should be: gotsurge push FILE --env local" in str(
+            document["next"]
+        )
+    assert shell.run(*words).exit_code == 0
+    assert audited(shell)["findings"] == []
+    assert run_id
 
 
 def test_one_audit_at_a_time(shell: Shell) -> None:

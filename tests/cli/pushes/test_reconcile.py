@@ -1,6 +1,6 @@
 """`gotsurge reconcile`, over real HTTP."""
 
-from tests.support.commands import Shell
+from tests.support.commands import Shell, write_orders
 
 AT_ONCE = ("--rescan-after", "0")
 
@@ -47,10 +47,11 @@ def test_a_double_is_never_hidden(platform_shell: Shell) -> None:
     """Two tasks of one order are named, first of all, and in the JSON by their key."""
     shell = platform_shell
     run_id = shell.push_lost("A", "B", when="before")
-    for name in ("one", "two"):  # by two machines
+    for name in ("one", "two"):  # by two machines, whose ledgers are not new: they look nothing up
         words = ("--ledger", shell.folder / f"{name}.db", "--mode", "direct")
         elsewhere = str(shell.folder / f"{name}.register")
-        shell.run("push", shell.folder / "orders.csv", *shell.place, *words, GOTSURGE_REGISTER=elsewhere)
+        for file in (write_orders(shell.folder / "other.csv", [name]), shell.folder / "orders.csv"):
+            shell.run("push", file, *shell.place, *words, GOTSURGE_REGISTER=elsewhere)
     done = shell.call("reconcile", run_id, *AT_ONCE, "--json")
     (result,) = shell.document(done)["runs"]
     assert (done.exit_code, result["doubled"]) == (3, ["A", "B"])

@@ -54,7 +54,7 @@ def test_a_second_ledger_begins_only_when_a_person_says_so(run: Runner, simulato
     assert push(run, simulator, first, tmp_path / "a.db")[0] == 0
     code, text = push(run, simulator, second, tmp_path / "b.db")
     assert code == 2
-    assert f"{tmp_path / 'a.db'} (3 orders in 1 run, the last at " in text
+    assert f"{tmp_path / 'a.db'} (1 run, the last at " in text
     assert f"--ledger {tmp_path / 'a.db'}" in text
     assert "--new-ledger" in text
     assert created(simulator) == 3
@@ -178,9 +178,8 @@ def test_the_doctor_shows_the_register(run: Runner, simulator: Simulator, regist
     words = ["doctor", "--offline", *local(simulator)]
     assert f"{register}: 0 ledgers" in run(*words).stdout
     assert push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db")[0] == 0
-    assert (
-        f"{register}: 1 ledger; the newest to {service_of(simulator.api_base)}: {tmp_path / 'a.db'} (2 orders in 1"
-        in (run(*words).stdout)
+    assert f"{register}: 1 ledger; the newest to {service_of(simulator.api_base)}: {tmp_path / 'a.db'} (1" in (
+        run(*words).stdout
     )
     register.write_bytes(b"")
     assert f"{register} is damaged" in run(*words).stdout
@@ -270,7 +269,7 @@ def test_whoever_comes_after_a_crash_in_a_transaction_rolls_it_back(tmp_path: Pa
     with closing(sqlite3.connect(whole.path, isolation_level=None)) as db:
         db.execute("PRAGMA cache_size = 1")  # so that changes are in the file before the transaction ends
         db.execute("BEGIN IMMEDIATE")
-        db.executemany("INSERT INTO runs (ledger, run, orders) VALUES (1, ?, 1)", [(f"{n}" * 99,) for n in range(999)])
+        db.executemany("INSERT INTO runs (ledger, run) VALUES (1, ?)", [(f"{n}" * 99,) for n in range(999)])
         for end in ("", "-journal"):
             shutil.copy(f"{whole.path}{end}", f"{crashed.path}{end}")
     assert crashed.knows(Account("host"), "one", "one.db", None)
@@ -418,10 +417,10 @@ def test_a_ledger_counts_once_however_its_account_is_known(tmp_path: Path) -> No
     """By its key, by its name, by a token alone: the message of a refusal names one ledger, and no more ledgers."""
     register = Register(tmp_path / "register.db")
     for account in (Account("h:1", client="c"), Account("h:1", client="c", name="acme"), Account("h:1")):
-        register.enter(account, "one", "/one.db", f"run of {account}", orders=1, now=START)
+        register.enter(account, "one", "/one.db", f"run of {account}", now=START)
     for ledger, more in (("two", ""), ("three", ", and 1 more ledger. ")):
         with pytest.raises(SecondLedger) as refused:
-            register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", orders=1, now=START)
+            register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", now=START)
         assert more in str(refused.value)
         assert ("more ledger" in str(refused.value)) is bool(more)
-        register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", orders=1, now=START, new_ledger=True)
+        register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", now=START, new_ledger=True)

@@ -235,20 +235,48 @@ def test_a_task_that_is_not_there_is_a_refusal(run: Runner, simulator: Simulator
     assert "tasks.get: HTTP 404: There is no such task" in done.stderr
 
 
+def without_the_ledger(run: Runner) -> list[str]:
+    """Options with which a command knows of no order."""
+    return ["--ledger", str(run.home / "none.db")]
+
+
 def test_a_task_is_cancelled(run: Runner, simulator: Simulator) -> None:
-    """The service's message, exit 0, also when it was cancelled before."""
+    """One that the ledger does not know: the service's message, exit 0, also when it was cancelled before."""
     (task_id,) = created(run, simulator, order("A"))
-    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator)]
+    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator), *without_the_ledger(run)]
     first = run(*words)
     assert (first.exit_code, first.stdout, first.stderr) == (0, "Successfully cancel the task\n", "")
     again = run(*words, "--json")
     assert (again.exit_code, json.loads(again.stdout)) == (0, {"message": "the task is cancelled"})
 
 
+def test_the_task_of_an_order_is_cancelled_with_the_order(run: Runner, simulator: Simulator) -> None:
+    """The ledger records it, so the order may be created again; a cancel that is not answered is in doubt there."""
+    (task_id,) = created(run, simulator, order("A"))
+    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator)]
+    done = run(*words)
+    assert (done.exit_code, f"task {task_id} is order A of run " in done.stderr) == (0, True)
+    (second,) = created(run, simulator, order("A"))
+    assert second != task_id
+    simulator.order_fault(Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60))
+    words[2] = second
+    done = run(*words)
+    assert (done.exit_code, "may act until" in done.stderr) == (3, True)
+    simulator.clear_faults()
+    assert lines(run("tasks", "create", "-", *local(simulator), stdin=json.dumps(order("A"))))[1][:2] == [
+        "A",
+        "in doubt",
+    ]
+    simulator.advance(61)
+    again = run("reconcile", *local(simulator))
+    assert (again.exit_code, "1 cancelled" in again.stdout) == (0, True)
+    created(run, simulator, order("A"))
+
+
 def test_a_person_is_asked_before_a_task_is_cancelled(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
     """At a terminal no cancels nothing, and --yes is not asked."""
     (task_id,) = created(run, simulator, order("A"))
-    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator)]
+    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator), *without_the_ledger(run)]
     seen = at_a_terminal(words, cwd=tmp_path, answers={"[y/N]": "n\n"})
     assert (seen.code, "nothing was cancelled" in seen.text) == (2, True)
     assert f"Cancel task {task_id} (local)?" in seen.text
@@ -261,7 +289,7 @@ def test_too_late_to_cancel_says_where_the_task_stands(run: Runner, simulator: S
     """Exit 1, with the status."""
     (task_id,) = created(run, simulator, order("A"))
     simulator.move(task_id, "accepted")
-    done = run("tasks", "cancel", task_id, "--reason", "wrong", *local(simulator))
+    done = run("tasks", "cancel", task_id, "--reason", "wrong", *local(simulator), *without_the_ledger(run))
     assert (done.exit_code, done.stdout) == (1, "")
     assert "the task is accepted" in done.stderr
 
