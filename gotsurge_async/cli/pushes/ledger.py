@@ -201,6 +201,8 @@ def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Impor
     orders_are = number_of(accepted.in_doubt, "order of it is", "orders of it are")
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
     click.echo(f"{ledger}: {orders_are} in doubt now; {on} go on")
+    audit = commands_for("`gotsurge audit --repair`", str(ledger))
+    say(f"orders that the copy has as created may have been taken back since: {audit} compares them with GotSurge")
     say(
         "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
         f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"

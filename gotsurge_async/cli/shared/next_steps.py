@@ -51,6 +51,7 @@ class Standing:
         was_read: whether GotSurge was asked just now about the orders in doubt.
         cancelling: the number of orders in doubt because a cancel of their task was not answered.
         open_until: until when such a cancel may still act; no read settles its order before.
+        settles_at: until when a create or a broadcast of an order in doubt may still act; None if that is over.
     """
 
     info: RunInfo
@@ -68,6 +69,7 @@ class Standing:
     was_read: bool = False
     cancelling: int = 0
     open_until: datetime | None = None
+    settles_at: datetime | None = None
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo, counts: Counts | None = None, **more: Any) -> "Standing":
@@ -76,10 +78,11 @@ class Standing:
         words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
         words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
         elsewhere, recorded = bool(counts.of(DOUBTFUL)), False
+        now, open_ = ledger.now(), list[datetime]()
         async for row in ledger.rows(info.id, DOUBTFUL):
-            elsewhere, recorded = False, bool(row.task_id)
-            if recorded or info.mode is Mode.TWO_PHASE:
-                break
+            elsewhere, recorded = False, recorded or bool(row.task_id)
+            if row.open_until is not None and row.is_open(now) and row.state is not OrderState.CANCELLING:
+                open_.append(row.open_until)
         owners = await _owners(ledger, info, counts.of(DOUBTFUL)) if elsewhere and info.mode is Mode.DIRECT else ()
         states = (OrderState.CANCELLING,)
         times = [row.open_until async for row in ledger.rows(info.id, states)] if counts.of(states) else []
@@ -92,6 +95,7 @@ class Standing:
             recorded=recorded,
             cancelling=len(times),
             open_until=max(filter(None, times), default=None),
+            settles_at=max(open_, default=None),
             **more,
         )
 
@@ -279,6 +283,7 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
         if standing.cancelling == standing.counts.get("in_doubt"):
             return
+    why += f", and may act until {standing.settles_at:%H:%M:%S} UTC" if standing.settles_at else ""
     if not standing.was_read and (standing.recorded or not direct):
         yield Step(why, standing.command("reconcile", calls=True))
     if standing.was_read or direct:

@@ -196,9 +196,7 @@ def test_an_update_that_was_not_answered_is_named(platform_shell: Shell) -> None
         found = {(each["kind"], each["key"], each["details"]) for each in document["findings"]}
         assert found == {("changing", key, "an update of price was not answered") for key in ("A", "B")}
         assert document["exit"] == 3
-        assert "2 changing, by the file that has what they should be: gotsurge push FILE --env local" in str(
-            document["next"]
-        )
+        assert document["next"][0].startswith("gotsurge push FILE --env local")
     assert shell.run(*words).exit_code == 0
     assert audited(shell)["findings"] == []
     assert run_id

@@ -187,6 +187,30 @@ def test_what_was_taken_back_since_is_not_called_created(request: pytest.Fixture
 
 
 @pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("desk_name", ["shell", "platform_shell"])
+def test_an_undo_since_the_copy_is_noticed(request: pytest.FixtureRequest, desk_name: str) -> None:
+    """Nothing was pushed since, and yet the copy is an older one; in the end each order is live once."""
+    shell: Shell = request.getfixturevalue(desk_name)
+    done, summary = shell.push("A", "B", GOTSURGE_SETTLE="0")
+    assert done.exit_code == 0
+    back_up(shell)
+    assert shell.call("undo", str(summary["run"]), "--yes").exit_code == 0
+    assert live(shell) == []
+    put_back(shell)
+    code, _, said = pushed(shell, shell.folder / "orders.csv")
+    assert (code, "gotsurge ledger accept-older" in said) == (2, True)
+    done = shell.run("ledger", "accept-older", *shell.ledger, "--out", shell.folder / "out", "--yes")
+    assert "may have been taken back since: `gotsurge audit --repair" in done.stderr
+    words = ("audit", "--repair", "--yes", "--rescan-after", "0", *shell.ledger, *shell.place)
+    done = shell.run(*words, GOTSURGE_SETTLE="0")
+    assert done.exit_code == 0, done.output
+    code, _, said = pushed(shell, shell.folder / "orders.csv")
+    if shell.account != "platform":  # a lost run may have sent them again, and there is no list to look at
+        assert (code, "again with --not-sent-before" in said) == (3, True)
+        code, *_ = pushed(shell, shell.folder / "orders.csv", "--not-sent-before")
+    assert (code, live(shell)) == (0, ["A", "B"])
+
+
 def test_tasks_that_cannot_be_read_leave_the_orders_in_doubt(shell: Shell) -> None:
     """Nothing is sent; when they can be read, `reconcile` settles the run."""
     shell.push("A")
