@@ -7,16 +7,23 @@ orders. A push trusts its ledger, and does not notice. An audit reads every reco
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import attrs
 
-from gotsurge_async import codec
-from gotsurge_async.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
+from gotsurge_async.after.audit.findings import (
+    REPAIRABLE,
+    WRITTEN_OFF,
+    Finding,
+    Kind,
+    finding_of,
+    verdict_of,
+    why_in_doubt,
+)
+from gotsurge_async.after.audit.notes import MISSING, Notes, Seen, other_pickup, seen_of
 from gotsurge_async.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.after.reconcile import RESCAN_AFTER
@@ -25,10 +32,18 @@ from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
-from gotsurge_async.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
-from gotsurge_async.ledger.errors import open_words, reading_payload
-from gotsurge_async.models.tasks import TaskFields, TaskStatus
-from gotsurge_async.push.changes import uncertain_fields
+from gotsurge_async.ledger import (
+    CLAIMED,
+    DOUBTFUL,
+    LIVE,
+    Ledger,
+    Mode,
+    OrderRow,
+    OrderState,
+    Recorded,
+    RunInfo,
+    RunState,
+)
 
 FRESH = 3600.0
 """Seconds for which a restarted audit relies on what it read before."""
@@ -40,54 +55,6 @@ _FAILURES = 5
 """Failed reads in a row that end the audit; fewer concern single tasks."""
 _COMPARED = (OrderState.CREATED, OrderState.CANCELLED)
 _INDEXED = LIVE | {OrderState.CANCELLED}
-
-
-class Kind(StrEnum):
-    """The kind of a difference."""
-
-    VANISHED = "vanished"
-    """The ledger has the order created, and GotSurge answered twice that there is no such task."""
-    CANCELLED = "cancelled"
-    """The ledger has the order created, and its task was cancelled."""
-    CHANGED = "changed"
-    """The task differs from what was sent."""
-    DRAFT = "draft"
-    """The ledger has the order created, and its task is a draft, which no driver sees."""
-    ALIVE = "alive"
-    """The ledger has the order cancelled, and its task is live."""
-    TWICE = "twice"
-    """Two live tasks have the tracking id of one order."""
-    SHARED = "shared"
-    """One task is recorded for two orders."""
-    IN_DOUBT = "in_doubt"
-    """No answer proves whether the order was created, or an effect of it is still open."""
-    CHANGING = "changing"
-    """An update of its task was not answered: nobody knows which fields it has changed."""
-    UNREADABLE = "unreadable"
-    """The task cannot be read by this account: that proves nothing."""
-    FILE = "file"
-    """A result file contradicts the ledger."""
-
-
-REPAIRABLE = frozenset((Kind.VANISHED, Kind.CANCELLED))
-"""The kinds that `Audit.repair` settles: the order becomes cancelled, and its key is free."""
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """One difference.
-
-    Attributes:
-        order: the number of the order in the ledger; None if there is none.
-        details: a description for people.
-    """
-
-    kind: Kind
-    run: str
-    key: str
-    details: str
-    task_ids: tuple[str, ...] = ()
-    order: int | None = None
 
 
 class _EnoughReads(Exception):
@@ -168,7 +135,7 @@ class Audit:
                 await self._notes.ask(self._notes.index, index)
                 for row in block if info.id in wanted else ():
                     if row.state in DOUBTFUL and row.state not in in_flight:
-                        yield _finding(Kind.IN_DOUBT, info, row, _why_in_doubt(row, self.ledger.now()))
+                        yield finding_of(Kind.IN_DOUBT, info, row, why_in_doubt(row, self.ledger.now()))
         for task_id, orders in (await self._notes.ask(self._notes.shared)).items():
             for order, run, key in orders:
                 if run in wanted:
@@ -238,17 +205,20 @@ class Audit:
             self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
 
     async def repair(self, gs: GotSurge, run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
-        """Write off orders of a run whose tasks vanished or were cancelled: their keys are free, and may be pushed.
+        """Record what became of orders of a run, as GotSurge has it.
 
-        Each task is read once more before. One that is there, or is so new that a read may not show it yet, is left
-        alone. The decisions of the run record each order that was written off, its task, the person and the time.
+        An order whose task vanished or was cancelled is written off: its key is free, and may be pushed. An order that
+        the ledger has as cancelled, and whose task is live, is created, unless another order with a task has its key.
+
+        Each task is read once more before. One that is so new that a read may not show it yet is left alone.
+        The decisions of the run record each order that was repaired, its task, the person and the time.
 
         Args:
             findings: findings of this run, each of a kind in `REPAIRABLE`.
             by: who decided.
 
         Returns:
-            The keys of the orders that were written off.
+            The keys of the orders that were repaired.
 
         Raises:
             RunHeld: another process has the run.
@@ -258,17 +228,25 @@ class Audit:
         wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
         async with await self.ledger.hold(run.id) as held:
             await held.recover()
-            rows = {row.id: row async for row in held.rows((OrderState.CREATED,)) if row.id in wanted}
+            rows = {row.id: row async for row in held.rows(_COMPARED) if row.id in wanted}
             seen = await self._read(gs, run.mode, [row.task_id or "" for row in rows.values()], limited=False)
-            verdicts = {order: _verdict(row, run, seen[row.task_id or ""], "") for order, row in rows.items()}
+            verdicts = {order: verdict_of(row, run, seen[row.task_id or ""], "") for order, row in rows.items()}
             reasons = {
                 order: verdict[1]
                 for order, verdict in verdicts.items()
-                if verdict and verdict[0] in REPAIRABLE
+                if verdict and verdict[0] in WRITTEN_OFF
                 if verdict[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
             }
-            tasks = {order: rows[order].task_id or "" for order in reasons}
-            done = await uninterrupted(held.write_off(tasks, reasons, by=by))
+            tasks = {order: row.task_id or "" for order, row in rows.items()}
+            alive = {order: tasks[order] for order, verdict in verdicts.items() if verdict and verdict[0] is Kind.ALIVE}
+            owners = await self.ledger.known(run.environment, [rows[order].key for order in alive])
+            vanished = {
+                order: owner.row.task_id or ""
+                for order in alive
+                if (owner := owners.get(rows[order].key)) is not None and await self._is_gone(gs, owner)
+            }
+            done = await uninterrupted(held.write_off({order: tasks[order] for order in reasons}, reasons, by=by))
+            done += await uninterrupted(held.put_back(alive, vanished, by=by))
             await uninterrupted(held.finish())
         return [rows[order].key for order in done]
 
@@ -282,32 +260,51 @@ class Audit:
             due = [
                 task_id
                 for row, task_id in zip(rows, ids, strict=True)
-                if task_id not in seen or (seen[task_id].reads < reads and _verdict(row, run, seen[task_id], path))
+                if task_id not in seen or (seen[task_id].reads < reads and verdict_of(row, run, seen[task_id], path))
             ]
             seen |= await self._read(gs, run.mode, due)
             live = await self._notes.ask(self._notes.live_tasks, ids)
             verdicts = {
-                row.id: _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
+                row.id: verdict_of(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
                 for row, task_id in zip(rows, ids, strict=True)
             }
             names = {
                 row.id: names_of(row, path).tracking_id or ""
                 for row in rows
-                if (verdict := verdicts[row.id]) is not None and verdict[0] in REPAIRABLE
+                if (verdict := verdicts[row.id]) is not None and verdict[0] in WRITTEN_OFF
             }
             strangers = await self._notes.ask(self._notes.strangers, list(filter(None, names.values())))
             for row, task_id in zip(rows, ids, strict=True):
                 verdict = verdicts[row.id]
                 if verdict is not None and (other := strangers.get(names.get(row.id, ""))):
                     why = f"{verdict[1]}; but task {other} has its tracking id and is live: its key is not free"
-                    yield attrs.evolve(_finding(Kind.CHANGED, run, row, why), task_ids=(other,))
-                elif verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
+                    yield attrs.evolve(finding_of(Kind.CHANGED, run, row, why), task_ids=(other,))
+                elif verdict is not None and verdict[0] is Kind.ALIVE:
+                    if task_id not in live:
+                        yield await self._alive(gs, run, row, verdict[1])
+                elif verdict is not None:
                     hidden = verdict[0] is Kind.VANISHED and self._may_be_hidden(gs, row)
-                    yield _finding(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
+                    yield finding_of(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
             if reads == 1:
                 self.orders += len(rows)
                 self.present[run.id] += sum(not seen[task_id].problem for task_id in ids)
             self.progress(self.orders, self.reads, 0.0)
+
+    async def _alive(self, gs: GotSurge, run: RunInfo, row: OrderRow, why: str) -> Finding:
+        """The finding about a live task of a cancelled order: another order may have its key, and a live task, too."""
+        owner = (await self.ledger.known(run.environment, [row.key])).get(row.key)
+        if owner is None or await self._is_gone(gs, owner):
+            return finding_of(Kind.ALIVE, run, row, why)
+        other = f"{owner.row.state.value.replace('_', ' ')} in run {owner.run.id}"
+        tasks = tuple(filter(None, (owner.row.task_id, row.task_id)))
+        return attrs.evolve(finding_of(Kind.TWICE, run, row, f"{why}; its key is {other}"), task_ids=tasks)
+
+    async def _is_gone(self, gs: GotSurge, owner: Recorded) -> bool:
+        """Whether the task of a created order vanished."""
+        if owner.row.state is not OrderState.CREATED or not owner.row.task_id or self._may_be_hidden(gs, owner.row):
+            return False
+        seen = await self._read(gs, owner.run.mode, [owner.row.task_id], limited=False)
+        return seen[owner.row.task_id].problem == MISSING
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
         """A note on how long reads may not show a task that was just created; "" if they must show it now."""
@@ -403,53 +400,6 @@ class Audit:
                     task_ids=tuple(live),
                     order=mine[0].order,
                 )
-
-
-def _finding(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
-    tasks = (row.task_id,) if row.task_id else ()
-    return Finding(kind=kind, run=run.id, key=row.key, details=details, task_ids=tasks, order=row.id)
-
-
-def _why_in_doubt(row: OrderRow, now: datetime) -> str:
-    if row.is_open(now):
-        words = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
-        return f"{row.error}; {words}" if row.error else words
-    return row.error or "its answer was lost"
-
-
-def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
-    """The difference between a task and its order in the ledger; None if there is none."""
-    if row.state is OrderState.CANCELLED:
-        if seen.problem or not seen.live or "tracking_id" in _differing(row, seen, path):
-            return None
-        return Kind.ALIVE, f"its task is {seen.status}, and the ledger has the order cancelled"
-    if seen.problem == MISSING:
-        return Kind.VANISHED, "GotSurge does not have its task any more"
-    if seen.problem:
-        return Kind.UNREADABLE, f"its task cannot be read by this account: {seen.problem}"
-    status = TaskStatus(seen.status or "")
-    if status.casefold() == TaskStatus.CANCELLED:
-        return Kind.CANCELLED, "its task was cancelled at GotSurge"
-    if run.mode is Mode.TWO_PHASE and status.is_draft:
-        return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
-    if fields := uncertain_fields(row.payload):
-        return Kind.CHANGING, f"an update of {', '.join(fields)} was not answered"
-    differing = _differing(row, seen, path)
-    if not differing:
-        return None
-    sent = {name: f"{name} was sent as {mine}, and is {theirs}" for name, (mine, theirs) in differing.items()}
-    return Kind.CHANGED, "; ".join(sent.values())
-
-
-def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:
-    """The fields of a task that differ from what was sent, each with both values."""
-    with reading_payload(path, row):
-        sent = facts_of(codec.parse(row.payload, TaskFields))
-    return {
-        name: (value, seen.facts[name])
-        for name, value in sent.items()
-        if name in seen.facts and seen.facts[name] != value
-    }
 
 
 def _created_files(folder: Path, run_id: str) -> list[Path]:

@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
+from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, Audit
+from gotsurge_async.after.audit.findings import REPAIRABLE, WRITTEN_OFF, Finding, Kind
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
@@ -41,6 +42,7 @@ _INTERRUPTED = "the audit was interrupted: the same command continues it, and do
 _QUESTIONS = {
     Kind.VANISHED: "GotSurge does not have the tasks of {orders} of run {run} any more.",
     Kind.CANCELLED: "The tasks of {orders} of run {run} were cancelled at GotSurge.",
+    Kind.ALIVE: "The tasks of {orders} of run {run} are live, and the ledger has the orders as cancelled.",
 }
 
 
@@ -54,7 +56,7 @@ _QUESTIONS = {
     help=f"The folder of the result files.  [default: as each run had it, or {OUT}]",
 )
 @click.option(
-    "--repair", is_flag=True, help="Free the keys of orders whose tasks vanished or were cancelled; asks first."
+    "--repair", is_flag=True, help="Record vanished, cancelled and live tasks as GotSurge has them; asks first."
 )
 @click.option("--yes", is_flag=True, help="With --repair, do not ask.")
 @click.option(
@@ -97,7 +99,8 @@ def audit(
 
     Nothing is changed without --repair, and GotSurge never is. --repair asks for each run, or takes --yes. It records
     the orders of vanished and cancelled tasks as cancelled, with who said so: their keys are free, and the next push
-    of their file sends them again. For the rest the command to type is named.
+    of their file sends them again. An order that the ledger has as cancelled, and whose task is live, is recorded as
+    created, if no other task of it is there. For the rest the command to type is named.
 
     \b
     Exit codes:
@@ -272,6 +275,8 @@ def _perhaps_of_others(report: Report) -> frozenset[str]:
 def _question(findings: Sequence[Finding]) -> str:
     first = findings[0]
     what = _QUESTIONS[first.kind].format(orders=number_of(len(findings), "order"), run=first.run)
+    if first.kind is Kind.ALIVE:
+        return f"{what} Record them as created, so that no push sends them again?"
     return f"{what} Free their keys, so that the next push of their file sends them again?"
 
 
@@ -294,6 +299,13 @@ async def _repair(options: AuditOptions, report: Report, chosen: Sequence[list[F
                         say(error)
                         continue
                     report.repaired += [finding for finding in findings if finding.key in keys]
+                    alive = {task for finding in findings if finding.key in keys for task in finding.task_ids}
+                    # Its key was not free because of that task, which is recorded now.
+                    report.repaired += [
+                        finding
+                        for finding in report.findings
+                        if finding.kind is Kind.CHANGED and finding.key in keys and alive.issuperset(finding.task_ids)
+                    ]
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -334,7 +346,9 @@ def _end(report: Report, options: AuditOptions) -> Exit:
 
     def show() -> None:
         if report.repaired:
-            click.echo(f"{number_of(len(report.repaired), 'order')} repaired, says {options.by}: their keys are free")
+            freed = sum(finding.kind in WRITTEN_OFF for finding in report.repaired)
+            text = f"{number_of(len(report.repaired), 'order')} repaired, says {options.by}"
+            click.echo(f"{text}: {number_of(freed, 'key is', 'keys are')} free")
 
     finish(document, code, show, as_json=options.as_json, steps=_steps(report, options))
     return code
@@ -369,7 +383,7 @@ def _steps(report: Report, options: AuditOptions) -> list[Step]:
         elif kind is Kind.DRAFT:
             keys = [f"--key {shell.word(finding.key)}" for finding in findings[:SHOWN]]
             steps.append(Step(f"{why}, to order anew", standing.command("undo", *keys, calls=True)))
-        elif kind in (Kind.ALIVE, Kind.TWICE):
+        elif kind is Kind.TWICE:
             task_id = shell.word(first.task_ids[-1])
             steps.append(Step(why, about_task(info, "cancel", task_id, '--reason "ordered twice"')))
         elif first.task_ids:

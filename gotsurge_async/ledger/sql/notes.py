@@ -15,7 +15,7 @@ from gotsurge_async.ledger.held import HeldRun, reads, writes
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, each_page, load, number_of
 from gotsurge_async.ledger.sql.marks import chunks_in, clean
-from gotsurge_async.ledger.sql.pages import owners_of, take_key
+from gotsurge_async.ledger.sql.pages import owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.states import LETTERS, LIVE, OrderState, Remark, RunState, Similar
 
 SIMILAR_LIMIT = 1000
@@ -222,6 +222,49 @@ class Notes(HeldRun):
                 chunk.move(place, OrderState.CANCELLED)
                 chunk.note(place, error=clean(f"{reasons[order]}, says {by}"))
                 decision = {"key": metas[place].key, "created": 0, "task_id": tasks[order], "by": by, "at": now}
+                db.change("decide", run=self._held.number, chunk=chunk.id, place=place, **decision)
+                done.append(order)
+            chunk.save(db, now)
+        return done
+
+    @writes
+    def put_back(
+        self, db: Database, now: int, tasks: Mapping[int, str], vanished: Mapping[int, str], *, by: str
+    ) -> list[int]:
+        """Record that tasks of cancelled orders are live: the orders are created.
+
+        An order whose key another one has stays as it is, unless that one's task vanished: that one becomes cancelled.
+
+        Args:
+            tasks: of each order, by its id, the task that must be recorded for it.
+            vanished: of each order whose key another one has, the task that must be recorded for that one.
+            by: the person who says so; it is among the decisions of the run, with the time.
+
+        Returns:
+            The orders that are created now.
+        """
+        db.script("admitting")
+        done: list[int] = []
+        for chunk, places in chunks_in(db, self._held, tasks):
+            whole = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id]
+            for place in places:
+                order, key = number_of(chunk.id, place), whole.metas[place].key
+                owner = owners_of_keys(db, self._held.environment, [key], unless={})[key]
+                gone = owner.state is OrderState.CREATED and owner.task_id == vanished.get(order)
+                is_right = chunk.state(place) is OrderState.CANCELLED and chunk.task(place) == tasks[order]
+                if not is_right or (owner.live and not gone):
+                    continue
+                if owner.live:
+                    theirs = load(db, [owner.chunk.id])[owner.chunk.id]
+                    theirs.move(owner.place, OrderState.CANCELLED)
+                    theirs.note(
+                        owner.place, error=clean(f"its task vanished, and task {tasks[order]} is live, says {by}")
+                    )
+                    theirs.save(db, now)
+                take_key(db, self._held.environment, whole, place, (owner.chunk.id, owner.place))
+                chunk.states[place] = LETTERS[OrderState.CREATED]
+                chunk.note(place, error=clean(f"its task is live, says {by}"))
+                decision = {"key": key, "created": 1, "task_id": tasks[order], "by": by, "at": now}
                 db.change("decide", run=self._held.number, chunk=chunk.id, place=place, **decision)
                 done.append(order)
             chunk.save(db, now)

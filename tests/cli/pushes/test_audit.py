@@ -202,6 +202,29 @@ def test_an_update_that_was_not_answered_is_named(platform_shell: Shell) -> None
     assert run_id
 
 
+@pytest.mark.parametrize("account", [None, "platform"])
+def test_a_service_that_was_put_back_to_before_an_undo(
+    shell: Shell, platform_shell: Shell, account: str | None
+) -> None:
+    """The first tasks are live again, and the second ones are gone: the ledger takes the first ones over."""
+    shell = platform_shell if account else shell
+    first, tasks = pushed(shell, "A", "B")
+    before = shell.simulator.now()
+    shell.simulator.advance(1)
+    assert shell.call("undo", first, "--yes").exit_code == 0
+    second, _ = pushed(shell, "A", "B")
+    shell.simulator.restore(before)
+    done = audit(shell)
+    assert (done.exit_code, f"2 alive: gotsurge audit {first}" in done.stderr) == (3, True)
+    assert "gotsurge tasks cancel" not in done.stderr
+    done = audit(shell, "--repair", "--yes", "--all-vanished")
+    assert done.exit_code == 0, done.output
+    assert audited(shell)["findings"] == []
+    assert shell.push("A", "B")[1]["already_pushed"] == 2
+    assert {task["id"] for task in shell.simulator.tasks()} == {*tasks.values()}
+    assert shell.document(shell.on_ledger("status", second, "--json"))["already_pushed"] == 2
+
+
 def test_one_audit_at_a_time(shell: Shell) -> None:
     """Two would write the same notes, and the end of one removes them."""
     run_id, _ = pushed(shell, "A")
