@@ -79,7 +79,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
             left += bool(why)
             replaced += not why
         if why:
-            reason = f"{why_changed(rival.other_run, differing_fields(rival))}; {why}"
+            reason = f"{why_changed(rival.other_run, differing_fields(rival), rival.other_payload)}; {why}"
             await uninterrupted(run.note_changed([(rival.id, reason)]))
 
     changes = call_each(gs, _one_by_one(run), change, concurrency)

@@ -63,7 +63,7 @@ async def note_changes(run: Run) -> int:
     async for block in changed_orders(run):
         differences = await asyncio.to_thread(lambda rivals: [differing_fields(rival) for rival in rivals], block)
         changed = {
-            rival.id: why_changed(rival.other_run, fields)
+            rival.id: why_changed(rival.other_run, fields, rival.other_payload)
             for rival, fields in zip(block, differences, strict=True)
             if fields
         }
@@ -87,9 +87,13 @@ def differing_fields(rival: Rival) -> list[str]:
     return differing(rival.payload, rival.other_payload, which)
 
 
-def why_changed(run_id: str, fields: Sequence[str]) -> str:
-    """Why an order is called changed, for people."""
-    return f"pushed by run {run_id}, and differs from what was sent: {', '.join(fields)}"
+def why_changed(run_id: str, fields: Sequence[str], theirs: bytes) -> str:
+    """Why an order is called changed, for people; ``theirs`` is what its key was pushed with."""
+    uncertain = uncertain_fields(theirs)
+    certain = ", ".join(field for field in fields if field not in uncertain)
+    parts = [f"differs from what was sent: {certain}"] if certain else []
+    parts += [f"an update was not answered: {', '.join(uncertain)}"] if uncertain else []
+    return f"pushed by run {run_id}, and {'; '.join(parts)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -143,5 +147,7 @@ async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
             if fields:
                 changed_count += 1
                 if len(changed) < _KEPT:
-                    changed.append(ChangedRow(line=row.line, key=row.key, reason=why_changed(other_run, fields)))
+                    changed.append(
+                        ChangedRow(line=row.line, key=row.key, reason=why_changed(other_run, fields, payload))
+                    )
     return Known(already_pushed=already, in_doubt=in_doubt, changed=tuple(changed), changed_count=changed_count)
