@@ -212,13 +212,17 @@ class Writer:
     # --- in the event loop ------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
+        was_alone = False
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                is_alone = was_alone and len(self._waiting) == 1
                 while self._waiting:
-                    await self._all_came()
+                    if not is_alone:  # else it is a caller that asks one by one, and would wait in vain for others
+                        await self._all_came()
                     batch = self._waiting[: self._together]
+                    was_alone, is_alone = len(batch) == 1, False
                     del self._waiting[: self._together]
                     await self._answer(batch)
                 if self._closing:

@@ -102,12 +102,20 @@ async def test_jobs_that_come_together_share_a_commit(db: Counting, path: Path) 
     await writer.close()
 
 
-async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path) -> None:
-    """Jobs one after the other are a commit each."""
+async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs one after the other are a commit each; after the first one nothing waits for others that may come."""
+    waits: list[int] = []
+    whole = Writer._all_came
+
+    async def all_came(writer: Writer) -> None:
+        waits.append(db.commits)
+        await whole(writer)
+
+    monkeypatch.setattr(Writer, "_all_came", all_came)
     writer = writing(db, path)
     for number in range(5):
         await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
-    assert db.commits == 5
+    assert (db.commits, waits) == (5, [0])
     await writer.close()
 
 
