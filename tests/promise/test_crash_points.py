@@ -2,7 +2,7 @@
 
 The points are not chosen: each request, each durable write and each file that is put in its place is one before and
 one after. With ``GOTSURGE_CRASH_STEP=1`` the push is killed at the first, the second, and so on, until it comes to its
-end; else at every fourth one, from one that the seed draws. After each follow-up the same file is pushed once more. All
+end; else at every sixth one, from one that the seed draws. After each follow-up the same file is pushed once more. All
 goes through the command line; the judge is `judge`.
 """
 
