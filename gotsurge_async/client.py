@@ -294,7 +294,7 @@ class GotSurge:
                     case Unprocessed(order=order, error=error): ...
 
         There is no ledger: the caller must look up orders that are `InDoubt`, a crash forgets the orders in flight, and
-        the same orders pushed again are sent again. `gotsurge_async.bulk.Push` is the push with a ledger.
+        the same orders pushed again are sent again. `gotsurge_async.bulk.Desk.push` is the same with a ledger.
 
         Chunks have at most 20 orders, and a bounded number of them is in flight. Within the stream a tracking id is
         sent once: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8 bytes of each

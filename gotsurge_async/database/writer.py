@@ -1,11 +1,9 @@
 """The one thread that writes to a database, with group commit, and the threads that read from it.
 
 Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
-No timer: a job that comes alone is committed immediately, and many that come together share the wait for the disk.
-Callers that were just answered get a few turns of the event loop to ask again, or they would always be served by every
-other transaction. Requests of one kind share their statements, too.
-
-A whole transaction is one visit to the writer's thread, where a driver's every statement would be one otherwise.
+A job that comes alone is committed immediately. Callers that were just answered get a few turns of the event loop to
+ask again, or they would always be served by every other transaction. Requests of one kind share their statements, too.
+A whole transaction is one visit to the writer's thread.
 """
 
 import asyncio
@@ -212,19 +210,18 @@ class Writer:
     # --- in the event loop ------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        was_alone = False
+        last = 0
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                is_alone = was_alone and len(self._waiting) == 1
                 while self._waiting:
-                    if not is_alone:  # else it is a caller that asks one by one, and would wait in vain for others
+                    if last != 1 or len(self._waiting) > 1:  # else whoever asks one by one would wait in vain
                         await self._all_came()
                     batch = self._waiting[: self._together]
-                    was_alone, is_alone = len(batch) == 1, False
                     del self._waiting[: self._together]
                     await self._answer(batch)
+                    last = len(batch) + len(self._waiting)
                 if self._closing:
                     return
         finally:

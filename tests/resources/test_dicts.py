@@ -44,6 +44,12 @@ async def ask(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
         await desk.create(given)
 
 
+async def push(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
+    """Push an order through a desk."""
+    async with await Desk.open(gs, path / "ledger.db", mode=Mode.DIRECT, validate=False) as desk:
+        await all_of(desk.push([given]))
+
+
 async def submit(gs: GotSurge, path: Path, given: dict[str, Any]) -> None:
     """Submit an order to a desk."""
     async with await Desk.open(gs, path / "ledger.db", mode=Mode.DIRECT, validate=False) as desk:
@@ -63,6 +69,7 @@ GIVE: dict[str, tuple[Give, str]] = {
     "Drafts.create_all": (lambda gs, _, given: all_of(gs.platform.drafts.create_all([given])), "to_address.latitude"),
     "Push.load_orders": (load, "orders[0].to_address.latitude"),
     "Desk.create": (ask, "to_address.latitude"),
+    "Desk.push": (push, "to_address.latitude"),
     "Desk.submit": (submit, "to_address.latitude"),
     "Prices.recommend": (
         lambda gs, _, given: gs.prices.recommend(stops=[{"address": given["from_address"]}, given["to_address"]]),

@@ -8,7 +8,7 @@ progress share a call, up to 20 of them.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -35,6 +35,7 @@ from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.desk.runs import DeskRuns
+from gotsurge_async.push.desk.stream import DeskStream
 from gotsurge_async.push.desk.submitting import Sender
 from gotsurge_async.push.load import key_of
 from gotsurge_async.push.push import Push
@@ -124,7 +125,8 @@ class Desk:
         self._validate = validate
         self._max_price = max_price
         self._most_waiting = most_waiting
-        self._places = gs.session.limiter.at_most(None)
+        self._limiter = gs.session.limiter
+        self._places = self._limiter.at_most(None)
         self._runs = DeskRuns(
             gs,
             ledger,
@@ -208,6 +210,32 @@ class Desk:
             check_timeout(timeout)
         ends = None if timeout is None else self._clock.monotonic() + timeout
         return await self._create(made, key, payload, plain, ends)
+
+    def push(
+        self,
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
+        *,
+        key: Callable[[OrderLike], str | None] = lambda _: None,
+        concurrency: int | None = None,
+    ) -> DeskStream:
+        """Create any number of orders, each once, as `create` does; the outcomes as they arrive.
+
+        ::
+
+            async with desk.push(orders) as outcomes:
+                async for outcome in outcomes: ...
+
+        Pushed again, after a crash for instance, each order has its recorded outcome, and what was not sent is sent.
+        Memory stays flat. An order whose key and content came before in the stream has that one's outcome.
+
+        Args:
+            orders: read once, as there are places.
+            key: the key of an order, its tracking id unless it returns one.
+            concurrency: the most calls in flight, by default the client's own limit.
+        """
+        places = self._limiter.at_most(concurrency)
+        most = max(1, self._most_waiting // CHUNK)
+        return DeskStream(orders, lambda order: self.create(order, key=key(order)), lambda: min(places(), most))
 
     async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
         """Record an order that is to be sent, and return when it is durable.
