@@ -3,7 +3,6 @@
 Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
 A job that comes alone is committed immediately. Callers that were just answered get a few turns of the event loop to
 ask again, or they would always be served by every other transaction. Requests of one kind share their statements, too.
-A whole transaction is one visit to the writer's thread.
 """
 
 import asyncio
