@@ -121,6 +121,11 @@ class Ledger:
         """The orders of an environment that were submitted, and that a desk is to send."""
         return SubmittedOrders(self._store, environment)
 
+    @reads
+    def waiting(self, db: Database) -> dict[str, tuple[int, int]]:
+        """By environment, how many submitted orders wait to be sent, and how many are stopped; without the others."""
+        return {environment: (int(waits), int(stopped)) for environment, waits, stopped in db.rows("count_submitted")}
+
     async def keep_count(self) -> None:
         """Remember on this machine the ledger's count, also of other machines: then an older copy is refused."""
         await self._store.keep_count()

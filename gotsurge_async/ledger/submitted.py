@@ -82,11 +82,6 @@ class SubmittedOrders:
         """Remove an order whose outcome is in the ledger."""
         await self._store.write(lambda db: db.change("forget_submitted", numbers=db.listed([order.number])))
 
-    async def waiting(self) -> tuple[int, int]:
-        """The number of orders that wait, in all environments, and of those that are stopped."""
-        ((waiting, stopped),) = await self._store.read(lambda db: db.rows("count_submitted"))
-        return waiting, stopped
-
     async def _add_by(self, connection: Any, new: Mapping[str, Any]) -> Submitted | None:
         if self._store.place.kind is not Kind.POSTGRESQL:
             raise UsageError("connection: only a ledger in PostgreSQL can share a transaction", "E908")

@@ -10,7 +10,7 @@ from gotsurge_async.cli.pushes.status import RunStatus
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table, prose
+from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table, prose, say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import RunInfo, Word
@@ -49,6 +49,13 @@ async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, e
         if watch:
             await _watch(opened, env, limit, every, as_json=as_json)
         listed = [await RunStatus.of(opened, info) for info in await _newest(opened, env, limit)]
+        submitted = await opened.waiting()
+    for environment, (waits, stopped) in submitted.items():
+        if env in (None, environment):
+            beside = f"; {stopped:,} stopped, because their keys have another content" if stopped else ""
+            say(
+                f"{environment}: {number_of(waits, 'submitted order waits', 'submitted orders wait')} for a desk{beside}"
+            )
     if as_json:
         print_json([run.document() for run in listed])
     elif is_terminal():

@@ -455,7 +455,7 @@ DELETE FROM submitted WHERE number {among:numbers};
 -- name: submit_again
 INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at, tries, why) VALUES {rows} ON CONFLICT (environment, key) DO NOTHING;
 -- name: count_submitted
-SELECT count(*) - coalesce(sum(stopped), 0), coalesce(sum(stopped), 0) FROM submitted;
+SELECT environment, count(*) - sum(stopped), sum(stopped) FROM submitted GROUP BY environment ORDER BY environment;
 
 -- --- drafts that nobody uses, and operators' words -------------------------------------------------------------------
 

@@ -247,3 +247,18 @@ def test_runs_are_watched(shell: Shell) -> None:
         assert watching.stdout is not None
         assert json.loads(watching.stdout.readline())["run"] == first["run"]
         watching.terminate()
+
+
+def test_what_waits_for_a_desk_is_reported(shell: Shell) -> None:
+    """On stderr: that nobody sends it would otherwise be seen by nobody."""
+    shell.push("A")
+
+    async def submit() -> None:
+        async with await Ledger.open(shell.folder / "ledger.db") as ledger:
+            for key in ("B", "C"):
+                await ledger.submitted("local").add("", key, b"{}")
+
+    assert "for a desk" not in shell.on_ledger("runs").stderr
+    asyncio.run(submit())
+    assert shell.on_ledger("runs").stderr == "local: 2 submitted orders wait for a desk\n"
+    assert "for a desk" not in shell.on_ledger("runs", "--env", "sandbox").stderr

@@ -22,7 +22,7 @@ OTHER = Money.of("6.00", "SGD")
 async def waiting(path: Path) -> tuple[int, int]:
     """How many orders wait in the ledger, and how many are stopped."""
     async with await Ledger.look(path / "ledger.db") as ledger:
-        return await ledger.submitted("sandbox").waiting()
+        return (await ledger.waiting()).get("sandbox", (0, 0))
 
 
 async def once_more(clock: ManualClock, question: Callable[[], Any]) -> Any:
@@ -279,7 +279,7 @@ async def test_closing_hands_over_what_is_in_hand(tmp_path: Path) -> None:
             await closing
         assert isinstance(await asking, InDoubt)
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
-        waits, _ = await ledger.submitted("sandbox").waiting()
+        ((waits, _),) = (await ledger.waiting()).values()
         due = await ledger._store.read(
             lambda db: db.rows("is_submitted", environment="sandbox", account="", now=10**18)
         )
