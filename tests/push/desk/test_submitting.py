@@ -244,6 +244,21 @@ async def test_an_order_that_a_file_pushed_meanwhile_is_not_sent(tmp_path: Path)
     assert await waiting(tmp_path) == (0, 1)
 
 
+async def test_an_order_of_a_stopped_file_push_is_unprocessed(tmp_path: Path) -> None:
+    """It waits in a run that an operator has to resume; submitted to a desk, it is sent."""
+    service, clock = Service(), ManualClock()
+    async with client(service, clock=clock) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run, _ = await Push(gs, ledger, mode=Mode.DIRECT).load_orders([order("T-1")])
+        await run.close()
+        async with Desk(gs, ledger, mode=Mode.DIRECT) as desk:
+            waits = await desk.outcome("T-1")
+            assert isinstance(waits, Unprocessed)
+            assert f"it waits in run {run.id}, which nobody sends now" in str(waits.error)
+            await desk.submit(order("T-1"))
+            assert isinstance(await desk.outcome("T-1"), Created)
+    assert service.sent == ["T-1"]
+
+
 async def test_a_stopped_order_gives_way_to_another_one(tmp_path: Path) -> None:
     """Its key had another content; once the key is free, it says that it was not sent, and may be submitted again."""
     clock = ManualClock()
