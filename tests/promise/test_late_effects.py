@@ -94,12 +94,18 @@ def died(service: Station, folder: Path, write: Write, name: str, at: int, **mor
 
 
 def brought_to_its_end(service: Station, experiment: Experiment, follow_up: Callable[[Experiment], None]) -> None:
-    """Do one thing before what is late acts, after it has acted, and after the time; and push the file once more."""
+    """Do one thing before what is late acts, after it has acted, and after the time; and push the file twice more.
+
+    Nobody knows when a process has died. So the time of its last cancel counts from when another one takes the run
+    over, which is the first of the two pushes where what was done holds no run.
+    """
     follow_up(experiment)
     service.let_act(LATE)
     follow_up(experiment)
     experiment.ahead = SETTLE + 60
     follow_up(experiment)
+    push_again(experiment)
+    experiment.ahead += SETTLE + 60
     experiment.end()
     experiment.look_back()
 
