@@ -296,7 +296,7 @@ class Ledger:
 
         It reads all orders.
         """
-        for number, *_ in marks.recorded(db, environment, [task_id]).values():
+        for number in marks.recorded(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
             if chunk.metas and chunk.state(place) in LIVE:
                 return runs.by_number(db, [chunk.run])[chunk.run].id, chunk.metas[place].key

@@ -32,7 +32,6 @@ from gotsurge_async.ledger.states import (
     PendingOrder,
     RunInfo,
     RunState,
-    Submitted,
 )
 
 LOOKED_AT_SECONDS = 0.1
@@ -108,43 +107,40 @@ class Run(Notes):
         return admitted
 
     async def join(
-        self, rows: Sequence[NewOrder], submitted: Mapping[str, Submitted] | None = None
-    ) -> list[int | Recorded]:
+        self, rows: Sequence[NewOrder], submitted: Mapping[str, int] | None = None
+    ) -> list[int | Recorded | None]:
         """Add up to a chunk of orders to a run that is being sent, and claim those that may be sent: one write.
 
         A call that is cancelled withdraws what it claimed.
 
         Args:
             rows: with keys that differ.
-            submitted: by key, those that were submitted: one that is claimed no longer waits.
+            submitted: by key, the numbers of those that were submitted.
 
         Returns:
             For each order its id, if it is claimed now. Otherwise the order that has its key: nothing of the new one
-            is in the ledger then.
+            is in the ledger then. None for one that was submitted, and waits no more: another desk has it.
         """
         self._check_admitted()
         admission.check_keys(rows)
-        now, waiting = self._store.now(), submitted or {}
-        numbers = {key: order.number for key, order in waiting.items()}
+        now, numbers = self._store.now(), submitted or {}
         rivals = ExitStack()
 
-        def job(db: Database) -> list[int | Recorded]:
+        def job(db: Database) -> list[int | Recorded | None]:
             taken = _Rivals(self._store, db, rivals, wait=0)
             answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers)
             taken.end(now)
             return answers
 
-        joining_now = asyncio.ensure_future(self._write(job, after=rivals.close))
+        adding = asyncio.ensure_future(self._write(job, after=rivals.close))
         try:
-            return await uninterrupted(joining_now)
+            return await uninterrupted(adding)
         except asyncio.CancelledError:
-            if not joining_now.cancelled() and joining_now.exception() is None:
-                answers = zip(rows, joining_now.result(), strict=True)
-                claimed = {answer: row.key for row, answer in answers if isinstance(answer, int)}
-                again = {number: (waiting[key], 0) for number, key in claimed.items() if key in waiting}
-                with suppress(LedgerError):  # then whoever opens the ledger next reads it
-                    await uninterrupted(self.release_claim([*claimed]))
-                    await uninterrupted(self.withdraw([*claimed], "not sent: its caller was cancelled", again))
+            if adding.done() and not adding.cancelled() and adding.exception() is None:
+                claimed = [answer for answer in adding.result() if isinstance(answer, int)]
+                with suppress(LedgerError):  # then another process recovers them
+                    await uninterrupted(self.release_claim(claimed))
+                    await uninterrupted(self.withdraw(claimed, "not sent: its caller was cancelled"))
             raise
 
     def knows_task(self, task_id: str) -> bool:
@@ -152,22 +148,12 @@ class Run(Notes):
         return self._held.tasks.has(self.info.environment, task_id)
 
     @writes
-    def withdraw(
-        self,
-        db: Database,
-        now: int,
-        ids: Sequence[int],
-        why: str,
-        again: Mapping[int, tuple[Submitted, int]] | None = None,
-    ) -> set[int]:
+    def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
         """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
-        No run sends them. The other orders stay as they are.
-
-        Args:
-            again: by id, those that were submitted: each waits again, and may be taken after so many microseconds.
+        No run sends them. What was submitted under their keys waits again. The other orders stay as they are.
         """
-        return joining.withdraw(db, self._held, ids, why, now, again or {})
+        return joining.withdraw(db, self._held, ids, why, now)
 
     async def doubtful_rivals(self) -> list[str]:
         """The runs that have keys of this one in doubt, with a task that can be read; before ``admit``."""

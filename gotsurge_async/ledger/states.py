@@ -210,8 +210,16 @@ class Submitted:
     """When it was submitted, in microseconds."""
     tries: int = 0
     """How often sending it has failed."""
-    stopped: bool = False
-    """It is not sent, because its key was used for an order with another content."""
+    claimed: bool = False
+    """An order of a run has its key for it, and what became of that order is its outcome."""
+    stopped: int = 0
+    """Why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it is."""
+
+
+OTHER_CONTENT = 1
+"""The key of a submitted order was used for an order with another content."""
+OLDER_COPY = 2
+"""An older copy of the ledger was accepted, in which a submitted order waited: it may have been sent since."""
 
 
 class PendingOrder(NamedTuple):

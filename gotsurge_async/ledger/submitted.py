@@ -11,13 +11,14 @@ from gotsurge_async.database import Database, Kind, statements
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.sql.joining import Recorded
-from gotsurge_async.ledger.sql.marks import clean
+from gotsurge_async.ledger.sql.marks import count
 from gotsurge_async.ledger.sql.schema import TEXT
 from gotsurge_async.ledger.sql.store import Store
-from gotsurge_async.ledger.states import Submitted
+from gotsurge_async.ledger.states import LIVE, OrderState, Submitted
 from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of
 
 _NAMED = re.compile(r"%\((\w+)\)s")
+_KNOWN = frozenset({OrderState.CREATED, OrderState.IN_DOUBT})
 
 LEASE = 60_000_000
 """Microseconds for which a desk has an order that it took. After that another desk may take it, which does no harm."""
@@ -30,34 +31,45 @@ class SubmittedOrders:
         self._store = store
         self._environment = environment
 
-    async def add(self, account: str, key: str, payload: bytes, connection: Any = None) -> Submitted | None:
+    async def add(
+        self, account: str, key: str, payload: bytes, connection: Any = None
+    ) -> tuple[Submitted | None, Recorded | None]:
         """Add an order, durably; or, with a connection, as part of its transaction.
 
         Returns:
-            The order that waits under the key now: this one, or an earlier one.
+            The order that waits under the key now, this one or an earlier one; and the order that has the key, if it is
+            created or in doubt: then none was added.
 
         Raises:
             UsageError: the connection is not one to the ledger's database.
         """
-        now = self._store.now()
-        new = {"account": account, "key": key, "payload": payload, "now": now}
+        new = {"account": account, "key": key, "payload": payload, "now": self._store.now()}
+
+        def job(db: Database) -> tuple[Submitted | None, Recorded | None]:
+            db.script("impatient")
+            row, owner = self._standing(db, key)
+            if owner is not None and owner.row.state in _KNOWN:
+                return row, owner
+            if row is not None and (row.stopped or (row.claimed and (owner is None or owner.row.state not in LIVE))):
+                db.change("forget_submitted", number=row.number)
+            count(db, self._store.slot)  # a copy of the ledger from before is an older one
+            if connection is None:
+                db.change("submit", environment=self._environment, **new)
+            return self._standing(db, key)[0], None
+
         if connection is not None:
-            return await self._add_by(connection, new)
-
-        def job(db: Database) -> Submitted | None:
-            db.change("submit", environment=self._environment, **new)
-            return _one(db.rows("submitted", environment=self._environment, key=key))
-
-        return await self._store.write(job)
+            await self._check(connection)
+        row, owner = await self._store.write(job)
+        if owner is None and row is None and connection is not None:
+            texts = statements(TEXT, Kind.POSTGRESQL)
+            which = {"environment": self._environment, "key": key}
+            await _ask(connection, texts["submit"], {**which, **new})
+            return _one(await _ask(connection, texts["submitted"], which)), None
+        return row, owner
 
     async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
         """The order that waits under a key, and the one that has it, or had it last, as of one moment."""
-
-        def ask(db: Database) -> tuple[Submitted | None, Recorded | None]:
-            waits = _one(db.rows("submitted", environment=self._environment, key=key))
-            return waits, joining.last(db, self._environment, key, partial(self._store.locks.is_held, db))
-
-        return await self._store.read(ask)
+        return await self._store.read(self._standing, key)
 
     async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
         """Take orders that are due, those that have waited longest first: for a minute no other desk takes them."""
@@ -68,34 +80,35 @@ class SubmittedOrders:
         rows = await self._store.write(lambda db: db.rows("take_submitted", until=now + LEASE, most=most, **which))
         return sorted(map(_made, rows), key=lambda order: (order.at, order.number))
 
-    async def put_off(self, orders: Sequence[Submitted], why: str = "", seconds: float = 0) -> None:
-        """Let orders be taken again after some seconds; with a reason, one more attempt has failed."""
+    async def put_off(self, orders: Sequence[Submitted], seconds: float = 0, *, failed: bool = False) -> None:
+        """Let orders be taken again so many seconds from now; ``failed`` counts one more attempt."""
         numbers = [order.number for order in orders]
-        due = {"due_at": self._store.now() + int(seconds * 1_000_000), "more": int(bool(why)), "why": clean(why)}
+        due = {"due_at": self._store.now() + int(seconds * 1_000_000), "more": int(failed)}
         await self._store.write(lambda db: db.change("put_off", numbers=db.listed(numbers), **due))
 
-    async def stop(self, order: Submitted) -> None:
+    async def stop(self, order: Submitted, why: int) -> None:
         """Keep an order that will not be sent, until another one is submitted under its key."""
-        await self._store.write(lambda db: db.change("stop_submitted", number=order.number))
+        await self._store.write(lambda db: db.change("stop_submitted", number=order.number, stopped=why))
 
     async def forget(self, order: Submitted) -> None:
         """Remove an order whose outcome is in the ledger."""
-        await self._store.write(lambda db: db.change("forget_submitted", numbers=db.listed([order.number])))
+        await self._store.write(lambda db: db.change("forget_submitted", number=order.number))
 
-    async def _add_by(self, connection: Any, new: Mapping[str, Any]) -> Submitted | None:
+    def _standing(self, db: Database, key: str) -> tuple[Submitted | None, Recorded | None]:
+        row = _one(db.rows("submitted", environment=self._environment, key=key))
+        return row, joining.last(db, self._environment, key, partial(self._store.locks.is_held, db))
+
+    async def _check(self, connection: Any) -> None:
         if self._store.place.kind is not Kind.POSTGRESQL:
             raise UsageError("connection: only a ledger in PostgreSQL can share a transaction", "E908")
         identity = await self._store.read(identity_of)
         texts = statements(TEXT, Kind.POSTGRESQL)
-        which_ledger = {"name": LEDGER_ID, "value": -1 if identity is None else identity.id}
-        which = {"environment": self._environment, "key": new["key"]}
-        if not await _asked(connection, texts["has_meta"], which_ledger):
+        this = {"name": LEDGER_ID, "value": -1 if identity is None else identity.id}
+        if not (await _ask(connection, texts["has_ledger"], {}) and await _ask(connection, texts["has_meta"], this)):
             raise UsageError(f"connection: it is not one to the database of the ledger {self._store.path}", "E908")
-        await _asked(connection, texts["submit"], {**which, **new})
-        return _one(await _asked(connection, texts["submitted"], which))
 
 
-async def _asked(connection: Any, text: str, values: Mapping[str, Any]) -> Sequence[Any]:
+async def _ask(connection: Any, text: str, values: Mapping[str, Any]) -> Sequence[Any]:
     """Execute a statement over a caller's connection, and return its rows, if it has any."""
     psycopg, sqlalchemy = sys.modules.get("psycopg"), sys.modules.get("sqlalchemy.ext.asyncio")
     if psycopg is not None and isinstance(connection, psycopg.AsyncConnection):
@@ -118,5 +131,5 @@ def _one(rows: Sequence[Any]) -> Submitted | None:
 
 
 def _made(row: Sequence[Any]) -> Submitted:
-    number, account, key, payload, at, tries, stopped = row
-    return Submitted(number, account, key, bytes(payload), at, tries, bool(stopped))
+    number, account, key, payload, at, tries, claimed, stopped = row
+    return Submitted(number, account, key, bytes(payload), at, tries, bool(claimed), stopped)

@@ -47,6 +47,8 @@ Results = list[OrderResult[PendingOrder]]
 Body = tuple[bytes, Sequence[Identity]]
 """The text of a call, and the names of its orders in the answer."""
 
+WITH_OTHERS = "refused-with-chunk"
+"""In the error of an order that was refused only because its call was."""
 CLAIM_LIFE = 60.0
 """Seconds that a claim is valid: the process may have been frozen since, and another one have taken over."""
 BUSY_TRIES = 10
@@ -316,7 +318,7 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     if choice is OnRefusedChunk.HOLD:
         why = "other orders of the chunk were named" if blamed else "which order of the chunk is to blame is not said"
         held = copy(first.error)
-        held.args = (f"refused-with-chunk: {why}",)
+        held.args = (f"{WITH_OTHERS}: {why}",)
         held.with_others = True
         return [*blamed, *(Refused(order=order, error=held) for order in others)], []
     middle = 0 if blamed else len(others) // 2

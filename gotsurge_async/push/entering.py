@@ -13,7 +13,7 @@ from attrs import define, field
 
 from gotsurge_async import codec
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, SignInNeeded
+from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
@@ -116,7 +116,7 @@ class Entering:
                     if number == PAGES:
                         break
         except (CallError, SignInNeeded) as error:
-            if mode is Mode.DIRECT and not isinstance(error, NotSent | OutcomeUnknown):
+            if mode is Mode.DIRECT and isinstance(error, Unauthorized | Forbidden | NotFound | SignInNeeded):
                 return there  # a plain partner has no such list, and without a sign-in nothing is sent
             if isinstance(error, SignInNeeded):
                 raise

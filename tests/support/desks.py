@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gotsurge_async import GotSurge, RetryPolicy
-from gotsurge_async.bulk import Desk, Mode, OrderState
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
@@ -82,3 +82,15 @@ async def states(desk: Desk) -> dict[str, list[OrderState]]:
         async for row in desk.ledger.rows(info.id):
             found.setdefault(row.key, []).append(row.state)
     return found
+
+
+async def waiting(path: Path) -> tuple[int, int]:
+    """How many submitted orders wait in the ledger of a folder, and how many are stopped."""
+    async with await Ledger.look(path / "ledger.db") as ledger:
+        return (await ledger.waiting()).get("sandbox", (0, 0))
+
+
+async def once_so(clock: ManualClock, question: Callable[[], Any]) -> None:
+    """Let time pass until something is so."""
+    while not question():
+        await clock.advance(1)

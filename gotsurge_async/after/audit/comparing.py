@@ -238,12 +238,16 @@ class Audit:
                 if verdict[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
             }
             tasks = {order: row.task_id or "" for order, row in rows.items()}
-            alive = {order: tasks[order] for order, verdict in verdicts.items() if verdict and verdict[0] is Kind.ALIVE}
+            alive = {
+                order: tasks[order]
+                for order, verdict in verdicts.items()
+                if verdict and verdict[0] is Kind.ALIVE and not self._may_be_hidden(gs, rows[order])
+            }
             owners = await self.ledger.known(run.environment, [rows[order].key for order in alive])
             vanished = {
                 order: owner.row.task_id or ""
                 for order in alive
-                if (owner := owners.get(rows[order].key)) is not None and await self._is_gone(gs, owner)
+                if (owner := owners.get(rows[order].key)) is not None and await self._is_gone(gs, run, owner)
             }
             done = await uninterrupted(held.write_off({order: tasks[order] for order in reasons}, reasons, by=by))
             done += await uninterrupted(held.put_back(alive, vanished, by=by))
@@ -293,22 +297,29 @@ class Audit:
     async def _alive(self, gs: GotSurge, run: RunInfo, row: OrderRow, why: str) -> Finding:
         """The finding about a live task of a cancelled order: another order may have its key, and a live task, too."""
         owner = (await self.ledger.known(run.environment, [row.key])).get(row.key)
-        if owner is None or await self._is_gone(gs, owner):
-            return finding_of(Kind.ALIVE, run, row, why)
+        if owner is None or await self._is_gone(gs, run, owner):
+            hidden = self._may_be_hidden(gs, row)
+            return finding_of(Kind.ALIVE, run, row, f"{why}{f'; {hidden}' if hidden else ''}")
         other = f"{owner.row.state.value.replace('_', ' ')} in run {owner.run.id}"
         tasks = tuple(filter(None, (owner.row.task_id, row.task_id)))
-        return attrs.evolve(finding_of(Kind.TWICE, run, row, f"{why}; its key is {other}"), task_ids=tasks)
+        return attrs.evolve(
+            finding_of(Kind.TWICE, run, row, f"{why}; another order with its key is {other}"), task_ids=tasks
+        )
 
-    async def _is_gone(self, gs: GotSurge, owner: Recorded) -> bool:
-        """Whether the task of a created order vanished."""
-        if owner.row.state is not OrderState.CREATED or not owner.row.task_id or self._may_be_hidden(gs, owner.row):
+    async def _is_gone(self, gs: GotSurge, run: RunInfo, owner: Recorded) -> bool:
+        """Whether the task of a created order, of the same account, vanished."""
+        is_ours = owner.run.options.get("account") == run.options.get("account") and owner.run.mode is run.mode
+        if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
+            return False
+        if self._may_be_hidden(gs, owner.row):
             return False
         seen = await self._read(gs, owner.run.mode, [owner.row.task_id], limited=False)
         return seen[owner.row.task_id].problem == MISSING
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
-        """A note on how long reads may not show a task that was just created; "" if they must show it now."""
-        ours = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
+        """A note on how long reads may not show a new task, or its cancel; "" if they must show it now."""
+        began = row.updated_at if row.state is OrderState.CANCELLED else row.claimed_at or row.updated_at
+        ours = began + timedelta(seconds=gs.limits.settle)
         until = max(ours, row.open_until or ours)  # the time of the push counts, too
         return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
 

@@ -27,7 +27,7 @@ class Kind(StrEnum):
     ALIVE = "alive"
     """The ledger has the order cancelled, and its task is live."""
     TWICE = "twice"
-    """Two live tasks have the tracking id of one order."""
+    """Two tasks may be live for one order, and one of them is not to be."""
     SHARED = "shared"
     """One task is recorded for two orders."""
     IN_DOUBT = "in_doubt"
@@ -92,13 +92,11 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
         return Kind.CANCELLED, "its task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
-    if fields := uncertain_fields(row.payload):
-        return Kind.CHANGING, f"an update of {', '.join(fields)} was not answered"
     differing = _differing(row, seen, path)
-    if not differing:
-        return None
-    sent = {name: f"{name} was sent as {mine}, and is {theirs}" for name, (mine, theirs) in differing.items()}
-    return Kind.CHANGED, "; ".join(sent.values())
+    words = [f"{name} was sent as {mine}, and is {theirs}" for name, (mine, theirs) in differing.items()]
+    if fields := uncertain_fields(row.payload):
+        return Kind.CHANGING, "; ".join([f"an update of {', '.join(fields)} was not answered", *words])
+    return (Kind.CHANGED, "; ".join(words)) if words else None
 
 
 def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk import Desk, Ledger, Mode
+from gotsurge_async.bulk import Desk, Ledger, LedgerError, Mode, RunHeld
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
@@ -111,25 +111,21 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
     stands. If the ledger has an order with this task, the order is taken back as by gotsurge undo, and the ledger
-    records it.
+    records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later.
     """
     if not yes and at_a_terminal() and not click.confirm(f"Cancel task {task_id} ({target.environment})?", err=True):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
     place = find_ledger(ledger, target)
-    if (known := loops.run(_order_of(place, target, task_id))) is not None:
-        run_id, key = known
-        say(f"task {task_id} is order {key} of run {run_id}, which is taken back")
-        take_back(
-            run_id=run_id,
-            target=target,
-            place=place,
-            drafts=False,
-            keys=(key,),
-            reason=reason,
-            concurrency=None,
-            as_json=as_json,
-        )
-        return
+    try:
+        if (known := loops.run(_order_of(place, target, task_id))) is not None:
+            run_id, key = known
+            say(f"task {task_id} is order {key} of run {run_id}, which is taken back")
+            own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None, "as_json": as_json}
+            take_back(run_id=run_id, target=target, place=place, **own)
+            return
+    except (RunHeld, LedgerError) as error:
+        say(f"the task is cancelled past the ledger, which then still has its order as created: {error}")
+        say("when that process has ended: gotsurge audit --repair")
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     if as_json:
         print_json(message)

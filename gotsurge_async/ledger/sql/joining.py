@@ -4,7 +4,7 @@ Each order either gets its key and is claimed, or the caller gets the order that
 an order of another run is taken over, is decided as in an admission.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from attrs import frozen
@@ -27,7 +27,6 @@ from gotsurge_async.ledger.states import (
     OrderRow,
     OrderState,
     RunInfo,
-    Submitted,
 )
 
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
@@ -71,21 +70,44 @@ def join(
     *,
     compact: bool,
     submitted: Mapping[str, int],
-) -> list[int | Recorded]:
+) -> list[int | Recorded | None]:
     """Insert orders with different keys into a run that is being sent, as one chunk, and claim them.
 
     Args:
-        submitted: by key, which of them were submitted. Those that are claimed no longer wait to be taken.
         take: locks another run until the transaction is over, and fences its last holder; False if a living process
             has it.
+        submitted: by key, which of them were submitted. One that waits no more is not inserted.
 
     Returns:
         For each order its id, if it is claimed now; else the owner of its key. The owner can be in this run, too: an
-        order that continues a dead run's draft, or one held back after an older copy was accepted.
+        order that continues a dead run's draft, or one held back after an older copy was accepted. None for a submitted
+        order that another desk has claimed, or removed, meanwhile.
 
     Raises:
         Moved: a run that is being loaded has just inserted one of the keys.
     """
+    if not submitted:
+        return [*_join(db, run, rows, now, take, compact=compact)]
+    numbers = db.listed(submitted.values())
+    waiting = {number for (number,) in db.rows("still_submitted", numbers=numbers)}
+    mine = [row for row in rows if submitted.get(row.key) in {None, *waiting}]
+    answers = dict(zip([row.key for row in mine], _join(db, run, mine, now, take, compact=compact), strict=True))
+    contents = {row.key: row.payload for row in mine}
+    has_key = [
+        submitted[key]
+        for key, answer in answers.items()
+        if key in submitted
+        if isinstance(answer, int) or (answer.row.state is OrderState.CREATED and answer.row.payload == contents[key])
+    ]
+    db.change("claim_submitted", numbers=db.listed(has_key))
+    return [answers.get(row.key) for row in rows]
+
+
+def _join(
+    db: Database, run: Held, rows: Sequence[NewOrder], now: int, take: Callable[[str], bool], *, compact: bool
+) -> Sequence[int | Recorded]:
+    if not rows:
+        return ()
     target = OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
     keys = [row.key for row in rows]
     accepted = accepted_at(db)
@@ -93,7 +115,6 @@ def join(
         (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target)
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
         db.committed.append(partial(run.see, [chunk]))
-        _forget(db, submitted.values())
         return [number_of(chunk.id, place) for place in range(len(rows))]
     db.script("admitting")  # one after the other, as admissions
     owners = owners_of_keys(db, run.environment, keys, unless={})
@@ -106,13 +127,7 @@ def join(
     if new:
         first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
         answers |= _add(db, run, new, target, first, now, compact=compact)
-    _forget(db, [number for key, number in submitted.items() if isinstance(answers[key], int)])
     return [answers[key] for key in keys]
-
-
-def _forget(db: Database, submitted: Collection[int]) -> None:
-    if submitted:
-        db.change("forget_submitted", numbers=db.listed(submitted))
 
 
 def _answer(
@@ -194,35 +209,27 @@ def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
     return Recorded(owner.run, row, held)
 
 
-def withdraw(
-    db: Database, run: Held, ids: Sequence[int], why: str, now: int, again: Mapping[int, tuple[Submitted, int]]
-) -> set[int]:
+def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
     """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
-    Args:
-        again: by id, those that were submitted, and after how many microseconds each may be taken again.
+    What was submitted under these keys waits again.
     """
     withdrawn: set[int] = set()
+    keys: list[str] = []
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
         free = [place for place in places if chunk.state(place) in WITHDRAWABLE]
-        metas: Sequence[Meta] = ()
+        metas: Sequence[Meta] = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas if free else ()
         for place in free:
             if place in chunk.tasks:
-                metas = metas or load(db, [chunk.id], bodies=True)[chunk.id].metas
                 drafts.append((chunk.tasks[place][0], run.number, metas[place].key, now, None))
             chunk.move(place, OrderState.WITHDRAWN)
             chunk.note(place, error=marks.clean(why))
+            keys.append(metas[place].key)
             withdrawn.add(number_of(chunk.id, place))
         if free:
             chunk.save(db, now)
     db.insert("add_unused", drafts)
-    waiting = [(order, now + later) for number, (order, later) in again.items() if number in withdrawn]
-    db.insert(
-        "submit_again",
-        [
-            (run.environment, order.account, order.key, order.payload, order.at, due, order.tries + 1, marks.clean(why))
-            for order, due in waiting
-        ],
-    )
+    if keys:
+        db.change("unclaim_submitted", environment=run.environment, keys=db.listed(keys), now=now)
     return withdrawn

@@ -36,7 +36,7 @@ CREATE INDEX decisions_of_run ON decisions (run, id);
 CREATE TABLE submitted (
   number {numbered}, environment TEXT NOT NULL, account TEXT NOT NULL, key TEXT NOT NULL, payload {bytes} NOT NULL,
   submitted_at {big} NOT NULL, due_at {big} NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-  why TEXT, stopped INTEGER NOT NULL DEFAULT 0, UNIQUE (environment, key));
+  claimed INTEGER NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0, UNIQUE (environment, key));
 CREATE INDEX submitted_by_due ON submitted (due_at);
 CREATE TABLE distributions (
   run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, refused {big} NOT NULL,
@@ -429,33 +429,45 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- --- submitted orders -------------------------------------------------------------------------------------------------
 
--- Sent by whichever desk takes them. One that is stopped gives way to another one of its key.
+-- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. Nothing may wait for the
+-- transaction of a caller who has just submitted the same key.
+-- name: impatient@sqlite
+SELECT 1;
+-- name: impatient@postgresql
+SET LOCAL lock_timeout = '2s';
+-- name: has_ledger@postgresql
+SELECT 1 WHERE to_regclass('ledger_meta') IS NOT NULL;
 -- name: has_meta
 SELECT 1 FROM ledger_meta WHERE name = :name AND value = :value;
 -- name: submit
 INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at) VALUES (:environment, :account, :key, :payload, :now, :now)
-ON CONFLICT (environment, key) DO UPDATE SET account = excluded.account, payload = excluded.payload,
-  submitted_at = excluded.submitted_at,  due_at = excluded.due_at, tries = 0, why = NULL, stopped = 0
-WHERE submitted.stopped = 1;
+ON CONFLICT (environment, key) DO NOTHING;
 -- name: submitted
-SELECT number, account, key, payload, submitted_at, tries, stopped FROM submitted WHERE environment = :environment AND key = :key;
+SELECT number, account, key, payload, submitted_at, tries, claimed, stopped FROM submitted WHERE environment = :environment AND key = :key;
 -- name: is_submitted
 SELECT 1 FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0 LIMIT 1;
 -- name: take_submitted
 UPDATE submitted SET due_at = :until WHERE number IN (
   SELECT number FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0
   ORDER BY due_at, number LIMIT :most {skip_locked})
-RETURNING number, account, key, payload, submitted_at, tries, stopped;
+RETURNING number, account, key, payload, submitted_at, tries, claimed, stopped;
+-- name: still_submitted
+SELECT number FROM submitted WHERE number {among:numbers} AND claimed = 0 AND stopped = 0 {skip_locked};
+-- name: claim_submitted
+UPDATE submitted SET claimed = 1 WHERE number {among:numbers};
+-- name: unclaim_submitted
+UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys} AND claimed = 1;
 -- name: put_off
-UPDATE submitted SET due_at = :due_at, tries = tries + :more, why = :why WHERE number {among:numbers};
+UPDATE submitted SET due_at = :due_at, tries = tries + :more WHERE number {among:numbers};
 -- name: stop_submitted
-UPDATE submitted SET stopped = 1 WHERE number = :number;
+UPDATE submitted SET stopped = :stopped WHERE number = :number AND claimed = 0;
+-- name: stop_all_submitted
+UPDATE submitted SET stopped = :stopped WHERE claimed = 0 AND stopped = 0;
 -- name: forget_submitted
-DELETE FROM submitted WHERE number {among:numbers};
--- name: submit_again
-INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at, tries, why) VALUES {rows} ON CONFLICT (environment, key) DO NOTHING;
+DELETE FROM submitted WHERE number = :number;
 -- name: count_submitted
-SELECT environment, count(*) - sum(stopped), sum(stopped) FROM submitted GROUP BY environment ORDER BY environment;
+SELECT environment, sum(CASE WHEN claimed = 0 AND stopped = 0 THEN 1 ELSE 0 END), sum(CASE WHEN stopped > 0 THEN 1 ELSE 0 END)
+FROM submitted GROUP BY environment ORDER BY environment;
 
 -- --- drafts that nobody uses, and operators' words -------------------------------------------------------------------
 

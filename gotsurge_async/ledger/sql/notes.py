@@ -250,7 +250,7 @@ class Notes(HeldRun):
             for place in places:
                 order, key = number_of(chunk.id, place), whole.metas[place].key
                 owner = owners_of_keys(db, self._held.environment, [key], unless={})[key]
-                gone = owner.state is OrderState.CREATED and owner.task_id == vanished.get(order)
+                gone = owner.state is OrderState.CREATED and order in vanished and owner.task_id == vanished[order]
                 is_right = chunk.state(place) is OrderState.CANCELLED and chunk.task(place) == tasks[order]
                 if not is_right or (owner.live and not gone):
                     continue
@@ -261,6 +261,8 @@ class Notes(HeldRun):
                         owner.place, error=clean(f"its task vanished, and task {tasks[order]} is live, says {by}")
                     )
                     theirs.save(db, now)
+                    decision = {"key": key, "created": 0, "task_id": owner.task_id, "by": by, "at": now}
+                    db.change("decide", run=theirs.run, chunk=theirs.id, place=owner.place, **decision)
                 take_key(db, self._held.environment, whole, place, (owner.chunk.id, owner.place))
                 chunk.states[place] = LETTERS[OrderState.CREATED]
                 chunk.note(place, error=clean(f"its task is live, says {by}"))

@@ -49,7 +49,8 @@ _SIGNED = range(-(2**63), 2**63)
 _NUMBERS = {
     "place": range(CHUNK),
     "created": range(2),
-    "stopped": range(2),
+    "claimed": range(2),
+    "stopped": range(3),
     "packed": range(3),
     "fingerprint": _SIGNED,
     "cancel_until": _SIGNED,

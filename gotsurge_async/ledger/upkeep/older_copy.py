@@ -22,6 +22,7 @@ from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
     LIVE,
+    OLDER_COPY,
     READABLE,
     WAITING,
     Clock,
@@ -43,7 +44,7 @@ class Accepted:
     """The result of `accept_older`."""
 
     in_doubt: int = 0
-    """The number of orders that were put in doubt."""
+    """The number of orders that were put in doubt, those that were submitted and waited included."""
     counter: int = 0
     """The ledger's count of admissions and claims now."""
 
@@ -138,7 +139,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
                 if lock is None:
                     raise runs.held(db, run_id)
                 locks.callback(lock.release)
-            doubtful = _put_in_doubt(db, store.now())
+            doubtful = _put_in_doubt(db, store.now()) + db.change("stop_all_submitted", stopped=OLDER_COPY)
             # A frozen process that has a run or a claim of the newer copy writes nothing more.
             db.change("remember", name=ACCEPTED_AT, value=store.now())
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)

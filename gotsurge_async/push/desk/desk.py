@@ -1,11 +1,11 @@
 """A desk creates single orders of a program.
 
 The ledger records each under its key, so it is sent once, however often a program creates it. One write adds an order
-to a run and claims it. Then it is sent and recorded like an order of a file. Orders that arrive while calls are in
-progress share a call, up to 20 of them.
+to a run and claims it. Orders that arrive while calls are in progress share a call, up to 20 of them.
 """
 
 import asyncio
+import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
@@ -33,10 +33,11 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
+from gotsurge_async.push.desk.opening import opened, opened_again
 from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.desk.runs import DeskRuns
 from gotsurge_async.push.desk.stream import DeskStream
-from gotsurge_async.push.desk.submitting import Sender
+from gotsurge_async.push.desk.submitting import LAST_POLL, OUTCOME_POLL, Sender
 from gotsurge_async.push.load import key_of
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
@@ -46,7 +47,7 @@ log: logging.Logger = logging.getLogger(__name__)
 MOST_WAITING = 1000
 """The most orders that may wait for a call. The desk refuses one more, and records nothing of it."""
 LINGER = 0.05
-"""Seconds that an order waits while other calls are under way, before it gets a call of its own."""
+"""Seconds that an order waits for others while calls are under way."""
 LONGEST_KEY = 1000
 """Bytes of a key: more do not fit into an index of PostgreSQL."""
 DRAIN = 10.0
@@ -78,10 +79,10 @@ class Desk:
         environment: the name under which keys are unique, the client's environment unless given.
         validate: refuse orders that `gotsurge push` would refuse, see `check_order`.
         max_price: the greatest amount that an order may have, see `check_order`.
-        most_waiting: orders that wait for a call, at most.
+        most_waiting: callers' orders that wait for a call, at most.
         on_refused_chunk: what becomes of the other orders of a call that was refused, see `Push`.
-        on_outcome: called with the key and the outcome of each submitted order that this desk has sent. A process that
-            ends may not have called it: `outcome` is certain.
+        on_outcome: a plain function, called in the event loop with the key and the outcome of each submitted order when
+            it is known; after a crash perhaps a second time, or by another process.
         new_ledger, register: see `Push`.
 
     Raises:
@@ -105,6 +106,8 @@ class Desk:
         _place: str | Path | Place | None = None,
     ) -> None:
         check_limit(validate, max_price)
+        if inspect.iscoroutinefunction(on_outcome):
+            raise UsageError("on_outcome: give a plain function, which is called and not awaited", "E903")
         if mode is not None and mode not in list(Mode):
             raise UsageError(f'mode is "two-phase" or "direct", not {mode!r:.60}', "E903")
         if not is_count(most_waiting, 1):
@@ -130,7 +133,7 @@ class Desk:
         self._runs = DeskRuns(
             gs,
             ledger,
-            None if _place is None else partial(_opened, gs, _place),
+            None if _place is None else partial(opened_again, gs, _place),
             environment or gs.environment.name,
             None if mode is None else Mode(mode),
             new_push,
@@ -156,11 +159,11 @@ class Desk:
         Args:
             ledger: the path of a file, or a URL, see `Ledger.open`, whose errors are raised.
         """
-        opened = await _opened(gs, ledger)
+        made = await opened(gs, ledger)
         try:
-            return cls(gs, opened, _place=ledger, **options)
+            return cls(gs, made, _place=ledger, **options)
         except BaseException:
-            await uninterrupted(opened.close())
+            await uninterrupted(made.close())
             raise
 
     async def __aenter__(self) -> Self:
@@ -205,11 +208,10 @@ class Desk:
                 used for this account. Nothing was sent.
             LedgerError: the ledger cannot be used. Nothing was sent.
         """
-        made, key, payload, plain = self._written(order, key)
         if timeout is not None:
             check_timeout(timeout)
         ends = None if timeout is None else self._clock.monotonic() + timeout
-        return await self._create(made, key, payload, plain, ends)
+        return await self._create(*self._written(order, key), ends)
 
     def push(
         self,
@@ -218,24 +220,22 @@ class Desk:
         key: Callable[[OrderLike], str | None] = lambda _: None,
         concurrency: int | None = None,
     ) -> DeskStream:
-        """Create any number of orders, each once, as `create` does; the outcomes as they arrive.
-
-        ::
-
-            async with desk.push(orders) as outcomes:
-                async for outcome in outcomes: ...
+        """Create any number of orders, each once, as `create` does; the outcomes as they arrive, see `DeskStream`.
 
         Pushed again, after a crash for instance, each order has its recorded outcome, and what was not sent is sent.
-        Memory stays flat. An order whose key and content came before in the stream has that one's outcome.
+        Memory stays flat. Of two orders with the same key and content in the stream the second has the outcome of the
+        first, unless that was refused or not sent: then it is sent.
 
         Args:
             orders: read once, as there are places.
-            key: the key of an order, its tracking id unless it returns one.
-            concurrency: the most calls in flight, by default the client's own limit.
+            key: returns the key of an order, or None for its tracking id.
+            concurrency: the most calls in flight, 1 or more, by default the client's own limit.
+
+        Raises:
+            UsageError: an argument that cannot be right. The stream raises what `create` raises, except InvalidData.
         """
         places = self._limiter.at_most(concurrency)
-        most = max(1, self._most_waiting // CHUNK)
-        return DeskStream(orders, lambda order: self.create(order, key=key(order)), lambda: min(places(), most))
+        return DeskStream(orders, lambda order: self._create_given(order, key(order)), places)
 
     async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
         """Record an order that is to be sent, and return when it is durable.
@@ -256,25 +256,28 @@ class Desk:
             UsageError: the connection is not one to the ledger's database.
             LedgerError: the ledger cannot be used.
         """
-        made, key, payload, _ = self._written(order, key)
         self._refuse_closed()
-        await self._sender.submit(made, key, payload, connection)
+        await self._sender.submit(*self._written(order, key)[:3], connection)
 
     async def outcome(self, key: str) -> Outcome:
         """Wait until it is known what became of an order; also of one that was created, or pushed as a file's.
 
-        Pass no time: ``async with asyncio.timeout(30)`` around the call limits it. A refused or cancelled order has
-        its outcome until another one has its key.
+        It has no timeout of its own: use `asyncio.timeout`. A refused or cancelled order has its outcome until another
+        order has its key.
 
         Raises:
-            UsageError: no order has the key, or the ledger has its content no more.
+            UsageError: no order has the key, or the ledger no longer has its content.
+            ClientClosed: the desk is closed, or was never entered.
             LedgerError: the ledger cannot be read.
         """
+        pause = OUTCOME_POLL
         while True:
+            self._refuse_closed()
             if (entry := self._entries.get(key)) is not None:
                 await asyncio.wait([entry.result])
-            if (outcome := await self._sender.outcome(key)) is not None:
+            if (outcome := await self._sender.outcome(key, pause)) is not None:
                 return outcome
+            pause = min(LAST_POLL, pause * 1.5)
 
     async def _create(
         self,
@@ -284,6 +287,8 @@ class Desk:
         plain: dict[str, Any],
         ends: float | None = None,
         submitted: Submitted | None = None,
+        *,
+        limited: bool = True,  # else whoever brings them limits their number
     ) -> Outcome:
         while (entry := self._entries.get(key)) is not None:
             fields = () if payload == entry.payload else tuple(differing(payload, entry.payload, f"key {key}"))
@@ -294,7 +299,8 @@ class Desk:
             if not fields:
                 return attrs.evolve(outcome, order=made)
             # The other order did not get the key, so this one is tried.
-        if (known := await self._refuse_if_unable(key)) is not None:
+        self._refuse_closed()
+        if limited and (known := await self._refuse_one_too_many(key)) is not None:
             return replayed(Entry(made, key, payload, b"", self._forget), known)
         entry = Entry(made, key, payload, fingerprint_of(plain), self._forget, submitted)
         self._entries[key] = entry
@@ -339,17 +345,19 @@ class Desk:
                 raise InvalidData("", problems) from None
         return made, own, *codec.encode_order(made)
 
+    async def _create_given(self, order: OrderLike, key: str | None) -> Outcome:
+        return await self._create(*self._written(order, key), limited=False)
+
     async def _create_submitted(self, order: Submitted) -> Outcome:
         made, plain = codec.decode(order.payload, Order), msgspec.json.decode(order.payload)
-        return await self._create(made, order.key, order.payload, plain, submitted=order)
+        return await self._create(made, order.key, order.payload, plain, submitted=order, limited=False)
 
     def _refuse_closed(self) -> None:
         if not self._looking or self._closing is not None:
-            raise ClientClosed("create orders inside `async with` of the desk: it was not entered, or it is closed")
+            raise ClientClosed("use a desk inside its `async with`: it was not entered, or it is closed")
 
-    async def _refuse_if_unable(self, key: str) -> Recorded | None:
+    async def _refuse_one_too_many(self, key: str) -> Recorded | None:
         """Refuse one order too many, unless its key is known: then return the order that has it."""
-        self._refuse_closed()
         if len(self._waiting) < self._most_waiting:
             return None
         if (known := await self._runs.known(key)) is not None:
@@ -427,7 +435,7 @@ class Desk:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a desk met an error, and its orders are in doubt: %r", error)
+            log.warning("a desk met an error: %r", error)
 
     async def _work(self) -> None:
         try:
@@ -447,12 +455,11 @@ class Desk:
             late.cancel()
             self._runs.stop()
             while self._waiting:
-                error = NotSent("the desk was closed, and it was not begun", "E906", operation=OPERATION)
-                self._waiting.popleft().end_unprocessed(error)
-            tasks = [*self._tasks, *self._looking]
-            for task in tasks:
+                why = "the desk was closed, and it was not begun"
+                self._waiting.popleft().end_unprocessed(NotSent(why, "E906", operation=OPERATION))
+            for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()
-            if tasks:
+            if tasks := [*self._tasks, *self._looking]:
                 await asyncio.wait(tasks)
             await self._runs.close()
             for entry in [*self._entries.values()]:  # of tasks that were cancelled before they began
@@ -471,7 +478,3 @@ def _unfit(key: str) -> str:
     if len(key.encode(errors="replace")) > LONGEST_KEY:
         return f"a key has at most {LONGEST_KEY} bytes"
     return "" if key.isprintable() else "a key has no characters that cannot be seen"
-
-
-async def _opened(gs: GotSurge, ledger: str | Path | Place) -> Ledger:
-    return await Ledger.open(ledger, clock=gs.session.clock.now)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
-from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, Rejected, UsageError
+from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.ledger import (
     CLAIMED,
     FREE,
@@ -23,7 +23,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
 from gotsurge_async.push.changes import differing
-from gotsurge_async.push.chunks import CLAIM_LIFE
+from gotsurge_async.push.chunks import CLAIM_LIFE, WITH_OTHERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,15 @@ def pause_after(tries: int) -> float:
     return min(_LAST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 10))
 
 
-def is_to_be_sent(recorded: Recorded, now: datetime) -> bool:
+def is_to_be_sent(recorded: Recorded) -> bool:
     """Whether a living process has an order in hand, or a desk will that finds its run."""
-    left = not recorded.held and recorded.row.state in WAITING and DESK in recorded.run.options
-    return left or in_hand(recorded, now)
+    row, is_desks = recorded.row, DESK in recorded.run.options
+    if recorded.held and row.state in _IN_HAND:
+        return not row.error  # however long it takes, as after a 429
+    is_finished_later = row.state in WAITING or (
+        row.state is OrderState.BROADCASTING and recorded.run.mode is Mode.TWO_PHASE
+    )
+    return is_desks and is_finished_later
 
 
 def in_hand(recorded: Recorded, now: datetime) -> bool:
@@ -73,6 +78,10 @@ class Changed:
     order: Order
     fields: tuple[str, ...]
     outcome: Created[Order] | InDoubt[Order]
+
+
+class TakenByAnother(NotSent):
+    """Another desk has taken a submitted order meanwhile."""
 
 
 class OrderChanged(UsageError, code="E909"):
@@ -130,11 +139,6 @@ class Entry:
             self.result.exception()  # retrieved, also when every caller has left
         else:
             self.result.set_result(outcome)
-
-    def again(self) -> tuple[Submitted, int] | None:
-        """If it was submitted: what waits in the ledger, and after how many microseconds it is sent again."""
-        order = self.submitted
-        return None if order is None else (order, int(pause_after(order.tries) * 1_000_000))
 
     def end_in_doubt(self, why: str) -> None:
         """Set the result: it was sent, or may have been."""
@@ -200,7 +204,13 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
     row, order = recorded.row, entry.order
     why = row.error or row.state.value
     if row.state is OrderState.REFUSED:
-        error = Rejected(f"{why} (refused in run {recorded.run.id})", "E405", operation=OPERATION)
+        with_others = WITH_OTHERS in why
+        error = BadRequest(
+            f"{why} (refused in run {recorded.run.id})",
+            with_others=with_others,
+            explain_code="E405",
+            operation=OPERATION,
+        )
         return Refused(order=order, error=error)
     if row.state in FREE:
         not_there = NotSent(f"{why} (not there since run {recorded.run.id})", "E906", operation=OPERATION)

@@ -21,6 +21,7 @@ from gotsurge_async.ledger import (
     READABLE,
     UNDO,
     WAITING,
+    Identity,
     IllegalTransition,
     Ledger,
     LedgerError,
@@ -30,34 +31,29 @@ from gotsurge_async.ledger import (
     OrderRow,
     PendingOrder,
     Recorded,
-    Run,
     RunHeld,
     RunLost,
     TaskTaken,
 )
-from gotsurge_async.push.chunks import ChunkSender, Results
+from gotsurge_async.push.chunks import Results
 from gotsurge_async.push.desk.outcomes import (
     DESK,
     OPERATION,
     Entry,
+    TakenByAnother,
     continues_draft,
     in_hand,
     replayed,
     settled,
     with_order,
 )
+from gotsurge_async.push.desk.run import DeskRun
 from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
 
-MOST_ORDERS = 50_000
-"""Orders of a run; then another one is begun, so that each stays quick to read."""
-LONGEST = 86_400.0
-"""Seconds of a run, for the same reason."""
-WITH_DOUBTS = 60.0
-"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends."""
 NEW_FOR = timedelta(days=7)
 """How long a ledger is new: a desk that begins its first run then reads which orders other ledgers have sent."""
 LOOK = 60.0
@@ -65,37 +61,11 @@ LOOK = 60.0
 FIRST_POLL, LAST_POLL = 0.05, 1.0
 
 
-@attrs.define(eq=False)
-class _DeskRun:
-    """A run that orders join.
-
-    Attributes:
-        began: by the clock's seconds.
-        sending: the number of chunks that are under way.
-        has_doubts: whether some of its orders are in doubt.
-        lost: whether another process has taken it over, or it cannot be written.
-    """
-
-    run: Run
-    ledger: Ledger
-    sender: ChunkSender
-    began: float
-    orders: int = 0
-    sending: int = 0
-    has_doubts: bool = False
-    lost: bool = False
-
-    def is_over(self, now: float) -> bool:
-        """Whether the next order belongs into another run."""
-        longest = WITH_DOUBTS if self.has_doubts else LONGEST
-        return self.lost or self.orders >= MOST_ORDERS or now - self.began >= longest
-
-
 class DeskRuns:
     """Sends entries through runs, one after another.
 
     Args:
-        reopen: opens the ledger again when its file or server has failed; None if the caller owns the ledger.
+        reopen: opens the same ledger again when its file or server has failed; None if the caller owns the ledger.
         new_push: makes a push through a ledger, in a mode.
         again: called with an entry that is to be sent again: its key is free by now.
         spawn: runs a coroutine in the background.
@@ -105,7 +75,7 @@ class DeskRuns:
         self,
         gs: GotSurge,
         ledger: Ledger,
-        reopen: Callable[[], Awaitable[Ledger]] | None,
+        reopen: Callable[[Identity | None], Awaitable[Ledger]] | None,
         environment: str,
         mode: Mode | None,
         new_push: Callable[[Ledger, Mode], Push],
@@ -123,8 +93,9 @@ class DeskRuns:
         self._push = new_push(ledger, mode or Mode.DIRECT)
         self._again = again
         self._spawn = spawn
-        self._now: _DeskRun | None = None
+        self._now: DeskRun | None = None
         self._unusable = False
+        self._identity: Identity | None = None
         self._there: set[str] = set()
         self._unrecorded: dict[str, dict[str, str | None]] = {}
         self._read_at: dict[str, float] = {}
@@ -166,7 +137,7 @@ class DeskRuns:
                     entry.end_unprocessed(NotSent("the desk was closed", "E906", operation=OPERATION))
             raise
 
-    async def _send(self, current: _DeskRun, entries: Sequence[Entry]) -> None:
+    async def _send(self, current: DeskRun, entries: Sequence[Entry]) -> None:
         claim = current.sender.new_claim()
         fresh: dict[int, Entry] = {}
         orders: list[PendingOrder] = []
@@ -176,6 +147,9 @@ class DeskRuns:
             if isinstance(answer, int):
                 fresh[answer] = entry
                 orders.append(PendingOrder(answer, row.line, row.key, row.payload))
+                continue
+            if answer is None:
+                entry.end_unprocessed(TakenByAnother("another desk has taken it", "E906", operation=OPERATION))
                 continue
             try:
                 if continues_draft(current.run, entry, answer):
@@ -202,8 +176,8 @@ class DeskRuns:
         return entries
 
     async def _join(
-        self, current: _DeskRun, entries: Sequence[Entry]
-    ) -> Iterable[tuple[Entry, NewOrder, int | Recorded]]:
+        self, current: DeskRun, entries: Sequence[Entry]
+    ) -> Iterable[tuple[Entry, NewOrder, int | Recorded | None]]:
         """Have entries join a run, and return each with what the ledger says; none if it cannot be joined."""
         entries = [entry for entry in entries if not entry.result.done()]  # refused, or left by its callers
         if not entries:
@@ -214,7 +188,7 @@ class DeskRuns:
             NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
             for number, entry in enumerate(entries, 1)
         ]
-        submitted = {entry.key: entry.submitted for entry in entries if entry.submitted is not None}
+        submitted = {entry.key: entry.submitted.number for entry in entries if entry.submitted is not None}
         current.orders += len(rows)
         try:
             return zip(entries, rows, await current.run.join(rows, submitted), strict=True)
@@ -232,7 +206,7 @@ class DeskRuns:
                     self._again(entry)
         return ()
 
-    async def _take(self, current: _DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
+    async def _take(self, current: DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
         """Give entries the outcomes of a call, which are in the ledger by then."""
         try:
             results = await send()
@@ -271,7 +245,7 @@ class DeskRuns:
             for entry in own.values():
                 entry.end_in_doubt(f"its outcome is not known: {error}")
 
-    def _keep_answers(self, current: _DeskRun, own: dict[int, Entry]) -> None:
+    def _keep_answers(self, current: DeskRun, own: dict[int, Entry]) -> None:
         """Give entries the tasks that an answer named, though the ledger could not record them yet."""
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
@@ -283,7 +257,7 @@ class DeskRuns:
                 self._unrecorded.setdefault(current.run.id, {})[entry.key] = result.receipt.id
                 entry.end(with_order(result, entry.order))
 
-    async def _withdraw(self, current: _DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
+    async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
         """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
 
         Orders that the ledger did not withdraw end in doubt.
@@ -292,8 +266,7 @@ class DeskRuns:
             return
         withdrawn: set[int] = set()
         with suppress(LedgerError):
-            again = {number: later for number, entry in own.items() if (later := entry.again()) is not None}
-            withdrawn = await current.run.withdraw([*unsent], f"not sent: {next(iter(unsent.values()))}", again)
+            withdrawn = await current.run.withdraw([*unsent], f"not sent: {next(iter(unsent.values()))}")
         for number, error in unsent.items():
             if number in withdrawn:
                 own.pop(number).end_unprocessed(error)
@@ -303,7 +276,7 @@ class DeskRuns:
 
     # --- keys that are taken ----------------------------------------------------------------------------------------
 
-    async def _answer(self, current: _DeskRun, entry: Entry, recorded: Recorded) -> None:
+    async def _answer(self, current: DeskRun, entry: Entry, recorded: Recorded) -> None:
         """Answer an entry by the order that has its key, when that is known."""
         state, is_own = recorded.row.state, recorded.run.id == current.run.id
         if is_own and state in WAITING:  # it was not sent, and that could not be recorded
@@ -354,11 +327,11 @@ class DeskRuns:
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
-    def _fail(self, current: _DeskRun, error: BaseException) -> None:
+    def _fail(self, current: DeskRun, error: BaseException) -> None:
         current.lost |= isinstance(error, RunLost | LedgerUnusable)
         self._unusable |= isinstance(error, LedgerUnusable) and current.ledger is self.ledger
 
-    async def _joinable(self) -> _DeskRun:
+    async def _joinable(self) -> DeskRun:
         """The run that orders join now, with one more chunk under way."""
         async with self._changing:
             await self._open_again_if_unusable()
@@ -376,13 +349,13 @@ class DeskRuns:
     async def usable(self) -> Ledger:
         """The ledger, opened again if it has failed."""
         if self._unusable:
-            async with self._changing:
-                await self._open_again_if_unusable()
+            async with self._changing:  # a caller that is cancelled must not leave it half done
+                await uninterrupted(self._open_again_if_unusable())
         return self.ledger
 
     async def _open_again_if_unusable(self) -> None:
         if self._unusable and self._reopen is not None:
-            failed, self.ledger = self.ledger, await self._reopen()
+            failed, self.ledger = self.ledger, await self._reopen(self._identity)
             last, self._now, self._unusable = self._now, None, False
             self._push = self._new_push(self.ledger, self._push.mode)
             if last is not None:
@@ -393,7 +366,7 @@ class DeskRuns:
     async def _record_answers(self) -> None:
         """Record the answers that came when the ledger failed: their orders are in doubt in it."""
         for run_id in [*self._unrecorded]:
-            tasks = self._unrecorded.pop(run_id, {})
+            tasks = dict(self._unrecorded.get(run_id, {}))
             try:
                 async with await self.ledger.hold(run_id) as run:
                     await run.recover()
@@ -402,7 +375,11 @@ class DeskRuns:
                 log.warning("the answers to orders of run %s are not recorded: %s", run_id, error)
             except LedgerError as error:
                 log.warning("run %s is to have the tasks %s, and cannot be written: %s", run_id, tasks, error)
-                self._unrecorded[run_id] = tasks | self._unrecorded.get(run_id, {})
+                continue
+            for key in tasks:
+                self._unrecorded.get(run_id, {}).pop(key, None)
+            if not self._unrecorded.get(run_id):
+                self._unrecorded.pop(run_id, None)
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
@@ -411,7 +388,7 @@ class DeskRuns:
             self._now = None
             await uninterrupted(self._end(current))
 
-    async def _begin(self) -> _DeskRun:
+    async def _begin(self) -> DeskRun:
         if self._mode is None:  # for each run: one wrong answer of a proxy must not decide it for months
             self._push.check_endpoints(*Mode)
             await self._push.choose_mode()
@@ -425,9 +402,9 @@ class DeskRuns:
             await run.admit()
             run.settle_after(self._gs.limits.settle)
             await run.start()
-        return _DeskRun(run, self.ledger, self._push.sender(run), self._clock.monotonic())
+        return DeskRun(run, self.ledger, self._push.sender(run), self._clock.monotonic())
 
-    async def _end(self, current: _DeskRun) -> None:
+    async def _end(self, current: DeskRun) -> None:
         if not current.sending:
             with suppress(LedgerError):  # then whoever opens the ledger next ends it
                 await current.run.finish()
@@ -437,8 +414,9 @@ class DeskRuns:
         """Resume the runs of desks whose processes have ended, and end runs in time, until this is cancelled."""
         while True:
             try:
+                self._identity = self._identity or await self.ledger.identity()
                 async with self._changing:
-                    await self._open_again_if_unusable()
+                    await uninterrupted(self._open_again_if_unusable())
                     await self._leave_if_over()
                 await self._record_answers()
                 await self._resume_left()

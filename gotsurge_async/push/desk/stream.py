@@ -8,7 +8,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.given import OrderLike
-from gotsurge_async.errors import GotSurgeError, InvalidData
+from gotsurge_async.errors import GotSurgeError, InvalidData, NotSent
 from gotsurge_async.push.desk.outcomes import Outcome
 
 
@@ -38,7 +38,7 @@ class DeskStream(ResultStream[OrderLike, Outcome]):
         try:
             outcome = await self._create(item)
         except GotSurgeError as error:
-            if not isinstance(error, InvalidData):
+            if not isinstance(error, InvalidData | NotSent):  # of a full queue only these suffer
                 self.stop(error)
             return Unprocessed(order=cast("Any", item), error=error)
         if isinstance(outcome, Unprocessed) and stops_all(outcome.error):

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.calls.create import Refused, Unprocessed
+from gotsurge_async.calls.create import InDoubt, Unprocessed
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock
-from gotsurge_async.errors import GotSurgeError, NotSent, UsageError
-from gotsurge_async.ledger import FREE, PUSHED, LedgerError, Submitted
+from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, LedgerError, OrderState, Recorded, Submitted
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.push.changes import differing
@@ -22,6 +23,7 @@ from gotsurge_async.push.desk.outcomes import (
     Entry,
     OrderChanged,
     Outcome,
+    TakenByAnother,
     is_to_be_sent,
     pause_after,
     replayed,
@@ -33,8 +35,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between two checks for orders that other processes have submitted, or a transaction that has committed."""
-OUTCOME_POLL = 0.2
-"""Seconds between two checks whether an order of another process has its outcome."""
+OUTCOME_POLL, LAST_POLL = 0.2, 2.0
+"""Seconds between two checks whether an order of another process has its outcome: at first, and in the end."""
 IN_HAND = 5 * CHUNK
 """Submitted orders in memory, at most; the others wait in the ledger."""
 
@@ -70,45 +72,35 @@ class Sender:
 
     async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
         """Add an order to those that are to be sent, see `Desk.submit`."""
-        known = await self._runs.known(key)
-        if known is not None and known.row.state in PUSHED:
-            was = replayed(_entry(made, key, payload), known)
-            if isinstance(was, Changed):
-                why = (
-                    f"the order with the key {key} was sent, or may have been, with another content: {_all(was.fields)}"
-                )
-                raise OrderChanged(why, was.fields, was.outcome)
-            return
         try:
-            waits = await (await self._orders()).add(self._runs.account, key, payload, connection)
+            waiting, recorded = await (await self._orders()).add(self._runs.account, key, payload, connection)
         except LedgerError as error:
             self._runs.failed(error)
             raise
-        if waits is not None and waits.payload != payload and (fields := differing(payload, waits.payload, key)):
-            raise OrderChanged(
-                f"the order with the key {key} waits to be sent, with another content: {_all(fields)}", fields
-            )
+        if recorded is not None:
+            was = replayed(_entry(made, key, payload), recorded)
+            if isinstance(was, Changed):
+                fields = ", ".join(was.fields)
+                why = f"the order with the key {key} was sent, or may have been, with another content: {fields}"
+                raise OrderChanged(why, was.fields, was.outcome)
+            return
+        theirs = payload if waiting is None else waiting.payload
+        if theirs != payload and (differ := differing(payload, theirs, key)):
+            fields = ", ".join(differ)
+            raise OrderChanged(f"the order with the key {key} waits to be sent, with another content: {fields}", differ)
         if connection is None:
             self._wake.set()
 
-    async def outcome(self, key: str) -> Outcome | None:
-        """What became of an order, see `Desk.outcome`; None, after a while, if that is not known yet."""
+    async def outcome(self, key: str, pause: float) -> Outcome | None:
+        """What became of an order, see `Desk.outcome`; None, after a pause, if that is not known yet."""
         ended = self._ended.setdefault(key, asyncio.Event())
-        waits, found = await (await self._orders()).standing(key)
-        if waits is None and found is None:
+        waiting, recorded = await (await self._orders()).standing(key)
+        if waiting is None and recorded is None:
             raise UsageError(f"no order has the key {key}", "E910")
-        if found is None or (waits is not None and not waits.stopped) or is_to_be_sent(found, self._runs.ledger.now()):
-            await self._sleep_until(ended, OUTCOME_POLL)
-            return None
-        payload = found.row.payload if waits is None else waits.payload
-        if not payload:
-            why = f"the order with the key {key} is archived: gotsurge results {found.run.id} shows its outcome"
-            raise UsageError(why, "E910")
-        entry = _entry(codec.decode(payload, Order), key, payload)
-        if waits is not None and found.row.state in FREE:
-            why = "it was not sent, because its key had another content: submit it again"
-            return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
-        return settled(entry, found)
+        outcome = _outcome_of(key, waiting, recorded)
+        if outcome is None:
+            await self._sleep_until(ended, pause)
+        return outcome
 
     async def run(self) -> None:
         """Send what is submitted, until this is cancelled."""
@@ -117,9 +109,10 @@ class Sender:
             try:
                 if await self._take():
                     continue
-            except LedgerError as error:
-                self._runs.failed(error)
-                log.warning("submitted orders cannot be read now, and wait: %s", error)
+            except Exception as error:
+                if isinstance(error, LedgerError):
+                    self._runs.failed(error)
+                log.warning("submitted orders cannot be read now, and wait: %r", error)
             await self._rest()
 
     async def release(self) -> None:
@@ -134,12 +127,20 @@ class Sender:
         """Take a few orders, and have them sent; whether there may be more."""
         if len(self._in_hand) > IN_HAND - CHUNK or self._clock.monotonic() < self._not_before:
             return False
-        taken = await (await self._orders()).take(self._runs.account)
+        taking = asyncio.ensure_future((await self._orders()).take(self._runs.account))
+        try:
+            taken = await uninterrupted(taking)
+        except asyncio.CancelledError:
+            if (
+                taking.done() and not taking.cancelled() and taking.exception() is None
+            ):  # `release` lets others take them
+                self._in_hand |= {order.number: order for order in taking.result()}
+            raise
         for order in taken:
             if order.number not in self._in_hand:
                 self._in_hand[order.number] = order
                 self._spawn(self._send(order))
-        return len(taken) == CHUNK
+        return len(taken) == CHUNK and not self._failures  # an outage is probed by few
 
     async def _rest(self) -> None:
         """Wait until there may be something to take."""
@@ -156,15 +157,18 @@ class Sender:
     async def _send(self, order: Submitted) -> None:
         cut = False
         try:
-            outcome = await self._create(order)
-            await self._note(order, outcome)
+            outcome = await (self._look(order) if order.claimed else self._create(order))
+            if outcome is None or not await self._note(order, outcome):
+                await (await self._orders()).put_off([order], LAST_POLL)
+            else:
+                self._report(order.key, outcome)
         except asyncio.CancelledError:
             cut = True
             raise
+        except TakenByAnother:
+            pass  # which sends it
         except GotSurgeError as error:
             await self._put_off(order, error)
-        else:
-            self._tell(order.key, outcome)
         finally:
             if (ended := self._ended.pop(order.key, None)) is not None:
                 ended.set()
@@ -173,27 +177,42 @@ class Sender:
                 if len(self._in_hand) == IN_HAND - CHUNK:
                     self._wake.set()
 
-    async def _note(self, order: Submitted, outcome: Outcome) -> None:
-        if isinstance(outcome, Unprocessed):
+    async def _look(self, order: Submitted) -> Outcome | None:
+        """The outcome of an order that an earlier process claimed; None if that is not known yet."""
+        waiting, recorded = await (await self._orders()).standing(order.key)
+        if waiting is None or waiting.number != order.number:
+            raise TakenByAnother("it does not wait any more", "E906", operation=OPERATION)
+        return _outcome_of(order.key, waiting, recorded)
+
+    async def _note(self, order: Submitted, outcome: Outcome) -> bool:
+        """Note that the outcome of an order is known; False if it is not."""
+        orders = await self._orders()
+        if isinstance(outcome, Unprocessed) and not order.claimed:
             raise outcome.error
         self._failures = 0
         if isinstance(outcome, Changed):
             log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
-            await (await self._orders()).stop(order)
-        elif isinstance(outcome, Refused) or outcome.replayed:  # else it was removed when it was claimed
-            await (await self._orders()).forget(order)
+            await orders.stop(order, OTHER_CONTENT)
+            return True
+        if isinstance(outcome, InDoubt):
+            waiting, recorded = await orders.standing(order.key)
+            own = waiting is None or waiting.claimed
+            if not own and (recorded is None or recorded.row.state is not OrderState.IN_DOUBT):
+                return False  # of another order with this key, whose cancel may act, or which another process sends
+        await orders.forget(order)
+        return True
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
         """Try an order again later, and no other one for a while: it may fail for the same reason."""
         now = self._clock.monotonic()
         if now >= self._not_before:
-            log.warning("submitted orders wait, because one could not be sent: %s", error)
+            log.warning("submitted orders wait, because the one with the key %s was not sent: %s", order.key, error)
             self._not_before = now + pause_after(self._failures)
             self._failures += 1
         with suppress(LedgerError):  # then it may be taken again in a minute
-            await (await self._orders()).put_off([order], str(error), pause_after(order.tries))
+            await (await self._orders()).put_off([order], pause_after(order.tries), failed=True)
 
-    def _tell(self, key: str, outcome: Outcome) -> None:
+    def _report(self, key: str, outcome: Outcome) -> None:
         if self._on_outcome is not None:
             try:
                 self._on_outcome(key, outcome)
@@ -201,10 +220,27 @@ class Sender:
                 log.exception("on_outcome failed for the key %s", key)
 
 
+def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) -> Outcome | None:
+    """The outcome of an order that waits under a key, or else of the one that has it; None if it is not known yet."""
+    if waiting is not None and waiting.stopped == OLDER_COPY:
+        order = codec.decode(waiting.payload, Order)
+        why = "it waited in an older copy of the ledger, and may have been sent since: look whether GotSurge has it"
+        return InDoubt(order=order, error=OutcomeUnknown(why, "E907", operation=OPERATION, body=waiting.payload))
+    if recorded is None or (waiting is not None and not (waiting.stopped or waiting.claimed)):
+        return None
+    if is_to_be_sent(recorded):
+        return None
+    payload = recorded.row.payload if waiting is None else waiting.payload
+    if not payload:
+        why = f"the order with the key {key} is archived: gotsurge results {recorded.run.id} shows its outcome"
+        raise UsageError(why, "E910")
+    entry = _entry(codec.decode(payload, Order), key, payload)
+    if waiting is not None and waiting.stopped and recorded.row.state in FREE:
+        why = "it was not sent, because its key had another content: submit it again"
+        return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
+    return settled(entry, recorded)
+
+
 def _entry(order: Order, key: str, payload: bytes) -> Entry:
     """An order for which nobody waits."""
     return Entry(order, key, payload, b"", lambda _: None)
-
-
-def _all(fields: Sequence[str]) -> str:
-    return ", ".join(fields)

@@ -1,5 +1,6 @@
 """`gotsurge tasks` against a simulator over real HTTP."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault, Simulator
 from tests.simulator.kit import order as plain_order
 from tests.support.commands import Runner, local
@@ -271,6 +273,25 @@ def test_the_task_of_an_order_is_cancelled_with_the_order(run: Runner, simulator
     again = run("reconcile", *local(simulator))
     assert (again.exit_code, "1 cancelled" in again.stdout) == (0, True)
     created(run, simulator, order("A"))
+
+
+def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(
+    run: Runner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A driver may be on the way: nobody can wait until a desk has left its run. An audit records it later."""
+    where = [*local(simulator), "--ledger", str(tmp_path / "ledger.db")]
+    done = run("tasks", "create", "-", *where, "--json", stdin=json.dumps([order("A")]))
+    task_id = json.loads(done.stdout)["orders"][0]["id"]
+
+    async def cancel() -> Result:
+        async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+            (info,) = await ledger.runs()
+            async with await ledger.hold(info.id):
+                return await asyncio.to_thread(run, "tasks", "cancel", task_id, "--reason", "wrong", *where)
+
+    done = asyncio.run(cancel())
+    assert (done.exit_code, "gotsurge audit --repair" in done.stderr) == (0, True), done.output
+    assert simulator.tasks()[0]["history"][-1][0] == "cancelled"
 
 
 def test_a_person_is_asked_before_a_task_is_cancelled(run: Runner, simulator: Simulator, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from gotsurge_async.ledger import LedgerBusy, LedgerUnusable, NewOrder, OrdersTh
 from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push import chunks
 from gotsurge_async.push.desk import runs as desk_runs
+from gotsurge_async.push.desk.run import LONGEST, MOST_ORDERS, WITH_DOUBTS
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
@@ -158,7 +159,7 @@ async def test_a_run_with_doubts_is_left_to_what_settles_them(tmp_path: Path) ->
     async with desk_of(tmp_path, Service(respond), clock=clock) as desk:
         await desk.create(order("T-1"))
         await desk.create(order("T-2"))
-        await clock.advance(desk_runs.WITH_DOUBTS)
+        await clock.advance(WITH_DOUBTS)
         await desk.create(order("T-3"))
         newest, oldest = await desk.ledger.runs()
         assert (newest.state, oldest.state) == (RunState.SENDING, RunState.DONE)
@@ -170,7 +171,7 @@ async def test_a_run_ends_after_a_day(tmp_path: Path) -> None:
     clock = ManualClock()
     async with desk_of(tmp_path, Service(), clock=clock) as desk:
         await desk.create(order())
-        await clock.advance(desk_runs.LONGEST)
+        await clock.advance(LONGEST)
         while [info.state for info in await desk.ledger.runs()] != [RunState.DONE]:
             await clock.advance(1)
 
@@ -333,7 +334,7 @@ async def test_the_mode_is_chosen_for_each_run(tmp_path: Path) -> None:
             Fault(operation="platform.tasks.list", when="before", kind="status", status=404, times=1)
         )
         await desk.create(order("T-1"))
-        desk._runs._now.orders = desk_runs.MOST_ORDERS  # type: ignore[union-attr]
+        desk._runs._now.orders = MOST_ORDERS  # type: ignore[union-attr]
         await desk.create(order("T-2"))
         assert [info.mode for info in await at.ledger.runs()] == [Mode.TWO_PHASE, Mode.DIRECT]
 

@@ -1,0 +1,221 @@
+"""Submitted orders beside callers, other desks, dead processes and failing ledgers: none is lost, none doubled."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageError, codec
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState
+from gotsurge_async.errors import ClientClosed
+from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
+from gotsurge_async.ledger.submitted import SubmittedOrders
+from gotsurge_async.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.push.desk.outcomes import TakenByAnother
+from gotsurge_async.testing import START, ManualClock
+from gotsurge_async.transports.base import NothingSent, Response
+from tests.support.desks import Gate, Service, client, created, desk_of, once_so, waiting
+from tests.support.orders import order, orders
+
+OTHER = Money.of("6.00", "SGD")
+
+
+async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_path: Path) -> None:
+    """It does not replace the first one, which waits again when it could not be sent."""
+    gate, clock = Gate(), ManualClock()
+
+    async def respond(tasks: list[dict[str, Any]]) -> Response:
+        if not gate.open.is_set():
+            gate.came.set()
+            await gate.open.wait()
+            raise NothingSent("no connection")
+        return created(tasks)
+
+    service = Service(respond)
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order())
+        await gate.came.wait()
+        with pytest.raises(OrderChanged, match="waits to be sent"):
+            await desk.submit(order(price=OTHER))
+        gate.open.set()
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_so(clock, asking.done)
+        outcome = await asking
+        assert isinstance(outcome, Created)
+        assert outcome.order.price == order().price
+    assert service.sent == ["T-1"] * 2
+
+
+async def test_what_is_submitted_while_a_caller_sends_it_is_sent_if_that_fails(tmp_path: Path) -> None:
+    """`submit` has returned, so it is durable, whatever becomes of the call that was on its way."""
+    gate, clock = Gate(), ManualClock()
+
+    async def respond(tasks: list[dict[str, Any]]) -> Response:
+        if not gate.open.is_set():
+            gate.came.set()
+            await gate.open.wait()
+            raise NothingSent("no connection")
+        return created(tasks)
+
+    async with desk_of(tmp_path, Service(respond), clock=clock) as desk:
+        creating = asyncio.create_task(desk.create(order()))
+        await gate.came.wait()
+        await desk.submit(order())
+        gate.open.set()
+        assert isinstance(await creating, Unprocessed)
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, Created)
+
+
+async def test_a_caller_who_takes_it_over_and_fails_does_not_lose_it(tmp_path: Path) -> None:
+    """A process died with the order pending in its run; a caller creates it in vain; it is sent later all the same."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        payload, _ = codec.encode_order(order())
+        await ledger.submitted("sandbox").add("", "T-1", payload)
+        (taken,) = await ledger.submitted("sandbox").take("")
+        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="desk", options={"desk": True})
+        await run.admit()
+        await run.start()
+        (number,) = await run.join([NewOrder(1, "T-1", payload)], {"T-1": taken.number})
+        assert isinstance(number, int)
+        await run.release_claim([number])
+        await run.close()
+    down = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    async with desk_of(tmp_path, down) as desk:
+        assert isinstance(await desk.create(order()), Unprocessed)
+    service, clock = Service(), ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, Created)
+    assert service.sent == ["T-1"]
+
+
+async def test_a_desk_sends_nothing_that_another_one_has_sent_meanwhile(tmp_path: Path) -> None:
+    """Its lease ended while it stood still: what it has in hand waits no more, and is not sent."""
+    service, late = Service(), Service()
+    async with desk_of(tmp_path, late) as desk:
+        payload, _ = codec.encode_order(order())
+        orders_ = desk.ledger.submitted("sandbox")
+        await orders_.add("", "T-1", payload)
+        (taken,) = await orders_.take("")
+        clock = ManualClock(START + timedelta(seconds=120))
+        async with desk_of(tmp_path, service, clock=clock) as other:
+            asking = asyncio.create_task(other.outcome("T-1"))
+            await once_so(clock, asking.done)
+            assert isinstance(await asking, Created)
+        with pytest.raises(TakenByAnother):
+            raise (await desk._create_submitted(taken)).error  # type: ignore[union-attr]
+    assert (service.sent, late.sent) == (["T-1"], [])
+
+
+async def test_a_refusal_with_others_says_so(tmp_path: Path) -> None:
+    """Also when it is read from the ledger: look whether the order is there before it is created again."""
+    service = Service(lambda _: Response(status=422, body=b'{"message": "no such street"}'))
+    async with desk_of(tmp_path, service) as desk:
+        await asyncio.gather(*(desk.submit(each) for each in orders(2)))
+        refused = [await desk.outcome(f"T-{number}") for number in range(2)]
+    assert [each.error.with_others for each in refused if isinstance(each, Refused)] == [  # type: ignore[attr-defined]
+        len(service.creates) == 1
+    ] * 2
+
+
+async def test_a_desk_that_is_closed_answers_nobody(tmp_path: Path) -> None:
+    """Whoever waits for an outcome gets ClientClosed, also over a ledger that stays open."""
+    async with client(Service()) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
+        async with Desk(gs, ledger, mode=Mode.DIRECT) as desk:
+            await ledger.submitted("sandbox").add("other", "T-1", codec.encode_order(order())[0])
+        with pytest.raises(ClientClosed):
+            await desk.outcome("T-1")
+
+
+async def test_a_coroutine_is_no_hook(tmp_path: Path) -> None:
+    """It would never run."""
+
+    async def heard(key: str, outcome: object) -> None: ...
+
+    async with client(Service()) as gs:
+        with pytest.raises(UsageError, match="plain function"):
+            await Desk.open(gs, tmp_path / "ledger.db", on_outcome=heard)
+
+
+async def test_the_outcome_of_a_process_that_died_is_reported_by_the_next_one(tmp_path: Path) -> None:
+    """Its order was created, and its run had not ended: the next desk reports it, and removes it."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        payload, _ = codec.encode_order(order())
+        await ledger.submitted("sandbox").add("", "T-1", payload)
+        (taken,) = await ledger.submitted("sandbox").take("")
+        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="desk", options={"desk": True})
+        await run.admit()
+        await run.start()
+        (number,) = await run.join([NewOrder(1, "T-1", payload)], {"T-1": taken.number})
+        assert isinstance(number, int)
+        await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
+        await run.close()
+    heard: list[tuple[str, type]] = []
+    service, clock = Service(), ManualClock(datetime.now(UTC) + timedelta(minutes=5))
+    async with desk_of(
+        tmp_path, service, clock=clock, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))
+    ) as desk:
+        await once_so(clock, lambda: heard)
+        assert isinstance(await desk.outcome("T-1"), Created)
+    assert (heard, service.sent) == ([("T-1", Created)], [])
+    assert await waiting(tmp_path) == (0, 0)
+
+
+async def test_an_older_copy_has_not_all_that_was_submitted(tmp_path: Path) -> None:
+    """What is submitted counts, so the copy is noticed; what waited in it may have been sent since."""
+    path = tmp_path / "ledger.db"
+    async with await Ledger.open(path) as ledger:
+        await ledger.submitted("sandbox").add("", "T-1", codec.encode_order(order())[0])
+    copy = path.read_bytes()
+    async with await Ledger.open(path) as ledger:
+        await ledger.submitted("sandbox").add("", "T-2", codec.encode_order(order("T-2"))[0])
+    path.write_bytes(copy)
+    with pytest.raises(LedgerOlder):
+        await Ledger.open(path)
+    assert (await accept_older(path)).in_doubt == 1
+    service = Service()
+    async with desk_of(tmp_path, service) as desk:
+        await desk.ledger.all_known()
+        outcome = await desk.outcome("T-1")
+        assert isinstance(outcome, InDoubt)
+        assert "may have been sent since" in str(outcome.error)
+    assert service.sent == []
+
+
+async def test_a_ledger_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    """Its volume vanished under a living desk: nothing is called durable that is in an empty ledger in its place."""
+    async with desk_of(tmp_path, Service()) as desk:
+        assert isinstance(await desk.create(order()), Created)
+        (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+        desk._runs.failed(LedgerUnusable("its disk failed"))
+        with pytest.raises(LedgerUnusable, match="is gone"):
+            await desk.submit(order("T-2"))
+        (tmp_path / "away.db").rename(tmp_path / "ledger.db")
+        await desk.submit(order("T-2"))
+        assert isinstance(await desk.outcome("T-2"), Created)
+
+
+async def test_the_sender_outlives_an_error_that_nobody_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and what waits is sent when the cause is gone."""
+    whole, errors = SubmittedOrders.take, [OSError("too many open files")]
+
+    async def take(orders_: SubmittedOrders, *words: Any) -> list[Any]:
+        if errors:
+            raise errors.pop()
+        return await whole(orders_, *words)
+
+    monkeypatch.setattr(SubmittedOrders, "take", take)
+    clock = ManualClock()
+    async with desk_of(tmp_path, Service(), clock=clock) as desk:
+        await desk.submit(order())
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, Created)
+    assert "too many open files" in caplog.text
