@@ -97,11 +97,11 @@ async def test_a_caller_who_takes_it_over_and_fails_does_not_lose_it(tmp_path: P
 async def test_a_desk_sends_nothing_that_another_one_has_sent_meanwhile(tmp_path: Path) -> None:
     """Its lease ended while it stood still: what it has in hand waits no more, and is not sent."""
     service, late = Service(), Service()
+    payload, _ = codec.encode_order(order())
+    async with await Ledger.open(tmp_path / "ledger.db", clock=ManualClock().now) as ledger:
+        await ledger.submitted("sandbox").add("", "T-1", payload)
+        (taken,) = await ledger.submitted("sandbox").take("")
     async with desk_of(tmp_path, late) as desk:
-        payload, _ = codec.encode_order(order())
-        orders_ = desk.ledger.submitted("sandbox")
-        await orders_.add("", "T-1", payload)
-        (taken,) = await orders_.take("")
         clock = ManualClock(START + timedelta(seconds=120))
         async with desk_of(tmp_path, service, clock=clock) as other:
             asking = asyncio.create_task(other.outcome("T-1"))
