@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageError, codec
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState, Run
 from gotsurge_async.errors import ClientClosed
 from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
 from gotsurge_async.ledger.submitted import SubmittedOrders
@@ -20,6 +20,19 @@ from tests.support.desks import Gate, Service, client, created, desk_of, once_so
 from tests.support.orders import order, orders
 
 OTHER = Money.of("6.00", "SGD")
+
+
+async def claimed(ledger: Ledger) -> tuple[Run, int]:
+    """A desk's run that has claimed a submitted order, T-1, and the number of that."""
+    payload, _ = codec.encode_order(order())
+    await ledger.submitted("sandbox").add("", "T-1", payload)
+    (taken,) = await ledger.submitted("sandbox").take("")
+    run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="desk", options={"desk": True})
+    await run.admit()
+    await run.start()
+    (number,) = await run.join([NewOrder(1, "T-1", payload)], {"T-1": taken.number})
+    assert isinstance(number, int)
+    return run, number
 
 
 async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_path: Path) -> None:
@@ -73,14 +86,7 @@ async def test_what_is_submitted_while_a_caller_sends_it_is_sent_if_that_fails(t
 async def test_a_caller_who_takes_it_over_and_fails_does_not_lose_it(tmp_path: Path) -> None:
     """A process died with the order pending in its run; a caller creates it in vain; it is sent later all the same."""
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
-        payload, _ = codec.encode_order(order())
-        await ledger.submitted("sandbox").add("", "T-1", payload)
-        (taken,) = await ledger.submitted("sandbox").take("")
-        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="desk", options={"desk": True})
-        await run.admit()
-        await run.start()
-        (number,) = await run.join([NewOrder(1, "T-1", payload)], {"T-1": taken.number})
-        assert isinstance(number, int)
+        run, number = await claimed(ledger)
         await run.release_claim([number])
         await run.close()
     down = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
@@ -145,14 +151,7 @@ async def test_a_coroutine_is_no_hook(tmp_path: Path) -> None:
 async def test_the_outcome_of_a_process_that_died_is_reported_by_the_next_one(tmp_path: Path) -> None:
     """Its order was created, and its run had not ended: the next desk reports it, and removes it."""
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
-        payload, _ = codec.encode_order(order())
-        await ledger.submitted("sandbox").add("", "T-1", payload)
-        (taken,) = await ledger.submitted("sandbox").take("")
-        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="desk", options={"desk": True})
-        await run.admit()
-        await run.start()
-        (number,) = await run.join([NewOrder(1, "T-1", payload)], {"T-1": taken.number})
-        assert isinstance(number, int)
+        run, number = await claimed(ledger)
         await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
         await run.close()
     heard: list[tuple[str, type]] = []
