@@ -53,7 +53,7 @@ async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, e
     for environment, (waits, stopped) in submitted.items():
         if env in (None, environment):
             orders = number_of(waits, "submitted order waits", "submitted orders wait")
-            beside = f"; {stopped:,} stopped, because their keys have another content" if stopped else ""
+            beside = f"; {stopped:,} more are not sent: see their outcomes" if stopped else ""
             say(f"{environment}: {orders} for a desk{beside}")
     if as_json:
         print_json([run.document() for run in listed])
