@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from gotsurge_async.bulk import Mode
+from gotsurge_async.ledger.submitted import LEASE
 from tests.conftest import CRASH_SEED
 from tests.promise import test_crash_points
 from tests.promise.follow_ups import push_again
@@ -210,6 +211,7 @@ def test_every_crash_point_of_a_submission(
 ) -> None:
     """What a program heard to be durable is sent by whoever opens a desk next, and no order is sent twice."""
     for at, experiment in crashes(service, folder, mode, follow_up, STEP, "--submit"):
+        experiment.ahead = LEASE / 1_000_000 + 1  # what the dead desk had in hand is taken by others then
         SUBMITTED_FOLLOW_UPS[follow_up](experiment)
         come_to_an_end(experiment, owed=experiment.submitted if follow_up == "be a desk" else experiment.keys)
         tally.take(experiment, f"submitted, {mode}, crash at {at}, {follow_up}", crashes=1)

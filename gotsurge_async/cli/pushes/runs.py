@@ -51,7 +51,7 @@ async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, e
         listed = [await RunStatus.of(opened, info) for info in await _newest(opened, env, limit)]
         submitted = await opened.waiting()
     for environment, (waits, stopped) in submitted.items():
-        if env in (None, environment):
+        if env in (None, environment) and (waits or stopped):
             orders = number_of(waits, "submitted order waits", "submitted orders wait")
             beside = f"; {stopped:,} more are not sent: see their outcomes" if stopped else ""
             say(f"{environment}: {orders} for a desk{beside}")
