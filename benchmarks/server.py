@@ -126,8 +126,8 @@ class Books:
 
 
 def page_of(number: int, pages: int) -> bytes:
-    """A page of whole tasks; ``pages`` of them are full."""
-    texts = orders.texts(PAGE) if number <= pages else []
+    """A page of whole tasks, of other orders than those that are pushed; ``pages`` of them are full."""
+    texts = [text.replace(b"SHS", b"OLD", 1) for text in orders.texts(PAGE)] if number <= pages else []
     tasks = [b'%b%b%04d%08d"}' % (text[:-1], _TAIL, number, place) for place, text in enumerate(texts)]
     meta = msgspec.json.encode({"page": number, "per_page": PAGE, "total": pages * PAGE})
     return b'{"meta":%b,"tasks":[%b]}' % (meta, b",".join(tasks))
