@@ -159,7 +159,7 @@ def test_a_promoted_older_replica(service: Station, tally: Tally, folder: Path, 
         whole = OnServer(service, folder / "whole", mode, f"{mode}-entire-", url=first.create("whole"))
         names = whole.push().boundaries
         requests = [at for at, name in enumerate(names, 1) if name == "before a request"]
-        assert experiment.push(die=requests[1 if mode is Mode.DIRECT else 2]).code == KILLED
+        assert experiment.push(die=requests[2]).code == KILLED
         experiment.time_passes()
         replica = first.standby(same_address=True)
         resume(experiment)
