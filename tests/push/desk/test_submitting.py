@@ -254,11 +254,12 @@ async def test_a_stopped_order_gives_way_to_another_one(tmp_path: Path) -> None:
     clock = ManualClock()
     answers = iter([Response(status=422, body=b"{}")])
     service = Service(lambda tasks: next(answers, None) or created(tasks))
-    async with desk_of(tmp_path, service, clock=clock) as desk:
+    async with await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as ledger:
         payload, _ = codec.encode_order(order(price=OTHER))
-        await desk.ledger.submitted("sandbox").add("", "T-1", payload)
-        (taken,) = await desk.ledger.submitted("sandbox").take("")
-        await desk.ledger.submitted("sandbox").stop(taken, OTHER_CONTENT)
+        await ledger.submitted("sandbox").add("", "T-1", payload)
+        (taken,) = await ledger.submitted("sandbox").take("")
+        await ledger.submitted("sandbox").stop(taken, OTHER_CONTENT)
+    async with desk_of(tmp_path, service, clock=clock) as desk:
         assert isinstance(await desk.create(order()), Refused)
         outcome = await desk.outcome("T-1")
         assert isinstance(outcome, Unprocessed)
