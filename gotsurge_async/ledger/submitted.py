@@ -90,6 +90,11 @@ class SubmittedOrders:
         """Keep an order that will not be sent, until another one is submitted under its key."""
         await self._store.write(lambda db: db.change("stop_submitted", number=order.number, stopped=why))
 
+    async def unclaim(self, order: Submitted) -> None:
+        """Let an order be sent after all: the order of a run that had its key for it was not."""
+        which = {"environment": self._environment, "now": self._store.now()}
+        await self._store.write(lambda db: db.change("unclaim_submitted", keys=db.listed([order.key]), **which))
+
     async def forget(self, order: Submitted) -> None:
         """Remove an order whose outcome is in the ledger."""
         await self._store.write(lambda db: db.change("forget_submitted", number=order.number))

@@ -190,7 +190,7 @@ async def test_an_open_transaction_keeps_nobody_waiting_for_long(url: str) -> No
 
 @pytest.mark.slow
 async def test_a_connection_to_another_database_is_refused(url: str, postgres: Server) -> None:
-    """An order would wait there for ever: it has another ledger, or none; the caller's transaction goes on."""
+    """It has another ledger, or none, so nothing would send the order; the caller's transaction stays usable."""
     empty = postgres.create("without_a_ledger")
     async with await Ledger.open(url) as ledger, by_psycopg(empty) as connection:
         with pytest.raises(UsageError, match="it is not one to the database of the ledger"):

@@ -250,7 +250,7 @@ class AtDeskOnServer(AtDesk, OnServer):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("strike", ["dies", "stands still"])
+@pytest.mark.parametrize("strike", ["dies", "dies with submitted orders", "stands still"])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_desk_over_postgresql(
     service: Station, tally: Tally, folder: Path, postgres: Server, mode: Mode, strike: str
@@ -260,11 +260,13 @@ def test_a_desk_over_postgresql(
     first = Random(f"{CRASH_SEED} {mode} {strike}").randrange(STEP)
     for at in range(1 + first, len(names) + 1, STEP):
         prefix = f"{mode}-desk-pg-{strike}-{at}-".replace(" ", "-")
-        url = postgres.create(f"desk_{mode.name}_{strike[0]}_{at}".lower())
+        url = postgres.create(f"desk_{mode.name}_{len(strike)}_{at}".lower())
         experiment = AtDeskOnServer(service, folder / prefix, mode, prefix, url=url)
         frozen = None
         if strike == "dies":
             experiment.ask(die=at)
+        elif strike == "dies with submitted orders":
+            experiment.ask("--submit", die=at)
         else:
             frozen = experiment.freeze_asking(at, late=True)
         experiment.time_passes()

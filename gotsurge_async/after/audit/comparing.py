@@ -247,7 +247,8 @@ class Audit:
             vanished = {
                 order: owner.row.task_id or ""
                 for order in alive
-                if (owner := owners.get(rows[order].key)) is not None and await self._is_gone(gs, run, owner)
+                if (owner := owners.get(rows[order].key)) is not None
+                and await self._is_gone(gs, run, owner, limited=False)
             }
             done = await uninterrupted(held.write_off({order: tasks[order] for order in reasons}, reasons, by=by))
             done += await uninterrupted(held.put_back(alive, vanished, by=by))
@@ -297,7 +298,7 @@ class Audit:
     async def _alive(self, gs: GotSurge, run: RunInfo, row: OrderRow, why: str) -> Finding:
         """The finding about a live task of a cancelled order: another order may have its key, and a live task, too."""
         owner = (await self.ledger.known(run.environment, [row.key])).get(row.key)
-        if owner is None or await self._is_gone(gs, run, owner):
+        if owner is None or await self._is_gone(gs, run, owner, limited=True):
             hidden = self._may_be_hidden(gs, row)
             return finding_of(Kind.ALIVE, run, row, f"{why}{f'; {hidden}' if hidden else ''}")
         other = f"{owner.row.state.value.replace('_', ' ')} in run {owner.run.id}"
@@ -306,14 +307,14 @@ class Audit:
             finding_of(Kind.TWICE, run, row, f"{why}; another order with its key is {other}"), task_ids=tasks
         )
 
-    async def _is_gone(self, gs: GotSurge, run: RunInfo, owner: Recorded) -> bool:
+    async def _is_gone(self, gs: GotSurge, run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
         """Whether the task of a created order, of the same account, vanished."""
         is_ours = owner.run.options.get("account") == run.options.get("account") and owner.run.mode is run.mode
         if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
             return False
         if self._may_be_hidden(gs, owner.row):
             return False
-        seen = await self._read(gs, owner.run.mode, [owner.row.task_id], limited=False)
+        seen = await self._read(gs, owner.run.mode, [owner.row.task_id], limited=limited)
         return seen[owner.row.task_id].problem == MISSING
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:

@@ -119,13 +119,13 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     try:
         if (known := loops.run(_order_of(place, target, task_id))) is not None:
             run_id, key = known
-            say(f"task {task_id} is order {key} of run {run_id}, which is taken back")
+            say(f"task {task_id} is order {key} of run {run_id}")
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None, "as_json": as_json}
             take_back(run_id=run_id, target=target, place=place, **own)
             return
     except (RunHeld, LedgerError) as error:
-        say(f"the task is cancelled past the ledger, which then still has its order as created: {error}")
-        say("when that process has ended: gotsurge audit --repair")
+        say(f"the ledger cannot record the cancel now, and will still have the order as created: {error}")
+        say(f"to record it later: gotsurge audit --env {target.environment} --repair")
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     if as_json:
         print_json(message)

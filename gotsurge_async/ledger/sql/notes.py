@@ -249,7 +249,9 @@ class Notes(HeldRun):
             whole = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id]
             for place in places:
                 order, key = number_of(chunk.id, place), whole.metas[place].key
-                owner = owners_of_keys(db, self._held.environment, [key], unless={})[key]
+                owner = owners_of_keys(db, self._held.environment, [key], unless={}).get(key)
+                if owner is None:  # a run that is being loaded has it
+                    continue
                 gone = owner.state is OrderState.CREATED and order in vanished and owner.task_id == vanished[order]
                 is_right = chunk.state(place) is OrderState.CANCELLED and chunk.task(place) == tasks[order]
                 if not is_right or (owner.live and not gone):

@@ -58,7 +58,7 @@ NEW_FOR = timedelta(days=7)
 """How long a ledger is new: a desk that begins its first run then reads which orders other ledgers have sent."""
 LOOK = 60.0
 """Seconds between two checks for runs that ended processes left."""
-FIRST_POLL, LAST_POLL = 0.05, 1.0
+_FIRST_POLL, _LAST_POLL = 0.05, 1.0
 
 
 class DeskRuns:
@@ -311,11 +311,11 @@ class DeskRuns:
 
     async def _watch(self, entry: Entry) -> None:
         """Wait for the outcome of an order that another process has in hand, as long as a caller does."""
-        pause = FIRST_POLL
+        pause = _FIRST_POLL
         try:
             while entry.waiters:
                 await self._clock.sleep(pause)
-                pause = min(LAST_POLL, pause * 2)
+                pause = min(_LAST_POLL, pause * 2)
                 recorded = await self.known(entry.key)
                 if recorded is None or not in_hand(recorded, self.ledger.now()):
                     self._again(entry)  # its outcome is known, its key is free, or its process has ended

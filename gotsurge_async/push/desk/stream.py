@@ -38,7 +38,7 @@ class DeskStream(ResultStream[OrderLike, Outcome]):
         try:
             outcome = await self._create(item)
         except GotSurgeError as error:
-            if not isinstance(error, InvalidData | NotSent):  # of a full queue only these suffer
+            if not isinstance(error, InvalidData | NotSent):  # these say nothing about the next orders
                 self.stop(error)
             return Unprocessed(order=cast("Any", item), error=error)
         if isinstance(outcome, Unprocessed) and stops_all(outcome.error):

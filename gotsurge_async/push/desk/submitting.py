@@ -13,7 +13,7 @@ from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
-from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, LedgerError, OrderState, Recorded, Submitted
+from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, WAITING, LedgerError, OrderState, Recorded, Submitted
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.push.changes import differing
@@ -131,9 +131,8 @@ class Sender:
         try:
             taken = await uninterrupted(taking)
         except asyncio.CancelledError:
-            if (
-                taking.done() and not taking.cancelled() and taking.exception() is None
-            ):  # `release` lets others take them
+            # `release` lets others take them.
+            if taking.done() and not taking.cancelled() and taking.exception() is None:
                 self._in_hand |= {order.number: order for order in taking.result()}
             raise
         for order in taken:
@@ -179,9 +178,13 @@ class Sender:
 
     async def _look(self, order: Submitted) -> Outcome | None:
         """The outcome of an order that an earlier process claimed; None if that is not known yet."""
-        waiting, recorded = await (await self._orders()).standing(order.key)
+        orders = await self._orders()
+        waiting, recorded = await orders.standing(order.key)
         if waiting is None or waiting.number != order.number:
             raise TakenByAnother("it does not wait any more", "E906", operation=OPERATION)
+        if recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
+            await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
+            return None
         return _outcome_of(order.key, waiting, recorded)
 
     async def _note(self, order: Submitted, outcome: Outcome) -> bool:

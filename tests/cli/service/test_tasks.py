@@ -290,7 +290,7 @@ def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(
                 return await asyncio.to_thread(run, "tasks", "cancel", task_id, "--reason", "wrong", *where)
 
     done = asyncio.run(cancel())
-    assert (done.exit_code, "gotsurge audit --repair" in done.stderr) == (0, True), done.output
+    assert (done.exit_code, "gotsurge audit --env local --repair" in done.stderr) == (0, True), done.output
     assert simulator.tasks()[0]["history"][-1][0] == "cancelled"
 
 

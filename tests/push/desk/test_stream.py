@@ -105,3 +105,11 @@ async def test_what_an_outage_left_is_sent_by_the_next_push(tmp_path: Path) -> N
     assert Counter(service.sent) == Counter(
         {str(each.tracking_id): 1 if n < 20 else 2 for n, each in enumerate(orders(60))}
     )
+
+
+async def test_a_stream_is_not_limited_by_the_callers_that_may_wait(tmp_path: Path) -> None:
+    """It brings no more than there are places for: none of its orders is one too many."""
+    service = Service()
+    async with desk_of(tmp_path, service, most_waiting=5) as desk:
+        assert Counter([type(each) async for each in desk.push(orders(120))]) == {Created: 120}
+    assert len(service.sent) == 120

@@ -123,7 +123,7 @@ async def test_an_outage_is_probed_by_few_orders(tmp_path: Path) -> None:
 
 
 async def test_a_refused_order_has_its_outcome(tmp_path: Path) -> None:
-    """It is told, and its key is free: a mended order under it is sent."""
+    """The hook hears it, and its key is free: a mended order under it is sent."""
     answers = iter([Response(status=422, body=b'{"message": "no such street"}')])
     service = Service(lambda tasks: next(answers, None) or created(tasks))
     heard: list[tuple[str, type]] = []

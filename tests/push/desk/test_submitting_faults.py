@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageError, codec
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState, Run
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed
 from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
 from gotsurge_async.ledger.submitted import SubmittedOrders
@@ -20,6 +20,17 @@ from tests.support.desks import Gate, Service, client, created, desk_of, once_so
 from tests.support.orders import order, orders
 
 OTHER = Money.of("6.00", "SGD")
+
+
+class Stumbling(Gate):
+    """A gate whose first call finds no connection, when it is opened."""
+
+    async def _wait(self, tasks: list[dict[str, Any]]) -> Response:
+        if self.came.is_set():
+            return created(tasks)
+        self.came.set()
+        await self.open.wait()
+        raise NothingSent("no connection")
 
 
 async def claimed(ledger: Ledger) -> tuple[Run, int]:
@@ -37,22 +48,13 @@ async def claimed(ledger: Ledger) -> tuple[Run, int]:
 
 async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_path: Path) -> None:
     """It does not replace the first one, which waits again when it could not be sent."""
-    gate, clock = Gate(), ManualClock()
-
-    async def respond(tasks: list[dict[str, Any]]) -> Response:
-        if not gate.open.is_set():
-            gate.came.set()
-            await gate.open.wait()
-            raise NothingSent("no connection")
-        return created(tasks)
-
-    service = Service(respond)
+    clock, service = ManualClock(), Stumbling()
     async with desk_of(tmp_path, service, clock=clock) as desk:
         await desk.submit(order())
-        await gate.came.wait()
+        await service.came.wait()
         with pytest.raises(OrderChanged, match="waits to be sent"):
             await desk.submit(order(price=OTHER))
-        gate.open.set()
+        service.open.set()
         asking = asyncio.create_task(desk.outcome("T-1"))
         await once_so(clock, asking.done)
         outcome = await asking
@@ -63,20 +65,12 @@ async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_pat
 
 async def test_what_is_submitted_while_a_caller_sends_it_is_sent_if_that_fails(tmp_path: Path) -> None:
     """`submit` has returned, so it is durable, whatever becomes of the call that was on its way."""
-    gate, clock = Gate(), ManualClock()
-
-    async def respond(tasks: list[dict[str, Any]]) -> Response:
-        if not gate.open.is_set():
-            gate.came.set()
-            await gate.open.wait()
-            raise NothingSent("no connection")
-        return created(tasks)
-
-    async with desk_of(tmp_path, Service(respond), clock=clock) as desk:
+    clock, service = ManualClock(), Stumbling()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
         creating = asyncio.create_task(desk.create(order()))
-        await gate.came.wait()
+        await service.came.wait()
         await desk.submit(order())
-        gate.open.set()
+        service.open.set()
         assert isinstance(await creating, Unprocessed)
         asking = asyncio.create_task(desk.outcome("T-1"))
         await once_so(clock, asking.done)
@@ -218,3 +212,21 @@ async def test_the_sender_outlives_an_error_that_nobody_expected(
         await once_so(clock, asking.done)
         assert isinstance(await asking, Created)
     assert "too many open files" in caplog.text
+
+
+async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(tmp_path: Path) -> None:
+    """A file with the same order was pushed after the desk had died, and ended before it sent it."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run, number = await claimed(ledger)
+        await run.release_claim([number])
+        await run.close()
+        async with client(Service()) as gs:
+            taking, _ = await Push(gs, ledger, mode=Mode.DIRECT).load_orders([order()])
+            assert (await taking.counts())[OrderState.PENDING] == 1
+            await taking.close()
+    service, clock = Service(), ManualClock(datetime.now(UTC) + timedelta(minutes=5))
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await once_so(clock, lambda: service.sent)
+        assert isinstance(await desk.outcome("T-1"), Created)
+    assert service.sent == ["T-1"]
+    assert await waiting(tmp_path) == (0, 0)
