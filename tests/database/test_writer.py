@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -71,8 +72,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def db(path: Path) -> Counting:
-    return Plain(Place(Kind.SQLITE, path)).writing()
+def db(path: Path) -> Iterator[Counting]:
+    made = Plain(Place(Kind.SQLITE, path)).writing()
+    yield made
+    made.driver.close()  # a writer that has failed does not have it any more
 
 
 def writing(db: Database | None, path: Path, *, thread: ThreadPoolExecutor | None = None, **more: Any) -> Writer:
