@@ -86,15 +86,22 @@ async def peer(behaviour: Behaviour, **options: Any) -> AsyncIterator[Peer]:
     serving = Peer()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.connections += 1
-        if task := asyncio.current_task():
-            tasks.add(task)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await behaviour(serving, Connection(reader, writer))
-        writer.close()
+    async def handle(connection: Connection) -> None:
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await behaviour(serving, connection)
+        finally:
+            connection.writer.close()
         with suppress(ConnectionError):
-            await writer.wait_closed()
+            await connection.writer.wait_closed()
+
+    # Not a coroutine: asyncio would run it as a task that can be cancelled before it has begun, and leaves the
+    # connection open.
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.connections += 1
+        task = asyncio.ensure_future(handle(Connection(reader, writer)))
+        task.add_done_callback(lambda _: writer.close())
+        tasks.add(task)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
     host, port = server.sockets[0].getsockname()
@@ -102,6 +109,10 @@ async def peer(behaviour: Behaviour, **options: Any) -> AsyncIterator[Peer]:
     try:
         yield serving
     finally:
+        # What was accepted just now still becomes a connection: a server that is closed before leaves it open.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         server.close()
         for task in tasks:
             task.cancel()
