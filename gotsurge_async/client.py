@@ -2,6 +2,8 @@
 
 import asyncio
 import copy
+import logging
+import re
 import sys
 import warnings
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
@@ -32,9 +34,12 @@ from gotsurge_async.config import (
     RetryPolicy,
     Timeouts,
     check_parts,
+    environment_of,
     from_env,
     is_count,
+    is_number,
     limits_for,
+    profile_of,
     secret_setting,
     settings_of,
 )
@@ -44,9 +49,19 @@ from gotsurge_async.money import Money
 from gotsurge_async.resources.partner import Partner, Sso
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
+from gotsurge_async.resources.raw import RawCalls
 from gotsurge_async.resources.tasks import Tasks
 from gotsurge_async.secrets import Known, Secret
 from gotsurge_async.transports.base import Response, Transport
+
+logger: logging.Logger = logging.getLogger("gotsurge_async")
+
+
+_APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
+CLOSE = 10.0
+"""Seconds that `GotSurge.close` waits for calls under way: what a container is commonly given to stop is 10 to 30."""
+_GIVE_BACK = 1.0
+"""Seconds that a transport has to give back its connections."""
 
 
 class GotSurge:
@@ -69,8 +84,8 @@ class GotSurge:
         transport: another way to send; the client closes it.
         proxy: carries the encrypted connections: its URL, None for no proxy, or ``environment`` for the one that
             HTTPS_PROXY names, unless NO_PROXY names the host. Not with a ``transport``.
-        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` has
-            its own.
+        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` is
+            held to the whole alone, and has the others itself.
         retry: when a call is tried again: `RetryPolicy`, or the number of tries in all.
         limits: how many calls at once, and how many a second: `Limits`, or the number of calls at once.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
@@ -78,6 +93,8 @@ class GotSurge:
         clock: time, for tests.
         assumed_endpoints: "accept" or "refuse" operations that change something (create, broadcast, cancel, update,
             tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
+        application: your program in the header User-Agent, such as ``acme-orders/2.1``: GotSurge can then tell whose
+            calls these are.
 
     Raises:
         ConfigError: a setting that cannot be right; the message says what to write.
@@ -102,6 +119,7 @@ class GotSurge:
         hooks: Iterable[Hook] = (),
         clock: Clock | None = None,
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
+        application: str = "",
     ) -> None:
         self._state: Literal["new", "open", "closed", "shared"] = "new"
         timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
@@ -114,6 +132,9 @@ class GotSurge:
             raise ConfigError(f"account is a name, which is text, not {account!r:.60}", "E903")
         if assumed_endpoints not in (None, "accept", "refuse"):
             raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
+        if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
+            why = f"application is a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
+            raise ConfigError(why, "E903")
         check_parts(transport=transport, token_store=token_store, clock=clock)
         if transport is None:
             # Imported here, so that importing the package does not pay for aiohttp.
@@ -121,9 +142,10 @@ class GotSurge:
 
             transport = AiohttpTransport(timeouts, proxy=proxy)
         clock = clock or SystemClock()
-        self.profile: Profile = _profile(profile)
-        self.environment: Environment = _environment(environment, api_base, self.profile)
+        self.profile: Profile = profile_of(profile)
+        self.environment: Environment = environment_of(environment, api_base, self.profile)
         self.hooks: Hooks = Hooks(*listeners_of(hooks))
+        self._clock = clock
         self._transport = transport
         self._limiter = Limiter(self.limits, clock)
         self._new_session = partial(
@@ -136,6 +158,8 @@ class GotSurge:
             clock=clock,
             accept_assumed=assumed_endpoints == "accept"
             or (assumed_endpoints is None and not self.environment.is_production),
+            longest=timeouts.total,
+            application=application,
         )
         self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
         known = self._new_known()
@@ -161,7 +185,7 @@ class GotSurge:
     def _join(self, account: str, known: Known) -> None:
         """Make the parts that belong to one account; all others are shared."""
         self.tokens: TokenManager = self._new_tokens(account=account, known=known)
-        self._use(self._new_session(tokens=self.tokens, limiter=self._limiter, known=known))
+        self._use(self._new_session(tokens=self.tokens, limiter=self._limiter, known=known, account=account))
 
     def _use(self, session: Session) -> None:
         """Make the resources over a session."""
@@ -170,6 +194,7 @@ class GotSurge:
         self.prices: Prices = Prices(session)
         self.partner: Partner = Partner(session, self.oauth.credentials)
         self.platform: Platform = Platform.of(session)
+        self.request: RawCalls = RawCalls(session)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -373,25 +398,46 @@ class GotSurge:
         self._session.open()
         self.tokens.start(self._keeper)
 
-    async def close(self) -> None:
+    async def close(self, timeout: float = CLOSE) -> None:
         """Wait for calls under way, end the background work, close the connections. Idempotent.
 
         No call is tried again from now on: one that waits for its next try ends with the outcome of its last.
+
+        Args:
+            timeout: seconds for all of it. Calls that have not ended then are cut, and end with `OutcomeUnknown` if
+                their request may have been processed, else with `NotSent`: "the client was closed".
+
+        Raises:
+            UsageError: a time that is not a number of seconds, 0 or more.
         """
+        if not is_number(timeout):
+            raise UsageError(f"timeout is a number of seconds, 0 or more, not {timeout!r:.60}", "E903")
         if self._state == "closed" or self._main is not None:
             return
+        ends = self._clock.monotonic() + timeout
         members: list[GotSurge] = [self, *self._others.values()]
         for member in members:
             member._state = "closed"
         self._sign_ins.end_retries()
         try:
-            await asyncio.gather(*(member._session.close() for member in members))
+            await asyncio.gather(*(member._session.close(timeout) for member in members))
         finally:
             try:
-                await asyncio.gather(*(member.tokens.close() for member in members))
-                await self._sign_ins.close()
+                # A renewal of tokens is under way until it is stored, and is one of the sign-ins.
+                left = max(ends - self._clock.monotonic(), 0.0)
+                await asyncio.gather(self._sign_ins.close(left), *(member.tokens.close() for member in members))
             finally:
-                await self._transport.close()
+                await self._close_transport()
+
+    async def _close_transport(self) -> None:
+        closing = asyncio.ensure_future(self._transport.close())
+        done, _ = await asyncio.wait([closing], timeout=_GIVE_BACK)
+        if done:
+            closing.result()
+        else:
+            closing.cancel()
+            await asyncio.wait([closing], timeout=_GIVE_BACK)
+            logger.warning("the transport did not give back its connections within %g s", _GIVE_BACK)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -408,29 +454,6 @@ class GotSurge:
 
     def __repr__(self) -> str:
         return f"<GotSurge {self.environment.name}, {self._state}>"
-
-
-def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
-    if profile is None:
-        return Profile()
-    if isinstance(profile, Profile):
-        return profile
-    if isinstance(profile, str | Path):
-        return Profile.load(profile)
-    if isinstance(profile, Mapping):
-        return Profile.from_mapping(profile)
-    why = f"profile: give a Profile, a mapping, or the path of a TOML file, not {type(profile).__name__}"
-    raise ConfigError(why, "E903")
-
-
-def _environment(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:
-    if not isinstance(environment, Environment):
-        return Environment.named(environment, api_base=api_base or profile.api_base)
-    if api_base is None:
-        return environment
-    if environment.name == "local":  # its consent page stands on the same host
-        return Environment.named("local", api_base=api_base)
-    return attrs.evolve(environment, api_base=api_base)
 
 
 def _given_tokens(bearer: Secret | None, refresh: Secret | None, clock: Clock) -> Tokens | None:

@@ -1,12 +1,14 @@
-"""Time as an object that is passed in, so that tests turn it."""
+"""Time as an object that is passed in, so that tests turn it; and waiting, with a limit or without interruption."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 __all__ = ["Clock", "SystemClock"]
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -61,6 +63,21 @@ async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock,
             each.cancel()
         await asyncio.wait(waiting)
     return any(each.is_set() for each in events)
+
+
+async def uninterrupted(work: Awaitable[T]) -> T:
+    """Await something that must not be left half done: a cancellation waits for its end, and is raised then.
+
+    If it failed meanwhile, its error is the cause of the cancellation that is raised.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as cancelled:
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise
+        raise cancelled from task.exception()
 
 
 def moved_by(moment: datetime, span: timedelta) -> datetime:

@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -93,6 +94,35 @@ class Environment:
         if host is None:
             raise ConfigError(f"no environment {name!r}: there are sandbox, production and local", "E104")
         return cls(name=name, consent_base=f"https://{host}", api_base=api_base or f"https://{host}{API_PATH}")
+
+
+def profile_of(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
+    """The profile that a client is given.
+
+    Raises:
+        ConfigError: it is none, or cannot be read.
+    """
+    if profile is None:
+        return Profile()
+    if isinstance(profile, Profile):
+        return profile
+    if isinstance(profile, str | Path):
+        return Profile.load(profile)
+    if isinstance(profile, Mapping):
+        return Profile.from_mapping(profile)
+    why = f"profile: give a Profile, a mapping, or the path of a TOML file, not {type(profile).__name__}"
+    raise ConfigError(why, "E903")
+
+
+def environment_of(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:
+    """The environment that a client is given, with its API base."""
+    if not isinstance(environment, Environment):
+        return Environment.named(environment, api_base=api_base or profile.api_base)
+    if api_base is None:
+        return environment
+    if environment.name == "local":  # its consent page stands on the same host
+        return Environment.named("local", api_base=api_base)
+    return attrs.evolve(environment, api_base=api_base)
 
 
 def is_number(value: object) -> bool:
@@ -235,7 +265,7 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How a call is tried again; `retry.decide` applies it.
+    """How a call is tried again; `tries.decide` applies it.
 
     Attributes:
         attempts: tries in all, 1 for no retry.

@@ -231,6 +231,7 @@ class CallError(GotSurgeError):
         service_message: the message of the answer, wherever it was in it; "" without one.
         request_id: the service's own id of the request, if its answer named one.
         attempts: how many times the request was tried, 1 for no replay.
+        account: whose call it was, as the token store names it; "" if it belongs to none, as a sign-in.
     """
 
     def __init__(
@@ -243,6 +244,7 @@ class CallError(GotSurgeError):
         service_message: str = "",
         request_id: str | None = None,
         attempts: int = 1,
+        account: str = "",
     ) -> None:
         super().__init__(message, explain_code)
         self.operation = operation
@@ -250,6 +252,7 @@ class CallError(GotSurgeError):
         self.service_message = service_message
         self.request_id = request_id
         self.attempts = attempts
+        self.account = account
 
     def __str__(self) -> str:
         head = self.operation or "call"
@@ -259,6 +262,8 @@ class CallError(GotSurgeError):
         notes = [f"request id {self.request_id}"] if self.request_id else []
         if self.attempts > 1:
             notes.append(f"{self.attempts} attempts")
+        if self.account not in ("", "default"):
+            notes.append(f"account {self.account}")
         return f"{text} ({', '.join(notes)})" if notes else text
 
 

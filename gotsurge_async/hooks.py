@@ -1,5 +1,6 @@
 """Events that a user can listen to. Every event is a frozen value without secrets and bodies."""
 
+import inspect
 import itertools
 import logging
 from collections.abc import Callable, Iterable
@@ -35,6 +36,8 @@ class CallStarted:
         method: the HTTP verb.
         path: the endpoint's path with its names in braces, as ``/tasks/{task_id}``; never the values.
         server: scheme, host and port of the API, as ``https://app.gotsurge.co``.
+        account: whose token signs it, as the token store names it; "" for a sign-in or the renewal of a token, which no
+            token signs.
     """
 
     call: int
@@ -42,6 +45,7 @@ class CallStarted:
     method: str
     path: str
     server: str
+    account: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,12 +57,14 @@ class CallDone:
         operation: the name in the endpoint table.
         seconds: from its start.
         error: the name of the class of what it raised, such as ``RateLimited``; "" when it succeeded.
+        account: as in its `CallStarted`.
     """
 
     call: int
     operation: str
     seconds: float
     error: str = ""
+    account: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +80,7 @@ class RequestDone:
         attempt: which of the call's tries it was, from 1.
         request_id: the service's own id of the request, if it gave one.
         retry_after: seconds after which the service wants to be asked again, if it said so.
+        account: as in its `CallStarted`.
     """
 
     call: int = 0
@@ -85,6 +92,7 @@ class RequestDone:
     request_id: str | None = None
     reason: str = ""
     retry_after: float | None = None
+    account: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +105,7 @@ class RetryPlanned:
         attempt: which of the call's tries has just failed, from 1.
         wait: seconds until the next one.
         reason: why it failed.
+        account: as in its `CallStarted`.
     """
 
     call: int = 0
@@ -104,6 +113,7 @@ class RetryPlanned:
     attempt: int
     wait: float
     reason: str
+    account: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,11 +140,12 @@ class SignInRequired:
 
 @attrs.frozen(kw_only=True)
 class ChunkDone:
-    """A chunk of a push has ended.
+    """The orders of one call that creates have their results: a chunk of a push, or a single create.
 
     Attributes:
         created, refused, in_doubt, unprocessed: of how many of its orders each is true.
         seconds: from the beginning of its call to the last of its results.
+        account: whose orders they are.
     """
 
     created: int
@@ -142,6 +153,7 @@ class ChunkDone:
     in_doubt: int
     unprocessed: int
     seconds: float
+    account: str = ""
 
 
 Event = CallStarted | CallDone | RequestDone | RetryPlanned | TokenRefreshed | SignInRequired | ChunkDone
@@ -152,15 +164,25 @@ def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
     """The listeners that were given to a client.
 
     Raises:
-        ConfigError: one function was given instead of several, or a value that is not a function.
+        ConfigError: one function was given instead of several, or a value that is not a plain function.
     """
     if callable(hooks) or isinstance(hooks, str) or not isinstance(hooks, Iterable):
         raise ConfigError(f"hooks: give several, such as hooks=[f], not {type(hooks).__name__}", "E903")
-    listeners = tuple(hooks)
-    for listener in listeners:
-        if not callable(listener):
-            raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}", "E903")
-    return listeners
+    return tuple(map(_checked, hooks))
+
+
+def _checked(listener: Hook) -> Hook:
+    if not callable(listener):
+        raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}", "E903")
+    if any(map(inspect.iscoroutinefunction, (listener, getattr(listener, "__call__", None)))):  # noqa: B004
+        why = f"hooks: each is a plain function, not an `async def` ({listener!r:.60}): nobody would await it"
+        raise ConfigError(why, "E903")
+    return listener
+
+
+def named(account: str) -> str:
+    """How a line of the log names an account; "" for the one that nobody has named."""
+    return "" if account in ("", "default") else f" for {account}"
 
 
 class Hooks:
@@ -172,9 +194,13 @@ class Hooks:
         self._numbers = itertools.count(1)
 
     def add(self, listener: Hook) -> Callable[[], None]:
-        """Listen from now on; the function returned ends it, and may be called again."""
+        """Listen from now on; the function returned ends it, and may be called again.
+
+        Raises:
+            ConfigError: it is not a plain function.
+        """
         key = next(self._keys)
-        self._listeners[key] = listener
+        self._listeners[key] = _checked(listener)
 
         def leave() -> None:
             self._listeners.pop(key, None)
@@ -201,8 +227,9 @@ class Hooks:
     def request_done(self, event: RequestDone) -> None:
         """Log a try in one line, and tell of it."""
         logger.debug(
-            "%s %s in %.0f ms, attempt %d, request id %s",
+            "%s%s %s in %.0f ms, attempt %d, request id %s",
             event.operation,
+            named(event.account),
             event.status or event.reason,
             event.seconds * 1000,
             event.attempt,

@@ -128,6 +128,11 @@ def _forms(text: str) -> Iterator[str]:
             yield from (cut, cut.translate(_URLSAFE))
 
 
+def longest_form(secrets: Iterable[Secret]) -> int:
+    """The bytes at the end of a text that was cut, which may be a part of a secret."""
+    return max((len(form.encode("utf-8", "surrogatepass")) for each in secrets for form in each.forms()), default=0)
+
+
 _URLSAFE = str.maketrans("+/", "-_")
 _SURELY = 8
 """A shorter piece of base64 may stand in any text."""

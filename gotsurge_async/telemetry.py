@@ -53,7 +53,7 @@ class Tracing:
 
         POST /tasks/{task_id}/cancel
         http.request.method, http.response.status_code, http.request.resend_count, server.address, server.port,
-        url.scheme, url.template, error.type, gotsurge.operation, gotsurge.request_id
+        url.scheme, url.template, error.type, gotsurge.operation, gotsurge.account, gotsurge.request_id
 
     A call that raises ends with the status ERROR; every wait before another try is the event ``gotsurge.retry``.
 
@@ -109,6 +109,7 @@ class Tracing:
             "url.scheme": server.scheme,
             "url.template": event.path,
             "gotsurge.operation": event.operation,
+            **({"gotsurge.account": event.account} if event.account else {}),
         }
         span = self._tracer.start_span(f"{event.method} {event.path}", kind=SpanKind.CLIENT, attributes=attributes)
         self._calls[event.call] = _Call(span)

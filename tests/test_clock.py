@@ -1,9 +1,13 @@
-"""`gotsurge_async.clock`: the machine's own time."""
+"""`gotsurge_async.clock`: the machine's own time, and what must not be left half done."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gotsurge_async.clock import Clock, SystemClock, in_zone, moved_by
+import pytest
+
+from gotsurge_async.clock import Clock, SystemClock, in_zone, moved_by, uninterrupted
+from gotsurge_async.ledger import LedgerError
 
 
 def system() -> Clock:
@@ -36,3 +40,40 @@ def test_times_end_where_the_years_end() -> None:
     singapore = ZoneInfo("Asia/Singapore")
     assert in_zone(last, singapore) == last
     assert in_zone(datetime(2026, 1, 2, tzinfo=UTC), singapore).utcoffset() == hours
+
+
+async def test_a_write_that_fails_after_a_cancellation_is_reported() -> None:
+    """The cancellation is raised when the write has ended, and its error is the cause."""
+    go_on = asyncio.Event()
+
+    async def write() -> None:
+        await go_on.wait()
+        raise LedgerError("the disk is full")
+
+    writing = asyncio.create_task(uninterrupted(write()))
+    await asyncio.wait([writing], timeout=0.001)
+    writing.cancel()
+    await asyncio.wait([writing], timeout=0.001)
+    assert not writing.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await writing
+    assert isinstance(raised.value.__cause__, LedgerError)
+
+
+async def test_what_was_begun_is_ended_though_it_is_cancelled() -> None:
+    """A write that was begun is not broken off."""
+    go_on = asyncio.Event()
+    writes = []
+
+    async def write() -> None:
+        await go_on.wait()
+        writes.append("whole")
+
+    writing = asyncio.create_task(uninterrupted(write()))
+    await asyncio.wait([writing], timeout=0.001)
+    writing.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await writing
+    assert (writes, raised.value.__cause__) == (["whole"], None)

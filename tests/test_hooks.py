@@ -1,11 +1,14 @@
 """`gotsurge_async.hooks`: who listens, and what a listener can do."""
 
 import logging
+from functools import partial
+from typing import Any
 
 import attrs
 import pytest
 
-from gotsurge_async.hooks import ChunkDone, Event, Hooks, RetryPlanned
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.hooks import ChunkDone, Event, Hooks, RetryPlanned, listeners_of
 
 EVENT = RetryPlanned(operation="tasks.get", attempt=1, wait=0.5, reason="refused")
 
@@ -73,3 +76,24 @@ def test_events_are_values() -> None:
     event = ChunkDone(created=1, refused=0, in_doubt=0, unprocessed=0, seconds=0.1)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.created = 2  # type: ignore[misc]
+
+
+class Awaited:
+    """A listener that must be awaited."""
+
+    async def __call__(self, _: Event) -> None:
+        raise AssertionError("nobody awaits it")
+
+
+async def awaited(_: Event) -> None:
+    """Must be awaited, too."""
+    raise AssertionError("nobody awaits it")
+
+
+@pytest.mark.parametrize("listener", [awaited, Awaited(), partial(awaited)], ids=["function", "object", "partial"])
+def test_a_listener_that_must_be_awaited_is_refused(listener: Any) -> None:
+    """Nobody would await it, so it would never be called: it is refused when it is given."""
+    with pytest.raises(ConfigError, match="async def"):
+        Hooks().add(listener)
+    with pytest.raises(ConfigError, match="async def"):
+        listeners_of([listener])

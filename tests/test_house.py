@@ -21,7 +21,7 @@ from tests.support.order_forms import CELLS, NOW
 from tests.support.orders import orders
 
 PACKAGE = Path(gotsurge_async.__file__).parent
-OF_TIME = {"clock", "hooks", "cancellation", "starting"}
+OF_TIME = {"clock", "hooks", "starting"}
 PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec"}
 NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
 MOST_LINES = 480
@@ -30,7 +30,7 @@ MOST_FILES_OF_AN_ORDER = 65
 MOST_LINES_OF_THE_QUEUE = 299
 KNOWN_TO_THE_QUEUE = {
     *("ledger", "ledger.segments", "ledger.sql.store", "push.worker"),
-    *("cancellation", "clock", "database"),
+    *("clock", "database"),
 }
 
 PUBLIC_NAMES = """

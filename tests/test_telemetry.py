@@ -56,6 +56,7 @@ async def test_a_call_is_a_client_span(traces: Traces) -> None:
         "url.scheme": "http",
         "url.template": "/tasks/{task_id}",
         "gotsurge.operation": "tasks.get",
+        "gotsurge.account": "default",
         "gotsurge.request_id": "r-1",
     }
     assert span.status.status_code is StatusCode.UNSET

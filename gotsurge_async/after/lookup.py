@@ -12,8 +12,8 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, Coded, Forbidden, NotFound
 from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
 from gotsurge_async.ledger.errors import reading_payload

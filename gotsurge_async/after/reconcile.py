@@ -21,8 +21,8 @@ from gotsurge_async.after.lookup import (
     search_task_list,
 )
 from gotsurge_async.calls.stream import chunks_of
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, NotFound
 from gotsurge_async.ledger import (
     DOUBTFUL,

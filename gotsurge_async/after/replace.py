@@ -10,8 +10,8 @@ from gotsurge_async import codec
 from gotsurge_async.after.lookup import Names, call_each, not_its_own
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,

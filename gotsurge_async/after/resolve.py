@@ -12,8 +12,8 @@ import attrs
 
 from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import Coded, NotFound, code_of
 from gotsurge_async.ledger import (
     CLAIMED,

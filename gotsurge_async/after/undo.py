@@ -8,9 +8,8 @@ import attrs
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.ledger import (
     DOUBTFUL,

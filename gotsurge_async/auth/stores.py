@@ -16,8 +16,7 @@ import msgspec
 
 from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, read_private_bytes, write_private
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.clock import Clock, SystemClock, uninterrupted
 from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import optional_utc, utc
 from gotsurge_async.secrets import Secret, as_secret

@@ -358,8 +358,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         first = next(result for number, result in enumerate(results) if number not in unfit)
         if isinstance(first, Unprocessed) and stops_all(first.error):
             self.stop(first.error)
-        if self._session.hooks.watched:
-            self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
+        report_chunk(self._session, map(type, results), started)
         return results
 
     def _faulty(self, item: OrderLike | Faulty) -> Faulty | None:
@@ -395,13 +394,23 @@ def sent_names(order: Order) -> Identity:
     )
 
 
-def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:
-    """The event of a chunk that has ended."""
-    counts = Counter(type(result) for result in results)
-    return ChunkDone(
-        created=counts[Created],
-        refused=counts[Refused],
-        in_doubt=counts[InDoubt],
-        unprocessed=counts[Unprocessed],
-        seconds=seconds,
+def report_chunk(session: Session, results: Iterable[type[Any]], started: float) -> None:
+    """Emit the event of a chunk that has ended.
+
+    Args:
+        results: the class of each order's result.
+        started: when its call began, by the session's clock.
+    """
+    if not session.hooks.watched:
+        return
+    counts = Counter(results)
+    session.hooks.emit(
+        ChunkDone(
+            created=counts[Created],
+            refused=counts[Refused],
+            in_doubt=counts[InDoubt],
+            unprocessed=counts[Unprocessed],
+            seconds=session.clock.monotonic() - started,
+            account=session.account,
+        )
     )

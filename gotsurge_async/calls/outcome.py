@@ -3,6 +3,7 @@
 The document shows no error body and no header, so a message is taken from wherever it is.
 """
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,8 +24,8 @@ from gotsurge_async.errors import (
     UnreadableAnswer,
     rejection_class,
 )
-from gotsurge_async.secrets import Secret, headers_for_log, without
-from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
+from gotsurge_async.secrets import Secret, headers_for_log, longest_form, without
+from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, Transport
 
 _MOVED = (301, 307, 308)
 MOST_VALUES = 1_000_000
@@ -85,14 +86,19 @@ class Attempt:
         return retry_after(self.response.headers, now) if self.response else None
 
 
-async def attempt(transport: Transport, request: Request) -> Attempt:
+async def attempt(transport: Transport, request: Request, longest: float | None = None) -> Attempt:
     """Send once, and return the outcome. Only a cancellation passes through: then the outcome is unknown.
 
     An exception that is not of the transport protocol proves nothing, and so counts as maybe sent. It is not kept: a
     library's exception may carry the request, and the token with it.
+
+    Args:
+        longest: seconds after which the transport is stopped, whatever it does.
     """
+    limit = asyncio.timeout(longest)
     try:
-        response = await transport.send(request)
+        async with limit:
+            response = await transport.send(request)
     except NothingSent as error:
         return Attempt(outcome=Outcome.NOT_SENT, reason=Coded(error))
     except MaybeSent as error:
@@ -101,8 +107,10 @@ async def attempt(transport: Transport, request: Request) -> Attempt:
         raise
     except Exception as error:
         reason = f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent"
-        return Attempt(outcome=Outcome.UNKNOWN, reason=reason)
+        return Attempt(outcome=Outcome.UNKNOWN, reason="no answer in time" if limit.expired() else reason)
     outcome = outcome_of(response.status)
+    if len(response.body) > MAX_ANSWER:
+        return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer is larger than {MAX_ANSWER} bytes")
     if len(response.body) > _SMALL and values_in(response.body) > MOST_VALUES:
         if outcome is Outcome.ANSWERED:
             return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer holds more than {MOST_VALUES:,} values")
@@ -123,6 +131,7 @@ def error_of(
     sent: bytes | None,
     now: datetime,
     secrets: Sequence[Secret] = (),
+    account: str = "",
 ) -> CallError:
     """The error for a call that ended with ``failed``; ``secrets`` are hidden where the service quotes them."""
     details: dict[str, Any] = {
@@ -130,6 +139,7 @@ def error_of(
         "status": failed.status,
         "request_id": failed.request_id(secrets),
         "attempts": attempts,
+        "account": account,
     }
     # A success that could not be read has data, and no message.
     if failed.response is not None and outcome_of(failed.response.status) is not Outcome.ANSWERED:
@@ -154,19 +164,27 @@ def error_of(
     return cls("", **details)
 
 
-def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Iterable[Secret]) -> Response | None:
-    """The answer for an error; None if it has secrets, as answers to calls without a bearer token have."""
+def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Sequence[Secret]) -> Response | None:
+    """The answer for an error, of a long one the beginning; None if it has secrets, as answers to calls without a
+    bearer token have."""
     if answer is None or not endpoint.bearer:
         return None
-    text = answer.body.decode("utf-8", "replace")
-    return attrs.evolve(answer, headers=headers_for_log(answer.headers)) if without(text, secrets) == text else None
+    body = answer.body[:_SCANNED]
+    text = body.decode("utf-8", "replace")
+    if without(text, secrets) != text:
+        return None
+    if len(body) < len(answer.body):
+        body = body[: max(len(body) - longest_form(secrets), 0)]
+    return attrs.evolve(answer, headers=headers_for_log(answer.headers), body=body)
 
 
 def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
-    """Why an answer cannot be read. Of an answer with secrets, as to calls without a bearer token, only the places."""
-    quotes = answer.body.decode("utf-8", "replace") + str(error)
-    if endpoint.bearer and without(quotes, secrets) == quotes:
-        return Coded(error)
+    """Why an answer cannot be read. Of an answer with secrets, as to calls without a bearer token, only the places; of
+    a long one too, because only the whole of it would show whether a secret is quoted in part."""
+    if endpoint.bearer and len(answer.body) <= _SCANNED:
+        quotes = answer.body.decode("utf-8", "replace") + str(error)
+        if without(quotes, secrets) == quotes:
+            return Coded(error)
     places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
     return Coded(f"the answer cannot be read{f' ({places})' if places else ''}", error.explain_code)
 
@@ -188,22 +206,27 @@ _MESSAGE_KEYS = (
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray")
 _PLAIN_ID = re.compile(r"[\w.:\-/+=]{1,200}", re.ASCII)
 _MOST = 300
+_SCANNED = 65_536
+"""Bytes of an answer that are looked through for secrets, and so the most that may be shown."""
 
 
-def service_message(body: bytes, secrets: Iterable[Secret] = ()) -> str:
+def service_message(body: bytes, secrets: Sequence[Secret] = ()) -> str:
     """The message of an error answer, from JSON of any shape, HTML or text; "" if it has none.
 
     Args:
         secrets: hidden where the service quotes one.
     """
-    text = body[:65_536].decode("utf-8", "replace").strip()
+    text = body[:_SCANNED].decode("utf-8", "replace").strip()
     if not text:
         return ""
     try:
         message = _find(msgspec.json.decode(body), depth=0)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         message = _from_markup(text[:8_192]) if text.startswith("<") else text
-    return _short(without(message, secrets))
+    hidden = without(message[:_SCANNED], secrets)
+    if len(message) > _SCANNED or (message is text and len(body) > _SCANNED):
+        hidden = hidden[: max(len(hidden) - longest_form(secrets), 0)]
+    return _short(hidden)
 
 
 def _find(value: Any, depth: int) -> str:

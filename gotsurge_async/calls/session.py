@@ -18,9 +18,8 @@ from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
 from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message, unreadable
-from gotsurge_async.calls.retry import decide
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.calls.tries import USER_AGENT, Call, Life, build_request, decide
+from gotsurge_async.clock import Clock, sleep_or, uninterrupted
 from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
     CallError,
@@ -30,17 +29,16 @@ from gotsurge_async.errors import (
     UnreadableAnswer,
     WrongLoop,
 )
-from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
-from gotsurge_async.models.tasks import Message
+from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned, named
 from gotsurge_async.secrets import Secret, hidden_values, url_for_log
-from gotsurge_async.transports.base import Request, Response, Transport
-from gotsurge_async.version import __version__
+from gotsurge_async.transports.base import Response, Transport
 
 logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 T = TypeVar("T")
 
-USER_AGENT = f"gotsurge-async/{__version__}"
+_CUT = 1.0
+"""Seconds that the calls which are cut have until they must have ended."""
 
 
 class Session:
@@ -51,6 +49,9 @@ class Session:
         api_base: the URL before the paths of the endpoints.
         known: the secrets that are hidden wherever the service quotes one, besides those of the call itself.
         accept_assumed: whether an operation that changes something may go to a path that no profile confirms.
+        account: whose calls these are, for the events, the errors and the log.
+        longest: seconds for one try, whatever the transport; None for no limit.
+        application: goes before this package's name in the header User-Agent.
     """
 
     def __init__(
@@ -66,6 +67,9 @@ class Session:
         clock: Clock,
         known: Iterable[Secret] = (),
         accept_assumed: bool = True,
+        account: str = "",
+        longest: float | None = None,
+        application: str = "",
         random: Random | None = None,
     ) -> None:
         self.codec: codec.Codec = codec.Codec()
@@ -80,13 +84,16 @@ class Session:
         self._profile = profile
         self._known = known
         self._accept_assumed = accept_assumed
+        self.account = account
+        self._longest = longest
+        self._user_agent = f"{application} {USER_AGENT}".lstrip()
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self.timeout: float | None = None
         """Seconds for the whole of a call."""
         self._ends: float | None = None
         self._stop: asyncio.Event | None = None
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
-        self._life = _Life()
+        self._life = Life()
 
     def with_options(
         self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
@@ -133,11 +140,21 @@ class Session:
         """Try no call again from now on; one that waits for its next try ends with the outcome of its last."""
         self._life.no_more_tries.set()
 
-    async def close(self) -> None:
-        """Accept no more calls, and wait for those under way."""
-        self._life.loop = None
+    async def close(self, timeout: float | None = None) -> None:
+        """Accept no more calls, and wait for those under way.
+
+        Args:
+            timeout: seconds after which they are cut; None to wait for as long as they take.
+        """
+        life = self._life
+        life.loop = None
         self.end_retries()
-        await self._life.idle.wait()
+        if timeout is None:
+            await life.idle.wait()
+        elif not life.idle.is_set() and not await sleep_or(life.idle, self.clock, timeout):
+            for scope in life.scopes:
+                scope.reschedule(0)
+            await sleep_or(life.idle, self.clock, _CUT)
 
     @contextmanager
     def recording(self) -> Iterator[list[Response]]:
@@ -176,6 +193,7 @@ class Session:
         path: Mapping[str, str] = {},
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
+        headers: Mapping[str, str] = {},
         read: Callable[[codec.Codec, Response], Any] | None = None,
         before_send: Callable[[], Awaitable[None]] | None = None,
         after_send: Callable[[Outcome, int | None], None] | None = None,
@@ -186,6 +204,7 @@ class Session:
             path: values for the names in the endpoint's path.
             query: values for after the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
+            headers: more of them, by the names that this package writes, such as ``Accept``.
             read: reads the answer with this session's codec, instead of the endpoint's response class.
             before_send: called right before each try leaves; an error ends the call, and that try is not sent.
             after_send: called with the outcome, and the status if there was an answer, when a try has ended. It is not
@@ -208,10 +227,11 @@ class Session:
         if self._life.loop is not asyncio.get_running_loop():
             self._open_or_refuse()
         resolved = self.resolve(endpoint)
-        call = _Call(
+        call = Call(
             endpoint=resolved,
             url=self._api_base + resolved.url_path(path) + (f"?{urlencode(query)}" if query else ""),
             body=body if body is None or isinstance(body, bytes) else codec.encode(body),
+            headers=headers,
             read=read,
             before_send=before_send,
             after_send=after_send,
@@ -220,37 +240,50 @@ class Session:
             number=self.hooks.next_call(),
         )
         watched, error, started = self.hooks.watched, "", self.clock.monotonic()
-        self._life.in_flight += 1
-        self._life.idle.clear()
-        if watched:
-            self.hooks.emit(
-                CallStarted(
-                    call=call.number,
-                    operation=resolved.name,
-                    method=resolved.verb,
-                    path=resolved.path,
-                    server=self._server,
-                )
-            )
+        scope = asyncio.timeout(None)  # ends the call when the client is closed
+        self._life.begin(scope)
         try:
-            ends = self._ends
-            if ends is None and self.timeout is None:
-                return cast("T", await self._run(call, started))
-            left = self.timeout if ends is None else ends - started
-            return cast("T", await self._in_time(call, started, left or 0.0))
+            if watched:
+                self.hooks.emit(
+                    CallStarted(
+                        call=call.number,
+                        operation=resolved.name,
+                        method=resolved.verb,
+                        path=resolved.path,
+                        server=self._server,
+                        account=self.account,
+                    )
+                )
+            async with scope:
+                ends = self._ends
+                if ends is None and self.timeout is None:
+                    return cast("T", await self._run(call, started))
+                left = self.timeout if ends is None else ends - started
+                return cast("T", await self._in_time(call, started, left or 0.0))
         except asyncio.CancelledError as cancelled:
             error = type(cancelled).__name__
             raise cancelled from self._given_up(call, "it was cancelled")
+        except TimeoutError as raised:
+            cut = self._given_up(call, "the client was closed") if scope.expired() else None
+            error = type(cut or raised).__name__
+            if cut is None:
+                raise
+            raise cut from None
         except BaseException as raised:
             error = type(raised).__name__
             raise
         finally:
+            self._life.end(scope)
             if watched:
-                seconds = self.clock.monotonic() - started
-                self.hooks.emit(CallDone(call=call.number, operation=resolved.name, seconds=seconds, error=error))
-            self._life.in_flight -= 1
-            if not self._life.in_flight:
-                self._life.idle.set()
+                self.hooks.emit(
+                    CallDone(
+                        call=call.number,
+                        operation=resolved.name,
+                        seconds=self.clock.monotonic() - started,
+                        error=error,
+                        account=self.account,
+                    )
+                )
 
     def _open_or_refuse(self) -> None:
         """Let the first sign-in open its session; refuse any other call to a closed session, or from another loop."""
@@ -260,7 +293,7 @@ class Session:
             raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
         self.open()
 
-    async def _in_time(self, call: "_Call", started: float, seconds: float) -> Any:
+    async def _in_time(self, call: Call, started: float, seconds: float) -> Any:
         """Run a call that must end within some seconds, whatever it waits for at that moment."""
         if seconds <= 0:
             raise self._given_up(call, "its time was over")
@@ -278,14 +311,14 @@ class Session:
             return running.result()
         raise self._given_up(call, f"it did not end within {seconds:g} s")
 
-    def _given_up(self, call: "_Call", why: str) -> CallError:
+    def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, at whatever stage it was."""
         outcome, stage = Outcome.NOT_SENT, "before anything was processed"
         if call.maybe_sent:
             outcome, stage = Outcome.UNKNOWN, "when it may have been processed"
         return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why} {stage}", "E402")))
 
-    async def _run(self, call: "_Call", started: float, seconds: float | None = None) -> Any:
+    async def _run(self, call: Call, started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
         done = lost = None
         while True:
@@ -332,19 +365,21 @@ class Session:
             if await sleep_or(ends, self.clock, wait):
                 raise self._error(call, self._what_is_known(call, lost, done))
 
-    def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
+    def _what_is_known(self, call: Call, lost: Attempt | None, last: Attempt) -> Attempt:
         """The last try; or the one that was lost and may have acted, where the last one does not show that."""
         shows_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
         return lost if lost is not None and shows_nothing and call.endpoint.verb != "GET" else last
 
-    async def _try(self, call: "_Call") -> Attempt:
-        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=call.bearer)
+    async def _try(self, call: Call) -> Attempt:
+        request = build_request(
+            call.endpoint.verb, call.url, self._user_agent, body=call.body, bearer=call.bearer, headers=call.headers
+        )
         async with self.limiter:
             if call.before_send is not None:
                 await call.before_send()
             started = self.clock.monotonic()
             call.maybe_sent, lost_before = True, call.maybe_sent
-            done = await attempt(self._transport, request)
+            done = await attempt(self._transport, request, self._longest)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
             seconds = self.clock.monotonic() - started
             retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())
@@ -367,18 +402,22 @@ class Session:
                     request_id=done.request_id(self._secrets(call)),
                     reason=done.reason,
                     retry_after=retry_after,
+                    account=self.account,
                 )
             )
         return done
 
-    def _report_retry(self, call: "_Call", done: Attempt, wait: float) -> None:
+    def _report_retry(self, call: Call, done: Attempt, wait: float) -> None:
         reason = done.reason or f"HTTP {done.status}"
-        logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
+        name = call.endpoint.name
+        logger.info("%s%s: %s, again in %.1f s", name, named(self.account), reason, wait)
         self.hooks.emit(
-            RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=call.tries, wait=wait, reason=reason)
+            RetryPlanned(
+                call=call.number, operation=name, attempt=call.tries, wait=wait, reason=reason, account=self.account
+            )
         )
 
-    def _without_token(self, call: "_Call", error: CallError, done: Attempt | None) -> CallError:
+    def _without_token(self, call: Call, error: CallError, done: Attempt | None) -> CallError:
         """The error of a call without a token for its next try: the renewal has failed, and the call was not sent.
 
         But if an earlier try may have been processed, the outcome is unknown.
@@ -386,9 +425,9 @@ class Session:
         if done is not None and done.outcome is Outcome.UNKNOWN:
             return self._error(call, done)
         why = f"no token to sign it with: {error}"
-        return NotSent(why, "E310", operation=call.endpoint.name, attempts=max(call.tries, 1))
+        return NotSent(why, "E310", operation=call.endpoint.name, attempts=max(call.tries, 1), account=self.account)
 
-    def _error(self, call: "_Call", done: Attempt) -> CallError:
+    def _error(self, call: Call, done: Attempt) -> CallError:
         return error_of(
             call.endpoint,
             done,
@@ -396,58 +435,9 @@ class Session:
             sent=None if call.secrets else call.body,
             now=self.clock.now(),
             secrets=self._secrets(call),
+            account=self.account,
         )
 
-    def _secrets(self, call: "_Call") -> tuple[Secret, ...]:
+    def _secrets(self, call: Call) -> tuple[Secret, ...]:
         """The secrets to hide in the service's words: those that this call sends, and all others that are known."""
         return (*call.secrets, *([call.bearer] if call.bearer else []), *self._known)
-
-
-@attrs.define(eq=False)
-class _Life:
-    """The state that a session shares with the sessions made from it."""
-
-    loop: asyncio.AbstractEventLoop | None = None
-    in_flight: int = 0
-    idle: asyncio.Event = attrs.field(factory=asyncio.Event)
-    no_more_tries: asyncio.Event = attrs.field(factory=asyncio.Event)
-
-    def __attrs_post_init__(self) -> None:
-        self.idle.set()
-
-
-@attrs.define(kw_only=True)
-class _Call:
-    """What all tries of a call have in common, and the stage that it has reached."""
-
-    endpoint: Endpoint[Any]
-    url: str = attrs.field(repr=False)
-    body: bytes | None = attrs.field(repr=False)
-    read: Callable[[codec.Codec, Response], Any] | None
-    before_send: Callable[[], Awaitable[None]] | None
-    after_send: Callable[[Outcome, int | None], None] | None
-    secrets: tuple[Secret, ...] = attrs.field(repr=False)
-    number: int
-    tries: int = 0
-    bearer: Secret | None = None
-    maybe_sent: bool = False
-    """A try was sent that may have been processed."""
-
-    def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
-        """The result of the call; raises UnreadableAnswer."""
-        if self.read is not None:
-            return self.read(session_codec, answer)
-        cls = self.endpoint.response
-        if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, without a message
-            return Message()
-        return session_codec.decode(answer.body, cls)
-
-
-def build_request(verb: str, url: str, *, body: bytes | None = None, bearer: Secret | None = None) -> Request:
-    """One request of a call, with its headers."""
-    headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-    if bearer is not None:
-        headers["Authorization"] = f"Bearer {bearer.reveal()}"
-    return Request(method=verb, url=url, headers=headers, body=body)

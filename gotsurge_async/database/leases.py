@@ -17,8 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any, Protocol
 
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, uninterrupted
 
 LIFE = 5.0
 """Seconds without a sign of life after which a lease is taken over."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import Database, Place, closed_on_error, connect, driver_of
 from gotsurge_async.database.errors import first_line
 

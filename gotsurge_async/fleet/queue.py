@@ -19,8 +19,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.schema import SchemaManager
 from psycopg import sql
 
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import sleep_or
+from gotsurge_async.clock import sleep_or, uninterrupted
 from gotsurge_async.database import NOTICE_SILENCE, Database, Place
 from gotsurge_async.ledger import Ledger, LedgerAway, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.segments import Waiting

@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import from_microseconds
+from gotsurge_async.clock import from_microseconds, uninterrupted
 from gotsurge_async.database import Database, Place
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.ledger.held import reads

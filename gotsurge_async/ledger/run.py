@@ -9,8 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import to_microseconds
+from gotsurge_async.clock import to_microseconds, uninterrupted
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.held import writes

@@ -32,6 +32,9 @@ from gotsurge_async.version import __version__
 
 __all__ = ["Metrics", "serving"]
 
+MOST_ACCOUNTS = 100
+"""Accounts that are counted by their names: each label of Prometheus's costs memory here and there."""
+_OUTCOMES = ("created", "refused", "in_doubt", "unprocessed")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -40,17 +43,18 @@ class Metrics:
 
     ::
 
-        gotsurge_calls_total{operation,outcome}       calls with all their tries; outcome is ok, or an error's class
+        gotsurge_calls_total{operation,outcome,account}  with all their tries; outcome is ok, or an error's class
         gotsurge_requests_total{operation,status}     single tries; status is none where no answer came
         gotsurge_request_seconds{operation}           histogram, from the sending to the end of the answer
-        gotsurge_retries_total{operation}             waits before another try
-        gotsurge_orders_total{outcome}                of pushes: created, refused, in_doubt, unprocessed
+        gotsurge_retries_total{operation,account}     waits before another try
+        gotsurge_orders_total{outcome,account}        orders sent: created, refused, in_doubt, unprocessed
         gotsurge_chunk_seconds                        histogram, a chunk from its claim to its record
-        gotsurge_token_refreshes_total                new tokens that this process has made
-        gotsurge_sign_ins_required_total              sign-ins that a person had to make
+        gotsurge_token_refreshes_total{account}       new tokens that this process has made
+        gotsurge_sign_ins_required_total{account}     sign-ins that a person had to make
         gotsurge_build_info{version}                  1
 
-    and the gauges that `show` adds.
+    and the gauges that `show` adds. The first 100 accounts are counted by their names, all others together as
+    ``other``; what belongs to none, as a sign-in, has "".
 
     Args:
         registry: where to register them; a new one unless given, with the process's memory, CPU and files.
@@ -61,19 +65,33 @@ class Metrics:
             registry = CollectorRegistry()
             ProcessCollector(registry=registry)
         self.registry: CollectorRegistry = registry
-        self._calls = Counter("gotsurge_calls", "Calls.", ["operation", "outcome"], registry=registry)
+        self._calls = Counter("gotsurge_calls", "Calls.", ["operation", "outcome", "account"], registry=registry)
         self._requests = Counter("gotsurge_requests", "Tries of calls.", ["operation", "status"], registry=registry)
         self._seconds = Histogram(
             "gotsurge_request_seconds", "Seconds of a try.", ["operation"], buckets=_SECONDS, registry=registry
         )
-        self._retries = Counter("gotsurge_retries", "Waits before another try.", ["operation"], registry=registry)
-        self._orders = Counter("gotsurge_orders", "Orders of pushes.", ["outcome"], registry=registry)
+        self._retries = Counter(
+            "gotsurge_retries", "Waits before another try.", ["operation", "account"], registry=registry
+        )
+        self._orders = Counter("gotsurge_orders", "Orders sent.", ["outcome", "account"], registry=registry)
         self._chunks = Histogram("gotsurge_chunk_seconds", "Seconds of a chunk.", buckets=_SECONDS, registry=registry)
-        self._refreshes = Counter("gotsurge_token_refreshes", "New tokens.", registry=registry)
-        self._sign_ins = Counter("gotsurge_sign_ins_required", "Sign-ins that a person had to make.", registry=registry)
+        self._refreshes = Counter("gotsurge_token_refreshes", "New tokens.", ["account"], registry=registry)
+        self._sign_ins = Counter(
+            "gotsurge_sign_ins_required", "Sign-ins that a person had to make.", ["account"], registry=registry
+        )
         Info("gotsurge_build", "The program.", registry=registry).info({"version": __version__})
-        for outcome in ("created", "refused", "in_doubt", "unprocessed"):
-            self._orders.labels(outcome)  # so that 0 is shown
+        self._accounts: set[str] = set()
+        self._account("default")
+
+    def _account(self, name: str) -> str:
+        """The label of an account: a bounded number of them have their own."""
+        if name not in self._accounts:
+            if len(self._accounts) >= MOST_ACCOUNTS:
+                return "other"
+            self._accounts.add(name)
+            for outcome in _OUTCOMES:
+                self._orders.labels(outcome, name)  # so that 0 is shown
+        return name
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -82,17 +100,18 @@ class Metrics:
                 self._requests.labels(event.operation, str(event.status or "none")).inc()
                 self._seconds.labels(event.operation).observe(event.seconds)
             case CallDone():
-                self._calls.labels(event.operation, event.error or "ok").inc()
+                self._calls.labels(event.operation, event.error or "ok", self._account(event.account)).inc()
             case RetryPlanned():
-                self._retries.labels(event.operation).inc()
+                self._retries.labels(event.operation, self._account(event.account)).inc()
             case ChunkDone():
                 self._chunks.observe(event.seconds)
-                for outcome in ("created", "refused", "in_doubt", "unprocessed"):
-                    self._orders.labels(outcome).inc(getattr(event, outcome))
+                account = self._account(event.account)
+                for outcome in _OUTCOMES:
+                    self._orders.labels(outcome, account).inc(getattr(event, outcome))
             case TokenRefreshed():
-                self._refreshes.inc()
+                self._refreshes.labels(self._account(event.account)).inc()
             case SignInRequired():
-                self._sign_ins.inc()
+                self._sign_ins.labels(self._account(event.account)).inc()
             case _:
                 pass
 

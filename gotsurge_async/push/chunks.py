@@ -24,8 +24,7 @@ from gotsurge_async.calls.create import (
 )
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
 from gotsurge_async.ledger import (
     LedgerBusy,

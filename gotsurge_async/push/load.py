@@ -13,7 +13,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.stream import chunks_of
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
 from gotsurge_async.errors import Coded, GotSurgeError, InvalidData, Problem, UsageError, code_of
 from gotsurge_async.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run

@@ -16,15 +16,15 @@ from gotsurge_async.calls.create import (
     Identity,
     InDoubt,
     Unprocessed,
-    chunk_done,
     named_by,
     other_name,
+    report_chunk,
     stops_all,
 )
-from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.calls.tries import backoff
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import (
@@ -377,7 +377,7 @@ class Push:
         """Report a chunk, and stop the push where the next ones would fail too, even after all tries."""
         self._halt(next((result.error for result in results if isinstance(result, Unprocessed)), None))
         if results:
-            self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
+            report_chunk(self._session, map(type, results), started)
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:

@@ -27,8 +27,8 @@ from gotsurge_async.calls.create import (
     other_name,
     stops_all,
 )
-from gotsurge_async.calls.retry import backoff
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.calls.tries import backoff
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
     BadRequest,
     CallError,

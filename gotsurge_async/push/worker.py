@@ -10,9 +10,8 @@ from typing import Any, Self
 
 import attrs
 
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.clock import Clock, SystemClock, sleep_or, uninterrupted
 from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import (
     Coded,

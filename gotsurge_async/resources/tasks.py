@@ -3,12 +3,20 @@
 import difflib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
-from gotsurge_async.calls.create import Identity, match_alone, sent_names
+from gotsurge_async.calls.create import (
+    Created,
+    Identity,
+    InDoubt,
+    match_alone,
+    report_chunk,
+    results_of_error,
+    sent_names,
+)
 from gotsurge_async.calls.limiter import yielding
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock
@@ -16,7 +24,7 @@ from gotsurge_async.codec import Codec
 from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
 from gotsurge_async.codec.text import written_batch
 from gotsurge_async.config import check_timeout
-from gotsurge_async.errors import Coded, OutcomeUnknown, UnreadableAnswer, UsageError
+from gotsurge_async.errors import Coded, GotSurgeError, OutcomeUnknown, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import several
 from gotsurge_async.models.tasks import CreatedTasks, Message, StatusName, Task, TaskStatus
 from gotsurge_async.money import Money
@@ -188,12 +196,18 @@ async def create(
             raise UnreadableAnswer(Coded(why, "E404"))
         return done
 
+    started = session.clock.monotonic()
     try:
-        return await session.call(endpoint, body=body, read=read)
-    except OutcomeUnknown as error:
-        if certain is not None:
+        created = await session.call(endpoint, body=body, read=read)
+    except GotSurgeError as error:
+        results: list[type[Any]] = [type(result) for result in results_of_error(made, error)]
+        if isinstance(error, OutcomeUnknown) and certain is not None:
             error.done, error.rows = certain
+            results = [Created] * len(error.done.tasks) + [InDoubt] * len(error.rows)
+        report_chunk(session, results, started)
         raise
+    report_chunk(session, [Created] * len(created.tasks), started)
+    return created
 
 
 def _matched(

@@ -24,7 +24,15 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gotsurge_async.testing.peers import OK, Behaviour, Connection, Peer, peer
-from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
+from gotsurge_async.transports.base import (
+    MAX_ANSWER,
+    MaybeSent,
+    NothingSent,
+    Request,
+    Response,
+    Transport,
+    TransportError,
+)
 
 __all__ = ["CASES", "Case"]
 
@@ -294,6 +302,43 @@ async def _redirects(make: Make) -> None:
         assert not other.connections, "a redirect was followed: the token went elsewhere"
 
 
+async def _too_large(make: Make) -> None:
+    unpacked = bytes(MAX_ANSWER + 1)
+    packed = gzip.compress(unpacked)
+    for encoding, body in ((b"identity", unpacked), (b"gzip", packed)):
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
+        async with peer(says(head + body)) as serving, _open(make) as transport:
+            error = await failure(transport, request(serving.url))
+            assert isinstance(error, MaybeSent), f"it was answered, but at more length than is read ({encoding!r})"
+
+
+async def _drips(make: Make) -> None:
+    dripping = asyncio.Event()
+
+    async def drips(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            await connection.say(b" ")
+            dripping.set()
+            await asyncio.sleep(0.01)
+
+    async with peer(drips) as serving:
+        transport = make()
+        sending = asyncio.ensure_future(transport.send(request(serving.url)))
+        await asyncio.wait([sending, asyncio.ensure_future(dripping.wait())], return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
+        ended = asyncio.ensure_future(asyncio.wait([sending]))
+        closed = asyncio.ensure_future(_close(ended, transport))
+        await asyncio.wait([closed], timeout=_LONGEST)
+        assert closed.done(), "an answer that never ends holds up a cancellation, or the closing"
+
+
+async def _close(first: Awaitable[object], transport: Transport) -> None:
+    await first
+    await transport.close()
+
+
 async def _cookies(make: Make) -> None:
     async def answers_with_a_cookie(serving: Peer, connection: Connection) -> None:
         while True:
@@ -349,6 +394,8 @@ CASES: tuple[Case, ...] = (
     Case("every status is an answer", _statuses),
     Case("an answer is read whole in every form", _forms),
     Case("what is given is sent as it is", _bytes),
+    Case("an answer that is too large is not read", _too_large),
+    Case("an answer that never ends holds nothing up", _drips),
     Case("redirects are not followed", _redirects),
     Case("cookies are not kept", _cookies),
     Case("many requests are in flight at once", _at_once),

@@ -1,6 +1,6 @@
 """The transport protocol: bytes out, bytes in, and what is known when it fails."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
@@ -9,7 +9,10 @@ import attrs
 from gotsurge_async.errors import Coded
 from gotsurge_async.secrets import headers_for_log, url_for_log
 
-__all__ = ["MaybeSent", "NothingSent", "Request", "Response", "Transport", "TransportError"]
+__all__ = ["MAX_ANSWER", "MaybeSent", "NothingSent", "Request", "Response", "Transport", "TransportError", "read_all"]
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""The largest answer that is read, in bytes as unpacked; a page of 200 tasks is about half a million."""
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -77,3 +80,18 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Give back connections. Idempotent."""
         ...
+
+
+async def read_all(parts: AsyncIterable[bytes]) -> bytes:
+    """The body of an answer from its parts, as they are unpacked.
+
+    Raises:
+        MaybeSent: it is larger than `MAX_ANSWER`; no more of it is read.
+    """
+    read, size = [], 0
+    async for part in parts:
+        read.append(part)
+        size += len(part)
+        if size > MAX_ANSWER:
+            raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
+    return read[0] if len(read) == 1 else b"".join(read)

@@ -16,10 +16,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from gotsurge_async.calls.retry import backoff
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.calls.tries import backoff
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.clock import Clock, SystemClock, sleep_or, uninterrupted
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger, LedgerError, RunInfo

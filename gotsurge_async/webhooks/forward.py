@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Mapping
 
-from gotsurge_async.calls.retry import backoff
+from gotsurge_async.calls.tries import backoff
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError

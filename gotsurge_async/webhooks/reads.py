@@ -17,7 +17,7 @@ import attrs
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
 from gotsurge_async.calls.limiter import yielding
-from gotsurge_async.calls.retry import backoff
+from gotsurge_async.calls.tries import backoff
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy

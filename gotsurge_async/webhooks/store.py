@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import (
     Database,
     Kind,

@@ -12,11 +12,9 @@ from gotsurge_async.calls.create import (
     Created,
     Identity,
     InDoubt,
-    OrderResult,
     PushStream,
     Refused,
     Unprocessed,
-    chunk_done,
     match,
     results_of_error,
     results_of_receipts,
@@ -35,7 +33,6 @@ from gotsurge_async.errors import (
     SignInNeeded,
     Unauthorized,
 )
-from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import Receipt
 from tests.calls.rig import Rig
 from tests.support.orders import answer, order
@@ -200,19 +197,6 @@ def test_an_error_that_says_nothing_of_orders_is_raised(error: GotSurgeError) ->
     with pytest.raises(type(error)) as caught:
         results_of_error(["a"], error)
     assert caught.value is error
-
-
-def test_a_chunk_is_counted() -> None:
-    """The event of a chunk counts its orders by what became of them."""
-    lost = OutcomeUnknown("lost")
-    results: list[OrderResult[int]] = [
-        Created(order=1, receipt=receipt(0, None)),
-        Created(order=2, receipt=receipt(1, None)),
-        Refused(order=3, error=lost),
-        InDoubt(order=4, error=lost),
-        Unprocessed(order=5, error=lost),
-    ]
-    assert chunk_done(results, 0.5) == ChunkDone(created=2, refused=1, in_doubt=1, unprocessed=1, seconds=0.5)
 
 
 def test_nothing_is_matched_by_place_when_something_was_left_out() -> None:

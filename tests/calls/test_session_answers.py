@@ -42,6 +42,42 @@ async def test_an_answer_that_expands_is_not_made_into_objects(unit: bytes, monk
     assert caught.value.service_message == ""
 
 
+async def test_an_answer_that_is_too_large_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transport may bring an answer of any size: one of more than is read shows only that something was done."""
+    monkeypatch.setattr(outcome, "MAX_ANSWER", 10)
+    async with Rig([answer(b" " * 11), answer(b" " * 11, 400)]) as rig:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown, match="the answer is larger than 10 bytes"):
+                await rig.create()
+
+
+@pytest.mark.parametrize("before", [0, 65_530, 70_000])
+async def test_a_long_answer_is_kept_and_searched_as_far_as_it_is_shown(before: int) -> None:
+    """An error keeps the beginning of a long answer, and no part of a secret that stands in it or is cut at its end."""
+    body = b"x" * before + b"planted-bearer-0" + b"y" * 70_000
+    async with Rig([answer(body, 500), answer(body), answer(body, 400)]) as rig:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as unknown:
+                await rig.create()
+            kept = unknown.value.response
+            assert kept is None if before == 0 else kept is not None
+            assert kept is None or (60_000 < len(kept.body) <= 65_536 and b"planted" not in kept.body)
+            assert "planted" not in str(unknown.value)
+        with pytest.raises(BadRequest) as refused:
+            await rig.create()
+    assert "planted" not in refused.value.service_message
+
+
+@pytest.mark.parametrize("form", ['{{"message":"{}"}}', "{}"])
+async def test_a_message_shows_no_part_of_a_secret_where_it_is_cut(form: str) -> None:
+    """A message is cut before it is shortened, and a secret at the cut is left out with it."""
+    body = form.format(" " * (65_536 - 8) + "planted-bearer-0").encode()
+    async with Rig([answer(body, 400)]) as rig:
+        with pytest.raises(BadRequest) as refused:
+            await rig.create()
+    assert refused.value.service_message == ""
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"<html>it works</html>", b'{"tasks":[{"id":"a"', b"[]", b'{"tasks":5}', b'{"tasks":[{"price":1}]}']
 )

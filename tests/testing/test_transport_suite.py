@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gotsurge_async.config import Timeouts
+from gotsurge_async.testing import transport_suite
 from gotsurge_async.testing.transport_suite import CASES, Case
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
@@ -208,6 +210,32 @@ class Decoding(Wrapped):
         )
 
 
+class Whole(Wrapped):
+    """Reads an answer to its end, whatever its size."""
+
+    async def send(self, request: Request) -> Response:
+        async with aiohttp.ClientSession() as session, session.post(request.url, data=request.body) as answer:
+            return Response(status=answer.status, headers=answer.headers, body=await answer.read())
+
+
+class Patient(Wrapped):
+    """Is not cancelled while an answer comes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending: set[asyncio.Future[Response]] = set()
+
+    async def send(self, request: Request) -> Response:
+        sending = asyncio.ensure_future(self.inner.send(request))
+        self.sending.add(sending)
+        return await asyncio.shield(sending)
+
+    async def close(self) -> None:
+        for sending in self.sending:
+            await asyncio.wait([sending])
+        await self.inner.close()
+
+
 class Undead(Wrapped):
     """Goes on sending after it was closed."""
 
@@ -247,12 +275,17 @@ LOST = "a server that closes after the whole request may have got a POST"
         (Single, "many requests are in flight at once"),
         (Stubborn, "a cancellation passes through"),
         (Decoding, "what is given is sent as it is"),
+        (Whole, "an answer that is too large is not read"),
+        (Patient, "an answer that never ends holds nothing up"),
         (Undead, "a closed transport sends nothing"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-async def test_a_wrong_transport_is_found(make: Callable[[], Transport], found_by: str) -> None:
+async def test_a_wrong_transport_is_found(
+    make: Callable[[], Transport], found_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each way of breaking the protocol fails the case that is about it."""
+    monkeypatch.setattr(transport_suite, "_LONGEST", 2.0)
     with pytest.raises(AssertionError):
         await BY_NAME[found_by].check(make)
 

@@ -29,8 +29,8 @@ from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import chunks_of
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     CLAIMED,

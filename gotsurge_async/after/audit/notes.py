@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
-from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskFields
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gotsurge_async.calls.retry import backoff
+from gotsurge_async.calls.tries import backoff
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy

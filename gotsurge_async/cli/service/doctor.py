@@ -16,7 +16,7 @@ from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.calls.outcome import Attempt, attempt
-from gotsurge_async.calls.session import build_request
+from gotsurge_async.calls.tries import build_request
 from gotsurge_async.cli.shared.connect import (
     Target,
     connected,

@@ -22,8 +22,8 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Identity, Ledger, LedgerUnusable
 from gotsurge_async.ledger.sql.store import Backend, place

@@ -13,8 +13,8 @@ import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     DOUBTFUL,

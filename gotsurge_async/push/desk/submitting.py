@@ -10,8 +10,7 @@ from weakref import WeakValueDictionary
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import InDoubt, Unprocessed
-from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, WAITING, LedgerError, OrderState, Recorded, Submitted
 from gotsurge_async.ledger.submitted import SubmittedOrders

@@ -91,7 +91,7 @@ async def test_a_worker_serves_its_metrics(fleet: Fleet) -> None:
                 text = await answered.text()
             async with session.get(url.replace("/metrics", "/healthz")) as answered:
                 assert answered.status == 200
-    assert 'gotsurge_orders_total{outcome="created"} 60.0\n' in text
+    assert 'gotsurge_orders_total{account="default",outcome="created"} 60.0\n' in text
     assert 'gotsurge_requests_total{operation="tasks.create",status="200"} 3.0\n' in text
     assert "gotsurge_worker_segments 0.0\n" in text
     assert "gotsurge_places 16.0\n" in text

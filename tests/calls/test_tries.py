@@ -1,4 +1,4 @@
-"""`gotsurge_async.calls.retry`: pure decisions."""
+"""`gotsurge_async.calls.tries`: pure decisions."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.api.endpoints import Replay
 from gotsurge_async.calls.outcome import Outcome, outcome_of
-from gotsurge_async.calls.retry import decide, may_repeat
+from gotsurge_async.calls.tries import decide, may_repeat
 from gotsurge_async.config import RetryPolicy
 
 POLICY = RetryPolicy(attempts=5, base=1.0, cap=8.0, deadline=100.0, longest_retry_after=60.0)

@@ -1,0 +1,107 @@
+"""`gs.request`: a call that no method of this package makes."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from gotsurge_async.api.endpoints import Endpoint, Replay
+from gotsurge_async.calls.session import Session
+from gotsurge_async.errors import UsageError
+from gotsurge_async.transports.base import Response
+
+__all__ = ["RawCalls"]
+
+_VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_PATH = re.compile(r"(/([\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
+_NAME = re.compile(r"[\w-]+", re.ASCII)
+
+
+@attrs.frozen
+class _Given(Endpoint[Response]):
+    """An endpoint whose path is given with the call."""
+
+    given: str = attrs.field(kw_only=True)
+
+    def url_path(self, values: Mapping[str, str] = {}) -> str:
+        return self.given
+
+
+@attrs.frozen
+class RawCalls:
+    """Make calls by their verb and path. It is called itself::
+
+    answer = await gs.request("GET", "/reports/2026", query={"page": 2})
+    print(answer.status, answer.body)
+    """
+
+    _session: Session
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        operation: str = "request",
+        repeat: bool | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """Make one call in the same way as all others: signed, limited, watched by the hooks, with the same errors.
+
+        A path that you give is not assumed: it is called in production, too. No ledger remembers the call.
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE.
+            path: after the API base, from its "/" on, percent-encoded: quote each value with
+                ``urllib.parse.quote(value, safe="")``.
+            query: values for after the question mark.
+            json: the body, as plain values or a model of this package; None for none.
+            headers: more of them, or others in place of ``Accept``, ``Content-Type`` and ``User-Agent``.
+            operation: its name for events, errors, metrics and spans, where the path is not shown.
+            repeat: whether it may be sent again when its answer is lost. By default a GET may, and nothing else.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
+        Returns:
+            The answer, of a status from 200 to 299: ``status``, ``headers`` with lower-case names, ``body`` as bytes.
+
+        Raises:
+            UsageError: a method, a path or a header that cannot be; nothing was sent.
+            Rejected: any other status that says no.
+            NotSent: it was certainly not processed.
+            OutcomeUnknown: it is not known whether it was processed.
+        """
+        if method not in _VERBS:
+            raise UsageError(f"method is one of {', '.join(_VERBS)}, not {method!r:.60}", "E903")
+        if not isinstance(path, str) or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            why = 'path stands after the API base, begins with "/", is percent-encoded, and has no "?": see query='
+            raise UsageError(why, "E903")
+        endpoint = _Given(
+            operation,
+            method,
+            "/{path}",
+            section="",
+            replay=Replay.SAFE if repeat or (repeat is None and method == "GET") else Replay.NEVER,
+            response=Response,
+            writes=method != "GET",
+            assumed=False,
+            given=path,
+        )
+        return await self._session.within(timeout).call(
+            endpoint, query=query, body=json, headers=_checked(headers or {}), read=lambda _, answer: answer
+        )
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers under the names that this package writes: HTTP's names have no case."""
+    checked = {}
+    for name, value in headers.items():
+        if not (isinstance(name, str) and _NAME.fullmatch(name)) or name.lower() == "authorization":
+            raise UsageError(f"headers: {name!r:.60} is no header that a call can have (its token is added)", "E903")
+        if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+            raise UsageError(f"headers: {name} is printable ASCII text", "E903")
+        checked[name.title()] = value
+    return checked

@@ -1,0 +1,187 @@
+"""`GotSurge.close`: bounded, whatever is under way, and honest about what it cut."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from gotsurge_async import GotSurge, Limits, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.client import CLOSE
+from gotsurge_async.errors import CallError
+from gotsurge_async.hooks import CallDone, CallStarted, Event
+from gotsurge_async.testing import ManualClock, simulated
+from gotsurge_async.testing.peers import Connection, Peer, peer
+from gotsurge_async.transports.base import MaybeSent, Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
+from tests.support.clients import make, others
+from tests.support.orders import answer, order
+
+
+class Silent(MemoryTransport):
+    """Never answers, and sets an event when a request is there."""
+
+    def __init__(self) -> None:
+        super().__init__(self.answer)
+        self.arrived = asyncio.Event()
+
+    async def answer(self, _: Request) -> Response:
+        self.arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+
+async def failure(call: Awaitable[Any]) -> CallError:
+    with pytest.raises(CallError) as caught:
+        await call
+    return caught.value
+
+
+async def test_calls_under_way_are_cut_and_say_what_is_known() -> None:
+    """After the time, a call that was sent is unknown, one that waits for a place was not sent, and both say why."""
+    clock, transport = ManualClock(), Silent()
+    gs = await make(transport, clock=clock, limits=Limits(concurrency=1)).open()
+    sent = asyncio.create_task(failure(gs.tasks.create([order()])))
+    await transport.arrived.wait()
+    waiting = asyncio.create_task(failure(gs.tasks.create([order()])))
+    await clock.settle()
+    closing = asyncio.create_task(gs.close())
+    await clock.advance(CLOSE - 1)
+    assert not any(task.done() for task in (closing, sent, waiting))
+    await clock.advance(1)
+    await closing
+    assert isinstance(await sent, OutcomeUnknown)
+    assert str(await sent) == "tasks.create: the client was closed when it may have been processed"
+    assert isinstance(await waiting, NotSent)
+    assert str(await waiting) == "tasks.create: the client was closed before anything was processed"
+    assert len(transport.sent) == 1
+    assert transport.closed
+    assert not others()
+
+
+async def test_calls_that_end_in_time_are_waited_for() -> None:
+    """A call that is answered before the time is over returns its answer, and closing takes no longer than that."""
+    go_on = asyncio.Event()
+    arrived = asyncio.Event()
+
+    async def slow(_: Request) -> Response:
+        arrived.set()
+        await go_on.wait()
+        return answer({"id": "t"})
+
+    clock = ManualClock()
+    gs = await make(MemoryTransport(slow), clock=clock).open()
+    call = asyncio.create_task(gs.tasks.get("t"))
+    await arrived.wait()
+    closing = asyncio.create_task(gs.close(timeout=5))
+    await clock.advance(4)
+    go_on.set()
+    await closing
+    assert (await call).id == "t"
+    assert clock.monotonic() == 4
+
+
+async def test_what_is_cut_over_a_real_connection_says_so() -> None:
+    """It is this client that closed the connection, and not the server."""
+    arrived = asyncio.Event()
+
+    async def silent(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        arrived.set()
+        await connection.reader.read()
+
+    async with peer(silent) as serving:
+        gs = await GotSurge("local", api_base=serving.url, bearer_token="any").open()
+        call = asyncio.create_task(failure(gs.tasks.create([order()])))
+        await arrived.wait()
+        await gs.close(timeout=0)
+        assert str(await call) == "tasks.create: the client was closed when it may have been processed"
+
+
+async def test_a_renewal_under_way_is_cut_too() -> None:
+    """A token that is being renewed holds the end up no longer than a call does."""
+    async with simulated(transport=None) as gs:
+        tokens = gs.tokens
+        silent = Silent()
+        gs._sign_ins._transport = silent
+        renewing = asyncio.create_task(failure(tokens.renew()))
+        await silent.arrived.wait()
+        await gs.close(timeout=0.05)
+        assert "the client was closed" in str(await renewing)
+
+
+class Endless(MemoryTransport):
+    """Takes cancellations for failures, and does not end when it is closed."""
+
+    async def close(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_transport_that_does_not_close_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """A transport has a second to give back its connections; then it is left, and the log says so."""
+    await (await make(Endless([])).open()).close()
+    assert "did not give back its connections" in caplog.text
+    assert not others()
+
+
+async def test_a_transport_that_fails_to_close_is_heard() -> None:
+    """Its own error passes through."""
+
+    class Broken(MemoryTransport):
+        async def close(self) -> None:
+            raise OSError("the pool is broken")
+
+    with pytest.raises(OSError, match="the pool is broken"):
+        await (await make(Broken([])).open()).close()
+
+
+async def test_a_transport_that_turns_the_cut_into_a_failure_is_believed() -> None:
+    """A transport may say itself what became of a request that is cut."""
+    arrived = asyncio.Event()
+
+    async def stubborn(_: Request) -> Response:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise MaybeSent("cut") from None
+        raise AssertionError("never")
+
+    gs = await make(MemoryTransport(stubborn)).open()
+    call = asyncio.create_task(failure(gs.tasks.create([order()])))
+    await arrived.wait()
+    await gs.close(timeout=0)
+    assert isinstance(await call, OutcomeUnknown)
+    assert not others()
+
+
+@pytest.mark.parametrize("timeout", [-1, None, True, "5", float("nan")])
+async def test_the_time_is_a_number_of_seconds(timeout: Any) -> None:
+    """What is no number of seconds is refused, and the client stays open."""
+    async with make(MemoryTransport([answer({"id": "t"})])) as gs:
+        with pytest.raises(UsageError, match="timeout is a number of seconds"):
+            await gs.close(timeout)
+        await gs.tasks.get("t")
+
+
+@pytest.mark.parametrize("kind", [CallStarted, CallDone])
+async def test_a_hook_that_ends_the_program_holds_nothing_up(kind: type[Event]) -> None:
+    """Whatever a hook raises, the call counts as ended, and the client closes."""
+
+    def leaves(event: Event) -> None:
+        if isinstance(event, kind):
+            raise SystemExit(3)
+
+    gs = await make(MemoryTransport([answer({"id": "t"})]), hooks=[leaves]).open()
+    with pytest.raises(SystemExit):
+        await gs.tasks.get("t")
+    async with asyncio.timeout(5):
+        await gs.close()
+
+
+async def test_a_call_may_last_no_longer_than_its_total_whatever_the_transport() -> None:
+    """`Timeouts.total` ends a try of any transport: it may have been processed."""
+    async with make(Silent(), timeouts=0.05) as gs:
+        error = await failure(gs.tasks.create([order()]))
+    assert isinstance(error, OutcomeUnknown)
+    assert str(error) == "tasks.create: no answer in time"
