@@ -19,6 +19,7 @@ SUITES: Mapping[str, Suite] = {
     "file-memory": files.file_memory,
     "import": whole.imports,
     "memory": whole.memory,
+    "soak": whole.soak,
     "heartbeat": whole.heartbeat,
     "scaling": whole.scaling,
     "rising": whole.rising,

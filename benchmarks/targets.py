@@ -59,6 +59,12 @@ def _file_growth(name: str) -> Callable[[Results], float]:
     return growth
 
 
+def _soaked(results: Results) -> float:
+    """Memory at the end of the soak over that at a tenth of the way."""
+    runs = results["soak"]["runs"]
+    return float(runs[-1]["now_mb"] / runs[1]["now_mb"])
+
+
 def _heartbeats(results: Results) -> float:
     return min(100 * float(run["within_50_ms"]) for run in results["heartbeat"]["runs"])
 
@@ -90,6 +96,7 @@ _TARGETS: Sequence[_Target] = (
     _Target("memory: the largest push over the next smaller, ledger", 1.10, True, _growth(_LEDGER)),
     _Target("webhook events/s with the durable inbox, over a bare handler's", 0.5, False, _event_rate),
     _Target("memory of a receiver at its end over a quarter of the way", 1.10, True, _event_memory),
+    _Target("memory of a client at the end of its calls over a tenth of the way", 1.10, True, _soaked),
     _Target("heartbeats within 50 ms in a push of 100 k", 99.9, False, _heartbeats, " %"),
 )
 

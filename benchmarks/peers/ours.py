@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import attrs
 
 from benchmarks import orders, server
 from benchmarks.work import Setting, Work, chunks, in_parallel
-from gotsurge_async import Created, GotSurge, Limits, Order
+from gotsurge_async import Created, GotSurge, Limits, NotSent, Order, OutcomeUnknown
 
 if TYPE_CHECKING:
     from gotsurge_async.bulk import Desk, Ledger
@@ -333,6 +334,66 @@ class LedgerStream(Stream):
 
     async def push(self, some: Iterable[Order]) -> int:
         return await durable_push(self.gs, some)
+
+
+class Soak(Ours):
+    """Reads of two accounts of one client, and beside them calls to a server that drips; what they hold on to."""
+
+    reads = "each task as an object"
+
+    async def open(self) -> None:
+        await super().open()
+        await self.gs.adopt("another", await self.gs.tokens.current())
+        self._dripping = await asyncio.start_server(drip, "127.0.0.1", 0)
+        base = "http://{}:{}".format(*self._dripping.sockets[0].getsockname())
+        self._dripped = await GotSurge("local", api_base=base, bearer_token=server.BEARER, timeouts=0.2, retry=1).open()
+
+    async def run(self) -> int:
+        self.facts = {"samples": []}
+        calls = range(self.setting.count)
+        accounts = (self.gs, self.gs.as_account("another"))
+        tenth = max(1, self.setting.count // 10)
+
+        async def read(number: int) -> int:
+            if number % tenth == 0:
+                self._sample(number)
+            return 1 if (await accounts[number % 2].tasks.get("one")).id else 0
+
+        beside = asyncio.create_task(self._wait_for_drops())
+        try:
+            return await in_parallel(calls, read, self.setting.concurrency)
+        finally:
+            beside.cancel()
+            await asyncio.wait([beside])
+            self._sample(self.setting.count)
+
+    async def _wait_for_drops(self) -> None:
+        while True:
+            with suppress(NotSent, OutcomeUnknown):
+                await self._dripped.tasks.get("one")
+
+    def _sample(self, calls: int) -> None:
+        import psutil
+
+        tasks = len(asyncio.all_tasks())
+        self.facts["samples"].append([calls, resident(), tasks, psutil.Process().num_fds()])
+
+    async def close(self) -> None:
+        await self._dripped.close()
+        self._dripping.close()
+        await super().close()
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a byte at a time, and never to the end."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while not reader.at_eof():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+    writer.close()
 
 
 def resident() -> int:

@@ -224,7 +224,9 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
 
 def _lawful(body: bytes) -> Any:
     """Read JSON that msgspec refuses because Python has no value for a part of it."""
-    text = _ESCAPE.sub(lambda match: f"\\{match[0]}" if match[1] else match[0], body.decode("utf-8-sig"))
+    text = body.decode("utf-8-sig")
+    if "\\u" in text:  # else none of what may be millions of escapes is half a pair
+        text = _ESCAPE.sub(lambda match: f"\\{match[0]}" if match[1] else match[0], text)
     return json.loads(text, parse_int=_whole, parse_float=_number, parse_constant=_no_constant)
 
 

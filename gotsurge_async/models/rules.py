@@ -61,6 +61,9 @@ class Finding(NamedTuple):
 
 Report = Callable[[Finding], None]
 
+_SINGAPORE = ("sg", "sgp", "singapore")
+_WRITTEN_CODE = re.compile(r"\s*'?(?:Singapore|S)?\s*\(?(\d+)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
+"""A postal code of Singapore as people and spreadsheets write it: S(018956), Singapore 018956, '018956, 18956.0."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
@@ -177,6 +180,25 @@ def _check_address(path: str, address: Any, report: Report) -> None:
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
         message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
         report(Finding(path, Coded(message, "E211")))
+    code = address.zip_code
+    if code and not (len(code) == 6 and code.isascii() and code.isdecimal()):
+        _check_zip_code(f"{path}.zip_code", code, address.country, report)
+
+
+def _check_zip_code(path: str, code: str, country: str | None, report: Report) -> None:
+    """A postal code that is not of six digits; it may be of another country than Singapore."""
+    if country and country.strip().casefold() not in _SINGAPORE:
+        return
+    written = _WRITTEN_CODE.fullmatch(code)
+    digits = written[1] if written else ""
+    meant = digits.zfill(6) if len(digits) in (5, 6) else None
+    message = "is no postal code of Singapore: that has six digits"
+    if len(digits) == 5:
+        message = "has five digits, and a postal code of Singapore six: a spreadsheet has taken its first zero"
+    if not country:
+        message = f"{message}; if it is of another country, give the country"
+    severity = Severity.FAULT if country or meant else Severity.WARNING
+    report(Finding(path, Coded(message, "E242"), severity, code, meant))
 
 
 def _check_contact(path: str, contact: Any, report: Report) -> None:

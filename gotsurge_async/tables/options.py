@@ -46,7 +46,7 @@ ENDINGS = {
 }
 """The format of a file by its ending; ``.gz`` may follow those of text."""
 
-CLEANING = ("spaces", "unquote", "upper", "lower")
+CLEANING = ("spaces", "unquote", "pad6", "upper", "lower")
 """What can be done to a text before it is read."""
 
 _MOST = 1 << 20

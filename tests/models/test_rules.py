@@ -76,7 +76,35 @@ def test_the_shape_of_an_enum_value_is_proposed(value: str) -> None:
 )
 def test_degrees_must_be_in_range_and_in_pairs(changes: dict[str, Any], path: str) -> None:
     """Latitude, longitude and altitude are numbers on this earth, and a place has both coordinates or neither."""
-    assert the_fault(to_address=Address(zip_code="1", **changes)).path == path
+    assert the_fault(to_address=Address(zip_code="018956", **changes)).path == path
+
+
+@pytest.mark.parametrize(
+    ("code", "country", "severity", "proposal"),
+    [
+        ("018956", None, None, None),
+        ("18956", None, Severity.FAULT, "018956"),
+        ("18956.0", "SG", Severity.FAULT, "018956"),
+        ("'018956", "Singapore", Severity.FAULT, "018956"),
+        ("S(018956)", None, Severity.FAULT, "018956"),
+        ("Singapore 018956", "sg", Severity.FAULT, "018956"),
+        ("1895", "SGP", Severity.FAULT, None),
+        ("1895", None, Severity.WARNING, None),
+        ("SW1A 1AA", None, Severity.WARNING, None),
+        ("SW1A 1AA", "SG", Severity.FAULT, None),
+        ("81100", "MY", None, None),
+        ("SW1A 1AA", "GB", None, None),
+        ("٠١٨٩٥٦", "SG", Severity.FAULT, None),
+    ],
+)
+def test_a_postal_code_of_singapore_has_six_digits(
+    code: str, country: str | None, severity: Severity | None, proposal: str | None
+) -> None:
+    """A code that lost its zero is a fault, as is any other in Singapore; another country's is not checked."""
+    findings = check(to_address=Address(zip_code=code, country=country))
+    assert [(finding.path, finding.severity, finding.proposal) for finding in findings] == (
+        [] if severity is None else [("to_address.zip_code", severity, proposal)]
+    )
 
 
 def test_an_address_that_says_nothing_is_a_fault() -> None:

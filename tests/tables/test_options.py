@@ -152,7 +152,7 @@ def test_all_that_may_stand_in_one() -> None:
         ('[phones]\n"*" = "61234567"', "m.toml: phones: .*with its country apart"),
         ('[values]\nservice_type = "ftl"', "values: service_type: is a table"),
         ('[values.nope]\nA = "b"', 'values nope": there is no field "nope"'),
-        ('[clean]\n"*" = "trimm"', '"trimm" is none of spaces, unquote, upper, lower'),
+        ('[clean]\n"*" = "trimm"', '"trimm" is none of spaces, unquote, pad6, upper, lower'),
         ('[items.file]\ntimezone = "UTC"', 'items: file: "timezone" is none of'),
         ("[[[", "is not TOML"),
         ('[columns]\nA = "to_adress.city"', 'did you mean "to_address.city"'),

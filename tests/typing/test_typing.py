@@ -1,6 +1,7 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from gotsurge_async import GotSurge
 from gotsurge_async.transports.memory import MemoryTransport
 
 SAMPLE = Path(__file__).with_name("sample.py")
+MISTAKES = Path(__file__).with_name("mistakes.py")
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -50,6 +52,27 @@ def test_mypy_finds_nothing_in_it() -> None:
     """The sample program is right for mypy at its strictest, and every type in it is the one it says."""
     done = run(sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(SAMPLE))
     assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "checker",
+    [
+        ("-m", "mypy", "--strict"),
+        ("-m", "pyright", "--pythonpath", sys.executable),
+        ("-m", "ty", "check", "--output-format", "concise", "--python", sys.executable),
+        ("-m", "pyrefly", "check", "--output-format", "min-text"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_every_checker_finds_every_mistake(checker: tuple[str, ...]) -> None:
+    """Each mistake that a type can show is found, by each of the common type checkers."""
+    done = run(sys.executable, *checker, str(MISTAKES))
+    lines = MISTAKES.read_text(encoding="utf-8").splitlines()
+    wrong = [number for number, line in enumerate(lines, 1) if "# wrong: " in line]
+    assert len(wrong) > 20
+    said = done.stdout + done.stderr
+    assert sorted({int(number) for number in re.findall(r"mistakes\.py:(\d+)", said)}) == wrong, said
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ class ColumnMap:
         numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
         phones: a field -> a number as people in its country write it, after the country's own: "+65 61234567".
         values: a field -> the text of a cell -> its meaning; "*" for all other texts.
-        clean: a field -> what is done to its text first: spaces, unquote, upper, lower.
+        clean: a field -> what is done to its text first: spaces, unquote, pad6, upper, lower.
         dialect: how the file is written, where the user does not say it.
         where: the name of the map in faults.
 

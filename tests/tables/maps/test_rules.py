@@ -311,6 +311,13 @@ def test_money_phones_and_cleaning() -> None:
     assert result.rows[0].key == "A B"
 
 
+@pytest.mark.parametrize(("cell", "code"), [("18956", "018956"), ("018956", "018956"), ("SW1A 1AA", "SW1A 1AA")])
+def test_a_postal_code_gets_its_lost_zeros_back(cell: str, code: str) -> None:
+    """Digits are filled up to six; another code stays as it is."""
+    rules = '[clean]\nto_address.zip_code = "pad6"\n[constants]\nto_address.country = "GB"'
+    assert mapped(rules, {"to_address.zip_code": cell}).order.to_address.zip_code == code
+
+
 def test_what_cleaning_leaves_empty_is_empty() -> None:
     """It gives nothing, as an empty cell."""
     result = mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'", "tracking_id": "'"})
