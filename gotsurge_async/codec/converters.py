@@ -283,7 +283,10 @@ _ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, Upd
 
 
 def _with_extra(model: Model, plain: Plain) -> Plain:
-    """Plain values with ``extra``. A value that was read in another form is written as it came, unless changed."""
+    """Plain values with ``extra``. A value that was read in another form is written as it came, unless changed.
+
+    Items of a list that could not be read follow those that could.
+    """
     extra = model.extra
     for name, value in extra.items():
         finite(name, value)
@@ -291,7 +294,8 @@ def _with_extra(model: Model, plain: Plain) -> Plain:
         if name in plain and plain[name] in [id_of(extra.get(other)) for other in others]:
             del plain[name]
     ids = {name: value for name, value in extra.items() if type(value) is int and plain.get(name) == str(value)}
-    return {**extra, **plain, **ids}
+    left = {name: plain[name] + value for name, value in extra.items() if type(plain.get(name)) is type(value) is list}
+    return {**extra, **plain, **ids, **left}
 
 
 USUAL = Structs({})

@@ -12,8 +12,10 @@ from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
 from gotsurge_async.codec.given import each_made, has_currency, misfits
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import Model, fields_of
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
+from gotsurge_async.models.base import JsonForm, Model, fields_of
+from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.prices import Stop
+from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -257,14 +259,14 @@ def decode(body: bytes, cls: type[T]) -> T:
     return Codec().decode(body, cls)
 
 
-def structure(tree: Any, cls: type[T]) -> T:
+def structure(tree: Any, cls: type[T], by: "cattrs.Converter" = checking) -> T:
     """Make a model of a user's plain values: dicts, lists, text, numbers.
 
     Raises:
         InvalidData: ``problems`` lists every fault with its path.
     """
     try:
-        return checking.structure(tree, cls)
+        return by.structure(tree, cls)
     except Unfit as error:
         raise InvalidData("", error.problems) from None
 
@@ -360,3 +362,11 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
     if currencies:
         plain["currency"] = currencies.pop()
     return plain
+
+
+_WRITTEN = (Order, Address, Contact, TimeWindow, Item, Stop)
+"""What programs write: from plain values these are made strictly, even if answers contain them, too."""
+
+Model.JSON_FORM = JsonForm(
+    encode, lambda plain, cls: structure(plain, cls, checking if issubclass(cls, _WRITTEN) else READING)
+)

@@ -1,16 +1,17 @@
 """The base of all models: open enumerations, UTC times, and a place for fields that the classes do not name."""
 
 import functools
+import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import attrs
 
-from gotsurge_async.errors import Coded, InvalidData, Problem
+from gotsurge_async.errors import Coded, InvalidData, Problem, UsageError
 
 __all__ = ["Model", "OpenEnum"]
 
@@ -100,9 +101,19 @@ NOT_GIVEN: tuple[Any, ...] = _NotGiven()
 """The default of every list: it equals an empty one, but is not written."""
 
 
+class JsonForm(NamedTuple):
+    """How models become JSON text, and are made of plain values. The codec sets it, since it imports the models."""
+
+    write: Callable[[Any], bytes]
+    read: Callable[[Any, Any], Any]
+
+
 @attrs.frozen(kw_only=True)
 class Model:
     """The base of every object of the API.
+
+    pydantic reads and writes it as `from_dict` and `to_json` do: it may stand in a pydantic model, and is what an
+    endpoint of FastAPI takes or returns.
 
     Attributes:
         extra: fields that the class does not name, and values that do not fit their field, as they came
@@ -116,7 +127,58 @@ class Model:
     CURRENCY: ClassVar[str] = ""
     """The field that names the currency of the amounts; "" for none."""
 
+    JSON_FORM: ClassVar[JsonForm]
+
     extra: dict[str, Any] = attrs.field(factory=dict, repr=lambda extra: "{...}" if extra else "{}")
+
+    def to_json(self) -> str:
+        """The object as JSON text, as the service writes it: the API's names, whole thousandths of a cent, UTC times.
+
+        Fields that are None are left out, and ``extra`` is written with the others.
+
+        Raises:
+            InvalidData: JSON has no form for a value.
+            UsageError: objects of the class hold secrets, which are not written.
+        """
+        _refuse_secrets(type(self))
+        return self.JSON_FORM.write(self).decode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain values of `to_json`, with the same errors."""
+        plain: dict[str, Any] = json.loads(self.to_json())
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The object that `to_dict` wrote, or that the service wrote as JSON.
+
+        What an answer contains is read as the client reads it: a value that does not fit stays in ``extra``. What
+        programs write (an `Order`, an `Address`, …) must fit.
+
+        Raises:
+            InvalidData: ``problems`` lists every fault with its path.
+        """
+        made: Self = cls.JSON_FORM.read(plain, cls)
+        return made
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> dict[str, Any]:
+        _refuse_secrets(cls)
+        # A schema is a dict: pydantic need not be imported, nor installed.
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": lambda v: v if isinstance(v, cls) else cls.from_dict(v)},
+            "serialization": {"type": "function-plain", "function": cls.to_dict},
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
+        return {"type": "object", "title": cls.__name__}
+
+
+def _refuse_secrets(cls: Any) -> None:
+    if any(field.secret for field in fields_of(cls)):
+        raise UsageError(f"{cls.__name__} holds secrets and is not written: write the fields that you need", "E903")
 
 
 class Field(NamedTuple):
