@@ -7,10 +7,10 @@ aiohttp.
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
 from gotsurge_async.api.profile import Profile
-from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.auth.oauth import OAuth, SignedIn
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unprocessed
 from gotsurge_async.client import GotSurge
 from gotsurge_async.codec import unreadable
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
@@ -38,26 +38,42 @@ from gotsurge_async.errors import (
     VersionConflict,
     what_is_known,
 )
+from gotsurge_async.models.auth import PartnerDetail, User
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.platform import Organization
+from gotsurge_async.models.platform import (
+    Organization,
+    OrganizationPage,
+    PageMeta,
+    PriceStep,
+    Role,
+    TaskPage,
+    UpdatedTask,
+    UpdatedTasks,
+)
 from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
 from gotsurge_async.models.rules import Finding, Severity, check_order
 from gotsurge_async.models.tasks import (
     BroadcastPreference,
     CargoDetail,
+    CreatedTasks,
+    Driver,
     Item,
+    Message,
     Order,
     Receipt,
     ServiceType,
+    StatusEntry,
     Task,
     TaskChanges,
     TaskStatus,
     VehiclePreference,
 )
 from gotsurge_async.money import Money
+from gotsurge_async.resources.listing import Listing
 from gotsurge_async.resources.partner import SignatureForm
-from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult
+from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
 from gotsurge_async.secrets import Secret
+from gotsurge_async.transports.base import Response
 from gotsurge_async.version import __version__
 
 __all__ = [
@@ -70,7 +86,9 @@ __all__ = [
     "Conflict",
     "Contact",
     "Created",
+    "CreatedTasks",
     "Credentials",
+    "Driver",
     "Environment",
     "FileStore",
     "Finding",
@@ -81,7 +99,9 @@ __all__ = [
     "InvalidData",
     "Item",
     "Limits",
+    "Listing",
     "MemoryStore",
+    "Message",
     "Money",
     "NotFound",
     "NotSent",
@@ -90,17 +110,24 @@ __all__ = [
     "Order",
     "OrderResult",
     "Organization",
+    "OrganizationPage",
     "OutcomeUnknown",
+    "PageMeta",
+    "PartnerDetail",
     "PayloadTooLarge",
+    "PriceStep",
     "PriceVehicle",
     "Problem",
     "Profile",
+    "PushStream",
     "Quote",
     "RateLimited",
     "Receipt",
     "Refused",
     "Rejected",
+    "Response",
     "RetryPolicy",
+    "Role",
     "Sealer",
     "Secret",
     "ServiceType",
@@ -108,9 +135,12 @@ __all__ = [
     "SignInFailed",
     "SignInNeeded",
     "SignatureForm",
+    "SignedIn",
+    "StatusEntry",
     "Stop",
     "Task",
     "TaskChanges",
+    "TaskPage",
     "TaskStatus",
     "TimeWindow",
     "Timeouts",
@@ -121,8 +151,12 @@ __all__ = [
     "Unprocessed",
     "UnreadableAnswer",
     "UpdateResult",
+    "UpdateStream",
     "Updated",
+    "UpdatedTask",
+    "UpdatedTasks",
     "UsageError",
+    "User",
     "VehiclePreference",
     "VersionConflict",
     "__version__",

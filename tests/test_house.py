@@ -6,19 +6,24 @@ import re
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
 import gotsurge_async
 from gotsurge_async import GotSurge
 from gotsurge_async.bulk import Ledger, Mode, Push, SourceOptions, open_source, write_results
+from gotsurge_async.models.base import Model
+from gotsurge_async.money import Money
 from gotsurge_async.testing import simulated
 from tests.support.order_forms import CELLS, NOW
 from tests.support.orders import orders
+from tests.support.public import public_calls
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 OF_TIME = {"clock", "hooks", "starting"}
@@ -33,14 +38,17 @@ KNOWN_TO_THE_QUEUE = {
     *("clock", "database"),
 }
 
+CALLS = ("gotsurge_async.client", "gotsurge_async.resources")
 PUBLIC_NAMES = """
-    Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created Credentials
-    Environment FileStore Finding Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits MemoryStore Money
-    NotFound NotSent NotUpdated OAuth Order OrderResult Organization OutcomeUnknown PayloadTooLarge PriceVehicle
-    Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType Severity
-    SignInFailed SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
-    TooLateToCancel Unauthorized UnreadableAnswer Unprocessed UpdateResult Updated UsageError VehiclePreference
-    VersionConflict __version__ check_order unreadable what_is_known
+    Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created CreatedTasks
+    Credentials Driver Environment FileStore Finding Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits
+    Listing MemoryStore Message Money NotFound NotSent NotUpdated OAuth Order OrderResult Organization OrganizationPage
+    OutcomeUnknown PageMeta PartnerDetail PayloadTooLarge PriceStep PriceVehicle Problem Profile PushStream Quote
+    RateLimited Receipt Refused Rejected Response RetryPolicy Role Sealer Secret ServiceType Severity SignInFailed
+    SignInNeeded SignatureForm SignedIn StatusEntry Stop Task TaskChanges TaskPage TaskStatus TimeWindow Timeouts
+    TokenStore Tokens TooLateToCancel Unauthorized Unprocessed UnreadableAnswer UpdateResult UpdateStream Updated
+    UpdatedTask UpdatedTasks UsageError User VehiclePreference VersionConflict __version__ check_order unreadable
+    what_is_known
 """
 
 
@@ -243,6 +251,24 @@ def test_every_imported_public_name_is_declared() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert imported == set(gotsurge_async.__all__)
+
+
+def classes_in(hint: Any) -> set[type]:
+    """The classes of the package in an annotation, and those in the fields of such a class."""
+    inside = {found for part in typing.get_args(hint) for found in classes_in(part)}
+    cls = typing.get_origin(hint) or hint
+    if not (isinstance(cls, type) and cls.__module__.startswith("gotsurge_async")) or cls is Money:
+        return inside
+    fields = typing.get_type_hints(cls).items() if issubclass(cls, Model) else ()
+    return inside | {cls} | {found for name, part in fields if name != "JSON_FORM" for found in classes_in(part)}
+
+
+def test_every_class_that_a_call_returns_is_public() -> None:
+    """What a method of the client or of a resource returns, and all that it consists of, is in the front."""
+    calls = [call for call in public_calls() if call.owner and call.owner.__module__.startswith(CALLS)]
+    returned = {cls for call in calls for cls in classes_in(typing.get_type_hints(call.code).get("return"))}
+    assert {gotsurge_async.CreatedTasks, gotsurge_async.Driver, gotsurge_async.SignedIn} <= returned
+    assert {cls.__name__ for cls in returned} <= {*gotsurge_async.__all__, "Platform"}  # which is `gs.platform`
 
 
 def test_importing_the_package_is_cheap() -> None:
