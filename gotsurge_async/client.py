@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import attrs
 
@@ -62,6 +62,32 @@ CLOSE = 10.0
 """Seconds that `GotSurge.close` waits for calls under way: what a container is commonly given to stop is 10 to 30."""
 _GIVE_BACK = 1.0
 """Seconds that a transport has to give back its connections."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """The options of `GotSurge` but for its service, its account and its clock."""
+
+    token_store: TokenStore | None
+    transport: Transport | None
+    proxy: str | None
+    timeouts: Timeouts | float | None
+    retry: RetryPolicy | int | None
+    limits: Limits | int | None
+    profile: Profile | Mapping[str, Any] | str | Path | None
+    hooks: Iterable[Hook]
+    assumed_endpoints: Literal["accept", "refuse"] | None
+
+
+class AllOptions(ClientOptions, total=False):
+    """All options of `GotSurge`."""
+
+    environment: EnvironmentName | Environment
+    api_base: str | None
+    credentials: Credentials | None
+    bearer_token: str | Secret | None
+    refresh_token: str | Secret | None
+    account: str
+    clock: Clock | None
 
 
 class GotSurge:
@@ -197,10 +223,10 @@ class GotSurge:
         self.request: RawCalls = RawCalls(session)
 
     @classmethod
-    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
+    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Unpack[AllOptions]) -> Self:
         """A client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence."""
         settings = from_env(variables)
-        arguments = {
+        arguments: dict[str, Any] = {
             "environment": settings.environment.name,
             "api_base": settings.api_base,
             "credentials": settings.credentials,
@@ -208,7 +234,8 @@ class GotSurge:
             "refresh_token": settings.refresh_token,
             "profile": settings.profile,
         }
-        return cls(**(arguments | options))
+        arguments.update(options)
+        return cls(**arguments)
 
     def as_account(self, account: str) -> Self:
         """The same client for another account: it shares connections, limits and hooks, and has tokens of its own.

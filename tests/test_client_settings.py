@@ -1,11 +1,12 @@
 """Settings and arguments of a client: a number where people write one, and everything else is refused in words."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from gotsurge_async import ConfigError, Credentials, GotSurge, Limits, RetryPolicy, Timeouts, UsageError
+from gotsurge_async.client import AllOptions
 from gotsurge_async.codec import encode
 from gotsurge_async.codec.text import decode_plain
 from gotsurge_async.testing import ManualClock
@@ -220,3 +221,9 @@ async def test_a_clock_of_a_test_is_a_clock() -> None:
 def test_a_request_may_act_longer_where_its_answer_is_awaited_longer(total: float, limits: Any, settle: float) -> None:
     """The usual time is at least twice what a client waits for an answer; one that is said stays."""
     assert make(timeouts=Timeouts(total=total), limits=limits).limits.settle == settle
+
+
+def test_the_options_by_name_are_those_of_the_client() -> None:
+    """What `GotSurge.from_env` and `simulated` take is named and typed as the client's own arguments."""
+    hints = get_type_hints(GotSurge.__init__)
+    assert get_type_hints(AllOptions) == {name: hint for name, hint in hints.items() if name != "return"}

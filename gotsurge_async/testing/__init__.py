@@ -18,11 +18,11 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Unpack
 
-from gotsurge_async.client import GotSurge
+from gotsurge_async.client import ClientOptions, GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials
 from gotsurge_async.secrets import Secret
@@ -115,10 +115,11 @@ class ManualClock:
 async def simulated(
     account: str = "plain",
     *,
+    accounts: Iterable[str] = (),
     simulator: Simulator | None = None,
     faults: Iterable[Fault] = (),
     clock: Clock | None = None,
-    **options: Any,
+    **options: Unpack[ClientOptions],
 ) -> AsyncIterator[GotSurge]:
     """A client that is signed in to a simulator, over real HTTP and with real tokens::
 
@@ -126,23 +127,21 @@ async def simulated(
             ...
 
     Args:
-        account: ``plain`` or ``platform``.
+        account: the partner: ``plain`` or ``platform``.
+        accounts: names for `GotSurge.as_account`; each is signed in as well, by a consent of its own.
         simulator: one that runs already; unless given, one that lives as long as the client.
         faults: are ordered when the client is signed in.
         clock: of the client; of the simulator too, if that lives as long as the client.
         options: of `GotSurge`.
     """
-    if simulator is None:
-        async with (
-            Simulator(clock=clock) as own,
-            simulated(account, simulator=own, faults=faults, clock=clock, **options) as gs,
-        ):
-            yield gs
-        return
-    known = simulator.accounts[account]
-    credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
-    async with GotSurge("local", api_base=simulator.api_base, credentials=credentials, clock=clock, **options) as gs:
-        await gs.sign_in(simulator.new_code(account))
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(Simulator(clock=clock)) if simulator is None else simulator
+        known = running.accounts[account]
+        credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
+        gs = GotSurge("local", api_base=running.api_base, credentials=credentials, clock=clock, **options)
+        await stack.enter_async_context(gs)
+        for each in (gs, *map(gs.as_account, accounts)):
+            await each.sign_in(running.new_code(account))
         for fault in faults:
-            simulator.order_fault(fault)
+            running.order_fault(fault)
         yield gs

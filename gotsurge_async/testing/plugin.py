@@ -37,15 +37,21 @@ async def gotsurge_simulator() -> AsyncIterator[Simulator]:
 
 
 @pytest_asyncio.fixture
-async def gotsurge(gotsurge_simulator: Simulator) -> AsyncIterator[GotSurge]:
-    """An open client, signed in to ``gotsurge_simulator`` as the platform partner, who may call every operation."""
-    async with simulated("platform", simulator=gotsurge_simulator) as gs:
+async def gotsurge(gotsurge_simulator: Simulator, request: pytest.FixtureRequest) -> AsyncIterator[GotSurge]:
+    """An open client, signed in to ``gotsurge_simulator`` as the platform partner, who may call every operation.
+
+    An indirect parameter names accounts that are signed in as well, for ``gotsurge.as_account``.
+    """
+    async with simulated("platform", accounts=getattr(request, "param", ()), simulator=gotsurge_simulator) as gs:
         yield gs
 
 
 @pytest.fixture
-def gotsurge_http(monkeypatch: pytest.MonkeyPatch) -> "Iterator[aioresponses]":
-    """aioresponses, which answers for the requests of every aiohttp session; needs the package ``aioresponses``."""
+def gotsurge_http(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> "Iterator[aioresponses]":
+    """aioresponses, which answers for the requests of every aiohttp session; needs the package ``aioresponses``.
+
+    An indirect parameter lists how the URLs begin that it leaves alone, such as ``http://127.0.0.1``.
+    """
     import aiohttp
     from aioresponses import aioresponses
 
@@ -57,5 +63,5 @@ def gotsurge_http(monkeypatch: pytest.MonkeyPatch) -> "Iterator[aioresponses]":
 
     if "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters:
         monkeypatch.setattr("aioresponses.core.ClientResponse", Answer)
-    with aioresponses() as faked:
+    with aioresponses(passthrough=[*getattr(request, "param", ())]) as faked:
         yield faked

@@ -33,6 +33,20 @@ async def test_answers(gotsurge_http) -> None:
 
 
 {mark}
+@pytest.mark.parametrize("gotsurge", [["acme", "bert"]], indirect=True)
+async def test_accounts(gotsurge: GotSurge) -> None:
+    for name in ("acme", "bert"):
+        assert await gotsurge.as_account(name).tokens.current()
+
+
+{mark}
+@pytest.mark.parametrize("gotsurge_http", [["http://127.0.0.1"]], indirect=True)
+async def test_passthrough(gotsurge_http, gotsurge: GotSurge) -> None:
+    gotsurge_http.get("https://example.com/t-1", payload={{}})
+    assert [task async for task in gotsurge.platform.tasks.list()] == []
+
+
+{mark}
 async def test_a_clock(gotsurge_clock: ManualClock) -> None:
     await gotsurge_clock.advance(60)
     assert gotsurge_clock.monotonic() == 60
@@ -53,7 +67,7 @@ def test_the_fixtures_work_in_somebody_s_tests(tmp_path: Path, mode: str) -> Non
     command = [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path)]
     env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # of all that is installed, somebody has this one
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=env, check=False)
-    assert "3 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "5 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("account", ["plain", "platform"])
@@ -61,6 +75,16 @@ async def test_a_client_is_signed_in_to_a_simulator_of_its_own(account: str) -> 
     """`simulated` is a client that can create at once, as either account."""
     async with simulated(account) as gs:
         assert len((await gs.tasks.create([order()])).tasks) == 1
+
+
+async def test_several_accounts_are_signed_in() -> None:
+    """Each name has tokens of its own, and can create at once; so can the client's own account."""
+    async with Simulator() as simulator, simulated(accounts=["acme", "bert"], simulator=simulator) as gs:
+        clients = [gs, gs.as_account("acme"), gs.as_account("bert")]
+        for number, each in enumerate(clients):
+            await each.tasks.create([order(f"T-{number}")])
+        tokens = [await each.tokens.current() for each in clients]
+        assert len({each.bearer.reveal() for each in tokens if each}) == simulator.audit()["tasks"] == 3
 
 
 async def test_faults_are_ordered_in_one_line() -> None:

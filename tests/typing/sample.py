@@ -44,6 +44,7 @@ from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.models.platform import OrganizationPage, Role, TaskPage, UpdatedTask, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Message
 from gotsurge_async.telemetry import Tracing
+from gotsurge_async.testing import simulated
 
 
 def an_order(number: int) -> Order:
@@ -220,6 +221,15 @@ async def platform_tasks(gs: GotSurge) -> None:
                 assert_type(updated, UpdatedTask)
             case NotUpdated(error=failed):
                 print(failed)
+
+
+async def options() -> None:
+    """Options by name: mypy finds a wrong one, or the ignore here would be one too many."""
+    GotSurge.from_env(timeouts=10, account="acme")
+    GotSurge.from_env(timeout=10)  # type: ignore[call-arg]
+    async with simulated("platform", accounts=["acme"], retry=1) as gs:
+        assert_type(gs, GotSurge)
+    simulated(retries=1)  # type: ignore[call-arg]
 
 
 async def drafts(gs: GotSurge) -> None:
