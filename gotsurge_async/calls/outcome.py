@@ -22,12 +22,14 @@ from gotsurge_async.errors import (
     OutcomeUnknown,
     RateLimited,
     UnreadableAnswer,
+    code_of,
     rejection_class,
 )
-from gotsurge_async.secrets import Secret, headers_for_log, longest_form, without
+from gotsurge_async.secrets import Secret, headers_for_log, longest_form, url_for_log, without
 from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, Transport
 
-_MOVED = (301, 307, 308)
+MOVED = (301, 307, 308)
+"""An answer with such a status asks for the request elsewhere."""
 MOST_VALUES = 1_000_000
 """Values in an answer that is read; a page of 200 tasks has some fifty thousand."""
 _SMALL = MOST_VALUES
@@ -59,7 +61,7 @@ def outcome_of(status: int) -> Outcome:
         return Outcome.ANSWERED
     if status == 429:
         return Outcome.RATE_LIMITED
-    if status in _MOVED or (400 <= status < 500 and status != 408):
+    if status in MOVED or (400 <= status < 500 and status != 408):
         return Outcome.REJECTED
     return Outcome.UNKNOWN
 
@@ -100,14 +102,18 @@ async def attempt(transport: Transport, request: Request, longest: float | None 
         async with limit:
             response = await transport.send(request)
     except NothingSent as error:
-        return Attempt(outcome=Outcome.NOT_SENT, reason=Coded(error))
+        return Attempt(outcome=Outcome.NOT_SENT, reason=Coded(error, code_of(error) or "E401"))
     except MaybeSent as error:
-        return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(error))
+        return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(error, code_of(error) or "E402"))
     except AssertionError:  # a test double says that it was used otherwise than the test expects
         raise
     except Exception as error:
-        reason = f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent"
-        return Attempt(outcome=Outcome.UNKNOWN, reason="no answer in time" if limit.expired() else reason)
+        fault = Coded(f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent", "E402")
+        if limit.expired():
+            fault = Coded("no answer in time", "E402")
+        elif "stream_writer" in str(error):
+            fault = Coded("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
+        return Attempt(outcome=Outcome.UNKNOWN, reason=fault)
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
         return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer is larger than {MAX_ANSWER} bytes")
@@ -147,8 +153,11 @@ def error_of(
     if failed.outcome is Outcome.NOT_SENT:
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
+        why = Coded("the service failed, and does not say whether it acted", "E411")
+        if failed.status in (302, 303):
+            why = Coded(f"redirected to {_target(failed, secrets)}, and does not say whether it acted: {_MEND}", "E411")
         return OutcomeUnknown(
-            failed.reason or Coded("the service failed, and does not say whether it acted", "E411"),
+            failed.reason or why,
             body=sent or b"",
             response=_for_people(endpoint, failed.response, secrets),
             **details,
@@ -158,10 +167,20 @@ def error_of(
     if failed.outcome is Outcome.RATE_LIMITED:
         return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
     cls = rejection_class(failed.status or 400)
+    if failed.status in MOVED:
+        return BadRequest(Coded(f"redirected to {_target(failed, secrets)}: {_MEND}", "E407"), **details)
     if cls is BadRequest and failed.response is not None:
-        details["explain_code"] = "E407" if failed.status in (301, 307, 308) else None  # the path is another one
         return BadRequest("", rows=named_rows(failed.response.body), **details)
     return cls("", **details)
+
+
+_MEND = "correct the API base, or the path in the profile"
+
+
+def _target(failed: Attempt, secrets: Iterable[Secret]) -> str:
+    """Where a redirect leads, without its path and its query, which may hold a secret."""
+    host = url_for_log(failed.response.headers.get("location", "")) if failed.response else ""
+    return "another path" if host == "://" else _short(without(host, secrets))
 
 
 def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Sequence[Secret]) -> Response | None:
@@ -186,7 +205,7 @@ def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Respons
         if without(quotes, secrets) == quotes:
             return Coded(error)
     places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
-    return Coded(f"the answer cannot be read{f' ({places})' if places else ''}", error.explain_code)
+    return Coded(f"the answer is not what was asked for{f' ({places})' if places else ''}", error.explain_code)
 
 
 # --- the content of an answer, wherever it is -------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from gotsurge_async.calls.create import (
     Unprocessed,
     create_chunk,
 )
-from gotsurge_async.calls.outcome import Outcome
+from gotsurge_async.calls.outcome import MOVED, Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
@@ -308,6 +308,8 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     """The results of a chunk, and the parts of it that are to be sent again instead; either may be empty."""
     first = results[0]
     if len(results) == 1 or not isinstance(first, Refused) or not isinstance(first.error, BadRequest):
+        return results, []
+    if first.error.status in MOVED:  # no order is to blame, and each part would be sent to the wrong place again
         return results, []
     rows = frozenset(first.error.rows)
     if len(rows) == len(results) or not rows <= frozenset(range(len(results))):

@@ -1,5 +1,6 @@
 """`gotsurge_async.calls.outcome`: messages, waits and ids, wherever the service puts them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -8,8 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.calls.outcome import error_code, request_id, retry_after, service_message
+from gotsurge_async.api.endpoints import TASKS_GET
+from gotsurge_async.calls.outcome import (
+    Attempt,
+    attempt,
+    error_code,
+    error_of,
+    outcome_of,
+    request_id,
+    retry_after,
+    service_message,
+)
+from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, code_of
 from gotsurge_async.secrets import Secret
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -168,3 +182,41 @@ def test_a_request_id_is_plain(odd: str) -> None:
 def test_only_an_oauth_answer_names_a_code(body: bytes, code: str) -> None:
     """The code of an error is a short name in the field `error` of a JSON object, and nothing else."""
     assert error_code(body) == code
+
+
+@pytest.mark.parametrize(
+    ("fault", "cls", "code"),
+    [
+        (MaybeSent("a transport of another package"), OutcomeUnknown, "E402"),
+        (NothingSent("a transport of another package"), NotSent, "E401"),
+        (RuntimeError("a bug"), OutcomeUnknown, "E402"),
+        (TypeError("ClientResponse.__init__() missing 1 required argument: 'stream_writer'"), OutcomeUnknown, "E911"),
+    ],
+)
+async def test_any_transports_failure_has_a_code(fault: Exception, cls: type[CallError], code: str) -> None:
+    """The general code, where the transport gives none; aioresponses that does not fit aiohttp has its own."""
+    request = Request(method="GET", url="https://api.example/v1/tasks/t-1")
+    failed = await attempt(MemoryTransport([fault]), request)
+    error = error_of(TASKS_GET, failed, attempts=1, sent=None, now=NOW)
+    assert type(error) is cls
+    assert (error.explain_code, code_of(failed.reason)) == (code, code)
+    assert ("gotsurge_http" in str(error)) is (code == "E911")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("https://login.example:8443/a/planted?code=planted", "https://login.example:8443"),
+        ("https://planted.example/", r"https://\*+\.example"),
+        ("/login?next=https://planted", "another path"),
+        ("", "another path"),
+    ],
+)
+def test_a_redirect_says_where_to_and_what_to_do(status: int, location: str, target: str) -> None:
+    """The host is named, and no path, query or secret; 302 and 303 may have acted."""
+    failed = Attempt(outcome=outcome_of(status), response=Response(status=status, headers={"Location": location}))
+    error = error_of(TASKS_GET, failed, attempts=1, sent=None, now=NOW, secrets=[Secret("planted")])
+    assert re.search(rf"HTTP {status}: redirected to {target}[,:] .*correct the API base", str(error))
+    assert "planted" not in str(error)
+    assert (error.sent, error.explain_code) == (("perhaps", "E411") if status in (302, 303) else ("refused", "E407"))

@@ -74,7 +74,7 @@ async def test_what_may_have_been_processed_is_sent_again_only_if_that_is_safe(
     assert caught.value.attempts == 1
 
 
-@pytest.mark.parametrize(("status", "cls"), [(400, BadRequest), (404, NotFound), (422, BadRequest), (307, BadRequest)])
+@pytest.mark.parametrize(("status", "cls"), [(400, BadRequest), (404, NotFound), (422, BadRequest)])
 async def test_a_refusal_is_final(status: int, cls: type[Rejected]) -> None:
     """The service's no is not asked for twice, and comes with its own words and the request's id."""
     async with Rig([answer({"message": "price is too low"}, status, x_request_id="r-7")]) as rig:

@@ -35,7 +35,7 @@ OF_OTHERS = {
     "Option … requires an argument",
     *(
         f"…: HTTP {status}…"
-        for status in (301, 307, 308, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)
+        for status in (301, 302, 303, 307, 308, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)
     ),
 }
 """What click says by itself, and how an answer with such a status is told whatever GotSurge says in it."""

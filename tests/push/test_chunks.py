@@ -96,6 +96,24 @@ def test_what_is_sent_again_of_a_refused_chunk(rows: tuple[int, ...], refused: s
     assert "".join(each.order.key for each in held if "refused-with-chunk" not in str(each.error)) == refused
 
 
+@pytest.mark.parametrize("choice", OnRefusedChunk)
+async def test_a_redirected_chunk_is_not_divided(choice: OnRefusedChunk, tmp_path: Path) -> None:
+    """A redirect blames no order: the chunk is sent once, and each order's error says where to and what to correct."""
+    requests: list[Request] = []
+
+    def respond(request: Request) -> Response:
+        requests.append(request)
+        return answer({}, 307, location="https://elsewhere.example/v2/tasks?token=planted")
+
+    async with pushing_in_memory(tmp_path, respond, on_refused_chunk=choice) as (push, _):
+        run, _ = await push.load_orders(orders(4))
+        async with run:
+            await push.send(run)
+            errors = {row.error or "" async for row in run.rows((OrderState.REFUSED,))}
+    assert len(requests) == len(errors) == 1
+    assert "HTTP 307: redirected to https://elsewhere.example: correct the API base" in errors.pop()
+
+
 async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
     """A chunk whose parts take longer than its claim is good for goes on: the claim is renewed before each part."""
     clock, sizes = ManualClock(), list[int]()
