@@ -89,12 +89,13 @@ def check_chunk(count: int, what: str, any_number: str) -> None:
     """Check the number of items of one call.
 
     Raises:
-        TooManyInOneCall: more than 20, or none; the message names the call that takes ``any_number``.
+        TooManyInOneCall: more than 20; the message names the call that takes ``any_number``.
+        UsageError: none.
     """
     if count > CHUNK:
         raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {any_number} takes any number")
     if count < 1:
-        raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
+        raise UsageError(f"there are no {what}: one call takes 1 to {CHUNK}", "E235")
 
 
 def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
@@ -123,7 +124,8 @@ def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
     def read(codec: Codec, answer: Response) -> Task:
         task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
-            raise UnreadableAnswer(f"asked for the task {task_id}, the answer is of {task.id}")
+            why = Coded(f"asked for {task_id}, the answer is of {task.id}", "E403")
+            raise UnreadableAnswer("the answer is another task than was asked for", [Problem("id", why)])
         return task
 
     return read

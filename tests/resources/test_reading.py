@@ -3,12 +3,13 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import GotSurge, OutcomeUnknown, UnreadableAnswer
+from gotsurge_async import GotSurge, OutcomeUnknown, UnreadableAnswer, UsageError
 from gotsurge_async.codec import Codec
 from gotsurge_async.errors import InvalidData, TooManyInOneCall
 from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
-from tests.support.clients import client
+from gotsurge_async.transports.memory import MemoryTransport
+from tests.support.clients import client, make
 from tests.support.orders import answer, order, orders
 
 
@@ -27,8 +28,29 @@ def test_more_than_twenty_name_the_call_for_any_number() -> None:
     """21 items are refused, and the message names what takes any number."""
     with pytest.raises(TooManyInOneCall, match=r"at most 20 orders, not 21: gs\.push\(orders\) takes any number"):
         check_chunk(21, "orders", "gs.push(orders)")
-    with pytest.raises(TooManyInOneCall, match="not none"):
+
+
+def test_nothing_is_not_too_many() -> None:
+    """No items are a wrong use in words of its own, and not `TooManyInOneCall`."""
+    with pytest.raises(UsageError, match="there are no orders: one call takes 1 to 20") as refusal:
         check_chunk(0, "orders", "gs.push(orders)")
+    assert not isinstance(refusal.value, TooManyInOneCall)
+    assert refusal.value.explain_code == "E235"
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("planted-bearer", "the answer is another task than was asked for; id: asked for t-1, the answer is of t-2"),
+        ("t-2", r"the answer is not what was asked for \(id\)$"),  # a secret, so that the answer is not quoted
+    ],
+)
+async def test_the_task_of_another_is_not_returned(token: str, words: str) -> None:
+    """An answer with another task's id says so, also where it cannot be quoted."""
+    async with make(MemoryTransport(lambda _: answer({"id": "t-2"})), bearer_token=token) as gs:
+        with pytest.raises(OutcomeUnknown, match=words) as caught:
+            await gs.tasks.get("t-1")
+    assert caught.value.explain_code == "E403"
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"roles":null}', b'{"roles":[]}'])
