@@ -102,6 +102,8 @@ class Simulator:
         options: SimulatorOptions = SimulatorOptions(),  # noqa: B008 - frozen
         clock: TellsTime | None = None,
     ) -> None:
+        if not isinstance(port, int):
+            raise TypeError(f"the first argument is the port, not {port!r:.60}: give options=SimulatorOptions(…)")
         self._wanted_port = port
         self._service = Service(options, clock or SystemClock())
         self._service.makes_event = partial(event_of, self._service)

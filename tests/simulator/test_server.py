@@ -28,6 +28,12 @@ async def test_a_port_in_use_is_an_error(plain: Client) -> None:
         await Simulator(port).__aenter__()
 
 
+def test_options_in_the_place_of_the_port_are_refused() -> None:
+    """The error says how options are given."""
+    with pytest.raises(TypeError, match=r"the first argument is the port, not SimulatorOptions.*: give options="):
+        Simulator(SimulatorOptions())  # type: ignore[arg-type]
+
+
 def test_the_accounts_are_fixed_and_hide_their_secrets() -> None:
     """The two accounts have fixed credentials, which no repr shows."""
     accounts = Simulator().accounts
