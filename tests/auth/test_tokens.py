@@ -277,3 +277,17 @@ async def test_nothing_shows_a_token() -> None:
     async with rig(started=True) as made:
         await made.clock.advance(60 * DAY)
         assert "planted" not in f"{made.events} {await made.manager.current()!r}"
+
+
+async def test_a_cancelled_renew_does_not_end_the_renewal() -> None:
+    """The renewal is shared: another caller gets the tokens of the same request, though the first one gave up."""
+    async with rig() as made:
+        made.service.open.clear()
+        first, second = (asyncio.create_task(made.manager.renew()) for _ in range(2))
+        await made.clock.settle()
+        first.cancel()
+        await made.clock.settle()
+        made.service.open.set()
+        assert (await second).bearer.reveal() == "planted-bearer-1"
+        assert first.cancelled()
+        assert len(made.service.calls) == 1
