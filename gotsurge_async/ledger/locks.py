@@ -14,7 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from filelock import FileLock, Timeout
+try:
+    from filelock import FileLock, Timeout
+except ModuleNotFoundError:
+    raise ModuleNotFoundError('a ledger needs filelock: pip install "gotsurge-async[cli]"', name="filelock") from None
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
