@@ -262,7 +262,7 @@ _WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {
 def _of_object(value: Any, field: Field, path: str, problems: list[Problem]) -> Any:
     """The value of an object's field, as the class declares it."""
     words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
-    if isinstance(field.inner, type) and not isinstance(value, kinds):
+    if isinstance(field.inner, type) and field.inner is not Any and not isinstance(value, kinds):
         shown = "what it is" if field.secret else _shown(value)
         problems.append(Problem(path, Coded(f"expected {words}, not {shown}", "E237"), None if field.secret else value))
     return value

@@ -269,6 +269,8 @@ def structure(tree: Any, cls: type[T], by: "cattrs.Converter" = checking) -> T:
         return by.structure(tree, cls)
     except Unfit as error:
         raise InvalidData("", error.problems) from None
+    except RecursionError:
+        raise InvalidData(Coded("the values are nested too deep", "E237")) from None
 
 
 def parse(text: bytes, cls: type[T]) -> T:

@@ -149,7 +149,7 @@ class Model:
         return plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+    def from_dict(cls, plain: dict[str, Any]) -> Self:
         """The object that `to_dict` wrote, or that the service wrote as JSON.
 
         What an answer contains is read as the client reads it: a value that does not fit stays in ``extra``. What

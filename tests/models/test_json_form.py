@@ -118,3 +118,13 @@ def test_pydantic_is_not_imported() -> None:
     """Writing and reading a task needs no pydantic."""
     code = "import sys; from gotsurge_async import Task; Task.from_dict(Task(id='1').to_dict())"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'pydantic' not in sys.modules"], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("field", ["driver", "epod", "attachments", "odd"])
+def test_what_is_nested_too_deep_is_refused(field: str) -> None:
+    """Reading or writing it ends in an error of ours, wherever it stands."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidData, match=r"nested too deep|cannot be written as JSON"):
+        Task.from_dict({"id": "t-1", field: {"inside": deep} if field == "epod" else deep}).to_json()
