@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import attrs
 
@@ -46,6 +46,7 @@ from gotsurge_async.config import (
 from gotsurge_async.errors import ClientClosed, ConfigError, UsageError
 from gotsurge_async.hooks import Hook, Hooks, listeners_of
 from gotsurge_async.money import Money
+from gotsurge_async.options import AllOptions
 from gotsurge_async.resources.partner import Partner, Sso
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
@@ -62,32 +63,6 @@ CLOSE = 10.0
 """Seconds that `GotSurge.close` waits for calls under way: what a container is commonly given to stop is 10 to 30."""
 _GIVE_BACK = 1.0
 """Seconds that a transport has to give back its connections."""
-
-
-class ClientOptions(TypedDict, total=False):
-    """The options of `GotSurge` but for its service, its account and its clock."""
-
-    token_store: TokenStore | None
-    transport: Transport | None
-    proxy: str | None
-    timeouts: Timeouts | float | None
-    retry: RetryPolicy | int | None
-    limits: Limits | int | None
-    profile: Profile | Mapping[str, Any] | str | Path | None
-    hooks: Iterable[Hook]
-    assumed_endpoints: Literal["accept", "refuse"] | None
-
-
-class AllOptions(ClientOptions, total=False):
-    """All options of `GotSurge`."""
-
-    environment: EnvironmentName | Environment
-    api_base: str | None
-    credentials: Credentials | None
-    bearer_token: str | Secret | None
-    refresh_token: str | Secret | None
-    account: str
-    clock: Clock | None
 
 
 class GotSurge:

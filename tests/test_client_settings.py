@@ -6,9 +6,9 @@ from typing import Any, get_type_hints
 import pytest
 
 from gotsurge_async import ConfigError, Credentials, GotSurge, Limits, RetryPolicy, Timeouts, UsageError
-from gotsurge_async.client import AllOptions
 from gotsurge_async.codec import encode
 from gotsurge_async.codec.text import decode_plain
+from gotsurge_async.options import AllOptions
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.memory import MemoryTransport

@@ -108,12 +108,12 @@ async def attempt(transport: Transport, request: Request, longest: float | None 
     except AssertionError:  # a test double says that it was used otherwise than the test expects
         raise
     except Exception as error:
-        fault = Coded(f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent", "E402")
+        fault = MaybeSent(f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent", "E402")
         if limit.expired():
-            fault = Coded("no answer in time", "E402")
+            fault = MaybeSent("no answer in time", "E402")
         elif "stream_writer" in str(error):
-            fault = Coded("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
-        return Attempt(outcome=Outcome.UNKNOWN, reason=fault)
+            fault = MaybeSent("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
+        return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
         return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer is larger than {MAX_ANSWER} bytes")

@@ -22,9 +22,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Unpack
 
-from gotsurge_async.client import ClientOptions, GotSurge
+from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials
+from gotsurge_async.options import ClientOptions
 from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Fault, Simulator
 

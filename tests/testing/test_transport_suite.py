@@ -231,9 +231,11 @@ class Patient(Wrapped):
         return await asyncio.shield(sending)
 
     async def close(self) -> None:
-        for sending in self.sending:
-            await asyncio.wait([sending])
-        await self.inner.close()
+        try:
+            for sending in self.sending:
+                await asyncio.wait([sending])
+        finally:
+            await self.inner.close()
 
 
 class Undead(Wrapped):

@@ -24,8 +24,8 @@ def settings() -> None:
     GotSurge(assumed_endpoints="yes")  # wrong: accept or refuse
     Credentials(key="key")  # wrong: it is client_key
     Timeouts(read="5")  # wrong: seconds are numbers
-    GotSurge.from_env(timeout=10)  # wrong: it is timeouts
-    simulated(limit=8)  # wrong: it is limits
+    GotSurge.from_env(timeout=10)  # wrong (ty does not read Unpack yet): it is timeouts
+    simulated(limit=8)  # wrong (ty does not read Unpack yet): it is limits
 
 
 def orders(order: Order) -> None:

@@ -69,7 +69,9 @@ def test_every_checker_finds_every_mistake(checker: tuple[str, ...]) -> None:
     """Each mistake that a type can show is found, by each of the common type checkers."""
     done = run(sys.executable, *checker, str(MISTAKES))
     lines = MISTAKES.read_text(encoding="utf-8").splitlines()
-    wrong = [number for number, line in enumerate(lines, 1) if "# wrong: " in line]
+    name = checker[1]
+    marked = [(number, line) for number, line in enumerate(lines, 1) if "# wrong" in line]
+    wrong = [number for number, line in marked if f"# wrong ({name} does not" not in line]
     assert len(wrong) > 20
     said = done.stdout + done.stderr
     assert sorted({int(number) for number in re.findall(r"mistakes\.py:(\d+)", said)}) == wrong, said
