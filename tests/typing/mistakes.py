@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from gotsurge_async import Created, Credentials, GotSurge, Money, Order, OrderResult, TaskChanges, Timeouts
+from gotsurge_async.bulk import Desk
 from gotsurge_async.hooks import Event
 from gotsurge_async.testing import simulated
 
@@ -47,6 +48,7 @@ def orders(order: Order) -> None:
 
 async def calls(gs: GotSurge, order: Order, result: OrderResult[Order]) -> None:
     """Calls, and what they return."""
+    await Desk.open(gs, "ledger.db", modus="direct")  # wrong (ty does not read Unpack yet): it is mode
     gs.push(order)  # wrong: one order instead of several
     await gs.tasks.create(order)  # wrong: the same
     await gs.tasks.create([order], max_price=1000)  # wrong: a number is no money

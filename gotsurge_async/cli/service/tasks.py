@@ -76,8 +76,10 @@ def create(
     place = find_ledger(ledger, target)
 
     async def work(gs: GotSurge) -> Results:
-        options = {"mode": mode, "validate": False, "new_ledger": new_ledger, "register": not target.simulate}
-        async with await Desk.open(gs, place, **options) as desk:
+        desk = await Desk.open(
+            gs, place, mode=mode, validate=False, new_ledger=new_ledger, register=not target.simulate
+        )
+        async with desk:
             results = await asyncio.gather(*map(desk.create, orders))
         unsent = (result.error for result in results if isinstance(result, Unprocessed))
         return Results(results, next(filter(stops_all, unsent), None))

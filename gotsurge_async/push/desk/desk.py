@@ -14,7 +14,7 @@ from copy import copy
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import attrs
 import msgspec
@@ -33,7 +33,7 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk.opening import opened, opened_again
+from gotsurge_async.push.desk.opening import DeskOptions, opened, opened_again
 from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed
 from gotsurge_async.push.desk.runs import DeskRuns
 from gotsurge_async.push.desk.stream import DeskStream
@@ -151,7 +151,7 @@ class Desk:
         self._owns_ledger = _place is not None
 
     @classmethod
-    async def open(cls, gs: GotSurge, ledger: str | Path | Place, **options: Any) -> Self:
+    async def open(cls, gs: GotSurge, ledger: str | Path | Place, **options: Unpack[DeskOptions]) -> Self:
         """Open a ledger and a desk over it, which closes it; ``options`` are those of the class.
 
         When the ledger's file or server has failed, the next order has it opened again.

@@ -1,13 +1,32 @@
-"""Opening a desk's ledger, at first and again after it has failed."""
+"""Opening a desk, and its ledger again after it has failed."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict
 
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import Identity, Ledger, LedgerUnusable
+from gotsurge_async.ledger import Identity, Ledger, LedgerUnusable, Mode
 from gotsurge_async.ledger.sql.store import Backend, place
+from gotsurge_async.money import Money
+from gotsurge_async.push.chunks import OnRefusedChunk
+from gotsurge_async.push.desk.outcomes import Outcome
+
+
+class DeskOptions(TypedDict, total=False):
+    """The options of `Desk`."""
+
+    mode: Mode | str | None
+    environment: str | None
+    validate: bool
+    max_price: Money | None
+    most_waiting: int
+    on_refused_chunk: OnRefusedChunk | str | None
+    on_outcome: Callable[[str, Outcome], object] | None
+    new_ledger: bool
+    register: bool
 
 
 async def opened(gs: GotSurge, where: str | Path | Place) -> Ledger:

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import pytest
@@ -22,6 +22,7 @@ from gotsurge_async import (
 from gotsurge_async.bulk import Changed, Desk, Ledger, OrderState, Push
 from gotsurge_async.errors import NotSent
 from gotsurge_async.ledger import RunState
+from gotsurge_async.push.desk.opening import DeskOptions
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, states
@@ -468,3 +469,10 @@ async def test_an_option_that_cannot_be_right_is_an_error(tmp_path: Path, option
     async with client(Service()) as gs:
         with pytest.raises(UsageError):
             await Desk.open(gs, tmp_path / "ledger.db", **options)
+
+
+def test_the_options_by_name_are_those_of_the_desk() -> None:
+    """What `Desk.open` takes is named and typed as the desk's own arguments."""
+    hints = get_type_hints(Desk.__init__)
+    own = {name: hint for name, hint in hints.items() if name not in ("gs", "ledger", "_place", "return")}
+    assert get_type_hints(DeskOptions) == own
