@@ -1,8 +1,10 @@
 """What is wrong in a file of orders: reported in groups, and written with its rows (``--faults``)."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,9 @@ T = TypeVar("T")
 FEW = 10
 """At most this many faults are reported one by one; more are reported in groups."""
 
+_ENDINGS = {".xlsx": ".xlsx", ".xls": ".xlsx", ".ods": ".xlsx", ".jsonl": ".jsonl", ".tsv": ".tsv"}
+"""The ending of a file of faults by that of the file of orders; else it is a CSV."""
+
 _file = in_group(THE_FILE)
 
 
@@ -33,7 +38,7 @@ class Mending:
     """What to do about the faults of a file.
 
     Attributes:
-        faults: the file for its faulty rows; None for none.
+        faults: the file for its faulty rows, or a folder in which each command makes one of its own; None for none.
         leave: whether the rows without faults are taken all the same.
     """
 
@@ -55,12 +60,11 @@ class Mending:
             raise WrongUse("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
         if self.faults is not None and str(self.faults) == STDIN:
             raise WrongUse("--faults names a file, not standard output: it is mended, and pushed")
-        if self.faults is not None and await asyncio.to_thread(self.faults.exists):
-            raise WrongUse(f"--faults: {self.faults} is there already: name another file, or remove it", "E110")
+        faults = await asyncio.to_thread(self._free, file, options.now)
         with ExitStack() as at_end:
             written = None
-            if self.faults is not None:
-                written = FaultFile(self.faults, ruled=options.file_map.orders.has_rules)
+            if faults is not None:
+                written = FaultFile(faults, ruled=options.file_map.orders.has_rules)
                 at_end.callback(written.close)
             report = SourceReport(on_fault=written)
             source = at_end.enter_context(open_source(file, options=options, report=report))
@@ -73,23 +77,38 @@ class Mending:
                 result = await work(source)
             except UnusableSource as error:
                 rows = await asyncio.to_thread(written.finish) if written is not None else 0
-                raise self._refusal(file, error, rows) from None
+                raise self._refusal(file, error, rows, faults) from None
             if source.left is not None:
                 _report_left(source.left)
             return result
 
-    def _refusal(self, file: str, error: UnusableSource, rows: int) -> Failure:
+    def _free(self, file: str, now: datetime) -> Path | None:
+        """The file to write, which is not there yet.
+
+        Raises:
+            WrongUse: it is.
+        """
+        if self.faults is None or not self.faults.exists():
+            return self.faults
+        if not self.faults.is_dir():
+            why = f"--faults: {self.faults} is there already: name another file, or a folder, or remove it"
+            raise WrongUse(why, "E110")
+        ending = _ENDINGS.get(Path(file).suffix.lower(), ".csv")
+        names = (f"faults-{now:%Y%m%d-%H%M%S}-{number}{ending}" for number in itertools.count(1))
+        return next(path for name in names if not (path := self.faults / name).exists())
+
+    def _refusal(self, file: str, error: UnusableSource, rows: int, faults: Path | None) -> Failure:
         """Report the faults of a file, and what to do about them; ``rows`` of it were written."""
         failure = report_faults(error, "nothing was sent")
-        if self.faults is not None and rows:
-            say(f"{number_of(rows, 'row')} with faults, and what is wrong: {self.faults}")
+        if faults is not None and rows:
+            say(f"{number_of(rows, 'row')} with faults, and what is wrong: {faults}")
             where = "where the rows come from" if file == STDIN else f"in {file}"
             say(f"mend {verb(rows, 'it', 'them')} {where}, and push that whole; none is sent twice")
             if not error.whole and not self.leave:
                 say("--leave-faulty, with another name for --faults, sends the other rows now")
-            say(f"{self.faults} has only {verb(rows, 'this row', 'these rows')}: pushed alone it sends no other")
-        elif self.faults is not None:
-            say(f"{self.faults} was not written: no fault is one of a row")
+            say(f"{faults} has only {verb(rows, 'this row', 'these rows')}: pushed alone it sends no other")
+        elif faults is not None:
+            say(f"{faults} was not written: no fault is one of a row")
         elif error.count > FEW:
             more = "" if self.leave or error.whole else "; with --leave-faulty the others are sent"
             say(f"--faults FILE.csv writes the rows that have faults, with what is wrong in each{more}")
@@ -102,7 +121,12 @@ class Mending:
 takes_mending: Decorator[Any] = gathered(
     "mending",
     Mending,
-    _file("--faults", type=PATH, metavar="FILE.csv", help="Write the rows that have faults there, with what is wrong."),
+    _file(
+        "--faults",
+        type=PATH,
+        metavar="FILE.csv",
+        help="Write the rows that have faults there, with what is wrong; in a folder, each time a new file.",
+    ),
     _file("--leave-faulty", "leave", is_flag=True, help="Leave these rows out, and go on with the others."),
 )
 """The options that say what to do about faults; the command gets them as its argument ``mending``."""

@@ -175,6 +175,21 @@ def test_a_kill_in_the_middle_forgets_no_row(shell: Shell) -> None:
     assert f"1 row left out, when {faulty} is mended: gotsurge push {faulty} --env local" in done.stderr
 
 
+def test_a_job_leaves_its_rows_out_each_night(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """In a folder each push writes a file of its own, so that the same command works as often as it is given."""
+    folder = tmp_path / "left"
+    folder.mkdir()
+    words = [*local(simulator), "--leave-faulty", "--faults", folder, "--out", tmp_path / "out"]
+    for night in (1, 2, 3):
+        done = run("push", some_faulty(tmp_path / "orders.csv", 1), *words)
+        assert done.exit_code == 5, done.stderr
+        written = sorted(folder.iterdir())
+        assert len(written) == night
+        assert f"1 row with faults NOT sent: {folder / 'faults-'}" in done.stdout
+    assert {path.suffix for path in written} == {".csv"}
+    assert once(simulator, 4)
+
+
 def test_the_rows_are_on_the_disk_before_anything_is_sent(
     run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
