@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks.suites import Suite, calls, codecs, files, fleet, webhooks, whole
+from benchmarks.suites import Suite, calls, closing, codecs, files, fleet, webhooks, whole
 
 SUITES: Mapping[str, Suite] = {
     "push": calls.push,
@@ -13,6 +13,7 @@ SUITES: Mapping[str, Suite] = {
     "get": calls.get,
     "pages": calls.pages,
     "uvloop": calls.on_uvloop,
+    "closing": closing.closing,
     "encode": codecs.encode,
     "decode": codecs.decode,
     "files": files.files,
