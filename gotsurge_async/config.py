@@ -242,8 +242,8 @@ class Timeouts:
         read: seconds between two reads of an answer.
         total: seconds for a try from its beginning to the end of the answer, which may come a byte at a time; longer
             than ``pool``. ``GotSurge(timeouts=10)`` is ``Timeouts(total=10)``.
-        keepalive: for how many seconds an idle connection is kept; well under the server's own, see
-            `transports.aiohttp`.
+        keepalive: for how many seconds an idle connection is kept, a quarter of one by default. An order that meets a
+            connection which the server is closing is in doubt, so this must be well under the server's own time.
     """
 
     total: float = attrs.field(default=300.0, validator=_seconds)
@@ -252,7 +252,7 @@ class Timeouts:
     )
     connect: float = attrs.field(default=10.0, validator=_seconds)
     read: float = attrs.field(default=60.0, validator=_seconds)
-    keepalive: float = attrs.field(default=15.0, validator=_seconds)
+    keepalive: float = attrs.field(default=0.25, validator=_seconds)
 
     def __attrs_post_init__(self) -> None:
         if self.pool >= self.total:

@@ -2,13 +2,18 @@
 
 Only a connection that was never made proves that nothing was processed. A failure on a connection does not: a server
 may have read the whole request before it closed, reset, stalled or answered with garbage, and may read a request later
-that the client gave up. So the narrow classes are tested first, and everything unforeseen counts as "maybe sent".
+that the client gave up. So the narrow classes are tested first, and everything unforeseen counts as "maybe sent". A
+kept connection that has ended before a byte was written to it is no failure: another one takes the request.
 """
 
 import asyncio
 import os
 import re
+import select
+import sys
 from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -27,6 +32,9 @@ ENVIRONMENT = "environment"
 
 _HEADER = re.compile(r"[\t -~]*")
 
+_USED: WeakSet[object] = WeakSet()
+"""The protocols of connections that have carried a request."""
+
 
 class AiohttpTransport:
     """Sends requests with one `aiohttp.ClientSession`, made at the first request and owned by the transport.
@@ -38,7 +46,7 @@ class AiohttpTransport:
     Args:
         timeouts: see `Timeouts`; a number is the ``total`` of a try in seconds. An idle connection is dropped after
             ``timeouts.keepalive`` seconds, well before the server would: a request that meets a connection just closed
-            looks exactly like one that was lost.
+            looks exactly like one that was lost. A kept connection is also checked just before each request is written.
         proxy: its URL, ``http://[USER:PASSWORD@]HOST:PORT``; ``environment``: the one that HTTPS_PROXY or ALL_PROXY
             name, unless NO_PROXY names the host; None for no proxy.
 
@@ -63,22 +71,26 @@ class AiohttpTransport:
             MaybeSent: anything later.
         """
         url = _checked_url(request)
-        session = self._open()
-        try:
-            async with session.request(
-                request.method,
-                url,
-                data=request.body,
-                headers=request.headers,
-                allow_redirects=False,
-                proxy=self._proxy_for(url),
-            ) as answer:
-                body = await _read(answer)
-                return Response(status=answer.status, headers=answer.headers, body=body)
-        except TransportError:
-            raise
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _classify(error)
+        while True:
+            session = self._open()
+            try:
+                async with session.request(
+                    request.method,
+                    url,
+                    data=request.body,
+                    headers=request.headers,
+                    allow_redirects=False,
+                    proxy=self._proxy_for(url),
+                ) as answer:
+                    body = await _read(answer)
+                    return Response(status=answer.status, headers=answer.headers, body=body)
+            except _StaleConnectionError:
+                continue  # with another connection: nothing was written, and this one is closed
+            except TransportError:
+                raise
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = _classify(error)
+                break
         # Out here, so that it has no context: the library's exceptions carry the request, and so the token.
         raise failure
 
@@ -110,6 +122,7 @@ class AiohttpTransport:
                 timeout=aiohttp.ClientTimeout(
                     total=limits.total, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
                 ),
+                request_class=_Request,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
@@ -117,6 +130,53 @@ class AiohttpTransport:
             # public switch; tests over real sockets check this one.
             self._session._retry_connection = False
         return self._session
+
+
+class _StaleConnectionError(aiohttp.ClientError):
+    """A kept connection ended before a byte of the request was written."""
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request that checks a kept connection immediately before it writes."""
+
+    _is_stale = False
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Write the request, or raise `_StaleConnectionError` without having written a byte."""
+        protocol = conn.protocol  # a connection that breaks meanwhile has none
+        if not self.body and _is_stale(conn):  # with a body, `write_bytes` checks
+            raise _StaleConnectionError
+        answer = await super().send(conn)
+        if sys.version_info < (3, 12):
+            await asyncio.sleep(0)  # here `write_bytes` begins in the next turn of the loop, elsewhere it has begun
+        if self._is_stale:
+            raise _StaleConnectionError
+        _USED.add(protocol)
+        return answer
+
+    async def write_bytes(
+        self, writer: Any, conn: aiohttp.connector.Connection, content_length: int | None = None
+    ) -> None:
+        """Write headers and body, which aiohttp has held back until now."""
+        self._is_stale = _is_stale(conn)
+        if self._is_stale:
+            conn.close()
+        else:
+            await super().write_bytes(writer, conn, content_length)
+
+
+def _is_stale(conn: aiohttp.connector.Connection) -> bool:
+    """Whether a kept connection has ended, or holds bytes that are not an answer to the next request."""
+    protocol, transport = conn.protocol, conn.transport
+    if protocol not in _USED:
+        return False
+    if protocol is None or transport is None or protocol.should_close or transport.is_closing():
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def checked_proxy(proxy: str | None) -> URL:

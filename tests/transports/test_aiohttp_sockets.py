@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import socket
 import ssl
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -18,7 +17,7 @@ from gotsurge_async.testing.peers import OK, Behaviour, Connection, Peer, peer
 from gotsurge_async.testing.transport_suite import BODY, TOKEN, failure, request, says
 from gotsurge_async.transports import aiohttp as module
 from gotsurge_async.transports.aiohttp import AiohttpTransport, proxy_of_environment
-from gotsurge_async.transports.base import MaybeSent, NothingSent, Response, TransportError
+from gotsurge_async.transports.base import MaybeSent, NothingSent, TransportError
 
 QUICK = Timeouts(pool=5.0, connect=5.0, read=0.2)
 REPEATED_BY_AIOHTTP = ("GET", "PUT", "DELETE")
@@ -362,35 +361,3 @@ async def test_an_idle_connection_seen_closing_is_replaced() -> None:
         response = await transport.send(request(serving.url))
         assert response.status == 200
         assert serving.connections == 2
-
-
-@pytest.mark.parametrize("verb", ["POST", *REPEATED_BY_AIOHTTP])
-async def test_an_idle_connection_not_yet_seen_closing_may_have_sent(verb: str) -> None:
-    """When the server closed and the loop has not seen it, the request is "maybe sent" and goes out once."""
-    closed = threading.Event()
-    received: list[bytes] = []
-
-    def answer_once(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            data = b""
-            while b"\r\n\r\n" not in data or (verb != "GET" and not data.endswith(BODY)):
-                data += connection.recv(65_536)
-            received.append(data)
-            connection.sendall(OK)
-            answered.wait()
-        closed.set()
-
-    answered = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = threading.Thread(target=answer_once, args=(listener,), daemon=True)
-        server.start()
-        async with a_transport() as transport:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            assert isinstance(await transport.send(request(url, verb)), Response)
-            answered.set()
-            closed.wait()  # blocks the loop on purpose: it must not see the end of the connection
-            error = await failure(transport, request(url, verb))
-        server.join()
-    assert isinstance(error, MaybeSent)
-    assert len(received) == 1
