@@ -60,9 +60,11 @@ logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 _APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
 CLOSE = 10.0
-"""Seconds that `GotSurge.close` waits for calls under way: what a container is commonly given to stop is 10 to 30."""
+"""Seconds that `GotSurge.close` waits for calls under way; containers are usually given 10 to 30 seconds to stop."""
+_STORING = 1.0
+"""Seconds that an account has at least to store renewed tokens."""
 _GIVE_BACK = 1.0
-"""Seconds that a transport has to give back its connections."""
+"""Seconds that a transport has to close."""
 
 
 class GotSurge:
@@ -85,8 +87,8 @@ class GotSurge:
         transport: another way to send; the client closes it.
         proxy: carries the encrypted connections: its URL, None for no proxy, or ``environment`` for the one that
             HTTPS_PROXY names, unless NO_PROXY names the host. Not with a ``transport``.
-        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` is
-            held to the whole alone, and has the others itself.
+        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. Of these, only
+            ``total`` applies to your own ``transport``.
         retry: when a call is tried again: `RetryPolicy`, or the number of tries in all.
         limits: how many calls at once, and how many a second: `Limits`, or the number of calls at once.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
@@ -159,8 +161,8 @@ class GotSurge:
             clock=clock,
             accept_assumed=assumed_endpoints == "accept"
             or (assumed_endpoints is None and not self.environment.is_production),
-            longest=timeouts.total,
-            application=application,
+            try_timeout=timeouts.total,
+            application=application.strip(),
         )
         self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
         known = self._new_known()
@@ -179,6 +181,7 @@ class GotSurge:
             secret_setting("bearer_token", bearer_token), secret_setting("refresh_token", refresh_token), clock
         )
         self._keeper = Keeper(clock)
+        self._closing: asyncio.Task[None] | None = None
         self._main: Self | None = None
         self._others: dict[str, Self] = {}
         self._join(account, known)
@@ -245,15 +248,20 @@ class GotSurge:
     async def release(self, account: str) -> None:
         """Stop renewing an account's tokens: the stored ones stay, and `as_account` begins again.
 
-        For services with thousands of accounts of which few are used. Waits for the account's calls under way. The
-        account that the client was made with stays until the client is closed.
+        For services with thousands of accounts of which few are used. The account's calls under way have as long as
+        those of `close`. The account that the client was made with stays until the client is closed.
         """
         main = self._main or self
-        other = main._others.pop(account, None)
-        if other is not None and other._state == "open":
-            other._state = "closed"
-            await other._session.close()
-            await other.tokens.close()
+        other = main._others.get(account)
+        if other is None or other._state != "open":
+            main._others.pop(account, None)
+            return
+        other._state = "closed"
+        try:
+            await other._session.close(CLOSE)
+        finally:
+            await other.tokens.close(_STORING)
+            main._others.pop(account, None)
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None
@@ -403,19 +411,26 @@ class GotSurge:
     async def close(self, timeout: float = CLOSE) -> None:
         """Wait for calls under way, end the background work, close the connections. Idempotent.
 
-        No call is tried again from now on: one that waits for its next try ends with the outcome of its last.
+        No call is tried again from now on: one that waits for its next try ends with the outcome of its last. If this
+        is cancelled, the closing continues.
 
         Args:
-            timeout: seconds for all of it. Calls that have not ended then are cut, and end with `OutcomeUnknown` if
-                their request may have been processed, else with `NotSent`: "the client was closed".
+            timeout: seconds that calls under way may still take. Then they are cut, and end with `OutcomeUnknown` if
+                their request may have been processed, else with `NotSent`: "the client was closed". To cut them, to
+                store renewed tokens and to close the connections takes a few seconds more at most.
 
         Raises:
             UsageError: a time that is not a number of seconds, 0 or more.
         """
         if not is_number(timeout):
             raise UsageError(f"timeout is a number of seconds, 0 or more, not {timeout!r:.60}", "E903")
-        if self._state == "closed" or self._main is not None:
+        if self._main is not None:
             return
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(timeout), name="gotsurge closing")
+        await asyncio.shield(self._closing)
+
+    async def _close(self, timeout: float) -> None:
         ends = self._clock.monotonic() + timeout
         members: list[GotSurge] = [self, *self._others.values()]
         for member in members:
@@ -423,23 +438,17 @@ class GotSurge:
         self._sign_ins.end_retries()
         try:
             await asyncio.gather(*(member._session.close(timeout) for member in members))
+            left = max(ends - self._clock.monotonic(), 0.0)
+            await self._sign_ins.close(left)
+            await asyncio.gather(*(member.tokens.close(max(left, _STORING)) for member in members))
         finally:
-            try:
-                # A renewal of tokens is under way until it is stored, and is one of the sign-ins.
-                left = max(ends - self._clock.monotonic(), 0.0)
-                await asyncio.gather(self._sign_ins.close(left), *(member.tokens.close() for member in members))
-            finally:
-                await self._close_transport()
-
-    async def _close_transport(self) -> None:
-        closing = asyncio.ensure_future(self._transport.close())
-        done, _ = await asyncio.wait([closing], timeout=_GIVE_BACK)
-        if done:
-            closing.result()
-        else:
-            closing.cancel()
+            closing = asyncio.ensure_future(self._transport.close())
             await asyncio.wait([closing], timeout=_GIVE_BACK)
-            logger.warning("the transport did not give back its connections within %g s", _GIVE_BACK)
+            if closing.cancel():
+                logger.warning("the transport did not close within %g s", _GIVE_BACK)
+                await asyncio.wait([closing], timeout=_GIVE_BACK)
+            else:
+                closing.result()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -447,8 +456,7 @@ class GotSurge:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Shielded: a second cancellation must not leave connections or tasks behind.
-        await asyncio.shield(asyncio.ensure_future(self.close()))
+        await self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_state", "new") == "open":

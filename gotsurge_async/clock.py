@@ -53,7 +53,7 @@ class SystemClock:
 
 
 async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock, seconds: float) -> bool:
-    """Wait so long, or until the event, or one of several, is set; whether it is."""
+    """Sleep, or return early when an event, or one of several, is set. Returns whether one is set."""
     events = [event] if isinstance(event, asyncio.Event) else event
     waiting = [asyncio.ensure_future(each) for each in (clock.sleep(seconds), *(one.wait() for one in events))]
     try:

@@ -100,7 +100,7 @@ def profile_of(profile: Profile | Mapping[str, Any] | str | Path | None) -> Prof
     """The profile that a client is given.
 
     Raises:
-        ConfigError: it is none, or cannot be read.
+        ConfigError: it is not a profile, or cannot be read.
     """
     if profile is None:
         return Profile()

@@ -140,7 +140,7 @@ class SignInRequired:
 
 @attrs.frozen(kw_only=True)
 class ChunkDone:
-    """The orders of one call that creates have their results: a chunk of a push, or a single create.
+    """The results of one call that creates are known: a chunk of a push, or a single create; drafts do not count.
 
     Attributes:
         created, refused, in_doubt, unprocessed: of how many of its orders each is true.
@@ -181,7 +181,7 @@ def _checked(listener: Hook) -> Hook:
 
 
 def named(account: str) -> str:
-    """How a line of the log names an account; "" for the one that nobody has named."""
+    """The part of a log line that names an account; "" for the one that has no name of its own."""
     return "" if account in ("", "default") else f" for {account}"
 
 

@@ -16,7 +16,7 @@ __all__ = ["AllOptions", "ClientOptions"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """The options of `GotSurge` but for its service, its account and its clock."""
+    """The options of `GotSurge`, except environment, credentials, tokens, account and clock."""
 
     token_store: TokenStore | None
     transport: Transport | None

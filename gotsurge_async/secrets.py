@@ -129,7 +129,7 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def longest_form(secrets: Iterable[Secret]) -> int:
-    """The bytes at the end of a text that was cut, which may be a part of a secret."""
+    """The bytes of the longest form of any secret: so much of the end of a text that was cut may be a part of one."""
     return max((len(form.encode("utf-8", "surrogatepass")) for each in secrets for form in each.forms()), default=0)
 
 

@@ -77,7 +77,7 @@ async def test_the_account_is_in_all_that_is_said_of_a_call(
     async with client(simulator, clock, events) as gs:
         acme = gs.as_account("acme")
         await acme.sign_in(simulator.new_code("plain"))
-        with pytest.raises(NotFound, match=r"\(account acme\)|, account acme\)") as caught:
+        with pytest.raises(NotFound, match=r"account acme\)") as caught:
             await acme.with_options(retries=0).tasks.get(NOBODY)
         assert caught.value.account == pickle.loads(pickle.dumps(caught.value)).account == "acme"  # noqa: S301
         await acme.tasks.create([order()])
@@ -116,8 +116,9 @@ async def test_the_background_renews_all_accounts(simulator: Simulator, clock: M
             await gs.adopt(account, await gs.oauth.exchange(simulator.new_code("plain")))
         await clock.advance(23 * DAY)
         # In steps that are shorter than a renewal may take: the clock does not wait for sockets.
-        while len({event.account for event in events if isinstance(event, TokenRefreshed)}) < 3:
+        for _ in range(2_000):
             await clock.advance(100)
+        assert {event.account for event in events if isinstance(event, TokenRefreshed)} == {"a", "b", "c"}
         await clock.advance(10 * DAY)
         for account in ("a", "b", "c"):
             await call(gs.as_account(account))

@@ -1,20 +1,21 @@
 """`GotSurge.close`: bounded, whatever is under way, and honest about what it cut."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
-from gotsurge_async import GotSurge, Limits, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async import GotSurge, Limits, MemoryStore, NotSent, OutcomeUnknown, UsageError, client
 from gotsurge_async.client import CLOSE
 from gotsurge_async.errors import CallError
 from gotsurge_async.hooks import CallDone, CallStarted, Event
-from gotsurge_async.testing import ManualClock, simulated
+from gotsurge_async.testing import ManualClock
 from gotsurge_async.testing.peers import Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.support.clients import make, others
+from tests.support.clients import KEYS, make, others, serve
 from tests.support.orders import answer, order
 
 
@@ -100,27 +101,110 @@ async def test_what_is_cut_over_a_real_connection_says_so() -> None:
 
 async def test_a_renewal_under_way_is_cut_too() -> None:
     """A token that is being renewed holds the end up no longer than a call does."""
-    async with simulated(transport=None) as gs:
-        tokens = gs.tokens
-        silent = Silent()
-        gs._sign_ins._transport = silent
-        renewing = asyncio.create_task(failure(tokens.renew()))
-        await silent.arrived.wait()
-        await gs.close(timeout=0.05)
-        assert "the client was closed" in str(await renewing)
+    silent = Silent()
+    gs = await make(silent, refresh_token="planted-refresh", credentials=KEYS).open()
+    renewing = asyncio.create_task(failure(gs.tokens.renew()))
+    await silent.arrived.wait()
+    await gs.close(timeout=0)
+    assert str(await renewing) == "auth.refresh: the client was closed when it may have been processed"
+    assert not others()
+
+
+class StuckStore(MemoryStore):
+    """Never stores anew."""
+
+    async def replace(self, *_: Any) -> bool:
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+
+async def test_a_store_that_hangs_does_not_hold_the_end_up() -> None:
+    """A renewed token that cannot be stored is given up in the time that closing has, and once more to store it."""
+    clock = ManualClock()
+    gs = make(MemoryTransport(serve), clock=clock, token_store=StuckStore(), refresh_token="planted-refresh")
+    await gs.open()
+    renewing = asyncio.create_task(gs.tokens.renew())
+    await clock.settle()
+    closing = asyncio.create_task(gs.close(timeout=3))
+    await clock.advance(3 + 3 + 3)
+    await closing
+    await asyncio.wait([renewing])
+    assert not others()
+
+
+async def test_a_closing_that_is_cancelled_goes_on() -> None:
+    """Whoever waited for it is free at once; the calls are cut in their time, and a second close waits for that."""
+    clock, transport = ManualClock(), Silent()
+    gs = await make(transport, clock=clock).open()
+    call = asyncio.create_task(failure(gs.tasks.get("t")))
+    await transport.arrived.wait()
+    closing = asyncio.create_task(gs.close(timeout=5))
+    await clock.settle()
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert closing.cancelled()
+    again = asyncio.create_task(gs.close())
+    await clock.advance(5)
+    await again
+    assert "the client was closed" in str(await call)
+    assert transport.closed
+    assert not others()
+
+
+async def test_an_account_that_is_released_is_closed_with_its_client() -> None:
+    """Releasing an account has the time of a closing, and ends with its client if that is sooner."""
+    clock, transport = ManualClock(), Silent()
+    gs = await make(transport, clock=clock).open()
+    acme = gs.as_account("acme")
+    await acme.tokens.adopt(await gs.tokens.current() or pytest.fail("there are no tokens"))
+    call = asyncio.create_task(failure(acme.tasks.get("t")))
+    await transport.arrived.wait()
+    releasing = asyncio.create_task(gs.release("acme"))
+    await clock.settle()
+    await gs.close(timeout=0)
+    await releasing
+    assert "the client was closed" in str(await call)
+    assert not others()
+
+
+async def test_a_call_with_a_time_of_its_own_is_cut_too() -> None:
+    """Nothing that its transport raises then is left unheard."""
+    heard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    arrived = asyncio.Event()
+
+    async def stubborn(_: Request) -> Response:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise MaybeSent("cut") from None
+        raise AssertionError("never")
+
+    gs = await make(MemoryTransport(stubborn)).open()
+    call = asyncio.create_task(failure(gs.with_options(timeout=60).tasks.get("t")))
+    await arrived.wait()
+    await gs.close(timeout=0)
+    assert isinstance(await call, OutcomeUnknown)
+    del call
+    gc.collect()
+    assert not heard
 
 
 class Endless(MemoryTransport):
-    """Takes cancellations for failures, and does not end when it is closed."""
+    """Never finishes closing."""
 
     async def close(self) -> None:
         await asyncio.Event().wait()
 
 
-async def test_a_transport_that_does_not_close_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    """A transport has a second to give back its connections; then it is left, and the log says so."""
+async def test_a_transport_that_does_not_close_is_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transport has a second to close; then it is left, and the log says so."""
+    monkeypatch.setattr(client, "_GIVE_BACK", 0.01)
     await (await make(Endless([])).open()).close()
-    assert "did not give back its connections" in caplog.text
+    assert "the transport did not close" in caplog.text
     assert not others()
 
 

@@ -92,7 +92,7 @@ async def awaited(_: Event) -> None:
 
 @pytest.mark.parametrize("listener", [awaited, Awaited(), partial(awaited)], ids=["function", "object", "partial"])
 def test_a_listener_that_must_be_awaited_is_refused(listener: Any) -> None:
-    """Nobody would await it, so it would never be called: it is refused when it is given."""
+    """A listener that must be awaited is refused when it is added: nobody would await it."""
     with pytest.raises(ConfigError, match="async def"):
         Hooks().add(listener)
     with pytest.raises(ConfigError, match="async def"):

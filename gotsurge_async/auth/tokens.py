@@ -121,7 +121,9 @@ class TokenManager:
             SignInNeeded: there is no refresh token, or the service does not take it.
             CallError: the service could not be reached.
         """
-        return await asyncio.shield(self._start_refresh(force=True))
+        renewal = self._start_refresh(force=True)
+        await asyncio.wait([renewal])  # the renewal outlives its caller's cancellation
+        return _outcome_of(renewal)
 
     def invalidate(self, bearer: Secret) -> None:
         """Note that the service refused this token. Does nothing if another one is in use since."""
@@ -152,22 +154,25 @@ class TokenManager:
             self._keeper = keeper or Keeper(self._clock)
             self._keeper.add(self)
 
-    async def close(self) -> None:
-        """End the background work, within half a minute.
+    async def close(self, timeout: float = LONGEST_CLOSE) -> None:
+        """End the background work.
 
-        A renewal whose call is under way is waited for, at most ten seconds, so that no token is lost; tokens that
-        could not be stored are tried once more.
+        A renewal whose call is under way is waited for, so that no token is lost; tokens that could not be stored are
+        tried once more.
+
+        Args:
+            timeout: seconds for each of the two.
         """
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper.remove(self)
         if (task := self._task) is not None:
             if self._in_flight:  # else it waits for another process
-                await self._ends_within(task, LONGEST_CLOSE)
+                await self._ends_within(task, timeout)
             await _end(task)
         if self._unstored is not None:
             storing = asyncio.create_task(self._store_again(), name=f"gotsurge tokens of {self.account}")
-            await self._ends_within(storing, LONGEST_CLOSE)
+            await self._ends_within(storing, timeout)
             await _end(storing)
             if self._unstored is not None:
                 logger.error("the new tokens of %s could not be stored, and are lost: sign in again", self.account)
@@ -250,9 +255,7 @@ class TokenManager:
         if not await self._ends_within(renewal, LONGEST_WAIT):
             why = f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
-        if renewal.cancelled():
-            raise NotSent("the client was closed while the token was renewed", "E310", operation=AUTH_REFRESH.name)
-        return renewal.result()
+        return _outcome_of(renewal)
 
     async def _ends_within(self, work: asyncio.Future[Any], seconds: float) -> bool:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -425,6 +428,12 @@ class TokenManager:
             level = logging.INFO if left > room / 2 else logging.WARNING if left > room / 6 else logging.ERROR
             until = f" (it ends at {tokens.expires_at:%Y-%m-%d %H:%M} UTC)"
         logger.log(level, "the token of %s was not renewed%s: %s", self.account, until, error)
+
+
+def _outcome_of(renewal: asyncio.Task[Tokens]) -> Tokens:
+    if renewal.cancelled():
+        raise NotSent("the client was closed while the token was renewed", "E310", operation=AUTH_REFRESH.name)
+    return renewal.result()
 
 
 async def _end(work: asyncio.Future[Any]) -> None:

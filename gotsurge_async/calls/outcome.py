@@ -32,8 +32,6 @@ MOVED = (301, 307, 308)
 """An answer with such a status asks for the request elsewhere."""
 MOST_VALUES = 1_000_000
 """Values in an answer that is read; a page of 200 tasks has some fifty thousand."""
-_SMALL = MOST_VALUES
-"""Bytes of an answer that cannot have as many."""
 
 
 class Outcome(Enum):
@@ -88,16 +86,16 @@ class Attempt:
         return retry_after(self.response.headers, now) if self.response else None
 
 
-async def attempt(transport: Transport, request: Request, longest: float | None = None) -> Attempt:
+async def attempt(transport: Transport, request: Request, timeout: float | None = None) -> Attempt:
     """Send once, and return the outcome. Only a cancellation passes through: then the outcome is unknown.
 
     An exception that is not of the transport protocol proves nothing, and so counts as maybe sent. It is not kept: a
     library's exception may carry the request, and the token with it.
 
     Args:
-        longest: seconds after which the transport is stopped, whatever it does.
+        timeout: seconds after which the transport is cancelled; None for no limit.
     """
-    limit = asyncio.timeout(longest)
+    limit = asyncio.timeout(timeout)
     try:
         async with limit:
             response = await transport.send(request)
@@ -111,13 +109,13 @@ async def attempt(transport: Transport, request: Request, longest: float | None 
         fault = MaybeSent(f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent", "E402")
         if limit.expired():
             fault = MaybeSent("no answer in time", "E402")
-        elif "stream_writer" in str(error):
+        elif isinstance(error, TypeError) and "stream_writer" in str(error):
             fault = MaybeSent("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
         return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer is larger than {MAX_ANSWER} bytes")
-    if len(response.body) > _SMALL and values_in(response.body) > MOST_VALUES:
+    if len(response.body) > MOST_VALUES and values_in(response.body) > MOST_VALUES:
         if outcome is Outcome.ANSWERED:
             return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer holds more than {MOST_VALUES:,} values")
         response = attrs.evolve(response, body=b"")
@@ -179,8 +177,9 @@ _MEND = "correct the API base, or the path in the profile"
 
 def _target(failed: Attempt, secrets: Iterable[Secret]) -> str:
     """Where a redirect leads, without its path and its query, which may hold a secret."""
-    host = url_for_log(failed.response.headers.get("location", "")) if failed.response else ""
-    return "another path" if host == "://" else _short(without(host, secrets))
+    location = failed.response.headers.get("location", "") if failed.response else ""
+    host = url_for_log(without(location, secrets))  # before it is written in lower case
+    return "another path" if host == "://" else _short(host)
 
 
 def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Sequence[Secret]) -> Response | None:
@@ -226,7 +225,9 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn
 _PLAIN_ID = re.compile(r"[\w.:\-/+=]{1,200}", re.ASCII)
 _MOST = 300
 _SCANNED = 65_536
-"""Bytes of an answer that are looked through for secrets, and so the most that may be shown."""
+"""Bytes of an answer that are searched for secrets, and so the most that may be shown."""
+_PAGE = 8_192
+"""Characters of a page in HTML that are read."""
 
 
 def service_message(body: bytes, secrets: Sequence[Secret] = ()) -> str:
@@ -239,11 +240,13 @@ def service_message(body: bytes, secrets: Sequence[Secret] = ()) -> str:
     if not text:
         return ""
     try:
-        message = _find(msgspec.json.decode(body), depth=0)
+        message, is_cut = _find(msgspec.json.decode(body), depth=0), False
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        message = _from_markup(text[:8_192]) if text.startswith("<") else text
+        is_page = text.startswith("<")
+        message = _from_markup(text[:_PAGE]) if is_page else text
+        is_cut = len(body) > _SCANNED or (is_page and len(text) > _PAGE)
     hidden = without(message[:_SCANNED], secrets)
-    if len(message) > _SCANNED or (message is text and len(body) > _SCANNED):
+    if is_cut or len(message) > _SCANNED:
         hidden = hidden[: max(len(hidden) - longest_form(secrets), 0)]
     return _short(hidden)
 

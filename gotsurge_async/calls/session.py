@@ -18,7 +18,7 @@ from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
 from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message, unreadable
-from gotsurge_async.calls.tries import USER_AGENT, Call, Life, build_request, decide
+from gotsurge_async.calls.tries import USER_AGENT, Call, build_request, decide
 from gotsurge_async.clock import Clock, sleep_or, uninterrupted
 from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
@@ -38,7 +38,7 @@ logger: logging.Logger = logging.getLogger("gotsurge_async")
 T = TypeVar("T")
 
 _CUT = 1.0
-"""Seconds that the calls which are cut have until they must have ended."""
+"""Seconds that a cut call has to end."""
 
 
 class Session:
@@ -49,8 +49,8 @@ class Session:
         api_base: the URL before the paths of the endpoints.
         known: the secrets that are hidden wherever the service quotes one, besides those of the call itself.
         accept_assumed: whether an operation that changes something may go to a path that no profile confirms.
-        account: whose calls these are, for the events, the errors and the log.
-        longest: seconds for one try, whatever the transport; None for no limit.
+        account: the account that makes the calls, for the events, the errors and the log.
+        try_timeout: seconds for one try, whatever the transport; None for no limit.
         application: goes before this package's name in the header User-Agent.
     """
 
@@ -68,7 +68,7 @@ class Session:
         known: Iterable[Secret] = (),
         accept_assumed: bool = True,
         account: str = "",
-        longest: float | None = None,
+        try_timeout: float | None = None,
         application: str = "",
         random: Random | None = None,
     ) -> None:
@@ -85,7 +85,7 @@ class Session:
         self._known = known
         self._accept_assumed = accept_assumed
         self.account = account
-        self._longest = longest
+        self._try_timeout = try_timeout
         self._user_agent = f"{application} {USER_AGENT}".lstrip()
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self.timeout: float | None = None
@@ -93,7 +93,7 @@ class Session:
         self._ends: float | None = None
         self._stop: asyncio.Event | None = None
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
-        self._life = Life()
+        self._life = _Life()
 
     def with_options(
         self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
@@ -152,8 +152,8 @@ class Session:
         if timeout is None:
             await life.idle.wait()
         elif not life.idle.is_set() and not await sleep_or(life.idle, self.clock, timeout):
-            for scope in life.scopes:
-                scope.reschedule(0)
+            for call in life.calls:
+                call.reschedule(0)
             await sleep_or(life.idle, self.clock, _CUT)
 
     @contextmanager
@@ -172,7 +172,7 @@ class Session:
         Raises:
             EndpointsAssumed: see `require`.
         """
-        resolved = self._profile.resolve(endpoint)
+        resolved = self._profile.resolve(endpoint) if endpoint.assumed else endpoint  # a path of `gs.request` stays
         if not self._accept_assumed and resolved.assumed and resolved.writes and resolved.bearer:
             self.require(endpoint)
         return resolved
@@ -204,7 +204,7 @@ class Session:
             path: values for the names in the endpoint's path.
             query: values for after the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
-            headers: more of them, by the names that this package writes, such as ``Accept``.
+            headers: extra headers, under the names that this package writes, such as ``Accept``.
             read: reads the answer with this session's codec, instead of the endpoint's response class.
             before_send: called right before each try leaves; an error ends the call, and that try is not sent.
             after_send: called with the outcome, and the status if there was an answer, when a try has ended. It is not
@@ -240,8 +240,8 @@ class Session:
             number=self.hooks.next_call(),
         )
         watched, error, started = self.hooks.watched, "", self.clock.monotonic()
-        scope = asyncio.timeout(None)  # ends the call when the client is closed
-        self._life.begin(scope)
+        cut = asyncio.timeout(None)  # cuts the call when the client is closed
+        self._life.begin(cut)
         try:
             if watched:
                 self.hooks.emit(
@@ -254,7 +254,7 @@ class Session:
                         account=self.account,
                     )
                 )
-            async with scope:
+            async with cut:
                 ends = self._ends
                 if ends is None and self.timeout is None:
                     return cast("T", await self._run(call, started))
@@ -264,16 +264,16 @@ class Session:
             error = type(cancelled).__name__
             raise cancelled from self._given_up(call, "it was cancelled")
         except TimeoutError as raised:
-            cut = self._given_up(call, "the client was closed") if scope.expired() else None
-            error = type(cut or raised).__name__
-            if cut is None:
+            closed = self._given_up(call, "the client was closed") if cut.expired() else None
+            error = type(closed or raised).__name__
+            if closed is None:
                 raise
-            raise cut from None
+            raise closed from None
         except BaseException as raised:
             error = type(raised).__name__
             raise
         finally:
-            self._life.end(scope)
+            self._life.end(cut)
             if watched:
                 self.hooks.emit(
                     CallDone(
@@ -307,16 +307,18 @@ class Session:
             running.cancel()
             over.cancel()
             await uninterrupted(asyncio.wait((running, over)))
+            if not running.cancelled():
+                running.exception()  # retrieved, also where another error is raised
         if not running.cancelled():  # it ended just then, after all
             return running.result()
         raise self._given_up(call, f"it did not end within {seconds:g} s")
 
     def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, at whatever stage it was."""
-        outcome, stage = Outcome.NOT_SENT, "before anything was processed"
+        outcome, stage, code = Outcome.NOT_SENT, "before anything was processed", "E401"
         if call.maybe_sent:
-            outcome, stage = Outcome.UNKNOWN, "when it may have been processed"
-        return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why} {stage}", "E402")))
+            outcome, stage, code = Outcome.UNKNOWN, "when it may have been processed", "E402"
+        return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why} {stage}", code)))
 
     async def _run(self, call: Call, started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
@@ -379,7 +381,7 @@ class Session:
                 await call.before_send()
             started = self.clock.monotonic()
             call.maybe_sent, lost_before = True, call.maybe_sent
-            done = await attempt(self._transport, request, self._longest)
+            done = await attempt(self._transport, request, self._try_timeout)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
             seconds = self.clock.monotonic() - started
             retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())
@@ -441,3 +443,28 @@ class Session:
     def _secrets(self, call: Call) -> tuple[Secret, ...]:
         """The secrets to hide in the service's words: those that this call sends, and all others that are known."""
         return (*call.secrets, *([call.bearer] if call.bearer else []), *self._known)
+
+
+@attrs.define(eq=False)
+class _Life:
+    """The state that a session shares with the sessions made from it."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    calls: set[asyncio.Timeout] = attrs.field(factory=set)
+    """The timeout of each call under way; to reschedule it cuts the call."""
+    idle: asyncio.Event = attrs.field(factory=asyncio.Event)
+    no_more_tries: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.idle.set()
+
+    def begin(self, call: asyncio.Timeout) -> None:
+        """Note that a call has begun."""
+        self.calls.add(call)
+        self.idle.clear()
+
+    def end(self, call: asyncio.Timeout) -> None:
+        """Note that it has ended."""
+        self.calls.discard(call)
+        if not self.calls:
+            self.idle.set()

@@ -1,6 +1,5 @@
 """The tries of a call: what they have in common, the request that each sends, and whether there is another."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -16,31 +15,6 @@ from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.version import __version__
 
 USER_AGENT = f"gotsurge-async/{__version__}"
-
-
-@attrs.define(eq=False)
-class Life:
-    """The state that a session shares with the sessions made from it."""
-
-    loop: asyncio.AbstractEventLoop | None = None
-    scopes: set[asyncio.Timeout] = attrs.field(factory=set)
-    """One for each call under way: it ends the call when its time is set."""
-    idle: asyncio.Event = attrs.field(factory=asyncio.Event)
-    no_more_tries: asyncio.Event = attrs.field(factory=asyncio.Event)
-
-    def __attrs_post_init__(self) -> None:
-        self.idle.set()
-
-    def begin(self, scope: asyncio.Timeout) -> None:
-        """A call begins."""
-        self.scopes.add(scope)
-        self.idle.clear()
-
-    def end(self, scope: asyncio.Timeout) -> None:
-        """It has ended."""
-        self.scopes.discard(scope)
-        if not self.scopes:
-            self.idle.set()
 
 
 @attrs.define(kw_only=True)

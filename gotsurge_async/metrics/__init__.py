@@ -85,7 +85,7 @@ class Metrics:
 
     def _account(self, name: str) -> str:
         """The label of an account: a bounded number of them have their own."""
-        if name not in self._accounts:
+        if name and name not in self._accounts:
             if len(self._accounts) >= MOST_ACCOUNTS:
                 return "other"
             self._accounts.add(name)

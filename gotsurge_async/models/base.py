@@ -102,7 +102,7 @@ NOT_GIVEN: tuple[Any, ...] = _NotGiven()
 
 
 class JsonForm(NamedTuple):
-    """How models become JSON text, and are made of plain values. The codec sets it, since it imports the models."""
+    """How models are written as JSON text and built from plain values; the codec, which imports the models, sets it."""
 
     write: Callable[[Any], bytes]
     read: Callable[[Any, Any], Any]

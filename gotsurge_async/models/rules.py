@@ -192,9 +192,9 @@ def _check_zip_code(path: str, code: str, country: str | None, report: Report) -
     written = _WRITTEN_CODE.fullmatch(code)
     digits = written[1] if written else ""
     meant = digits.zfill(6) if len(digits) in (5, 6) else None
-    message = "is no postal code of Singapore: that has six digits"
+    message = "is not a Singapore postal code: write six digits and nothing else"
     if len(digits) == 5:
-        message = "has five digits, and a postal code of Singapore six: a spreadsheet has taken its first zero"
+        message = "has five digits, but a Singapore postal code has six: a spreadsheet may have dropped the first zero"
     if not country:
         message = f"{message}; if it is of another country, give the country"
     severity = Severity.FAULT if country or meant else Severity.WARNING

@@ -7,30 +7,31 @@ from typing import Any
 import attrs
 
 from gotsurge_async.api.endpoints import Endpoint, Replay
+from gotsurge_async.api.profile import VERBS
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
 from gotsurge_async.transports.base import Response
 
 __all__ = ["RawCalls"]
 
-_VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _PATH = re.compile(r"(/([\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
+_OWN = ("authorization", "connection", "content-length", "host", "transfer-encoding")
 _NAME = re.compile(r"[\w-]+", re.ASCII)
 
 
 @attrs.frozen
-class _Given(Endpoint[Response]):
-    """An endpoint whose path is given with the call."""
+class _RawEndpoint(Endpoint[Response]):
+    """An endpoint whose path comes with the call."""
 
-    given: str = attrs.field(kw_only=True)
+    raw_path: str = attrs.field(kw_only=True)
 
     def url_path(self, values: Mapping[str, str] = {}) -> str:
-        return self.given
+        return self.raw_path
 
 
 @attrs.frozen
 class RawCalls:
-    """Make calls by their verb and path. It is called itself::
+    """Makes calls by their verb and path. The object is callable::
 
     answer = await gs.request("GET", "/reports/2026", query={"page": 2})
     print(answer.status, answer.body)
@@ -52,7 +53,7 @@ class RawCalls:
     ) -> Response:
         """Make one call in the same way as all others: signed, limited, watched by the hooks, with the same errors.
 
-        A path that you give is not assumed: it is called in production, too. No ledger remembers the call.
+        Your path counts as confirmed, so production accepts it. No ledger remembers the call.
 
         Args:
             method: GET, POST, PUT, PATCH or DELETE.
@@ -60,7 +61,7 @@ class RawCalls:
                 ``urllib.parse.quote(value, safe="")``.
             query: values for after the question mark.
             json: the body, as plain values or a model of this package; None for none.
-            headers: more of them, or others in place of ``Accept``, ``Content-Type`` and ``User-Agent``.
+            headers: extra headers; they replace ``Accept``, ``Content-Type`` and ``User-Agent``.
             operation: its name for events, errors, metrics and spans, where the path is not shown.
             repeat: whether it may be sent again when its answer is lost. By default a GET may, and nothing else.
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
@@ -74,12 +75,12 @@ class RawCalls:
             NotSent: it was certainly not processed.
             OutcomeUnknown: it is not known whether it was processed.
         """
-        if method not in _VERBS:
-            raise UsageError(f"method is one of {', '.join(_VERBS)}, not {method!r:.60}", "E903")
+        if method not in VERBS:
+            raise UsageError(f"method is one of {', '.join(sorted(VERBS))}, not {method!r:.60}", "E903")
         if not isinstance(path, str) or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
             why = 'path stands after the API base, begins with "/", is percent-encoded, and has no "?": see query='
             raise UsageError(why, "E903")
-        endpoint = _Given(
+        endpoint = _RawEndpoint(
             operation,
             method,
             "/{path}",
@@ -88,7 +89,7 @@ class RawCalls:
             response=Response,
             writes=method != "GET",
             assumed=False,
-            given=path,
+            raw_path=path,
         )
         return await self._session.within(timeout).call(
             endpoint, query=query, body=json, headers=_checked(headers or {}), read=lambda _, answer: answer
@@ -99,8 +100,8 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers under the names that this package writes: HTTP's names have no case."""
     checked = {}
     for name, value in headers.items():
-        if not (isinstance(name, str) and _NAME.fullmatch(name)) or name.lower() == "authorization":
-            raise UsageError(f"headers: {name!r:.60} is no header that a call can have (its token is added)", "E903")
+        if not (isinstance(name, str) and _NAME.fullmatch(name)) or name.lower() in _OWN:
+            raise UsageError(f"headers: {name!r:.60} cannot be set here: the client adds token and size", "E903")
         if not (isinstance(value, str) and value.isascii() and value.isprintable()):
             raise UsageError(f"headers: {name} is printable ASCII text", "E903")
         checked[name.title()] = value

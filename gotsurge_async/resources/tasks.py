@@ -1,5 +1,6 @@
 """`gs.tasks`: orders of a plain partner (section "Order"); and what platform partners do with tasks in the same way."""
 
+import asyncio
 import difflib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -7,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import attrs
 
-from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.api.endpoints import DRAFTS_CREATE, TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.calls.create import (
     Created,
     Identity,
@@ -24,7 +25,7 @@ from gotsurge_async.codec import Codec
 from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
 from gotsurge_async.codec.text import written_batch
 from gotsurge_async.config import check_timeout
-from gotsurge_async.errors import Coded, GotSurgeError, OutcomeUnknown, UnreadableAnswer, UsageError
+from gotsurge_async.errors import Coded, GotSurgeError, OutcomeUnknown, UnreadableAnswer, UsageError, what_is_known
 from gotsurge_async.models.base import several
 from gotsurge_async.models.tasks import CreatedTasks, Message, StatusName, Task, TaskStatus
 from gotsurge_async.money import Money
@@ -197,16 +198,22 @@ async def create(
         return done
 
     started = session.clock.monotonic()
+
+    def report(*results: type[Any]) -> None:
+        if endpoint is not DRAFTS_CREATE:
+            report_chunk(session, results, started)
+
     try:
         created = await session.call(endpoint, body=body, read=read)
-    except GotSurgeError as error:
-        results: list[type[Any]] = [type(result) for result in results_of_error(made, error)]
+    except (GotSurgeError, asyncio.CancelledError) as error:
+        known = error if isinstance(error, GotSurgeError) else what_is_known(error)
         if isinstance(error, OutcomeUnknown) and certain is not None:
             error.done, error.rows = certain
-            results = [Created] * len(error.done.tasks) + [InDoubt] * len(error.rows)
-        report_chunk(session, results, started)
+            report(*[Created] * len(error.done.tasks), *[InDoubt] * len(error.rows))
+        elif known is not None:
+            report(*map(type, results_of_error(made, known)))
         raise
-    report_chunk(session, [Created] * len(created.tasks), started)
+    report(*[Created] * len(created.tasks))
     return created
 
 

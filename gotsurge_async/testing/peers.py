@@ -87,11 +87,9 @@ async def peer(behaviour: Behaviour, **options: Any) -> AsyncIterator[Peer]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(connection: Connection) -> None:
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await behaviour(serving, connection)
-        finally:
-            connection.writer.close()
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await behaviour(serving, connection)
+        connection.writer.close()
         with suppress(ConnectionError):
             await connection.writer.wait_closed()
 

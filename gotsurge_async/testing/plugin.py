@@ -50,7 +50,7 @@ async def gotsurge(gotsurge_simulator: Simulator, request: pytest.FixtureRequest
 def gotsurge_http(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> "Iterator[aioresponses]":
     """aioresponses, which answers for the requests of every aiohttp session; needs the package ``aioresponses``.
 
-    An indirect parameter lists how the URLs begin that it leaves alone, such as ``http://127.0.0.1``.
+    An indirect parameter lists URL prefixes that it passes through, such as ``http://127.0.0.1``.
     """
     import aiohttp
     from aioresponses import aioresponses

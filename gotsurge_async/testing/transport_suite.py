@@ -309,7 +309,7 @@ async def _too_large(make: Make) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
         async with peer(says(head + body)) as serving, _open(make) as transport:
             error = await failure(transport, request(serving.url))
-            assert isinstance(error, MaybeSent), f"it was answered, but at more length than is read ({encoding!r})"
+            assert isinstance(error, MaybeSent), f"it was processed: the answer is only too large ({encoding!r})"
 
 
 async def _drips(make: Make) -> None:
@@ -326,17 +326,15 @@ async def _drips(make: Make) -> None:
     async with peer(drips) as serving:
         transport = make()
         sending = asyncio.ensure_future(transport.send(request(serving.url)))
-        await asyncio.wait([sending, asyncio.ensure_future(dripping.wait())], return_when=asyncio.FIRST_COMPLETED)
-        sending.cancel()
-        ended = asyncio.ensure_future(asyncio.wait([sending]))
-        closed = asyncio.ensure_future(_close(ended, transport))
-        await asyncio.wait([closed], timeout=_LONGEST)
-        assert closed.done(), "an answer that never ends holds up a cancellation, or the closing"
-
-
-async def _close(first: Awaitable[object], transport: Transport) -> None:
-    await first
-    await transport.close()
+        try:
+            async with asyncio.timeout(_LONGEST):
+                await dripping.wait()
+                sending.cancel()
+                await asyncio.wait([sending])
+                await transport.close()
+        except TimeoutError:
+            raise AssertionError("an answer that never ends holds up a cancellation, or the closing") from None
+        assert sending.cancelled(), "a cancellation passes through, also while an answer comes"
 
 
 async def _cookies(make: Make) -> None:

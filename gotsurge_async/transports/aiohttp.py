@@ -20,12 +20,9 @@ from yarl import URL
 
 from gotsurge_async.config import Timeouts, settings_of
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
+from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, TransportError
 
 __all__ = ["AiohttpTransport"]
-
-MAX_ANSWER = 64 * 1024 * 1024
-"""The largest answer that is read, in bytes; a page of 200 tasks is about half a million."""
 
 ENVIRONMENT = "environment"
 """The proxy that the environment names."""

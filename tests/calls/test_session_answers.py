@@ -68,14 +68,22 @@ async def test_a_long_answer_is_kept_and_searched_as_far_as_it_is_shown(before: 
     assert "planted" not in refused.value.service_message
 
 
-@pytest.mark.parametrize("form", ['{{"message":"{}"}}', "{}"])
-async def test_a_message_shows_no_part_of_a_secret_where_it_is_cut(form: str) -> None:
+@pytest.mark.parametrize(
+    ("begins", "length", "ends"),
+    [('{"message":"', 65_536, '"}'), ("x", 65_535, ""), ("<html>", 8_186, "")],
+    ids=["JSON", "text", "HTML"],
+)
+@pytest.mark.parametrize("shown", range(1, 16))
+async def test_a_message_shows_no_part_of_a_secret_where_it_is_cut(
+    begins: str, length: int, ends: str, shown: int
+) -> None:
     """A message is cut before it is shortened, and a secret at the cut is left out with it."""
-    body = form.format(" " * (65_536 - 8) + "planted-bearer-0").encode()
-    async with Rig([answer(body, 400)]) as rig:
+    size = length - shown
+    filled = " " * (size % 4) + "<br>" * (size // 4) if begins == "<html>" else " " * size
+    async with Rig([answer(f"{begins}{filled}planted-bearer-0{ends}".encode(), 400)]) as rig:
         with pytest.raises(BadRequest) as refused:
             await rig.create()
-    assert refused.value.service_message == ""
+    assert "p" not in refused.value.service_message
 
 
 @pytest.mark.parametrize(

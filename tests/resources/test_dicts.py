@@ -83,6 +83,7 @@ GIVE: dict[str, tuple[Give, str]] = {
 """How each method is given a dict, and the path of a fault in it."""
 
 NO_DICT = {
+    "Desk.open": "has an option that is called with outcomes",
     "check_order": "looks at an order that was made, in whatever form: its attributes are read",
     "unreadable": "tells what of an answer could not be read",
 }

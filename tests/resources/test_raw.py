@@ -87,6 +87,9 @@ async def test_its_failures_are_those_of_every_call() -> None:
         ("GET", "/a%2", {}),
         ("GET", None, {}),
         ("GET", "/a", {"authorization": "Bearer other"}),
+        ("GET", "/a", {"Host": "elsewhere.example"}),
+        ("POST", "/a", {"content-length": "0"}),
+        ("POST", "/a", {"Transfer-Encoding": "chunked"}),
         ("GET", "/a", {"X A": "1"}),
         ("GET", "/a", {"X-A": "1\r\nX-B: 2"}),
         ("GET", "/a", {"X-A": 1}),
@@ -98,6 +101,14 @@ async def test_what_cannot_be_sent_is_refused(method: str, path: Any, headers: A
         with pytest.raises(UsageError):
             await gs.request(method, path, headers=headers)
     assert not transport.sent
+
+
+async def test_a_profile_changes_nothing_of_it() -> None:
+    """A profile names the paths of the package's own calls, also where one has the operation's name."""
+    profile = {"endpoints": {"tasks.create": {"verb": "POST", "path": "/orders"}}}
+    async with client([answer({})], profile=profile) as (gs, transport):
+        await gs.request("GET", "/reports", operation="tasks.create")
+    assert (transport.sent[0].method, transport.sent[0].url) == ("GET", f"{BASE}/reports")
 
 
 async def test_it_goes_to_a_real_server() -> None:

@@ -57,11 +57,12 @@ async def client(
     answers: Handler | Iterable[Scripted],
     credentials: Credentials | None = CREDENTIALS,
     refresh_token: str | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[GotSurge, MemoryTransport]]:
     """A client with a bearer token, and its transport, which knows what was sent."""
     transport = MemoryTransport(answers)
     at_once = RetryPolicy(attempts=3, base=0.0, cap=0.0)
-    async with make(transport, credentials=credentials, refresh_token=refresh_token, retry=at_once) as gs:
+    async with make(transport, credentials=credentials, refresh_token=refresh_token, retry=at_once, **options) as gs:
         yield gs, transport
 
 

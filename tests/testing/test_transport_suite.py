@@ -219,7 +219,7 @@ class Whole(Wrapped):
 
 
 class Patient(Wrapped):
-    """Is not cancelled while an answer comes."""
+    """Ends its requests before it closes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,6 +235,8 @@ class Patient(Wrapped):
             for sending in self.sending:
                 await asyncio.wait([sending])
         finally:
+            for sending in self.sending:
+                sending.cancel()
             await self.inner.close()
 
 

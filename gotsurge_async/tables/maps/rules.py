@@ -26,7 +26,9 @@ Step = Callable[[str], str]
 _CLEAN: Mapping[str, Step] = {
     "spaces": lambda text: " ".join(text.split()),
     "unquote": lambda text: text.removeprefix("'").strip(),  # some shops write '018956, to keep the zero
-    "pad6": lambda text: text.zfill(6) if text.isdigit() else text,  # a postal code that was kept as a number
+    "pad6": lambda text: re.sub(
+        r"\A([0-9]+)(?:\.0)?\Z", lambda code: code[1].zfill(6), text
+    ),  # it was kept as a number
     "upper": str.upper,
     "lower": str.lower,
 }

@@ -259,8 +259,9 @@ async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
         assert isinstance(await desk.create(order("T-2")), Created)
         assert isinstance(await desk.create(order("T-3")), Created)
         oldest = (await desk.ledger.runs())[-1]
-        while await desk.ledger.is_held(oldest.id):  # noqa: ASYNC110 - a thread gives it back
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while await desk.ledger.is_held(oldest.id):  # noqa: ASYNC110 - a thread gives it back
+                await asyncio.sleep(0)
         again = await desk.create(order("T-2"))
         assert isinstance(again, Created)
         assert (again.receipt.id, again.replayed) == ("id-T-2", True)
