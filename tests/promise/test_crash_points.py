@@ -2,7 +2,7 @@
 
 The points are not chosen: each request, each durable write and each file that is put in its place is one before and
 one after. With ``GOTSURGE_CRASH_STEP=1`` the push is killed at the first, the second, and so on, until it comes to its
-end; else at every sixth one, from one that the seed draws. After each follow-up the same file is pushed once more. All
+end; else at every eighth one, from one that the seed draws. After each follow-up the same file is pushed once more. All
 goes through the command line; the judge is `judge`.
 """
 
@@ -20,7 +20,7 @@ from tests.promise.follow_ups import FOLLOW_UPS, push_again, resume, undo
 from tests.promise.station import KILLED, REFUSED_CALLS, Experiment, Station
 from tests.promise.tally import Tally
 
-STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "6"))
+STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "8"))
 """Every how many boundaries a push dies; 1 tries them all."""
 MOST = 400
 """More boundaries than any push of five orders has."""
