@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import struct
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from gotsurge_async.tables.options import Query
 _EXACT_DIGITS = 15
 """The number of digits that a spreadsheet keeps, and shows."""
 _COPIED = 1 << 20
+_SINGLE = struct.Struct("f")
 
 
 def _float_text(number: float) -> Exact:
@@ -29,6 +31,14 @@ def _float_text(number: float) -> Exact:
     if number.is_integer() and abs(number) < 10**_EXACT_DIGITS:
         return Exact(int(number))
     return Exact(number)
+
+
+def _shortest(cell: Any) -> Any:
+    """A number of single precision as it was written: 2908.9 where a double shows 2908.89990234375."""
+    if type(cell) is not float or abs(cell) > 1e38:  # rounded, the greatest do not fit any more
+        return cell
+    numbers = (float(f"{cell:.{digits}g}") for digits in range(6, 10))
+    return next((number for number in numbers if _SINGLE.pack(number) == _SINGLE.pack(cell)), cell)
 
 
 def rounded_text(number: float) -> Exact:
@@ -136,9 +146,13 @@ class ParquetGrid(Grid):
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
                     answer = database.execute("FROM read_parquet(?)", [name])
                     yield Record(0, [str(column[0]) for column in answer.description or ()], False, 0)
+                    singles = [place for place, column in enumerate(answer.description or ()) if column[1] == "FLOAT"]
                     line = 0
                     while rows := answer.fetchmany(_BLOCK):
-                        for line, row in enumerate(rows, start=line + 1):  # noqa: B020
+                        for line, typed in enumerate(rows, start=line + 1):  # noqa: B020
+                            row = list(typed)
+                            for place in singles:
+                                row[place] = _shortest(row[place])
                             if record := record_of(line, row, unreadable):
                                 yield record
             except self._duckdb.Error as error:

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import io
 import sqlite3
+import struct
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import Query, SourceOptions, open_source
+from gotsurge_async.tables.formats.typed import _shortest
 from tests.support.order_forms import CELLS, NOW, good_order
 from tests.support.sheets import write_parquet
 from tests.tables.kit import Read, read
@@ -65,6 +69,25 @@ def test_faults_name_the_row(tmp_path: Path) -> None:
     assert read(data, name="orders.parquet").places == [(2, "price")]
     data = write_parquet(tmp_path / "odd.parquet", [["tracking_id", "prise"], ["A", "1"]]).read_bytes()
     assert read(data, name="orders.parquet").places[0] == (None, "prise")
+
+
+@given(st.floats(width=32))
+@example(2908.89990234375)
+def test_a_number_of_single_precision_keeps_its_shortest_form(number: float) -> None:
+    """It is the same number at its width, and no longer than nine digits."""
+    shortest = _shortest(number)
+    assert struct.pack("f", shortest) == struct.pack("f", number)
+    assert shortest == float(f"{shortest:.9g}") or not abs(number) < 1e38
+
+
+def test_a_weight_of_single_precision_goes_out_as_it_was_written(tmp_path: Path) -> None:
+    """A column of floats of four bytes has no more digits than it was given."""
+    path = tmp_path / "orders.parquet"
+    columns = ", ".join(f"'{text}' AS \"{name}\"" for name, text in CELLS.items() if name != "from_address.altitude")
+    with duckdb.connect(":memory:") as database:
+        made = f'SELECT {columns}, 2908.9::FLOAT AS "from_address.altitude"'
+        database.execute(f"COPY ({made}) TO '{path}' (FORMAT parquet)")
+    assert read(path.read_bytes(), name="orders.parquet").order.from_address.altitude == 2908.9
 
 
 def test_a_list_is_no_cell(tmp_path: Path) -> None:
