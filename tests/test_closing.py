@@ -32,6 +32,16 @@ class Silent(MemoryTransport):
         raise AssertionError("never")
 
 
+class Stubborn(Silent):
+    """Turns a cancellation into a failure."""
+
+    async def send(self, request: Request) -> Response:
+        try:
+            return await super().send(request)
+        except asyncio.CancelledError:
+            raise MaybeSent("cut") from None
+
+
 async def failure(call: Awaitable[Any]) -> CallError:
     with pytest.raises(CallError) as caught:
         await call
@@ -171,19 +181,10 @@ async def test_a_call_with_a_time_of_its_own_is_cut_too() -> None:
     """Nothing that its transport raises then is left unheard."""
     heard: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-    arrived = asyncio.Event()
-
-    async def stubborn(_: Request) -> Response:
-        arrived.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise MaybeSent("cut") from None
-        raise AssertionError("never")
-
-    gs = await make(MemoryTransport(stubborn)).open()
+    transport = Stubborn()
+    gs = await make(transport).open()
     call = asyncio.create_task(failure(gs.with_options(timeout=60).tasks.get("t")))
-    await arrived.wait()
+    await transport.arrived.wait()
     await gs.close(timeout=0)
     assert isinstance(await call, OutcomeUnknown)
     del call
@@ -221,19 +222,10 @@ async def test_a_transport_that_fails_to_close_is_heard() -> None:
 
 async def test_a_transport_that_turns_the_cut_into_a_failure_is_believed() -> None:
     """A transport may say itself what became of a request that is cut."""
-    arrived = asyncio.Event()
-
-    async def stubborn(_: Request) -> Response:
-        arrived.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise MaybeSent("cut") from None
-        raise AssertionError("never")
-
-    gs = await make(MemoryTransport(stubborn)).open()
+    transport = Stubborn()
+    gs = await make(transport).open()
     call = asyncio.create_task(failure(gs.tasks.create([order()])))
-    await arrived.wait()
+    await transport.arrived.wait()
     await gs.close(timeout=0)
     assert isinstance(await call, OutcomeUnknown)
     assert not others()
