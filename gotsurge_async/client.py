@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from gotsurge_async.config import (
     Limits,
     RetryPolicy,
     Timeouts,
+    check_account,
     check_parts,
     environment_of,
     from_env,
@@ -62,7 +63,7 @@ _APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", r
 CLOSE = 10.0
 """Seconds that `GotSurge.close` waits for calls under way; containers are usually given 10 to 30 seconds to stop."""
 _STORING = 1.0
-"""Seconds that an account has at least to store renewed tokens."""
+"""Seconds that a renewal of tokens has at least, and the storing of its tokens: lost ones cost a sign-in."""
 _GIVE_BACK = 1.0
 """Seconds that a transport has to close."""
 
@@ -131,8 +132,7 @@ class GotSurge:
         if not (credentials is None or isinstance(credentials, Credentials)):
             why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
             raise ConfigError(why, "E903")
-        if not isinstance(account, str) or not account:
-            raise ConfigError(f"account is a name, which is text, not {account!r:.60}", "E903")
+        check_account(account, setting=True)
         if assumed_endpoints not in (None, "accept", "refuse"):
             raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
         if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
@@ -228,10 +228,9 @@ class GotSurge:
             account: the name under which the token store keeps the account's tokens.
 
         Raises:
-            UsageError: a name that is empty, or not text.
+            UsageError: a name that is empty or long, or not text that can be printed.
         """
-        if not isinstance(account, str) or not account:
-            raise UsageError(f"account is a name, which is text, not {account!r:.60}", "E903")
+        check_account(account)
         main = self._main or self
         if account == main.tokens.account:
             return main
@@ -396,6 +395,8 @@ class GotSurge:
         try:
             if self._given is not None:
                 await self.tokens.adopt(self._given)
+            if self._closing is not None:
+                raise ClientClosed("the client was closed while it was opened")
             for member in (self, *self._others.values()):
                 member._begin()
         except BaseException:
@@ -427,19 +428,20 @@ class GotSurge:
         if self._main is not None:
             return
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(timeout), name="gotsurge closing")
+            members: list[GotSurge] = [self, *self._others.values()]
+            for member in members:
+                member._state = "closed"
+                member._session.refuse_calls()
+            self._sign_ins.end_retries()
+            self._closing = asyncio.create_task(self._close(members, timeout), name="gotsurge closing")
         await asyncio.shield(self._closing)
 
-    async def _close(self, timeout: float) -> None:
+    async def _close(self, members: "Sequence[GotSurge]", timeout: float) -> None:
         ends = self._clock.monotonic() + timeout
-        members: list[GotSurge] = [self, *self._others.values()]
-        for member in members:
-            member._state = "closed"
-        self._sign_ins.end_retries()
         try:
             await asyncio.gather(*(member._session.close(timeout) for member in members))
             left = max(ends - self._clock.monotonic(), 0.0)
-            await self._sign_ins.close(left)
+            await self._sign_ins.close(max(left, _STORING))
             await asyncio.gather(*(member.tokens.close(max(left, _STORING)) for member in members))
         finally:
             closing = asyncio.ensure_future(self._transport.close())

@@ -80,6 +80,11 @@ async def uninterrupted(work: Awaitable[T]) -> T:
         raise cancelled from task.exception()
 
 
+def cancellations() -> int:
+    """How often the running task was cancelled."""
+    return task.cancelling() if (task := asyncio.current_task()) else 0
+
+
 def moved_by(moment: datetime, span: timedelta) -> datetime:
     """A time so much later, in its zone; the first or the last time that there is, where it would be beyond."""
     try:

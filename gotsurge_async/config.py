@@ -208,6 +208,20 @@ def check_parts(**parts: object) -> None:
             raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}", "E903")
 
 
+def check_account(account: str, *, setting: bool = False) -> None:
+    """Check the name of an account, which stands in events, logs and metrics.
+
+    Args:
+        setting: whether it is a setting of a client.
+
+    Raises:
+        UsageError, or ConfigError for a setting: it is no text of 1 to 200 characters that can be printed.
+    """
+    if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
+        why = f"account is a name of 1 to 200 printable characters, not {account!r:.60}"
+        raise ConfigError(why, "E903") if setting else UsageError(why, "E903")
+
+
 def check_timeout(timeout: float) -> None:
     """Check the time that a call may take; there is no limit without one.
 

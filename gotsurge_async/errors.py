@@ -384,6 +384,10 @@ class OutcomeUnknown(CallError, code="E402"):
         self.rows = rows
 
 
+NOT_FOLLOWED = (CallError, SignInNeeded, ClientClosed)
+"""The errors of a call that follows another one: it failed, and says nothing of the first."""
+
+
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
     """What is known of a call that was cancelled, from the error that ended its block::
 

@@ -2,10 +2,11 @@
 
 import base64
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
@@ -108,11 +109,26 @@ def url_for_log(url: str) -> str:
 
 
 def without(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with every secret hidden, also where it stands encoded: services quote what they refuse."""
+    """The text with every secret hidden, also where it stands encoded: services quote what they refuse.
+
+    A word in which a secret is written in a mixture of encodings is hidden whole.
+    """
     for secret in secrets:
         for form in secret.forms():
             text = text.replace(form, HIDDEN)
-    return text
+    if not _ENCODED.search(text):
+        return text
+    import html  # here: it loads a table of all entities
+
+    forms = [form for secret in secrets for form in secret.forms()]
+
+    def shows(quote: str) -> bool:
+        plain = html.unescape(unquote(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), quote)))
+        return any(form in plain for form in forms)
+
+    if shows(text):
+        text = re.sub(r"\S+", lambda word: HIDDEN if shows(word[0]) else word[0], text)
+    return HIDDEN if shows(text) else text
 
 
 def _forms(text: str) -> Iterator[str]:
@@ -133,6 +149,8 @@ def longest_form(secrets: Iterable[Secret]) -> int:
     return max((len(form.encode("utf-8", "surrogatepass")) for each in secrets for form in each.forms()), default=0)
 
 
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w+;|\\u[0-9A-Fa-f]{4}")
+_ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _URLSAFE = str.maketrans("+/", "-_")
 _SURELY = 8
 """A shorter piece of base64 may stand in any text."""

@@ -102,8 +102,8 @@ def test_a_rate_is_a_number(value: Any) -> None:
         ({"credentials": "planted-secret"}, "credentials: give Credentials"),
         ({"bearer_token": 5}, "bearer_token is text, not int"),
         ({"refresh_token": b"planted-secret"}, "refresh_token is text, not bytes"),
-        ({"account": ""}, "account is a name, which is text, not ''"),
-        ({"account": 5}, "account is a name, which is text, not 5"),
+        ({"account": ""}, "account is a name of 1 to 200 printable characters, not ''"),
+        ({"account": 5}, "account is a name of 1 to 200 printable characters, not 5"),
         ({"transport": "x"}, "transport: give an object such as AiohttpTransport"),
         ({"clock": 5}, "clock: give an object such as SystemClock"),
         ({"profile": 5}, "profile: give a Profile, a mapping, or the path of a TOML file, not int"),
@@ -178,9 +178,9 @@ async def test_an_account_is_a_name() -> None:
     bad: Any
     async with make() as gs:
         for bad in ("", 5, b"acme"):
-            with pytest.raises(UsageError, match="account is a name, which is text, not "):
+            with pytest.raises(UsageError, match="account is a name of 1 to 200 printable characters, not "):
                 gs.as_account(bad)
-            with pytest.raises(UsageError, match="account is a name, which is text, not "):
+            with pytest.raises(UsageError, match="account is a name of 1 to 200 printable characters, not "):
                 gs.with_options(account=bad)
 
 

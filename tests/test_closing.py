@@ -110,12 +110,14 @@ async def test_what_is_cut_over_a_real_connection_says_so() -> None:
 
 
 async def test_a_renewal_under_way_is_cut_too() -> None:
-    """A token that is being renewed holds the end up no longer than a call does."""
-    silent = Silent()
-    gs = await make(silent, refresh_token="planted-refresh", credentials=KEYS).open()
+    """A renewal has a second at least, because a lost token costs a sign-in; then it is cut as a call is."""
+    clock, transport = ManualClock(), Silent()
+    gs = await make(transport, clock=clock, refresh_token="planted-refresh", credentials=KEYS).open()
     renewing = asyncio.create_task(failure(gs.tokens.renew()))
-    await silent.arrived.wait()
-    await gs.close(timeout=0)
+    await transport.arrived.wait()
+    closing = asyncio.create_task(gs.close(timeout=0))
+    await clock.advance(1)
+    await closing
     assert str(await renewing) == "auth.refresh: the client was closed when it may have been processed"
     assert not others()
 

@@ -4,6 +4,7 @@ import base64
 import copy
 import json
 import pickle
+import re
 from urllib.parse import quote
 
 import pytest
@@ -109,6 +110,10 @@ QUOTED = {
     "json": lambda text: json.dumps(text).strip('"'),
     "json, slashes escaped": lambda text: json.dumps(text).replace("/", "\\/").strip('"'),
     "json, not ASCII": lambda text: json.dumps(text, ensure_ascii=False).strip('"'),
+    "percent, small": lambda text: re.sub("%..", lambda code: code[0].lower(), quote(text, safe="")),
+    "percent, in part": lambda text: text.replace("/", "%2F"),
+    "json, all escaped": lambda text: "".join(f"\\u{ord(sign):04X}" for sign in text),
+    "HTML": lambda text: "".join(f"&#{ord(sign)};" for sign in text.encode().decode()),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 with a key": lambda text: base64.b64encode(f"key:{text}".encode()).decode(),
     "base64 in the middle": lambda text: base64.urlsafe_b64encode(f"ab{text}cd".encode()).decode(),

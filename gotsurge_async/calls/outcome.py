@@ -112,6 +112,9 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
         elif isinstance(error, TypeError) and "stream_writer" in str(error):
             fault = MaybeSent("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
+    if not (isinstance(response, Response) and type(response.status) is int and isinstance(response.body, bytes)):
+        fault = MaybeSent("the transport returned something else than a Response with status and bytes", "E402")
+        return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
         return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer is larger than {MAX_ANSWER} bytes")
@@ -193,7 +196,8 @@ def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Seque
         return None
     if len(body) < len(answer.body):
         body = body[: max(len(body) - longest_form(secrets), 0)]
-    return attrs.evolve(answer, headers=headers_for_log(answer.headers), body=body)
+    headers = {name: without(value, secrets) for name, value in headers_for_log(answer.headers).items()}
+    return attrs.evolve(answer, headers=headers, body=body)
 
 
 def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:

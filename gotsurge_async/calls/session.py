@@ -19,7 +19,7 @@ from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
 from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message, unreadable
 from gotsurge_async.calls.tries import USER_AGENT, Call, build_request, decide
-from gotsurge_async.clock import Clock, sleep_or, uninterrupted
+from gotsurge_async.clock import Clock, cancellations, sleep_or, uninterrupted
 from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
     CallError,
@@ -140,6 +140,11 @@ class Session:
         """Try no call again from now on; one that waits for its next try ends with the outcome of its last."""
         self._life.no_more_tries.set()
 
+    def refuse_calls(self) -> None:
+        """Accept no more calls from now on, and try none again."""
+        self._life.loop = None
+        self.end_retries()
+
     async def close(self, timeout: float | None = None) -> None:
         """Accept no more calls, and wait for those under way.
 
@@ -147,8 +152,7 @@ class Session:
             timeout: seconds after which they are cut; None to wait for as long as they take.
         """
         life = self._life
-        life.loop = None
-        self.end_retries()
+        self.refuse_calls()
         if timeout is None:
             await life.idle.wait()
         elif not life.idle.is_set() and not await sleep_or(life.idle, self.clock, timeout):
@@ -311,7 +315,7 @@ class Session:
                 running.exception()  # retrieved, also where another error is raised
         if not running.cancelled():  # it ended just then, after all
             return running.result()
-        raise self._given_up(call, f"it did not end within {seconds:g} s")
+        raise self._given_up(call, f"it did not end within {seconds:.3g} s")
 
     def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, at whatever stage it was."""
@@ -322,13 +326,10 @@ class Session:
 
     async def _run(self, call: Call, started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
-        done = lost = None
+        lost: Attempt | None = None
         while True:
             if self._tokens is not None and call.endpoint.bearer:
-                try:
-                    call.bearer = await self._tokens.bearer()
-                except CallError as error:
-                    raise self._without_token(call, error, lost or done) from None
+                call.bearer = await self._bearer(call, self._tokens, lost)
             call.tries += 1
             done = await self._try(call)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
@@ -367,6 +368,20 @@ class Session:
             if await sleep_or(ends, self.clock, wait):
                 raise self._error(call, self._what_is_known(call, lost, done))
 
+    async def _bearer(self, call: Call, tokens: TokenManager, lost: Attempt | None) -> Secret:
+        """The token for the next try. Where there is none, an earlier try that may have been processed counts."""
+        try:
+            return await tokens.bearer()
+        except Exception as error:  # a store may raise anything
+            is_of_call = isinstance(error, CallError)
+            if lost is not None and (is_of_call or call.endpoint.verb != "GET"):
+                raise self._error(call, lost) from None
+            if not is_of_call:
+                raise
+            why = f"no token to sign it with: {error}"
+            name, tries = call.endpoint.name, max(call.tries, 1)
+            raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from None
+
     def _what_is_known(self, call: Call, lost: Attempt | None, last: Attempt) -> Attempt:
         """The last try; or the one that was lost and may have acted, where the last one does not show that."""
         shows_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
@@ -381,8 +396,11 @@ class Session:
                 await call.before_send()
             started = self.clock.monotonic()
             call.maybe_sent, lost_before = True, call.maybe_sent
+            before = cancellations()
             done = await attempt(self._transport, request, self._try_timeout)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
+            if done.response is None and cancellations() > before:
+                raise asyncio.CancelledError  # the transport has turned it into a failure
             seconds = self.clock.monotonic() - started
             retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())
             if done.outcome is not Outcome.NOT_SENT:
@@ -418,16 +436,6 @@ class Session:
                 call=call.number, operation=name, attempt=call.tries, wait=wait, reason=reason, account=self.account
             )
         )
-
-    def _without_token(self, call: Call, error: CallError, done: Attempt | None) -> CallError:
-        """The error of a call without a token for its next try: the renewal has failed, and the call was not sent.
-
-        But if an earlier try may have been processed, the outcome is unknown.
-        """
-        if done is not None and done.outcome is Outcome.UNKNOWN:
-            return self._error(call, done)
-        why = f"no token to sign it with: {error}"
-        return NotSent(why, "E310", operation=call.endpoint.name, attempts=max(call.tries, 1), account=self.account)
 
     def _error(self, call: Call, done: Attempt) -> CallError:
         return error_of(

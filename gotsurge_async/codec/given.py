@@ -1,7 +1,7 @@
 """Values that a program passes, as the object that belongs there: the object itself, or a dict as the API writes it."""
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -289,6 +289,23 @@ def _of_dict(value: Any, field: Field, path: str, problems: list[Problem]) -> An
 def _moment(text: Any) -> datetime:
     checking.structure(text, datetime)  # takes a time without a zone for UTC, as the service's times are
     return datetime.fromisoformat(text.upper())  # RFC 3339 allows a small z, Python does not
+
+
+def times_without_a_zone(plain: Any, cls: Any, path: str = "") -> Iterator[Problem]:
+    """The times in plain values of an object that name no instant: the converter takes them for UTC."""
+    for field in fields_of(cls) if isinstance(plain, Mapping) else ():
+        value = plain.get(field.name)
+        at = _below(path, field.name)
+        if is_model(field.inner):
+            for number, inner in enumerate(value if isinstance(value, list) else [value]):
+                yield from times_without_a_zone(inner, field.inner, f"{at}[{number}]" if field.many else at)
+        elif field.inner is datetime and isinstance(value, str):
+            try:
+                utc(_moment(value))
+            except InvalidData as error:
+                yield from (problem._replace(path=at) for problem in error.problems)
+            except (Unfit, ValueError, OverflowError):
+                pass  # the converter says what is wrong
 
 
 def _below(path: str, name: str) -> str:

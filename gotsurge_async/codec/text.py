@@ -10,7 +10,7 @@ import msgspec
 
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
-from gotsurge_async.codec.given import each_made, has_currency, misfits
+from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import JsonForm, Model, fields_of
 from gotsurge_async.models.places import Address, Contact, TimeWindow
@@ -369,6 +369,13 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
 _WRITTEN = (Order, Address, Contact, TimeWindow, Item, Stop)
 """What programs write: from plain values these are made strictly, even if answers contain them, too."""
 
-Model.JSON_FORM = JsonForm(
-    encode, lambda plain, cls: structure(plain, cls, checking if issubclass(cls, _WRITTEN) else READING)
-)
+
+def _from_plain(plain: Any, cls: type[Any]) -> Any:
+    if not issubclass(cls, _WRITTEN):
+        return structure(plain, cls, READING)
+    if problems := [*times_without_a_zone(plain, cls)]:
+        raise InvalidData("", problems)
+    return structure(plain, cls)
+
+
+Model.JSON_FORM = JsonForm(encode, _from_plain)

@@ -61,8 +61,8 @@ class Finding(NamedTuple):
 
 Report = Callable[[Finding], None]
 
-_SINGAPORE = ("sg", "sgp", "singapore")
-_WRITTEN_CODE = re.compile(r"\s*'?(?:Singapore|S)?\s*\(?(\d+)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
+_SINGAPORE = ("sg", "sgp", "singapore", "republic of singapore", "singapura", "s'pore", "新加坡")
+_WRITTEN_CODE = re.compile(r"\s*'?(?:Singapore|S)?\s*\(?(\d[\d ]*)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
 """A postal code of Singapore as people and spreadsheets write it: S(018956), Singapore 018956, '018956, 18956.0."""
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
@@ -190,10 +190,11 @@ def _check_zip_code(path: str, code: str, country: str | None, report: Report) -
     if country and country.strip().casefold() not in _SINGAPORE:
         return
     written = _WRITTEN_CODE.fullmatch(code)
-    digits = written[1] if written else ""
-    meant = digits.zfill(6) if len(digits) in (5, 6) else None
+    digits = written[1].replace(" ", "") if written else ""
+    has_lost_zero = len(digits) == 5 and digits[0] != "0"
+    meant = digits.zfill(6) if has_lost_zero or len(digits) == 6 else None
     message = "is not a Singapore postal code: write six digits and nothing else"
-    if len(digits) == 5:
+    if has_lost_zero:
         message = "has five digits, but a Singapore postal code has six: a spreadsheet may have dropped the first zero"
     if not country:
         message = f"{message}; if it is of another country, give the country"

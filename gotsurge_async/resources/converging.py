@@ -3,6 +3,7 @@
 When the service refuses one, or its answer is lost, the tasks are read, and only what they still need is sent again.
 """
 
+import asyncio
 import copy
 import difflib
 import re
@@ -26,7 +27,9 @@ from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import made_of
 from gotsurge_async.errors import (
+    NOT_FOLLOWED,
     CallError,
+    ClientClosed,
     Coded,
     GotSurgeError,
     InvalidData,
@@ -81,14 +84,14 @@ async def converge(
                 raise lost or error from None
             try:
                 task = await read()
-            except (CallError, SignInNeeded):  # the outcome of the call matters, not that of the read
+            except NOT_FOLLOWED:  # the outcome of the call matters, not that of the read
                 raise lost or error from None
             done = judge(task, error, lost)
             if done is not None:
                 return done
             if isinstance(error, Rejected) or not left:
                 raise lost or error from None
-        except (NotSent, SignInNeeded) as error:
+        except (NotSent, SignInNeeded, ClientClosed) as error:
             raise lost or error from None
     raise AssertionError("the last try returns or raises")
 
@@ -306,16 +309,21 @@ async def broadcast(
     if tracking_ids is not None:  # may both be needed, and the second after drivers were asked
         session.require(DRAFTS_BROADCAST_WITH_TRACKING, PATCH_TRACKING_IDS)
     try:
-        await work.send(task_ids)
-    except Rejected as refusal:
-        if refusal.status in _NO_STATE:
-            raise
-        drafts = await work.drafts_of(task_ids, refusal)
-        if len(drafts) == len(task_ids):
-            raise
-        await work.send_again(drafts, refusal)
-    if tracking_ids is not None:
-        await work.track(tracking_ids)
+        try:
+            await work.send(task_ids)
+        except Rejected as refusal:
+            if refusal.status in _NO_STATE:
+                raise
+            drafts = await work.drafts_of(task_ids, refusal)
+            if len(drafts) == len(task_ids):
+                raise
+            await work.send_again(drafts, refusal)
+        if tracking_ids is not None:
+            await work.track(tracking_ids)
+    except asyncio.CancelledError as cancelled:
+        if work.is_answered and not isinstance(cancelled.__cause__, OutcomeUnknown):
+            raise cancelled from work.unknown("it was cancelled after the service had answered")
+        raise
     return work.result(task_ids)
 
 
@@ -330,6 +338,7 @@ class _Broadcast:
         self._tasks: list[UpdatedTask] = []
         self._failed: dict[str, GotSurgeError] = {}
         self._unread = False
+        self.is_answered = False
 
     async def send(self, task_ids: Sequence[str]) -> None:
         """Broadcast; tasks that the answer names are done, the others are read."""
@@ -337,6 +346,7 @@ class _Broadcast:
         if self._tracking_ids is not None:
             body = tracking_request({task_id: self._tracking_ids[task_id] for task_id in task_ids})
         self._answer = await self._session.call(self._endpoint, body=body, read=reader(UpdatedTasks))
+        self.is_answered = True
         named = {task.id for task in self._answer.updated_tasks}
         self._tasks += self._answer.updated_tasks
         for task_id in task_ids:
@@ -350,7 +360,7 @@ class _Broadcast:
         elif drafts:
             try:
                 await self.send(drafts)
-            except (CallError, SignInNeeded) as error:
+            except NOT_FOLLOWED as error:
                 self._failed |= dict.fromkeys(drafts, error)
 
     async def drafts_of(self, task_ids: Sequence[str], refusal: Rejected) -> list[str]:
@@ -359,7 +369,7 @@ class _Broadcast:
         for task_id in task_ids:
             try:
                 task = await self._read(task_id)
-            except (CallError, SignInNeeded):  # the refusal matters, not that of the read
+            except NOT_FOLLOWED:  # the refusal matters, not that of the read
                 self._failed[task_id] = refusal
                 self._unread = True
                 continue
@@ -376,20 +386,19 @@ class _Broadcast:
             task = await self._read(task_id)
         except NotFound as error:
             self._failed[task_id] = error
-        except (CallError, SignInNeeded) as error:
-            self._failed[task_id] = self._unknown(f"the answer does not name the task, nor can it be read: {error}")
+        except NOT_FOLLOWED as error:
+            self._failed[task_id] = self.unknown(f"the answer does not name the task, nor can it be read: {error}")
         else:
             if task.current_status == TaskStatus.DRAFT or not _has_status(task):
-                self._failed[task_id] = self._unknown(
-                    "the answer does not name the task, nor does it show as broadcast"
-                )
+                self._failed[task_id] = self.unknown("the answer does not name the task, nor does it show as broadcast")
             else:
                 self._tasks.append(_updated(task))
 
     async def _read(self, task_id: str) -> Task:
         return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
-    def _unknown(self, message: str) -> OutcomeUnknown:
+    def unknown(self, message: str) -> OutcomeUnknown:
+        """An error after an answer that does not show what became of the tasks."""
         return OutcomeUnknown(message, operation=self._endpoint.name, status=200)
 
     async def track(self, tracking_ids: Mapping[str, str]) -> None:
@@ -406,7 +415,7 @@ class _Broadcast:
             return
         try:
             await self._session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong), read=reader(UpdatedTasks))
-        except (CallError, SignInNeeded) as error:
+        except NOT_FOLLOWED as error:
             for task in self._tasks:
                 if task.id in wrong:
                     self._failed[task.id] = PartlyDone(

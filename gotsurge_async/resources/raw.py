@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from json import dumps
 from typing import Any
 
 import attrs
@@ -10,12 +11,13 @@ from gotsurge_async.api.endpoints import Endpoint, Replay
 from gotsurge_async.api.profile import VERBS
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
+from gotsurge_async.models.base import Model
 from gotsurge_async.transports.base import Response
 
 __all__ = ["RawCalls"]
 
 _PATH = re.compile(r"(/([\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
-_OWN = ("authorization", "connection", "content-length", "host", "transfer-encoding")
+_OWN = ("authorization", "connection", "content-encoding", "content-length", "host", "transfer-encoding")
 _NAME = re.compile(r"[\w-]+", re.ASCII)
 
 
@@ -60,7 +62,7 @@ class RawCalls:
             path: after the API base, from its "/" on, percent-encoded: quote each value with
                 ``urllib.parse.quote(value, safe="")``.
             query: values for after the question mark.
-            json: the body, as plain values or a model of this package; None for none.
+            json: the body: plain values, and models of this package; None for none.
             headers: extra headers; they replace ``Accept``, ``Content-Type`` and ``User-Agent``.
             operation: its name for events, errors, metrics and spans, where the path is not shown.
             repeat: whether it may be sent again when its answer is lost. By default a GET may, and nothing else.
@@ -92,8 +94,33 @@ class RawCalls:
             raw_path=path,
         )
         return await self._session.within(timeout).call(
-            endpoint, query=query, body=json, headers=_checked(headers or {}), read=lambda _, answer: answer
+            endpoint,
+            query=_query(query or {}),
+            body=_body(json),
+            headers=_checked(headers or {}),
+            read=lambda _, answer: answer,
         )
+
+
+def _query(values: Mapping[str, str | int]) -> Mapping[str, str | int]:
+    for name, value in values.items():
+        if not isinstance(value, str | int) or any("\ud800" <= sign <= "\udfff" for sign in f"{name}{value}"):
+            raise UsageError(f"query: {name!r:.60} is text or a whole number, not {value!r:.60}", "E903")
+    return values
+
+
+def _body(value: Any) -> bytes | None:
+    """A body as JSON. What JSON has no form for is refused: elsewhere it would become null."""
+    try:
+        return None if value is None else dumps(value, ensure_ascii=False, allow_nan=False, default=_model).encode()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"json: {error}", "E903") from None
+
+
+def _model(value: Any) -> dict[str, Any]:
+    if isinstance(value, Model):
+        return value.to_dict()
+    raise TypeError(f"JSON has no form for {type(value).__name__}: give plain values, or a model of this package")
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:

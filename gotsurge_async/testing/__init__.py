@@ -25,6 +25,7 @@ from typing import Unpack
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials
+from gotsurge_async.models.base import several
 from gotsurge_async.options import ClientOptions
 from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Fault, Simulator
@@ -141,7 +142,7 @@ async def simulated(
         credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
         gs = GotSurge("local", api_base=running.api_base, credentials=credentials, clock=clock, **options)
         await stack.enter_async_context(gs)
-        for each in (gs, *map(gs.as_account, accounts)):
+        for each in (gs, *map(gs.as_account, several(accounts, "accounts"))):
             await each.sign_in(running.new_code(account))
         for fault in faults:
             running.order_fault(fault)

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from gotsurge_async.client import GotSurge
+from gotsurge_async.models.base import several
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import ManualClock, simulated
 
@@ -63,5 +64,5 @@ def gotsurge_http(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReques
 
     if "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters:
         monkeypatch.setattr("aioresponses.core.ClientResponse", Answer)
-    with aioresponses(passthrough=[*getattr(request, "param", ())]) as faked:
+    with aioresponses(passthrough=[*several(getattr(request, "param", ()), "gotsurge_http")]) as faked:
         yield faked

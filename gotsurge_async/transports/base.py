@@ -1,5 +1,6 @@
 """The transport protocol: bytes out, bytes in, and what is known when it fails."""
 
+import zlib
 from collections.abc import AsyncIterable, Mapping
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
@@ -82,16 +83,29 @@ class Transport(Protocol):
         ...
 
 
-async def read_all(parts: AsyncIterable[bytes]) -> bytes:
-    """The body of an answer from its parts, as they are unpacked.
+async def read_all(parts: AsyncIterable[bytes], encoding: str = "") -> bytes:
+    """The body of an answer from its parts.
+
+    Args:
+        parts: as they came, before they were unpacked: one part may unpack to a thousand times its size.
+        encoding: the header Content-Encoding: gzip, deflate, or nothing.
 
     Raises:
-        MaybeSent: it is larger than `MAX_ANSWER`; no more of it is read.
+        MaybeSent: it is larger than `MAX_ANSWER`, of which no more is read; or it cannot be unpacked.
     """
+    packing = encoding.strip().lower()
+    if packing not in ("", "identity", "gzip", "deflate"):
+        raise MaybeSent(f"the answer is packed as {encoding:.60}: ask for gzip, or for nothing")
+    unpacking = None if packing in ("", "identity") else zlib.decompressobj(zlib.MAX_WBITS | 32)
     read, size = [], 0
-    async for part in parts:
-        read.append(part)
-        size += len(part)
-        if size > MAX_ANSWER:
-            raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
+    try:
+        async for part in parts:
+            read.append(unpacking.decompress(part, MAX_ANSWER + 1 - size) if unpacking else part)
+            size += len(read[-1])
+            if size > MAX_ANSWER:
+                raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
+    except zlib.error:
+        raise MaybeSent("the answer cannot be unpacked") from None
+    if unpacking and not unpacking.eof:
+        raise MaybeSent("the answer broke off")
     return read[0] if len(read) == 1 else b"".join(read)

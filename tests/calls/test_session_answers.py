@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -66,6 +66,24 @@ async def test_a_long_answer_is_kept_and_searched_as_far_as_it_is_shown(before: 
         with pytest.raises(BadRequest) as refused:
             await rig.create()
     assert "planted" not in refused.value.service_message
+
+
+async def test_a_header_shows_no_secret() -> None:
+    """Headers are kept in an error without the secrets that a service quotes in them."""
+    async with Rig([answer({}, 500, etag="planted-bearer-0", server="for planted-bearer-0")]) as rig:
+        with pytest.raises(OutcomeUnknown) as unknown:
+            await rig.create()
+    assert unknown.value.response is not None
+    assert unknown.value.response.headers["server"] == "for ***"
+    assert "planted" not in repr(unknown.value.response.headers)
+
+
+@pytest.mark.parametrize("returned", [None, {"status": 200}, Response(status="200"), Response(status=200, body="x")])  # type: ignore[arg-type]
+async def test_what_is_no_answer_is_unknown(returned: Any) -> None:
+    """A transport that returns something else has sent the request all the same."""
+    async with Rig(lambda _: returned) as rig:
+        with pytest.raises(OutcomeUnknown, match="something else than a Response"):
+            await rig.create()
 
 
 @pytest.mark.parametrize(

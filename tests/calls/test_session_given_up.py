@@ -195,3 +195,24 @@ async def test_a_stop_ends_what_was_put_off_and_not_processed(script: str, ends:
                 await calling
         calling.cancel()
         await asyncio.wait([calling])
+
+
+async def test_a_cancellation_that_a_transport_turns_into_a_failure_ends_the_call() -> None:
+    """Nothing is sent again for a caller that has given up, whatever its transport makes of that."""
+    arrived = asyncio.Event()
+
+    async def stubborn(_: Request) -> Response:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise NothingSent("cut") from None
+        raise AssertionError("never")
+
+    async with Rig(stubborn) as rig:
+        calling = asyncio.create_task(rig.session.call(TASKS_CREATE, body=b"{}"))
+        await arrived.wait()
+        calling.cancel()
+        await asyncio.wait([calling])
+        assert calling.cancelled()
+        assert len(rig.transport.sent) == 1

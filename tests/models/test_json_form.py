@@ -68,6 +68,17 @@ def test_what_programs_write_is_read_strictly() -> None:
     assert Task.from_dict({"id": "t-1", "price": "free"}).extra == {"price": "free"}
 
 
+@pytest.mark.parametrize("at", ["from_time_window.start_time_utc", "client_time_utc"])
+def test_a_time_without_a_zone_is_no_instant(at: str) -> None:
+    """What a program writes is not taken for UTC: it is refused with its path, as `create` refuses it."""
+    plain = order().to_dict()
+    place, _, name = at.rpartition(".")
+    (plain[place] if place else plain)[name] = "2030-03-04T12:00:00"
+    for read in (Order.from_dict, TypeAdapter(Order).validate_python):
+        with pytest.raises((InvalidData, ValidationError), match=rf"{at}: .*has no time zone"):
+            read(plain)
+
+
 @pytest.mark.parametrize("cls", SECRET)
 def test_a_model_with_secrets_is_not_written(cls: type[Model]) -> None:
     """No secret becomes visible: it is refused, and a schema of pydantic cannot be made of it."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import NotFound, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async import Money, NotFound, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.hooks import CallStarted, Event
 from gotsurge_async.testing import simulated
 from gotsurge_async.transports.base import MaybeSent, NothingSent
@@ -90,6 +90,7 @@ async def test_its_failures_are_those_of_every_call() -> None:
         ("GET", "/a", {"Host": "elsewhere.example"}),
         ("POST", "/a", {"content-length": "0"}),
         ("POST", "/a", {"Transfer-Encoding": "chunked"}),
+        ("POST", "/a", {"content-encoding": "gzip"}),
         ("GET", "/a", {"X A": "1"}),
         ("GET", "/a", {"X-A": "1\r\nX-B: 2"}),
         ("GET", "/a", {"X-A": 1}),
@@ -101,6 +102,35 @@ async def test_what_cannot_be_sent_is_refused(method: str, path: Any, headers: A
         with pytest.raises(UsageError):
             await gs.request(method, path, headers=headers)
     assert not transport.sent
+
+
+@pytest.mark.parametrize(
+    "json",
+    [float("nan"), {"a": [float("inf")]}, {"a": "\ud800"}, Money.of("1.00", "SGD"), object()],
+    ids=["NaN", "infinity", "surrogate", "money", "object"],
+)
+async def test_what_json_has_no_form_for_is_refused(json: Any) -> None:
+    """It is not written as something else, and nothing is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(UsageError, match="json: "):
+            await gs.request("POST", "/reports", json=json)
+    assert not transport.sent
+
+
+@pytest.mark.parametrize("query", [{"a": None}, {"a": 1.5}, {"a": "\ud800"}, {"\ud800": 1}])
+async def test_a_query_is_of_texts_and_whole_numbers(query: Any) -> None:
+    """Anything else is refused, and nothing is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(UsageError, match="query: "):
+            await gs.request("GET", "/reports", query=query)
+    assert not transport.sent
+
+
+async def test_a_list_of_models_is_a_body() -> None:
+    """Models may stand anywhere in it."""
+    async with client([answer({})]) as (gs, transport):
+        await gs.request("POST", "/batches", json={"tasks": [order(), order(tracking_id="T-2")]})
+    assert [each["tracking_id"] for each in json.loads(transport.sent[0].body or b"")["tasks"]] == ["T-1", "T-2"]
 
 
 async def test_a_profile_changes_nothing_of_it() -> None:

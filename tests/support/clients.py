@@ -61,8 +61,8 @@ async def client(
 ) -> AsyncIterator[tuple[GotSurge, MemoryTransport]]:
     """A client with a bearer token, and its transport, which knows what was sent."""
     transport = MemoryTransport(answers)
-    at_once = RetryPolicy(attempts=3, base=0.0, cap=0.0)
-    async with make(transport, credentials=credentials, refresh_token=refresh_token, retry=at_once, **options) as gs:
+    options.setdefault("retry", RetryPolicy(attempts=3, base=0.0, cap=0.0))
+    async with make(transport, credentials=credentials, refresh_token=refresh_token, **options) as gs:
         yield gs, transport
 
 

@@ -8,12 +8,12 @@ import attrs
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.errors import (
-    CallError,
+    NOT_FOLLOWED,
+    ClientClosed,
     GotSurgeError,
     InvalidData,
     OutcomeUnknown,
     PartlyDone,
-    SignInNeeded,
     UsageError,
 )
 from gotsurge_async.models.platform import UpdatedTask, UpdatedTasks
@@ -106,8 +106,10 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
             answer = await self._call(items)
         except PartlyDone as error:
             answer, failed = error.done, error.failed
-        except (CallError, SignInNeeded) as error:
+        except NOT_FOLLOWED as error:
             failed = {self._task_id(item): error for item in items}
+            if isinstance(error, ClientClosed):
+                self.stop(error)
         for reason in filter(stops_all, failed.values()):
             self.stop(reason)
         return {task.id: task for task in answer.updated_tasks} | dict(failed)
