@@ -12,8 +12,6 @@ from gotsurge_async.hooks import Hook
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import Transport
 
-__all__ = ["AllOptions", "ClientOptions"]
-
 
 class ClientOptions(TypedDict, total=False):
     """The options of `GotSurge`, except environment, credentials, tokens, account and clock."""
