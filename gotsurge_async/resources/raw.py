@@ -33,10 +33,12 @@ class _RawEndpoint(Endpoint[Response]):
 
 @attrs.frozen
 class RawCalls:
-    """Makes calls by their verb and path. The object is callable::
+    """Makes calls by their verb and path. The object is callable, see `__call__`.
 
-    answer = await gs.request("GET", "/reports/2026", query={"page": 2})
-    print(answer.status, answer.body)
+    ::
+
+        answer = await gs.request("GET", "/reports/2026", query={"page": 2})
+        print(answer.status, answer.body)
     """
 
     _session: Session
