@@ -179,6 +179,43 @@ async def test_an_account_that_is_released_is_closed_with_its_client() -> None:
     assert not others()
 
 
+class Deaf(Silent):
+    """Takes no notice of a cancellation until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = asyncio.Event()
+
+    async def send(self, request: Request) -> Response:
+        sending = asyncio.ensure_future(super().send(request))
+        while not self.released.is_set():
+            try:
+                await self.released.wait()
+            except asyncio.CancelledError:
+                continue
+        sending.cancel()
+        raise MaybeSent("released")
+
+
+async def test_a_call_that_cannot_be_cut_is_left() -> None:
+    """A transport that ignores its cancellation holds the end up for a second, also where an account was released."""
+    clock, transport = ManualClock(), Deaf()
+    gs = await make(transport, clock=clock).open()
+    acme = gs.as_account("acme")
+    await acme.tokens.adopt(await gs.tokens.current() or pytest.fail("there are no tokens"))
+    call = asyncio.create_task(failure(acme.tasks.get("t")))
+    await transport.arrived.wait()
+    releasing = asyncio.create_task(gs.release("acme"))
+    await clock.advance(CLOSE + 0.5)
+    closing = asyncio.create_task(gs.close(timeout=0))
+    await clock.advance(2)
+    await closing
+    await releasing
+    assert not call.done()
+    transport.released.set()
+    assert isinstance(await call, OutcomeUnknown)
+
+
 async def test_a_call_with_a_time_of_its_own_is_cut_too() -> None:
     """Nothing that its transport raises then is left unheard."""
     heard: list[Any] = []

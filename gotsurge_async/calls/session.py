@@ -157,7 +157,8 @@ class Session:
             await life.idle.wait()
         elif not life.idle.is_set() and not await sleep_or(life.idle, self.clock, timeout):
             for call in life.calls:
-                call.reschedule(0)
+                if not call.expired():  # cut before, when its account was released
+                    call.reschedule(0)
             await sleep_or(life.idle, self.clock, _CUT)
 
     @contextmanager

@@ -18,6 +18,7 @@ __all__ = ["RawCalls"]
 
 _PATH = re.compile(r"(/([\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
 _OWN = ("authorization", "connection", "content-encoding", "content-length", "host", "transfer-encoding")
+_OPERATION = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _NAME = re.compile(r"[\w-]+", re.ASCII)
 
 
@@ -66,7 +67,8 @@ class RawCalls:
             query: values for after the question mark.
             json: the body: plain values, and models of this package; None for none.
             headers: extra headers; they replace ``Accept``, ``Content-Type`` and ``User-Agent``.
-            operation: its name for events, errors, metrics and spans, where the path is not shown.
+            operation: its name for events, errors, metrics and spans, where the path is not shown. Use few: each
+                is counted.
             repeat: whether it may be sent again when its answer is lost. By default a GET may, and nothing else.
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
@@ -79,6 +81,9 @@ class RawCalls:
             NotSent: it was certainly not processed.
             OutcomeUnknown: it is not known whether it was processed.
         """
+        if not isinstance(operation, str) or not _OPERATION.fullmatch(operation):
+            why = f"operation is a name of up to 60 letters, digits, dots and dashes, not {operation!r:.60}"
+            raise UsageError(why, "E903")
         if method not in VERBS:
             raise UsageError(f"method is one of {', '.join(sorted(VERBS))}, not {method!r:.60}", "E903")
         if not isinstance(path, str) or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):

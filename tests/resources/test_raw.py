@@ -117,6 +117,15 @@ async def test_what_json_has_no_form_for_is_refused(json: Any) -> None:
     assert not transport.sent
 
 
+@pytest.mark.parametrize("operation", ["", "a b", "é", "a" * 61, None])
+async def test_an_operation_is_a_short_name(operation: Any) -> None:
+    """It stands in logs and in the labels of metrics."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(UsageError, match="operation is a name"):
+            await gs.request("GET", "/reports", operation=operation)
+    assert not transport.sent
+
+
 @pytest.mark.parametrize("query", [{"a": None}, {"a": 1.5}, {"a": "\ud800"}, {"\ud800": 1}])
 async def test_a_query_is_of_texts_and_whole_numbers(query: Any) -> None:
     """Anything else is refused, and nothing is sent."""
