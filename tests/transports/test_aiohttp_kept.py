@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import aiohttp
@@ -21,7 +20,7 @@ from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Response
 
 UNASKED = OK.replace(b"{}", b"[]")
-LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.skipif(not find_spec("uvloop"), reason="no uvloop"))]
+LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)]  # uvloop comes with the group `dev`
 
 
 @contextmanager
