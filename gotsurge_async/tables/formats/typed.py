@@ -144,9 +144,10 @@ class ParquetGrid(Grid):
         with on_disk(self._stream) as file, _named(file) as name:
             try:
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
+                    columns = database.execute("DESCRIBE FROM read_parquet(?)", [name]).fetchall()
+                    singles = [place for place, (_, kind, *_) in enumerate(columns) if kind == "FLOAT"]
                     answer = database.execute("FROM read_parquet(?)", [name])
                     yield Record(0, [str(column[0]) for column in answer.description or ()], False, 0)
-                    singles = [place for place, column in enumerate(answer.description or ()) if column[1] == "FLOAT"]
                     line = 0
                     while rows := answer.fetchmany(_BLOCK):
                         for line, typed in enumerate(rows, start=line + 1):  # noqa: B020
