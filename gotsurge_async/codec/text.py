@@ -375,7 +375,10 @@ def _from_plain(plain: Any, cls: type[Any]) -> Any:
         return structure(plain, cls, READING)
     if problems := [*times_without_a_zone(plain, cls)]:
         raise InvalidData("", problems)
-    return structure(plain, cls)
+    made = structure(plain, cls)
+    if problems := misfits(made):  # numbers that JSON has no form for
+        raise InvalidData("", problems)
+    return made
 
 
 Model.JSON_FORM = JsonForm(encode, _from_plain)

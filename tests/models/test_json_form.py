@@ -68,6 +68,13 @@ def test_what_programs_write_is_read_strictly() -> None:
     assert Task.from_dict({"id": "t-1", "price": "free"}).extra == {"price": "free"}
 
 
+def test_what_could_not_be_sent_is_refused_when_it_is_read() -> None:
+    """A number that JSON has no form for is a fault with its path."""
+    plain = order().to_dict()
+    with pytest.raises(InvalidData, match="latitude: "):
+        Order.from_dict({**plain, "to_address": {"latitude": float("nan"), "longitude": 1.0}})
+
+
 @pytest.mark.parametrize("at", ["from_time_window.start_time_utc", "client_time_utc"])
 def test_a_time_without_a_zone_is_no_instant(at: str) -> None:
     """What a program writes is not taken for UTC: it is refused with its path, as `create` refuses it."""

@@ -173,7 +173,7 @@ def test_a_report_of_a_search_that_was_cut_short_is_refused() -> None:
         read(report.replace("invalid end states\t+", "invalid end states\t- (disabled by never claim)"))
 
 
-@pytest.mark.parametrize("model", ["two_phase", "direct", "segments"])
+@pytest.mark.parametrize("model", ["two_phase", "direct", "segments", "desk"])
 def test_the_page_names_the_code_of_every_step(model: str) -> None:
     """Each step of a model has its row in the page, and each name of code in it exists."""
     source = (MODELS / f"{model}.pml").read_text(encoding="utf-8")
