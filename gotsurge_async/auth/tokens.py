@@ -161,8 +161,9 @@ class TokenManager:
         tried once more.
 
         Args:
-            timeout: seconds for each of the two.
+            timeout: seconds for both; to store has one second at least.
         """
+        ends = self._clock.monotonic() + timeout
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper.remove(self)
@@ -172,7 +173,7 @@ class TokenManager:
             await _end(task)
         if self._unstored is not None:
             storing = asyncio.create_task(self._store_again(), name=f"gotsurge tokens of {self.account}")
-            await self._ends_within(storing, timeout)
+            await self._ends_within(storing, max(ends - self._clock.monotonic(), 1.0))
             await _end(storing)
             if self._unstored is not None:
                 logger.error("the new tokens of %s could not be stored, and are lost: sign in again", self.account)
