@@ -89,7 +89,8 @@ class Header:
     """The columns of a table, and how their cells become fields. A place is the index of a cell, from 0.
 
     Attributes:
-        names: the columns' own names, in the order of the file.
+        names: the columns' own names, in the order of the file; of equal ones that a map numbers, the second is
+            ``Address#2``.
         places: the field's dotted name -> the places of its cells.
         key: takes the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
         status: the place of ``gs_status``, None if there is none.
@@ -106,7 +107,7 @@ class Header:
         Raises:
             ConfigError: a constant or a default of the map is not written as its field needs it.
         """
-        names = tuple(str(cell).strip() for cell in cells)
+        names = _numbered([str(cell).strip() for cell in cells], reading.column_map)
         places = _fields_of(names, reading, wrong)
         self.names: tuple[str, ...] = names
         self.places: Mapping[str, tuple[int, ...]] = places
@@ -327,10 +328,22 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     return places
 
 
+def _numbered(names: Sequence[str], column_map: ColumnMap) -> tuple[str, ...]:
+    """The names, of which equal ones have numbers from the second on, where the map names one of them so."""
+    named = {*column_map.names(), *column_map.ignore, column_map.only_rows_with}
+    numbered: list[str] = []
+    for place, name in enumerate(names):
+        count = names[: place + 1].count(name)
+        others = (f"{name}#{number}" for number in range(2, names.count(name) + 1))
+        is_numbered = count > 1 and name and not named.isdisjoint(others)
+        numbered.append(f"{name}#{count}" if is_numbered else name)
+    return tuple(numbered)
+
+
 def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: Wrong) -> None:
     """Report each column that is read and occurs more than once: which one is meant is not known."""
     for name in dict.fromkeys(names):
         if name and name in used and names.count(name) > 1:
             first, second, *_ = (place for place, other in enumerate(names, start=1) if other == name)
-            rule = f"stands twice (columns {first} and {second}), and only one can be meant: rename or remove one"
+            rule = f'stands twice (columns {first} and {second}): name them "{name}" and "{name}#2" in a map'
             wrong(name, Coded(rule, "E210"))

@@ -67,6 +67,34 @@ def test_a_column_that_is_named_and_stands_twice(text: str, key: str, name: str)
     assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), result.faults
 
 
+def test_columns_of_one_name_have_numbers_in_a_map() -> None:
+    """Pickup and delivery may have equal headers: the second is named with its number, in columns and joins alike."""
+    cells = {name: text for name, text in CELLS.items() if not name.endswith("_address.street_address")}
+    header = ["Address", *cells, "Address", "Address", "Remark", "Remark"]
+    rows = ["1 Pioneer Rd", *cells.values(), "Marina", "South Pier", "x", "y"]
+    text = """
+        ignore = ["Remark", "Remark#2"]
+        [columns]
+        "Address" = "from_address.street_address"
+        [join]
+        to_address.street_address = { columns = ["Address#2", "Address#3"], with = " " }
+    """
+    order = read(plain_table(header, rows), file_map=read_map(text.encode(), "m.toml")).order
+    assert order.from_address.street_address == "1 Pioneer Rd"
+    assert order.to_address.street_address == "Marina South Pier"
+
+
+def test_each_of_them_is_named_or_ignored() -> None:
+    """A third column of the name that the map does not mention is a fault, and a number that is not there, too."""
+    cells = {name: text for name, text in CELLS.items() if name != "to_address.street_address"}
+    header, rows = ["Address", *cells, "Address", "Address"], ["a", *cells.values(), "b", "c"]
+    text = b'ignore = ["Address"]\n[columns]\n"Address#2" = "to_address.street_address"\n'
+    result = read(plain_table(header, rows), file_map=read_map(text, "m.toml"))
+    assert any("Address#3: there is no such column" in fault for fault in result.faults), result.faults
+    result = read(plain_table(header[:-1], rows[:-1]), file_map=read_map(text.replace(b"#2", b"#3"), "m.toml"))
+    assert any("Address#3: the map m.toml takes to_address.street_address" in fault for fault in result.faults), result.faults
+
+
 def test_a_column_that_is_not_read_may_stand_twice() -> None:
     """Nothing of it goes into an order."""
     text = plain_table(["Remark", *CELLS, "Remark"], ["a", *CELLS.values(), "b"])

@@ -167,8 +167,9 @@ class _Drafting:
                 yield f"{_quoted(name)} = {_quoted(field)}{doubt}"
         for name, field in self._repeated.items():
             first, second, *_ = (place for place, other in enumerate(self._names, start=1) if other == name)
-            why = f"stands twice (columns {first} and {second}): rename one of them in the file, and name it here"
+            why = f"stands twice (columns {first} and {second}): say what each is"
             yield f"# {_quoted(name)} = {_quoted(field)}{_doubt(why)}"
+            yield f"# {_quoted(f'{name}#2')} = {_quoted(field)}"
 
     def _joins(self) -> Iterator[str]:
         for field, names in self._fields.items():

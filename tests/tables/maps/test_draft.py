@@ -112,14 +112,15 @@ def test_numbers_that_could_be_either() -> None:
 
 
 def test_a_column_that_stands_twice_is_not_proposed() -> None:
-    """A map cannot say which of two is meant: it is commented out, with the places of both."""
+    """A draft cannot say which of two is meant: both are commented out, with their places."""
     header, row = ["Order No", "Date", "Fare", "Date", "Blurb", "Blurb"], ["A", "13/04/2030", "5", "14/04/2030", "", ""]
     made = drafted(plain_table(header, row))
-    why = "stands twice (columns 2 and 4): rename one of them in the file, and name it here"
+    why = "stands twice (columns 2 and 4): say what each is"
     assert f'# "Date" = "client_time_utc"  # not sure: {why}' in made.text.splitlines()
+    assert '# "Date#2" = "client_time_utc"' in made.text.splitlines()
     assert (made.sure, made.unsure, made.unknown) == (["Order No", "Fare"], ["Date"], ["Blurb"])
     assert "Date" not in read_map(made.text.encode(), "m").orders.names()
-    assert drafted(plain_table(["Street", "Street"], ["a", "b"])).text.count("Street") == 1  # nor in [join]
+    assert drafted(plain_table(["Street", "Street"], ["a", "b"])).text.count("Street") == 2  # not in [join]
 
 
 def test_a_sample_with_a_line_break_or_a_control_character() -> None:
