@@ -92,7 +92,7 @@ def test_each_of_them_is_named_or_ignored() -> None:
     result = read(plain_table(header, rows), file_map=read_map(text, "m.toml"))
     assert any("Address#3: there is no such column" in fault for fault in result.faults), result.faults
     result = read(plain_table(header[:-1], rows[:-1]), file_map=read_map(text.replace(b"#2", b"#3"), "m.toml"))
-    assert any("Address#3: the map m.toml takes to_address.street_address" in fault for fault in result.faults), result.faults
+    assert any("Address#3: the map m.toml takes to_address" in fault for fault in result.faults), result.faults
 
 
 def test_a_column_that_is_not_read_may_stand_twice() -> None:
