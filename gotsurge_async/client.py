@@ -252,15 +252,14 @@ class GotSurge:
         """
         main = self._main or self
         other = main._others.get(account)
-        if other is None or other._state != "open":
-            main._others.pop(account, None)
+        if other is None or other._state == "closed":  # the one who releases it takes it out
             return
         other._state = "closed"
         try:
             await other._session.close(CLOSE)
         finally:
             await other.tokens.close(_STORING)
-            main._others.pop(account, None)
+            del main._others[account]
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None

@@ -163,15 +163,38 @@ async def test_a_closing_that_is_cancelled_goes_on() -> None:
     assert not others()
 
 
-async def test_an_account_that_is_released_is_closed_with_its_client() -> None:
-    """Releasing an account has the time of a closing, and ends with its client if that is sooner."""
-    clock, transport = ManualClock(), Silent()
+async def releasing_acme(
+    transport: Silent, clock: ManualClock
+) -> tuple[GotSurge, "asyncio.Task[CallError]", "asyncio.Task[None]"]:
+    """A client, a call of an account of it, and the release of this account, which waits for the call."""
     gs = await make(transport, clock=clock).open()
     acme = gs.as_account("acme")
     await acme.tokens.adopt(await gs.tokens.current() or pytest.fail("there are no tokens"))
     call = asyncio.create_task(failure(acme.tasks.get("t")))
     await transport.arrived.wait()
-    releasing = asyncio.create_task(gs.release("acme"))
+    return gs, call, asyncio.create_task(gs.release("acme"))
+
+
+async def test_an_account_that_is_released_twice_is_there_until_its_calls_have_ended() -> None:
+    """The second release leaves it to the first; then the name begins again, and is closed with the client."""
+    clock, transport = ManualClock(), Silent()
+    gs, call, releasing = await releasing_acme(transport, clock)
+    await clock.settle()
+    old = gs.as_account("acme")
+    await gs.release("acme")
+    assert gs.as_account("acme") is old
+    await clock.advance(CLOSE)
+    await releasing
+    assert "the client was closed" in str(await call)
+    assert gs.as_account("acme") is not old
+    await gs.close()
+    assert not others()
+
+
+async def test_an_account_that_is_released_is_closed_with_its_client() -> None:
+    """Releasing an account has the time of a closing, and ends with its client if that is sooner."""
+    clock, transport = ManualClock(), Silent()
+    gs, call, releasing = await releasing_acme(transport, clock)
     await clock.settle()
     await gs.close(timeout=0)
     await releasing
@@ -200,12 +223,7 @@ class Deaf(Silent):
 async def test_a_call_that_cannot_be_cut_is_left() -> None:
     """A transport that ignores its cancellation holds the end up for a second, also where an account was released."""
     clock, transport = ManualClock(), Deaf()
-    gs = await make(transport, clock=clock).open()
-    acme = gs.as_account("acme")
-    await acme.tokens.adopt(await gs.tokens.current() or pytest.fail("there are no tokens"))
-    call = asyncio.create_task(failure(acme.tasks.get("t")))
-    await transport.arrived.wait()
-    releasing = asyncio.create_task(gs.release("acme"))
+    gs, call, releasing = await releasing_acme(transport, clock)
     await clock.advance(CLOSE + 0.5)
     closing = asyncio.create_task(gs.close(timeout=0))
     await clock.advance(2)

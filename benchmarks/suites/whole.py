@@ -199,10 +199,10 @@ def soak(server: Server, size: Size) -> Mapping[str, Any]:
     """Memory, tasks and descriptors of a client in 100 k calls, or 1 M if asked for, beside a server that drips."""
     count = size.units(1_000_000 if size.million else 100_000, 10)
     with Worker("benchmarks.peers.ours:Soak", Setting(origin=server.origin, count=count)) as worker:
-        told_of = worker.round()
-    if told_of["done"] != count:
-        raise SystemExit(f"{told_of['done']} of {count} calls were answered")
-    samples = told_of["facts"]["samples"]
+        result = worker.round()
+    if result["done"] != count:
+        raise SystemExit(f"{result['done']} of {count} calls were answered")
+    samples = result["facts"]["samples"]
     return {
         "runs": [
             {"name": OURS, "calls": calls, "now_mb": used / 1e6, "tasks": tasks, "descriptors": descriptors}

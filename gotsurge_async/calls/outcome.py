@@ -112,8 +112,8 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
         elif isinstance(error, TypeError) and "stream_writer" in str(error):
             fault = MaybeSent("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
-    if not (isinstance(response, Response) and type(response.status) is int and isinstance(response.body, bytes)):
-        fault = MaybeSent("the transport returned something else than a Response with status and bytes", "E402")
+    if not _is_answer(response):
+        fault = MaybeSent("the transport returned something else than a Response with status, texts and bytes", "E402")
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
@@ -123,6 +123,16 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
             return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer holds more than {MOST_VALUES:,} values")
         response = attrs.evolve(response, body=b"")
     return Attempt(outcome=outcome, response=response)
+
+
+def _is_answer(response: object) -> bool:
+    """Whether a transport, which may be anybody's, has returned an answer with values of the right types."""
+    return (
+        isinstance(response, Response)
+        and isinstance(response.status, int)
+        and isinstance(response.body, bytes)
+        and all(isinstance(value, str) for value in response.headers.values())
+    )
 
 
 def values_in(body: bytes) -> int:

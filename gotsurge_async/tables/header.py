@@ -1,5 +1,6 @@
 """The header of a table, made once into a reader of the rows below."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -331,13 +332,16 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
 def _numbered(names: Sequence[str], column_map: ColumnMap) -> tuple[str, ...]:
     """The names, of which equal ones have numbers from the second on, where the map names one of them so."""
     named = {*column_map.names(), *column_map.ignore, column_map.only_rows_with}
-    numbered: list[str] = []
-    for place, name in enumerate(names):
-        count = names[: place + 1].count(name)
-        others = (f"{name}#{number}" for number in range(2, names.count(name) + 1))
-        is_numbered = count > 1 and name and not named.isdisjoint(others)
-        numbered.append(f"{name}#{count}" if is_numbered else name)
-    return tuple(numbered)
+    totals, counts = Counter(names), Counter[str]()
+    numbers_of = {
+        name: [f"{name}#{number}" for number in range(2, total + 1)] for name, total in totals.items() if name
+    }
+    numbered = {name for name, numbers in numbers_of.items() if not named.isdisjoint(numbers)}
+    result: list[str] = []
+    for name in names:
+        counts[name] += 1
+        result.append(f"{name}#{counts[name]}" if name in numbered and counts[name] > 1 else name)
+    return tuple(result)
 
 
 def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: Wrong) -> None:

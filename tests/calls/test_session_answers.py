@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,7 +79,23 @@ async def test_a_header_shows_no_secret() -> None:
     assert "planted" not in repr(unknown.value.response.headers)
 
 
-@pytest.mark.parametrize("returned", [None, {"status": 200}, Response(status="200"), Response(status=200, body="x")])  # type: ignore[arg-type]
+ODD: list[Any] = [
+    None,
+    {"status": 200},
+    Response(status="200"),  # type: ignore[arg-type]
+    Response(status=200, body="x"),  # type: ignore[arg-type]
+    Response(status=429, headers={"retry-after": 5}),  # type: ignore[dict-item]
+]
+"""What a transport may return by mistake."""
+
+
+async def test_a_status_may_be_an_enumeration() -> None:
+    """Whole numbers of any class are statuses, such as those of `http.HTTPStatus`."""
+    async with Rig([Response(status=HTTPStatus.OK, body=b'{"id":"t-1"}')]) as rig:
+        assert (await rig.call()).id == "t-1"
+
+
+@pytest.mark.parametrize("returned", ODD)
 async def test_what_is_no_answer_is_unknown(returned: Any) -> None:
     """A transport that returns something else has sent the request all the same."""
     async with Rig(lambda _: returned) as rig:

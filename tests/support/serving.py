@@ -1,4 +1,4 @@
-"""An ASGI application under uvicorn, inside the test."""
+"""Applications of ASGI and of aiohttp.web, served inside the test."""
 
 import asyncio
 import socket
@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from aiohttp import web
 
 GRACE = 1
 
@@ -50,3 +51,15 @@ async def on_uvicorn(app: Any, listener: socket.socket, **options: Any) -> Async
     finally:
         server.told.set()
         await running
+
+
+@asynccontextmanager
+async def on_aiohttp_web(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve an application of aiohttp.web inside the block, on a socket that is bound."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.tables.fields import ITEM_KEY, candidate_of
-from gotsurge_async.tables.header import Header, Reading
+from gotsurge_async.tables.header import Header, Reading, _numbered
 from gotsurge_async.tables.options import Dialect, SourceOptions, read_map
 from tests.support.order_forms import CELLS, NOW
 from tests.tables.kit import plain_table, read
@@ -82,6 +82,13 @@ def test_columns_of_one_name_have_numbers_in_a_map() -> None:
     order = read(plain_table(header, rows), file_map=read_map(text.encode(), "m.toml")).order
     assert order.from_address.street_address == "1 Pioneer Rd"
     assert order.to_address.street_address == "Marina South Pier"
+
+
+def test_a_wide_header_is_numbered_in_one_pass() -> None:
+    """Thousands of columns of one name are read as fast as they are many."""
+    names = ["Address"] * 20_000
+    result = _numbered(names, read_map(b'[columns]\n"Address#2" = "tracking_id"', "m.toml").orders)
+    assert (result[0], result[1], result[-1]) == ("Address", "Address#2", "Address#20000")
 
 
 def test_each_of_them_is_named_or_ignored() -> None:

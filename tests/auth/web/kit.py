@@ -16,7 +16,7 @@ from gotsurge_async.auth.web.aiohttp import sign_in_routes
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send, SignInApp
 from gotsurge_async.auth.web.pages import Account, SignInPages
 from gotsurge_async.simulator import Simulator
-from tests.support.serving import on_uvicorn
+from tests.support.serving import on_aiohttp_web, on_uvicorn
 
 HOME = "You are home."
 
@@ -73,13 +73,8 @@ async def _aiohttp(pages: SignInPages, listener: socket.socket) -> AsyncIterator
     app = web.Application()
     app.router.add_get("/", home)
     app.add_routes(sign_in_routes(pages))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
+    async with on_aiohttp_web(app, listener):
         yield
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from gotsurge_async.auth.web.aiohttp import sign_in_routes
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send
 from gotsurge_async.simulator import Simulator
 from tests.support.browser import Pages, consent
-from tests.support.serving import on_uvicorn
+from tests.support.serving import on_aiohttp_web, on_uvicorn
 from tests.test_docs import blocks
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "sign-in-many-merchants.md"
@@ -57,13 +57,8 @@ async def on_aiohttp(names: Names, listener: socket.socket) -> AsyncIterator[Non
 
     app = web.Application(middlewares=[login])
     app.add_routes(sign_in_routes(names["pages"], "/gotsurge"))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
+    async with on_aiohttp_web(app, listener):
         yield
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")

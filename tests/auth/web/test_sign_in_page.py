@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import simulated
 from tests.auth.web.test_many_merchants import BASE, browser
 from tests.support.browser import consent
-from tests.support.serving import on_uvicorn
+from tests.support.serving import on_aiohttp_web, on_uvicorn
 from tests.test_docs import blocks
 
 PAGE = Path(__file__).parents[3] / "docs" / "sign-in.md"
@@ -22,13 +21,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "sign-in.md"
 @asynccontextmanager
 async def in_aiohttp(names: dict[str, Any], listener: socket.socket) -> AsyncIterator[None]:
     """The application of aiohttp.web."""
-    runner = web.AppRunner(names["app"], access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener).start()
+    async with on_aiohttp_web(names["app"], listener):
         yield
-    finally:
-        await runner.cleanup()
 
 
 @asynccontextmanager
