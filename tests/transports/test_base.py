@@ -10,6 +10,7 @@ from gotsurge_async.transports import base
 from gotsurge_async.transports.base import MaybeSent, read_all
 
 BODY = b'{"tasks":[]}' * 100
+PACKED = gzip.compress(BODY)
 
 
 async def parts(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
@@ -20,7 +21,8 @@ async def parts(data: bytes, size: int = 7) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize(
     ("encoding", "packed"),
-    [("", BODY), ("identity", BODY), ("gzip", gzip.compress(BODY)), ("Deflate", zlib.compress(BODY)), ("", b"")],
+    [("", BODY), ("identity", BODY), ("gzip", PACKED), ("Deflate", zlib.compress(BODY)), ("", b"")],
+    ids=["none", "identity", "gzip", "deflate", "empty"],
 )
 async def test_a_body_is_read_from_its_parts(encoding: str, packed: bytes) -> None:
     """It is unpacked as its encoding says."""
@@ -30,12 +32,13 @@ async def test_a_body_is_read_from_its_parts(encoding: str, packed: bytes) -> No
 @pytest.mark.parametrize(
     ("encoding", "packed", "why"),
     [
-        ("gzip, gzip", gzip.compress(gzip.compress(BODY)), "is packed as gzip, gzip"),
+        ("gzip, gzip", gzip.compress(PACKED), "is packed as gzip, gzip"),
         ("br", b"x", "is packed as br"),
         ("gzip", b"nothing of the kind", "cannot be unpacked"),
-        ("gzip", gzip.compress(BODY)[:-9], "broke off"),
+        ("gzip", PACKED[:-9], "broke off"),
         ("gzip", b"", "broke off"),
     ],
+    ids=["twice", "unknown", "no gzip", "cut", "nothing"],
 )
 async def test_what_cannot_be_unpacked_was_processed_all_the_same(encoding: str, packed: bytes, why: str) -> None:
     """The request may have been processed: only its answer is of no use."""
