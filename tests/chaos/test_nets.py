@@ -17,7 +17,7 @@ from tests.chaos.storm import LEASE, Storm, lose_answers, storm, verdict_of, wea
 from tests.conftest import CRASH_SEED
 from tests.support.postgres import Server, server
 
-ORDERS = int(os.environ.get("CHAOS_NET_ORDERS", "6000"))
+ORDERS = int(os.environ.get("CHAOS_NET_ORDERS", "4000"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

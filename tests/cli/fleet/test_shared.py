@@ -209,6 +209,9 @@ async def test_a_frozen_worker_frees_the_token(fleet: Fleet) -> None:
     async with fleet.workers(3, "--rate", "100", "--lease", "120") as workers:
         await fleet.until_created(200)
         simulator._service.sign_in._bearers.clear()
+        async with asyncio.timeout(60):
+            while not refreshes(simulator):  # noqa: ASYNC110 - it is in another thread
+                await asyncio.sleep(0.02)  # until then, the slow call could be another worker's
         holder = await frozen_holder(fleet.url, workers)
         done = simulator.audit()["tasks"]
         began = asyncio.get_running_loop().time()
