@@ -34,6 +34,9 @@ NO_CURRENCY = Coded("has no currency: give the currency too, such as SGD", "E228
 SQUAD_CUT_OFF = timedelta(minutes=30)
 """The time between the end of a broadcast to the squad and the end of the pickup (section "Order Statuses")."""
 
+FARTHEST = timedelta(days=400)
+"""Windows that are further away than this are hardly meant: an order is made days or weeks before."""
+
 SOON = timedelta(hours=1)
 """A broadcast that ends within this time is a warning: there is hardly time to find a driver."""
 
@@ -77,7 +80,9 @@ _totals_of = attrgetter(*_TOTALS)
 _NO_TOTALS = (None, None, None)
 
 
-def check_order(order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC) -> list[Finding]:
+def check_order(
+    order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC, any_date: bool = True
+) -> list[Finding]:
     """Check an order: everything that is wrong with it, or looks wrong; an empty list for a good one.
 
     Args:
@@ -88,6 +93,7 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
         max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
             for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
         zone: the time zone in which messages show times.
+        any_date: False makes a window that is further than 400 days from the present a fault.
     """
     findings: list[Finding] = []
     report = findings.append
@@ -101,6 +107,8 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
     if order.officer_contact is not None:
         _check_contact("officer_contact", order.officer_contact, report)
     _check_windows(order, now, zone, report)
+    if not any_date:
+        _check_dates(order, now, zone, report)
     _check_money(order, max_price, report)
     _check_counts(order, report)
     return findings
@@ -233,6 +241,16 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> N
         message = _cut_off(order.broadcast_preference, pickup_end, now, zone)
         if message is not None:
             report(Finding(_PICKUP_END, Coded(message, "E227"), Severity.WARNING, _shown(pickup_end, zone)))
+
+
+def _check_dates(order: Any, now: datetime, zone: tzinfo, report: Report) -> None:
+    """Check that every window is near enough to be meant: a year that is mistyped is not."""
+    for path, window in (("from_time_window", order.from_time_window), ("to_time_window", order.to_time_window)):
+        for name in ("start_time_utc", "end_time_utc") if window is not None else ():
+            moment = getattr(window, name)
+            if abs(moment - now) > FARTHEST:
+                rule = "is more than 400 days away: is the year right? If it is, push with --any-date"
+                report(Finding(f"{path}.{name}", Coded(rule, "E244"), value=_shown(moment, zone)))
 
 
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo) -> str | None:

@@ -117,12 +117,14 @@ class Known:
         already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
         changed: those of them that differ from what was sent; the first thousand.
         changed_count: the number of these.
+        differs: in what the file differs from the last one that was read by the same map.
     """
 
     already_pushed: int = 0
     in_doubt: int = 0
     changed: tuple[ChangedRow, ...] = ()
     changed_count: int = 0
+    differs: tuple[str, ...] = ()
 
 
 _KEPT = 1000

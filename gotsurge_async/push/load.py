@@ -120,7 +120,7 @@ class Loader:
             mode=self.mode,
             source=source.name,
             columns=source.columns,
-            options={**(options or {}), FORM: attrs.asdict(source.form), **left},
+            options={**(options or {}), **source.kept, FORM: attrs.asdict(source.form), **left},
             chunk=self.chunk,
             compact=self.compact,
         )

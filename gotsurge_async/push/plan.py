@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,7 @@ from gotsurge_async.ledger import Ledger, Mode, Run
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.load import Loader
+from gotsurge_async.push.preview import Preview, Previewing
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.checks.windows import WindowRules, planned
 from gotsurge_async.tables.source import Around, SourceRow
@@ -57,6 +58,7 @@ class Plan:
         already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
             doubt.
         changed: those of them that differ from what was sent, and ``changed_count`` their number.
+        preview: what would be sent.
     """
 
     version: int = VERSION
@@ -78,6 +80,7 @@ class Plan:
     in_doubt: int = 0
     changed: tuple[ChangedRow, ...] = ()
     changed_count: int = 0
+    preview: Preview | None = None
 
     def to_json(self) -> bytes:
         """The plan as JSON text."""
@@ -115,11 +118,18 @@ class Plan:
         return plan
 
 
-async def make_plan(source: Source, *, now: datetime, known: Callable[[Run], Awaitable[Known]] | None = None) -> Plan:
+async def make_plan(
+    source: Source,
+    *,
+    now: datetime,
+    zone: tzinfo | None = None,
+    known: Callable[[Run], Awaitable[Known]] | None = None,
+) -> Plan:
     """Read a source to its end, as a push would, and sum it up. Nothing is sent.
 
     Args:
         now: the present, aware.
+        zone: the time zone of the days of the preview; that of the system if None.
         known: returns what a ledger knows of the orders; without it the plan says nothing of earlier pushes.
 
     Raises:
@@ -130,16 +140,18 @@ async def make_plan(source: Source, *, now: datetime, known: Callable[[Run], Awa
         async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: now) as ledger:
             run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
             async with run:
-                return await _sum_up(run, source, now, Known() if known is None else await known(run))
+                found = Known() if known is None else await known(run)
+                return await _sum_up(run, source, now, found, Previewing(zone))
 
 
-async def _sum_up(run: Run, source: Source, now: datetime, known: Known) -> Plan:
+async def _sum_up(run: Run, source: Source, now: datetime, known: Known, previewing: Previewing) -> Plan:
     rules = WindowRules()
     spend: Counter[str] = Counter()
     unpriced = tight_count = orders = 0
     tight: list[Tight] = []
     async for row in run.rows():
         order = planned(row.payload)
+        previewing.add(row.payload)
         orders += 1
         if order.price is None:
             unpriced += 1
@@ -176,6 +188,7 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known) -> Plan
         in_doubt=known.in_doubt,
         changed=known.changed,
         changed_count=known.changed_count,
+        preview=previewing.done(source.not_read, known.differs),
     )
 
 
@@ -190,16 +203,21 @@ def check_plan(path: Path, source: Source) -> Source:
     Raises:
         ConfigError: the plan cannot be read.
     """
-    return _PlannedSource(source, Plan.load(path), path)
+    return held_to(Plan.load(path), source, str(path))
+
+
+def held_to(plan: Plan, source: Source, name: str) -> Source:
+    """The same source, with a fault if it is not the file of a plan of this name."""
+    return _PlannedSource(source, plan, name)
 
 
 class _PlannedSource(Around):
     """Reads another source, and compares it with a plan at its end."""
 
-    def __init__(self, source: Source, plan: Plan, path: Path) -> None:
+    def __init__(self, source: Source, plan: Plan, name: str) -> None:
         super().__init__(source)
         self._plan = plan
-        self._path = path
+        self._name = name
 
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
@@ -209,7 +227,7 @@ class _PlannedSource(Around):
         self._follow()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
-        made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
+        made = f"{self._name}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

@@ -144,7 +144,7 @@ class Push:
         self._compact = compact
         self._environment = environment or gs.environment.name
         self._on_refused_chunk = None if on_refused_chunk is None else OnRefusedChunk(on_refused_chunk)
-        self._brakes = brakes or Brakes()
+        self.brakes: Brakes = brakes or Brakes()
         self._claim_life = claim_life
         self._not_sent_before = not_sent_before
         if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
@@ -285,7 +285,7 @@ class Push:
         self._session.require(*sender.needs)
         await self.enter(run)
         self._stopper = None
-        watch = BrakeWatch(self._brakes)
+        watch = BrakeWatch(self.brakes)
 
         async def send(orders: Sequence[PendingOrder]) -> Results:
             started = self._session.clock.monotonic()
@@ -308,7 +308,7 @@ class Push:
             await watch.begin(run)
             if isinstance(sender, TwoPhaseSender):
                 await self._finish(run, sender, watch)
-            if self._brakes.canary:
+            if self.brakes.canary:
                 await self._send_canary(run, sender, send)
             if not canary_only:
                 await self._batches(Pages(run.pending()), send)
@@ -399,7 +399,7 @@ class Push:
     ) -> None:
         """Send a few orders, and read that they are there, before the rest may go."""
         results: Results = []
-        await self._batches(Pages(_first(run, self._brakes.canary)), send, results)
+        await self._batches(Pages(_first(run, self.brakes.canary)), send, results)
         for result in results:
             if not isinstance(result, Created):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was not created", "E603"))

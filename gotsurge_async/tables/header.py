@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 from gotsurge_async.errors import Coded, ConfigError, code_of
@@ -97,6 +98,7 @@ class Header:
         status: the place of ``gs_status``, None if there is none.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
+        not_read: the names of the columns that give nothing.
         original: the places of the columns that no push added; written_by_a_push: whether a push added some.
         complete: whether every required field has a column or a constant.
         make: makes an order of cells without a fault; a ValueError means only that the row needs `read`.
@@ -148,6 +150,10 @@ class Header:
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
+        read = {*chain.from_iterable(places.values()), *key, self.needed}
+        self.not_read: tuple[str, ...] = tuple(
+            names[place] for place in self.original if names[place] and place not in read
+        )
         self.complete: bool = bool(key) and not missing
         self.make: Callable[[Sequence[str]], Any] = self._compiled() if self.complete else _unable
 

@@ -58,11 +58,13 @@ class FileMap:
 
     Attributes:
         timezone: the IANA name of the zone of times without one, unless the user says another.
+        name: what the user calls it; empty where there is no map.
     """
 
     orders: ColumnMap = ColumnMap()
     items: ColumnMap = ColumnMap()
     timezone: str | None = None
+    name: str = attrs.field(default="", eq=False)
 
     @classmethod
     def load(cls, path: Path | str) -> "FileMap":
@@ -118,6 +120,7 @@ class SourceOptions:
         file_map: how to read the columns of another table.
         max_price: the greatest amount that passes. It holds for its own currency, or for every currency if it has
             none; 1000 units of the order's currency if None.
+        any_date: whether times that are further than 400 days from now pass.
         allow_unknown: JSON Lines only: whether fields that the document does not name are sent as they are.
     """
 
@@ -134,6 +137,7 @@ class SourceOptions:
     items_sheet: str | None = None
     file_map: FileMap = FileMap()
     max_price: Money | None = None
+    any_date: bool = True
     allow_unknown: bool = False
 
     def __attrs_post_init__(self) -> None:

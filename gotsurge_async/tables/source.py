@@ -154,7 +154,9 @@ class Source(abc.ABC):
         report: the faults so far.
         columns: the header of a table, without the columns that an earlier push added; None for JSON Lines, and
             before the first row.
+        not_read: the columns of a table that are not read, from the first row on.
         form: how the file is written, from the first row on.
+        kept: what else a run remembers of the file, by name, from the first row on.
         faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
             sets it leaves these rows out, so then an order whose items have faults is faulty, too.
         left: the rows that were left out, after the last row; None where there are none.
@@ -169,9 +171,12 @@ class Source(abc.ABC):
         self.name = name
         self.report = report
         self.columns: tuple[str, ...] | None = None
+        self.not_read: tuple[str, ...] = ()
         self.form: Form = Form()
+        self.kept: Mapping[str, Any] = {}
         self._now = options.now
         self._max_price = options.max_price
+        self._any_date = options.any_date
         self._zone: tzinfo = options.zone() or UTC
         self._required = required_of(Order)
         self.sha256: str | None = None
@@ -201,8 +206,12 @@ class Source(abc.ABC):
             candidate = copy.copy(candidate)
             for name in missing:
                 setattr(candidate, name, STAND_INS[name])
-        findings = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
+        findings = self._findings(candidate)
         return missing, [finding for finding in findings if finding.path.partition(".")[0] not in missing]
+
+    def _findings(self, order: Any) -> list[Finding]:
+        now, most, zone, any_date = self._now, self._max_price, self._zone, self._any_date
+        return check_order(order, now=now, max_price=most, zone=zone, any_date=any_date)
 
     def __enter__(self) -> Self:
         return self
@@ -226,7 +235,9 @@ class Around(Source):
         self.name: str = source.name
         self.report: SourceReport = source.report
         self.columns: tuple[str, ...] | None = source.columns
+        self.not_read: tuple[str, ...] = source.not_read
         self.form: Form = source.form
+        self.kept: Mapping[str, Any] = source.kept
         self.left: Left | None = source.left
         self.sha256: str | None = source.sha256
         self.items_sha256: str | None = source.items_sha256

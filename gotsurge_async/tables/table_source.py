@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.errors import Coded
-from gotsurge_async.models.rules import check_item, check_order
+from gotsurge_async.models.rules import check_item
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.tables.cells import Misread, encode, encode_row
 from gotsurge_async.tables.checks.faults import SourceReport
@@ -104,6 +104,7 @@ class TableSource(Source):
     def _begin(self, header: Header) -> None:
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
+        self.not_read: tuple[str, ...] = header.not_read
         if self._items is not None and ITEM_KEY not in header.places:
             rule = Coded("there is no such column, and the items are joined by it", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
@@ -117,7 +118,7 @@ class TableSource(Source):
             order = candidate_of(Order)(**self._table.values())
             missing, findings = self._check(order)
         else:
-            findings = check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
+            findings = self._findings(order)
         for finding in findings:
             self._table.add(finding)
         if order.tracking_id is None:

@@ -125,4 +125,4 @@ async def test_a_run_that_was_taken_over_does_not_claim_what_the_mended_file_cre
 
 def test_nothing_is_known_where_nobody_asked() -> None:
     """A plan without a ledger tells of no order that was pushed, in doubt or changed."""
-    assert astuple(Known()) == (0, 0, (), 0)
+    assert astuple(Known()) == (0, 0, (), 0, ())

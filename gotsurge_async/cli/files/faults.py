@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +81,16 @@ class Mending:
             if source.left is not None:
                 _report_left(source.left)
             return result
+
+    @contextmanager
+    def look(self, file: str, options: SourceOptions) -> Iterator[Source]:
+        """Open a file of orders as `read` does, without writing or saying anything."""
+        report = SourceReport()
+        with ExitStack() as at_end:
+            source = at_end.enter_context(open_source(file, options=options, report=report))
+            if self.leave:
+                source = at_end.enter_context(Leaving(source, lambda rows: Left(rows=rows, report=report)))
+            yield source
 
     def _free(self, file: str, now: datetime) -> Path | None:
         """The file to write, which is not there yet.

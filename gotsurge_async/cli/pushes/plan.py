@@ -1,6 +1,7 @@
 """``gotsurge plan``: checking a file before it is pushed."""
 
 import json
+from datetime import tzinfo
 from pathlib import Path
 
 import click
@@ -12,9 +13,10 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import finish, print_record
-from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
+from gotsurge_async.cli.shared.push_options import file_or_query, for_target, takes_source
 from gotsurge_async.database import Place
 from gotsurge_async.push.changes import Known
+from gotsurge_async.push.map_use import watched
 from gotsurge_async.push.plan import Plan, make_plan
 from gotsurge_async.tables.checks.words import number_of
 
@@ -60,22 +62,25 @@ async def plan(
       7 some of its orders were pushed before, and differ now
     """
     name = file_or_query(file, source)
+    source = for_target(source, target)
 
     async def known(run: Run) -> Known:
         return await known_to(find_ledger(ledger, target), run, target)
 
     async def check(opened: Source) -> Plan:
-        return await make_plan(opened, now=source.now, known=known)
+        return await make_plan(watched(opened, source), now=source.now, zone=source.zone(), known=known)
 
     made = await mending.read(name, source, check)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)
-    finish(json.loads(made.to_json()), code, lambda: _show(made, output), as_json=as_json)
+    finish(json.loads(made.to_json()), code, lambda: _show(made, output, source.zone()), as_json=as_json)
     return code
 
 
-def _show(made: Plan, output: Path | None) -> None:
+def _show(made: Plan, output: Path | None, zone: tzinfo | None) -> None:
+    for text in () if made.preview is None else made.preview.lines(zone):
+        click.echo(text)
     numbers = {
         "already pushed": made.already_pushed - made.in_doubt,
         "in doubt": made.in_doubt,

@@ -1,6 +1,7 @@
 """``gotsurge push``: a file of orders into GotSurge."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,15 @@ import click
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
-from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
+from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
 from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
+from gotsurge_async.cli.files.first_time import FirstTime, look, preview_of
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.distributed import shared_ledger
-from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import (
+    EARLIER_RUNS,
     ending_of,
     find_ledger,
     known_to,
@@ -26,17 +29,28 @@ from gotsurge_async.cli.shared.ledger import (
     out_option,
     quiet_option,
 )
-from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_group, json_option, together
-from gotsurge_async.cli.shared.output import counted, finish
+from gotsurge_async.cli.shared.options import (
+    OUTPUT,
+    PATH,
+    THE_FILE,
+    Decorator,
+    GroupedCommand,
+    in_group,
+    json_option,
+    together,
+)
+from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish
 from gotsurge_async.cli.shared.push_options import (
     check_distributed,
     concurrency,
     file_or_query,
+    for_target,
     rate,
     reading_words,
     refused_chunk,
     sending,
-    takes_brakes_and_canary,
+    takes_brakes,
+    takes_canary,
     takes_distributed,
     takes_source,
 )
@@ -45,12 +59,14 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import Coded, UsageError
 from gotsurge_async.ledger import Admission, OrderState, Similar
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.changes import ChangedRow
-from gotsurge_async.push.plan import check_plan
+from gotsurge_async.push.map_use import MapNotAccepted, watched
+from gotsurge_async.push.plan import Plan, check_plan, held_to
+from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.words import number_of, verb
 
@@ -58,8 +74,6 @@ if TYPE_CHECKING:
     from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
-EARLIER_RUNS = 1_000
-"""How many earlier runs are checked for the server that they were sent to."""
 
 _sending_options = together(
     sending(
@@ -109,13 +123,22 @@ _sending_options = together(
 )
 
 
+_accept_map: Decorator[Any] = in_group(THE_FILE)(
+    "--accept-map",
+    is_flag=True,
+    help="Send what the map reads without a question, also where the map, or the columns of the file, are new.",
+)
+
+
 @click.command(cls=GroupedCommand)
 @click.argument("file", metavar="[FILE]", required=False)
 @takes_source
+@_accept_map
 @takes_mending
 @takes_target
 @_sending_options
-@takes_brakes_and_canary
+@takes_canary
+@takes_brakes
 @ledger_option
 @new_ledger_option
 @in_group(OUTPUT)("--compact", is_flag=True, help="Keep the orders compressed in the ledger: smaller, a little slower.")
@@ -123,8 +146,7 @@ _sending_options = together(
 @json_option
 @quiet_option
 @takes_seen
-@asynchronous
-async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> Exit:
+def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> None:
     """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
 
     Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
@@ -164,8 +186,25 @@ async def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, *
         if target.simulate:
             raise WrongUse("--simulate ends with this command: start gotsurge simulator, and give --env local")
         ledger = shared_ledger(ledger)
-    options["reading"] = reading_words(click.get_current_context().params)
-    pushing = Pushing(PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options))
+    reading = reading_words(click.get_current_context().params)
+    options |= {"source": for_target(options["source"], target), "reading": reading}
+    pushed = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options)
+    try:
+        _push(options=pushed, dry_run=dry_run)
+    except MapNotAccepted:
+        if not (at_a_terminal() and not pushed.as_json and pushed.file != STDIN):
+            raise
+        # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
+        known = partial(known_to, pushed.ledger, target=target, out=out)
+        looked_at = loops.run(look(pushed.file, pushed.source, pushed.mending, known))
+        if not click.confirm(f"Send {number_of(looked_at.orders, 'order')} as shown?", err=True):
+            raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE) from None
+        _push(options=attrs.evolve(pushed, accept_map=True, looked_at=looked_at), dry_run=False)
+
+
+@asynchronous
+async def _push(options: "PushOptions", *, dry_run: bool) -> Exit:
+    pushing = Pushing(options)
     return await (pushing.dry_run() if dry_run else pushing.run())
 
 
@@ -175,6 +214,9 @@ class PushOptions(SendOptions):
 
     Attributes:
         reading: the words of the options that say how to read the file.
+        accept_map: whether the map may be used though it, or the columns of the file, are new.
+        looked_at: the plan that a person has seen and accepted: only its file is sent.
+        canary: the number of orders that are sent first; None for the default.
     """
 
     file: str
@@ -189,6 +231,9 @@ class PushOptions(SendOptions):
     compact: bool
     seen: Seen
     reading: Sequence[str]
+    accept_map: bool
+    looked_at: Plan | None = None
+    canary: int | None
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
         """What the ledger keeps with the run, so that it can be resumed, and its result files written again."""
@@ -224,6 +269,8 @@ class Pushing(Sending):
         super().__init__(options)
         self._options = options
         self._left: Left | None = None
+        self._not_read: tuple[str, ...] = ()
+        self._first = FirstTime((), options.target, accepted=True)
 
     async def dry_run(self) -> Exit:
         """Read and check the file in a ledger of its own, which is thrown away."""
@@ -237,6 +284,7 @@ class Pushing(Sending):
                 run, admission = await self._load(push, gs.environment.api_base, sends=False)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
+                    preview = await preview_of(run, options.source, self._not_read, known.differs)
         left = self._left
         code = ending_of(in_doubt=known.in_doubt, left_out=left is not None, changed=known.changed_count)
         if known.changed_count:
@@ -245,10 +293,13 @@ class Pushing(Sending):
             "orders": admission.pending,
             "left_out": 0 if left is None else left.rows,
             "faults": [] if left is None else [*map(as_plain, left.report.faults)],
-            **attrs.asdict(known),
+            **attrs.asdict(known, filter=lambda field, _: field.name != "differs"),
+            "preview": attrs.asdict(preview),
         }
 
         def show() -> None:
+            for line in preview.lines(options.source.zone()):
+                click.echo(line)
             words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
             of_them = f", of them {words}" if words else ""
             rest = "no faults" if left is None else f"{number_of(left.rows, 'row')} with faults left out"
@@ -267,6 +318,7 @@ class Pushing(Sending):
         ):
             options.seen.watch(gs)
             await refuse_older(ledger, options.out)
+            self._first = FirstTime(await ledger.runs(EARLIER_RUNS), options.target, options.accept_map)
             push = Push(
                 gs,
                 ledger,
@@ -274,12 +326,11 @@ class Pushing(Sending):
                 compact=options.compact,
                 environment=options.target.environment,
                 on_refused_chunk=options.on_refused_chunk,
-                brakes=options.brakes,
                 new_ledger=options.new_ledger,
                 register=not options.target.simulate,
                 not_sent_before=options.not_sent_before,
             )
-            await self._warn_of_other_names(ledger, gs.environment.api_base)
+            self._warn_of_other_names(gs.environment.api_base)
             if options.mode == "auto":
                 push.check_endpoints(*Mode)  # before the service is asked, and the file is read
                 await push.choose_mode()
@@ -300,6 +351,7 @@ class Pushing(Sending):
                     what = "query" if options.source.query else "file" if options.file != STDIN else "input"
                     error.add_note(f"nothing was sent: push the same {what} again after that")
                     raise
+            push.brakes = await self._brakes(ledger, run, admission.pending)
             self._report_first_pushed(admission)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
@@ -313,8 +365,11 @@ class Pushing(Sending):
         async def load(source: Source) -> tuple[Run, Admission]:
             if options.plan is not None:
                 source = check_plan(options.plan, source)
+            if options.looked_at is not None:
+                source = held_to(options.looked_at, source, "the preview")
+            source = watched(source, options.source, self._first.check)
             loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
-            self._left = source.left
+            self._left, self._not_read = source.left, source.not_read
             self._list_warnings(source)
             return loaded
 
@@ -325,6 +380,18 @@ class Pushing(Sending):
             await run.close()
             raise
         return run, admission
+
+    async def _brakes(self, ledger: Ledger, run: Run, pending: int) -> Brakes:
+        """The brakes of a push; one that is new to a real GotSurge gets a canary, and is shown at a terminal."""
+        options = self._options
+        for difference in self._first.unlike(run):
+            self.say(f"warning: {difference}")
+        is_new = await self._first.is_new(ledger, run)
+        if is_new and options.looked_at is None and at_a_terminal() and not options.as_json:
+            for line in (await preview_of(run, options.source, self._not_read)).lines(options.source.zone()):
+                self.say(line)
+        canary = int(is_new and pending > options.batch_size) if options.canary is None else options.canary
+        return attrs.evolve(options.brakes, canary=canary)
 
     def _report_first_pushed(self, admission: Admission) -> None:
         """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""
@@ -371,7 +438,7 @@ class Pushing(Sending):
         if count > SHOWN_WARNINGS:
             self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 
-    async def _warn_of_other_names(self, ledger: Ledger, api_base: str) -> None:
+    def _warn_of_other_names(self, api_base: str) -> None:
         """Warn where the ledger knows this server under another environment's name: keys are unique within one."""
         target = self._options.target
         if target.simulate:
@@ -379,7 +446,7 @@ class Pushing(Sending):
         server = service_of(api_base)
         names = {
             info.environment
-            for info in await ledger.runs(EARLIER_RUNS)
+            for info in self._first.earlier
             if info.environment != target.environment and service_of(info.options.get("api_base") or "") == server
         }
         for name in sorted(names):

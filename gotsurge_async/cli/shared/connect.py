@@ -35,6 +35,11 @@ SIMULATED = "simulator"
 """The environment of ``--simulate``: every throw-away simulator is the same one to the ledger."""
 
 
+def is_real(environment: str) -> bool:
+    """Whether an environment is GotSurge's, and no simulator."""
+    return environment not in (SIMULATED, "local")
+
+
 def how_to_sign_in(environment: str, account: str | None = None, api_base: str | None = None) -> str:
     """What a person types where there is no token that works."""
     where = f"--env {environment}"
@@ -90,7 +95,7 @@ class Target:
     @property
     def is_real(self) -> bool:
         """Whether orders call real drivers, or GotSurge's own sandbox."""
-        return self.environment not in (SIMULATED, "local")
+        return is_real(self.environment)
 
     def for_platform(self) -> "Target":
         """The same for a command of platform partners, who have an account of their own on a simulator."""

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import attrs
 
-from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
+from gotsurge_async.bulk import Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import Exit, Interrupts, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger
@@ -66,9 +66,9 @@ def fleet_package() -> ModuleType:
     return fleet
 
 
-async def publish(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent | None:
+async def publish(ledger: Ledger, push: Push, run: Run) -> Sent | None:
     """Send the canary, if there is one, and publish the rest of a held run for workers; returns what stopped it."""
-    fleet = fleet_package()
+    fleet, brakes = fleet_package(), push.brakes
     if brakes.canary:
         sent = await push.send(run, canary_only=True)
         if sent.stopped_by is not None or sent.interrupted:

@@ -182,9 +182,9 @@ def reported(context: click.Context, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt as raised:
         error = Failure(Coded("interrupted", "E112"), _code_of(raised))
     except click.Abort as raised:  # at a question
-        if not isinstance(raised.__context__, KeyboardInterrupt):
-            raise
-        error = Failure(Coded("interrupted: nothing was changed", "E112"), _code_of(raised.__context__))
+        error = Failure(Coded("no answer: nothing was changed", "E112"), Exit.USAGE)
+        if isinstance(raised.__context__, KeyboardInterrupt):
+            error = Failure(Coded("interrupted: nothing was changed", "E112"), _code_of(raised.__context__))
     except GotSurgeError as raised:
         error = _failure_of(raised)
     except SystemExit as ended:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import platformdirs
 
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.bulk import Ledger, Mode, Run
-from gotsurge_async.cli.shared.connect import SIMULATED, Target
+from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
@@ -24,7 +24,10 @@ from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
 from gotsurge_async.push.changes import Known, compare
+from gotsurge_async.push.map_use import MAP, MapUse
 
+EARLIER_RUNS = 1_000
+"""How many earlier runs are asked what was pushed before."""
 OUT = Path("gotsurge-results")
 """The folder of the result files without ``--out``."""
 
@@ -138,7 +141,23 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
     async with open_ledger(where, look=True) as ledger:
         await asyncio.to_thread(refuse_unfit, where, SystemClock().now)
         await refuse_older(ledger, out)
-        return await compare(run, ledger, target.environment)
+        known = await compare(run, ledger, target.environment)
+        use = MapUse.remembered(run.info.options)
+        if use is None:
+            return known
+        last = last_use(await ledger.runs(EARLIER_RUNS), use.name)
+        return known if last is None else attrs.evolve(known, differs=tuple(use.unlike(last)))
+
+
+def accepted_maps(runs: Iterable[RunInfo]) -> set[str]:
+    """The digests of the uses of maps that a person has accepted: those of real runs."""
+    return {info.options[MAP]["digest"] for info in runs if MAP in info.options and is_real(info.environment)}
+
+
+def last_use(runs: Iterable[RunInfo], name: str) -> MapUse | None:
+    """The last use of a map of this name; of ``runs`` the newest is the first."""
+    uses = (MapUse.remembered(info.options) for info in runs if MAP in info.options)
+    return next((use for use in uses if use is not None and use.name == name), None)
 
 
 def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import click
 
 from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
+from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import (
     PATH,
@@ -48,7 +50,12 @@ def load_named(name: str) -> FileMap:
     """
     from gotsurge_async.tables.maps.kept import find_map  # few pushes have a map
 
-    return FileMap.load(find_map(name))
+    return attrs.evolve(FileMap.load(find_map(name)), name=name)
+
+
+def for_target(source: SourceOptions, target: Target) -> SourceOptions:
+    """The same options; a simulator takes orders of any date, as a rehearsal does."""
+    return source if target.is_real else attrs.evolve(source, any_date=True)
 
 
 def file_or_query(file: str | None, source: SourceOptions) -> str:
@@ -107,6 +114,11 @@ takes_source: Decorator[Any] = gathered(
         help="How columns with other names are read: a file, or the name of a kept map (gotsurge map).",
     ),
     _table,
+    _file(
+        "--any-date",
+        is_flag=True,
+        help="Take times that are further than 400 days from now, too: for a real GotSurge they are faults.",
+    ),
     _file(
         "--key",
         default=ITEM_KEY,
@@ -232,14 +244,8 @@ _stops = (
 takes_brakes: Decorator[Any] = gathered("brakes", _brakes, *_stops)
 """The options that stop a sending before its end; the command gets them as its argument ``brakes``."""
 
-takes_brakes_and_canary: Decorator[Any] = gathered(
-    "brakes",
-    _brakes,
-    stopping(
-        "--canary",
-        default=0,
-        show_default=True,
-        help="Send N orders first, and read them back before the others are sent; 0 for none.",
-    ),
-    *_stops,
+takes_canary: Decorator[Any] = stopping(
+    "--canary",
+    help="Send N orders first, and read them back before the others are sent; 0 for none.  [default: 1 for orders of "
+    "several calls, where the ledger, the account or the map is new to a real GotSurge]",
 )

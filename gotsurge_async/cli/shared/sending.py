@@ -147,7 +147,7 @@ class Sending:
         self._begun = run
         self._interrupts.on_stop = push.stop
         async with run:
-            sent = await publish(ledger, push, run, self._send_options.brakes)
+            sent = await publish(ledger, push, run)
             if sent is not None:
                 return await self._end(gs, ledger, run, sent, 0.0)
         published = f"run {run.id}: {number_of(waiting, 'order is', 'orders are')} put up for workers"

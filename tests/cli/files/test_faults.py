@@ -321,7 +321,8 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     """plan and --dry-run need no file for them, end as the push would, and a push takes the plan."""
     file = some_faulty(Path("orders.csv"), 1)
     done = run("push", file, "--dry-run", "--leave-faulty")
-    assert (done.exit_code, done.stdout) == (5, "4 orders, 1 row with faults left out; nothing was sent\n")
+    said = "4 orders, 1 row with faults left out; nothing was sent"
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (5, said)
     document = json.loads(run("push", file, "--dry-run", "--leave-faulty", "--json").stdout)
     assert (document["orders"], document["left_out"], document["faults"][0]["line"]) == (4, 1, 3)
     planned = run("plan", file, "--leave-faulty", "-o", "plan.json", "--json")

@@ -127,7 +127,8 @@ def test_a_connection_that_is_refused_is_one_code(shell: Shell, mode: str) -> No
     """Nobody listens: exit 8 in every mode, and where a run was made, its orders wait in it."""
     file = write_orders(shell.folder / "orders.csv", ["A", "B"])
     place = ["--env", "sandbox", "--api-base", "http://127.0.0.1:9/api", *shell.ledger, "--out", shell.folder / "out"]
-    done = shell.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="token")
+    words = ("--mode", mode, "--any-date", "--json", "--quiet")
+    done = shell.run("push", file, *place, *words, GOTSURGE_BEARER_TOKEN="token")
     document = shell.document(done)
     assert (done.exit_code, document["exit"]) == (8, 8), done.output
     if mode != "auto":

@@ -1,0 +1,103 @@
+"""What is new in a push to a real GotSurge: a map is accepted once, and a first push is shown before it is sent."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import attrs
+
+from gotsurge_async.bulk import Ledger, Run, Source, SourceOptions
+from gotsurge_async.cli.files.faults import Mending
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.ledger import accepted_maps, last_use
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.ledger import OrderState, RunInfo
+from gotsurge_async.push.changes import Known
+from gotsurge_async.push.load import UnusableSource
+from gotsurge_async.push.map_use import MapNotAccepted, MapUse, watched
+from gotsurge_async.push.plan import Plan, make_plan
+from gotsurge_async.push.preview import Preview, Previewing
+
+_MOST = 10
+"""At most this many earlier runs are asked whether they created an order."""
+
+
+@attrs.frozen
+class FirstTime:
+    """What the earlier runs of a ledger, the newest first, say of a push.
+
+    Attributes:
+        accepted: whether the map may be used though it, or the columns of the file, are new.
+    """
+
+    earlier: Sequence[RunInfo]
+    target: Target
+    accepted: bool
+
+    def check(self, use: MapUse) -> None:
+        """Refuse a map that is new to a real GotSurge, and that nobody has accepted.
+
+        Raises:
+            MapNotAccepted: so it is.
+        """
+        if self.accepted or not self.target.is_real or use.digest in accepted_maps(self.earlier):
+            return
+        last = last_use(self.earlier, use.name)
+        changes = [] if last is None else use.unlike(last) or ["its rules have changed"]
+        why = f"is not what was accepted ({'; '.join(changes)})" if changes else "is new"
+        raise MapNotAccepted(
+            f"the map {use.name} {why}: look at what it reads (gotsurge push --dry-run), then push with --accept-map",
+            "E243",
+        )
+
+    def unlike(self, run: Run) -> list[str]:
+        """In what the file of a run differs from the last one that was pushed with its map."""
+        use = MapUse.remembered(run.info.options) if self.target.is_real else None
+        last = None if use is None else last_use(self.earlier, use.name)
+        return [] if use is None or last is None else use.unlike(last)
+
+    async def is_new(self, ledger: Ledger, run: Run) -> bool:
+        """Whether no earlier run has created an order with the account, the map and the columns of this one."""
+        if not self.target.is_real:
+            return False
+        use, place = MapUse.remembered(run.info.options), (self.target.environment, self.target.account)
+        alike = (
+            info
+            for info in self.earlier
+            if (info.environment, info.options.get("account")) == place and (use is None or use.is_of(info.options))
+        )
+        for info, _ in zip(alike, range(_MOST), strict=False):
+            if (await ledger.counts(info.id))[OrderState.CREATED]:
+                return False
+        return True
+
+
+async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()) -> Preview:
+    """The preview of a run that is loaded.
+
+    Args:
+        not_read, differs: see `Preview`.
+    """
+    previewing = Previewing(options.zone())
+    async for row in run.rows():
+        previewing.add(row.payload)
+    return previewing.done(not_read, differs)
+
+
+async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> Plan:
+    """Read a file as a push would, and show on stderr what that would send.
+
+    Raises:
+        Failure: the file has faults, which are reported.
+    """
+
+    async def plan(source: Source) -> Plan:
+        return await make_plan(watched(source, options), now=options.now, zone=options.zone(), known=known)
+
+    made = None
+    with suppress(UnusableSource), mending.look(file, options) as source:
+        made = await plan(source)
+    if made is None:  # it is read once more, for the report of its faults
+        made = await mending.read(file, options, plan)
+    for line in () if made.preview is None else made.preview.lines(options.zone()):
+        say(line)
+    return made

@@ -1,0 +1,165 @@
+"""How a map is used from push to push: a new one, or new columns, must be accepted; what changed since is named."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, islice
+from statistics import median_low
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.money import Money
+from gotsurge_async.tables.cells import decode_row
+from gotsurge_async.tables.fields import columns_of
+from gotsurge_async.tables.options import SourceOptions
+from gotsurge_async.tables.source import Around, Source, SourceRow
+
+MAP = "map"
+"""The option of a run with how its map was used (`MapUse`)."""
+
+_SAMPLE = 200
+"""The rows whose times and prices are compared with those of the last push."""
+_TIMES_AS_HIGH = 10
+
+_DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
+
+
+class MapNotAccepted(UsageError):
+    """A map that is new, or was changed, or reads other columns: a person looks at a preview, and accepts it."""
+
+
+@attrs.frozen(kw_only=True)
+class MapUse:
+    """A map as it read one file.
+
+    Attributes:
+        name: what the user calls the map.
+        digest: the SHA-256 of all that decides how cells are read: the map, the zone, and the file's columns.
+        columns: the file's columns.
+        shapes: a column of times -> how its first texts are written, such as 99/99/9999.
+        prices: a currency -> the middle one of the first prices, in thousandths of a cent.
+    """
+
+    name: str
+    digest: str
+    columns: tuple[str, ...]
+    shapes: Mapping[str, Sequence[str]]
+    prices: Mapping[str, int]
+
+    @classmethod
+    def of(cls, options: SourceOptions, columns: tuple[str, ...], rows: Sequence[SourceRow]) -> "MapUse":
+        """How a map reads a file with these columns and first rows."""
+        shapes = {column: set[str]() for column in _columns_of_times(options) if column in columns}
+        prices: dict[str, list[int]] = {}
+        for row in rows:
+            cells = decode_row(row.original)
+            for column, some in shapes.items():
+                some.add(_shape(cells[columns.index(column)]))
+            order = _priced.decode(row.payload)
+            if order.price is not None:
+                prices.setdefault(order.currency or "", []).append(order.price)
+        return cls(
+            name=options.file_map.name,
+            digest=_digest(options, columns),
+            columns=columns,
+            shapes={column: sorted(some) for column, some in shapes.items()},
+            prices={currency: median_low(some) for currency, some in prices.items()},
+        )
+
+    @classmethod
+    def remembered(cls, options: Mapping[str, Any]) -> "MapUse | None":
+        """The use that a run has in its options; None if it had no map."""
+        return msgspec.convert(options[MAP], cls) if MAP in options else None
+
+    def is_of(self, options: Mapping[str, Any]) -> bool:
+        """Whether a run with these options had the same use."""
+        return MAP in options and options[MAP]["digest"] == self.digest
+
+    def unlike(self, last: "MapUse") -> list[str]:
+        """In what this use differs from the last one, a sentence for each."""
+        differences = [f'the column "{name}" is new' for name in self.columns if name not in last.columns]
+        differences += [f'the column "{name}" is gone' for name in last.columns if name not in self.columns]
+        for column, shapes in self.shapes.items():
+            before = last.shapes.get(column)
+            if before and (new := [shape for shape in shapes if shape and shape not in before]):
+                differences.append(f'"{column}" has {_listed(new)}; the last push with this map had {_listed(before)}')
+        for currency, price in self.prices.items():
+            was = last.prices.get(currency)
+            if was and price and not was / _TIMES_AS_HIGH < price < was * _TIMES_AS_HIGH:
+                now, then = (str(Money(millicents=some, currency=currency)) for some in (price, was))
+                differences.append(f"a price is about {now}; it was {then} in the last push with this map")
+        return differences
+
+
+class _Priced(msgspec.Struct):
+    price: int | None = None
+    currency: str | None = None
+
+
+_priced = msgspec.json.Decoder(_Priced)
+
+
+def _accept(_: MapUse) -> None:
+    """Let any map be used."""
+
+
+def watched(source: Source, options: SourceOptions, check: Callable[[MapUse], None] = _accept) -> Source:
+    """A source that is read by a map: it calls ``check`` when the first rows are read, and has the use in ``kept``.
+
+    Args:
+        check: raises `MapNotAccepted` where the map may not be used; nothing is read then.
+    """
+    return _Watched(source, options, check) if options.file_map.name else source
+
+
+class _Watched(Around):
+    """Reads another source, and looks at how its map reads the first rows."""
+
+    def __init__(self, source: Source, options: SourceOptions, check: Callable[[MapUse], None]) -> None:
+        super().__init__(source)
+        self._options = options
+        self._look = check
+
+    def rows(self) -> Iterator[SourceRow]:
+        """See `Source.rows`."""
+        rows = self._source.rows()
+        first = list(islice(rows, _SAMPLE))
+        self._follow()
+        if first and self.columns is not None:
+            use = MapUse.of(self._options, self.columns, first)
+            self._look(use)
+            self.kept: Mapping[str, Any] = {**self.kept, MAP: attrs.asdict(use)}
+        kept = self.kept
+        yield from chain(first, rows)
+        self._follow()
+        self.kept = kept
+
+
+def _digest(options: SourceOptions, columns: Sequence[str]) -> str:
+    maps = attrs.asdict(options.file_map, filter=lambda attribute, _: attribute.name not in ("where", "name"))
+    zone = options.timezone or options.file_map.timezone
+    text = msgspec.json.encode([maps, zone, options.key, list(columns)], order="deterministic")
+    return hashlib.sha256(text).hexdigest()
+
+
+def _columns_of_times(options: SourceOptions) -> list[str]:
+    """The columns that a map reads as times, or that have the names of such fields."""
+    column_map, fields = options.file_map.orders, columns_of(Order)
+    times = [name for name, column in fields.items() if column.kind is datetime]
+    mapped = [name for name, field in column_map.columns.items() if field in times]
+    joined = [name for field, join in column_map.join.items() if field in times for name in join.columns]
+    return list(dict.fromkeys([*times, *mapped, *joined]))
+
+
+def _shape(text: str) -> str:
+    """A text with its digits as 9 and its words as a: 99/99/9999 for 5/3/2030 and 15/03/2030."""
+    return _LETTERS.sub("a", _DIGITS.sub(lambda digits: "9999" if len(digits[0]) > 2 else "99", text.strip()))
+
+
+def _listed(shapes: Sequence[str]) -> str:
+    return " or ".join(shape or "nothing" for shape in shapes[:3])

@@ -1,0 +1,205 @@
+"""What a push would send, for a person to look at: the first orders, and sums and counts over all of them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.money import Money
+from gotsurge_async.tables.checks.windows import Window
+from gotsurge_async.tables.columns import order_columns
+from gotsurge_async.tables.fields import columns_of
+
+FIRST = 3
+"""How many orders a preview shows whole."""
+MOST_DAYS = 1000
+"""A preview names at most this many days: the first and the last ones, if there are more."""
+
+_CALLING_CODE = re.compile(r"\+(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[2-9]\d\d)")
+"""The country's part of a phone in E.164."""
+
+
+class _Contact(msgspec.Struct, frozen=True):
+    phone: str | None = None
+
+
+class _Address(msgspec.Struct, frozen=True):
+    zip_code: str | None = None
+
+
+class _Order(msgspec.Struct):
+    """The fields of an order that are counted; amounts in thousandths of a cent."""
+
+    from_time_window: Window
+    from_address: _Address
+    to_address: _Address
+    from_contact: _Contact = _Contact()
+    to_contact: _Contact = _Contact()
+    officer_contact: _Contact = _Contact()
+    price: int | None = None
+    currency: str | None = None
+    vehicle_preference: str = ""
+    broadcast_preference: str = ""
+
+
+_order = msgspec.json.Decoder(_Order)
+
+
+@attrs.frozen(kw_only=True)
+class PriceRange:
+    """The prices in one currency, as decimals: the least, the greatest, and their sum; and how many orders have one."""
+
+    least: str
+    greatest: str
+    sum: str
+    orders: int
+
+
+@attrs.frozen(kw_only=True)
+class Preview:
+    """What a push would send.
+
+    Attributes:
+        zone: the time zone of the days; that of the system if it is empty.
+        first: the first orders, as GotSurge would get them.
+        pickups: the day on which a pickup starts, such as 2030-03-05 -> the number of orders.
+        prices: a currency -> its prices.
+        phones: the country's part of a phone, such as +65 -> the number of phones.
+        zip_codes: the length of a postal code -> the number of addresses; 0 stands for those without one.
+        vehicles: a vehicle -> the number of orders that need it.
+        preferences: which drivers are asked -> the number of orders.
+        not_read: the columns of the file that are not read.
+        differs: in what the file differs from the last one that was pushed with the same map.
+    """
+
+    zone: str
+    first: tuple[dict[str, Any], ...]
+    pickups: dict[str, int]
+    prices: dict[str, PriceRange]
+    phones: dict[str, int]
+    zip_codes: dict[str, int]
+    vehicles: dict[str, int]
+    preferences: dict[str, int]
+    not_read: tuple[str, ...]
+    differs: tuple[str, ...]
+
+    def lines(self, zone: tzinfo | None) -> Iterator[str]:
+        """The preview for people; times are in ``zone``, or in that of the system."""
+        for order in self.first:
+            yield f"  {order.get('tracking_id', 'an order without a tracking_id')}, as it would be sent:"
+            yield from (f"    {name}: {text}" for name, text in _cells_of(order, zone))
+        days = [*self.pickups.items()]
+        shown = [f"{day}: {number:,}" for day, number in (days if len(days) <= 10 else [*days[:5], *days[-4:]])]
+        if len(days) > len(shown):
+            shown.insert(5, f"… {len(days) - len(shown):,} more days …")
+        prices = [
+            f"{currency} {some.least} to {some.greatest}, {some.sum} in all ({some.orders:,})"
+            for currency, some in self.prices.items()
+        ]
+        lengths = {("none" if length == "0" else f"{length} characters"): n for length, n in self.zip_codes.items()}
+        for name, texts in {
+            f"pickups by day{f' ({self.zone})' if self.zone else ''}": shown,
+            "prices": prices or ["none"],
+            "phones by country": _counted(self.phones),
+            "postal codes": _counted(lengths),
+            "vehicles": _counted(self.vehicles),
+            "drivers": _counted(self.preferences),
+            "columns that are not read": self.not_read,
+        }.items():
+            if texts:
+                yield f"  {name}: {', '.join(texts)}"
+        for difference in self.differs:
+            yield f"  {difference}"
+
+
+class Previewing:
+    """Makes a preview of orders, one after another, in flat memory."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone
+        self._first: list[dict[str, Any]] = []
+        self._days: Counter[str] = Counter()
+        self._prices: dict[str, list[int]] = {}
+        self._phones: Counter[str] = Counter()
+        self._zip_codes: Counter[str] = Counter()
+        self._vehicles: Counter[str] = Counter()
+        self._preferences: Counter[str] = Counter()
+
+    def add(self, payload: bytes) -> None:
+        """Count an order, given as its JSON text."""
+        if len(self._first) < FIRST:
+            self._first.append(msgspec.json.decode(payload))
+        order = _order.decode(payload)
+        self._days[f"{_in_zone(order.from_time_window.start_time_utc, self._zone):%Y-%m-%d}"] += 1
+        self._vehicles[order.vehicle_preference] += 1
+        self._preferences[order.broadcast_preference] += 1
+        for address in (order.from_address, order.to_address):
+            self._zip_codes[str(len(address.zip_code or ""))] += 1
+        for contact in (order.from_contact, order.to_contact, order.officer_contact):
+            if contact.phone:
+                found = _CALLING_CODE.match(contact.phone)
+                self._phones[found[0] if found else "without a country"] += 1
+        if order.price is not None:
+            prices = self._prices.setdefault(order.currency or "", [order.price, order.price, 0, 0])
+            prices[0], prices[1] = min(prices[0], order.price), max(prices[1], order.price)
+            prices[2] += order.price
+            prices[3] += 1
+
+    def done(self, not_read: Iterable[str] = (), differs: Iterable[str] = ()) -> Preview:
+        """The preview of the orders so far."""
+        days = sorted(self._days.items())
+        if len(days) > MOST_DAYS:
+            days = days[: MOST_DAYS // 2] + days[-MOST_DAYS // 2 :]
+        return Preview(
+            zone=getattr(self._zone, "key", "") or ("" if self._zone is None else str(self._zone)),
+            first=tuple(self._first),
+            pickups=dict(days),
+            prices={
+                currency: PriceRange(least=_decimal(least), greatest=_decimal(most), sum=_decimal(total), orders=number)
+                for currency, (least, most, total, number) in sorted(self._prices.items())
+            },
+            phones=dict(self._phones.most_common(MOST_DAYS)),
+            zip_codes=dict(self._zip_codes.most_common(MOST_DAYS)),
+            vehicles=dict(self._vehicles.most_common()),
+            preferences=dict(self._preferences.most_common()),
+            not_read=tuple(not_read),
+            differs=tuple(differs),
+        )
+
+
+def _counted(numbers: Mapping[str, int]) -> Sequence[str]:
+    return [f"{name}: {number:,}" for name, number in numbers.items()]
+
+
+def _decimal(millicents: int) -> str:
+    return str(Money(millicents=millicents, currency="")).removeprefix("? ")
+
+
+def _in_zone(moment: datetime, zone: tzinfo | None) -> datetime:
+    """A time in a zone, or in that of the system; as it is at the ends of the calendar."""
+    try:
+        return moment.astimezone(zone)
+    except (OverflowError, OSError, ValueError):
+        return moment
+
+
+def _cells_of(order: Mapping[str, Any], zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    """The fields of an order as a person writes them: amounts as decimals, times in the zone."""
+    columns = columns_of(Order)
+    for column in (columns[about.name] for about in order_columns()):
+        inside = order.get(column.parent) or {} if column.parent else order
+        value = inside.get(column.field)
+        if value is None:
+            continue
+        if column.kind is Money:
+            value = _decimal(value)
+        elif column.kind is datetime:
+            value = _in_zone(datetime.fromisoformat(value), zone).isoformat(sep=" ", timespec="minutes")
+        yield column.name, str(value)
+    for number, item in enumerate(order.get("items") or ()):
+        yield f"items[{number}]", ", ".join(f"{name} {value}" for name, value in item.items())
