@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import click
@@ -22,6 +22,7 @@ from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import RunInfo
+from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.push.worker import Worker, timeouts_for
 
 _working = in_group("The worker")
@@ -50,12 +51,18 @@ _working = in_group("The worker")
     metavar="SECONDS",
     help="How long it waits for a database that it cannot reach.",
 )
+@_working(
+    "--submitted",
+    is_flag=True,
+    help="Send the orders that services have submitted to the ledger for the account, too (Desk.submit).",
+)
 @takes_seen
 @ledger_option
 @asynchronous
 async def worker(
     target: Target,
     ledger: Place | None,
+    submitted: bool,
     concurrency: int,
     rate: float | None,
     lease: float,
@@ -63,6 +70,8 @@ async def worker(
     seen: Seen,
 ) -> Exit:
     """Send what gotsurge push --distributed has put up, together with all other workers.
+
+    With --submitted it also sends the orders that services have submitted to the ledger.
 
     You may start and stop workers at any time, on any machine that reaches the ledger. If a worker dies, this is
     noticed when its lease ends. Then another worker goes on with its orders, by the same rules as after any crash. All
@@ -89,17 +98,25 @@ async def worker(
     shared: list[SharedRate] = []
 
     @asynccontextmanager
-    async def connect(info: RunInfo) -> AsyncIterator[GotSurge]:
-        most = min(filter(None, (rate, info.options.get("rate"))), default=None)
+    async def client(target: Target, rate: float | None) -> AsyncIterator[GotSurge]:
         async with (
-            connected(target_of(info, target), Limits(concurrency=concurrency), timeouts) as gs,
-            shared_rate(place, info.environment, gs.session, most) as turns,
+            connected(target, Limits(concurrency=concurrency), timeouts) as gs,
+            shared_rate(place, target.environment, gs.session, rate) as turns,
         ):
             seen.watch(gs)
             shared.append(turns)
             if working.stopping.is_set():
                 turns.give_up()
             yield gs
+
+    def connect(info: RunInfo) -> AbstractAsyncContextManager[GotSurge]:
+        most = min(filter(None, (rate, info.options.get("rate"))), default=None)
+        return client(target_of(info, target), most)
+
+    @asynccontextmanager
+    async def desk() -> AsyncIterator[None]:
+        async with client(target, rate) as gs, await Desk.open(gs, place, environment=target.environment):
+            yield
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
         return seen.segment(info.id, number, info.options.get(TRACE))
@@ -130,8 +147,9 @@ async def worker(
                 seen.show("gotsurge_worker_segments", "Segments in hand.", lambda: working.in_hand)
                 seen.show("gotsurge_places", "Calls that may be in flight.", lambda: sum(one.places for one in shared))
                 seen.show("gotsurge_turns_lost", "Turns that came to nothing.", lambda: sum(one.lost for one in shared))
-                say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
-                await fleet.work(place, working, patience=patience)
+                async with desk() if submitted else nullcontext():
+                    say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
+                    await fleet.work(place, working, patience=patience)
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise

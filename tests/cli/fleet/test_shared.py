@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,15 @@ import attrs
 import psycopg
 import pytest
 
-from gotsurge_async import Credentials, Environment, GotSurge
+from gotsurge_async import Credentials, Environment, GotSurge, codec
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.cli.shared.credentials import account_name
 from gotsurge_async.database.leases import BEAT
+from gotsurge_async.ledger import WAITING, Ledger
+from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.simulator import Fault, Simulator
+from tests.support.order_forms import good_order
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
@@ -246,3 +250,36 @@ async def sign(url: str) -> tuple[str, int] | None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         found = await connection.execute("SELECT holder, beat FROM gotsurge_leases")
         return await found.fetchone()
+
+
+# --- what services submit --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+async def test_workers_send_what_services_submit(fleet: Fleet, account: str) -> None:
+    """Two workers send each submitted order once, also where one of the platform partner's is killed."""
+    words = ("--submitted", "--account", account)
+    fleet.simulator.order_fault(Fault(operation="*", kind="delay", seconds=0.2))
+    async with await Ledger.open(fleet.url) as ledger:
+        submitted = ledger.submitted("local")
+        for number in range(300):
+            payload, _ = codec.encode_order(good_order(tracking_id=f"S-{number}"))
+            await submitted.add("", f"S-{number}", payload)  # the command signs in at a simulator by itself
+        async with fleet.workers(2, "--rate", "20", *words) as workers, asyncio.timeout(240):
+            await fleet.until_created(60)
+            if account == "platform":
+                workers[0].kill()
+            states: Counter[str] = Counter()
+            while states["created"] < 300:
+                await asyncio.sleep(0.5)  # what is read is in another process
+                states = Counter([await state(submitted, f"S-{number}") for number in range(300)])
+    audit = fleet.simulator.audit()
+    assert (audit["tasks"], bool(audit["doubled"])) == (300, False)
+
+
+async def state(submitted: SubmittedOrders, key: str) -> str:
+    """The state of an order under a key, "waits" while nobody has taken it."""
+    waiting, recorded = await submitted.standing(key)
+    if recorded is None:
+        return "waits"
+    return "waits" if waiting is not None and recorded.row.state in WAITING else str(recorded.row.state)
