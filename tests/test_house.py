@@ -27,7 +27,7 @@ from tests.support.public import public_calls
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 OF_TIME = {"clock", "hooks", "starting"}
-PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec"}
+PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec", "phonenumbers"}
 NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
 MOST_LINES = 480
 MOST_FILES = 12
@@ -169,7 +169,7 @@ def test_a_file_imports_its_own_floor_or_a_lower_one(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if FLOORS.get(place(m)) == 1 and m not in OF_TIME])
 def test_the_lowest_floor_is_plain_values(module: str) -> None:
-    """It imports the standard library, attrs, cattrs and msgspec: no event loop, no network, no logging."""
+    """It imports the standard library and libraries of plain values: no event loop, no network, no logging."""
     others = {top(name) for name in imports(module)} - {"gotsurge_async"}
     assert others - sys.stdlib_module_names <= PLAIN_LIBRARIES
     assert not others & NOT_PLAIN
@@ -273,7 +273,8 @@ def test_every_class_that_a_call_returns_is_public() -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     """A fresh interpreter that imports the package has loaded no HTTP, database or terminal library."""
-    heavy = ["aiohttp", "sqlalchemy", "psycopg", "sqlite3", "click", "rich", "filelock", "yarl", "hypothesis", "pytest"]
+    heavy = {"aiohttp", "sqlalchemy", "psycopg", "sqlite3", "click", "rich", "filelock", "yarl", "hypothesis", "pytest"}
+    heavy |= {"phonenumbers"}
     code = f"import sys, gotsurge_async; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"

@@ -211,7 +211,11 @@ def _constants() -> dict[str, ast.AST]:
 @cache
 def _helpers() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Functions that make a text for other files."""
-    places = {"not_in": "tables/formats/lines.py", "problem_of": "models/phones.py"}
+    places = {
+        "not_in": "tables/formats/lines.py",
+        "problem_of": "models/phones.py",
+        "_why_impossible": "models/phones.py",
+    }
     return {name: _file(PACKAGE / place).functions[name] for name, place in places.items()}
 
 

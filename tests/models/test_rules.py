@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async.models.phones import NOT_E164, problem_of
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.rules import Finding, Severity, check_order, imo_check_digit, nearest
 from gotsurge_async.models.tasks import CargoDetail, Item, Order
@@ -134,7 +135,8 @@ def test_a_phone_number_is_e164_and_the_fault_proposes_the_right_one(phone: str,
     """Only + and digits are taken; where the meaning is clear the right form is proposed."""
     finding = the_fault(officer_contact=Contact(phone=phone))
     assert finding.path == "officer_contact.phone"
-    assert finding.message.startswith("is not E.164: ")
+    assert finding.message == problem_of(phone)
+    assert (finding.message == NOT_E164) == (proposal is not None)
     assert finding.proposal == proposal
 
 

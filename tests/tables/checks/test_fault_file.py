@@ -165,7 +165,7 @@ def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) 
     head, row = openpyxl.load_workbook(tmp_path / "faults.xlsx").active.iter_rows(values_only=True)
     found = dict(zip(head, row, strict=True))
     assert (found["tracking_id"], found["price"], found["gs_status"]) == ("007", 48.5, "faulty")
-    assert found["gs_error"].startswith("line 2: from_contact.phone: is not E.164")
+    assert found["gs_error"].startswith("line 2: from_contact.phone: names no country")
 
 
 def test_a_workbook_that_cannot_be_written_is_reported_as_any_file(

@@ -5,21 +5,25 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumber, PhoneNumberFormat
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.places import Contact
 from gotsurge_async.money import Money
 from gotsurge_async.tables.cells import Exact, parse_int, parse_money
 from gotsurge_async.tables.maps.column_map import Dates
 from gotsurge_async.tables.maps.rules import check_dates, dates_parser, number_parser, number_style, phone_style
 from gotsurge_async.tables.options import read_map
+from tests.models.test_phones import EXAMPLES
 from tests.support.order_forms import CELLS
 from tests.tables.kit import Read, read, table
 
 SINGAPORE = ZoneInfo("Asia/Singapore")
+SINGAPORES = '[phones]\n"*" = "+65 61234567"\n'
 MOMENT = datetime(2030, 4, 3, 6, 5, tzinfo=UTC)  # 14:05 in Singapore
 
 
@@ -199,7 +203,8 @@ def test_what_is_no_sample_of_a_number(sample: str) -> None:
         ("6591755010", "+6591755010"),
         ("65123456", "+6565123456"),
         ("0065 91755010", "+6591755010"),
-        ("091755010", "+6591755010"),
+        ("+442079460958", "+442079460958"),
+        ("091755010", "091755010"),  # Singapore has no zero that people dial
         ("+1 (212) 555.0100", "+12125550100"),
         ("12", "12"),
         ("call Mei", "call Mei"),
@@ -214,20 +219,22 @@ def test_phone_numbers_as_they_are_written(text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("sample", "text", "wanted"),
     [
-        ("+44 7911123456", "+44 (0)20 7946 0958", "+44 (0)20 7946 0958"),  # the checks tell what to write
-        ("+44 7911123456", "0044 (0) 20 7946 0958", "0044 (0) 20 7946 0958"),
+        ("+44 7911123456", "+44 (0)20 7946 0958", "+442079460958"),
+        ("+65 61234567", "+44 (0)20 7946 0958", "+442079460958"),
+        ("+44 7911123456", "0044 (0) 20 7946 0958", "+442079460958"),
+        ("+49 30123456789", "+49 0171 1234567", "+491711234567"),
         ("+44 7911123456", "(0)20 7946 0958", "+442079460958"),
         ("+44 7911123456", "(020) 7946 0958", "+442079460958"),
-        ("+39 3123456789", "02 1234 56789", "02 1234 56789"),  # one of Milan keeps its zero, and may have 11 digits
+        ("+39 3123456789", "02 1234 56789", "+3902123456789"),  # one of Milan keeps its zero, and may have 11 digits
         ("+39 3123456789", "06 1234 5678", "+390612345678"),
     ],
 )
 def test_a_zero_that_people_dial(sample: str, text: str, wanted: str) -> None:
-    """It is dropped where that is sure; a zero in the brackets of an international number is not passed over."""
+    """It is dropped in countries that drop it, and kept in those that keep it."""
     assert phone_style(sample)(text) == wanted
 
 
-@pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x"])
+@pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x", "+999 1234567"])
 def test_what_is_no_sample_of_a_phone_number(sample: str) -> None:
     """The message says what to write."""
     with pytest.raises(ValueError, match="with its country apart"):
@@ -357,17 +364,34 @@ def test_result_files_are_read_with_the_same_map() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "cell", "proposal"),
+    ("text", "cell", "problem", "proposal"),
     [
-        ("", "+44 (0)20 7946 0958", "+442079460958"),
-        ('[phones]\n"*" = "+44 7911123456"\n', "+44 (0)20 7946 0958", "+442079460958"),
-        ('[phones]\n"*" = "+44 7911123456"\n', "+4402079460958", "+442079460958"),
-        ('[phones]\n"*" = "+49 30123456789"\n', "4901711234567", "+491711234567"),
-        ('[phones]\n"*" = "+65 61234567"\n', "+65 0091755010", None),
-        ("", "+65 0091755010", None),
+        ("", "+44 (0)20 7946 0958", "has a zero in brackets", "+442079460958"),
+        ("", "+4901711234567", "has a zero after the country code", "+491711234567"),
+        ("", "+65 0091755010", "has a zero after the country code", None),
+        ("", "+650091755010", "has a zero after the country code", None),
+        ("", "6.59E+09", "a spreadsheet has rounded it, 3 digits are left", None),
+        (SINGAPORES, "+65 0091755010", "has a zero after the country code", None),
+        (SINGAPORES, "+650091755010", "has a zero after the country code", None),
+        (SINGAPORES, "6123456", "is too short for Singapore: 7 digits, where numbers have 8", None),
+        (SINGAPORES, "6.59E+09", "a spreadsheet has rounded it, 3 digits are left", None),
     ],
 )
-def test_a_phone_number_with_a_zero_too_many(text: str, cell: str, proposal: str | None) -> None:
-    """It is a fault with or without a map, and what is proposed is a number that can be."""
+def test_what_is_no_phone_number_is_a_fault(text: str, cell: str, problem: str, proposal: str | None) -> None:
+    """With a map and without one, with the reason; what is proposed is a number that can be."""
     (fault,) = mapped(text, {"from_contact.phone": cell}).report.faults
     assert (fault.column, fault.value, fault.proposal) == ("from_contact.phone", cell, proposal)
+    assert fault.rule.startswith(problem)
+    assert code_of(fault.rule) == "E222"
+
+
+@given(st.sampled_from(EXAMPLES))
+@settings(deadline=None)
+def test_a_rule_for_phones_reads_what_the_check_of_an_order_takes(example: tuple[str, PhoneNumber]) -> None:
+    """A number in its country's own form passes a table whose map names the country, and becomes E.164."""
+    region, number = example
+    read_phone = phone_style(f"+{number.country_code} 12345678")
+    e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    assert read_phone(e164) == read_phone(phonenumbers.format_number(number, PhoneNumberFormat.INTERNATIONAL)) == e164
+    if region == phonenumbers.region_code_for_country_code(number.country_code):
+        assert read_phone(phonenumbers.format_number(number, PhoneNumberFormat.NATIONAL)) == e164
