@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -40,10 +41,15 @@ ROOM = 2 * 1024**3
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the tests' files in memory where it has room: a flush costs nothing there, and a slow disk takes no part."""
+    """Have the tests' files in memory where it has room: a flush costs nothing there, and a slow disk takes no part.
+
+    And have them run in one time zone.
+    """
     chosen = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
     if not chosen and _has_room(MEMORY):
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+    os.environ["TZ"] = "UTC"  # the zone of what people are shown
+    time.tzset()
 
 
 def _has_room(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from gotsurge_async.auth.stores import Tokens, TokenStore, is_token, same_pair
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import ConfigError, NotSent, OutcomeUnknown, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
+from gotsurge_async.models.times import written
 from gotsurge_async.secrets import Known, Secret
 
 __all__ = ["TokenManager"]
@@ -409,7 +410,7 @@ class TokenManager:
         self._sign_in_reported = True
         works = self._tokens is not None and self._tokens.bearer != self._rejected
         ends = self._tokens.expires_at if self._tokens and works else None
-        until = f"; calls work until {ends:%Y-%m-%d %H:%M} UTC" if ends and ends > self._clock.now() else ""
+        until = f"; calls work until {written(ends)}" if ends and ends > self._clock.now() else ""
         logger.error("account %s: %s%s", self.account, reason, until)
         self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))
 
@@ -427,7 +428,7 @@ class TokenManager:
             left = tokens.expires_at - self._clock.now()
             room = tokens.expires_at - self._refresh_at
             level = logging.INFO if left > room / 2 else logging.WARNING if left > room / 6 else logging.ERROR
-            until = f" (it ends at {tokens.expires_at:%Y-%m-%d %H:%M} UTC)"
+            until = f" (it ends at {written(tokens.expires_at)})"
         logger.log(level, "the token of %s was not renewed%s: %s", self.account, until, error)
 
 

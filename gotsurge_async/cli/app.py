@@ -11,6 +11,7 @@ import click
 from gotsurge_async.cli.shared.exits import reported
 from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
 from gotsurge_async.cli.variables import VARIABLES
+from gotsurge_async.models.times import times_of_people
 from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 
@@ -112,7 +113,7 @@ class Gotsurge(click.Group):
         return resolved
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reported(ctx, bool(ctx.meta.get(_AS_JSON))):
+        with times_of_people(), reported(ctx, bool(ctx.meta.get(_AS_JSON))):
             return super().invoke(ctx)
 
 

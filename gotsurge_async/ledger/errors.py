@@ -33,6 +33,7 @@ from attrs import frozen
 from gotsurge_async import codec
 from gotsurge_async.errors import GotSurgeError, InvalidData, Sent, UsageError
 from gotsurge_async.ledger.states import Holder, OrderRow, PendingOrder
+from gotsurge_async.models.times import written
 from gotsurge_async.system import shell
 
 RESCUE = (
@@ -184,7 +185,7 @@ class RunHeld(LedgerError, code="E521"):
             more = ", …" if len(self.workers) > _NAMED else ""
             by = f"{number} {', '.join(self.workers[:_NAMED])}{more}"
         elif self.holder is not None:
-            since = f"{self.holder.since:%Y-%m-%d %H:%M:%S} UTC"
+            since = written(self.holder.since, seconds=True)
             by = f"process {self.holder.pid} on {self.holder.host} since {since}"
         where = f"ledger {self.path}: " if self.path else ""
         if self.workers:
@@ -221,7 +222,7 @@ def open_words(until: datetime | None, *, cancelling: bool) -> str:
     if until is None:
         return "a cancel of its task is on its way"
     request = "a cancel of its task" if cancelling else "the request that was sent for it"
-    return f"{request} was not answered, and may still act until {until:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{request} was not answered, and may still act until {written(until, seconds=True)}"
 
 
 # The disk may have changed the JSON that the ledger keeps of an order.

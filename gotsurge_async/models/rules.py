@@ -11,7 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from math import inf
 from operator import attrgetter
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
+from gotsurge_async.models.times import written
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
 MIN_PRICE = 200_000
@@ -82,7 +83,7 @@ _NO_TOTALS = (None, None, None)
 
 
 def check_order(
-    order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC, any_date: bool = True
+    order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo | None = None, any_date: bool = True
 ) -> list[Finding]:
     """Check an order: everything that is wrong with it, or looks wrong; an empty list for a good one.
 
@@ -93,7 +94,7 @@ def check_order(
             than an hour from it, is a warning.
         max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
             for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
-        zone: the time zone in which messages show times.
+        zone: the time zone in which messages show times; without it UTC, or that of the command.
         any_date: False makes a window that is further than 400 days from the present a fault.
     """
     findings: list[Finding] = []
@@ -229,7 +230,7 @@ def _check_phone(path: str, phone: str, report: Report) -> None:
         report(Finding(path, Coded(problem_of(phone), "E222"), value=phone, proposal=meant_by(phone)))
 
 
-def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> None:
+def _check_windows(order: Any, now: datetime, zone: tzinfo | None, report: Report) -> None:
     pickup, delivery = order.from_time_window, order.to_time_window
     pickup_start, pickup_end = pickup.start_time_utc, pickup.end_time_utc
 
@@ -251,7 +252,7 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, report: Report) -> N
             report(Finding(_PICKUP_END, Coded(message, "E227"), Severity.WARNING, _shown(pickup_end, zone)))
 
 
-def _check_dates(order: Any, now: datetime, zone: tzinfo, report: Report) -> None:
+def _check_dates(order: Any, now: datetime, zone: tzinfo | None, report: Report) -> None:
     """Check that every window is near enough to be meant: a year that is mistyped is not."""
     for path, window in (("from_time_window", order.from_time_window), ("to_time_window", order.to_time_window)):
         for name in ("start_time_utc", "end_time_utc") if window is not None else ():
@@ -261,7 +262,7 @@ def _check_dates(order: Any, now: datetime, zone: tzinfo, report: Report) -> Non
                 report(Finding(f"{path}.{name}", Coded(rule, "E244"), value=_shown(moment, zone)))
 
 
-def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo) -> str | None:
+def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo | None) -> str | None:
     """The warning of a pickup that ends soon: how long drivers can take the order."""
     if pickup_end < now:
         return f"the pickup is already over (it is {_shown(now, zone)})"
@@ -274,12 +275,8 @@ def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo)
     return f"{why}: drivers have {left} minutes to take it" if until - now < SOON else None
 
 
-def _shown(moment: datetime, zone: tzinfo) -> str:
-    try:
-        moment = moment.astimezone(zone)
-    except OverflowError:  # at the ends of the calendar there is no such time in every zone
-        moment = moment.astimezone(UTC)
-    return moment.isoformat().replace("+00:00", "Z")
+def _shown(moment: datetime, zone: tzinfo | None) -> str:
+    return written(moment, zone, seconds=moment.second != 0)
 
 
 def _check_money(order: Any, max_price: Money | None, report: Report) -> None:

@@ -16,6 +16,7 @@ import msgspec
 
 from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.ledger import Ledger, Mode, Run
+from gotsurge_async.models.times import written
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.load import Loader
@@ -227,7 +228,7 @@ class _PlannedSource(Around):
         self._follow()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
-        made = f"{self._name}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
+        made = f"{self._name}, which was made of {self._plan.file} at {written(self._plan.made_at)}"
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

@@ -177,7 +177,7 @@ class Source(abc.ABC):
         self._now = options.now
         self._max_price = options.max_price
         self._any_date = options.any_date
-        self._zone: tzinfo = options.zone() or UTC
+        self._zone: tzinfo | None = options.zone()
         self._required = required_of(Order)
         self.sha256: str | None = None
         self.items_sha256: str | None = None

@@ -12,9 +12,10 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from gotsurge_async.clock import in_zone, moved_by
+from gotsurge_async.clock import moved_by
 from gotsurge_async.ledger import OrderRow
 from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
+from gotsurge_async.models.times import written, written_span
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
 from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, vessel_of
@@ -114,14 +115,14 @@ class Alert:
         """What makes two of them the same one, while it lasts."""
         return (self.kind, self.account, self.name, *self.tasks)
 
-    def text(self, now: datetime, zone: tzinfo = UTC) -> str:
-        """The alert for people, on one line, with times of a zone."""
+    def text(self, now: datetime, zone: tzinfo | None = None) -> str:
+        """The alert for people, on one line, with times of a zone; without one in UTC, or in that of the command."""
         order = self.tracking_id or self.name
         vessel = " ".join(part for part in (self.vessel, f"(IMO {self.imo})" if self.imo is not None else None) if part)
         whom = ", ".join(part for part in (vessel, f"berth {self.berth}" if self.berth else "") if part)
         return f"{order}{f' for {whom}' if whom else ''}: {self._what(now, zone)}"
 
-    def _what(self, now: datetime, zone: tzinfo) -> str:
+    def _what(self, now: datetime, zone: tzinfo | None) -> str:
         if self.kind is AlertKind.DOUBLE:
             return self.detail
         status = self.status.replace("_", " ") or "status unknown"
@@ -129,27 +130,27 @@ class Alert:
             return f"{status}; what was read of it cannot be judged: look at its task"
         if self.at is None:
             return status
-        span = _span(abs(self.at - now))
-        when = f"in {span}" if self.at > now else f"{span} ago"
-        clock = f"({in_zone(self.at, zone):%d %b %H:%M %Z})"
+        when = f"on {written(self.at, zone)}"
+        if span := written_span(abs(self.at - now)):
+            when = f"{f'in {span}' if self.at > now else f'{span} ago'} ({written(self.at, zone)})"
         match self.kind:
             case AlertKind.EXPIRING if self.at > now:
-                return f"no driver yet, and the broadcast ends {when} {clock}"
+                return f"no driver yet, and the broadcast ends {when}"
             case AlertKind.EXPIRING:
-                return f"no driver yet, and the broadcast should have ended {when} {clock}"
+                return f"no driver yet, and the broadcast should have ended {when}"
             case AlertKind.NOT_ACCEPTED:
                 begins = "begins" if self.at > now else "began"
-                return f"{status}, no driver yet; the pickup window {begins} {when} {clock}"
+                return f"{status}, no driver yet; the pickup window {begins} {when}"
             case AlertKind.LATE_PICKUP:
-                return f"{status}, and the pickup window ended {when} {clock}"
+                return f"{status}, and the pickup window ended {when}"
             case AlertKind.LATE_DELIVERY:
-                return f"{status}, and the delivery window ended {when} {clock}"
+                return f"{status}, and the delivery window ended {when}"
             case AlertKind.FAILED:
-                return f"{status} {when} {clock}"
+                return f"{status} {when}"
             case AlertKind.IN_DOUBT:
-                return f"in doubt, sent {when} {clock}: nobody knows whether GotSurge has it"
+                return f"in doubt, sent {when}: nobody knows whether GotSurge has it"
 
-    def document(self, now: datetime, zone: tzinfo = UTC) -> dict[str, Any]:
+    def document(self, now: datetime, zone: tzinfo | None = None) -> dict[str, Any]:
         """The alert for programs."""
         return {
             "kind": self.kind,
@@ -315,11 +316,3 @@ class Lasting:
         self._present.clear()
         self._present.update(now)
         return new
-
-
-def _span(span: timedelta) -> str:
-    minutes = int(span.total_seconds() // 60)
-    hours, rest = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} days"
-    return f"{hours} h {rest:02} min" if hours else f"{minutes} min"

@@ -15,6 +15,8 @@ from gotsurge_async.after.audit.findings import Finding, Kind
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo, write_results
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.ledger import RunHeld
+from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.times import written
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders, window
 from tests.support.pushes import Place, place
@@ -227,11 +229,15 @@ async def test_a_changed_task_was_changed_in_words(tmp_path: Path) -> None:
     """Spaces and capitals of an address are the same; another street, window, name or zip code is not."""
     async with place(tmp_path) as here:
         first = order("T-0")
+        assert first.to_time_window is not None
+        until = first.to_time_window.end_time_utc
+        later = TimeWindow(start_time_utc=until, end_time_utc=until + timedelta(hours=1))
         pairs: list[tuple[Any, dict[str, Any]]] = [
             (first, {"from_address": {"street_address": " 1  PIONEER rd", "country": "SG"}}),
             (attrs.evolve(first, tracking_id="T-1"), {"from_address": {"street_address": "2 Pioneer Rd"}}),
             (attrs.evolve(first, tracking_id="T-2"), {"invoice_number": "INV-2"}),
             (attrs.evolve(first, tracking_id="T-3", invoice_number="INV-3"), {"invoice_number": "INV-4"}),
+            (attrs.evolve(first, tracking_id="T-4"), {"to_time_window": later}),
         ]
         run_id = await here.push([each for each, _ in pairs])
         tasks = await here.tasks(run_id)
@@ -239,7 +245,8 @@ async def test_a_changed_task_was_changed_in_words(tmp_path: Path) -> None:
             task = await here.gs.platform.tasks.get(tasks[f"T-{number}"])
             await here.gs.platform.tasks.update(task, **changes)
         found = {each.key: each for each in await Auditor(here, tmp_path).find()}
-        assert found.keys() == {"T-1", "T-3"}
+        assert found.keys() == {"T-1", "T-3", "T-4"}
+        assert f", and is {written(later.start_time_utc, seconds=True)} to " in found["T-4"].details
         assert "from_address.street_address was sent as 1 pioneer rd" in found["T-1"].details
 
 

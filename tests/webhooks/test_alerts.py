@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ def test_a_broadcast_that_ends_soon_is_told(preference: str | None, ends: float 
     assert "expiring" not in kinds(at("accepted", preference), begins)
     (found,) = [alert for alert in alerts(given, begins) if alert.kind == "expiring"]
     assert found.at == hour(ends)
-    assert "ends in 30 min (02 Jan" in found.text(begins)
+    assert "ends in 30 min (2026-01-02" in found.text(begins)
     assert "should have ended" in found.text(hour(13))
 
 
@@ -111,10 +112,15 @@ def test_an_alert_names_whom_it_is_for() -> None:
     )
     (found,) = alerts(given, hour(12.5), account="local/plain")
     told = "TRK-7 for MV Example (IMO 9074729), berth B12: accepted, and the pickup window ended 30 min ago"
-    assert found.text(hour(12.5)) == f"{told} (02 Jan 12:00 UTC)"
-    assert found.text(hour(12.5), ZoneInfo("Asia/Singapore")) == f"{told} (02 Jan 20:00 +08)"
+    assert found.text(hour(12.5)) == f"{told} (2026-01-02 12:00Z)"
+    assert found.text(hour(12.5), ZoneInfo("Asia/Singapore")) == f"{told} (2026-01-02 20:00+08:00)"
     document = found.document(hour(12.5))
     assert document["text"].startswith(told)
+    later = found.text(hour(12) + timedelta(days=3650))
+    assert later.endswith("the pickup window ended 3650 days ago (2026-01-02 12:00Z)")
+    assert found.text(hour(12.5) + timedelta(days=3650)).endswith("the pickup window ended on 2026-01-02 12:00Z")
+    never = attrs.evolve(found, at=datetime(1, 1, 1, tzinfo=UTC))
+    assert never.text(hour(12.5), ZoneInfo("Asia/Singapore")).endswith("the pickup window ended on 0001-01-01")
     assert (document["kind"], document["order"], document["imo"]) == ("late_pickup", "T-1", 9074729)
 
 

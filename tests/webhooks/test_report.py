@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async import codec
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models import times
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book import BookOrder
 from gotsurge_async.webhooks.book.records import due_of
@@ -120,7 +121,7 @@ async def test_a_day_tells_how_old_it_is() -> None:
         *(evolve(ordered(status), number=n, seen_at=seen) for n, (status, seen) in enumerate(read.items()))
     )
     assert found.oldest_read == at(4)
-    assert f"Every open order was read on {at(4).astimezone(found.zone):%d %B %Y at %H:%M}" in html(found)
+    assert f"Every open order was read on {times.written(at(4), found.zone)}" in html(found)
     assert "open order was read" not in html(await day(ordered("complete")))
 
 

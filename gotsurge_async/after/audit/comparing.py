@@ -44,6 +44,7 @@ from gotsurge_async.ledger import (
     RunInfo,
     RunState,
 )
+from gotsurge_async.models.times import written
 
 FRESH = 3600.0
 """Seconds for which a restarted audit relies on what it read before."""
@@ -322,7 +323,7 @@ class Audit:
         began = row.updated_at if row.state is OrderState.CANCELLED else row.claimed_at or row.updated_at
         ours = began + timedelta(seconds=gs.limits.settle)
         until = max(ours, row.open_until or ours)  # the time of the push counts, too
-        return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
+        return f"it is new, and may be hidden until {written(until, seconds=True)}" if until > self.ledger.now() else ""
 
     async def _read(
         self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True

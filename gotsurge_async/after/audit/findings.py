@@ -1,16 +1,20 @@
 """The differences that an audit finds, and how an order in the ledger and its task are compared."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.after.audit.notes import MISSING, Seen, facts_of
+from gotsurge_async.after.audit.notes import MISSING, WINDOWS, Seen, facts_of
 from gotsurge_async.ledger import Mode, OrderRow, OrderState, RunInfo
 from gotsurge_async.ledger.errors import open_words, reading_payload
 from gotsurge_async.models.tasks import TaskFields, TaskStatus
+from gotsurge_async.models.times import written
 from gotsurge_async.push.changes import uncertain_fields
+
+_TIME = re.compile(r"\b[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -93,10 +97,20 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
     differing = _differing(row, seen, path)
-    words = [f"{name} was sent as {mine}, and is {theirs}" for name, (mine, theirs) in differing.items()]
+    words = [
+        f"{name} was sent as {_shown(name, mine)}, and is {_shown(name, theirs)}"
+        for name, (mine, theirs) in differing.items()
+    ]
     if fields := uncertain_fields(row.payload):
         return Kind.CHANGING, "; ".join([f"an update of {', '.join(fields)} was not answered", *words])
     return (Kind.CHANGED, "; ".join(words)) if words else None
+
+
+def _shown(name: str, fact: str) -> str:
+    """A fact for people: the times of a window in their zone."""
+    if name not in WINDOWS:
+        return fact
+    return _TIME.sub(lambda time: written(datetime.fromisoformat(time[0]), seconds=True), fact)
 
 
 def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:

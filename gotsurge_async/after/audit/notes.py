@@ -26,7 +26,7 @@ CREATE TEMP TABLE orders (task_id TEXT NOT NULL, id INTEGER NOT NULL, run TEXT, 
 CREATE INDEX temp.orders_by_task ON orders (task_id);
 """
 _ASKED = 500
-_WINDOWS = ("from_time_window", "to_time_window")
+WINDOWS = ("from_time_window", "to_time_window")
 _ADDRESSES = ("from_address", "to_address")
 
 
@@ -67,7 +67,7 @@ def facts_of(named: TaskFields) -> dict[str, str]:
     facts: dict[str, str | None] = {"tracking_id": named.tracking_id, "invoice_number": named.invoice_number}
     if named.price is not None and named.increment is None:
         facts |= {"price": str(named.price.millicents), "currency": named.price.currency}
-    for name in _WINDOWS:
+    for name in WINDOWS:
         if (window := getattr(named, name)) is not None:
             times = (window.start_time_utc, window.end_time_utc)
             facts[name] = " to ".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times)
@@ -83,7 +83,7 @@ def _plain(text: Any) -> str:
 
 def other_pickup(one: Seen, other: Seen) -> bool:
     """Whether two tasks are picked up at different times: a tracking id may have been used before."""
-    windows = {seen.facts[_WINDOWS[0]] for seen in (one, other) if _WINDOWS[0] in seen.facts}
+    windows = {seen.facts[WINDOWS[0]] for seen in (one, other) if WINDOWS[0] in seen.facts}
     return len(windows) > 1
 
 

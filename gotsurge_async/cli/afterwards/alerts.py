@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import attrs
 import click
@@ -35,6 +34,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, RunState
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
@@ -63,7 +63,6 @@ class _Check:
     books: Books
     only: Only
     limits: Limits
-    zone: ZoneInfo
     as_json: bool
     gs: GotSurge | None = None
     account: str = ""
@@ -99,15 +98,15 @@ class _Check:
     def lines(self, alerts: Sequence[Alert]) -> list[str]:
         """The alerts for people, a line each."""
         now = SystemClock().now()
-        return [f"{alert.kind.in_words}: {alert.text(now, self.zone)}" for alert in alerts]
+        return [f"{alert.kind.in_words}: {alert.text(now)}" for alert in alerts]
 
     def print_all(self, alerts: Sequence[Alert]) -> None:
         """Print the alerts of one check."""
         now = SystemClock().now()
         if self.as_json:
-            print_json([alert.document(now, self.zone) for alert in alerts])
+            print_json([alert.document(now) for alert in alerts])
         elif alerts:
-            rows = [(alert.kind.in_words, alert.text(now, self.zone), alert.name) for alert in alerts]
+            rows = [(alert.kind.in_words, alert.text(now), alert.name) for alert in alerts]
             print_table(("ALERT", prose("ORDER"), spare("TASK")), rows)
         old = {alert.name for alert in alerts if alert.seen_at is not None and now - alert.seen_at > STALE}
         if old:
@@ -119,11 +118,11 @@ class _Check:
         now = SystemClock().now()
         for alert, line in zip(alerts, self.lines(alerts), strict=True):
             if self.as_json:
-                click.echo(codec.encode(alert.document(now, self.zone)).decode())
+                click.echo(codec.encode(alert.document(now)).decode())
             elif is_terminal():
-                click.echo(f"{now.astimezone(self.zone):%H:%M}  {line}")
+                click.echo(f"{written_clock(now)}  {line}")
             else:
-                print_table((), [(now, alert.kind.in_words, alert.text(now, self.zone), alert.name)], headed=False)
+                print_table((), [(now, alert.kind.in_words, alert.text(now), alert.name)], headed=False)
 
 
 @click.command(cls=GroupedCommand)
@@ -177,7 +176,6 @@ async def alerts(
     post: str | None,
     read_rate: float,
     read_after: float,
-    zone: ZoneInfo,
     target: Target,
     ledger: Place | None,
     book: Place | None,
@@ -202,7 +200,6 @@ async def alerts(
         books=books,
         only=Only(run=run_id, vessel=vessel, environment=books.environment),
         limits=Limits(**{name: timedelta(minutes=min(number, _LONGEST)) for name, number in minutes.items()}),
-        zone=zone,
         as_json=as_json,
     )
     if post is not None:

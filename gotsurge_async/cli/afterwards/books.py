@@ -19,12 +19,11 @@ from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.ledger import Ledger, LedgerError, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
+from gotsurge_async.models.times import show_times_in
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.store import beside
 
 VARIABLE = "GOTSURGE_BOOK"
-PORT = "Asia/Singapore"
-"""The time zone of the ships, unless --timezone names another."""
 
 book_option: Decorator[Any] = in_group(OUTPUT)(
     "--book",
@@ -35,23 +34,24 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
 )
 
 
-def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
+def zone_of(_: click.Context, __: click.Parameter, name: str | None) -> ZoneInfo | None:
+    """The zone that an option names, in which times are shown from now on."""
     from gotsurge_async.tables.maps.column_map import zone_named
 
     try:
-        return zone_named(name) or ZoneInfo(PORT)
+        zone = zone_named(name)
     except ConfigError as error:
         raise WrongUse(f"--timezone: {error}", "E102") from None
+    show_times_in(zone)
+    return zone
 
 
 zone_option: Decorator[Any] = in_group(OUTPUT)(
     "--timezone",
-    "zone",
     metavar="TZ",
-    default=PORT,
-    show_default=True,
-    callback=_zone,
-    help="The time zone in which times are shown, and in which days begin.",
+    callback=zone_of,
+    expose_value=False,
+    help="The time zone in which times are shown.  [default: the system's]",
 )
 run_option: Decorator[Any] = click.option("--run", "run_id", metavar="RUN", help="Look only at orders of this run.")
 vessel_option: Decorator[Any] = click.option(

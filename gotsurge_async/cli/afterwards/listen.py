@@ -17,6 +17,7 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
 from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.webhooks.event import MalformedEvent, read_event
@@ -145,5 +146,5 @@ def _line(stored: Stored, *, as_json: bool) -> str:
         status, name = stored.why, None
     return event_line(
         (stored.received_at, stored.id, stored.task_id, name, status),
-        (f"{stored.received_at:%H:%M:%S}Z", stored.id, name or stored.task_id, status),
+        (written_clock(stored.received_at), stored.id, name or stored.task_id, status),
     )

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
@@ -215,7 +216,13 @@ def _row(record: Mapping[str, Any], *, terminal: bool) -> tuple[Any, ...]:
 async def _print_csv(orders: AsyncIterator[BookOrder]) -> None:
     click.echo(_line(COLUMNS), nl=False)
     async for order in orders:
-        click.echo(_line(map(defused, map(shown, _record(order).values()))), nl=False)
+        click.echo(_line(map(_csv_cell, _record(order).values())), nl=False)
+
+
+def _csv_cell(value: Any) -> str:
+    """A value for a spreadsheet; times are in UTC."""
+    text = value.isoformat(" ", "seconds").replace("+00:00", "Z") if isinstance(value, datetime) else shown(value)
+    return defused(text)
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -253,7 +260,7 @@ async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv
             click.echo(_line(("task_id", "status", "at", "note")), nl=False)
             for step in steps:
                 cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
-                click.echo(_line(map(defused, map(shown, cells))), nl=False)
+                click.echo(_line(map(_csv_cell, cells)), nl=False)
             continue
         print_record([(name.replace("_", " "), value) for name, value in _record(order).items()])
         print_table(

@@ -20,6 +20,7 @@ from gotsurge_async.cli.shared.options import OUTPUT, in_group
 from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.book.records import account_named
 from gotsurge_async.webhooks.follow import KEEP, Follower
@@ -206,4 +207,4 @@ def _line(change: Change, as_json: bool) -> str:
         }
         return msgspec.json.encode(document).decode()
     whole = (at, change.task_id, tracking_id, change.status)
-    return event_line(whole, (f"{at:%H:%M:%S}Z", tracking_id or change.task_id, change.status))
+    return event_line(whole, (written_clock(at), tracking_id or change.task_id, change.status))

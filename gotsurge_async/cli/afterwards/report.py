@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_option
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_of
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
-from gotsurge_async.cli.shared.options import PATH, force_option, json_option
+from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.times import written
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.writing import WholeFile
 from gotsurge_async.webhooks.book import Only
@@ -46,7 +47,15 @@ _ENDINGS = (".html", ".csv", ".xlsx")
     "--all-environments", is_flag=True, help="Put orders of production and of other environments into one report."
 )
 @force_option
-@zone_option
+@in_group(OUTPUT)(
+    "--timezone",
+    "zone",
+    metavar="TZ",
+    default="Asia/Singapore",
+    show_default=True,
+    callback=zone_of,
+    help="The time zone in which times are shown, and in which days begin.",
+)
 @takes_books
 @json_option
 @asynchronous
@@ -100,8 +109,8 @@ async def report(
         counts = f": {counted(numbers)}" if result.vessels else ""
         say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
     if result.oldest_read is not None and result.at - result.oldest_read > STALE:
-        old = result.oldest_read.astimezone(zone)
-        say(f"some open orders were last read on {old:%Y-%m-%d at %H:%M}: run a receiver, or `gotsurge watch`, first")
+        old = written(result.oldest_read)
+        say(f"some open orders were last read on {old}: run a receiver, or `gotsurge watch`, first")
     return Exit.CREATED
 
 

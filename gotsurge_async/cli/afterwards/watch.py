@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import attrs
 import click
@@ -19,11 +18,12 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
 from gotsurge_async.cli.shared.options import STOPPING, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, print_table, say, shown
-from gotsurge_async.clock import SystemClock, in_zone
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.webhooks.book import Book, BookOrder, Step
 from gotsurge_async.webhooks.book.records import Standing, account_of
@@ -118,7 +118,6 @@ async def watch(
     read_rate: float,
     read_after: float,
     timeout: float | None,
-    zone: ZoneInfo,
     ledger: Place | None,
     book: Place | None,
     as_json: bool,
@@ -152,7 +151,7 @@ async def watch(
             platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
-        screen = _screen(as_json, zone, info)
+        screen = _screen(as_json, info)
         if isinstance(screen, Terminal):
             stack.enter_context(screen.live)
         watching = Watching(opened, known, info, reads, screen)
@@ -235,17 +234,16 @@ class Lines(Screen):
 class Terminal(Screen):
     """A terminal, on which the whole state is drawn again and again."""
 
-    def __init__(self, console: "Console", zone: ZoneInfo, info: RunInfo) -> None:
+    def __init__(self, console: "Console", info: RunInfo) -> None:
         from rich.live import Live
 
         self.live: Live = Live(console=console, auto_refresh=False, transient=False)
-        self._zone = zone
         self._info = info
         self._recent: deque[tuple[str, str, str]] = deque(maxlen=RECENT)
         self._began = time.monotonic()
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        at = "" if step.at is None else f"{in_zone(step.at, self._zone):%H:%M:%S}"
+        at = "" if step.at is None else written_clock(step.at)
         name = shown(order.task.tracking_id or order.key or order.task_id)
         before = f"{previous.replace('_', ' ')} → " if previous is not None else ""
         self._recent.append((at, name, shown(f"{before}{step.status.replace('_', ' ')}")))
@@ -287,13 +285,13 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> Screen:
+def _screen(as_json: bool, info: RunInfo) -> Screen:
     from rich.console import Console
 
     if as_json:
         return Screen()
     console = Console()
-    return Terminal(console, zone, info) if console.is_terminal else Lines()
+    return Terminal(console, info) if console.is_terminal else Lines()
 
 
 class Watching:

@@ -14,6 +14,7 @@ from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, p
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import RunInfo, Word
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.tables.checks.words import number_of
 
 _COLUMNS = (
@@ -42,7 +43,7 @@ _COLUMNS = (
 async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, every: float, as_json: bool) -> None:
     """List the runs of the ledger, the newest first.
 
-    With --watch the newest run comes last. Then each change of a run is printed, with the time in UTC, until Ctrl-C.
+    With --watch the newest run comes last. Then each change of a run is printed, with its time, until Ctrl-C.
     With --json too, each line is one JSON object.
     """
     async with open_ledger(find_ledger_of(ledger, env), look=True) as opened:
@@ -99,6 +100,6 @@ async def _watch(ledger: Ledger, env: str | None, limit: int, every: float, *, a
                 click.echo(codec.encode(run.document()))
             else:
                 orders = number_of(run.counts.total, "order")
-                cells = (f"{clock.now():%H:%M:%S}", info.id, run.state, orders, now[1] or "none yet", info.source)
+                cells = (written_clock(clock.now()), info.id, run.state, orders, now[1] or "none yet", info.source)
                 click.echo(("  " if is_terminal() else "\t").join(filter(None, cells)))
         await clock.sleep(every)

@@ -20,6 +20,7 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.ledger.segments import Distribution
+from gotsurge_async.models.times import written
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.tables.checks.words import number_of
 
@@ -163,7 +164,7 @@ def _show(run: RunStatus, decisions: list[dict[str, Any]], unused: list[str], si
         [
             ("run", info.id),
             ("state", run.state),
-            ("held by", f"process {holder.pid} on {holder.host} since {holder.since:%H:%M:%S} UTC" if holder else None),
+            ("held by", f"process {holder.pid} on {holder.host} since {written(holder.since)}" if holder else None),
             ("segments", f"{workers.segments:,} left, {workers.leased:,} in workers' hands" if workers else None),
             ("stopped by", workers.stopped_by if workers else None),
             ("environment", info.environment),
@@ -183,4 +184,4 @@ def _show(run: RunStatus, decisions: list[dict[str, Any]], unused: list[str], si
     for decision in decisions:
         task = decision["task_id"]
         what = f"created as {task}" if decision["created"] else f"task {task} is gone" if task else "not created"
-        click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
+        click.echo(f"{decision['key']}: {what}, said {decision['by']} at {written(decision['at'])}")

@@ -42,6 +42,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import ConfigError, GotSurgeError, SignInNeeded, Unauthorized
+from gotsurge_async.models.times import written
 from gotsurge_async.secrets import Secret
 from gotsurge_async.tables.checks.words import number_of
 
@@ -361,6 +362,6 @@ def _print_account(place: _Place, tokens: Tokens, as_json: bool, partner: str | 
         print_json(document)
         return
     renews = ", and renews itself" if document["renews_itself"] else ", and cannot renew itself"
-    until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
+    until = written(tokens.expires_at)
     state = _STATES[document["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
     click.echo(f"{place.name}{f' ({partner})' if partner else ''}: {state}")

@@ -20,6 +20,7 @@ from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import DOUBTFUL, OWNED_ELSEWHERE, UNDO, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.models.times import written_clock
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.system import shell
 from gotsurge_async.tables.checks.words import number_of
@@ -279,11 +280,11 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         return
     if standing.cancelling:
         cancels = number_of(standing.cancelling, "cancel")
-        until = f", and may act until {standing.open_until:%H:%M:%S} UTC; after that" if standing.open_until else ""
+        until = f", and may act until {written_clock(standing.open_until)}; after that" if standing.open_until else ""
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
         if standing.cancelling == standing.counts.get("in_doubt"):
             return
-    why += f", and may act until {standing.settles_at:%H:%M:%S} UTC" if standing.settles_at else ""
+    why += f", and may act until {written_clock(standing.settles_at)}" if standing.settles_at else ""
     if not standing.was_read and (standing.recorded or not direct):
         yield Step(why, standing.command("reconcile", calls=True))
     if standing.was_read or direct:

@@ -139,7 +139,9 @@ json_option: Decorator[Any] = in_group(OUTPUT)(
     "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
 )
 timezone_option: Decorator[Any] = in_group(THE_FILE)(
-    "--timezone", metavar="TZ", help="The time zone of times that name none, such as Asia/Singapore."
+    "--timezone",
+    metavar="TZ",
+    help="The time zone of times that name none, such as Asia/Singapore, and of times that are shown.",
 )
 max_price_option: Decorator[Any] = in_group(THE_FILE)(
     "--max-price",

@@ -18,6 +18,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, exit_code_o
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.errors import Coded, GotSurgeError, code_of
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.times import show_times_in
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.outcomes import Changed
 from gotsurge_async.resources.platform.batches import Updated
@@ -41,6 +42,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
         raise Failure(Coded(text, "E235"), Exit.USAGE)
     report = SourceReport()
     options = SourceOptions(now=datetime.now(UTC), timezone=timezone, max_price=max_price)
+    show_times_in(options.zone())
     stream = io.BytesIO(b"\n".join(map(msgspec.json.encode, rows)))
     with JsonlSource(file, stream, options, report) as source:
         orders = [row.order for row in source.rows()]

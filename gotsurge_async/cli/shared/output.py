@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.models.times import written
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def filled(text: str, indent: str = "") -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for people, on one line: money as ``SGD 48.50``, times in UTC, nothing for None."""
+    """A value for people, on one line: money as ``SGD 48.50``, times in the zone of people, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -96,7 +97,7 @@ def shown(value: Any) -> str:
     if isinstance(value, Money):
         return str(value).removeprefix("? ")  # an organization's amounts have no currency
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+        return written(value, seconds=True)
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value))
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
@@ -308,7 +309,7 @@ def _lists(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> "list[R
 
 
 def _to_the_minute(value: Any) -> str:
-    return shown(value)[:16] + shown(value)[19:] if isinstance(value, datetime) else shown(value)
+    return written(value) if isinstance(value, datetime) else shown(value)
 
 
 def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:

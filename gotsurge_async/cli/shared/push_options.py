@@ -25,6 +25,7 @@ from gotsurge_async.cli.shared.options import (
     timezone_option,
     together,
 )
+from gotsurge_async.models.times import show_times_in
 from gotsurge_async.money import Money
 from gotsurge_async.push.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
 from gotsurge_async.tables.fields import ITEM_KEY
@@ -39,7 +40,9 @@ def _source(sql: str | None, url: str | None, file_map: str | None = None, **par
         raise WrongUse("--sql and --from belong together: what is asked, and whom")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     columns = FileMap() if file_map is None else load_named(file_map)
-    return SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
+    options = SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
+    show_times_in(options.zone())
+    return options
 
 
 def load_named(name: str) -> FileMap:

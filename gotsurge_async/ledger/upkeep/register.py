@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from attrs import asdict, frozen
 
 from gotsurge_async.ledger.errors import RegisterUnusable, SameFile, SecondLedger
+from gotsurge_async.models.times import written
 from gotsurge_async.system import files, shell
 from gotsurge_async.tables.checks.words import number_of
 
@@ -82,7 +83,7 @@ class Entry:
     runs: int
 
     def __str__(self) -> str:
-        return f"{self.path} ({number_of(self.runs, 'run')}, the last at {self.last[:16]} UTC by {self.user})"
+        return f"{self.path} ({number_of(self.runs, 'run')}, the last at {_shown(self.last)} by {self.user})"
 
 
 class Keys:
@@ -371,6 +372,13 @@ def _note_run(db: sqlite3.Connection, number: int, run: str, digest: str | None)
 
 def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def _shown(text: str) -> str:
+    try:
+        return written(datetime.fromisoformat(text).replace(tzinfo=UTC))
+    except ValueError:  # another program may have written it
+        return text
 
 
 def _user() -> str:

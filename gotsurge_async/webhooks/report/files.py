@@ -8,6 +8,7 @@ from typing import IO, Any, TypeAlias
 
 from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.times import written
 from gotsurge_async.money import Money
 from gotsurge_async.tables.writing import csv_line, defused
 from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
@@ -289,9 +290,6 @@ def _title(day: Day) -> str:
 
 
 def _zone_words(day: Day) -> str:
-    at, since = (
-        None if each is None else f"{each.astimezone(day.zone):%d %B %Y at %H:%M %Z}"
-        for each in (day.at, day.oldest_read)
-    )
+    at, since = (None if each is None else written(each, day.zone) for each in (day.at, day.oldest_read))
     fresh = "" if since is None else f" Every open order was read on {since} or later."
     return f"The day and all times are those of {day.zone}. As the order book knew it on {at}.{fresh}"
