@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.times import written, zone_of_people
 from gotsurge_async.money import Money
 from gotsurge_async.tables.checks.windows import Window
 from gotsurge_async.tables.columns import order_columns
@@ -89,7 +90,7 @@ class Preview:
     differs: tuple[str, ...]
 
     def lines(self, zone: tzinfo | None) -> Iterator[str]:
-        """The preview for people; times are in ``zone``, or in that of the system."""
+        """The preview for people; times are in ``zone``, or in that of people."""
         for order in self.first:
             yield f"  {order.get('tracking_id', 'an order without a tracking_id')}, as it would be sent:"
             yield from (f"    {name}: {text}" for name, text in _cells_of(order, zone))
@@ -121,7 +122,7 @@ class Previewing:
     """Makes a preview of orders, one after another, in flat memory."""
 
     def __init__(self, zone: tzinfo | None) -> None:
-        self._zone = zone
+        self._zone = zone or zone_of_people()
         self._first: list[dict[str, Any]] = []
         self._days: Counter[str] = Counter()
         self._prices: dict[str, list[int]] = {}
@@ -135,7 +136,7 @@ class Previewing:
         if len(self._first) < FIRST:
             self._first.append(msgspec.json.decode(payload))
         order = _order.decode(payload)
-        self._days[f"{_in_zone(order.from_time_window.start_time_utc, self._zone):%Y-%m-%d}"] += 1
+        self._days[written(order.from_time_window.start_time_utc, self._zone)[: len("2030-03-05")]] += 1
         self._vehicles[order.vehicle_preference] += 1
         self._preferences[order.broadcast_preference] += 1
         for address in (order.from_address, order.to_address):
@@ -180,14 +181,6 @@ def _decimal(millicents: int) -> str:
     return str(Money(millicents=millicents, currency="")).removeprefix("? ")
 
 
-def _in_zone(moment: datetime, zone: tzinfo | None) -> datetime:
-    """A time in a zone, or in that of the system; as it is at the ends of the calendar."""
-    try:
-        return moment.astimezone(zone)
-    except (OverflowError, OSError, ValueError):
-        return moment
-
-
 def _cells_of(order: Mapping[str, Any], zone: tzinfo | None) -> Iterator[tuple[str, str]]:
     """The fields of an order as a person writes them: amounts as decimals, times in the zone."""
     columns = columns_of(Order)
@@ -199,7 +192,7 @@ def _cells_of(order: Mapping[str, Any], zone: tzinfo | None) -> Iterator[tuple[s
         if column.kind is Money:
             value = _decimal(value)
         elif column.kind is datetime:
-            value = _in_zone(datetime.fromisoformat(value), zone).isoformat(sep=" ", timespec="minutes")
+            value = written(datetime.fromisoformat(value), zone)
         yield column.name, str(value)
     for number, item in enumerate(order.get("items") or ()):
         yield f"items[{number}]", ", ".join(f"{name} {value}" for name, value in item.items())
