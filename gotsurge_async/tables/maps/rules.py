@@ -111,12 +111,15 @@ _PIECE = re.compile(
     r"|(?P<noon>[Pp]\.?[Mm]\.?)|(?P<space>\s+)",
     re.IGNORECASE,
 )
+_SPACES = " \u00a0\u202f"
+"""Spaces between the thousands of a number; those that do not break a line are no spaces to a pattern of ASCII."""
+_SPACE = rf"[\s{_SPACES}]"
 _OTHERS = {
     "offset": r"(?P<offset>(?:UTC|GMT)?[+-]\d\d:?\d\d|UTC|GMT|Z)",
     "name": r"(?P<name>[A-Za-z]{3,9})\.?",
     "weekday": r"[A-Za-z]+\.?",
     "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
-    "space": r"\s+",
+    "space": f"{_SPACE}+",
 }
 _TYPED_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/2030 23:59"
@@ -252,7 +255,6 @@ def _offset(text: str) -> timezone:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 _NUMBER_SAMPLE = re.compile(r"(?P<before>\D*?)\s*1(?P<group>\D?)234(?:(?P<point>[.,])56)?\s*(?P<after>\D*)")
-_SPACES = " \u00a0\u202f"
 
 
 def number_style(sample: str) -> Callable[[str], str]:
@@ -269,9 +271,10 @@ def number_style(sample: str) -> Callable[[str], str]:
     between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)
     grouped = rf"\d{{1,3}}(?:{between}\d{{3}})+|" if group else ""
     decimals = rf"(?:{re.escape(point)}(?P<decimals>\d+))?" if point else ""
+    none = rf"|(?={re.escape(point)}\d)" if point else ""  # .5 is 0.5
     pattern = re.compile(
-        rf"(?P<sign>[+-]?)\s*(?:{re.escape(before)})?\s*(?P<inner>[+-]?)(?P<whole>{grouped}\d+){decimals}"
-        rf"\s*(?:{re.escape(after)})?",
+        rf"(?P<sign>[+-]?){_SPACE}*(?:{re.escape(before)})?{_SPACE}*(?P<inner>[+-]?)(?P<whole>{grouped}\d+{none})"
+        rf"{decimals}{_SPACE}*(?:{re.escape(after)})?",
         re.IGNORECASE | re.ASCII,
     )
 
@@ -279,7 +282,7 @@ def number_style(sample: str) -> Callable[[str], str]:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
             raise Misread(f'is not written as "{sample}", which the map says of the number 1234.56', "E217")
-        digits = re.sub(r"\D", "", match["whole"])
+        digits = re.sub(r"\D", "", match["whole"]) or "0"
         rest = match["decimals"] if point else None
         return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")
 
