@@ -5,7 +5,7 @@ import datetime as dt
 import gzip
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 import duckdb
 import openpyxl
 import xlwt
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 Rows = Sequence[Sequence[Any]]
 """The header, and the rows below it."""
@@ -37,10 +38,23 @@ def csv_bytes(
 
 
 def xlsx_bytes(
-    rows: Rows, *, sheet: str = "Orders", first: tuple[int, int] = (1, 1), formats: dict[int, str] | None = None
+    rows: Rows,
+    *,
+    sheet: str = "Orders",
+    first: tuple[int, int] = (1, 1),
+    formats: Mapping[int, str] | None = None,
+    merged: Sequence[str] = (),
+    from_1904: bool = False,
 ) -> bytes:
-    """A workbook of Excel; ``first`` is where the header starts, ``formats`` those of columns, from 0."""
+    """A workbook of Excel; ``first`` is where the header starts, ``formats`` those of columns, from 0.
+
+    Args:
+        merged: ranges of merged cells, such as A1:C1.
+        from_1904: whether its days are counted from 1904, as an old Excel of a Macintosh does.
+    """
     book = openpyxl.Workbook()
+    if from_1904:
+        book.epoch = CALENDAR_MAC_1904
     page: Any = book.active
     page.title = sheet
     for down, row in enumerate(rows):
@@ -50,6 +64,8 @@ def xlsx_bytes(
             cell = page.cell(first[0] + down, first[1] + right, value)
             if down and formats and right in formats:
                 cell.number_format = formats[right]
+    for cells in merged:
+        page.merge_cells(cells)
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()
@@ -142,14 +158,19 @@ _TYPES: dict[type, str] = {
 }
 
 
-def write_parquet(path: Path, rows: Rows) -> Path:
-    """A Parquet file, each column of the type of its first value that is one; text where there is none."""
+def write_parquet(path: Path, rows: Rows, types: Mapping[str, str] | None = None) -> Path:
+    """A Parquet file, each column of the type of its first value that is one; text where there is none.
+
+    Args:
+        types: the types of columns by their names, in the words of DuckDB.
+    """
     header, *body = rows
     kinds = []
     for place in range(len(header)):
         value = next((row[place] for row in body if row[place] is not None), "")
         zoned = isinstance(value, dt.datetime) and value.tzinfo is not None
-        kinds.append("TIMESTAMPTZ" if zoned else _TYPES.get(type(value), "VARCHAR"))
+        kind = "TIMESTAMPTZ" if zoned else _TYPES.get(type(value), "VARCHAR")
+        kinds.append((types or {}).get(str(header[place]), kind))
     with duckdb.connect(":memory:") as database:
         columns = ", ".join(f'"{name}" {kind}' for name, kind in zip(header, kinds, strict=True))
         database.execute(f"CREATE TABLE t ({columns})")

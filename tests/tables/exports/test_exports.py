@@ -4,7 +4,6 @@ All of them tell the same two orders, as each of these programs writes them. The
 lie beside this one; those of spreadsheets and databases are made here, by other libraries than those that read them.
 """
 
-import asyncio
 import datetime as dt
 import sqlite3
 from collections.abc import Callable
@@ -15,14 +14,13 @@ from typing import Any
 import attrs
 import pytest
 
-from gotsurge_async.bulk import FileMap, Ledger, Mode, Push, SourceOptions, open_source
+from gotsurge_async.bulk import FileMap, SourceOptions
 from gotsurge_async.money import Money
-from gotsurge_async.simulator import Simulator
 from gotsurge_async.tables import Query
-from gotsurge_async.testing import simulated
 from tests.support.order_forms import NOW
 from tests.support.sheets import csv_bytes, ods_bytes, write_parquet, xls_bytes, xlsx_bytes
-from tests.tables.kit import cells_of
+
+from .kit import pushed
 
 HERE = Path(__file__).parent
 MOST_LINES = 25
@@ -170,36 +168,6 @@ def exports() -> dict[str, Export]:
 
 
 EXPORTS = exports()
-
-
-@attrs.frozen
-class Pushed:
-    """What a simulator has after a push: its tasks as the cells that would give them, their items, and its audit."""
-
-    tasks: dict[str, dict[str, str]]
-    items: dict[str, list[tuple[str | None, float | None]]]
-    audit: dict[str, Any]
-
-
-async def pushed(file: str, options: SourceOptions, folder: Path) -> Pushed:
-    """Push a file, or what a database answers."""
-    async with (
-        Simulator() as simulator,
-        simulated("platform", simulator=simulator) as gs,
-        await Ledger.open(folder / "ledger.db") as ledger,
-    ):
-        with await asyncio.to_thread(open_source, file, options=options) as source:
-            push = Push(gs, ledger, mode=Mode.TWO_PHASE)
-            run, _ = await push.load_source(source)
-        async with run:
-            await push.send(run)
-            rows = [row async for row in run.rows()]
-        tasks = [await gs.platform.tasks.get(row.task_id or "") for row in rows]
-        return Pushed(
-            {str(task.tracking_id): cells_of(task) for task in tasks},
-            {str(task.tracking_id): [(item.name, item.quantity) for item in task.items] for task in tasks},
-            simulator.audit(),
-        )
 
 
 def told(cells: dict[str, str], without: tuple[str, ...] = ()) -> dict[str, str]:
