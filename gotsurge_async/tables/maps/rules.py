@@ -108,7 +108,7 @@ _NUMBER = {
 _PIECE = re.compile(
     r"(?P<offset>(?:UTC|GMT)?[+-](?!2030|1231|3112)\d\d:?\d\d|UTC|GMT|\bZ\b|(?<=\d)Z\b)"
     r"|(?P<number>2030|30|31|12|23|11|59|58)|(?P<name>December|Dec)|(?P<weekday>Tuesday|Tue)"
-    r"|(?P<noon>[Pp]\.?[Mm]\.?)|(?P<space>\s+)",
+    r"|(?P<noon>[Pp]\.?[Mm]\.?)|(?P<space>\s+)|(?P<rest>…)",
     re.IGNORECASE,
 )
 _SPACES = " \u00a0\u202f"
@@ -120,7 +120,11 @@ _OTHERS = {
     "weekday": r"[A-Za-z]+\.?",
     "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
     "space": f"{_SPACE}+",
+    "rest": ".+",  # not read, such as the end of a window that stands with its start in one cell
 }
+_FIRST_DAYS = {"47848": ("from1900", datetime(1899, 12, 30)), "46386": ("from1904", datetime(1904, 1, 1))}  # noqa: DTZ001
+"""31 December 2030 as a number of days, in both ways of counting them: the name of a group, and the first day."""
+_COUNTED = re.compile(r"(47848|46386)(\.9999\d*)?")
 _TYPED_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/2030 23:59"
 
@@ -131,6 +135,9 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
     Raises:
         ValueError: it is not such a sample.
     """
+    if counted := _COUNTED.fullmatch(sample):
+        fraction = r"(?P<fraction>\.\d{1,15})?" if counted[2] else ""
+        return re.compile(rf"(?P<{_FIRST_DAYS[counted[1]][0]}>\d{{5}}){fraction}", re.ASCII)
     parts: list[str] = []
     at, after_number = 0, False
     while at < len(sample):
@@ -173,7 +180,7 @@ def check_dates(dates: Dates) -> None:
     zone_named(dates.zone)
     clock = _time_of_day(dates.time)
     for sample in dates.like:
-        if clock is None and not {"hour", "half"} & _time_pattern(sample).groupindex.keys():
+        if clock is None and not {"hour", "half", "fraction"} & _time_pattern(sample).groupindex.keys():
             raise Misread(f'"{sample}" has no time of day: say which one is meant, such as time = "09:00"', "E231")
 
 
@@ -220,7 +227,27 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
 
 def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo | None) -> datetime:
     """The time in UTC of the parts of a text by the names of their groups in `_NUMBER` and `_OTHERS`."""
-    half, offset = parts.get("half"), parts.get("offset")
+    offset = parts.get("offset")
+    naive = _counted_from(parts, clock) or _written(parts, clock)
+    try:
+        moment = in_zone(naive, zone) if offset is None else naive.replace(tzinfo=_offset(offset))
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Misread("this time is out of range", "E220") from None
+
+
+def _counted_from(parts: Mapping[str, str | None], clock: time | None) -> datetime | None:
+    """The time of a number of days, to the second; None if the parts are not one."""
+    for name, first in _FIRST_DAYS.values():
+        if days := parts.get(name):
+            day, fraction = first + timedelta(days=int(days)), parts.get("fraction")
+            seconds = round(float(fraction or 0) * 86_400)
+            return datetime.combine(day, clock) if clock and not fraction else day + timedelta(seconds=seconds)
+    return None
+
+
+def _written(parts: Mapping[str, str | None], clock: time | None) -> datetime:
+    half = parts.get("half")
     try:
         hour = int(parts.get("hour") or 0)
         if half:
@@ -233,14 +260,9 @@ def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo 
             at = clock
         year = int(parts.get("year") or 2000 + int(parts.get("short") or 0))
         month = int(parts.get("month") or 0) or _MONTHS.index((parts.get("name") or "")[:3].lower()) + 1
-        naive = datetime.combine(datetime(year, month, int(parts["day"] or 0)), at)  # noqa: DTZ001 - see below
+        return datetime.combine(datetime(year, month, int(parts["day"] or 0)), at)  # noqa: DTZ001 - `_moment` adds it
     except ValueError:
         raise Misread("there is no such date or time", "E220") from None
-    try:
-        moment = in_zone(naive, zone) if offset is None else naive.replace(tzinfo=_offset(offset))
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise Misread("this time is out of range", "E220") from None
 
 
 def _offset(text: str) -> timezone:

@@ -33,6 +33,8 @@ MOMENT = datetime(2030, 4, 3, 6, 5, tzinfo=UTC)  # 14:05 in Singapore
         ("31/12/2030 23:59", "03/04/2030 14:05"),
         ("31/12/2030 23:59", "3/4/2030 14:05"),
         ("12/31/2030 11:59 PM", "4/3/2030 2:05 pm"),
+        ("31/12/2030 23:59 - …", "03/04/2030 14:05 - 16:00"),
+        ("31/12/2030 … to 11:59pm", "03/04/2030 9:00am to 2:05pm"),
         ("12/31/2030, 11:59:58 PM", "4/3/2030,\u00a02:05:00\u202fPM"),  # as JavaScript writes it
         ("31.12.30, 23.59", "03.04.30, 14.05"),
         ("2030-12-31 23:59:58 +0800", "2030-04-03 14:05:00 +0800"),
@@ -78,8 +80,29 @@ def test_what_python_writes_is_read_back(naive: datetime, sample: str, offset: i
 
 
 @pytest.mark.parametrize(
+    ("sample", "text", "wanted"),
+    [
+        ("47848.99998", "47576.586805555556", MOMENT),
+        ("47848.99998", Exact("47576.58680555556"), MOMENT),  # a cell of a workbook without a form of dates
+        ("47848.99998", "47576", MOMENT.replace(day=2, hour=16, minute=0)),
+        ("46386.99998", "46114.586805555556", MOMENT),  # from 1904
+        ("47848", "47576", MOMENT.replace(day=3, hour=1, minute=0)),
+    ],
+)
+def test_days_that_are_counted(sample: str, text: str, wanted: datetime) -> None:
+    """A spreadsheet counts days from 1900, or from 1904; which of them the sample shows."""
+    dates = Dates(like=(sample,), time="09:00" if "." not in sample else None)
+    check_dates(dates)
+    assert dates_parser(dates, SINGAPORE)(text) == wanted
+
+
+@pytest.mark.parametrize(
     ("dates", "text", "words"),
     [
+        (Dates(like=("31/12/2030 23:59 - …",)), "03/04/2030 14:05", 'not written as "31/12/2030 23:59 - …"'),
+        (Dates(like=("47848.99998",)), "47576,5", 'not written as "47848.99998"'),
+        (Dates(like=("47848.99998",)), "9175501", 'not written as "47848.99998"'),
+        (Dates(like=("47848",), time="09:00"), "47576.5", 'not written as "47848"'),
         (Dates(like=("31/12/2030 23:59",)), "04/13/2030 14:00", "no such date"),
         (Dates(like=("31/12/2030 23:59",)), "3.4.2030 14:00", 'not written as "31/12/2030 23:59"'),
         (Dates(like=("31/12/2030 23:59",)), "03/04/2030 14:61", "no such date"),
