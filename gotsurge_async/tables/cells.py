@@ -78,7 +78,7 @@ class Broken(Coded):
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _WHOLE_WITH_DECIMALS = re.compile(r"([+-]?[0-9]{1,18})\.0*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_MONEY = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,5}))?")
+_MONEY = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,5})0*)?")
 _TOO_FINE = re.compile(r"[+-]?[0-9]{1,12}\.[0-9]{6,}")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,' \u00a0][0-9]{3}){1,4}(?:\.[0-9]{1,5})?")
 _WITH_CURRENCY = re.compile(

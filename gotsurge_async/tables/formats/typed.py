@@ -22,15 +22,20 @@ from gotsurge_async.tables.options import Query
 
 _EXACT_DIGITS = 15
 """The number of digits that a spreadsheet keeps, and shows."""
+_WHOLE = 2**53
+"""Below it a float has every whole number."""
 _COPIED = 1 << 20
 _SINGLE = struct.Struct("f")
 
 
-def _float_text(number: float) -> Exact:
-    """A float with as many digits as it needs; a whole one without decimals."""
-    if number.is_integer() and abs(number) < 10**_EXACT_DIGITS:
-        return Exact(int(number))
-    return Exact(number)
+def _float_text(number: float, below: int = _WHOLE) -> Exact:
+    """A float with as many digits as it needs; a whole one without decimals.
+
+    A whole one that may have lost digits, which is not ``below`` the limit, has the form 1.23e+15, and is no key.
+    """
+    if not number.is_integer():
+        return Exact(number)
+    return Exact(int(number)) if abs(number) < below else Exact(f"{number:.16e}")
 
 
 def _shortest(cell: Any) -> Any:
@@ -43,7 +48,7 @@ def _shortest(cell: Any) -> Any:
 
 def rounded_text(number: float) -> Exact:
     """A number as a spreadsheet shows it: 0.1 + 0.2 is 0.3."""
-    return _float_text(float(f"{number:.{_EXACT_DIGITS}g}"))
+    return _float_text(float(f"{number:.{_EXACT_DIGITS}g}"), 10**_EXACT_DIGITS)
 
 
 def _timedelta_text(duration: timedelta) -> Exact:

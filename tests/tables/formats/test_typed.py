@@ -90,6 +90,20 @@ def test_a_weight_of_single_precision_goes_out_as_it_was_written(tmp_path: Path)
     assert read(path.read_bytes(), name="orders.parquet").order.from_address.altitude == 2908.9
 
 
+def test_a_whole_number_in_a_float_is_the_key_without_a_point(tmp_path: Path) -> None:
+    """A column of ids of which some are missing is often made one of floats; it is a fault once digits are lost."""
+    rows = [{"tracking_id": key, "invoice_number": str(key)} for key in (2.0**53 - 1, 2.0**53, 1e16, 1e15)]
+    result = read(file_of(tmp_path, *rows).read_bytes(), name="orders.parquet")
+    assert [row.key for row in result.rows] == ["9007199254740991", "1000000000000000"]
+    assert result.places == [(2, "tracking_id"), (3, "tracking_id")]
+
+
+def test_an_amount_may_have_zeros_without_a_meaning(tmp_path: Path) -> None:
+    """Some programs write every number with eighteen decimals."""
+    result = read(file_of(tmp_path, {"price": "48.500000000000000000"}).read_bytes(), name="orders.parquet")
+    assert result.order == good_order()
+
+
 def test_a_list_is_no_cell(tmp_path: Path) -> None:
     """It is a fault of its cell."""
     path = tmp_path / "orders.parquet"

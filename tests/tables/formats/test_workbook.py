@@ -15,6 +15,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import ColumnMap, FileMap
 from gotsurge_async.tables.formats import workbook
 from gotsurge_async.tables.options import read_map
+from gotsurge_async.tables.source import SHORTENED
 from tests.support.order_forms import CELLS, good_order
 from tests.support.sheets import ods_bytes, xls_bytes, xlsx_bytes
 from tests.tables.kit import Read, read
@@ -102,10 +103,15 @@ def test_numbers_are_what_a_spreadsheet_shows() -> None:
     assert str(outcome.order.price) == "SGD 48.50"
 
 
-def test_a_number_that_lost_digits_is_no_key() -> None:
+@pytest.mark.parametrize("number", [10**15, 1234567890123456, 12345678901234567])
+@pytest.mark.parametrize("format_", MAKE)
+def test_a_number_that_lost_digits_is_no_key(format_: str, number: int) -> None:
     """More than fifteen digits are more than a spreadsheet keeps."""
-    outcome = read_book(xlsx_bytes([HEADER, row_of(tracking_id=12345678901234567)]))
+    outcome = read_book(MAKE[format_]([HEADER, row_of(tracking_id=number)]), format_)
     assert outcome.places == [(2, "tracking_id")]
+    assert outcome.report.faults[0].rule == SHORTENED
+    last = read_book(MAKE[format_]([HEADER, row_of(tracking_id=10**15 - 1)]), format_)
+    assert last.order.tracking_id == "999999999999999"
 
 
 def test_a_date_alone_is_no_time() -> None:
