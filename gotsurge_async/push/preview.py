@@ -20,6 +20,8 @@ FIRST = 3
 """How many orders a preview shows whole."""
 MOST_DAYS = 1000
 """A preview names at most this many days: the first and the last ones, if there are more."""
+MOST_LETTERS = 1000
+"""The longest line of a preview."""
 
 _CALLING_CODE = re.compile(r"\+(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[2-9]\d\d)")
 """The country's part of a phone in E.164."""
@@ -90,7 +92,12 @@ class Preview:
     differs: tuple[str, ...]
 
     def lines(self, zone: tzinfo | None) -> Iterator[str]:
-        """The preview for people; times are in ``zone``, or in that of people."""
+        """The preview for people, safe for a terminal; times are in ``zone``, or in that of people."""
+        for line in self._lines(zone):
+            plain = "".join(letter if letter.isprintable() else " " for letter in line[: MOST_LETTERS + 1])
+            yield plain if len(plain) <= MOST_LETTERS else f"{plain[:MOST_LETTERS]}…"
+
+    def _lines(self, zone: tzinfo | None) -> Iterator[str]:
         for order in self.first:
             yield f"  {order.get('tracking_id', 'an order without a tracking_id')}, as it would be sent:"
             yield from (f"    {name}: {text}" for name, text in _cells_of(order, zone))

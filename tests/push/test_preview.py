@@ -9,7 +9,7 @@ import pytest
 from gotsurge_async import codec
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
-from gotsurge_async.push.preview import FIRST, MOST_DAYS, Preview, Previewing
+from gotsurge_async.push.preview import FIRST, MOST_DAYS, MOST_LETTERS, Preview, Previewing
 from tests.support.order_forms import good_order
 
 SINGAPORE = ZoneInfo("Asia/Singapore")
@@ -85,6 +85,14 @@ def test_the_first_orders_are_shown_whole() -> None:
     assert "    from_time_window.start_time_utc: 2030-03-05 01:00+08:00" in lines
     assert "  columns that are not read: Remark" in lines
     assert '  the column "Remark" is new' in lines
+
+
+def test_what_stands_in_a_cell_does_nothing_to_the_terminal() -> None:
+    """Escape sequences and line breaks of the file are not printed, and a text of a megabyte is cut."""
+    order = good_order(from_address=Address(street_address="A\x1b[2J\nB"), pickup_note_to_driver="x" * 1_000_000)
+    lines = [*previewed(order).lines(SINGAPORE)]
+    assert all(line.isprintable() and len(line) <= MOST_LETTERS + 1 for line in lines)
+    assert "    from_address.street_address: A [2J B" in lines
 
 
 def test_many_days_are_shortened() -> None:
