@@ -105,8 +105,10 @@ _NUMBER = {
     "59": r"(?P<minute>\d{2})",
     "58": r"(?P<second>\d{2}(?:\.\d{1,6})?)",
 }
+_HOURS = r"(?:UTC|GMT)[+-]\d{1,2}(?::\d\d)?(?!\d)"
+"""An offset whose hours may have one digit."""
 _PIECE = re.compile(
-    r"(?P<offset>(?:UTC|GMT)?[+-](?!2030|1231|3112)\d\d:?\d\d|UTC|GMT|\bZ\b|(?<=\d)Z\b)"
+    rf"(?P<offset>(?:UTC|GMT)?[+-](?!2030|1231|3112)\d\d:?\d\d|{_HOURS}|UTC|GMT|\bZ\b|(?<=\d)Z\b)"
     r"|(?P<number>2030|30|31|12|23|11|59|58)|(?P<name>December|Dec)|(?P<weekday>Tuesday|Tue)"
     r"|(?P<noon>[Pp]\.?[Mm]\.?)|(?P<space>\s+)|(?P<rest>…)",
     re.IGNORECASE,
@@ -115,7 +117,7 @@ _SPACES = " \u00a0\u202f"
 """Spaces between the thousands of a number; those that do not break a line are no spaces to a pattern of ASCII."""
 _SPACE = rf"[\s{_SPACES}]"
 _OTHERS = {
-    "offset": r"(?P<offset>(?:UTC|GMT)?[+-]\d\d:?\d\d|UTC|GMT|Z)",
+    "offset": rf"(?P<offset>(?:UTC|GMT)?[+-]\d\d:?\d\d|{_HOURS}|UTC|GMT|Z)",
     "name": r"(?P<name>[A-Za-z]{3,9})\.?",
     "weekday": r"[A-Za-z]+\.?",
     "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
@@ -266,10 +268,11 @@ def _written(parts: Mapping[str, str | None], clock: time | None) -> datetime:
 
 
 def _offset(text: str) -> timezone:
-    digits = re.sub(r"[^\d]", "", text)
-    minutes = timedelta(hours=int(digits[:2] or 0), minutes=int(digits[2:] or 0))
+    parts = re.search(r"([+-])(\d{1,2}):?(\d\d)?", text)
+    sign, hours, minutes = parts.groups("0") if parts else ("", "0", "0")
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
     try:
-        return timezone(-minutes if "-" in text else minutes)
+        return timezone(-offset if sign == "-" else offset)
     except ValueError:
         raise Misread("there is no such date or time", "E220") from None
 

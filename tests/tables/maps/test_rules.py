@@ -33,6 +33,11 @@ MOMENT = datetime(2030, 4, 3, 6, 5, tzinfo=UTC)  # 14:05 in Singapore
         ("31/12/2030 23:59", "03/04/2030 14:05"),
         ("31/12/2030 23:59", "3/4/2030 14:05"),
         ("12/31/2030 11:59 PM", "4/3/2030 2:05 pm"),
+        ("2030/12/31 11:59:58 PM GMT+8", "2030/04/03 2:05:00 PM GMT+8"),  # as Google Forms writes it
+        ("2030/12/31 11:59:58 PM UTC-05:00", "2030/04/02 10:05:00 PM UTC-8"),
+        ("2030/12/31 11:59:58 PM GMT+5:30", "2030/04/03 11:35:00 AM GMT+5:30"),
+        ("Tue Dec 31 2030 23:59:58 GMT+0800 …", "Wed Apr 3 2030 14:05:00 GMT+0800 (Singapore Standard Time)"),
+        ("… 31.12.2030 23:59", "Mi., 03.04.2030 14:05"),
         ("31/12/2030 23:59 - …", "03/04/2030 14:05 - 16:00"),
         ("31/12/2030 … to 11:59pm", "03/04/2030 9:00am to 2:05pm"),
         ("12/31/2030, 11:59:58 PM", "4/3/2030,\u00a02:05:00\u202fPM"),  # as JavaScript writes it
@@ -100,6 +105,9 @@ def test_days_that_are_counted(sample: str, text: str, wanted: datetime) -> None
     ("dates", "text", "words"),
     [
         (Dates(like=("31/12/2030 23:59 - …",)), "03/04/2030 14:05", 'not written as "31/12/2030 23:59 - …"'),
+        (Dates(like=("2030-12-31 23:59 GMT+8",)), "2030-04-03 14:05 GMT+25", "no such date"),
+        (Dates(like=("2030-12-31 23:59 GMT+8",)), "2030-04-03 14:05 GMT+800", "not written as"),
+        (Dates(like=("2030-12-31 23:59 UTC",)), "2030-04-03 14:05 +8", "not written as"),
         (Dates(like=("47848.99998",)), "47576,5", 'not written as "47848.99998"'),
         (Dates(like=("47848.99998",)), "9175501", 'not written as "47848.99998"'),
         (Dates(like=("47848",), time="09:00"), "47576.5", 'not written as "47848"'),
