@@ -122,7 +122,7 @@ _OTHERS = {
     "weekday": r"[A-Za-z]+\.?",
     "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
     "space": f"{_SPACE}+",
-    "rest": ".+",  # not read, such as the end of a window that stands with its start in one cell
+    "rest": "(?P<rest>.+)",  # not read, such as the end of a window that stands with its start in one cell
 }
 _FIRST_DAYS = {"47848": ("from1900", datetime(1899, 12, 30)), "46386": ("from1904", datetime(1904, 1, 1))}  # noqa: DTZ001
 """31 December 2030 as a number of days, in both ways of counting them: the name of a group, and the first day."""
@@ -157,6 +157,9 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
             if after_number or sample[at : at + 1].isdigit():  # in 20301231 only the length shows where one ends
                 part = part.replace("{1,2}", "{2}")
             parts.append(part)
+        elif kind == "rest":  # it takes no digit of a number next to it
+            before, behind = r"(?!\d)" * after_number, r"(?<!\d)" * sample[at : at + 1].isdigit()
+            parts.append(f"{before}{_OTHERS[kind]}{behind}")
         else:
             parts.append(_OTHERS[kind])
         after_number = kind == "number"

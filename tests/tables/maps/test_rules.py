@@ -39,6 +39,9 @@ MOMENT = datetime(2030, 4, 3, 6, 5, tzinfo=UTC)  # 14:05 in Singapore
         ("Tue Dec 31 2030 23:59:58 GMT+0800 …", "Wed Apr 3 2030 14:05:00 GMT+0800 (Singapore Standard Time)"),
         ("… 31.12.2030 23:59", "Mi., 03.04.2030 14:05"),
         ("31/12/2030 23:59 - …", "03/04/2030 14:05 - 16:00"),
+        ("31/12/2030 2359-…", "03/04/2030 1405-1600"),
+        ("31/12/2030 …23:59", "03/04/2030 10:00-14:05"),
+        ("…31/12/2030 23:59", "Wed03/04/2030 14:05"),
         ("31/12/2030 … to 11:59pm", "03/04/2030 9:00am to 2:05pm"),
         ("12/31/2030, 11:59:58 PM", "4/3/2030,\u00a02:05:00\u202fPM"),  # as JavaScript writes it
         ("31.12.30, 23.59", "03.04.30, 14.05"),
@@ -105,6 +108,7 @@ def test_days_that_are_counted(sample: str, text: str, wanted: datetime) -> None
     ("dates", "text", "words"),
     [
         (Dates(like=("31/12/2030 23:59 - …",)), "03/04/2030 14:05", 'not written as "31/12/2030 23:59 - …"'),
+        (Dates(like=("31/12/30…",), time="09:00"), "03/04/2030 x", 'not written as "31/12/30…"'),
         (Dates(like=("2030-12-31 23:59 GMT+8",)), "2030-04-03 14:05 GMT+25", "no such date"),
         (Dates(like=("2030-12-31 23:59 GMT+8",)), "2030-04-03 14:05 GMT+800", "not written as"),
         (Dates(like=("2030-12-31 23:59 UTC",)), "2030-04-03 14:05 +8", "not written as"),
@@ -142,7 +146,10 @@ def test_a_time_of_day_for_dates() -> None:
 
 @pytest.mark.parametrize(
     "sample",
-    ["", "31/12", "dd/mm/yyyy", "31/12/2030 31", "31/12/2030 11:59", "31/12/2030 PM", "01/02/2030", "31/12/2030 59"],
+    [
+        *("", "31/12", "dd/mm/yyyy", "31/12/2030 31", "31/12/2030 11:59", "31/12/2030 PM", "01/02/2030"),
+        *("31/12/2030 59", "… 31/12/2030 …"),
+    ],
 )
 def test_what_is_no_sample_of_a_time(sample: str) -> None:
     """The message says what to write."""
