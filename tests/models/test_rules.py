@@ -187,7 +187,7 @@ def test_messages_show_times_in_the_users_zone() -> None:
 
 @pytest.mark.parametrize(("year", "zone"), [(1, "America/New_York"), (9999, "Asia/Singapore")])
 def test_the_ends_of_the_calendar_can_be_told_in_any_zone(year: int, zone: str) -> None:
-    """A time that has no counterpart in the user's zone is shown in UTC."""
+    """A time that has no counterpart in the user's zone is shown as its day."""
     edge = datetime(1, 1, 1, tzinfo=UTC) if year == 1 else datetime(year, 12, 31, 23, tzinfo=UTC)
     order = good_order(from_time_window=TimeWindow(start_time_utc=edge, end_time_utc=edge))
     found = check_order(order, now=NOW, zone=ZoneInfo(zone))
