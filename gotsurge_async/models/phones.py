@@ -77,7 +77,7 @@ def problem_of(text: str, region: str | None = None) -> str:
     if code := _CODE.match(plain):
         if _BRACKETED.search(text):
             return BRACKETED_ZERO
-        if plain[code.end() :].startswith("0") and plain not in meanings:
+        if plain[code.end() :].startswith("0") and plain not in meanings and not _keeps_zero(int(code[1])):
             return LEADING_ZERO
     if meanings:
         return NOT_E164
@@ -111,6 +111,13 @@ def _usual_lengths(code: int) -> list[int]:
 
 def _lengths(kind: PhoneNumberDesc | None) -> list[int]:
     return [length for length in kind.possible_length if length > 0] if kind else []
+
+
+def _keeps_zero(code: int) -> bool:
+    """Whether numbers of a country begin with a zero, as in Italy; also where there is no such country."""
+    plan = _plan(code)
+    kinds = (plan.fixed_line, plan.mobile) if plan else ()
+    return plan is None or any(kind and (kind.example_number or "").startswith("0") for kind in kinds)
 
 
 def _is_of_country(plain: str) -> bool:

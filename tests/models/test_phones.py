@@ -49,6 +49,8 @@ FAULTS = [
     ("+65612345678", "is too long for Singapore: 9 digits, where numbers have 8", None),
     ("+4420794609", "is too short for the country code +44: 8 digits, where numbers have 9 or 10", None),
     ("+61 1234", "is too short for the country code +61: 4 digits, where numbers have 9", None),
+    ("+225 07 07", "is too short for the country code +225: 4 digits, where numbers have 10", None),
+    ("+999 0123456", NO_SUCH_COUNTRY, None),
     ("0065 12345678", MISTYPED, None),
     ("+0569411942", NO_SUCH_COUNTRY, None),
     ("+999 123456", NO_SUCH_COUNTRY, None),

@@ -43,7 +43,7 @@ from tests.support.orders import NOW, order
     ],
 )
 def test_a_value_is_shown_on_one_line(value: Any, text: str) -> None:
-    """Money in units of its currency, times in UTC unless the command says otherwise, no control character reaches a terminal."""
+    """Money in units of its currency, times in UTC without a command, no control character reaches a terminal."""
     assert shown(value) == text
 
 
