@@ -36,6 +36,7 @@ OF_PYTHON = {
     "RuntimeError",
     "Misread",
     "BadFile",
+    "BadSheet",
     "MaybeSent",
     "NothingSent",
     "DatabaseFailed",
@@ -64,7 +65,7 @@ TELLERS = {
     "interruptible": (0, "interrupted"),
 }
 """Calls that tell what is wrong: which argument has the text, by place and by name."""
-WITH_A_CODE = {"Misread": 1, "BadFile": 1, "NothingSent": 1, "MaybeSent": 1, "_fault": 2}
+WITH_A_CODE = {"Misread": 1, "BadFile": 1, "BadSheet": 1, "NothingSent": 1, "MaybeSent": 1, "_fault": 2}
 """The place of the code in the arguments of calls that are no errors of ours; of those it is the second."""
 OF_HELPERS = {
     "NothingSent": "E401",
@@ -81,7 +82,7 @@ OF_HELPERS = {
     "_fault": "E611",
 }
 """The codes that functions and classes give their texts inside."""
-EXCUSED = OF_PYTHON - {"Misread", "BadFile", "MaybeSent", "NothingSent"} | {"failure", "Meaning"}
+EXCUSED = OF_PYTHON - {"Misread", "BadFile", "BadSheet", "MaybeSent", "NothingSent"} | {"failure", "Meaning"}
 """What has no code of its own: Python's errors, and what becomes another error, which has one."""
 WITHOUT = {"InvalidData", "RepeatedKey", "UnreadableAnswer", "UnusableSource", "Failure", "BadParameter"}
 """Errors whose second argument is something else."""

@@ -52,6 +52,7 @@ _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
 
 TOO_LONG = Coded(f"the line is longer than {MAX_LINE} bytes", "E215")
+TOO_LONG_ROW = Coded(f"the row is longer than {MAX_LINE} characters", "E215")
 
 
 @attrs.frozen(kw_only=True)

@@ -14,28 +14,15 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from gotsurge_async.errors import Coded, ConfigError
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables.cells import Broken, Exact, encode
 from gotsurge_async.tables.formats.grid import Grid, Record, Unreadable
-from gotsurge_async.tables.formats.lines import MAX_LINE, BadFile, Digested, Form
+from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG_ROW, BadFile, Digested, Form
+from gotsurge_async.tables.formats.sheet_reader.texts import duration_text, float_text
 from gotsurge_async.tables.options import Query
 
-_EXACT_DIGITS = 15
-"""The number of digits that a spreadsheet keeps, and shows."""
-_WHOLE = 2**53
-"""Below it a float has every whole number."""
 _COPIED = 1 << 20
 _SINGLE = struct.Struct("f")
-
-
-def _float_text(number: float, below: int = _WHOLE) -> Exact:
-    """A float with as many digits as it needs; a whole one without decimals.
-
-    A whole one that may have lost digits, which is not ``below`` the limit, has the form 1.23e+15, and is no key.
-    """
-    if not number.is_integer():
-        return Exact(number)
-    return Exact(int(number)) if abs(number) < below else Exact(f"{number:.16e}")
 
 
 def _shortest(cell: Any) -> Any:
@@ -46,59 +33,47 @@ def _shortest(cell: Any) -> Any:
     return next((number for number in numbers if _SINGLE.pack(number) == _SINGLE.pack(cell)), cell)
 
 
-def rounded_text(number: float) -> Exact:
-    """A number as a spreadsheet shows it: 0.1 + 0.2 is 0.3."""
-    return _float_text(float(f"{number:.{_EXACT_DIGITS}g}"), 10**_EXACT_DIGITS)
-
-
-def _timedelta_text(duration: timedelta) -> Exact:
-    minutes, seconds = divmod(round(duration.total_seconds()), 60)
-    return Exact(f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}")
-
-
 def _iso_text(value: date | time) -> Exact:
     return Exact(value.isoformat())
 
 
-TEXTS: dict[type, Callable[[Any], str]] = {
+_TEXTS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "",
     bool: lambda value: Exact("true" if value else "false"),
     int: Exact,
-    float: _float_text,
+    float: lambda number: Exact(float_text(number)),
     Decimal: lambda value: Exact(f"{value:f}"),
     datetime: _iso_text,
     date: _iso_text,
     time: _iso_text,
-    timedelta: _timedelta_text,
+    timedelta: lambda duration: Exact(duration_text(duration)),
     uuid.UUID: str,
 }
 """The function that makes the text of a value, by the value's type."""
 
 
-def record_of(
-    line: int, row: Sequence[Any], unreadable: Unreadable, texts: dict[type, Callable[[Any], str]] = TEXTS
-) -> Record | None:
+def record_of(line: int, row: Sequence[Any], unreadable: Unreadable) -> Record | None:
     """A row of typed values as a record. None if it is empty, or too long, for which ``unreadable`` is called."""
     damaged = False
     try:
-        cells = [value if type(value) is str else texts[type(value)](value) for value in row]
+        cells = [value if type(value) is str else _TEXTS[type(value)](value) for value in row]
     except KeyError:
-        cells, damaged = [_text(value, texts) for value in row], True
+        cells, damaged = [_text(value) for value in row], True
     whole = "".join(cells)
     if not whole.strip():
         return None
     if len(whole) > MAX_LINE:
-        unreadable(line, Coded(f"the row is longer than {MAX_LINE} characters", "E215"))
+        unreadable(line, TOO_LONG_ROW)
         return None
     return Record(line, cells, damaged or "\0" in whole, line)
 
 
-def _text(value: Any, texts: dict[type, Callable[[Any], str]]) -> str:
+def _text(value: Any) -> str:
     if type(value) is str:
         return value
-    if type(value) not in texts:
+    if type(value) not in _TEXTS:
         return Broken(f"holds a {type(value).__name__}, and a cell holds one text, number or time")
-    return texts[type(value)](value)
+    return _TEXTS[type(value)](value)
 
 
 @contextmanager

@@ -1,52 +1,57 @@
-"""A sheet of a workbook, .xlsx, .xls or .ods, read by python-calamine.
+"""A sheet of a workbook, .xlsx, .xlsb, .xls or .ods, read by python-calamine in a process of its own.
 
-Calamine does not show everything that matters: an error or a formula without a value is an empty cell to it, a number
-loses its leading zeros, and hidden rows are like all others. So the text of the parts of an .xlsx or .ods is searched,
-too, and with it whether they expand to more than any workbook. (openpyxl takes seven times as long, and reads no .xls.)
+Calamine holds the sheet whole, and its process is aborted where memory is short. So that process has limits, and how it
+ends is a message. The rows come over a pipe, and here only some hundred of them are in memory.
 """
 
 import contextlib
-import posixpath
-import re
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, NamedTuple
-from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+import msgspec
 
 from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.tables.cells import Broken, Exact
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import did_you_mean
+from gotsurge_async.tables.formats import sheet_reader
 from gotsurge_async.tables.formats.grid import Grid, Record, Unreadable
-from gotsurge_async.tables.formats.lines import BadFile, Digested, Form
-from gotsurge_async.tables.formats.typed import TEXTS, on_disk, record_of, rounded_text
-
-if TYPE_CHECKING:
-    from python_calamine import CalamineSheet, CalamineWorkbook
+from gotsurge_async.tables.formats.lines import MAX_LINE, MOST_RATIO, TOO_LONG_ROW, BadFile, Digested, Form
+from gotsurge_async.tables.formats.sheet_reader.messages import (
+    ADVICE_TO_SPLIT,
+    OUT_OF_MEMORY,
+    SIZE,
+    End,
+    Message,
+    Refusal,
+    Request,
+    Row,
+    Sheet,
+)
+from gotsurge_async.tables.formats.typed import on_disk
 
 MOST_UNPACKED = 4 << 30
 """The most bytes that the parts of a workbook may expand to."""
 MOST_CELLS = 64_000_000
 """The most cells of a sheet, which is held whole, with all that is empty between its first cell and its last."""
+MOST_MEMORY = 4 << 30
+"""The most bytes of memory of the process that reads a workbook; a million rows of 30 cells take 3.3 GB."""
+MOST_SECONDS = 300
+"""The most seconds of CPU time of that process; a million rows of 30 cells take 60."""
 
-_ERROR = "is an error of the spreadsheet, such as #N/A: mend its formula"
-_ERROR_OF_ODS = (
-    "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
-    "mend its formula, or clear the cell"
-)
-_NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
-_MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
-_LOST = "shows errors, or formulas without a value, and does not say in which cells: save it in a spreadsheet program"
-_LOCKED = "is locked by a password: save it without one"
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
-"""The name under which an old kind of container, which .xls has too, holds an .xlsx with a password."""
-_DIRECTORY = 64 << 20  # that name is searched for up to here
-_TEXTS = {**TEXTS, float: rounded_text}
+_ADVICE = "save the sheet as CSV UTF-8"
+
+_decode = msgspec.msgpack.Decoder(Message).decode
 
 
 class WorkbookGrid(Grid):
-    """A sheet, the first visible one unless another is named. It is in memory while it is read.
+    """A sheet, the first visible one unless another is named. It is in the memory of another process while it is read.
 
     The line of a record is the row of the sheet.
 
@@ -56,311 +61,137 @@ class WorkbookGrid(Grid):
 
     def __init__(self, stream: Digested, format_: str, sheet: str | None) -> None:
         super().__init__(Form(format=format_, sheet=sheet), stream.digest)
-        try:
-            import python_calamine
-        except ImportError:
+        if find_spec("python_calamine") is None:
             why = f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
-            raise ConfigError(why, "E108") from None
-        self._calamine = python_calamine
+            raise ConfigError(why, "E108")
         self._stream = stream
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
-        with on_disk(self._stream) as file:
-            parts = _Parts(file) if file.read(2) == b"PK" else None
-            file.seek(0)
-            if parts is None and _ENCRYPTED in file.read(_DIRECTORY):
-                raise BadFile(_LOCKED)
-            file.seek(0)
-            with _bad_file(self._calamine.CalamineError):
-                book = self._calamine.load_workbook(file)
-                name = self._choose(book)
-                sheet = book.get_sheet_by_name(name)
-            odd = {} if parts is None else self._odd_cells(parts, name)
-            yield from self._rows(sheet, odd, unreadable)
+        request = Request(
+            sheet=self.form.sheet,
+            memory=_most_memory(),
+            seconds=MOST_SECONDS,
+            unpacked=MOST_UNPACKED,
+            ratio=MOST_RATIO,
+            cells=MOST_CELLS,
+            row=MAX_LINE,
+        )
+        with on_disk(self._stream) as file, _reader(file, request) as process:
+            for message in _messages(process.stdout):
+                if isinstance(message, End):
+                    return
+                if isinstance(message, Refusal):
+                    raise BadFile(message.message, message.explain_code)
+                if isinstance(message, Sheet):
+                    self._begin(message)
+                else:
+                    yield from _records(message.rows, unreadable)
+            raise BadFile(_reason(process.wait(), request))
 
-    def _choose(self, book: "CalamineWorkbook") -> str:
-        """The name of the sheet that is read."""
-        work, visible = self._calamine.SheetTypeEnum.WorkSheet, self._calamine.SheetVisibleEnum.Visible
-        is_visible = {sheet.name: sheet.visible == visible for sheet in book.sheets_metadata if sheet.typ == work}
-        self.sheets: Sequence[str] = list(is_visible)
-        name = self.form.sheet
+    def _begin(self, sheet: Sheet) -> None:
+        """Check that the sheet is there, and remark what a person does not see of it."""
+        visible, name = sheet.visible, self.form.sheet
+        self.sheets: Sequence[str] = list(visible)
         if name is None:
-            name = next((name for name in is_visible if is_visible[name]), None)
-            if name is None:
+            if sheet.name is None:
                 raise BadFile("has no visible sheet of cells: name one (--sheet)", "E206")
-            self.form: Form = Form(format=self.form.format, sheet=name)
-            if before := self.sheets[: self.sheets.index(name)]:
+            self.form: Form = Form(format=self.form.format, sheet=sheet.name)
+            if before := self.sheets[: self.sheets.index(sheet.name)]:
                 self._remark(
-                    f'the sheet "{name}" is read, the first that can be seen; hidden, and not read: {", ".join(before)}'
+                    f'the sheet "{sheet.name}" is read, the first that can be seen; '
+                    f"hidden, and not read: {', '.join(before)}"
                 )
-        elif name not in is_visible:
+        elif sheet.name is None:
             hint = did_you_mean(name, self.sheets)
             raise BadFile(f'has no sheet "{name}"{hint}; it has {", ".join(self.sheets)}', "E206")
-        elif not is_visible[name]:
+        elif not visible[name]:
             self._remark(f'the sheet "{name}" is hidden, and is read because it was named')
-        return name
+        count, first = sheet.hidden
+        if count:
+            self._remark(
+                f"{number_of(count, 'row')} of the sheet, first {first}, cannot be seen: "
+                "what is hidden, or filtered out, is sent like all other rows"
+            )
 
     def _remark(self, rule: str) -> None:
         self.remarks.append(Coded(rule, "E238"))
 
-    def _odd_cells(self, parts: "_Parts", sheet: str) -> "dict[int, list[_Cell]]":
-        """The odd cells of an .xlsx by their rows; a remark counts the hidden rows."""
-        if parts.has_errors:
-            raise BadFile(_ERROR_OF_ODS)
-        cells, hidden = parts.search(sheet)
-        if hidden:
-            self._remark(
-                f"{number_of(len(hidden), 'row')} of the sheet, first {hidden[0]}, cannot be seen: "
-                "what is hidden, or filtered out, is sent like all other rows"
-            )
-        return cells
 
-    def _rows(self, sheet: "CalamineSheet", odd: "dict[int, list[_Cell]]", unreadable: Unreadable) -> Iterator[Record]:
-        left = sheet.start[1] if sheet.start else 0
-        with _bad_file():
-            rows = enumerate(sheet.iter_rows(), start=1)
-        merged = _below_others(sheet.merged_cell_ranges or ())
-        last_rows: dict[int, int] = {}  # the column of a cell that is merged with those below -> the last of their rows
-        for line, row in rows:
-            record = record_of(line, row, unreadable, _TEXTS)
-            if last_rows:
-                last_rows = {column: last for column, last in last_rows.items() if last >= line}
-            covered = [_Cell(column, 0, _MERGED) for column in last_rows]
-            if record is not None and (cells := [*covered, *odd.pop(line, ())]):
-                record = _changed(record, cells, left)
-            for column, last in merged.get(line, ()):
-                place = column - left
-                if 0 <= place < len(row) and row[place] not in ("", None):
-                    last_rows[column] = last
-            if record is not None:
-                yield record
-
-
-def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
-    """The first row of cells that are merged with those below -> their column, from 0, and their last row.
-
-    Args:
-        ranges: the first and the last cell of each, as row and column from 0.
-    """
-    merged: dict[int, list[tuple[int, int]]] = {}
-    for (first, column), (last, _) in ranges:
-        if last > first:
-            merged.setdefault(first + 1, []).append((column, last + 1))
-    return merged
-
-
-class _Cell(NamedTuple):
-    """A cell that is not what its value shows.
-
-    Attributes:
-        column: from 0.
-        zeros: the number of digits that its number has in the sheet.
-        rule: what is wrong with it; "" if only its zeros are missing.
-    """
-
-    column: int
-    zeros: int
-    rule: str
-
-
-def _changed(record: Record, odd: Sequence[_Cell], left: int) -> Record:
-    """A record with what is odd about its cells; ``left`` is the column of its first cell."""
-    cells, damaged = list(record.cells), record.damaged
-    for cell in odd:
-        place = cell.column - left
-        if not 0 <= place < len(cells):
+def _records(rows: Sequence[Row], unreadable: Unreadable) -> Iterator[Record]:
+    for line, cells, typed, broken, damaged in rows:
+        if cells is None:
+            unreadable(line, TOO_LONG_ROW)
             continue
-        if cell.rule:
-            cells[place], damaged = Broken(cell.rule), True
-        elif cells[place].isdecimal():
-            cells[place] = Exact(cells[place].zfill(cell.zeros))
-    return record._replace(cells=cells, damaged=damaged)
+        for place in typed:
+            cells[place] = Exact(cells[place])
+        for place, rule in broken.items():
+            cells[place] = Broken(rule)
+        yield Record(line, cells, damaged or bool(broken), line)
+
+
+# --- the process -----------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _bad_file(*errors: type[Exception]) -> Iterator[None]:
-    """Turn the errors of calamine into a `BadFile`, its panics too."""
-    try:
-        yield
-    except errors as error:
-        if type(error).__name__ == "PasswordError":
-            raise BadFile(_LOCKED) from None
-        raise BadFile(f"is damaged, or no workbook: {error}") from None
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust; it is not an Exception
-            raise
-        raise BadFile("is damaged: it cannot be read") from None
+def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that reads a workbook, which ends with the block, and also where this process is killed.
 
-
-# --- the parts of a workbook as text ---------------------------------------------------------------------------------
-
-_DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
-_BLOCK = 1 << 20
-_SMALL = 64 << 20
-_OVERLAP = 64
-# As every program may write it: with a prefix, in any order, with either quote, with spaces.
-_ODD = re.compile(rb"""\st\s*=\s*["']e["']|<(?:[\w.-]+:)?f[\s/>]|value-type\s*=\s*["']error["']""")
-_MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # whatever _ODD matches has one of these, which are faster to find
-_CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
-_STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
-_CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
-_FORMULA_ALONE = re.compile(
-    rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
-)
-_ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
-_PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
-_REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
-_ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
-_TRUE = (b"1", b"true")
-_ZEROS = re.compile(r"0{2,20}")
-_WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
-_SHEETS = "xl/worksheets/"
-_CONTENT = "content.xml"  # the part of an .ods that has the cells
-
-
-class _Parts:
-    """The parts of an .xlsx, .xlsm or .ods.
+    It is another Python, not a fork, because this process may have threads. It imports what this one would import, and
+    nothing of the program that this one runs.
 
     Raises:
-        BadFile: it is damaged, or expands to more than any workbook.
+        BadFile: it cannot be started.
     """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        try:
-            self._zip = zipfile.ZipFile(file)
-        except _DAMAGES:
-            raise BadFile("is damaged: it cannot be unpacked") from None
-        self._odd: set[str] = set()
-        self._hiding: set[str] = set()
-        total = 0
-        for name in self._zip.namelist():
-            before, rows, columns = b"", 0, 0
-            for block in self._blocks(name):
-                total += len(block)
-                if total > MOST_UNPACKED:
-                    raise BadFile(f"expands to more than {MOST_UNPACKED:,} bytes")
-                around = before + block
-                if any(sign in around for sign in _MAYBE) and _ODD.search(around):
-                    self._odd.add(name)
-                if name.startswith(_SHEETS):
-                    if b"hidden" in around:
-                        self._hiding.add(name)
-                    rows, columns = _reach(around, rows, columns)
-                before = block[-_OVERLAP:]
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether a cell of an .ods shows an error; which one is not known."""
-        return _CONTENT in self._odd
-
-    def search(self, sheet: str) -> tuple[dict[int, list[_Cell]], list[int]]:
-        """The odd cells of a sheet of an .xlsx by their rows, from 1, and its hidden rows that have cells."""
-        part, styles = self._part_of(sheet), self._styles_with_zeros()
-        if not part and any(name.startswith(_SHEETS) for name in self._odd):
-            raise BadFile(_LOST)
-        odd: dict[int, list[_Cell]] = {}
-        hidden: list[int] = []
-        if not part or not (styles or part in self._odd or part in self._hiding):
-            return odd, hidden
-        styled = _STYLED % b"|".join(styles) if styles else b""
-        cell_pattern = re.compile(_CELL % styled)
-        for text in self._whole_cells(part):
-            for cell in cell_pattern.finditer(text):
-                if (known := _odd_cell(text, cell, styles)) is not None:
-                    odd.setdefault(known[0], []).append(known[1])
-            if part in self._hiding:
-                rows = (dict(_ATTRIBUTE.findall(row[1])) for row in _ROW.finditer(text))
-                numbers = (row.get(b"r", b"") for row in rows if row.get(b"hidden") in _TRUE)
-                hidden += [int(number) for number in numbers if number.isdigit()]
-        return odd, hidden
-
-    def _blocks(self, name: str) -> Iterator[bytes]:
-        # zipfile reads no more of a part than its stated size, and compares its checksum.
-        try:
-            with self._zip.open(name) as part:
-                while block := part.read(_BLOCK):
-                    yield block
-        except _DAMAGES as error:
-            raise BadFile(f"is damaged: {error}") from None
-
-    def _whole_cells(self, name: str) -> Iterator[bytes]:
-        """The text of a sheet, in pieces that end with a whole cell."""
-        rest = b""
-        for block in self._blocks(name):
-            text = rest + block
-            end = max((match.end() for match in _CELL_END.finditer(text, max(0, len(text) - _BLOCK))), default=0)
-            yield text[:end]
-            rest = text[end:]
-            if len(rest) > _SMALL:
-                raise BadFile("is damaged: a cell of it has no end")
-        yield rest
-
-    def _part_of(self, sheet: str) -> str:
-        """The part that has a sheet; "" if there is none."""
-        # A strict workbook has other namespaces.
-        ids = [
-            next((value for name, value in element.items() if name.endswith("}id")), None)
-            for element in self._tree(_WORKBOOK).findall(".//{*}sheet")
-            if element.get("name") == sheet
-        ]
-        for relation in self._tree(_RELATED):
-            if ids and relation.get("Id") == ids[0]:
-                part = posixpath.normpath(posixpath.join("/xl", relation.get("Target") or "")).lstrip("/")
-                return part if part in self._zip.NameToInfo else ""
-        return ""
-
-    def _styles_with_zeros(self) -> dict[bytes, int]:
-        """The styles of cells that show numbers with leading zeros, and the number of their digits."""
-        tree = self._tree(_STYLES)
-        formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
-        cells = tree.find("{*}cellXfs")
-        codes = [formats.get(style.get("numFmtId"), "") for style in (cells if cells is not None else ())]
-        return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
-
-    def _tree(self, name: str) -> ElementTree.Element:
-        if name not in self._zip.NameToInfo or self._zip.NameToInfo[name].file_size > _SMALL:
-            return ElementTree.Element("none")
-        try:
-            return ElementTree.fromstring(b"".join(self._blocks(name)))  # noqa: S314 - see above
-        except ElementTree.ParseError:
-            raise BadFile("is damaged: it cannot be read") from None
-
-
-def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, _Cell] | None:
-    """The row and the cell of what a pattern of `_CELL` matched; None if it is not odd after all."""
-    attributes = dict(_ATTRIBUTE.findall(cell[1]))
-    kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
-    if kind == b"e":
-        rule = _ERROR
-    elif kind != b"str" and not cell[1].endswith(b"/") and _FORMULA_ALONE.match(text, cell.end()):
-        rule = _NO_VALUE
-    elif kind == b"n":
-        zeros = styles.get(attributes.get(b"s", b"0"), 0)
-    if not rule and not zeros:
-        return None
-    place = _PLACE.fullmatch(attributes.get(b"r", b""))
-    if place is None:
-        raise BadFile(_LOST if rule else "does not say where its cells are: save it in a spreadsheet program")
-    return int(place[2]), _Cell(_column(place[1]), zeros, rule)
-
-
-def _reach(text: bytes, rows: int, columns: int) -> tuple[int, int]:
-    """The last row and column of a sheet so far, with those of a piece of its text."""
-    if places := _REFERENCE.findall(text):
-        rows = max(rows, *map(int, {row for _, row in places}))
-        columns = max(columns, 1 + max(map(_column, {letters for letters, _ in places})))
-    if rows * columns > MOST_CELLS:
-        raise BadFile(
-            f"has a sheet of {rows:,} rows and {columns:,} columns, and more than {MOST_CELLS:,} cells are too many: "
-            "delete what stands far from the table, or save it as CSV UTF-8"
+    if not sys.executable or getattr(sys, "frozen", False):
+        raise BadFile(f"is read by a process of its own, and there is no Python for it (sys.executable): {_ADVICE}")
+    program = Path(sheet_reader.__file__).parent
+    paths = [str(program.parent), *(path or os.curdir for path in sys.path)]
+    try:
+        started = subprocess.Popen(  # noqa: S603 - it has no words of a user
+            [sys.executable, "-P", "-m", program.name, msgspec.json.encode(request).decode()],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Rust writes there how it ended
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
-    return rows, columns
+    except OSError as error:
+        raise BadFile(f"the process that reads it cannot be started: {error.strerror}: {_ADVICE}") from None
+    with started as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def _column(letters: bytes) -> int:
-    """A column from 0 by its letters."""
-    number = 0
-    for letter in letters:
-        number = number * 26 + letter - 64
-    return number - 1
+def _messages(pipe: IO[bytes] | None) -> Iterator[Message]:
+    """The messages that a process has written whole."""
+    while pipe is not None and (size := pipe.read(SIZE)):
+        try:
+            message = _decode(pipe.read(int.from_bytes(size, "big")))
+        except msgspec.DecodeError:
+            return
+        yield message
+
+
+def _most_memory() -> int:
+    """The limit of the process, or one of this process, if that is lower."""
+    if sys.platform == "win32":
+        return MOST_MEMORY
+    import resource
+
+    own = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    return min([MOST_MEMORY, *(most for most in own if most != resource.RLIM_INFINITY)])
+
+
+def _reason(code: int, request: Request) -> str:
+    """Why a process has ended too early, by its exit code."""
+    if sys.platform != "win32":
+        if code == -signal.SIGXCPU:
+            return f"takes more than {number_of(request.seconds, 'second')} of CPU time to read: {ADVICE_TO_SPLIT}"
+        if code == -signal.SIGKILL:
+            return f"the process that read it was killed, perhaps because memory was short: {ADVICE_TO_SPLIT}"
+    if code in (OUT_OF_MEMORY, -signal.SIGABRT):
+        return f"needs more than {request.memory >> 20:,} MiB of memory to read: {ADVICE_TO_SPLIT}"
+    return f"the process that read it ended with the exit code {code}: {ADVICE_TO_SPLIT}"

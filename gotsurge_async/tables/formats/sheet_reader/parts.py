@@ -1,0 +1,206 @@
+"""The parts of an .xlsx, .xlsm or .ods as text.
+
+Calamine does not show everything that matters: an error or a formula without a value is an empty cell to it, a number
+loses its leading zeros, and hidden rows are like all others. So the text of the parts is searched, too. (openpyxl takes
+seven times as long, and reads no .xls.)
+"""
+
+import os
+import posixpath
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import IO, NamedTuple
+from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
+
+from .messages import ADVICE_TO_SPLIT, BadSheet, Request
+
+_ERROR = "is an error of the spreadsheet, such as #N/A: mend its formula"
+_NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
+_LOST = "shows errors, or formulas without a value, and does not say in which cells: save it in a spreadsheet program"
+_DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
+_BLOCK = 1 << 20
+_SMALL = 64 << 20
+_FREE = 64 << 20  # up to here the ratio does not count
+_OVERLAP = 64
+# As every program may write it: with a prefix, in any order, with either quote, with spaces.
+_ODD = re.compile(rb"""\st\s*=\s*["']e["']|<(?:[\w.-]+:)?f[\s/>]|value-type\s*=\s*["']error["']""")
+_MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # whatever _ODD matches has one of these, which are faster to find
+_CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
+_STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
+_CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
+_FORMULA_ALONE = re.compile(
+    rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
+)
+_ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
+_PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
+_REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
+_TRUE = (b"1", b"true")
+_ZEROS = re.compile(r"0{2,20}")
+_WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
+_SHEETS = "xl/worksheets/"
+_CONTENT = "content.xml"  # the part of an .ods that has the cells
+
+
+class Cell(NamedTuple):
+    """A cell that is not what its value shows.
+
+    Attributes:
+        column: from 0.
+        zeros: the number of digits that its number has in the sheet.
+        rule: what is wrong with it; "" if only its zeros are missing.
+    """
+
+    column: int
+    zeros: int
+    rule: str
+
+
+class Parts:
+    """The parts of an .xlsx, .xlsm or .ods.
+
+    Raises:
+        BadSheet: it is damaged, or expands to more than any workbook.
+    """
+
+    def __init__(self, file: IO[bytes], request: Request) -> None:
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except _DAMAGES:
+            raise BadSheet("is damaged: it cannot be unpacked") from None
+        # What the directory states is all that zipfile reads of a part.
+        total = sum(part.file_size for part in self._zip.infolist())
+        allowed = min(request.unpacked, max(_FREE, file.seek(0, os.SEEK_END) * request.ratio))
+        if total > allowed:
+            raise BadSheet(f"expands to more than {allowed:,} bytes, to {total:,}: {ADVICE_TO_SPLIT}")
+        self._odd: set[str] = set()
+        self._hiding: set[str] = set()
+        for name in self._zip.namelist():
+            before, rows, columns = b"", 0, 0
+            for block in self._blocks(name):
+                around = before + block
+                if any(sign in around for sign in _MAYBE) and _ODD.search(around):
+                    self._odd.add(name)
+                if name.startswith(_SHEETS):
+                    if b"hidden" in around:
+                        self._hiding.add(name)
+                    rows, columns = _reach(around, rows, columns, request.cells)
+                before = block[-_OVERLAP:]
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether a cell of an .ods shows an error; which one is not known."""
+        return _CONTENT in self._odd
+
+    def search(self, sheet: str) -> tuple[dict[int, list[Cell]], list[int]]:
+        """The odd cells of a sheet of an .xlsx by their rows, from 1, and its hidden rows that have cells."""
+        part, styles = self._part_of(sheet), self._styles_with_zeros()
+        if not part and any(name.startswith(_SHEETS) for name in self._odd):
+            raise BadSheet(_LOST)
+        odd: dict[int, list[Cell]] = {}
+        hidden: list[int] = []
+        if not part or not (styles or part in self._odd or part in self._hiding):
+            return odd, hidden
+        styled = _STYLED % b"|".join(styles) if styles else b""
+        cell_pattern = re.compile(_CELL % styled)
+        for text in self._whole_cells(part):
+            for cell in cell_pattern.finditer(text):
+                if (known := _odd_cell(text, cell, styles)) is not None:
+                    odd.setdefault(known[0], []).append(known[1])
+            if part in self._hiding:
+                rows = (dict(_ATTRIBUTE.findall(row[1])) for row in _ROW.finditer(text))
+                numbers = (row.get(b"r", b"") for row in rows if row.get(b"hidden") in _TRUE)
+                hidden += [int(number) for number in numbers if number.isdigit()]
+        return odd, hidden
+
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        # zipfile reads no more of a part than its stated size, and compares its checksum.
+        try:
+            with self._zip.open(name) as part:
+                while block := part.read(_BLOCK):
+                    yield block
+        except _DAMAGES as error:
+            raise BadSheet(f"is damaged: {error}") from None
+
+    def _whole_cells(self, name: str) -> Iterator[bytes]:
+        """The text of a sheet, in pieces that end with a whole cell."""
+        rest = b""
+        for block in self._blocks(name):
+            text = rest + block
+            end = max((match.end() for match in _CELL_END.finditer(text, max(0, len(text) - _BLOCK))), default=0)
+            yield text[:end]
+            rest = text[end:]
+            if len(rest) > _SMALL:
+                raise BadSheet("is damaged: a cell of it has no end")
+        yield rest
+
+    def _part_of(self, sheet: str) -> str:
+        """The part that has a sheet; "" if there is none."""
+        # A strict workbook has other namespaces.
+        ids = [
+            next((value for name, value in element.items() if name.endswith("}id")), None)
+            for element in self._tree(_WORKBOOK).findall(".//{*}sheet")
+            if element.get("name") == sheet
+        ]
+        for relation in self._tree(_RELATED):
+            if ids and relation.get("Id") == ids[0]:
+                part = posixpath.normpath(posixpath.join("/xl", relation.get("Target") or "")).lstrip("/")
+                return part if part in self._zip.NameToInfo else ""
+        return ""
+
+    def _styles_with_zeros(self) -> dict[bytes, int]:
+        """The styles of cells that show numbers with leading zeros, and the number of their digits."""
+        tree = self._tree(_STYLES)
+        formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
+        cells = tree.find("{*}cellXfs")
+        codes = [formats.get(style.get("numFmtId"), "") for style in (cells if cells is not None else ())]
+        return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
+
+    def _tree(self, name: str) -> ElementTree.Element:
+        if name not in self._zip.NameToInfo or self._zip.NameToInfo[name].file_size > _SMALL:
+            return ElementTree.Element("none")
+        try:
+            return ElementTree.fromstring(b"".join(self._blocks(name)))  # noqa: S314 - see above
+        except ElementTree.ParseError:
+            raise BadSheet("is damaged: it cannot be read") from None
+
+
+def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, Cell] | None:
+    """The row and the cell of what a pattern of `_CELL` matched; None if it is not odd after all."""
+    attributes = dict(_ATTRIBUTE.findall(cell[1]))
+    kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
+    if kind == b"e":
+        rule = _ERROR
+    elif kind != b"str" and not cell[1].endswith(b"/") and _FORMULA_ALONE.match(text, cell.end()):
+        rule = _NO_VALUE
+    elif kind == b"n":
+        zeros = styles.get(attributes.get(b"s", b"0"), 0)
+    if not rule and not zeros:
+        return None
+    place = _PLACE.fullmatch(attributes.get(b"r", b""))
+    if place is None:
+        raise BadSheet(_LOST if rule else "does not say where its cells are: save it in a spreadsheet program")
+    return int(place[2]), Cell(_column(place[1]), zeros, rule)
+
+
+def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
+    """The last row and column of a sheet so far, with those of a piece of its text."""
+    if places := _REFERENCE.findall(text):
+        rows = max(rows, *map(int, {row for _, row in places}))
+        columns = max(columns, 1 + max(map(_column, {letters for letters, _ in places})))
+    if rows * columns > most:
+        raise BadSheet(
+            f"has a sheet of {rows:,} rows and {columns:,} columns, and more than {most:,} cells are too many: "
+            "delete what stands far from the table, or save it as CSV UTF-8"
+        )
+    return rows, columns
+
+
+def _column(letters: bytes) -> int:
+    """A column from 0 by its letters."""
+    number = 0
+    for letter in letters:
+        number = number * 26 + letter - 64
+    return number - 1
