@@ -20,6 +20,8 @@ MAX_LINE = 1 << 20
 """The longest line or record that is read, in bytes."""
 MOST_ROWS = 1_000_000
 """The most rows that are written into a workbook's sheet; it has room for a few more."""
+MOST_LINES = 10_000_000
+"""The most lines of a text, or rows of another table, that are read."""
 START = 8
 """The number of first bytes that tell what a file is."""
 
@@ -29,6 +31,8 @@ MOST_RATIO = 250
 """The most times its size that a packed file may expand to; tables reach about fifty."""
 
 _BLOCK = 1 << 16
+_SAMPLE = 10_000  # the number of lines that show how many the whole file has
+_MARGIN = 1.5  # others may be shorter or longer
 _FREE = 64 << 20  # up to here the ratio does not count
 _DAMAGE = "\ufffd".encode()
 _WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
@@ -94,6 +98,11 @@ class BadFile(Exception):
         super().__init__(Coded(message, explain_code))
 
 
+def too_many(count: str) -> BadFile:
+    """The error for a table that is too long; ``count`` is the number of its lines or rows, with its noun."""
+    return BadFile(f"has {count}, and at most {MOST_LINES:,} are read: split it, and push the parts", "E248")
+
+
 # --- the lines of a text ---------------------------------------------------------------------------------------------
 
 
@@ -124,10 +133,12 @@ class Digested:
 
     Attributes:
         digest: the SHA-256 of what was read.
+        count: the number of bytes that were read.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.digest: Any = sha256()
+        self.count: int = 0
         self._stream = stream
         self._ahead = b""
 
@@ -144,10 +155,16 @@ class Digested:
         except (OSError, AttributeError, ValueError):
             return None
 
+    def size(self) -> int:
+        """The number of bytes of a file on a disk; 0 for another stream."""
+        file = self.file()
+        return 0 if file is None else os.fstat(file.fileno()).st_size
+
     def read(self, size: int, /) -> bytes:
         """Some bytes; none at the end."""
         block, self._ahead = self._ahead or self._stream.read(size), b""
         self.digest.update(block)
+        self.count += len(block)
         return block
 
 
@@ -248,6 +265,7 @@ class Text:
         self.form: Form = Form(encoding=own, bom=marked is not None, packed=packed)
         self._start = start
         self._stream = readable
+        self._file = stream
 
     def refusal(self) -> Coded | None:
         """What the file is, if it is a kind that is often taken for text."""
@@ -261,9 +279,14 @@ class Text:
         return itertools.chain.from_iterable(self.blocks())
 
     def blocks(self) -> Iterator[list[bytes | None]]:
-        """The lines, in lists of those that were read together."""
+        """The lines, in lists of those that were read together.
+
+        Raises:
+            BadFile: there are too many, or will be, as the size of the file shows.
+        """
         rest = b""
         too_long = False
+        count, size = 0, self._file.size()
         first = True
         while block := self._stream.read(_BLOCK):
             text = rest + block
@@ -280,6 +303,11 @@ class Text:
             if too_long and lines:
                 lines[0], too_long = None, False
             yield lines
+            count += len(lines)
+            if count > MOST_LINES:
+                raise too_many(f"more than {MOST_LINES:,} lines")
+            if count > _SAMPLE and (whole := count * size / self._file.count) > MOST_LINES * _MARGIN:
+                raise too_many(f"about {float(f'{whole:.2g}'):,.0f} lines")
             if len(rest) > MAX_LINE:
                 rest, too_long = rest[-1:], True
         if too_long:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables.cells import Broken, Exact, encode
 from gotsurge_async.tables.formats.grid import Grid, Record, Unreadable
-from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG_ROW, BadFile, Digested, Form
+from gotsurge_async.tables.formats.lines import MAX_LINE, MOST_LINES, TOO_LONG_ROW, BadFile, Digested, Form, too_many
 from gotsurge_async.tables.formats.sheet_reader.texts import duration_text, float_text
 from gotsurge_async.tables.options import Query
 
@@ -124,6 +124,9 @@ class ParquetGrid(Grid):
         with on_disk(self._stream) as file, _named(file) as name:
             try:
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
+                    count = database.execute("SELECT count(*) FROM read_parquet(?)", [name]).fetchall()[0][0]
+                    if count > MOST_LINES:
+                        raise too_many(f"{count:,} rows")
                     columns = database.execute("DESCRIBE FROM read_parquet(?)", [name]).fetchall()
                     singles = [place for place, (_, kind, *_) in enumerate(columns) if kind == "FLOAT"]
                     answer = database.execute("FROM read_parquet(?)", [name])
@@ -214,6 +217,8 @@ class QueryGrid(Grid):
                 self.digest.update(encode(names))
                 yield Record(0, names, False, 0)
                 for line, row in enumerate(answer, start=1):
+                    if line > MOST_LINES:
+                        raise too_many(f"more than {MOST_LINES:,} rows")
                     record = record_of(line, row, unreadable)
                     if record is not None:
                         self.digest.update(encode(record.cells))

@@ -1,17 +1,21 @@
 """The lines of a file and the records of a CSV: on which line they start, and quotes that are wrong."""
 
 import csv
+import gzip
 import hashlib
 import io
+import re
 import tracemalloc
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async.tables.formats import lines
 from gotsurge_async.tables.formats.grid import CsvGrid, Record
-from gotsurge_async.tables.formats.lines import MAX_LINE, Digested, Text
+from gotsurge_async.tables.formats.lines import MAX_LINE, BadFile, Digested, Text
 from tests.tables.kit import read, table, two_lines
 
 
@@ -228,3 +232,42 @@ def test_a_value_without_end_stays_small() -> None:
     """More than any order needs is not taken into memory."""
     outcome = read("tracking_id\n" + '"' + "a\n" * 100_000)
     assert (2, None) in outcome.places
+
+
+class TestMostLines:
+    """How many lines are read."""
+
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lines, "MOST_LINES", 20_000)
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_a_file_that_has_far_more_is_refused_early(self, packed: bool, tmp_path: Path) -> None:
+        """Its size and its first lines show it, also where it is packed."""
+        data = b"".join(b"%x\n" % (number * 2_654_435_761) for number in range(200_000))
+        path = tmp_path / "orders.csv"
+        path.write_bytes(gzip.compress(data) if packed else data)
+        with path.open("rb") as file:
+            stream = Digested(file)
+            with pytest.raises(
+                BadFile, match=r"has about [\d,]+ lines, and at most 20,000 are read: split it"
+            ) as raised:
+                list(Text(stream).blocks())
+            assert stream.count < path.stat().st_size / 2
+        assert re.search(r"about (1[5-9]|2[0-4])0,000 lines", str(raised.value))
+
+    @pytest.mark.parametrize("more", [0, 1])
+    def test_the_lines_of_a_stream_are_counted(self, more: int) -> None:
+        """Its size is not known, and one that has not too many is read."""
+        text = Text(Digested(io.BytesIO(b"a\n" * (20_000 + more))))
+        if more:
+            with pytest.raises(BadFile, match="has more than 20,000 lines"):
+                list(text.lines())
+        else:
+            assert sum(1 for _ in text.lines()) == 20_000
+
+    def test_it_is_one_fault_of_the_file(self) -> None:
+        """Which is refused as a whole."""
+        outcome = read("tracking_id\n" * 30_000)
+        assert outcome.faults[-1].startswith("orders.csv: has more than 20,000 lines, and at most 20,000 are read: ")
+        assert outcome.report.whole

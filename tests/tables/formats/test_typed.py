@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import Query, SourceOptions, open_source
+from gotsurge_async.tables.formats import typed
 from gotsurge_async.tables.formats.typed import _shortest
 from tests.support.order_forms import CELLS, NOW, good_order
 from tests.support.sheets import write_parquet
@@ -122,6 +123,14 @@ def test_what_is_no_parquet_is_one_fault(data: bytes) -> None:
     assert "not a Parquet file" in fault
 
 
+def test_a_parquet_file_with_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It states how many it has."""
+    data = file_of(tmp_path, {}, {}, {}).read_bytes()
+    monkeypatch.setattr(typed, "MOST_LINES", 2)
+    (fault,) = read(data, name="orders.parquet").faults
+    assert fault.startswith("orders.parquet: has 3 rows, and at most ")
+
+
 # --- queries ---
 
 
@@ -157,6 +166,13 @@ def test_faults_name_the_row_of_the_answer(tmp_path: Path) -> None:
     """And the column."""
     url = database(tmp_path, {}, {"tracking_id": "B", "price": "x"}, {"tracking_id": "C", "price": b"48.50"})
     assert read_query("SELECT * FROM orders", url).places == [(2, "price"), (3, "price")]
+
+
+def test_an_answer_with_too_many_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are counted, as no answer states their number."""
+    url = database(tmp_path, {}, {"tracking_id": "B"}, {"tracking_id": "C"})
+    monkeypatch.setattr(typed, "MOST_LINES", 2)
+    assert read_query("SELECT * FROM orders", url).faults[0].endswith(": split it, and push the parts")
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:
