@@ -38,7 +38,6 @@ class JsonlSource(Source):
         self._parse_time = time_parser(options.zone())
         self._times = [column for column in columns_of(Order).values() if column.kind is datetime]
         self._candidate_of_order = candidate_of(Order)
-        self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
         self._key: str | None = None  # of the current line, if it can be read
@@ -55,11 +54,11 @@ class JsonlSource(Source):
         self.form: Form = attrs.evolve(text.form, format="jsonl")
         any_line = False
         if refusal := text.refusal():
-            self._line = 1
+            self.line = 1
             self._wrong("", refusal)
             return
         for number, raw in enumerate(text.lines(), start=1):
-            self._line, self._bad, self._key = number, set(), None
+            self.line, self._bad, self._key = number, set(), None
             self._raw = b""
             if raw is None:
                 self._wrong("", TOO_LONG)
@@ -76,10 +75,10 @@ class JsonlSource(Source):
             if row is not None:
                 yield row
             elif self.faulty is not None and self._key is not None:
-                self.faulty(self._line, self._key)
+                self.faulty(self.line, self._key)
         self.sha256: str | None = self._stream.digest.hexdigest()
         if not any_line and self.report.ok:
-            self._line = 1
+            self.line = 1
             self._wrong("", Coded("the file is empty: it has one order a line, as a JSON object", "E216"))
 
     def _row(self) -> SourceRow | None:
@@ -103,7 +102,7 @@ class JsonlSource(Source):
         try:
             if not whole:
                 order = codec.unstructure(codec.structure(tree, Order))
-            return SourceRow(self._line, key, encode(order), original, fingerprint_of(order))
+            return SourceRow(self.line, key, encode(order), original, fingerprint_of(order))
         except (InvalidData, ValueError, OverflowError) as error:
             rule = str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}"
             self._wrong("", Coded(rule, code_of(error) or "E237"))
@@ -127,7 +126,7 @@ class JsonlSource(Source):
         except UnicodeDecodeError:
             self.report.whole = True
             return not_in(self.form.encoding)
-        if self._line == 1 and not self._raw.startswith((b"{", b"[")):
+        if self.line == 1 and not self._raw.startswith((b"{", b"[")):
             return Coded("is not JSON; if this file is a CSV, say --format csv", "E202")
         return Coded(f"is not one JSON object on one line: {error}", "E216")
 
@@ -201,7 +200,7 @@ class JsonlSource(Source):
             self._bad.add(path)
         place = path or None
         value = self._shown(path) if path else None
-        fault = Fault(file=self.name, line=self._line, column=place, field=place, value=value, rule=rule,
+        fault = Fault(file=self.name, line=self.line, column=place, field=place, value=value, rule=rule,
                       severity=severity, proposal=proposal)  # fmt: skip
         self.report.add(fault, Original(self._raw) if self._raw else None)
 

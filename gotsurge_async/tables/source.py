@@ -159,12 +159,14 @@ class Source(abc.ABC):
         kept: what else a run remembers of the file, by name, from the first row on.
         faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
             sets it leaves these rows out, so then an order whose items have faults is faulty, too.
+        line: the line of the last row that was read; 0 before the first.
         left: the rows that were left out, after the last row; None where there are none.
         sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
         items_sha256: the same of the items file; None if there is no such file, or until it was read.
     """
 
     faulty: Callable[[int, str], None] | None = None
+    line: int = 0
     left: Left | None = None
 
     def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:

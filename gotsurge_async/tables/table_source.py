@@ -71,7 +71,6 @@ class TableSource(Source):
         if self._items is not None:
             self.items_sha256: str | None = self._items.load()
         table, encode_cells = self._table, encode
-        last = 0
         for record in table.rows():
             header = table.header
             if header is None:
@@ -79,7 +78,7 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            last = record.line
+            self.line = record.line
             order = self._order(record, header)
             key = self._key(record, header, order)
             if order is not None and key and not table.bad:
@@ -92,7 +91,7 @@ class TableSource(Source):
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
-        self._check_result_files(last)
+        self._check_result_files(self.line)
         self._report_orphans()
 
     def close(self) -> None:

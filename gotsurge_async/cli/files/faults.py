@@ -14,6 +14,7 @@ from gotsurge_async.bulk import Source, SourceOptions, SourceReport, UnusableSou
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, say
+from gotsurge_async.cli.shared.progress import reading_shown
 from gotsurge_async.errors import code_of
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.fault_file import FaultFile
@@ -46,12 +47,19 @@ class Mending:
     leave: bool = False
 
     async def read(
-        self, file: str, options: SourceOptions, work: Callable[[Source], Awaitable[T]], *, sends: bool = False
+        self,
+        file: str,
+        options: SourceOptions,
+        work: Callable[[Source], Awaitable[T]],
+        *,
+        sends: bool = False,
+        progress: bool = False,
     ) -> T:
         """Open a file of orders, and do something with it that reads it to its end.
 
         Args:
             sends: whether the orders are sent after that: what is left out then must be kept.
+            progress: whether a terminal shows how far the file was read.
 
         Raises:
             Failure: the file has faults, which are reported.
@@ -68,13 +76,15 @@ class Mending:
                 at_end.callback(written.close)
             report = SourceReport(on_fault=written)
             source = at_end.enter_context(open_source(file, options=options, report=report))
+            opened = source
             if written is not None:
                 written.source = source
             if self.leave:
                 keep = (lambda rows: Left(rows=rows, report=report)) if written is None else written.keep
                 source = at_end.enter_context(Leaving(source, keep))
             try:
-                result = await work(source)
+                async with reading_shown(opened, shown=progress):
+                    result = await work(source)
             except UnusableSource as error:
                 rows = await asyncio.to_thread(written.finish) if written is not None else 0
                 raise self._refusal(file, error, rows, faults) from None

@@ -70,7 +70,7 @@ async def plan(
     async def check(opened: Source) -> Plan:
         return await make_plan(watched(opened, source), now=source.now, zone=source.zone(), known=known)
 
-    made = await mending.read(name, source, check)
+    made = await mending.read(name, source, check, progress=not as_json)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)

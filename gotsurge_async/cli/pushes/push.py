@@ -373,7 +373,8 @@ class Pushing(Sending):
             self._list_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(options.file, options.source, load, sends=sends)
+        shown = not (options.quiet or options.as_json)
+        run, admission = await options.mending.read(options.file, options.source, load, sends=sends, progress=shown)
         try:
             self._list_similar(await run.similar(), run)
         except BaseException:

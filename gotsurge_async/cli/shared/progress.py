@@ -1,9 +1,11 @@
-"""How far a run is, on stderr: a bar at a terminal, a line now and then elsewhere."""
+"""How far a run is, on stderr: a bar at a terminal, a line now and then elsewhere; and how far a file was read."""
 
+import asyncio
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
@@ -11,6 +13,7 @@ import attrs
 from gotsurge_async.cli.shared.output import counted, lasting
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.ledger import CLAIMED, UNFINISHED, Counts
+from gotsurge_async.tables import Source
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ DRAWN_EVERY = 0.1
 BAR_WIDTH = 20
 RATE_OVER = 15.0
 """Seconds over which the orders a second are an average."""
+READING_AFTER = 1.0
+"""Seconds after which a terminal shows how far a file was read."""
 
 
 @attrs.define
@@ -124,3 +129,32 @@ class Progress:
             rate = (self._done - before) / max(now - since, 1e-9)
             words += [f"{rate:,.1f} orders/s", f"{lasting((self.total - self._done) / rate)} left"]
         return ", ".join(words)
+
+
+@asynccontextmanager
+async def reading_shown(source: Source, *, shown: bool) -> AsyncIterator[None]:
+    """Show on stderr, if it is a terminal, how much of a source was read, while the block reads it."""
+    task = asyncio.create_task(_show_reading(source)) if shown and sys.stderr.isatty() else None
+    try:
+        yield
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def _show_reading(source: Source) -> None:
+    start = time.monotonic()
+    await asyncio.sleep(READING_AFTER)
+    from rich.console import Console  # few files take as long
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        while source.sha256 is None:
+            seconds = time.monotonic() - start
+            words = [f"reading {source.name}", lasting(seconds)]
+            if source.line:  # a workbook is unpacked before its first line is read
+                words[1:1] = [number_of(source.line, "line"), f"{source.line / seconds:,.0f} lines/s"]
+            live.update(Text(", ".join(words)), refresh=True)
+            await asyncio.sleep(DRAWN_EVERY)
