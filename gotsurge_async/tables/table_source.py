@@ -96,6 +96,7 @@ class TableSource(Source):
 
     def close(self) -> None:
         """See `Source.close`."""
+        self._table.grid.close()
         if self._items is not None:
             self._items.close()
         super().close()
@@ -248,6 +249,7 @@ class _Items:
 
     def close(self) -> None:
         """Delete the items."""
+        self._table.grid.close()
         self._db.close()
 
     def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:

@@ -151,10 +151,12 @@ async def _show_reading(source: Source) -> None:
     from rich.text import Text
 
     with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        first = None  # a workbook is unpacked before its first line is read, which says nothing of the rate
         while source.sha256 is None:
-            seconds = time.monotonic() - start
-            words = [f"reading {source.name}", lasting(seconds)]
-            if source.line:  # a workbook is unpacked before its first line is read
-                words[1:1] = [number_of(source.line, "line"), f"{source.line / seconds:,.0f} lines/s"]
+            now, line = time.monotonic(), source.line
+            words = [f"reading {source.name}", lasting(now - start)]
+            if line:
+                first = first or (now, line)
+                words[1:1] = [number_of(line, "line"), f"{(line - first[1]) / max(now - first[0], 1e-9):,.0f} lines/s"]
             live.update(Text(", ".join(words)), refresh=True)
             await asyncio.sleep(DRAWN_EVERY)

@@ -54,6 +54,9 @@ class Grid(abc.ABC):
             BadFile: nothing more can be read.
         """
 
+    def close(self) -> None:  # noqa: B027 - most have nothing to stop
+        """Stop what reads the table; another thread may wait for its next record."""
+
 
 class CsvGrid(Grid):
     """A CSV. A quote that is never closed ends it: where the next row starts after that is not certain.

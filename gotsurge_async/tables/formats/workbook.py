@@ -65,6 +65,14 @@ class WorkbookGrid(Grid):
             why = f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
             raise ConfigError(why, "E108")
         self._stream = stream
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """See `Grid.close`."""
+        self._is_closed = True
+        if self._process is not None:
+            self._process.kill()
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
@@ -78,6 +86,9 @@ class WorkbookGrid(Grid):
             row=MAX_LINE,
         )
         with on_disk(self._stream) as file, _reader(file, request) as process:
+            self._process = process
+            if self._is_closed:
+                process.kill()
             for message in _messages(process.stdout):
                 if isinstance(message, End):
                     return

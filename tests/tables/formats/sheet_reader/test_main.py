@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -15,7 +16,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
-from gotsurge_async.tables import SourceOptions, open_grid
+from gotsurge_async.tables import SourceOptions, open_grid, open_source
 from gotsurge_async.tables.formats import workbook
 from gotsurge_async.tables.formats.grid import Record
 from gotsurge_async.tables.formats.lines import BadFile
@@ -165,6 +166,28 @@ def test_a_reader_ends_with_what_reads_its_rows(
         next(rows)
         if kind is not None:
             raise kind
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_closing_a_source_ends_its_reader(
+    tmp_path: Path, started: list["subprocess.Popen[bytes]"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while another thread waits for its first row, as where a push is interrupted."""
+    monkeypatch.setattr(workbook, "MOST_RATIO", 2_000)
+    monkeypatch.setattr(workbook, "MOST_UNPACKED", 1 << 40)
+    waits, messages = threading.Event(), workbook._messages
+
+    def wait(pipe: Any) -> Any:
+        waits.set()
+        return messages(pipe)
+
+    monkeypatch.setattr(workbook, "_messages", wait)
+    source = open_source(write_bomb(tmp_path / "orders.xlsx", 100_000), options=SourceOptions(now=NOW))
+    thread = threading.Thread(target=lambda: list(source.rows()), daemon=True)
+    thread.start()
+    assert waits.wait(LONG_WAIT)
+    source.close()
+    thread.join(LONG_WAIT)
     assert started[0].returncode == -signal.SIGKILL
 
 
