@@ -100,7 +100,7 @@ class BadFile(Exception):
 
 def too_many(count: str) -> BadFile:
     """The error for a table that is too long; ``count`` is the number of its lines or rows, with its noun."""
-    return BadFile(f"has {count}, and at most {MOST_LINES:,} are read: split it, and push the parts", "E248")
+    return BadFile(f"has {count}, and at most {MOST_LINES:,} are read: split it, and push the parts", "E245")
 
 
 # --- the lines of a text ---------------------------------------------------------------------------------------------
