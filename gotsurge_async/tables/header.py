@@ -312,9 +312,11 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
                 hint = hint or "; name its field in a map, or ignore it there (--map)"
                 wrong(name, Coded(f"there is no such column{hint}", "E212"))
         elif field in index:
-            first = names[index[field]]
-            same = "stands twice" if first == name else f'gives {field}, as "{first}" does'
-            wrong(name, Coded(f"{same} (columns {index[field] + 1} and {place + 1}): remove one of them", "E210"))
+            first, where = names[index[field]], f"(columns {index[field] + 1} and {place + 1})"
+            if first == name:
+                wrong(name, _repeated(name, where, in_map=name in column_map.columns))
+            else:
+                wrong(name, Coded(f'gives {field}, as "{first}" does {where}: remove one of them', "E210"))
         else:
             index[field] = place
     used = {*joined, reading.key, column_map.only_rows_with} - {names[place] for place in index.values()}
@@ -355,5 +357,11 @@ def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: 
     for name in dict.fromkeys(names):
         if name and name in used and names.count(name) > 1:
             first, second, *_ = (place for place, other in enumerate(names, start=1) if other == name)
-            rule = f'stands twice (columns {first} and {second}): name them "{name}" and "{name}#2" in a map'
-            wrong(name, Coded(rule, "E210"))
+            wrong(name, _repeated(name, f"(columns {first} and {second})", in_map=True))
+
+
+def _repeated(name: str, where: str, *, in_map: bool) -> Coded:
+    """The fault of a name that stands twice; ``in_map``: whether a map, or an option, names the column."""
+    if in_map:
+        return Coded(f'stands twice {where}: name them "{name}" and "{name}#2" in a map', "E210")
+    return Coded(f"stands twice {where}: remove one of them", "E210")

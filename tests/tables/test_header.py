@@ -67,6 +67,24 @@ def test_a_column_that_is_named_and_stands_twice(text: str, key: str, name: str)
     assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), result.faults
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[columns]\nAddress = "to_address.street_address"\n',
+        '[join]\nto_address.street_address = ["Address"]\n',
+        '[columns]\nAddress = "to_address.street_address"\n[join]\nfrom_address.street_address = ["Address"]\n',
+        'ignore = ["*"]\n[join]\nto_address.street_address = ["Address"]\n',
+    ],
+)
+def test_what_to_write_for_a_column_that_stands_twice(text: str) -> None:
+    """An entry without a number, in columns or in a join, is a fault that says both names."""
+    result = read(
+        plain_table(["Address", *CELLS, "Address"], ["a", *CELLS.values(), "b"]),
+        file_map=read_map(text.encode(), "m.toml"),
+    )
+    assert any('name them "Address" and "Address#2" in a map' in fault for fault in result.faults), result.faults
+
+
 def test_columns_of_one_name_have_numbers_in_a_map() -> None:
     """Pickup and delivery may have equal headers: the second is named with its number, in columns and joins alike."""
     cells = {name: text for name, text in CELLS.items() if not name.endswith("_address.street_address")}
