@@ -52,6 +52,11 @@ def region_of(sample: str) -> str | None:
     return phonenumbers.region_code_for_country_code(number.country_code or 0) if number else None
 
 
+def names_country(text: str) -> bool:
+    """Whether a number begins with + or 00, and so with the code of a country."""
+    return _with_plus(text).startswith("+")
+
+
 def meant_by(text: str, region: str | None = None) -> str | None:
     """The number that a text certainly means, in international form; None where that is not certain.
 

@@ -71,10 +71,14 @@ def keep(file: Path, name: str, force: bool) -> None:
     _force,
 )
 @takes_table
-def draft(file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions) -> None:
+@json_option
+def draft(
+    file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions, as_json: bool
+) -> None:
     """Propose a map for the table in FILE, from its header and its first 500 rows.
 
-    The map marks what is not sure. Read the map, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
+    Header words in English, German, French, Spanish and Chinese are known. What the rows do not prove is a comment in
+    the map: choose from these lines, and try the map with gotsurge push FILE --map MAP.toml --dry-run.
     """
     name_of_source = file_or_query(file, source)
     with interruptible():
@@ -84,11 +88,20 @@ def draft(file: str | None, output: Path | None, name: str | None, force: bool, 
             write_map(output, text, replace=force)
         if name is not None:
             say(f"kept as {name}: {keep_map(name, text, replace=force)}")
-        if output is None and name is None:
+        if as_json:
+            print_json({"map": draft.text, "sure": draft.sure, "choose": draft.choose, "unknown": draft.unknown})
+        elif output is None and name is None:
             click.echo(draft.text, nl=False)
-    for verdict, columns in (("sure of", draft.sure), ("not sure of", draft.unsure), ("left out", draft.unknown)):
-        if columns:
-            say(f"{verdict} {number_of(len(columns), 'column')}: {', '.join(columns)}")
+    if draft.sure:
+        say(f"sure of {number_of(len(draft.sure), 'column')}: {', '.join(draft.sure)}")
+    if draft.choose:
+        say(f"choose for {number_of(len(draft.choose), 'column')}: remove one # in the map")
+        for column, readings in draft.choose.items():
+            say(f"  {column}: {', or '.join(readings)}")
+    if draft.unknown:
+        say(f"unknown {number_of(len(draft.unknown), 'column')}:")
+        for column, why in draft.unknown.items():
+            say(f"  {column}: {why}")
 
 
 def _best_draft(file: str, source: SourceOptions) -> Draft:
@@ -107,4 +120,4 @@ def _best_draft(file: str, source: SourceOptions) -> Draft:
             refused.append(Coded(str(error).removeprefix(f"{file}: "), code_of(error)))
     if not drafts:
         raise ConfigError(f"{file}: {refused[0]}", refused[0].explain_code)
-    return max(drafts, key=lambda draft: len(draft.sure) + len(draft.unsure) / 2)
+    return max(drafts, key=lambda draft: len(draft.sure) + len(draft.choose) / 2)

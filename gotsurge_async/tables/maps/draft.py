@@ -1,32 +1,36 @@
-"""A map that is proposed for a table, from its header and its first rows: for a person to read and correct."""
+"""A map that is proposed for a table: what its names and its first rows prove; the rest is for a person to choose."""
 
-import functools
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, product
-from zoneinfo import ZoneInfo
+from itertools import islice
 
 import attrs
 
 from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import OpenEnum, fields_of
-from gotsurge_async.models.phones import is_international
-from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-from gotsurge_async.tables.cells import Exact, Parse, parser
-from gotsurge_async.tables.fields import FEEDBACK, columns_of, required_of
+from gotsurge_async.tables.cells import Exact, parser
+from gotsurge_async.tables.columns import order_columns
+from gotsurge_async.tables.fields import columns_of, required_of
 from gotsurge_async.tables.formats.grid import Grid, Record
-from gotsurge_async.tables.maps.column_map import Dates, Dialect
-from gotsurge_async.tables.maps.guessing import SEVERAL, guess
-from gotsurge_async.tables.maps.rules import dates_parser, number_parser, phone_style
+from gotsurge_async.tables.maps.column_map import Dialect
+from gotsurge_async.tables.maps.evidence import brief
+from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS, meanings, unit_in
+from gotsurge_async.tables.maps.proposals import Proposal, Proposals
+from gotsurge_async.tables.maps.ways import PLAIN, Ways, marks_of, quoted, ways
 
 _ROWS = 500
 _ABOVE = 20
-_CURRENCIES = {"S$": "SGD", "US$": "USD", "RM": "MYR", "€": "EUR", "£": "GBP", "HK$": "HKD", "A$": "AUD"}
-_PHONE = "+65 61234567"
+_CLIENT_TIME = "client_time_utc"
+_START, _END = "start_time_utc", "end_time_utc"
+_SIGNS: Mapping[str, tuple[str, ...]] = {
+    "$": ("SGD", "USD", "HKD", "AUD", "TWD", "CAD", "NZD"),
+    "¥": ("CNY", "JPY"),
+    "元": ("CNY", "TWD", "HKD"),
+}
+"""Signs that several currencies share."""
 
 
 @attrs.frozen
@@ -34,14 +38,16 @@ class Draft:
     """A proposed map.
 
     Attributes:
-        text: the map, as TOML; "not sure" marks what a person should check.
-        sure: the columns whose fields are sure; unsure: those to be checked; unknown: the others.
+        text: the map, as TOML. Lines that a person has to choose from are comments.
+        sure: the columns that can be read in one way only.
+        choose: the columns that can be read in several ways, or that no value proves -> their readings.
+        unknown: the other columns -> why nothing is proposed.
     """
 
     text: str
     sure: Sequence[str]
-    unsure: Sequence[str]
-    unknown: Sequence[str]
+    choose: Mapping[str, Sequence[str]]
+    unknown: Mapping[str, str]
 
 
 def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draft:
@@ -72,7 +78,7 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
 def _header_of(records: Sequence[Record], row: int | None) -> int:
     """The place of the header: the user's ``row``, or the record with the most known columns."""
     if row is None:
-        known = [sum(guess(cell) is not None for cell in record.cells) for record in records[:_ABOVE]]
+        known = [sum(bool(meanings(cell.strip())) for cell in record.cells) for record in records[:_ABOVE]]
         return known.index(max(known))
     for place, record in enumerate(records):
         if record.line == row:
@@ -94,235 +100,193 @@ def _file_section(grid: Grid, header_row: int | None, timezone: str | None) -> l
 
 
 class _Drafting:
-    """One draft."""
+    """The text of one draft."""
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self._names = names
-        self._cells = {name: [row[place] for row in rows if row[place].strip()] for place, name in enumerate(names)}
-        self._fields: dict[str, list[str]] = {}  # a field -> its columns
-        self._repeated: dict[str, str] = {}  # a column that occurs twice -> its field
-        self._unsure: list[str] = []
-        self._unknown: dict[str, str] = {}  # a column -> why it has no field
-        for name in dict.fromkeys(names):
-            if name and name not in FEEDBACK:
-                self._add(name)
-
-    def _add(self, name: str) -> None:
-        """Find the field of a column."""
-        known = guess(name)
-        if known is None or not self._fits(name, known.field):
-            self._unknown[name] = self._examples(name)
-            return
-        if self._names.count(name) > 1:
-            self._repeated[name] = known.field
-            self._unsure.append(name)
-            return
-        columns = self._fields.setdefault(known.field, [])
-        if columns and not known.field.endswith(SEVERAL):
-            self._unknown[name] = f'"{columns[0]}" seems to be {known.field}'
-            return
-        columns.append(name)
-        if not known.sure or (len(columns) > 1 and not known.field.endswith("street_address")):
-            self._unsure.append(name)
-
-    def _fits(self, name: str, field: str) -> bool:
-        """Whether the values of a column can be those of a field: a number has digits, for example."""
-        if not self._is_of(field, int, float, Money, datetime):
-            return True
-        return all(any(letter.isdigit() for letter in cell) for cell in self._cells[name][:_ABOVE])
-
-    def _is_of(self, field: str, *kinds: type) -> bool:
-        return columns_of(Order)[field].kind in kinds
+        found = Proposals(names, rows)
+        self._names = found.names
+        self._proposals = found.proposals
+        self._choose = found.choose
+        self._unknown = found.unknown
+        self._named = found.named
 
     def draft(self, file: Sequence[str]) -> Draft:
         """The map; ``file`` are the lines of [file]."""
         text = "\n\n".join("\n".join(lines) for lines in self._sections(file) if lines)
-        sure = [name for names in self._fields.values() for name in names if name not in self._unsure]
-        return Draft(f"{text}\n", sure, self._unsure, list(self._unknown))
+        sure = [name for proposal in self._proposals for name in proposal.columns if name not in self._choose]
+        choose = {name: self._choose[name] for name in self._names if name in self._choose}
+        return Draft(f"{text}\n", [name for name in self._names if name in sure], choose, self._unknown)
 
     def _sections(self, file: Sequence[str]) -> Iterator[list[str]]:
-        dates, numbers = [*self._dates()], [*self._numbers()]  # first, as they make more columns unsure
         yield [
             "# A proposal: read it, mend it, and try it with gotsurge push FILE --map THIS.toml --dry-run.",
-            '# What is marked "not sure" was guessed.',
+            "# Where several lines are comments, remove the # before the right one, and add what is missing.",
         ]
         if self._unknown:
-            lines = [f"  {_quoted(name)},{_doubt(why)}" for name, why in self._unknown.items()]
+            lines = [
+                f"  {'# ' if name in self._named else ''}{quoted(name)},  # {why}"
+                for name, why in self._unknown.items()
+            ]
             yield ["# These are not read. Give those that matter a field in [columns].", "ignore = [", *lines, "]"]
         yield _titled("file", file)
-        yield _titled("columns", self._columns())
-        yield _titled("join", self._joins())
+        yield _titled("columns", self._column_lines())
+        yield _titled("join", self._join_lines())
         yield _titled("constants", self._constants())
-        yield _titled("dates", dates)
-        yield _titled("numbers", numbers)
-        yield _titled("phones", self._phones())
-        quoted = [field for field in self._fields if any(cell.startswith("'") for cell in self._texts(field))]
-        yield _titled("clean", (f'{_quoted(field)} = ["unquote"]' for field in quoted))
+        yield _titled("dates", self._rules("dates", lambda field: _kind(field) is datetime))
+        yield _titled("numbers", self._numbers())
+        yield _titled("phones", self._rules("phone numbers", lambda field: field.endswith(".phone")))
+        quotes = [field for field, texts in self._texts().items() if any(text.startswith("'") for text in texts)]
+        yield _titled("clean", (f'{quoted(field)} = ["unquote"]' for field in quotes))
         yield from self._values()
 
-    def _columns(self) -> Iterator[str]:
-        for field, (name, *others) in self._fields.items():
-            if not others and name != field:
-                doubt = _doubt(self._examples(name)) if name in self._unsure else ""
-                yield f"{_quoted(name)} = {_quoted(field)}{doubt}"
-        for name, field in self._repeated.items():
-            first, second, *_ = (place for place, other in enumerate(self._names, start=1) if other == name)
-            why = f"stands twice (columns {first} and {second}): say what each is"
-            yield f"# {_quoted(name)} = {_quoted(field)}{_doubt(why)}"
-            yield f"# {_quoted(f'{name}#2')} = {_quoted(field)}"
+    def _column_lines(self) -> Iterator[str]:
+        for proposal in self._proposals:
+            if len(proposal.columns) == 1:
+                lines = {field: f"{quoted(proposal.columns[0])} = {quoted(field)}" for field in proposal.fields}
+                if proposal.columns != proposal.fields:
+                    yield from _chosen(proposal, lines)
 
-    def _joins(self) -> Iterator[str]:
-        for field, names in self._fields.items():
-            if len(names) > 1:
-                between = ", " if field.endswith("street_address") else " "
-                doubt = _doubt() if any(name in self._unsure for name in names) else ""
-                yield f'{_quoted(field)} = {{ columns = {_quoted(names)}, with = "{between}" }}{doubt}'
+    def _join_lines(self) -> Iterator[str]:
+        for proposal in self._proposals:
+            if len(proposal.columns) > 1:
+                value = f"{{ columns = {quoted(proposal.columns)}, with = {quoted(proposal.between)} }}"
+                yield from _chosen(proposal, {field: f"{quoted(field)} = {value}" for field in proposal.fields})
 
-    def _examples(self, name: str) -> str:
-        values = ", ".join(dict.fromkeys(map(_brief, islice(self._cells[name], 3))))
-        return f"such as {values}" if values else "empty in the first rows"
-
-    def _texts(self, field: str) -> list[str]:
-        """The cells of a field that are text, and not a number or a date of a workbook."""
-        names = self._fields[field]
-        if len(names) > 1:
-            return [" ".join(cells) for cells in zip(*(self._cells[name] for name in names), strict=False)]
-        return [cell.strip() for cell in self._cells[names[0]] if type(cell) is not Exact]
+    def _texts(self) -> dict[str, list[str]]:
+        """The texts of each field of which a column is proposed, without those of cells with a type."""
+        texts: dict[str, list[str]] = {}
+        for proposal in self._proposals:
+            for field in proposal.fields:
+                texts.setdefault(field, []).extend(text for text in proposal.texts if type(text) is not Exact)
+        return texts
 
     def _constants(self) -> Iterator[str]:
-        present = {field.partition(".")[0] for field in self._fields} | self._fields.keys()
-        if "client_time_utc" not in present:
-            yield 'client_time_utc = "now"  # when it is pushed'
-        if "currency" not in present and "price" in self._fields:
-            signs = (sign for sign in _CURRENCIES if any(sign in cell for cell in self._texts("price")))
-            yield f'currency = "{_CURRENCIES[next(signs, "S$")]}"  # not sure'
-        for field in fields_of(Order):
-            if not field.required or field.name in present or field.name == "client_time_utc":
+        fields = {field for proposal in self._proposals for field in proposal.fields}
+        present = {field.partition(".")[0] for field in fields} | fields
+        if _CLIENT_TIME not in present:
+            yield f'{_CLIENT_TIME} = "now"  # when it is pushed'
+        yield from self._currency() if "currency" not in present else ()
+        for unit, field in (("total_weight_unit", "total_item_weight"), ("total_volume_unit", "total_item_volume")):
+            kind = field.rpartition("_")[2]
+            codes = {UNITS[kind].get(mark.casefold(), mark) for mark in self._marks(field)}
+            if unit not in present and len(codes) == 1 and codes < {*UNITS[kind].values()}:
+                yield f"{unit} = {quoted(codes.pop())}"
+        for needed in fields_of(Order):
+            if not needed.required or needed.name in present or needed.name == _CLIENT_TIME:
                 continue
-            if issubclass(field.inner, OpenEnum):
-                values = [str(value) for value in field.inner]
-                yield f'# {field.name} = "{values[0]}"  # is required: one of {", ".join(values)}'
+            if issubclass(needed.inner, OpenEnum):
+                values = [str(value) for value in needed.inner]
+                yield f'# {needed.name} = "{values[0]}"  # is required: one of {", ".join(values)}'
             else:
-                need = next(iter(required_of(field.inner)), "street_address")
-                yield f"# {field.name}.{need} = …  # is required: no column was found for it"
-        for window in sorted({field.partition(".")[0] for field in self._fields if "_window." in field}):
-            for end in {f"{window}.start_time_utc", f"{window}.end_time_utc"} - self._fields.keys():
+                need = next(iter(required_of(needed.inner)), "street_address")
+                yield f"# {needed.name}.{need} = …  # is required: no column was found for it"
+        for window in sorted({field.partition(".")[0] for field in fields if "_window." in field}):
+            for end in sorted({f"{window}.{_START}", f"{window}.{_END}"} - fields):
                 yield f"# {end} is required: in [join] a column can give it, too; see minutes_later"
         if "tracking_id" not in present:
             yield "# no column was found that tells one order from another: give one the field tracking_id"
 
-    def _dates(self) -> Iterator[str]:
-        for field in self._fields:
-            texts = self._texts(field)
-            if not texts or not self._is_of(field, datetime) or _reads_all(_date_parser(None), texts):
+    def _marks(self, field: str) -> set[str]:
+        """What stands around the numbers of a field, or in the names of its columns: "" where there is nothing."""
+        marks: set[str] = set()
+        for proposal in self._proposals:
+            if field in proposal.fields:
+                unit = next(filter(None, map(unit_in, proposal.columns)), "")
+                around = {"" if type(text) is Exact else "".join(marks_of(text)) for text in proposal.texts}
+                marks |= {unit} if around <= {""} and unit else around | ({unit} if unit else set())
+        return marks
+
+    def _currency(self) -> Iterator[str]:
+        """The currency of the amounts: sure if every amount says it."""
+        money = [field for field in self._texts() if _kind(field) is Money]
+        if not money:
+            return
+        marks = {mark for field in money for mark in self._marks(field)}
+        codes = {code for mark in marks for code in _SIGNS.get(mark, (CURRENCIES.get(mark.upper(), ""),))}
+        if len(codes) == 1 and "" not in codes:
+            yield f'currency = "{codes.pop()}"'
+            return
+        yield "# In which currency are the amounts? Remove the # before the right one."
+        for code in [code for code in CURRENCIES.values() if code in codes] if codes != {""} else ["SGD", "USD"]:
+            yield f'# currency = "{code}"'
+
+    # --- how values are written ---
+
+    def _ways_of(self, field: str) -> Ways | None:
+        """The ways in which all texts of a field can be read, whichever of its columns is chosen."""
+        found: list[Ways] = []
+        for proposal in self._proposals:
+            if field in proposal.fields and proposal.texts:
+                parse = parser(_kind(field), None) if proposal.columns == (field,) else None
+                if parse is None or _kind(field) is datetime or not _reads(parse, proposal.texts):
+                    found += filter(None, [ways(field, proposal.texts)])
+        if not found:
+            return None
+        certain = all(way.certain for way in found) and len({*map(str, (way.readings.keys() for way in found))}) == 1
+        readings = {
+            rule: f"reads {brief(way.sample)} as {read}" if read else ""
+            for way in found
+            for rule, read in way.readings.items()
+        }
+        return Ways(readings, found[0].sample, certain)
+
+    def _rules(self, title: str, applies: Callable[[str], bool]) -> Iterator[str]:
+        """The rules of the fields: one that is certain, or all that are possible, as comments."""
+        for field in filter(applies, dict.fromkeys(field for each in self._proposals for field in each.fields)):
+            way = self._ways_of(field)
+            if way is None:
                 continue
-            samples: dict[tuple[str, ...], str] = {}
-            for sample in _date_samples():
-                if _reads_all(_date_parser(sample), texts):
-                    # Samples that differ in the order of day, month and year read one text as different days.
-                    order = tuple(re.findall("31|12|30", sample.replace("2030", "30")))
-                    samples.setdefault(order, sample)
-            if len(samples) == 1:
-                yield _date_rule(field, *samples.values())
+            rules = {rule: reading for rule, reading in way.readings.items() if rule is not None}
+            if way.certain:
+                yield from (f"{quoted(field)} = {rule}" for rule in rules)
                 continue
-            self._doubt_columns_of(field)
-            if not samples:
-                yield f"# {_quoted(field)} = …  # not sure how times are written: {_brief(texts[0])}"
-                continue
-            days = [[_date_parser(sample)(text).date() for sample in samples.values()] for text in texts]
-            place = next((place for place, readings in enumerate(days) if len({*readings}) > 1), 0)
-            yield f"# These dates can be read in {len(samples)} ways. Remove the # before the right one."
-            for sample, day in zip(samples.values(), days[place], strict=True):
-                yield f"# {_date_rule(field, sample)}  # reads {_brief(texts[place])} as {day}"
+            self._leave_to_choose(field, [f"{rule} {reading}" for rule, reading in rules.items()])
+            if not rules:
+                yield f"# {quoted(field)} = …  # it is not certain how {brief(way.sample)} is read"
+            elif len(rules) == 1:
+                yield f"# Remove the # if these {title} are read so."
+            else:
+                yield f"# These {title} can be read in {len(rules)} ways. Remove the # before the right one."
+            yield from (f"# {quoted(field)} = {rule}  # {reading}" for rule, reading in rules.items())
 
     def _numbers(self) -> Iterator[str]:
-        for field in self._fields:
-            kind = columns_of(Order)[field].kind
-            texts = self._texts(field) if kind in (int, float, Money) else []
-            parse = parser(kind, None)
-            if parse is None or not texts or _reads_all(parse, texts):
-                continue
-            before = next((m[0].strip() for text in texts if (m := re.match(r"[^\d+-]+", text))), "")
-            after = next((m[0].strip() for text in texts if (m := re.search(r"[^\d]+$", text))), "")
-            after = f" {after}" if after else ""
-            samples = [f"{before}{number}{after}" for number in ("1,234.56", "1.234,56", "1 234,56")]
-            parsers = {sample: number_parser(sample, parse, whole=kind is int) for sample in samples}
-            fitting = {sample: read for sample, read in parsers.items() if _reads_all(read, texts)}
-            if fitting:
-                yield from self._number_rules(field, texts, fitting)
-            else:
-                self._doubt_columns_of(field)
-                yield f"# {_quoted(field)} = …  # not sure how numbers are written: {_brief(texts[0])}"
+        """The rules of numbers. Where plain digits are one of several ways, no number is read without a rule."""
+        fields = [field for field, texts in self._texts().items() if _kind(field) in (int, float, Money) and texts]
+        found = {field: way for field in fields if (way := self._ways_of(field))}
+        if any(not way.certain and {PLAIN, None} & way.readings.keys() for way in found.values()):
+            yield '"*" = "1234"  # no other sign in a number is read without a rule of its field'
+            plain = [field for field in fields if field not in found or found[field].readings.keys() == {None}]
+            yield from (f"{quoted(field)} = {PLAIN}" for field in plain)
+        yield from self._rules("numbers", found.__contains__)
 
-    def _number_rules(self, field: str, texts: Sequence[str], parsers: Mapping[str, Parse]) -> Iterator[str]:
-        """A rule that all texts fit; several, none of them active, if one text would be different numbers."""
-        sample, *others = parsers
-        several = next((text for text in texts if len({parse(text) for parse in parsers.values()}) > 1), None)
-        if several is None:
-            yield f"{_quoted(field)} = {_quoted(sample)}{_doubt(f'could be {others[0]} as well') if others else ''}"
-            return
-        self._doubt_columns_of(field)
-        yield "# These numbers can be read in more than one way. Remove the # before the right one."
-        for sample in parsers:
-            yield f"# {_quoted(field)} = {_quoted(sample)}{_doubt(f'fits {_brief(several)}')}"
-
-    def _doubt_columns_of(self, field: str) -> None:
-        self._unsure += [name for name in self._fields[field] if name not in self._unsure]
-
-    def _phones(self) -> Iterator[str]:
-        for field, names in self._fields.items():
-            cells = [cell.strip() for cell in self._cells[names[0]]]
-            if field.endswith(".phone") and not all(map(is_international, cells)):
-                fits = all(map(is_international, map(phone_style(_PHONE), cells)))
-                yield f"{_quoted(field)} = {_quoted(_PHONE)}{'' if fits else _doubt()}"
+    def _leave_to_choose(self, field: str, readings: Sequence[str]) -> None:
+        for proposal in self._proposals:
+            for name in proposal.columns if field in proposal.fields else ():
+                chosen = self._choose.setdefault(name, [])
+                chosen += [reading for reading in readings if reading not in chosen]
 
     def _values(self) -> Iterator[list[str]]:
-        for field, names in self._fields.items():
-            kind = columns_of(Order)[field].kind
+        for field, texts in self._texts().items():
+            kind = _kind(field)
             if not issubclass(kind, OpenEnum):
                 continue
-            known = [str(value) for value in kind]
-            texts = dict.fromkeys(cell.strip() for name in names for cell in self._cells[name])
+            known = {_word(str(value)): str(value) for value in kind}
             lines = []
-            for text in islice((text for text in texts if text not in known), _ABOVE):
-                near = nearest(text, known)
-                if near is None:
-                    lines.append(f"# {_quoted(text)} = …  # not sure: one of {', '.join(known)}")
+            for text in (text for text in dict.fromkeys(texts) if text not in known.values()):
+                if _word(text) in known:
+                    lines.append(f"{quoted(text)} = {quoted(known[_word(text)])}")
                 else:
-                    doubt = "" if near.casefold() == text.casefold() else _doubt()
-                    lines.append(f"{_quoted(text)} = {_quoted(near)}{doubt}")
+                    self._leave_to_choose(field, [f"what {quoted(text)} means"])
+                    lines.append(f"# {quoted(text)} = …  # one of {', '.join(known.values())}")
             comment = "# " if all(line.startswith("#") for line in lines) else ""
-            yield [f"{comment}[values.{_quoted(field)}]", *lines] if lines else []
+            yield [f"{comment}[values.{quoted(field)}]", *lines] if lines else []
 
 
-def _date_samples() -> Iterator[str]:
-    days = (
-        *("2030-12-31", "31/12/2030", "12/31/2030", "31-12-2030", "12-31-2030", "31.12.2030", "2030/12/31"),
-        *("20301231", "31 Dec 2030", "31-Dec-2030", "31-Dec-30", "Dec 31, 2030", "December 31, 2030"),
-        *("31/12/30", "12/31/30", "30/12/31", "31-12-30", "12-31-30", "30-12-31", "31.12.30"),
-    )
-    clocks = ("", "23:59", "23:59:58", "11:59 PM", "11:59PM", "11:59:58 PM")
-    for clock, offset, day in product(clocks, ("", " +0800", "+08:00", " UTC"), days):
-        if clock or not offset:
-            for between in (" ", ", ", "T") if clock else ("",):
-                yield f"{day}{between}{clock}{offset}"
+def _kind(field: str) -> type:
+    return columns_of(Order)[field].kind
 
 
-def _date_rule(field: str, sample: str) -> str:
-    """The line of [dates] for a sample."""
-    if re.search(r"[:]|23|11", sample.replace("2030", "")) is None:
-        return f'{_quoted(field)} = {{ like = {_quoted(sample)}, time = "09:00" }}  # not sure: no time of day'
-    return f"{_quoted(field)} = {_quoted(sample)}"
-
-
-@functools.cache
-def _date_parser(sample: str | None) -> Parse:
-    """A function that reads times that are written as a sample; None for the form that needs no map."""
-    dates = Dates() if sample is None else Dates(like=(sample,), time="09:00")
-    return dates_parser(dates, ZoneInfo("UTC"))
-
-
-def _reads_all(parse: Parse, texts: Iterable[str]) -> bool:
+def _reads(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
     try:
         for text in texts:
             parse(text)
@@ -331,21 +295,26 @@ def _reads_all(parse: Parse, texts: Iterable[str]) -> bool:
     return True
 
 
+def _word(text: str) -> str:
+    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
+
+
+def _chosen(proposal: Proposal, lines: Mapping[str, str]) -> Iterator[str]:
+    """The line of a proposal; as a comment, with what it makes of a sample, for each field that has to be chosen."""
+    if proposal.proven:
+        yield from lines.values()
+        return
+    about = {column.name: column for column in order_columns()}
+    sample = f"{brief(proposal.texts[0])}: " if proposal.texts else ""
+    doubt = f" ({proposal.why})" if proposal.why else ""
+    what = "Remove the # if this is right" if len(lines) == 1 else "Remove the # before the right one"
+    yield f"# {what}{doubt}."
+    for field, line in lines.items():
+        meaning = about[field].meaning.partition(";")[0].rstrip(".")
+        yield f"# {line}  # {sample}{about[field].section}, {meaning[0].lower()}{meaning[1:]}"
+
+
 def _titled(title: str, lines: Iterable[str]) -> list[str]:
     """A section of the map; nothing if it has no lines."""
     section = [f"[{title}]", *lines]
     return section if len(section) > 1 else []
-
-
-def _doubt(why: str = "") -> str:
-    return f"  # not sure{': ' if why else ''}{why}"
-
-
-def _brief(text: str) -> str:
-    """The start of a text, without characters that a comment of TOML may not have."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return re.sub(r"\s+", " ", printable)[:30]
-
-
-def _quoted(text: str | Sequence[str]) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # as TOML requires

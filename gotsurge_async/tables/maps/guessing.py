@@ -1,124 +1,145 @@
-"""Guesses which field a column of any table has, by the column's name."""
+"""What the name of a column can mean, in the languages of ``headers.csv``.
 
+The table has a line for each field, and its words in a column for each language. ``*`` in a field stands for both
+sides of an order; the words of ``from`` and ``to`` say which one, before or after the field's own. ``from place`` and
+``to place`` do not say it of times. ``#1`` and ``#2`` are parts that are joined. Names of ``none`` mean nothing.
+"""
+
+import csv
+import functools
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
-from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.money import Money
 from gotsurge_async.tables.fields import columns_of
 
+WINDOW = "_time_window"
+"""The end of a meaning that is a time of a pickup or a delivery, and neither its start nor its end by its name."""
 
-class Guess(NamedTuple):
-    """The probable field of a column, and whether it is sure."""
+UNITS: Mapping[str, Mapping[str, str]] = {
+    "weight": {"kg": "kg", "kgs": "kg", "公斤": "kg", "g": "g", "lb": "lb", "lbs": "lb"},
+    "volume": {"m3": "m3", "cbm": "m3"},
+}
+"""Units as people write them, and as an order has them."""
+CURRENCIES: Mapping[str, str] = {
+    "S$": "SGD",
+    "SG$": "SGD",
+    "US$": "USD",
+    "HK$": "HKD",
+    "NT$": "TWD",
+    "A$": "AUD",
+    "RM": "MYR",
+    "€": "EUR",
+    "£": "GBP",
+    **{code: code for code in ("SGD", "USD", "EUR", "GBP", "HKD", "TWD", "AUD", "MYR", "CNY", "JPY", "IDR", "THB")},
+    **{code: code for code in ("INR", "CHF", "KRW", "PHP", "VND", "NZD", "CAD")},
+}
+"""Signs and codes that mean one currency."""
+
+_FILE = Path(__file__).with_name("headers.csv")
+_SMALL = frozenset(
+    (
+        *("of", "the", "s", "d", "l", "de", "du", "des", "der", "die"),
+        *("das", "del", "la", "le", "les", "el", "los", "las"),
+    )
+)
+"""Words that say nothing of the meaning."""
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_SIDES = ("from", "to")
+_LONGEST = 100
+
+
+class Meaning(NamedTuple):
+    """A field that a column can give, or a part of it: "1", "2", or "" for the whole."""
 
     field: str
-    sure: bool
+    part: str = ""
 
 
-_SIDES = {
-    "from": ("pick up", "pickup", "collection", "collect", "sender", "shipper", "origin", "from", "warehouse"),
-    "to": ("delivery", "deliver", "deliver to", "shipping", "ship to", "recipient", "receiver", "consignee",
-           "destination", "drop off", "dropoff", "customer", "to"),
-}  # fmt: skip
-_PARTS: Mapping[str, tuple[str, ...]] = {
-    "{side}_address.street_address": (
-        "address", "street", "street address", "address 1", "address1", "address line 1", "address 2", "address2",
-        "address line 2", "address 1 2", "address 1and2",
-    ),
-    "{side}_address.building_name": ("building", "building name", "place", "terminal"),
-    "{side}_address.city": ("city", "town"),
-    "{side}_address.state": ("state", "province", "region", "state code", "province name"),
-    "{side}_address.country": ("country", "country code"),
-    "{side}_address.zip_code": ("zip", "zip code", "postcode", "post code", "postal code", "postal"),
-    "{side}_address.latitude": ("latitude", "lat"),
-    "{side}_address.longitude": ("longitude", "lng", "lon", "long"),
-    "{side}_contact.name": ("name", "contact", "contact name", "contact person", "attention", "attn", "person"),
-    "{side}_contact.phone": ("phone", "tel", "telephone", "mobile", "phone no", "phone number", "contact no", "hp"),
-    "{side}_contact.email": ("email", "e mail", "mail"),
-    "{side}_contact.company_name": ("company", "company name"),
-    "{side}_contact.vessel_name": ("vessel", "vessel name", "ship", "ship name"),
-    "{side}_contact.vessel_imo": ("imo", "vessel imo", "imo no", "imo number"),
-    "{side}_contact.berth_no": ("berth", "berth no"),
-    "{side}_contact.lighter_boat_name": ("lighter", "lighter boat", "launch", "boat"),
-    "{side}_time_window.start_time_utc": (
-        "start", "date", "time", "date time", "from", "earliest", "window start", "start time", "after", "begin",
-        "time from",
-    ),
-    "{side}_time_window.end_time_utc": (
-        "end", "until", "till", "latest", "window end", "end time", "by", "before", "time to", "to",
-    ),
-}  # fmt: skip
-_NOTES = (
-    *("note", "notes", "remark", "remarks", "instructions", "instruction", "note to driver", "comment", "method note"),
-)
-_ALONE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "tracking_id": (
-        ("order no", "order number", "order id", "order", "order ref", "job no", "job number", "tracking no",
-         "tracking number", "tracking id", "do no"),
-        ("name", "reference", "ref", "ref no", "no", "id", "number"),
-    ),
-    "invoice_number": (("invoice", "invoice no", "invoice number", "inv no"), ()),
-    "group_tag": (("group", "group tag", "tag", "port call"), ("tags", "batch", "call")),
-    "broadcast_preference": (("broadcast", "kind", "broadcast preference"), ("drivers", "fleet", "type")),
-    "vehicle_preference": (("vehicle", "vehicle type", "truck", "vehicle size"), ()),
-    "service_type": (("service", "service type"), ()),
-    "currency": (("currency", "ccy", "order currency"), ()),
-    "price": (("price", "fare", "delivery fee", "delivery price", "freight"), ("amount", "total", "shipping", "cost",
-              "order shipping amount")),
-    "cargo_net_quantity": (("qty", "quantity", "pieces", "pcs", "packages", "pallets", "cartons"), ("items", "count")),
-    "total_item_weight": (("weight", "total weight", "gross weight"), ()),
-    "total_item_volume": (("volume", "cbm", "total volume"), ()),
-    "client_time_utc": (("ordered at", "created at", "order date", "order time"), ("date", "created")),
-    "to_contact.vessel_name": (("vessel", "vessel name", "ship", "ship name"), ()),
-    "to_contact.vessel_imo": (("imo", "imo no", "imo number", "vessel imo"), ()),
-    "to_contact.berth_no": (("berth", "berth no"), ()),
-    "to_contact.lighter_boat_name": (("lighter", "lighter boat", "launch", "supply boat"), ()),
-    "to_contact.phone": ((), ("phone", "mobile", "tel")),
-    "to_contact.email": ((), ("email",)),
-    "delivery_note_to_driver": (("customer note",), _NOTES),
-}  # fmt: skip
-
-SEVERAL = ("street_address", "_time_utc", "_note_to_driver", "contact.name")
-"""Ends of fields that several columns may form together: two lines of an address, a date and a time."""
-
-
-def _shape(name: str) -> str:
-    """The name of a column in small letters, with one space between two words."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", words.lower()).split())
-
-
-def _all_names() -> dict[str, Guess]:
-    known: dict[str, Guess] = {}
-    for field, (sure, unsure) in _ALONE.items():
-        known |= {name: Guess(field, True) for name in sure}
-        known |= {name: Guess(field, False) for name in unsure if name not in known}
-    for side, words in _SIDES.items():
-        note = "pickup_note_to_driver" if side == "from" else "delivery_note_to_driver"
-        for word in words:
-            sided = {part: field.format(side=side) for field, parts in _PARTS.items() for part in parts}
-            sided |= dict.fromkeys(_NOTES, note)
-            known.setdefault(word, Guess(f"{side}_address.street_address", False))
-            for part, field in sided.items():
-                for name in (f"{word} {part}", f"{part} {word}"):
-                    known.setdefault(name, Guess(field, True))
-    known |= {_shape(field): Guess(field, True) for field in columns_of(Order)}
-    return known
-
-
-_NAMES = _all_names()
-
-
-def guess(name: str) -> Guess | None:
-    """The probable field of a column, None if its name is like no known one."""
+def meanings(name: str) -> Sequence[Meaning]:
+    """What a column can mean by its name: nothing, one thing, or several."""
     if name in columns_of(Order):
-        return Guess(name, True)
-    shape = _shape(name)
-    if not shape:
-        return None
-    if shape in _NAMES:
-        return _NAMES[shape]
-    # `nearest` makes one word of several, and knows names by their last word.
-    near = (nearest(shape, _NAMES) or "").replace("_", " ")
-    return Guess(_NAMES[near].field, False) if near in _NAMES else None
+        return [Meaning(name)]
+    if len(name) > _LONGEST:
+        return []
+    words = _words(name)
+    found = [*_known().get("".join(words), ())]
+    if not found and (unit := _unit_in(words)):
+        kinds = Money if unit in CURRENCIES.values() else float
+        rest = "".join(word for word in words if word.upper() != unit and word not in _ALL_UNITS)
+        found = [meaning for meaning in _known().get(rest, ()) if _kind(meaning) is kinds]
+    return found
+
+
+def unit_in(name: str) -> str | None:
+    """The currency, or the unit, in the name of a column, such as "Weight (kg)"."""
+    return _unit_in(_words(name))
+
+
+_ALL_UNITS = {word: unit for units in UNITS.values() for word, unit in units.items()}
+
+
+def _unit_in(words: Sequence[str]) -> str | None:
+    codes = [CURRENCIES[word.upper()] for word in words if word.upper() in CURRENCIES]
+    return next(iter([*codes, *(_ALL_UNITS[word] for word in words if word in _ALL_UNITS)]), None)
+
+
+def _kind(meaning: Meaning) -> type | None:
+    column = columns_of(Order).get(meaning.field)
+    return None if column is None else column.kind
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name: small letters without accents, ss for ß, narrow for full-width characters."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name)).casefold()
+    plain = "".join(letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
+    return [word for word in re.findall(r"[^\W_]+", plain.replace("的", "")) if word not in _SMALL]
+
+
+@functools.cache
+def _known() -> Mapping[str, Mapping[Meaning, None]]:
+    """The meanings of every name, without the spaces between its words."""
+    with _FILE.open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file)
+    rows = {line[0]: [_spellings(cell) for cell in line[1:]] for line in lines}
+    known: dict[str, dict[Meaning, None]] = {}
+    for field, languages in rows.items():
+        if field in ("none", *_SIDES) or field.endswith(" place"):
+            continue
+        for place in range(len(header) - 1):
+            for key, meaning in _names_of(field, languages[place], rows, place):
+                known.setdefault(key, {})[meaning] = None
+    for field in columns_of(Order):
+        known.setdefault("".join(_words(field)), {Meaning(field): None})
+    return known | {key: {} for names in rows["none"] for key in names}
+
+
+def _spellings(cell: str) -> list[str]:
+    words = [word for word in cell.split("|") if word]
+    return ["".join(_words(text)) for word in words for text in dict.fromkeys((word, word.translate(_UMLAUTS)))]
+
+
+def _names_of(
+    field: str, names: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]], place: int
+) -> Iterator[tuple[str, Meaning]]:
+    """Every name of a field in a language, and what it means."""
+    whole, _, part = field.partition("#")
+    for side in _SIDES if whole.startswith("*") else ("",):
+        meaning = Meaning(_of_side(whole, side), part)
+        yield from ((name, meaning) for name in names)
+        if side:
+            sides = [*rows[side][place], *(() if WINDOW in whole else rows[f"{side} place"][place])]
+            for name, word in product(names, sides):
+                yield f"{word}{name}", meaning
+                yield f"{name}{word}", meaning
+
+
+def _of_side(field: str, side: str) -> str:
+    if field == "*_note_to_driver":
+        return "pickup_note_to_driver" if side == "from" else "delivery_note_to_driver"
+    return field.replace("*", side)

@@ -36,6 +36,31 @@ def test_a_draft_is_kept_shown_listed_and_pushed(run: Runner, orders: Path) -> N
     assert json.loads(pushed.stdout)["created"] == 1
 
 
+def test_a_draft_reports_what_is_sure_open_and_unknown(run: Runner) -> None:
+    """For people on standard error, for programs as JSON; a push before anything was chosen reports the fields."""
+    header = [*HEADER, "Phone", "Blurb", "Delivery date"]
+    write(
+        Path("o.csv"),
+        plain_table(header, [*ROW[:4], "03/04/2030 14:00", "03/04/2030 16:00", *ROW[6:], "9175 5010", "x", "-"]),
+    )
+    made = run("map", "draft", "o.csv", "-o", "m.toml", "--json")
+    report = json.loads(made.stdout)
+    assert report["map"] == Path("m.toml").read_text(encoding="utf-8")
+    assert report["sure"] == [*HEADER[:4], *HEADER[6:]]
+    assert [*report["choose"]] == ["Pickup start", "Pickup end", "Phone"]
+    assert report["choose"]["Phone"][:2] == ["from_contact.phone", "to_contact.phone"]
+    assert report["unknown"] == {
+        "Blurb": "such as x",
+        "Delivery date": "to_time_window by its name, but - is not a time",
+    }
+    assert "  Pickup end: " in made.stderr
+    assert "  Blurb: such as x\n" in made.stderr
+    pushed = run("push", "o.csv", "--map", "m.toml", "--simulate", "--timezone", "Asia/Singapore")
+    assert pushed.exit_code == 2
+    for column in ("Pickup start", "Pickup end", "Phone", "Delivery date"):
+        assert f": {column}: " in pushed.stderr, pushed.stderr
+
+
 def test_a_draft_goes_to_a_file_or_to_standard_output(run: Runner, orders: Path) -> None:
     """A file that is there stays, unless that is said."""
     printed = run("map", "draft", str(orders)).stdout

@@ -1,6 +1,7 @@
 """Maps that are proposed: what is sure, what is not, and that they are maps."""
 
 import io
+from datetime import datetime
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +31,7 @@ ROW = ["A-1", "7 Loyang Way", "9175 5010", "S$1,200.00", "13/03/2030 2:00 PM", "
 
 
 def test_what_is_sure_and_what_is_not() -> None:
-    """The draft names columns, ways of writing and values; unknown columns are left out, and marked."""
+    """The draft names what names and values prove; of the rest it has each reading as a comment, or the reason."""
     made = drafted(plain_table(["Orders of March"], [], HEADER, ROW), timezone="Asia/Singapore")
     assert read_map(made.text.encode(), "m")
     for line in (
@@ -40,18 +41,23 @@ def test_what_is_sure_and_what_is_not() -> None:
         '"Ship to address" = "to_address.street_address"',
         '"Fare" = "price"',
         'client_time_utc = "now"  # when it is pushed',
-        'currency = "SGD"  # not sure',
+        'currency = "SGD"',
         '# service_type = "ftl"  # is required: one of ftl, ltl',
+        '# "Delivery date" = "to_time_window.start_time_utc"  # 13/03/2030 2:00 PM: Delivery, the delivery, not before',
+        '# "Delivery date" = "to_time_window.end_time_utc"  # 13/03/2030 2:00 PM: Delivery, the delivery, not after',
         '"to_time_window.start_time_utc" = "31/12/2030 11:59 PM"',
         '"price" = "S$1,234.56"',
-        '"to_contact.phone" = "+65 61234567"',
+        '# "to_contact.phone" = "+65 61234567"  # reads 9175 5010 as +6591755010',
+        '# "to_contact.phone" = "+852 21234567"  # reads 9175 5010 as +85291755010',
         '"Marine" = "marine"',
-        '  "Blurb",  # not sure: such as x',
-        '  "Amount",  # not sure: "Fare" seems to be price',
+        '  "Blurb",  # such as x',
+        '  "Amount",  # such as 5',
     ):
         assert line in made.text.splitlines()
-    assert made.unknown == ["Blurb", "Amount"]
-    assert "Order ID" in made.sure
+    assert made.sure == ["Order ID", "Ship to address", "Fare", "Kind", "Pcs"]
+    assert [*made.choose] == ["Recipient Phone", "Delivery date"]
+    assert made.choose["Delivery date"] == ["to_time_window.start_time_utc", "to_time_window.end_time_utc"]
+    assert made.unknown == {"Blurb": "such as x", "Amount": "such as 5"}
 
 
 @pytest.mark.parametrize(
@@ -85,42 +91,200 @@ def test_what_is_sure_and_what_is_not() -> None:
         (["04/13/2030 14:00", "03/04/2030 14:00"], ['"to_time_window.start_time_utc" = "12/31/2030 23:59"']),
         (["04/13/30 14:00"], ['"to_time_window.start_time_utc" = "12/31/30 23:59"']),
         (["03.04.2030 14:00"], ['"to_time_window.start_time_utc" = "31.12.2030 23:59"']),  # no country writes 4.13.2030
+        (["2030年4月3日14:00"], ['"to_time_window.start_time_utc" = "2030年12月31日23:59"']),
     ],
 )
 def test_days_and_months_that_could_be_either(texts: list[str], lines: list[str]) -> None:
     """Where every sample can be read in two ways no rule is active: both stand there, with what they make of one."""
-    made = drafted(plain_table(["Delivery date"], *([text] for text in texts)))
+    made = drafted(plain_table(["Delivery start"], *([text] for text in texts)))
     assert made.text.partition("[dates]\n")[2].splitlines() == lines
     active = len(lines) == 1
-    assert (made.sure, made.unsure) == ((["Delivery date"], []) if active else ([], ["Delivery date"]))
+    assert (made.sure, [*made.choose]) == ((["Delivery start"], []) if active else ([], ["Delivery start"]))
     assert bool(read_map(made.text.encode(), "m").orders.dates) is active
 
 
-def test_a_date_and_a_time_that_could_be_either() -> None:
-    """Neither of the columns that give it is sure; and a date alone is as open."""
-    made = drafted(plain_table(["Delivery date", "Delivery time"], ["03/04/2030", "14:00"]))
-    assert (made.sure, sorted(made.unsure)) == ([], ["Delivery date", "Delivery time"])
-    text = drafted(plain_table(["Delivery date"], ["03/04/2030"])).text
+@pytest.mark.parametrize("rows", [["03/04/2030 14:00", "03/09/2030 14:00"], ["03/04/2030 14:00", "03/13/2030 14:00"]])
+def test_months_first(rows: list[str]) -> None:
+    """No pickup goes out in the wrong month: without a day above 12 the push reports each of them."""
+    name = "from_time_window.start_time_utc"
+    text = table(*({"tracking_id": day, name: day} for day in rows)).replace(name, "Pickup start")
+    made = drafted(text)
+    result = read(text, file_map=read_map(made.text.encode(), "m"), timezone="Asia/Singapore")
+    if made.sure[-1:] == ["Pickup start"] or "Pickup start" in made.sure:
+        assert "03/13" in rows[1]
+        assert '"12/31/2030 23:59"' in made.text
+        assert "31/12/2030" not in made.text
+    else:
+        assert "03/09" in rows[1]
+        assert len([fault for fault in result.faults if "Pickup start" in fault]) == len(rows)
+        assert len(made.choose["Pickup start"]) == 2
+
+
+def test_a_day_and_a_time_of_day() -> None:
+    """They are joined by their names and values; the order of day and month is as open as anywhere."""
+    header = ["Delivery date", "Delivery from", "Delivery until"]
+    made = drafted(plain_table(header, ["13/04/2030", "14:00", "16:00"]))
+    assert (made.sure, made.choose) == (header, {})
+    join = read_map(made.text.encode(), "m").orders.join
+    assert join["to_time_window.end_time_utc"].columns == ("Delivery date", "Delivery until")
+    made = drafted(plain_table(header, ["03/04/2030", "14:00", "16:00"]))
+    assert (made.sure, [*made.choose]) == ([], header)
+    made = drafted(plain_table(header[1:2], ["14:00"]))
+    assert "not one column is its day" in made.unknown["Delivery from"]
+    text = drafted(plain_table(["Delivery start"], ["03/04/2030"])).text
     assert '# "to_time_window.start_time_utc" = { like = "12/31/2030", time = "09:00" }' in text
 
 
-def test_numbers_that_could_be_either() -> None:
-    """S$1,234 may be a thousand or one: no rule is active, and the column is not sure."""
-    made = drafted(plain_table(["Fare"], ["S$1,234"]))
-    assert '# "price" = "S$1,234.56"  # not sure: fits S$1,234' in made.text.splitlines()
-    assert (made.sure, made.unsure, read_map(made.text.encode(), "m").orders.numbers) == ([], ["Fare"], {})
+@pytest.mark.parametrize(
+    ("cells", "rules"),
+    [
+        (["1.234"], ['# "1234.56"  # reads 1.234 as 1.234', '# "1.234,56"  # reads 1.234 as 1234']),
+        (["1,234"], ['# "1,234.56"  # reads 1,234 as 1234', '# "1.234,56"  # reads 1,234 as 1.234']),
+        (["1,234 kg"], ['# "1,234.56 kg"  # reads 1,234 kg as 1234', '# "1.234,56 kg"  # reads 1,234 kg as 1.234']),
+        (["1.234", "48.50"], []),
+        (["1.234", "0.500"], []),
+        (["1.234,00"], ['"1.234,56"']),
+        (["48 kg"], ['"1234 kg"']),
+    ],
+)
+def test_numbers_that_could_be_either(cells: list[str], rules: list[str]) -> None:
+    """1.234 may be a thousand or one: no rule is active until a person chooses, and none reads it."""
+    text = table(*({"tracking_id": cell, "total_item_weight": cell} for cell in cells))
+    text = text.replace("total_item_weight", "Weight")
+    made = drafted(text)
+    lines = [
+        line.replace('"total_item_weight" = ', "")
+        for line in made.text.splitlines()
+        if "# reads" in line or '_weight" =' in line
+    ]
+    assert [line for line in lines if line != '"Weight" = "total_item_weight"'] == rules
+    assert ("Weight" in made.sure) is (len(rules) < 2)
+    faults = read(text, file_map=read_map(made.text.encode(), "m")).faults
+    assert any("Weight" in fault for fault in faults) is (len(rules) == 2), faults
 
 
-def test_a_column_that_stands_twice_is_not_proposed() -> None:
-    """A draft cannot say which of two is meant: both are commented out, with their places."""
-    header, row = ["Order No", "Date", "Fare", "Date", "Blurb", "Blurb"], ["A", "13/04/2030", "5", "14/04/2030", "", ""]
+def test_columns_of_one_name_in_two_blocks() -> None:
+    """Each has its number and its own sample, also in a join; the push knows both."""
+    header = ["Order No", "Pickup name", "Address", "Address 2", "Delivery name", "Address", "Address 2"]
+    made = drafted(plain_table(header, ["A", "Tan", "7 Loyang Way", "Unit 3", "Siti", "Berth J07", "Pier 2"]))
+    assert (made.sure, made.choose.keys() & {"Address", "Address#2"}) == (
+        ["Order No", "Pickup name", "Delivery name"],
+        {"Address", "Address#2"},
+    )
+    sample = '# "Address#2" = "to_address.street_address"  # Berth J07: Delivery, street and number'
+    assert sample in made.text.splitlines()
+    assert '# "Address" = "from_address.street_address"  # 7 Loyang Way: ' in made.text
+
+
+def test_columns_of_one_name_in_a_join() -> None:
+    """A day of which a file has two is joined by its own name."""
+    header = ["Order No", "Pickup date", "Pickup from", "Blurb", "Pickup date", "Blurb"]
+    row = ["A", "13/04/2030", "14:00", "x", "", "y"]
     made = drafted(plain_table(header, row))
-    why = "stands twice (columns 2 and 4): say what each is"
-    assert f'# "Date" = "client_time_utc"  # not sure: {why}' in made.text.splitlines()
-    assert '# "Date#2" = "client_time_utc"' in made.text.splitlines()
-    assert (made.sure, made.unsure, made.unknown) == (["Order No", "Fare"], ["Date"], ["Blurb"])
-    assert "Date" not in read_map(made.text.encode(), "m").orders.names()
-    assert drafted(plain_table(["Street", "Street"], ["a", "b"])).text.count("Street") == 2  # not in [join]
+    join = read_map(made.text.encode(), "m").orders.join
+    assert join["from_time_window.start_time_utc"].columns == ("Pickup date", "Pickup from")
+    assert [*made.choose] == ["Pickup date#2"]
+    assert [*made.unknown] == ["Blurb", "Blurb#2"]
+    result = read(
+        plain_table(header, ["A", "13/04/2030", "14:00", "x", "", "y"]), file_map=read_map(made.text.encode(), "m")
+    )
+    assert any("Pickup date" in fault for fault in result.faults)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "why"),
+    [
+        ("Ship to address", ["14:00"], "14:00 is not words"),
+        ("Ship to address", ["7 Loyang Way", "9175 5010"], "9175 5010 is not words"),
+        ("Delivery street", ["ops@example.com"], "is not words"),
+        ("Recipient name", ["S$48.50"], "is not a name"),
+        ("Delivery vessel", ["7 Loyang Way"], "is not a vessel's name"),
+        ("Delivery phone", ["Tan Wei Ming"], "is not a phone number"),
+        ("Delivery phone", ["13/03/2030 14:00"], "is not a phone number"),
+        ("Delivery IMO", ["9074728"], "is not an IMO number"),
+        ("Delivery email", ["Tan"], "is not an email address"),
+        ("Delivery postcode", ["13/03/2030"], "is not a postal code"),
+        ("Delivery city", ["018956"], "is not a place"),
+        ("Vehicle", ["S$4.00"], "is not one of"),
+        ("Fare", ["marine"], "is not a number"),
+        ("Fare", ["(48.50)"], "is not a number"),
+        ("Weight", ["S$5.00"], "is not a number"),
+        ("Latitude delivery", ["103.9"], "is not a number"),
+        ("Pickup time", ["7 Loyang Way"], "is not a time"),
+        ("Currency", ["dollars"], "is not a code"),
+        ("Order No", ["14:00"], "is not the name of an order"),
+        ("Time zone", ["Singapore time"], "is not a time zone"),
+    ],
+)
+def test_values_that_contradict_a_name(name: str, cells: list[str], why: str) -> None:
+    """Nothing is proposed, the reason is reported, and the column is not left out before a person says so."""
+    made = drafted(plain_table([name], *([cell] for cell in cells)))
+    assert (made.sure, made.choose) == ([], {})
+    assert why in made.unknown[name]
+    assert f'  # "{name}",' in made.text
+    result = read(plain_table([name], *([cell] for cell in cells)), file_map=read_map(made.text.encode(), "m"))
+    assert any(f"{name}: there is no such column" in fault for fault in result.faults)
+
+
+def test_names_that_mean_something_else() -> None:
+    """A fee is no preference, a place to ship from is no vessel, and a place is not joined with a time."""
+    header = ["fee", "Ship from", "Collect from", "Pickup start", "Delivery note", "Country of origin"]
+    made = drafted(plain_table(header, ["marine", "Loyang Base", "Cold Store", "13/03/2030 14:00", "DN-1", "Japan"]))
+    assert made.sure == ["Pickup start"]
+    assert made.choose.keys() == {"Ship from", "Collect from"}
+    assert made.choose["Ship from"][0] == "from_address.street_address"
+    assert made.unknown.keys() == {"fee", "Delivery note", "Country of origin"}
+    assert read_map(made.text.encode(), "m").orders.join == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "field"),
+    [
+        ("STRASSE EMPFÄNGER", "Kai 4", "to_address.street_address"),
+        ("Empfaenger-Straße", "Kai 4", "to_address.street_address"),
+        ("Telefonnummer des Absenders", "+49 40 1234567", "from_contact.phone"),
+        ("Rue de l\u2019enle\u0300vement", "12 rue de la Paix", "from_address.street_address"),
+        ("N° de commande", "A-1", "tracking_id"),
+        ("Código Postal de entrega", "28013", "to_address.zip_code"),
+        ("Nº de pedido", "A-1", "tracking_id"),
+        ("收货地址", "上海路5号", "to_address.street_address"),
+        ("收貨人的電話", "+86 138 1234 5678", "to_contact.phone"),
+        ("\uff08提货\uff09\uff29\uff2d\uff2f号", "9074729", "from_contact.vessel_imo"),
+        ("shipToPostcode", "018956", "to_address.zip_code"),
+        ("Weight (kg)", "310", "total_item_weight"),
+        ("Frachtpreis EUR", "48,50", "price"),
+    ],
+)
+def test_names_in_other_languages(name: str, cell: str, field: str) -> None:
+    """Accents, case, the order of words, ss for ß and wide characters make no difference."""
+    made = drafted(plain_table([name], [cell]))
+    assert (made.sure, read_map(made.text.encode(), "m").orders.columns) == ([name], {name: field})
+
+
+def test_units_and_currencies_that_are_said() -> None:
+    """They become constants if every value, or the name, says them; else they are left to choose."""
+    made = drafted(plain_table(["Weight (kg)", "Fare"], ["310", "48,50 €"])).text
+    assert 'total_weight_unit = "kg"' in made.splitlines()
+    assert 'currency = "EUR"' in made.splitlines()
+    made = drafted(plain_table(["Fare"], ["$48.50"])).text
+    assert '# currency = "SGD"' in made.splitlines()
+    assert '# currency = "USD"' in made.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("cell", "rules", "sure"),
+    [
+        ("+6591755010", [], True),
+        ("+65 9175 5010", ['"to_contact.phone" = "+"'], True),
+        ("6591755010", ['# "to_contact.phone" = "+65 61234567"  # reads 6591755010 as +6591755010'], False),
+        ("08012345678", [], False),
+    ],
+)
+def test_phone_numbers(cell: str, rules: list[str], sure: bool) -> None:
+    """The country is sure only if each number says it."""
+    made = drafted(plain_table(["Delivery phone"], [cell]))
+    assert set(rules) <= set(made.text.splitlines())
+    assert ("Delivery phone" in made.sure) is sure
 
 
 def test_a_sample_with_a_line_break_or_a_control_character() -> None:
@@ -133,7 +297,7 @@ def test_a_sample_with_a_line_break_or_a_control_character() -> None:
 def test_our_own_table_needs_no_map() -> None:
     """Nothing is renamed, and nothing is unsure."""
     made = drafted(table({}))
-    assert (made.unsure, made.unknown) == ([], [])
+    assert (made.choose, made.unknown) == ({}, {})
     assert read(table({}), file_map=read_map(made.text.encode(), "m")).rows
     assert "[columns]" not in made.text
 
@@ -143,6 +307,14 @@ def test_a_workbook() -> None:
     made = drafted(xlsx_bytes([["Order No", "Fare"], ["A", 48.5]], sheet="März"), "o.xlsx")
     assert 'sheet = "März"' in made.text
     assert "[numbers]" not in made.text
+
+
+def test_a_workbook_with_texts_among_its_dates() -> None:
+    """Nothing is proposed: a spreadsheet that takes days for months makes dates of those up to the 12th only."""
+    made = drafted(xlsx_bytes([["Pickup start"], [datetime(2030, 3, 4, 14)], ["13/03/2030 14:00"]]), "o.xlsx")  # noqa: DTZ001
+    assert "some of its times are text" in made.unknown["Pickup start"]
+    made = drafted(xlsx_bytes([["Pickup start"], [datetime(2030, 3, 4)]]), "o.xlsx")  # noqa: DTZ001
+    assert 'time = "09:00" }  # reads 2030-03-04' in made.text
 
 
 @pytest.mark.parametrize(("data", "words"), [("", "no table"), (b"tracking_id,Gr\xf6\xdfe\n", "--encoding")])

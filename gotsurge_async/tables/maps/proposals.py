@@ -1,0 +1,222 @@
+"""Which fields the columns of a table give: proven by names and values together, open, or unknown."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+import attrs
+
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.tables.fields import FEEDBACK, columns_of
+from gotsurge_async.tables.maps.evidence import brief, contradiction
+from gotsurge_async.tables.maps.guessing import WINDOW, Meaning, meanings
+from gotsurge_async.tables.maps.ways import time_kind, ways
+
+_START, _END = "start_time_utc", "end_time_utc"
+
+
+class Column(NamedTuple):
+    """A column: its name in the header, its name in a map, and its cells without white space around them."""
+
+    header: str
+    name: str
+    cells: list[str]
+
+    @property
+    def filled(self) -> list[str]:
+        return [cell for cell in self.cells if cell]
+
+
+@attrs.define
+class Proposal:
+    """The fields that one column, or several together, can give."""
+
+    columns: tuple[str, ...]
+    fields: tuple[str, ...]
+    texts: Sequence[str]
+    proven: bool
+    why: str = ""
+    between: str = " "
+
+
+class Proposals:
+    """The proposals for the columns of a table.
+
+    Attributes:
+        names: the names of all columns in a map, in their order.
+        proposals: the fields that columns give, or can give.
+        choose: the columns of which nothing is proven -> their possible fields.
+        unknown: the columns without a proposal -> why; named: those of them whose names mean something.
+    """
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self._columns = _columns_below(names, rows)
+        self._own = {column.header for column in self._columns if column.name in columns_of(Order)}
+        self._own -= {name for name, count in Counter(names).items() if count > 1}
+        self.names = [column.name for column in self._columns]
+        self.proposals: list[Proposal] = []
+        self.choose: dict[str, list[str]] = {}
+        self.unknown: dict[str, str] = {}  # a column -> why it has no field
+        self.named: set[str] = set()  # unknown columns whose names mean something
+        self._propose()
+
+    def _propose(self) -> None:
+        """Find the fields of all columns."""
+        members: dict[tuple[str, ...], list[tuple[Column, str]]] = {}
+        times: dict[tuple[str, ...], list[tuple[Column, set[str]]]] = {}
+        for column in self._columns:
+            if column.header in self._own:
+                self.proposals.append(Proposal((column.name,), (column.name,), column.filled, proven=True))
+            elif fits := self._meanings_of(column):
+                fields = tuple(dict.fromkeys(meaning.field for meaning in fits))
+                if column.filled and all(map(_is_time, fields)):
+                    roles = {field.partition(".")[2] for field in fields}
+                    windows = tuple(dict.fromkeys(field.partition(".")[0] for field in fields))
+                    times.setdefault(windows, []).append((column, roles))
+                else:
+                    members.setdefault(fields, []).append((column, fits[0].part))
+        for fields, group in members.items():
+            self._add_group(fields, group)
+        for windows, moments in times.items():
+            _Times(self, windows, moments).propose()
+        self._settle()
+
+    def _meanings_of(self, column: Column) -> list[Meaning]:
+        """The meanings of a column's name that its values allow; a column without any is unknown."""
+        possible = meanings(column.header)
+        if not possible:
+            self.unknown[column.name] = _examples(column)
+            return []
+        free = [meaning for meaning in possible if meaning.field not in self._own]
+        whys = {meaning: contradiction(meaning.field, column.filled) if column.filled else None for meaning in free}
+        fits = [meaning for meaning, why in whys.items() if why is None]
+        if not fits:
+            fields = " or ".join(dict.fromkeys(meaning.field for meaning in possible))
+            why = next(filter(None, whys.values()), "another column has that name")
+            self.reject(column.name, f"{fields} by its name, but {why}")
+        return fits
+
+    def reject(self, name: str, why: str) -> None:
+        """Propose nothing for a column whose name means something."""
+        self.unknown[name] = why
+        self.named.add(name)
+
+    def add(self, columns: Sequence[Column], fields: Iterable[str], why: str = "", between: str = " ") -> None:
+        """Propose fields for a column, or for several together; one field that no ``why`` doubts is proven."""
+        rows = zip(*(column.cells for column in columns), strict=True)
+        texts = [cells[0] if len(cells) == 1 else between.join(cells) for cells in rows if all(cells)]
+        fields = tuple(dict.fromkeys(end for field in fields for end in _ends(field)))
+        if not texts:
+            why = "empty in the first rows"
+        names = tuple(column.name for column in columns)
+        if len(columns) > 1 and (broken := next((field for field in fields if _cannot_read(field, texts)), None)):
+            for name in names:
+                self.reject(name, f"{broken} with {' and '.join(names)}, but {brief(texts[0])} is not read")
+            return
+        self.proposals.append(Proposal(names, fields, texts, len(fields) == 1 and not why, why, between))
+
+    def _add_group(self, fields: tuple[str, ...], group: Sequence[tuple[Column, str]]) -> None:
+        """Propose columns with the same meanings: two parts are joined, of others one has to be chosen."""
+        parts = {part or "1": column for column, part in group}
+        if len(group) == 2 and parts.keys() == {"1", "2"}:
+            self.add([parts["1"], parts["2"]], fields, between=", " if "address" in fields[0] else " ")
+            return
+        for column, part in group:
+            why = "only a part of it" if part else ""
+            if fields == ("tracking_id",) and len({*column.filled}) < len(column.filled):
+                why = f"{brief(Counter(column.filled).most_common(1)[0][0])} stands in several rows; see only_rows_with"
+            self.add([column], fields, why)
+
+    def _settle(self) -> None:
+        """Leave to choose what several columns give, and take from the choices what is proven elsewhere."""
+        counts = Counter(proposal.fields for proposal in self.proposals if len(proposal.fields) == 1)
+        for proposal in self.proposals:
+            if len(proposal.fields) == 1 and counts[proposal.fields] > 1 and proposal.columns != proposal.fields:
+                proposal.proven, proposal.why = False, "another column has the same meaning"
+        proven = {proposal.fields[0] for proposal in self.proposals if proposal.proven}
+        for proposal in [proposal for proposal in self.proposals if not proposal.proven]:
+            left = tuple(field for field in proposal.fields if field not in proven)
+            if not left:
+                self.proposals.remove(proposal)
+                for name in proposal.columns:
+                    if not any(name in other.columns for other in self.proposals):
+                        self.reject(name, f"{' or '.join(proposal.fields)} by its name, but another column gives that")
+            proposal.fields = left
+        self.proposals.sort(key=lambda proposal: self.names.index(proposal.columns[0]))
+        self.unknown = {name: self.unknown[name] for name in self.names if name in self.unknown}
+        for proposal in self.proposals:
+            for name in () if proposal.proven else proposal.columns:
+                joined = f" of {' + '.join(proposal.columns)}" if len(proposal.columns) > 1 else ""
+                self.choose.setdefault(name, []).extend(f"{field}{joined}" for field in proposal.fields)
+
+
+class _Times:
+    """The columns that are times of the same windows, such as those of a pickup; roles are the ends that names say."""
+
+    def __init__(
+        self, proposals: "Proposals", windows: tuple[str, ...], columns: Sequence[tuple[Column, set[str]]]
+    ) -> None:
+        self._proposals = proposals
+        self._windows = windows
+        self._roles = {column.name: next(iter(roles)) if len(roles) == 1 else "" for column, roles in columns}
+        kinds = [(time_kind(column.filled), column) for column, _ in columns]
+        self._days, self._clocks, self._moments = (
+            [column for each, column in kinds if each == kind] for kind in ("day", "clock", "moment")
+        )
+
+    def propose(self) -> None:
+        """A time of day is joined with its day; a moment without an end in its name is a start if there is an end."""
+        used: set[str] = set()
+        for clock in self._clocks:
+            role = self._roles[clock.name]
+            of_role = [day for day in self._days if self._roles[day.name] == role]
+            days = of_role or [day for day in self._days if not self._roles[day.name]]
+            if len(days) != 1:
+                why = "a time of day, and not one column is its day: [join] puts a day before it"
+                self._proposals.reject(clock.name, why)
+                continue
+            used.add(days[0].name)
+            self._proposals.add([days[0], clock], self._fields(role))
+        for day in self._days:
+            if day.name not in used:
+                self._proposals.add([day], self._fields(self._roles[day.name]), "it has no time of day")
+        for moment in self._moments:
+            role = self._roles[moment.name]
+            if not role and {*self._roles.values()} == {"", _END}:
+                role = _START
+            self._proposals.add([moment], self._fields(role))
+
+    def _fields(self, role: str) -> list[str]:
+        return [f"{window}.{role}" if role else window for window in self._windows]
+
+
+def _columns_below(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Column]:
+    """The columns that have a name, and that no push added; those of one name are numbered."""
+    counts = Counter[str]()
+    columns: list[Column] = []
+    for place, name in enumerate(names):
+        counts[name] += 1
+        if name and name not in FEEDBACK:
+            cells = [row[place].strip() for row in rows]
+            columns.append(Column(name, f"{name}#{counts[name]}" if counts[name] > 1 else name, cells))
+    return columns
+
+
+def _is_time(field: str) -> bool:
+    return field.endswith(WINDOW) or columns_of(Order)[field].kind is datetime
+
+
+def _ends(field: str) -> list[str]:
+    return [f"{field}.{_START}", f"{field}.{_END}"] if field.endswith(WINDOW) else [field]
+
+
+def _cannot_read(field: str, texts: Sequence[str]) -> bool:
+    found = ways(field, texts) if texts else None
+    return found is not None and not found.readings
+
+
+def _examples(column: Column) -> str:
+    values = ", ".join(dict.fromkeys(map(brief, islice(column.filled, 3))))
+    return f"such as {values}" if values else "empty in the first rows"
