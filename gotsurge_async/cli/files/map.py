@@ -95,7 +95,7 @@ def draft(
     if draft.sure:
         say(f"sure of {number_of(len(draft.sure), 'column')}: {', '.join(draft.sure)}")
     if draft.choose:
-        say(f"choose for {number_of(len(draft.choose), 'column')}: remove one # in the map")
+        say(f"choose for {number_of(len(draft.choose), 'column')}: remove the # before the right lines of the map")
         for column, readings in draft.choose.items():
             say(f"  {column}: {', or '.join(readings)}")
     if draft.unknown:

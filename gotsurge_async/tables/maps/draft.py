@@ -23,6 +23,7 @@ from gotsurge_async.tables.maps.ways import PLAIN, Ways, marks_of, quoted, ways
 
 _ROWS = 500
 _ABOVE = 20
+_NUMBERS = (int, float, Money)
 _CLIENT_TIME = "client_time_utc"
 _START, _END = "start_time_utc", "end_time_utc"
 _SIGNS: Mapping[str, tuple[str, ...]] = {
@@ -206,9 +207,12 @@ class _Drafting:
         if len(codes) == 1 and "" not in codes:
             yield f'currency = "{codes.pop()}"'
             return
+        codes = codes - {""} or {"SGD", "USD"}
+        lines = [f'currency = "{code}"' for code in dict.fromkeys(CURRENCIES.values()) if code in codes]
+        for field in money:
+            self._leave_to_choose(field, lines)
         yield "# In which currency are the amounts? Remove the # before the right one."
-        for code in [code for code in CURRENCIES.values() if code in codes] if codes != {""} else ["SGD", "USD"]:
-            yield f'# currency = "{code}"'
+        yield from (f"# {line}" for line in lines)
 
     # --- how values are written ---
 
@@ -222,7 +226,10 @@ class _Drafting:
                     found += filter(None, [ways(field, proposal.texts)])
         if not found:
             return None
-        certain = all(way.certain for way in found) and len({*map(str, (way.readings.keys() for way in found))}) == 1
+        rules = {rule for way in found for rule in way.readings}
+        if _kind(field) not in _NUMBERS:  # rules of times and phone numbers read what needs no rule, too
+            rules.discard(None)
+        certain = all(way.certain for way in found) and len(rules) <= 1
         readings = {
             rule: f"reads {brief(way.sample)} as {read}" if read else ""
             for way in found
@@ -244,14 +251,14 @@ class _Drafting:
             if not rules:
                 yield f"# {quoted(field)} = …  # it is not certain how {brief(way.sample)} is read"
             elif len(rules) == 1:
-                yield f"# Remove the # if these {title} are read so."
+                yield "# Remove the # if this is the right reading."
             else:
                 yield f"# These {title} can be read in {len(rules)} ways. Remove the # before the right one."
             yield from (f"# {quoted(field)} = {rule}  # {reading}" for rule, reading in rules.items())
 
     def _numbers(self) -> Iterator[str]:
         """The rules of numbers. Where plain digits are one of several ways, no number is read without a rule."""
-        fields = [field for field, texts in self._texts().items() if _kind(field) in (int, float, Money) and texts]
+        fields = [field for field, texts in self._texts().items() if _kind(field) in _NUMBERS and texts]
         found = {field: way for field in fields if (way := self._ways_of(field))}
         if any(not way.certain and {PLAIN, None} & way.readings.keys() for way in found.values()):
             yield '"*" = "1234"  # no other sign in a number is read without a rule of its field'
@@ -272,7 +279,7 @@ class _Drafting:
                 continue
             known = {_word(str(value)): str(value) for value in kind}
             lines = []
-            for text in (text for text in dict.fromkeys(texts) if text not in known.values()):
+            for text in islice((text for text in dict.fromkeys(texts) if text not in known.values()), _ABOVE):
                 if _word(text) in known:
                     lines.append(f"{quoted(text)} = {quoted(known[_word(text)])}")
                 else:

@@ -11,12 +11,15 @@ from gotsurge_async.money import Money
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.maps.column_map import zone_named
 from gotsurge_async.tables.maps.guessing import CURRENCIES, WINDOW
-from gotsurge_async.tables.maps.ways import is_clock, is_mixed, time_kind, ways
+from gotsurge_async.tables.maps.ways import LONGEST, is_clock, is_mixed, time_kind, ways
 
 _MOST_WORDS = 20
 """The most texts that a table of [values] would explain."""
 
-_PHONE = re.compile(r"\+?[\d\s().\-/]+", re.ASCII)
+_SEARCHED = 20
+"""The cells in which the one that is no time is searched."""
+
+_PHONE = re.compile(r"\(?\+?[\d\s().\-/]+", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _ZIP = re.compile(
     r"'?(?:[A-Z]{1,2}[\s-]?)?(?:S\s?\()?\d{3,7}\)?|\d{5}-\d{3,4}|\d{3}-\d{4}|\d{3} \d{2}|\d{4} ?[A-Z]{2}|"
@@ -51,6 +54,8 @@ _NOTHING = frozenset(
 
 def kind_of(text: str) -> str | None:
     """What a text is that is no name and no place: a time, an amount, …; None if it may be one."""
+    if len(text) > LONGEST:
+        return None
     if _EMAIL.fullmatch(text):
         return "an email address"
     if is_clock(text) or _DAY.fullmatch(text):
@@ -91,7 +96,7 @@ def _is_zone(text: str) -> bool:
 
 
 def _is_id(text: str) -> bool:
-    return len(text) <= 100 and (kind_of(text) in (None, "without a letter") or text.isalnum()) and text != "x"
+    return len(text) <= 100 and (kind_of(text) in (None, "without a letter") or text.isalnum())
 
 
 _TESTS: Mapping[str, tuple[Callable[[str], bool], str]] = {
@@ -116,11 +121,15 @@ _TESTS: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 def contradiction(field: str, cells: Sequence[str]) -> str | None:
     """Why the values of a column, none of them empty, cannot be those of a field; None if they can."""
+    if not field.endswith("_note_to_driver") and (long := next((cell for cell in cells if len(cell) > LONGEST), None)):
+        return f"{brief(long)}… is too long for it"
     if field.endswith(WINDOW) or columns_of(Order)[field].kind is datetime:
         if is_mixed(cells):
             return "some of its times are text, and a spreadsheet may have exchanged days and months of the others"
-        other = next((cell for cell in cells if time_kind([cell]) is None), cells[0])
-        return None if time_kind(cells) else _why(other, "a time")
+        if time_kind(cells) is not None:
+            return None
+        other = next((cell for cell in cells[:_SEARCHED] if time_kind([cell]) is None), cells[0])
+        return _why(other, "a time" if time_kind([other]) is None else "written as the others")
     kind = columns_of(Order)[field].kind
     if kind in (int, float, Money):
         found = ways(field, cells)
@@ -140,5 +149,5 @@ def _why(cell: str, what: str) -> str:
 
 def brief(text: str) -> str:
     """The start of a text, without characters that a comment of TOML may not have."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    printable = "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST])
     return re.sub(r"\s+", " ", printable)[:30]

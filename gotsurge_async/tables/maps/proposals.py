@@ -65,22 +65,19 @@ class Proposals:
     def _propose(self) -> None:
         """Find the fields of all columns."""
         members: dict[tuple[str, ...], list[tuple[Column, str]]] = {}
-        times: dict[tuple[str, ...], list[tuple[Column, set[str]]]] = {}
+        times: list[_Time] = []
         for column in self._columns:
             if column.header in self._own:
                 self.proposals.append(Proposal((column.name,), (column.name,), column.filled, proven=True))
             elif fits := self._meanings_of(column):
                 fields = tuple(dict.fromkeys(meaning.field for meaning in fits))
                 if column.filled and all(map(_is_time, fields)):
-                    roles = {field.partition(".")[2] for field in fields}
-                    windows = tuple(dict.fromkeys(field.partition(".")[0] for field in fields))
-                    times.setdefault(windows, []).append((column, roles))
+                    times.append(_time_of(column, fields))
                 else:
                     members.setdefault(fields, []).append((column, fits[0].part))
         for fields, group in members.items():
             self._add_group(fields, group)
-        for windows, moments in times.items():
-            _Times(self, windows, moments).propose()
+        _propose_times(self, times)
         self._settle()
 
     def _meanings_of(self, column: Column) -> list[Meaning]:
@@ -113,7 +110,7 @@ class Proposals:
         names = tuple(column.name for column in columns)
         if len(columns) > 1 and (broken := next((field for field in fields if _cannot_read(field, texts)), None)):
             for name in names:
-                self.reject(name, f"{broken} with {' and '.join(names)}, but {brief(texts[0])} is not read")
+                self.reject(name, f"{broken} by its name, but {brief(texts[0])} is not a time")
             return
         self.proposals.append(Proposal(names, fields, texts, len(fields) == 1 and not why, why, between))
 
@@ -152,44 +149,47 @@ class Proposals:
                 self.choose.setdefault(name, []).extend(f"{field}{joined}" for field in proposal.fields)
 
 
-class _Times:
-    """The columns that are times of the same windows, such as those of a pickup; roles are the ends that names say."""
+class _Time(NamedTuple):
+    """A column of times: the windows of which it can be, the end that its name says ("" for none), and its kind."""
 
-    def __init__(
-        self, proposals: "Proposals", windows: tuple[str, ...], columns: Sequence[tuple[Column, set[str]]]
-    ) -> None:
-        self._proposals = proposals
-        self._windows = windows
-        self._roles = {column.name: next(iter(roles)) if len(roles) == 1 else "" for column, roles in columns}
-        kinds = [(time_kind(column.filled), column) for column, _ in columns]
-        self._days, self._clocks, self._moments = (
-            [column for each, column in kinds if each == kind] for kind in ("day", "clock", "moment")
-        )
+    column: Column
+    windows: tuple[str, ...]
+    end: str
+    kind: str | None
 
-    def propose(self) -> None:
-        """A time of day is joined with its day; a moment without an end in its name is a start if there is an end."""
-        used: set[str] = set()
-        for clock in self._clocks:
-            role = self._roles[clock.name]
-            of_role = [day for day in self._days if self._roles[day.name] == role]
-            days = of_role or [day for day in self._days if not self._roles[day.name]]
-            if len(days) != 1:
-                why = "a time of day, and not one column is its day: [join] puts a day before it"
-                self._proposals.reject(clock.name, why)
-                continue
-            used.add(days[0].name)
-            self._proposals.add([days[0], clock], self._fields(role))
-        for day in self._days:
-            if day.name not in used:
-                self._proposals.add([day], self._fields(self._roles[day.name]), "it has no time of day")
-        for moment in self._moments:
-            role = self._roles[moment.name]
-            if not role and {*self._roles.values()} == {"", _END}:
-                role = _START
-            self._proposals.add([moment], self._fields(role))
+    def fields(self, other: "_Time | None" = None) -> list[str]:
+        """The fields that it can give; with ``other``, only those of windows of both."""
+        windows = [window for window in self.windows if other is None or window in other.windows]
+        return [f"{window}.{self.end}" if self.end else window for window in windows]
 
-    def _fields(self, role: str) -> list[str]:
-        return [f"{window}.{role}" if role else window for window in self._windows]
+
+def _time_of(column: Column, fields: Sequence[str]) -> _Time:
+    ends = {field.partition(".")[2] for field in fields}
+    windows = tuple(dict.fromkeys(field.partition(".")[0] for field in fields))
+    return _Time(column, windows, ends.pop() if len(ends) == 1 else "", time_kind(column.filled))
+
+
+def _propose_times(proposals: Proposals, times: Sequence[_Time]) -> None:
+    """A time of day is joined with its day; a moment without an end in its name is a start if there is an end."""
+    days = [time for time in times if time.kind == "day"]
+    used: set[str] = set()
+    for clock in (time for time in times if time.kind == "clock"):
+        near = [day for day in days if day.fields(clock) and day.end in (clock.end, "")]
+        of_name = [day for day in near if day.windows == clock.windows]
+        of_end = [day for day in of_name if day.end == clock.end] or of_name
+        if not near:
+            proposals.reject(clock.column.name, "a time of day, and no column is its day: [join] puts a day before it")
+        for day in of_end if len(of_end) == 1 else near:
+            used.add(day.column.name)
+            why = "" if len(of_end) == 1 else "the names do not say whether they belong together"
+            proposals.add([day.column, clock.column], clock.fields(day), why)
+    for day in days:
+        if day.column.name not in used:
+            proposals.add([day.column], day.fields(), "it has no time of day")
+    for moment in (time for time in times if time.kind == "moment"):
+        ends = {time.end for time in times if time.windows == moment.windows}
+        is_start = not moment.end and ends == {"", _END}
+        proposals.add([moment.column], moment._replace(end=_START if is_start else moment.end).fields())
 
 
 def _columns_below(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Column]:

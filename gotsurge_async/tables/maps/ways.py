@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from gotsurge_async.models.phones import is_international, meant_by
+from gotsurge_async.models.phones import digits_of, is_international, meant_by
 from gotsurge_async.models.rules import imo_check_digit
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -22,6 +22,9 @@ from gotsurge_async.tables.maps.rules import dates_parser, number_parser, number
 
 PLAIN = '"1234.56"'
 """The rule that reads a number as it is read without one."""
+
+LONGEST = 300
+"""The greatest length of a text that is examined; only notes are longer."""
 
 _NUMBERS = (int, float, Money)
 
@@ -46,6 +49,8 @@ _NO_RULE = Ways({None: ""})
 def ways(field: str, cells: Sequence[str]) -> Ways | None:
     """The ways to read the cells of a field, none of which is empty; None where the text is the value."""
     kind = columns_of(Order)[field].kind
+    if any(len(cell) > LONGEST for cell in cells):
+        return Ways({}, cells[0], certain=False) if kind is datetime or kind in _NUMBERS else None
     if kind is datetime:
         return _dates(cells)
     if kind in _NUMBERS:
@@ -109,6 +114,11 @@ def _samples() -> Iterator[str]:
                     yield f"{day}{between}{clock}{offset}"
 
 
+def _signs(text: str) -> list[bool]:
+    """Which signs a text has that each of its forms has, too: most samples need not be tried."""
+    return [sign in text for sign in "/:年"]
+
+
 def is_mixed(cells: Sequence[str]) -> bool:
     """Whether some cells are dates of a workbook, and others text: a program may have exchanged days and months."""
     return len({type(cell) is Exact for cell in cells}) > 1
@@ -116,17 +126,17 @@ def is_mixed(cells: Sequence[str]) -> bool:
 
 def _dates(cells: Sequence[str]) -> Ways:
     if is_mixed(cells):
-        return Ways({}, cells[0])
+        return Ways({}, cells[0], certain=False)
     if _reads_all(_date_parser(None), cells):
         return _NO_RULE
     samples: dict[tuple[str, ...], str] = {}
     for sample in _samples():
-        if _reads_all(_date_parser(sample), cells):
+        if _signs(sample) == _signs(cells[0]) and _reads_all(_date_parser(sample), cells):
             # Samples that differ in the order of day, month and year read one text as different days.
             samples.setdefault(tuple(re.findall("31|12|Dec|30", sample.replace("2030", "30"))), sample)
     moments = {sample: [_date_parser(sample)(cell) for cell in cells] for sample in samples.values()}
     if not moments:
-        return Ways({}, cells[0])
+        return Ways({}, cells[0], certain=False)
     place = _different(moments)
     has_clock = re.search(r"23|11", next(iter(moments)).replace("2030", "")) is not None
     readings: dict[str | None, str] = {}
@@ -171,13 +181,13 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
     assert parse is not None  # noqa: S101 - each kind of number has one
     texts = [cell for cell in cells if type(cell) is not Exact]
     if not all(_is_possible(field, cell) for cell in cells if type(cell) is Exact and _reads_all(parse, [cell])):
-        return Ways({}, cells[0])
+        return Ways({}, cells[0], certain=False)
     if not texts:
-        return _NO_RULE if _reads_all(parse, cells) else Ways({}, cells[0])
+        return _NO_RULE if _reads_all(parse, cells) else Ways({}, cells[0], certain=False)
     before, after = (next(filter(None, marks), "") for marks in zip(*map(marks_of, texts), strict=True))
     allowed = _MARKS if kind is Money else _UNITS.get(field, frozenset())
     if not {before.casefold(), after.casefold()} <= {*allowed, ""}:
-        return Ways({}, texts[0])
+        return Ways({}, texts[0], certain=False)
     after = f" {after}" if after else ""
     styles: dict[str | None, list[str]] = {}
     for style in (None, *_STYLES):
@@ -194,7 +204,7 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
             if values not in styles.values():
                 styles[rule] = values
     if not styles:
-        return Ways({}, texts[0])
+        return Ways({}, texts[0], certain=False)
     if len(styles) == 1:
         (rule,) = styles
         if rule is not None and not any(re.search(r"\d\D+\d", text) for text in texts):
@@ -234,10 +244,10 @@ _COUNTRIES = (
 def _phones(cells: Sequence[str]) -> Ways:
     if all(map(is_international, cells)):
         return _NO_RULE
-    if all(cell.startswith("+") for cell in cells):
+    if all(digits_of(cell).startswith("+") for cell in cells):
         fits = all(map(is_international, map(phone_style(INTERNATIONAL), cells)))
-        return Ways({quoted(INTERNATIONAL): ""} if fits else {}, cells[0])
-    sample = next(cell for cell in cells if not cell.startswith("+"))
+        return Ways({quoted(INTERNATIONAL): ""} if fits else {}, cells[0], certain=fits)
+    sample = next(cell for cell in cells if not digits_of(cell).startswith("+"))
     readings: dict[str | None, str] = {}
     for country in _COUNTRIES:
         read = phone_style(country)

@@ -130,7 +130,10 @@ def test_a_day_and_a_time_of_day() -> None:
     made = drafted(plain_table(header, ["03/04/2030", "14:00", "16:00"]))
     assert (made.sure, [*made.choose]) == ([], header)
     made = drafted(plain_table(header[1:2], ["14:00"]))
-    assert "not one column is its day" in made.unknown["Delivery from"]
+    assert "no column is its day" in made.unknown["Delivery from"]
+    made = drafted(plain_table(["Delivery date", "From", "Until"], ["13/04/2030", "14:00", "16:00"]))
+    assert made.choose["From"] == ["to_time_window.start_time_utc of Delivery date + From"]
+    assert read_map(made.text.encode(), "m").orders.join == {}
     text = drafted(plain_table(["Delivery start"], ["03/04/2030"])).text
     assert '# "to_time_window.start_time_utc" = { like = "12/31/2030", time = "09:00" }' in text
 
