@@ -16,7 +16,7 @@ from gotsurge_async.tables.columns import order_columns
 from gotsurge_async.tables.fields import columns_of, required_of
 from gotsurge_async.tables.formats.grid import Grid, Record
 from gotsurge_async.tables.maps.column_map import Dialect
-from gotsurge_async.tables.maps.evidence import brief
+from gotsurge_async.tables.maps.evidence import allowed_value, brief
 from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS, meanings, unit_in
 from gotsurge_async.tables.maps.proposals import Proposal, Proposals
 from gotsurge_async.tables.maps.ways import PLAIN, Ways, marks_of, quoted, ways
@@ -277,14 +277,14 @@ class _Drafting:
             kind = _kind(field)
             if not issubclass(kind, OpenEnum):
                 continue
-            known = {_word(str(value)): str(value) for value in kind}
+            known = [str(value) for value in kind]
             lines = []
-            for text in islice((text for text in dict.fromkeys(texts) if text not in known.values()), _ABOVE):
-                if _word(text) in known:
-                    lines.append(f"{quoted(text)} = {quoted(known[_word(text)])}")
+            for text in islice((text for text in dict.fromkeys(texts) if text not in known), _ABOVE):
+                if value := allowed_value(field, text):
+                    lines.append(f"{quoted(text)} = {quoted(value)}")
                 else:
                     self._leave_to_choose(field, [f"what {quoted(text)} means"])
-                    lines.append(f"# {quoted(text)} = …  # one of {', '.join(known.values())}")
+                    lines.append(f"# {quoted(text)} = …  # one of {', '.join(known)}")
             comment = "# " if all(line.startswith("#") for line in lines) else ""
             yield [f"{comment}[values.{quoted(field)}]", *lines] if lines else []
 
@@ -300,10 +300,6 @@ def _reads(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _word(text: str) -> str:
-    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _chosen(proposal: Proposal, lines: Mapping[str, str]) -> Iterator[str]:

@@ -119,6 +119,17 @@ _TESTS: Mapping[str, tuple[Callable[[str], bool], str]] = {
 """The test of a value, and what it is then, by the last part of the field; all other texts are words."""
 
 
+def allowed_value(field: str, text: str) -> str | None:
+    """The value of a field with a few allowed values that a text is, whatever its case, spaces and hyphens."""
+    kind = columns_of(Order)[field].kind
+    values = [str(value) for value in kind] if issubclass(kind, OpenEnum) else []
+    return next((value for value in values if _plain(value) == _plain(text)), None)
+
+
+def _plain(text: str) -> str:
+    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
+
+
 def contradiction(field: str, cells: Sequence[str]) -> str | None:
     """Why the values of a column, none of them empty, cannot be those of a field; None if they can."""
     if not field.endswith("_note_to_driver") and (long := next((cell for cell in cells if len(cell) > LONGEST), None)):

@@ -1,16 +1,17 @@
 """Which fields the columns of a table give: proven by names and values together, open, or unknown."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 import attrs
 
+from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.tables.fields import FEEDBACK, columns_of
-from gotsurge_async.tables.maps.evidence import brief, contradiction
+from gotsurge_async.tables.maps.evidence import allowed_value, brief, contradiction
 from gotsurge_async.tables.maps.guessing import WINDOW, Meaning, meanings
 from gotsurge_async.tables.maps.ways import time_kind, ways
 
@@ -18,9 +19,10 @@ _START, _END = "start_time_utc", "end_time_utc"
 
 
 class Column(NamedTuple):
-    """A column: its name in the header, its name in a map, and its cells without white space around them."""
+    """A column: its name in the header, which one of that name it is, its name in a map, and its stripped cells."""
 
     header: str
+    number: int
     name: str
     cells: list[str]
 
@@ -100,10 +102,15 @@ class Proposals:
         self.unknown[name] = why
         self.named.add(name)
 
-    def add(self, columns: Sequence[Column], fields: Iterable[str], why: str = "", between: str = " ") -> None:
+    def add(self, columns: Sequence[Column], fields: Sequence[str], why: str = "", between: str = " ") -> None:
         """Propose fields for a column, or for several together; one field that no ``why`` doubts is proven."""
-        rows = zip(*(column.cells for column in columns), strict=True)
-        texts = [cells[0] if len(cells) == 1 else between.join(cells) for cells in rows if all(cells)]
+        rows = [*zip(*(column.cells for column in columns), strict=True)]
+        if len(columns) == 1:
+            texts = columns[0].filled
+        elif _is_time(fields[0]):
+            texts = [between.join(cells) for cells in rows if all(cells)]
+        else:
+            texts = [between.join(filter(None, cells)) for cells in rows if any(cells)]
         fields = tuple(dict.fromkeys(end for field in fields for end in _ends(field)))
         if not texts:
             why = "empty in the first rows"
@@ -116,19 +123,23 @@ class Proposals:
 
     def _add_group(self, fields: tuple[str, ...], group: Sequence[tuple[Column, str]]) -> None:
         """Propose columns with the same meanings: two parts are joined, of others one has to be chosen."""
-        parts = {part or "1": column for column, part in group}
-        if len(group) == 2 and parts.keys() == {"1", "2"}:
-            self.add([parts["1"], parts["2"]], fields, between=", " if "address" in fields[0] else " ")
+        first = [column for column, part in group if part != "2"]
+        second = [column for column, part in group if part == "2"]
+        if len(first) == len(second):
+            for pair in zip(first, second, strict=True):  # blocks with equal headers have a pair each
+                self.add(pair, fields, between=", " if "address" in fields[0] else " ")
             return
         for column, part in group:
             why = "only a part of it" if part else ""
             if fields == ("tracking_id",) and len({*column.filled}) < len(column.filled):
                 why = f"{brief(Counter(column.filled).most_common(1)[0][0])} stands in several rows; see only_rows_with"
+            elif _is_choice(fields[0]) and not any(allowed_value(fields[0], cell) for cell in column.filled):
+                why = "none of its values is an allowed one"
             self.add([column], fields, why)
 
     def _settle(self) -> None:
         """Leave to choose what several columns give, and take from the choices what is proven elsewhere."""
-        counts = Counter(proposal.fields for proposal in self.proposals if len(proposal.fields) == 1)
+        counts = Counter(proposal.fields for proposal in self.proposals if len(proposal.fields) == 1 and proposal.texts)
         for proposal in self.proposals:
             if len(proposal.fields) == 1 and counts[proposal.fields] > 1 and proposal.columns != proposal.fields:
                 proposal.proven, proposal.why = False, "another column has the same meaning"
@@ -172,11 +183,19 @@ def _time_of(column: Column, fields: Sequence[str]) -> _Time:
 def _propose_times(proposals: Proposals, times: Sequence[_Time]) -> None:
     """A time of day is joined with its day; a moment without an end in its name is a start if there is an end."""
     days = [time for time in times if time.kind == "day"]
+    totals = Counter(time.column.header for time in times)
     used: set[str] = set()
     for clock in (time for time in times if time.kind == "clock"):
         near = [day for day in days if day.fields(clock) and day.end in (clock.end, "")]
         of_name = [day for day in near if day.windows == clock.windows]
         of_end = [day for day in of_name if day.end == clock.end] or of_name
+        if len(of_end) > 1:  # blocks with equal headers have one each
+            of_end = [
+                day
+                for day in of_end
+                if day.column.number == clock.column.number
+                and totals[day.column.header] == totals[clock.column.header] == len(of_end)
+            ]
         if not near:
             proposals.reject(clock.column.name, "a time of day, and no column is its day: [join] puts a day before it")
         for day in of_end if len(of_end) == 1 else near:
@@ -200,8 +219,13 @@ def _columns_below(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
         counts[name] += 1
         if name and name not in FEEDBACK:
             cells = [row[place].strip() for row in rows]
-            columns.append(Column(name, f"{name}#{counts[name]}" if counts[name] > 1 else name, cells))
+            number = counts[name]
+            columns.append(Column(name, number, f"{name}#{number}" if number > 1 else name, cells))
     return columns
+
+
+def _is_choice(field: str) -> bool:
+    return not _is_time(field) and issubclass(columns_of(Order)[field].kind, OpenEnum)
 
 
 def _is_time(field: str) -> bool:

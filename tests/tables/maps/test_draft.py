@@ -174,9 +174,41 @@ def test_columns_of_one_name_in_two_blocks() -> None:
         ["Order No", "Pickup name", "Delivery name"],
         {"Address", "Address#2"},
     )
-    sample = '# "Address#2" = "to_address.street_address"  # Berth J07: Delivery, street and number'
-    assert sample in made.text.splitlines()
-    assert '# "Address" = "from_address.street_address"  # 7 Loyang Way: ' in made.text
+    value = '{ columns = ["Address#2", "Address 2#2"], with = ", " }  # Berth J07, Pier 2: Delivery, street and number'
+    assert f'# "to_address.street_address" = {value}' in made.text.splitlines()
+    value = '{ columns = ["Address", "Address 2"], with = ", " }  # 7 Loyang Way, Unit 3: Pickup, street and number'
+    assert f'# "from_address.street_address" = {value}' in made.text.splitlines()
+
+
+def test_two_blocks_of_a_day_and_two_times_of_day() -> None:
+    """Each time is joined with the day of its own block; whether a block is the pickup is for a person to say."""
+    header = ["Date", "From", "Until"] * 2
+    made = drafted(plain_table(header, ["13/04/2030", "09:00", "11:00", "14/04/2030", "14:00", "16:00"]))
+    assert made.sure == []
+    value = '{ columns = ["Date#2", "Until#2"], with = " " }  # 14/04/2030 16:00: Delivery, the delivery, not after'
+    assert f'# "to_time_window.end_time_utc" = {value}' in made.text.splitlines()
+    assert '["Date", "From#2"]' not in made.text
+    made = drafted(plain_table(["Pickup date", "Pickup date", "Pickup from"], ["13/04/2030", "14/04/2030", "14:00"]))
+    assert made.sure == []
+    assert len(made.choose["Pickup from"]) == 2
+
+
+def test_two_lines_of_an_address() -> None:
+    """They are joined by their names, also where the second is empty; of two whole addresses one has to be chosen."""
+    made = drafted(plain_table(["Ship to address", "Ship to address 2"], ["7 Loyang Way", ""]))
+    assert made.sure == ["Ship to address", "Ship to address 2"]
+    assert read_map(made.text.encode(), "m").orders.join["to_address.street_address"].between == ", "
+    made = drafted(plain_table(["Shipping street", "Ship to address"], ["7 Loyang Way", "8 Loyang Way"]))
+    assert (made.sure, [*made.choose]) == ([], ["Shipping street", "Ship to address"])
+
+
+def test_words_of_which_none_is_allowed() -> None:
+    """A column of a preference is sure only if its values are; others are left to translate."""
+    made = drafted(plain_table(["Fleet", "Vehicle"], ["Evergreen", "Lorry 10ft"], ["Evergreen", "Lorry"]))
+    assert (made.sure, [*made.choose]) == ([], ["Fleet", "Vehicle"])
+    assert "none of its values is an allowed one" in made.text
+    assert '# "Lorry" = …  # one of ltl, motorcycle' in made.text
+    assert '"Lorry 10ft" = "lorry_10ft"' in made.text
 
 
 def test_columns_of_one_name_in_a_join() -> None:
