@@ -8,6 +8,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
+from gotsurge_async.tables.cells import shortened_by_spreadsheet
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.maps.column_map import zone_named
 from gotsurge_async.tables.maps.guessing import CURRENCIES, WINDOW
@@ -29,7 +30,7 @@ _ZIP = re.compile(
 _NUMBER = re.compile(r"[-+]?[\d.,'\s\u00a0]*\d[\d.,'\s\u00a0]*%?")
 _CURRENCY = "|".join(map(re.escape, sorted((*CURRENCIES, "$", "¥"), key=len, reverse=True)))
 _AMOUNT = re.compile(rf"(?:{_CURRENCY})\s*[-+]?\d[\d.,' ]*|[-+]?\d[\d.,' ]*\s*(?:{_CURRENCY})", re.IGNORECASE)
-_MEASURE = re.compile(r"\d[\d.,]*\s*(?:kgs?|g|lbs?|t|m3|m³|cbm|pcs?|公斤|件)", re.IGNORECASE)
+_MEASURE = re.compile(r"\d[\d.,]*\s*(?:kgs?|g|lbs?|t|m3|m³|cbm|pcs?|公斤|件)|\d+(?:\s*[x×*]\s*\d+)+", re.IGNORECASE)
 _DAY = re.compile(
     r"(?:\d{1,4}\s*[-/.年]\s*\d{1,2}\s*[-/.月]\s*\d{1,4}日?|"
     r"(?:\w+,? )?\d{1,2}\.?[ -](?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|"
@@ -37,6 +38,10 @@ _DAY = re.compile(
     r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w* \d{1,2}, \d{4})(?!\d).*",
     re.IGNORECASE,
 )
+_WEEK = re.compile(r"(?:kw|week|wk|semaine|semana|第)\s?\d{1,2}周?", re.IGNORECASE)
+_ERROR = re.compile(r"#[A-Z/\d]+[!?]?")
+_REFERENCE = re.compile(r"#?[A-Z]{1,6}[-/_#]?\d[\dA-Z/_-]*", re.ASCII)
+"""One word of capitals and digits, such as the number of an invoice."""
 _LETTER = re.compile(r"[^\W\d_]")
 _STREET = re.compile(
     r"\d+[a-z]?,? (?!seas\b)\w.*|.*(?:stra(?:ß|ss)e|\bstr\.).*\d|.*\b(?:street|road|avenue|lane|drive|crescent|blk|"
@@ -58,9 +63,9 @@ def kind_of(text: str) -> str | None:
         return None
     if _EMAIL.fullmatch(text):
         return "an email address"
-    if is_clock(text) or _DAY.fullmatch(text):
+    if is_clock(text) or _DAY.fullmatch(text) or _WEEK.fullmatch(text):
         return "a time"
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) or shortened_by_spreadsheet(text):
         return "a number"
     if _AMOUNT.fullmatch(text):
         return "an amount"
@@ -70,8 +75,10 @@ def kind_of(text: str) -> str | None:
         return "a phone number"
     if "://" in text:
         return "a web address"
-    if text.casefold() in _NOTHING:
+    if text.casefold() in _NOTHING or _ERROR.fullmatch(text):
         return "no value"
+    if _plain(text) in _PREFERENCES:
+        return "a preference"
     return None if _LETTER.search(text) else "without a letter"
 
 
@@ -85,7 +92,11 @@ def _is_words(text: str) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    return _is_words(text) and len(text) <= 80 and not _STREET.fullmatch(text)
+    return _is_place(text) and len(text) <= 80 and not _STREET.fullmatch(text)
+
+
+def _is_place(text: str) -> bool:
+    return _is_words(text) and not _REFERENCE.fullmatch(text)
 
 
 def _is_zone(text: str) -> bool:
@@ -96,10 +107,21 @@ def _is_zone(text: str) -> bool:
 
 
 def _is_id(text: str) -> bool:
-    return len(text) <= 100 and (kind_of(text) in (None, "without a letter") or text.isalnum())
+    return len(text) <= 100 and (kind_of(text) in (None, "without a letter") or text.isdigit())
 
 
+def _plain(text: str) -> str:
+    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
+
+
+_PREFERENCES = frozenset(
+    _plain(str(value))
+    for column in columns_of(Order).values()
+    if issubclass(column.kind, OpenEnum)
+    for value in column.kind
+)
 _TESTS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "street_address": (_is_place, "words"),
     "phone": (_is_phone, "a phone number"),
     "email": (lambda text: _EMAIL.fullmatch(text) is not None, "an email address"),
     "zip_code": (lambda text: _ZIP.fullmatch(text) is not None, "a postal code"),
@@ -126,10 +148,6 @@ def allowed_value(field: str, text: str) -> str | None:
     return next((value for value in values if _plain(value) == _plain(text)), None)
 
 
-def _plain(text: str) -> str:
-    return "_".join(text.casefold().replace("-", " ").replace("_", " ").split())
-
-
 def contradiction(field: str, cells: Sequence[str]) -> str | None:
     """Why the values of a column, none of them empty, cannot be those of a field; None if they can."""
     if not field.endswith("_note_to_driver") and (long := next((cell for cell in cells if len(cell) > LONGEST), None)):
@@ -147,7 +165,7 @@ def contradiction(field: str, cells: Sequence[str]) -> str | None:
         of_imo = "an IMO number" if field.endswith("vessel_imo") else "a number of this field"
         return None if found and found.readings else _why(found.sample if found else cells[0], of_imo)
     if issubclass(kind, OpenEnum):
-        words = all(len(cell) <= 40 and (_is_words(cell) or cell in {*map(str, kind)}) for cell in cells)
+        words = all(len(cell) <= 40 and (_is_words(cell) or allowed_value(field, cell)) for cell in cells)
         return None if words and len({*cells}) <= _MOST_WORDS else _why(cells[0], f"one of {', '.join(map(str, kind))}")
     test, what = _TESTS.get(field.rpartition(".")[2], (_is_words, "words"))
     odd = next((cell for cell in cells if not test(cell)), None)

@@ -14,7 +14,7 @@ from gotsurge_async.models.phones import digits_of, is_international, meant_by
 from gotsurge_async.models.rules import imo_check_digit
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-from gotsurge_async.tables.cells import Exact, Parse, parser
+from gotsurge_async.tables.cells import Exact, Parse, parser, shortened_by_spreadsheet
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.maps.column_map import Dates
 from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS
@@ -182,6 +182,8 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
     texts = [cell for cell in cells if type(cell) is not Exact]
     if not all(_is_possible(field, cell) for cell in cells if type(cell) is Exact and _reads_all(parse, [cell])):
         return Ways({}, cells[0], certain=False)
+    if any(map(shortened_by_spreadsheet, texts)):
+        return Ways({}, texts[0], certain=False)
     if not texts:
         return _NO_RULE if _reads_all(parse, cells) else Ways({}, cells[0], certain=False)
     before, after = (next(filter(None, marks), "") for marks in zip(*map(marks_of, texts), strict=True))
@@ -189,6 +191,26 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
     if not {before.casefold(), after.casefold()} <= {*allowed, ""}:
         return Ways({}, texts[0], certain=False)
     after = f" {after}" if after else ""
+    styles = _styles(field, kind, texts, (before, after))
+    if not styles:
+        return Ways({}, texts[0], certain=False)
+    if len(styles) == 1:
+        (rule,) = styles
+        if rule is not None and not any(re.search(r"\d\D+\d", text) for text in texts):
+            rule = f"{before}1234{after}"  # nothing shows which sign would stand before decimals
+        return Ways({None if rule is None else quoted(rule): styles.popitem()[1][0]}, texts[0])
+    place = _different(styles)
+    readings: dict[str | None, str] = {}
+    for rule, values in styles.items():
+        readings[PLAIN if rule is None else quoted(rule)] = values[place]
+    return Ways(readings, texts[place], certain=False)
+
+
+def _styles(field: str, kind: type, texts: Sequence[str], marks: tuple[str, str]) -> dict[str | None, list[str]]:
+    """The samples as which all texts are written, each with the numbers that it makes of them; None is no sample."""
+    parse = parser(kind, None)
+    assert parse is not None  # noqa: S101 - each kind of number has one
+    before, after = marks
     styles: dict[str | None, list[str]] = {}
     for style in (None, *_STYLES):
         rule = None if style is None else f"{before}{style}{after}"
@@ -203,18 +225,7 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
             values = [f"{Decimal(number).normalize():f}" for number in numbers]
             if values not in styles.values():
                 styles[rule] = values
-    if not styles:
-        return Ways({}, texts[0], certain=False)
-    if len(styles) == 1:
-        (rule,) = styles
-        if rule is not None and not any(re.search(r"\d\D+\d", text) for text in texts):
-            rule = f"{before}1234{after}"  # nothing shows which sign would stand before decimals
-        return Ways({None if rule is None else quoted(rule): styles.popitem()[1][0]}, texts[0])
-    place = _different(styles)
-    readings: dict[str | None, str] = {}
-    for rule, values in styles.items():
-        readings[PLAIN if rule is None else quoted(rule)] = values[place]
-    return Ways(readings, texts[place], certain=False)
+    return styles
 
 
 def _is_possible(field: str, number: str) -> bool:
