@@ -251,27 +251,39 @@ def add_numbers(draw: st.DrawFn, table: Table, field: str, decimals: int) -> Non
     table.add(draw(names(field)), field, [f"{before}{NUMBERS[style](number)}{after}" for number in numbers])
 
 
-@given(tables())
-@settings(max_examples=40, deadline=None)
-def test_a_drafted_map_reads_the_orders_or_reports_a_fault(table: Table) -> None:
-    """What is active in a draft is true, and what is left to choose is no wrong value before somebody chose."""
-    text = plain_table(table.header, *zip(*table.columns, strict=True))
-    made = drafted(text, timezone="Asia/Singapore")
-    for proposed in (made.text, table.completed(made.text)):
-        result = read(
-            text,
-            file_map=read_map(proposed.encode(), "m"),
-            timezone="Asia/Singapore",
-            max_price=Money.of("1000000", table.currency),
-        )
-        if result.faults:
-            continue
-        assert len(result.rows) == len(table.truth)
-        for row, truth in zip(result.rows, table.truth, strict=True):
-            cells = cells_of(row.order)
-            for field, value in truth.items():
-                assert same(cells[field], value), (field, cells[field], value, proposed)
-            assert {field for field, cell in cells.items() if cell} <= {*truth, *ASIDE}, proposed
+def test_a_drafted_map_reads_the_orders_or_reports_a_fault() -> None:
+    """What is active in a draft is true, and what is left to choose is no wrong value before a person chose."""
+    completed: list[bool] = []
+
+    @given(tables())
+    @settings(max_examples=40, deadline=None)
+    def check(table: Table) -> None:
+        text = plain_table(table.header, *zip(*table.columns, strict=True))
+        made = drafted(text, timezone="Asia/Singapore")
+        is_read(table, text, made.text)
+        completed.append(is_read(table, text, table.completed(made.text)))
+
+    check()
+    assert sum(completed) > len(completed) / 2  # in the others, a day and its times have too little in common
+
+
+def is_read(table: Table, text: str, proposed: str) -> bool:
+    """Whether a map reads a table; if it does, then exactly the orders."""
+    result = read(
+        text,
+        file_map=read_map(proposed.encode(), "m"),
+        timezone="Asia/Singapore",
+        max_price=Money.of("1000000", table.currency),
+    )
+    if result.faults:
+        return False
+    assert len(result.rows) == len(table.truth)
+    for row, truth in zip(result.rows, table.truth, strict=True):
+        cells = cells_of(row.order)
+        for field, value in truth.items():
+            assert same(cells[field], value), (field, cells[field], value, proposed)
+        assert {field for field, cell in cells.items() if cell} <= {*truth, *ASIDE}, proposed
+    return True
 
 
 def same(cell: str, value: Any) -> bool:
