@@ -99,6 +99,11 @@ def _is_place(text: str) -> bool:
     return _is_words(text) and not _REFERENCE.fullmatch(text)
 
 
+def _is_second_line(text: str) -> bool:
+    """Whether a text may be the second line of an address, such as #01-04, 12B or a building's name."""
+    return _is_place(text) or kind_of(text) == "without a letter" or re.fullmatch(r"\d{1,4}", text) is not None
+
+
 def _is_zone(text: str) -> bool:
     try:
         return zone_named(text) is not None
@@ -148,8 +153,12 @@ def allowed_value(field: str, text: str) -> str | None:
     return next((value for value in values if _plain(value) == _plain(text)), None)
 
 
-def contradiction(field: str, cells: Sequence[str]) -> str | None:
-    """Why the values of a column, none of them empty, cannot be those of a field; None if they can."""
+def contradiction(field: str, cells: Sequence[str], part: str = "") -> str | None:
+    """Why the values of a column, none of them empty, cannot be those of a field; None if they can.
+
+    Args:
+        part: "2" for the second part of a field, such as the floor and unit of an address.
+    """
     if not field.endswith("_note_to_driver") and (long := next((cell for cell in cells if len(cell) > LONGEST), None)):
         return f"{brief(long)}… is too long for it"
     if field.endswith(WINDOW) or columns_of(Order)[field].kind is datetime:
@@ -168,6 +177,8 @@ def contradiction(field: str, cells: Sequence[str]) -> str | None:
         words = all(len(cell) <= 40 and (_is_words(cell) or allowed_value(field, cell)) for cell in cells)
         return None if words and len({*cells}) <= _MOST_WORDS else _why(cells[0], f"one of {', '.join(map(str, kind))}")
     test, what = _TESTS.get(field.rpartition(".")[2], (_is_words, "words"))
+    if part == "2" and field.endswith("street_address"):
+        test = _is_second_line
     odd = next((cell for cell in cells if not test(cell)), None)
     return None if odd is None else _why(odd, what)
 

@@ -62,6 +62,7 @@ class Proposals:
         self.choose: dict[str, list[str]] = {}
         self.unknown: dict[str, str] = {}  # a column -> why it has no field
         self.named: set[str] = set()  # unknown columns whose names mean something
+        self._incomplete: set[str] = set()  # fields of which a second part is unknown
         self._propose()
 
     def _propose(self) -> None:
@@ -89,12 +90,16 @@ class Proposals:
             self.unknown[column.name] = _examples(column)
             return []
         free = [meaning for meaning in possible if meaning.field not in self._own]
-        whys = {meaning: contradiction(meaning.field, column.filled) if column.filled else None for meaning in free}
+        whys = {
+            meaning: contradiction(meaning.field, column.filled, meaning.part) if column.filled else None
+            for meaning in free
+        }
         fits = [meaning for meaning, why in whys.items() if why is None]
         if not fits:
             fields = " or ".join(dict.fromkeys(meaning.field for meaning in possible))
             why = next(filter(None, whys.values()), "another column has that name")
             self.reject(column.name, f"{fields} by its name, but {why}")
+            self._incomplete |= {meaning.field for meaning in possible if meaning.part == "2"}
         return fits
 
     def reject(self, name: str, why: str) -> None:
@@ -130,7 +135,7 @@ class Proposals:
                 self.add(pair, fields, between=", " if "address" in fields[0] else " ")
             return
         for column, part in group:
-            why = "only a part of it" if part else ""
+            why = "only a part of it" if part or self._incomplete.intersection(fields) else ""
             if fields == ("tracking_id",) and len({*column.filled}) < len(column.filled):
                 why = f"{brief(Counter(column.filled).most_common(1)[0][0])} stands in several rows; see only_rows_with"
             elif _is_choice(fields[0]) and not any(allowed_value(fields[0], cell) for cell in column.filled):

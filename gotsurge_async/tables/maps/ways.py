@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from gotsurge_async.models.phones import digits_of, is_international, meant_by
+from gotsurge_async.models.phones import is_international, meant_by, names_country
 from gotsurge_async.models.rules import imo_check_digit
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -255,10 +255,10 @@ _COUNTRIES = (
 def _phones(cells: Sequence[str]) -> Ways:
     if all(map(is_international, cells)):
         return _NO_RULE
-    if all(digits_of(cell).startswith("+") for cell in cells):
+    if all(names_country(cell) for cell in cells):
         fits = all(map(is_international, map(phone_style(INTERNATIONAL), cells)))
         return Ways({quoted(INTERNATIONAL): ""} if fits else {}, cells[0], certain=fits)
-    sample = next(cell for cell in cells if not digits_of(cell).startswith("+"))
+    sample = next(cell for cell in cells if not names_country(cell))
     readings: dict[str | None, str] = {}
     for country in _COUNTRIES:
         read = phone_style(country)

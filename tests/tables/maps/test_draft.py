@@ -393,3 +393,14 @@ def test_a_draft_is_always_a_map(drawn: tuple[list[str], list[list[str]]]) -> No
         return
     file_map = read_map(made.text.encode(), "m")
     read(text, file_map=file_map)
+
+
+def test_a_second_line_of_an_address_is_joined_or_asked_about() -> None:
+    """Units such as #01-04 are joined to the street; a second line that is no such thing leaves the street unsure."""
+    header = ["Ref", "Ship to address 1", "Ship to address 2"]
+    joined = drafted(plain_table(header, ["A", "7 Loyang Way", "#01-04"], ["B", "2 Pier", ""], ["C", "3 Quay", "12B"]))
+    assert 'columns = ["Ship to address 1", "Ship to address 2"], with = ", "' in joined.text
+    assert {"Ship to address 1", "Ship to address 2"} <= {*joined.sure}
+    other = drafted(plain_table(header, ["A", "7 Loyang Way", "ops@example.com"]))
+    assert "Ship to address 1" in other.choose
+    assert "Ship to address 2" in other.unknown
