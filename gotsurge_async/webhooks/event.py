@@ -29,6 +29,7 @@ DEEPEST = 64
 
 _IDS = ("id", "task_id", "_id")
 _STATUS = ("current_status", "status")
+_NAMES = ("tracking_id", "invoice_number", "group_tag")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -99,7 +100,8 @@ class Event:
     @property
     def status(self) -> str | None:
         """The status that it claims."""
-        return _first([*reversed(_places(self.tree)), self.tree], _STATUS)
+        *places, tree = self._named_places()
+        return _first([*reversed(places), tree], _STATUS)
 
     @property
     def tracking_id(self) -> str | None:
@@ -116,8 +118,33 @@ class Event:
         """The group that it claims to be of."""
         return self._name("group_tag")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the order that it claims to be about: tracking id and invoice number, as far as it has them."""
+        places = self._named_places()
+        return tuple(name for each in _NAMES[:2] if (name := _first(places, (each,))))
+
+    def shortened(self) -> bytes:
+        """A body that has only the names, the status and the time of this event."""
+        places = self._named_places()
+        names = {each: name for each in _NAMES if (name := _first(places, (each,)))}
+        status = _first([*reversed(places[:-1]), places[-1]], _STATUS)
+        return msgspec.json.encode(
+            {
+                "type": self.type,
+                "model_name": self.model_name,
+                "data": {"id": self.task_id, **names},
+                "updates": {"current_status": status} if status else {},
+                "timestamp": self.timestamp,
+            }
+        )
+
+    def _named_places(self) -> list[Mapping[str, Any]]:
+        tree = self.tree
+        return [*_places(tree), tree]
+
     def _name(self, name: str) -> str | None:
-        return _first([*_places(self.tree), self.tree], (name,))
+        return _first(self._named_places(), (name,))
 
     def task(self) -> Task:
         """The task as the body claims it to be, for who believes bodies.

@@ -29,7 +29,7 @@ from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
-from gotsurge_async.webhooks.settle import Settler
+from gotsurge_async.webhooks.settle import LedgerNames, Settler
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -145,6 +145,7 @@ class Follower:
         self._behind = asyncio.Event()
         self._logged_doubles: set[frozenset[str]] = set()
         self._settler: Settler | None = None
+        self._names: LedgerNames | None = None
         self.reads: Reads = Reads(
             inbox,
             book,
@@ -158,6 +159,7 @@ class Follower:
             refresh=self._take_in,
         )
         if ledger is not None:
+            self._names = LedgerNames(ledger, mine)
             self._settler = Settler(
                 ledger, book, mine, self._account_of, self.reads.want, self._clock, self.reads.unread
             )
@@ -170,8 +172,8 @@ class Follower:
         return self.reads.troubles
 
     async def __aenter__(self) -> Self:
-        if self._ledger is not None:
-            self._inbox.learn = self._learn
+        if self._names is not None:
+            self._inbox.learn, self._inbox.is_ours = self._learn, self._names.known
         self._task = asyncio.create_task(self._follow(), name="gotsurge-follow")
         return self
 
@@ -179,7 +181,7 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._inbox.learn == self._learn:
-            self._inbox.learn = None
+            self._inbox.learn = self._inbox.is_ours = None
         if self._task is not None:
             self._task.cancel()
             await uninterrupted(asyncio.wait([self._task]))
@@ -196,11 +198,11 @@ class Follower:
     async def _note_if_behind(self, account: str, task: Task) -> None:
         """Have the ledger's orders taken in soon if one has a name of a task that the book knows of no push."""
         keys = [name for name in (task.tracking_id, task.invoice_number) if name]
-        if self._ledger is None or not keys:
+        if self._names is None or not keys:
             return
         mine = Only(name=task.id, account=account)
         pushes = [order.run async for order in self._book.orders(mine) if order.run is not None]
-        if not pushes and await self._ledger.known(self._accounts[account].environment.name, keys):
+        if not pushes and await self._names.known(account, keys):
             self._behind.set()
 
     async def _look_for_doubles(self) -> None:

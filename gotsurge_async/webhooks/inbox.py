@@ -6,7 +6,7 @@ room: see `gotsurge_async.webhooks.room`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -85,6 +85,8 @@ class Inbox:
         """Set when an event came to this process that is to be read; whoever waits for it clears it."""
         self.learn: Callable[[], Coroutine[Any, Any, None]] | None = None
         """Has the order book learn of the tasks that only the ledger knows yet; `Follower` sets it, if it has one."""
+        self.is_ours: Callable[[str, Collection[str]], Awaitable[Collection[str]]] | None = None
+        """Returns which of some names the ledger has orders of, for an account; `Follower` sets it, if it has one."""
         self._learning: asyncio.Task[None] | None = None
         self._learn_at = 0.0
         self._store = store
@@ -93,6 +95,7 @@ class Inbox:
         self._keep_dead = keep_dead
         self._room = Room(most_bytes, clock)
         self._put = self._room.put  # one object: its requests are seen to be of one kind at a glance
+        self._put_known = self._room.put_known
 
     @classmethod
     @asynccontextmanager
@@ -148,14 +151,18 @@ class Inbox:
 
         Raises:
             InboxFull: as many bytes wait to be read as may.
-            UnknownFull: the order book does not know the task, and a quarter of that waits already.
+            UnknownFull: neither order book nor ledger knows the task, or an order that the event names, and a quarter
+                of that waits already.
         """
         state, task_id, why, event = self._read(body)
         now = to_microseconds(self._clock.now())
         row = (digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         refused = await self._store.request(self._put, row)
-        if refused is UnknownFull and await self._has_learned():
-            refused = await self._store.request(self._put, row)
+        if refused is UnknownFull and event is not None:
+            if self.is_ours is not None and event.names and await self.is_ours(account, event.names):
+                refused = await self._store.request(self._put_known, row)
+            elif await self._has_learned():
+                refused = await self._store.request(self._put, row)
         self.arrived.set()
         if refused is not None:
             raise self._room.error(refused, self.place)
@@ -186,11 +193,11 @@ class Inbox:
         await asyncio.wait([self._learning], timeout=patience)
         return True
 
-    async def has_room(self, size: int) -> bool:
-        """Whether an event with a body of ``size`` bytes would be taken now, if the order book knows its task."""
-        if not self._room.has(size):
+    async def has_room(self, size: int, *, known: bool = True) -> bool:
+        """Whether an event with a body of ``size`` bytes would be taken now: of a known task, or of an unknown one."""
+        if self._room.is_uncertain:
             await self._store.read(self._room.measure)
-        return self._room.has(size)
+        return self._room.has(size, known=known)
 
     # --- to be read -------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,11 @@ SELECT 1 WHERE to_regclass('book_orders') IS NOT NULL;
 -- name: known
 SELECT account, task_id FROM book_orders WHERE task_id {among:ids};
 
+-- name: known_names
+SELECT account, tracking_id FROM book_orders WHERE tracking_id {among:names}
+UNION SELECT account, invoice_number FROM book_orders WHERE invoice_number {among:names}
+UNION SELECT account, key FROM book_orders WHERE key {among:names};
+
 -- name: newest
 SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
     WHERE (:state = '' OR state = :state) AND (:task_id = '' OR task_id = :task_id) AND received_at >= :since

@@ -33,8 +33,8 @@ BURST_SECONDS = 10.0
 """So many seconds' worth of them may come at once."""
 BODY_SECONDS = 10.0
 """How long a body may take to come."""
-LOG_FULL_EVERY = 60.0
-"""Seconds between two lines of the log about an inbox that is full: the log may be on the same disk."""
+LOG_EVERY = 60.0
+"""Seconds between two lines of the log with one cause that others can bring about: a log fills a disk, too."""
 
 UNIX = "unix"
 """Stands for a peer without an address: a proxy on this machine, over a socket of its file system."""
@@ -122,6 +122,22 @@ _TOO_MANY = Answer(429, "Too many events: come again\n", {"Retry-After": "1"})
 _NOT_KEPT = Answer(503, "The event could not be kept: send it again\n", {"Retry-After": "10"})
 
 
+class Seldom:
+    """Allows a line of the log for each cause, and the next one a minute later."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next: dict[str, float] = {}
+
+    def may(self, cause: str) -> bool:
+        """Whether a line may be logged; the caller then logs it."""
+        now = self._clock.monotonic()
+        if now < self._next.get(cause, now):
+            return False
+        self._next[cause] = now + LOG_EVERY
+        return True
+
+
 class Receiver:
     """Takes the events of one account into an inbox::
 
@@ -171,7 +187,7 @@ class Receiver:
         self._left = (rate or 0.0) * BURST_SECONDS
         self._left_at = self._clock.monotonic()
         self._failing = False
-        self._log_full_at = 0.0
+        self._seldom = Seldom(self._clock)
         mask = _Mask(secrets)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(mask)
@@ -190,7 +206,8 @@ class Receiver:
         if self._allowed is not None:
             source = delivery.source()
             if not self._allowed.admits(source):
-                log.warning("an event with the right token came from an address that is not allowed: %s", source.peer)
+                if self._seldom.may("address"):
+                    log.warning("an event with the right token came from an address not allowed: %s", source.peer)
                 return _NOT_YOU
         if delivery.length is not None and delivery.length > self._largest:
             return _TOO_LARGE
@@ -207,15 +224,18 @@ class Receiver:
             return _TOO_LARGE
         return await self._keep(body)
 
-    async def is_ready(self) -> bool:
-        """Whether the next event of a task that the order book knows would be kept.
+    async def is_ready(self, *, known: bool = True) -> bool:
+        """Whether the next event would be kept.
 
         The inbox answers, it has room for an event of any size, and the last event did not fail to be kept.
+
+        Args:
+            known: an event of a task that the order book knows; False for one that nothing is known of.
         """
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 await self._inbox.show(0)
-                has_room = await self._inbox.has_room(self._largest)
+                has_room = await self._inbox.has_room(self._largest, known=known)
         except (StoreError, TimeoutError):
             return False
         return has_room and not self._failing
@@ -224,10 +244,8 @@ class Receiver:
         try:
             await self._inbox.put(self.account, body)
         except InboxFull as error:
-            now = self._clock.monotonic()
-            if now >= self._log_full_at:
+            if self._seldom.may("full"):
                 log.error("events are answered 503: %s", error)  # noqa: TRY400 - no line of code is at fault
-                self._log_full_at = now + LOG_FULL_EVERY
             return _NOT_KEPT
         except StoreError as error:
             if not self._failing:  # once: the log may be on the same disk

@@ -1,22 +1,25 @@
 """How much an inbox holds, and which events have room in it.
 
 Its size is bounded, and no flood keeps a real event out. Events that are done make room for new ones, the oldest first.
-Events of tasks that the order book does not know fill a part of the inbox at most: the rest is for those that it knows.
+Unknown events, of tasks and orders that neither the order book nor the ledger knows, fill a part of the inbox at most.
+The rest is for the others. Of a large unknown event only the names are kept.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 
 from gotsurge_async.clock import Clock
 from gotsurge_async.database import Database, Place, Row
-from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.event import EventState, read_event
 from gotsurge_async.webhooks.store import StoreError
 
 MOST_BYTES = 1024**3
 """Bytes of the events that wait or are done, so that no flood fills the disk under the ledger."""
 UNKNOWN_SHARE = 4
-"""While a quarter of that waits, only events of tasks that the order book knows are taken."""
+"""While a quarter of that waits, no unknown events are taken."""
+UNKNOWN_BYTES = 4096
+"""Of an unknown event whose body is longer, only the names are kept."""
 DEAD_SHARE = 10
 """Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
 ROW_BYTES = 256
@@ -32,7 +35,7 @@ class InboxFull(StoreError):
 
 
 class UnknownFull(InboxFull):
-    """The same of events whose tasks the order book does not know; those of tasks that it knows are taken."""
+    """The same of unknown events; those of tasks and orders that are known are taken."""
 
 
 class Room:
@@ -50,7 +53,16 @@ class Room:
 
     def put(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
         """Insert the events for which there is room, and make room where it is short; why each was refused."""
-        rows = _once(coming)
+        return self._put(db, coming)
+
+    def put_known(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
+        """The same for events of orders that the ledger knows, whatever the order book knows of them."""
+        return self._put(db, coming, known={row[0] for row in coming})
+
+    def _put(
+        self, db: Database, coming: Sequence[Row], known: Set[bytes] = frozenset()
+    ) -> list[type[InboxFull] | None]:
+        rows = _shortened(db, _once(coming), known)
         added = Counter(dict.fromkeys(EventState, 0))
         for row in rows:
             added[row[2]] += _weight(row)
@@ -61,7 +73,7 @@ class Room:
             or self._unmeasured > self.most // UNKNOWN_SHARE  # each other process may have put in as much
         )
         sizes = measure(db) if is_measured else Counter(counted)
-        refused = _refused(db, rows, sizes[EventState.WAITING], added[EventState.WAITING], self.most)
+        refused = _refused(db, rows, sizes[EventState.WAITING], added[EventState.WAITING], self.most, known)
         taken = [row for row in rows if row[0] not in refused] if refused else rows
         db.insert("put", taken)
         for row in taken:
@@ -88,7 +100,15 @@ class Room:
 
     def measure(self, db: Database) -> None:
         """Count from a measurement on."""
-        db.committed.append(partial(self._measured, measure(db)))
+        began = self._clock.monotonic()
+        db.committed.append(partial(self._measured, measure(db), began))
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the next event would be preceded by a measurement."""
+        return self._clock.monotonic() >= self._measure_at and (
+            _is_short(self.sizes, self.most) or self._unmeasured > self.most // UNKNOWN_SHARE
+        )
 
     def make(self, db: Database) -> None:
         """Forget the oldest events that are done or dead, where they take too much."""
@@ -102,15 +122,17 @@ class Room:
             ended = self._clock.monotonic()
             self._measure_at = ended + max(MEASURE_EVERY, (ended - began) * _MEASURING)
 
-    def has(self, size: int) -> bool:
-        """Whether there is room for an event with a body of ``size`` bytes, if the order book knows its task."""
+    def has(self, size: int, *, known: bool = True) -> bool:
+        """Whether there is room for an event with a body of ``size`` bytes, or for an unknown one."""
+        if not known:
+            return self.sizes[EventState.WAITING] + UNKNOWN_BYTES + ROW_BYTES <= self.most // UNKNOWN_SHARE
         return self.sizes[EventState.WAITING] + size + ROW_BYTES <= self.most
 
     def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
         """Why an event was refused."""
         waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
         if kind is UnknownFull:
-            return UnknownFull(f"{waiting}, and only those of tasks that the order book knows are taken now")
+            return UnknownFull(f"{waiting}, and only those of known tasks and orders are taken now")
         return InboxFull(f"{waiting}, and no more are taken until some are read")
 
 
@@ -158,22 +180,46 @@ def _once(rows: Sequence[Row]) -> Sequence[Row]:
     return [(*row[:5], times[digest], *row[6:]) for digest, row in unique.items()]
 
 
+def _shortened(db: Database, rows: Sequence[Row], known: Set[bytes]) -> Sequence[Row]:
+    """The events, of large unknown ones only the names."""
+    large = [row for row in rows if row[2] is EventState.WAITING and row[-2] > UNKNOWN_BYTES and row[0] not in known]
+    if not large:
+        return rows
+    unknown = {row[0] for row in large} - _known(db, large)
+    return [_short(row) if row[0] in unknown else row for row in rows]
+
+
+def _short(row: Row) -> Row:
+    *_, size, body = row
+    short = read_event(body).shortened()
+    return *row[:6], f"only its names are kept of {size:,} bytes: its task is not known", len(short), short
+
+
+def _known(db: Database, rows: Sequence[Row]) -> Set[bytes]:
+    """The digests of those events whose task, or the order that they name, the order book knows."""
+    if not db.rows("has_book"):  # without one no event is unknown
+        return {row[0] for row in rows}
+    tasks = set(db.rows("known", ids=db.listed({row[3] for row in rows})))
+    known = {row[0] for row in rows if (row[1], row[3]) in tasks}
+    named = {row[0]: [(row[1], name) for name in read_event(row[-1]).names] for row in rows if row[0] not in known}
+    names = {name for each in named.values() for _, name in each}
+    orders = set(db.rows("known_names", names=db.listed(names))) if names else set()
+    return known | {digest for digest, each in named.items() if not orders.isdisjoint(each)}
+
+
 def _refused(
-    db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int
+    db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int, known: Set[bytes]
 ) -> Mapping[bytes, type[InboxFull]]:
     """The events for which there is no room beside those that wait, by their digests."""
     if waiting + coming <= most // UNKNOWN_SHARE:
         return {}
-    has_book = bool(db.rows("has_book"))  # without one no event is of an unknown task
-    tasks = {(row[1], row[3]) for row in rows if row[2] is EventState.WAITING}
-    known = set(db.rows("known", ids=db.listed({task_id for _, task_id in tasks}))) if has_book else tasks
+    new = [row for row in rows if row[2] is EventState.WAITING]
+    known = known | _known(db, [row for row in new if row[0] not in known])
     refused: dict[bytes, type[InboxFull]] = {}
-    for row in rows:
-        if row[2] is not EventState.WAITING:
-            continue
+    for row in new:
         if waiting + _weight(row) > most:
             refused[row[0]] = InboxFull
-        elif waiting + _weight(row) > most // UNKNOWN_SHARE and (row[1], row[3]) not in known:
+        elif waiting + _weight(row) > most // UNKNOWN_SHARE and row[0] not in known:
             refused[row[0]] = UnknownFull
         else:
             waiting += _weight(row)

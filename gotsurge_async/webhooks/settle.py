@@ -5,8 +5,9 @@ may be lost after its task was read; so the book's tasks of no push are looked t
 too.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -213,6 +214,57 @@ class Settler:
             if waiting.tasks and (not waiting.before or self.clock.monotonic() >= waiting.until):
                 tasks, waiting.tasks = waiting.tasks, set()
                 self.want(waiting.account, tasks)
+
+
+@attrs.define
+class _Question:
+    names: set[tuple[str, str]] = attrs.field(factory=set)
+    answer: set[tuple[str, str]] | None = None
+
+
+@attrs.define(eq=False)
+class LedgerNames:
+    """Which names are those of a ledger's orders: pushed, in flight or in doubt. Callers that wait share one query.
+
+    Args:
+        accounts: the clients of the accounts whose orders are asked for.
+    """
+
+    ledger: Ledger
+    accounts: Mapping[str, GotSurge]
+    _next: _Question = attrs.field(factory=_Question, init=False)
+    _asking: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _failing: bool = attrs.field(default=False, init=False)
+
+    async def known(self, account: str, names: Collection[str]) -> set[str]:
+        """Those of some names that an order has; none while the ledger cannot be read."""
+        gs = self.accounts.get(account)
+        if gs is None:
+            return set()
+        mine, question = {(gs.environment.name, name) for name in names}, self._next
+        question.names |= mine
+        async with self._asking:
+            if question.answer is None:
+                if self._next is question:
+                    self._next = _Question()
+                question.answer = await self._ask(question.names)
+        return {name for _, name in question.answer & mine}
+
+    async def _ask(self, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        by_environment: dict[str, list[str]] = {}
+        for environment, name in names:
+            by_environment.setdefault(environment, []).append(name)
+        known: set[tuple[str, str]] = set()
+        try:
+            for environment, some in by_environment.items():
+                known |= {(environment, name) for name in await self.ledger.known(environment, some)}
+        except LedgerError as error:
+            if not self._failing:  # once: there may be thousands of events
+                log.warning("the ledger could not be asked for the orders that events name: %s", error)
+            self._failing = True
+        else:
+            self._failing = False
+        return known
 
 
 def _given(values: Iterable[str | None]) -> list[str]:

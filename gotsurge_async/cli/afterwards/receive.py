@@ -187,7 +187,12 @@ def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
 
     async def ready(_: web.Request) -> web.Response:
         keeps = await receiver.is_ready()
-        state = {"ready": keeps, "following": follower.ready.is_set(), "reading": not follower.troubles}
+        state = {
+            "ready": keeps,
+            "unknown": keeps and await receiver.is_ready(known=False),
+            "following": follower.ready.is_set(),
+            "reading": not follower.troubles,
+        }
         return web.json_response(state, status=200 if keeps else 503)
 
     return [web.get("/healthz", health), web.get("/readyz", ready)]
