@@ -6,7 +6,7 @@ import select
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.system.loops import ending_signals, heeded
+from gotsurge_async.webhooks.web.connections import Connections
 
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
 PREFIX = "/webhooks"
@@ -45,7 +46,8 @@ async def listening(
     Args:
         drain: seconds for which the end waits for requests that are being received.
     """
-    app = web.Application()
+    connections = Connections()
+    app = web.Application(middlewares=[connections.middleware])
     app.add_routes(routes)
     runner = web.AppRunner(
         app,
@@ -54,15 +56,12 @@ async def listening(
         shutdown_timeout=drain,
         auto_decompress=False,  # else a broken body is a traceback before the token of its sender is checked
     )
-    await runner.setup()
-    try:
+    async with AsyncExitStack() as stack:
         try:
-            await web.TCPSite(runner, host, port).start()
+            port = await stack.enter_async_context(connections.serving(runner, host, port))
         except OSError as error:
             raise ConfigError(f"cannot listen at {host}:{port}: {error.strerror or error}", "E111") from None
-        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def until_a_signal(stop: asyncio.Event | None = None) -> None:

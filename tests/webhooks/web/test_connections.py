@@ -1,0 +1,254 @@
+"""Connections that send nothing: real events are answered all along."""
+
+import asyncio
+import resource
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from aiohttp import web
+
+from gotsurge_async.simulator import Simulator
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks.web import connections as connections_module
+from gotsurge_async.webhooks.web.connections import Connections, most_connections
+from tests.cli.afterwards.receiving import TOKEN, receiving
+from tests.webhooks.follow_kit import eventually
+from tests.webhooks.kit import event
+
+HALF = b"POST /webhooks/wrong HTTP/1.1\r\nHost: x\r\nX-Endless: "
+WHOLE = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@attrs.frozen
+class Served:
+    """A small server."""
+
+    connections: Connections
+    clock: ManualClock
+    port: int
+    arrived: asyncio.Event
+    go_on: asyncio.Event
+    writers: list[asyncio.StreamWriter] = attrs.field(factory=list)
+
+    async def connect(self, data: bytes, host: str = "127.0.0.1") -> asyncio.StreamReader:
+        """Open a connection, and send something; returns when the server has it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(host, 0))
+        self.writers.append(writer)
+        writer.write(data)
+        mine = writer.get_extra_info("sockname")
+        await eventually(lambda: self.has(mine))
+        return reader
+
+    async def has(self, peer: Any) -> bool:
+        """Whether the server has a connection of an address and port."""
+        return peer in {each.transport.get_extra_info("peername") for each in self.connections._by_handler.values()}
+
+    async def turn_until(self, connecting: "asyncio.Task[asyncio.StreamReader]", step: float) -> None:
+        """Turn the clock until the server has a connection."""
+        while not connecting.done():
+            await self.clock.advance(step)
+            await asyncio.wait([connecting], timeout=0.03)  # the system brings the connection
+
+
+@asynccontextmanager
+async def served(most: int) -> AsyncIterator[Served]:
+    """A server whose one page is answered when the test says so."""
+    clock, arrived, go_on = ManualClock(), asyncio.Event(), asyncio.Event()
+    connections = Connections(most, clock=clock)
+
+    async def page(_: web.Request) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.Response(text="ok")
+
+    app = web.Application(middlewares=[connections.middleware])
+    app.router.add_get("/", page)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    async with connections.serving(runner, "127.0.0.1", 0) as port:
+        here = Served(connections, clock, port, arrived, go_on)
+        try:
+            yield here
+        finally:
+            go_on.set()
+            for writer in here.writers:
+                writer.transport.abort()
+
+
+async def is_closed(reader: asyncio.StreamReader) -> bool:
+    """Wait for a connection's next byte, or its end."""
+    try:
+        return await reader.read(1) == b""
+    except ConnectionError:
+        return True
+
+
+async def test_headers_have_a_time() -> None:
+    """A connection whose headers do not come is closed after ten seconds; one that has a request is not."""
+    async with served(8) as here:
+        slow = await here.connect(HALF)
+        good = await here.connect(WHOLE)
+        await here.arrived.wait()
+        await here.clock.advance(9)
+        assert len(here.connections) == 2
+        await here.clock.advance(2)
+        assert await is_closed(slow)
+        here.go_on.set()
+        assert (await good.readline()) == b"HTTP/1.1 200 OK\r\n"
+        await here.clock.advance(60)
+        assert len(here.connections) == 1
+        await here.clock.advance(60)
+        assert len(here.connections) == 0
+
+
+async def test_the_oldest_idle_connection_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+    """Where there are too many, the address that has most loses the one that is idle for longest; one line says so."""
+    async with served(8) as here:
+        busy = await here.connect(WHOLE)
+        await here.arrived.wait()
+        other = await here.connect(HALF, "127.0.0.2")
+        idle = [await here.connect(HALF) for _ in range(6)]
+        await here.clock.advance(0.2)
+        for number, each in enumerate(idle[:4], start=3):
+            connecting = asyncio.create_task(here.connect(HALF, f"127.0.0.{number}"))
+            await here.turn_until(connecting, 0.025)
+            assert await is_closed(each)
+            assert len(here.connections) <= 8
+        assert len(caplog.records) == 1
+        assert "many of 127.0.0.1" in caplog.text
+        here.go_on.set()
+        assert (await busy.readline()) == b"HTTP/1.1 200 OK\r\n"
+        assert not other.at_eof()
+
+
+async def test_a_new_connection_waits_until_another_one_may_be_closed() -> None:
+    """While all are new, the next one waits in the system; so each has a moment to send its request."""
+    async with served(8) as here:
+        idle = [await here.connect(HALF) for _ in range(8)]
+        connecting = asyncio.create_task(here.connect(WHOLE))
+        await asyncio.sleep(0.05)
+        assert len(here.connections) == 8
+        assert not here.arrived.is_set()
+        await here.turn_until(connecting, 0.05)
+        assert await is_closed(idle[0])
+        await here.arrived.wait()
+
+
+async def test_requests_that_do_not_end_make_room() -> None:
+    """Where every connection has a request, the oldest one has to go, after a second."""
+    async with served(8) as here:
+        busy = [await here.connect(WHOLE) for _ in range(8)]
+
+        async def all_are_busy() -> bool:
+            return len(here.connections._busy) == 8
+
+        await eventually(all_are_busy)
+        await here.clock.advance(0.5)
+        connecting = asyncio.create_task(here.connect(WHOLE))
+        await asyncio.sleep(0.05)
+        assert not connecting.done()
+        await here.turn_until(connecting, 0.6)
+        assert await is_closed(busy[0])
+
+
+def test_a_third_of_the_files_may_be_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with fewer files has fewer connections."""
+    for files, most in ((1024, 341), (100_000, 512), (resource.RLIM_INFINITY, 512), (12, 8)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
+        assert most_connections() == most
+
+
+async def test_no_connection_can_be_accepted(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the process has no file left, one line a minute says so, and connections are accepted again afterwards."""
+    async with served(8) as here:
+        loop = asyncio.get_running_loop()
+        tries = 0
+
+        async def none_left(listener: Any) -> Any:
+            nonlocal tries
+            tries += 1
+            raise OSError(24, "Too many open files")
+
+        await here.clock.settle()  # it accepts
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "sock_accept", none_left)
+            await here.connect(HALF)  # it is accepted by the call that was there before
+            for _ in range(65):
+                await here.clock.advance(1)
+            assert tries > 60
+        assert [each.getMessage() for each in caplog.records] == [
+            "connections cannot be accepted now: [Errno 24] Too many open files"
+        ] * 2
+        connecting = asyncio.create_task(here.connect(HALF))
+        await here.turn_until(connecting, 1)
+
+
+async def attack(port: int, number: int, over: threading.Event) -> None:
+    """Keep many connections open whose headers never end; what is closed is opened again."""
+
+    async def one() -> None:
+        while not over.is_set():
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.write(HALF)
+            with suppress(OSError):
+                while not over.is_set() and not reader.at_eof():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1), 1.0)
+            writer.transport.abort()
+            await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(one() for _ in range(number)))
+
+
+@pytest.mark.parametrize(
+    ("files", "number", "seconds"),
+    [(256, 300, 3.0), pytest.param(1024, 1100, 60.0, marks=pytest.mark.slow)],
+    ids=["few", "many"],
+)
+async def test_connections_whose_headers_never_end(tmp_path: Path, files: int, number: int, seconds: float) -> None:
+    """While a stranger holds more connections than the receiver has files, every real event is answered in a second."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with Simulator() as simulator:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, limits[1]))
+        try:
+            starting = receiving(simulator, tmp_path)
+            receiver = await starting.__aenter__()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        try:
+            over = threading.Event()
+            port = int(receiver.url.rpartition(":")[2])
+            attacking = asyncio.create_task(asyncio.to_thread(asyncio.run, attack(port, number, over)))
+            until, sent = time.monotonic() + seconds, 0
+            while time.monotonic() < until:
+                began = time.monotonic()
+                async with aiohttp.ClientSession() as session:
+                    body = event(at=f"2026-01-01T{sent // 3600:02}:{sent // 60 % 60:02}:{sent % 60:02}Z")
+                    async with session.post(f"{receiver.url}/webhooks/{TOKEN}", data=body) as answer:
+                        assert answer.status == 200
+                assert time.monotonic() - began < 1.0
+                sent += 1
+                await asyncio.sleep(0.1)
+            over.set()
+            await attacking
+            assert await receiver.end() == 0
+            assert sum(map(len, receiver.said)) < 10_000
+        finally:
+            await starting.__aexit__(None, None, None)
+
+
+def test_limits_are_those_of_the_page() -> None:
+    """The page of webhooks names the limits."""
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
+    assert f"{connections_module.MOST} connections" in page
+    assert f"{connections_module.HEADER_SECONDS:g} s" in page
