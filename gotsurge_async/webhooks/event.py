@@ -175,6 +175,14 @@ def read_event(body: bytes) -> Event:
     return event
 
 
+def claimed_status(body: bytes) -> str:
+    """The status that an event's body claims; "" if it claims none, or was not kept."""
+    try:
+        return read_event(body).status or ""
+    except MalformedEvent:
+        return ""
+
+
 def _read_usual(body: bytes) -> Event | None:
     try:
         found = _usual(body)

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.database.leases import SqlBoard, leased
-from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
+from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, claimed_status, digest, read_event
 from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
 from gotsurge_async.webhooks.store import Store, StoreError
 
@@ -210,6 +210,12 @@ class Inbox:
         """
         rows = await self._store.rows("waiting", after=after, limit=limit)
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
+
+    async def claims(self, ids: Sequence[int], since: datetime) -> dict[int, str]:
+        """The statuses that events claim which came since a moment; "" of one that claims none, or has no body."""
+        moment = to_microseconds(since)
+        rows = await self._store.read(lambda db: db.rows("bodies", ids=db.listed(ids), since=moment))
+        return {number: claimed_status(bytes(body)) for number, body in rows}
 
     async def done(self, ids: Sequence[int]) -> None:
         """Say that the tasks of events were read."""

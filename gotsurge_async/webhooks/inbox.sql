@@ -68,6 +68,9 @@ SELECT id, account, state, task_id, received_at, times, why, size, body FROM inb
 -- name: one
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events WHERE id = :id;
 
+-- name: bodies
+SELECT id, body FROM inbox_events WHERE id {among:ids} AND received_at >= :since ORDER BY id;
+
 -- name: replay
 UPDATE inbox_events SET state = 'waiting', task_id = :task_id, why = NULL WHERE id = :id AND state <> 'waiting';
 

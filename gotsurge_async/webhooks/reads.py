@@ -8,7 +8,7 @@ many ids are asked for that nobody knows.
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Literal, TypeAlias
@@ -34,6 +34,7 @@ from gotsurge_async.errors import (
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.book.history import RANK, steps_of
 from gotsurge_async.webhooks.event import MalformedEvent, read_event
 from gotsurge_async.webhooks.inbox import Inbox, Waiting
 from gotsurge_async.webhooks.store import StoreError
@@ -50,6 +51,10 @@ CONCURRENCY = 4
 """Reads at once."""
 PAUSES = (5.0, 30.0, 120.0, 600.0)
 """Seconds after which a task is asked for again that an event named and the service did not know."""
+LAGS = (2.0, 5.0, 10.0, 15.0, 28.0)
+"""Seconds after which a task is read again that did not show the status of its event: a replica may be late."""
+LATEST = timedelta(seconds=sum(LAGS))
+"""An event that is older waits for no more reads."""
 ABSENT = timedelta(minutes=10)
 """How long it is remembered that it did not: a new event of the task is then asked for after the first pause."""
 MOST_ABSENT = 1000
@@ -77,6 +82,7 @@ class Wanted:
     Attributes:
         tries: how often a read failed.
         absences: how often the service did not know it.
+        lags: how often a read did not show what an event claims.
         known: whether the book knows it: then it goes before others.
         due: when it is to be read, if it was put off.
     """
@@ -85,6 +91,7 @@ class Wanted:
     events: list[int] = attrs.field(factory=list)
     tries: int = 0
     absences: int = 0
+    lags: int = 0
     known: bool = True
     due: float = 0.0
 
@@ -111,6 +118,9 @@ class Lanes:
 
     def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
         """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
+        if key in self._later and self._later[key].lags:
+            lane[key] = self._later.pop(key)  # the event may be news: it is not put off
+            lane[key].lags = 0
         wanted = self._later.get(key) or self.known.get(key)
         if wanted is None:
             found = self.swept.pop(key, None) or self.unknown.pop(key, None) or self.again.pop(key, None)
@@ -362,7 +372,12 @@ class Reads:
             if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
                 self._changed()
             self._first_reads.discard(wanted.key)
-            await self._settle(wanted, None)
+            late = await self._late(wanted, task)
+            await self._settle(wanted, None, but=late)
+            if late:
+                wanted.events, wanted.known, wanted.tries = late, True, 0
+                self._lanes.put_off(wanted, self._clock.monotonic() + LAGS[wanted.lags])
+                wanted.lags += 1
         except GotSurgeError as error:
             await self._failed(wanted, error)
             return
@@ -370,6 +385,15 @@ class Reads:
             await self._task_read(account, task)
         except GotSurgeError as error:
             log.warning("task %s was read, and settled nothing: %s", task_id, error)
+
+    async def _late(self, wanted: Wanted, task: Task) -> list[int]:
+        """The new events that claim a later status than their read shows: the task is to be read again for them."""
+        if not wanted.events or wanted.lags >= len(LAGS):
+            return []
+        shown = {step.status for step in steps_of(task)}
+        rank = RANK.get(task.current_status or "", -1)
+        claims = await self._inbox.claims(wanted.events[-MOST_EVENTS:], self._clock.now() - LATEST)
+        return [event for event, status in claims.items() if status not in shown and RANK.get(status, -1) > rank]
 
     async def _not_found(self, wanted: Wanted) -> None:
         """Ask for it again where an event named it: a service may announce a task before it shows it."""
@@ -431,9 +455,10 @@ class Reads:
         log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)
 
-    async def _settle(self, wanted: Wanted, why: str | None) -> None:
-        await (self._inbox.done(wanted.events) if why is None else self._inbox.not_ours(wanted.events, why))
-        self._held.difference_update(wanted.events)
+    async def _settle(self, wanted: Wanted, why: str | None, but: Collection[int] = ()) -> None:
+        events = [event for event in wanted.events if event not in but]
+        await (self._inbox.done(events) if why is None else self._inbox.not_ours(events, why))
+        self._held.difference_update(events)
         self._absent.discard(wanted.key)
 
     async def _die(self, wanted: Wanted, why: str) -> None:

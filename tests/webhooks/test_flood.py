@@ -251,7 +251,7 @@ async def test_a_flood_over_http_beside_a_follower(tmp_path: Path, monkeypatch: 
         ):
             await kit.event(mine)
             await kit.until(lambda: kit.statuses(mine) == ["broadcasting"])
-            answers = [await post(session, url, forged(number)) for number in range(500)]
+            answers = await asyncio.gather(*(post(session, url, forged(number)) for number in range(600)))
             assert 503 in answers
             for number, status in enumerate(("accepted", "pending_pickup", "pickup_arriving")):
                 kit.here.simulator.move(mine, status)
