@@ -183,6 +183,14 @@ def claimed_status(body: bytes) -> str:
         return ""
 
 
+def claimed_names(body: bytes) -> tuple[str, ...]:
+    """The names of an order that an event's body claims; none if it was not kept."""
+    try:
+        return read_event(body).names
+    except MalformedEvent:
+        return ()
+
+
 def _read_usual(body: bytes) -> Event | None:
     try:
         found = _usual(body)

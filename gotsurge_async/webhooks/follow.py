@@ -28,7 +28,7 @@ from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
 from gotsurge_async.webhooks.inbox import Inbox
-from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
+from gotsurge_async.webhooks.reads import READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import LedgerNames, Settler
 from gotsurge_async.webhooks.store import StoreError
 
@@ -263,7 +263,7 @@ class Follower:
     async def _parts(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             parts: list[Callable[[], Awaitable[None]]] = [self.reads.take_events, self.reads.sweep]
-            parts += [self.reads.read] * CONCURRENCY
+            parts += [self.reads.read] * self.reads.readers
             parts.append(self._look_for_doubles)
             if self._keep is not None:
                 parts.append(self._forget)

@@ -18,7 +18,15 @@ from filelock import FileLock, Timeout
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.database.leases import SqlBoard, leased
-from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, claimed_status, digest, read_event
+from gotsurge_async.webhooks.event import (
+    Event,
+    EventState,
+    MalformedEvent,
+    claimed_names,
+    claimed_status,
+    digest,
+    read_event,
+)
 from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
 from gotsurge_async.webhooks.store import Store, StoreError
 
@@ -210,6 +218,30 @@ class Inbox:
         """
         rows = await self._store.rows("waiting", after=after, limit=limit)
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
+
+    async def named(self, events: Sequence[Waiting]) -> dict[int, str]:
+        """The name of an order that the order book or the ledger knows, of those events that have one."""
+
+        def ask(db: Database) -> tuple[dict[int, tuple[str, ...]], set[tuple[str, str]]]:
+            bodies = db.rows("bodies", ids=db.listed(event.id for event in events), since=0)
+            named = {number: names for number, body in bodies if (names := claimed_names(bytes(body)))}
+            all_names = {name for names in named.values() for name in names}
+            has_book = all_names and db.rows("has_book")
+            return named, set(db.rows("known_names", names=db.listed(all_names))) if has_book else set()
+
+        named, known = await self._store.read(ask)
+        by_account: dict[str, set[str]] = {}
+        for event in events:
+            by_account.setdefault(event.account, set()).update(named.get(event.id, ()))
+        for account, names in by_account.items():
+            if self.is_ours is not None and names:
+                known |= {(account, name) for name in await self.is_ours(account, names)}
+        return {
+            event.id: name
+            for event in events
+            for name in reversed(named.get(event.id, ()))
+            if (event.account, name) in known
+        }
 
     async def claims(self, ids: Sequence[int], since: datetime) -> dict[int, str]:
         """The statuses that events claim which came since a moment; "" of one that claims none, or has no body."""

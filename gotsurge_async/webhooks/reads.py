@@ -1,19 +1,17 @@
 """Reads the tasks that events hint at, and those that were not heard of for too long, within a budget.
 
 An event is a hint, and its task is the truth: many events of a task are one read. A read waits until no other call of
-its client does. What nobody can flood away: tasks that the book knows go first, and the sweep has its share, however
-many ids are asked for that nobody knows.
+its client does. In which order tasks are read, `gotsurge_async.webhooks.lanes` says.
 """
 
 import asyncio
-import heapq
 import logging
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Literal, TypeAlias
-
-import attrs
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
 from gotsurge_async.calls.limiter import yielding
@@ -37,18 +35,19 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.history import RANK, steps_of
 from gotsurge_async.webhooks.event import MalformedEvent, read_event
 from gotsurge_async.webhooks.inbox import Inbox, Waiting
+from gotsurge_async.webhooks.lanes import MOST_EVENTS, MOST_HELD, MOST_OF_A_NAME, Budget, Key, Lanes, Wanted
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)
 
-Key: TypeAlias = tuple[str, str]
-"""An account, and the id of a task of it."""
 Trust: TypeAlias = Literal["read", "body"]
 
 READ_RATE = 2.0
 """Reads a second, by default."""
-CONCURRENCY = 4
-"""Reads at once."""
+READERS = (4, 64)
+"""Reads at the same time, at least and at most: as many as keep the rate where each takes `READ_SECONDS`."""
+READ_SECONDS = 0.25
+"""How long a read may take, with its commits, before the rate falls: to Singapore and back, for instance."""
 PAUSES = (5.0, 30.0, 120.0, 600.0)
 """Seconds after which a task is asked for again that an event named and the service did not know."""
 LAGS = (2.0, 5.0, 10.0, 15.0, 28.0)
@@ -59,154 +58,16 @@ ABSENT = timedelta(minutes=10)
 """How long it is remembered that it did not: a new event of the task is then asked for after the first pause."""
 MOST_ABSENT = 1000
 """Ids that wait to be asked for again."""
-MOST_EVENTS = 20
-"""Events that wait for one of them; of more, the rest adds nothing."""
 POLL = 1.0
 """Seconds between two searches for events that came to another process."""
 LOOK_AGAIN = 10.0
-"""Seconds between two searches of all waiting events: numbers of other processes may come late."""
-MOST_UNKNOWN = 5000
-"""Unknown ids in memory, at most; more wait in the inbox."""
-MOST_HELD = 50_000
-"""Events whose reads are in memory."""
+"""Seconds between two searches of events that were passed over: numbers of other processes may come late."""
 PAGE = 1000
+PAGES_AGAIN = 5
+"""Pages of one such search: there may be hundreds of thousands of forged events."""
 _AGAIN = RetryPolicy(base=1.0, cap=60.0)
 _UNREADABLE_TRIES = 5
 _REFUSED_TRIES = 3
-
-
-@attrs.define(eq=False)
-class Wanted:
-    """A task that is to be read, and the events that hint at it.
-
-    Attributes:
-        tries: how often a read failed.
-        absences: how often the service did not know it.
-        lags: how often a read did not show what an event claims.
-        known: whether the book knows it: then it goes before others.
-        due: when it is to be read, if it was put off.
-    """
-
-    key: Key
-    events: list[int] = attrs.field(factory=list)
-    tries: int = 0
-    absences: int = 0
-    lags: int = 0
-    known: bool = True
-    due: float = 0.0
-
-
-class Lanes:
-    """What is to be read, each task once: what the book knows, what the sweep wants, and, twice, what nobody knows."""
-
-    def __init__(self) -> None:
-        self.known: dict[Key, Wanted] = {}
-        self.swept: dict[Key, Wanted] = {}
-        self.unknown: dict[Key, Wanted] = {}
-        self.again: dict[Key, Wanted] = {}
-        self.ready: asyncio.Event = asyncio.Event()
-        self._reading: set[Key] = set()
-        self._later: dict[Key, Wanted] = {}
-        self._due: list[tuple[float, int, Key]] = []
-        self._numbers = count()
-
-    def __contains__(self, key: Key) -> bool:
-        return any(key in each for each in (*self._all(), self._later, self._reading))
-
-    def _all(self) -> list[dict[Key, Wanted]]:
-        return [self.known, self.swept, self.unknown, self.again]
-
-    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
-        """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
-        if key in self._later and self._later[key].lags:
-            lane[key] = self._later.pop(key)  # the event may be news: it is not put off
-            lane[key].lags = 0
-        wanted = self._later.get(key) or self.known.get(key)
-        if wanted is None:
-            found = self.swept.pop(key, None) or self.unknown.pop(key, None) or self.again.pop(key, None)
-            wanted = lane[key] = found or Wanted(key)
-        self.ready.set()
-        if event is None or len(wanted.events) >= most:
-            return False
-        wanted.events.append(event)
-        return True
-
-    def add_absent(self, key: Key, event: int, until: float) -> bool:
-        """Have a task that the service did not know asked for again; whether the event adds anything to that."""
-        wanted = self._later.get(key)
-        if wanted is None and key in self:
-            return self.add(key, self.again, event, MOST_EVENTS)
-        if wanted is None:
-            wanted = self._later[key] = Wanted(key, absences=1, known=False, due=until + 1.0)
-        if wanted.absences and until < wanted.due:
-            wanted.due = until
-            heapq.heappush(self._due, (until, next(self._numbers), key))
-            self.ready.set()
-        if len(wanted.events) >= MOST_EVENTS:
-            return False
-        wanted.events.append(event)
-        return True
-
-    def put_off(self, wanted: Wanted, until: float) -> None:
-        """Have a task read later; what came for it meanwhile comes along."""
-        self._reading.discard(wanted.key)
-        for lane in self._all():
-            if (other := lane.pop(wanted.key, None)) is not None:
-                wanted.events += other.events
-        self._later[wanted.key] = wanted
-        wanted.due = until
-        heapq.heappush(self._due, (until, next(self._numbers), wanted.key))
-
-    def take(self, now: float, turn: int) -> Wanted | None:
-        """What to read next; of every eight turns one is of the ids that nobody knows, and two are of the sweep."""
-        while self._due and self._due[0][0] <= now:
-            _, _, key = heapq.heappop(self._due)
-            if key in self._later and self._later[key].due <= now:  # else it was put forward, or off again
-                wanted = self._later.pop(key)
-                (self.known if wanted.known else self.again)[key] = wanted
-        lanes = self._all()
-        if turn % 16 == 7:
-            lanes = [self.unknown, self.again, self.swept, self.known]
-        elif turn % 16 == 15:
-            lanes.reverse()
-        elif turn % 4 == 3:
-            lanes = [self.swept, self.known, self.unknown, self.again]
-        for lane in lanes:
-            for key in lane:
-                if key not in self._reading:
-                    self._reading.add(key)
-                    wanted = lane.pop(key)
-                    wanted.known = lane is self.known or lane is self.swept
-                    return wanted
-        self.ready.clear()
-        return None
-
-    def done(self, wanted: Wanted) -> None:
-        """A read has ended."""
-        self._reading.discard(wanted.key)
-        if any(self._all()):
-            self.ready.set()
-
-    def next_due(self, now: float) -> float:
-        """Seconds until something that was put off is due; a while if nothing is."""
-        return max(0.0, self._due[0][0] - now) if self._due else 60.0
-
-
-class Budget:
-    """Turns, evenly spaced."""
-
-    def __init__(self, rate: float, clock: Clock) -> None:
-        self._interval = 1.0 / rate
-        self._next = 0.0
-        self._clock = clock
-
-    async def turn(self) -> None:
-        """Wait for one."""
-        now = self._clock.monotonic()
-        mine = max(now, self._next)
-        self._next = mine + self._interval
-        if mine > now:
-            await self._clock.sleep(mine - now)
 
 
 async def is_platform(gs: GotSurge, *, before_send: Callable[[], Awaitable[None]] | None = None) -> bool:
@@ -247,6 +108,8 @@ class Reads:
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self.budget: Budget = Budget(rate, clock)
+        self.readers: int = min(max(READERS[0], math.ceil(rate * READ_SECONDS) + 1), READERS[1])
+        """How often `read` is to run at the same time."""
         self.troubles: dict[str, str] = {}
         """By account, why its tasks cannot be read now."""
         self._inbox = inbox
@@ -275,27 +138,43 @@ class Reads:
 
     def unread(self, account: str) -> set[str]:
         """Tasks of an account that events name and the book does not know, while they are read or queued."""
-        return {task_id for whose, task_id in (*self._lanes.unknown, *self._first_reads) if whose == account}
+        waiting = (*self._lanes.named, *self._lanes.unknown, *self._first_reads)
+        return {task_id for whose, task_id in waiting if whose == account}
 
     async def take_events(self) -> None:
         """Queue the tasks of waiting events, until cancelled."""
-        after, all_at = 0, 0.0
+        after, again_after, again_at = 0, 0, 0.0
         while True:
             events = await self._inbox.waiting(after=after, limit=PAGE)
-            await self._take([event for event in events if event.id not in self._held])
+            await self._take(events, newest=True)
             if events:
                 after = events[-1].id
             if len(events) < PAGE or len(self._held) > MOST_HELD:
                 await sleep_or(self._inbox.arrived, self._clock, POLL)
                 self._inbox.arrived.clear()
             now = self._clock.monotonic()
-            if now >= all_at + LOOK_AGAIN and len(self._held) < MOST_HELD:
-                after, all_at = 0, now
+            if now >= again_at + LOOK_AGAIN and len(self._held) < MOST_HELD:
+                again_at = now
+                after = max(0, after - PAGE)
+                again_after = await self._take_again(again_after)
 
-    async def _take(self, events: Sequence[Waiting]) -> None:
-        mine = [event for event in events if event.account in self._accounts]
+    async def _take_again(self, after: int) -> int:
+        """Queue waiting events that had no room before, some pages of them; returns where to continue."""
+        for _ in range(PAGES_AGAIN):
+            events = await self._inbox.waiting(after=after, limit=PAGE)
+            await self._take(events, newest=False)
+            if len(events) < PAGE:
+                return 0
+            after = events[-1].id
+        return after
+
+    async def _take(self, events: Sequence[Waiting], *, newest: bool) -> None:
+        mine = [event for event in events if event.account in self._accounts and event.id not in self._held]
         keys = {(event.account, event.task_id) for event in mine}
         known = await self._book.known(sorted(keys), since=self._clock.now() - ABSENT) if keys else {}
+        strangers = [event for event in mine if not known[event.account, event.task_id]]
+        names = await self._inbox.named(strangers) if strangers else {}
+        of_names = Counter(wanted.name for wanted in self._lanes.named.values())
         of_no_use: list[int] = []
         for event in mine:
             key = (event.account, event.task_id)
@@ -306,9 +185,23 @@ class Reads:
                     self._absent.add(key)
                     until = self._clock.monotonic() + PAUSES[0]
                     (self._held.add if self._lanes.add_absent(key, event.id, until) else of_no_use.append)(event.id)
-            elif known[key] or len(self._lanes.unknown) < MOST_UNKNOWN or key in self._lanes.unknown:
-                self._held.add(event.id)
-                self._lanes.add(key, self._lanes.known if known[key] else self._lanes.unknown, event.id)
+                continue
+            name = names.get(event.id)
+            if known[key]:
+                self._lanes.add(key, self._lanes.known, event.id)
+            elif key in self._lanes.named:
+                self._lanes.add(key, self._lanes.named, event.id)
+            elif name and of_names[name] < MOST_OF_A_NAME:
+                of_names[name] += 1
+                self._lanes.add(key, self._lanes.named, event.id)
+                if key in self._lanes.named:
+                    self._lanes.named[key].name = name
+            else:
+                made_room = self._lanes.add_unknown(key, event.id, newest=newest)
+                if made_room is None:
+                    continue
+                self._held.difference_update(made_room)
+            self._held.add(event.id)
         await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
 
     async def _believe(self, waiting: Waiting) -> bool:

@@ -10,10 +10,12 @@ import aiohttp
 import attrs
 import pytest
 
+from gotsurge_async.ledger import OrderState
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks import reads as reads_module
 from gotsurge_async.webhooks import room
+from gotsurge_async.webhooks import settle as settle_module
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.event import EventState, read_event
 from gotsurge_async.webhooks.inbox import Inbox
@@ -289,6 +291,26 @@ async def test_the_event_of_an_order_in_doubt_is_taken(tmp_path: Path, monkeypat
         await kit.event(second, tracking_id="T-1", text=LARGE)
         with pytest.raises(UnknownFull):
             await kit.event(NOBODYS, tracking_id="T-2", text="x" * 3000)
+
+
+async def test_an_order_in_doubt_is_settled_in_a_flood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside thousands of forged ids, an order in doubt is settled soon: the event of its task has its tracking id."""
+    monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
+    monkeypatch.setattr(settle_module, "LET_OTHERS_FIRST", 0.1)
+    monkeypatch.setattr(settle_module, "LOOK_EVERY", 0.1)
+    async with followed(tmp_path, following=False) as kit:
+        run_id = await kit.here.lose([order("T-0")])
+        await asyncio.gather(*(kit.inbox.put("default", forged(number, "")) for number in range(3000)))
+        (task,) = kit.here.simulator.tasks()
+        await kit.event(task["id"], tracking_id="T-0")
+        await asyncio.gather(*(kit.inbox.put("default", forged(number, "")) for number in range(3000, 6000)))
+        async with follower(kit, ledger=kit.here.ledger, read_rate=20.0):
+
+            async def is_settled() -> bool:
+                return (await kit.here.states(run_id))["T-0"] is OrderState.CREATED
+
+            await eventually(is_settled)
+        assert kit.reads() < 1000
 
 
 async def post(session: aiohttp.ClientSession, url: str, body: bytes) -> int:

@@ -11,7 +11,7 @@ import pytest
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import simulated
-from gotsurge_async.webhooks import follow, reads
+from gotsurge_async.webhooks import follow, lanes, reads
 from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.follow import Follower, changes
 from gotsurge_async.webhooks.inbox import EventState
@@ -289,7 +289,7 @@ async def test_what_cannot_be(tmp_path: Path, options: dict[str, Any]) -> None:
 
 async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than memory takes wait in the inbox; what the book knows does not wait behind them."""
-    monkeypatch.setattr(reads, "MOST_UNKNOWN", 3)
+    monkeypatch.setattr(lanes, "MOST_UNKNOWN", 3)
     monkeypatch.setattr(reads, "MOST_ABSENT", 5)
     monkeypatch.setattr(reads, "PAUSES", (0.05,))
     monkeypatch.setattr(reads, "LOOK_AGAIN", 0.05)

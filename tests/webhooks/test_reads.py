@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault
+from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks import reads
 from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order
@@ -51,7 +52,7 @@ async def test_ids_that_are_asked_for_again_are_bounded(tmp_path: Path, monkeypa
         await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
 
         async def few_are_held() -> bool:
-            return len(following.reads._held) <= 3 * reads.MOST_EVENTS
+            return len(following.reads._held) <= 3 * lanes_module.MOST_EVENTS
 
         await eventually(few_are_held)
         assert kit.reads() <= 20
@@ -59,14 +60,14 @@ async def test_ids_that_are_asked_for_again_are_bounded(tmp_path: Path, monkeypa
 
 def test_what_comes_while_it_is_read_is_bounded_too() -> None:
     """Of an id that was not found no more events are kept while it is being asked for again."""
-    lanes, key = reads.Lanes(), ("platform", "99999999-0000-4000-8000-000000000000")
+    lanes, key = lanes_module.Lanes(), ("platform", "99999999-0000-4000-8000-000000000000")
     assert lanes.add_absent(key, 0, until=5.0)
     reading = lanes.take(5.0, turn=0)
     assert reading is not None
     kept = [lanes.add_absent(key, number, until=9.0) for number in range(30)]
-    assert kept == [True] * reads.MOST_EVENTS + [False] * 10
+    assert kept == [True] * lanes_module.MOST_EVENTS + [False] * 10
     lanes.put_off(reading, 9.0)
-    assert len(reading.events) == 1 + reads.MOST_EVENTS
+    assert len(reading.events) == 1 + lanes_module.MOST_EVENTS
 
 
 @pytest.mark.slow

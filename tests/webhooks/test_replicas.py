@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox
-from gotsurge_async.webhooks.reads import CONCURRENCY, Reads
+from gotsurge_async.webhooks.reads import Reads
 from tests.support.threads import Threads
 from tests.webhooks.book.kit import WAY, task
 from tests.webhooks.kit import event
@@ -33,6 +33,7 @@ class Service:
     lag: Callable[[], float] = lambda: 0.0
     moves: dict[str, list[float]] = attrs.field(factory=dict)
     read_at: list[tuple[float, str]] = attrs.field(factory=list)
+    seconds: float = 0.0
 
     @property
     def session(self) -> "Service":
@@ -44,6 +45,8 @@ class Service:
         await before_send()
         if path is None:
             raise NotFound("", status=404)
+        if self.seconds:
+            await self.clock.sleep(self.seconds)
         now, task_id = self.clock.monotonic(), path["task_id"]
         self.read_at.append((now, task_id))
         moves = self.moves.get(task_id)
@@ -73,10 +76,26 @@ class Reading:
         """Let time pass."""
         await self.threads.pass_time(self.clock, self.clock.sleep(seconds), step)
 
+    @property
+    def parts(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What reads."""
+        return [self.reads.take_events, *[self.reads.read] * self.reads.readers]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read, inside the block."""
+        parts = [asyncio.create_task(part()) for part in self.parts]
+        try:
+            yield
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts)
+
 
 @asynccontextmanager
-async def reading(folder: Path, rate: float = 2.0, **options: Any) -> AsyncIterator[Reading]:
-    """Reads that run."""
+async def reading(folder: Path, rate: float = 2.0, *, running: bool = True) -> AsyncIterator[Reading]:
+    """Reads that run, unless told otherwise."""
     threads, clock = Threads(), ManualClock()
     service = Service(clock)
 
@@ -97,13 +116,11 @@ async def reading(folder: Path, rate: float = 2.0, **options: Any) -> AsyncItera
             changed=lambda: None,
             task_read=nothing,
             refresh=nothing,
-            **options,
         )
-        parts = [asyncio.create_task(part()) for part in (reads.take_events, *[reads.read] * CONCURRENCY)]
-        yield Reading(service, clock, threads, inbox, book, reads)
-        for part in parts:
-            part.cancel()
-        await asyncio.wait(parts)
+        here = Reading(service, clock, threads, inbox, book, reads)
+        if running:
+            await stack.enter_async_context(here.running())
+        yield here
 
 
 async def test_changes_are_known_within_a_minute(tmp_path: Path) -> None:
@@ -136,6 +153,19 @@ async def test_changes_are_known_within_a_minute(tmp_path: Path) -> None:
         assert len(late) <= len(moves) / 100
         assert (await here.inbox.counts())[EventState.WAITING] == 0
         assert len(here.service.read_at) <= 2.0 * here.clock.monotonic() + 1
+
+
+async def test_slow_answers_do_not_slow_the_reads(tmp_path: Path) -> None:
+    """Where each answer takes a quarter of a second, 250 reads a second are 250 reads a second."""
+    async with reading(tmp_path, rate=250.0) as here:
+        here.service.seconds = 0.25
+        for number in range(1000):
+            here.service.moves[f"task-{number}"] = [0.0]
+        await asyncio.gather(
+            *(here.inbox.put("default", event(task_id, "broadcasting")) for task_id in here.service.moves)
+        )
+        await here.turn(4, 0.004)
+        assert 600 <= len(here.service.read_at) <= 1000
 
 
 async def test_a_claim_that_never_comes_true(tmp_path: Path) -> None:

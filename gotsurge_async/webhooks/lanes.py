@@ -1,0 +1,190 @@
+"""What is to be read, in which order, and how often: for `gotsurge_async.webhooks.reads`.
+
+What nobody can flood away: tasks that the book knows go first, then those whose events name an order that is known. The
+sweep has its share, however many ids are asked for that nobody knows, and so have these, the newest first.
+"""
+
+import asyncio
+import heapq
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import count
+from types import MappingProxyType
+from typing import TypeAlias
+
+import attrs
+
+from gotsurge_async.clock import Clock
+
+Key: TypeAlias = tuple[str, str]
+"""An account, and the id of a task of it."""
+
+MOST_EVENTS = 20
+"""Events that wait for a task which the service did not know; of more, the rest adds nothing."""
+MOST_UNKNOWN = 5000
+"""Unknown ids in memory, at most; more wait in the inbox."""
+MOST_OF_A_NAME = 5
+"""Tasks that go first because of one name, of those that wait: a second one is a double, and hundreds are forged."""
+MOST_HELD = 50_000
+"""Events whose reads are in memory."""
+_TURNS: Mapping[int, int] = MappingProxyType({1: 1, 5: 1, 9: 1, 13: 1, 3: 2, 11: 2, 7: 3, 15: 4})
+"""Which lane comes first in some of sixteen turns."""
+
+
+@attrs.define(eq=False)
+class Wanted:
+    """A task that is to be read, and the events that hint at it.
+
+    Attributes:
+        tries: how often a read failed.
+        absences: how often the service did not know it.
+        lags: how often a read did not show what an event claims.
+        known: whether the book knows it: then it goes before others.
+        name: the name of an order that is known, which an event of a task that is not known has.
+        due: when it is to be read, if it was put off.
+    """
+
+    key: Key
+    events: list[int] = attrs.field(factory=list)
+    tries: int = 0
+    absences: int = 0
+    lags: int = 0
+    known: bool = True
+    name: str | None = None
+    due: float = 0.0
+
+
+class Lanes:
+    """What is to be read, each task once.
+
+    Attributes:
+        known: what the book knows.
+        named: what it does not know, and what may be the task of an order that it or the ledger knows, by its name.
+        swept: what the sweep wants.
+        unknown: what nobody knows, the newest last.
+        again: the same that the service did not know shortly before.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[Key, Wanted] = {}
+        self.named: dict[Key, Wanted] = {}
+        self.swept: dict[Key, Wanted] = {}
+        self.unknown: OrderedDict[Key, Wanted] = OrderedDict()
+        self.again: dict[Key, Wanted] = {}
+        self.ready: asyncio.Event = asyncio.Event()
+        self._reading: set[Key] = set()
+        self._later: dict[Key, Wanted] = {}
+        self._due: list[tuple[float, int, Key]] = []
+        self._numbers = count()
+
+    def __contains__(self, key: Key) -> bool:
+        return any(key in each for each in (*self._all(), self._later, self._reading))
+
+    def _all(self) -> list[dict[Key, Wanted]]:
+        return [self.known, self.named, self.swept, self.unknown, self.again]
+
+    def add_unknown(self, key: Key, event: int, *, newest: bool) -> list[int] | None:
+        """Have a task read that nobody knows; the newest first.
+
+        Returns:
+            The events of the task that had to make room for it; None if there is no room.
+        """
+        if not newest and key not in self.unknown and len(self.unknown) >= MOST_UNKNOWN:
+            return None
+        self.add(key, self.unknown, event)
+        if key in self.unknown:
+            self.unknown.move_to_end(key, last=newest)
+        return self.unknown.popitem(last=False)[1].events if len(self.unknown) > MOST_UNKNOWN else []
+
+    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
+        """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
+        if key in self._later and self._later[key].lags:
+            lane[key] = self._later.pop(key)  # the event may be news: it is not put off
+            lane[key].lags = 0
+        wanted = self._later.get(key) or self.known.get(key)
+        if wanted is None:
+            found = next((each.pop(key) for each in self._all() if key in each), None)
+            wanted = lane[key] = found or Wanted(key)
+        self.ready.set()
+        if event is None or len(wanted.events) >= most:
+            return False
+        wanted.events.append(event)
+        return True
+
+    def add_absent(self, key: Key, event: int, until: float) -> bool:
+        """Have a task that the service did not know asked for again; whether the event adds anything to that."""
+        wanted = self._later.get(key)
+        if wanted is None and key in self:
+            return self.add(key, self.again, event, MOST_EVENTS)
+        if wanted is None:
+            wanted = self._later[key] = Wanted(key, absences=1, known=False, due=until + 1.0)
+        if wanted.absences and until < wanted.due:
+            wanted.due = until
+            heapq.heappush(self._due, (until, next(self._numbers), key))
+            self.ready.set()
+        if len(wanted.events) >= MOST_EVENTS:
+            return False
+        wanted.events.append(event)
+        return True
+
+    def put_off(self, wanted: Wanted, until: float) -> None:
+        """Have a task read later; what came for it meanwhile comes along."""
+        self._reading.discard(wanted.key)
+        for lane in self._all():
+            if (other := lane.pop(wanted.key, None)) is not None:
+                wanted.events += other.events
+        self._later[wanted.key] = wanted
+        wanted.due = until
+        heapq.heappush(self._due, (until, next(self._numbers), wanted.key))
+
+    def take(self, now: float, turn: int) -> Wanted | None:
+        """What to read next.
+
+        Of sixteen turns one is for ids that nobody knows, one for those of them that the service did not know, two for
+        the sweep, and four for names that are known. The others are for the first of the lanes that is not empty.
+        """
+        while self._due and self._due[0][0] <= now:
+            _, _, key = heapq.heappop(self._due)
+            if key in self._later and self._later[key].due <= now:  # else it was put forward, or off again
+                wanted = self._later.pop(key)
+                (self.known if wanted.known else self.again)[key] = wanted
+        lanes = self._all()
+        first = _TURNS.get(turn % 16)
+        if first is not None:
+            lanes.insert(0, lanes[first])
+        for lane in lanes:
+            for key in reversed(lane) if lane is self.unknown else lane:
+                if key not in self._reading:
+                    self._reading.add(key)
+                    wanted = lane.pop(key)
+                    wanted.known = lane is self.known or lane is self.swept
+                    return wanted
+        self.ready.clear()
+        return None
+
+    def done(self, wanted: Wanted) -> None:
+        """A read has ended."""
+        self._reading.discard(wanted.key)
+        if any(self._all()):
+            self.ready.set()
+
+    def next_due(self, now: float) -> float:
+        """Seconds until something that was put off is due; a while if nothing is."""
+        return max(0.0, self._due[0][0] - now) if self._due else 60.0
+
+
+class Budget:
+    """Turns, evenly spaced."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self._interval = 1.0 / rate
+        self._next = 0.0
+        self._clock = clock
+
+    async def turn(self) -> None:
+        """Wait for one."""
+        now = self._clock.monotonic()
+        mine = max(now, self._next)
+        self._next = mine + self._interval
+        if mine > now:
+            await self._clock.sleep(mine - now)

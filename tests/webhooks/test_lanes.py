@@ -1,0 +1,89 @@
+"""What is read first while forged events wait: real orders that the book does not know yet."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.lanes import MOST_OF_A_NAME, MOST_UNKNOWN, Lanes
+from tests.webhooks.kit import event
+from tests.webhooks.test_replicas import Reading, reading
+
+REAL = 20
+
+
+def forged(number: int) -> bytes:
+    """An event of a task that does not exist, and of an order that nobody pushed."""
+    return event(f"99999999-0000-4000-8000-{number:012}", tracking_id=f"F-{number}")
+
+
+async def ours(_: str, names: Collection[str]) -> Collection[str]:
+    """The orders of a ledger."""
+    return [name for name in names if name.startswith("T-")]
+
+
+async def flooded(here: Reading, number: int) -> None:
+    """Forged events in the inbox, and among them one of each real order."""
+    for task in range(REAL):
+        here.service.moves[f"task-{task}"] = [0.0, 0.0]
+    for start in range(0, number, number // REAL):
+        for each in range(start, start + number // REAL):
+            await here.inbox.put("default", forged(each))
+        task = start * REAL // number
+        await here.inbox.put("default", event(f"task-{task}", "accepted", tracking_id=f"T-{task}"))
+
+
+@pytest.mark.parametrize("number", [6000, pytest.param(100_000, marks=pytest.mark.slow)], ids=["few", "many"])
+async def test_orders_that_are_known_by_name_go_first(tmp_path: Path, number: int) -> None:
+    """Beside forged ids, each task of an order of the ledger is read within a minute: its event has the name."""
+    async with reading(tmp_path, running=False) as here:
+        here.inbox.is_ours = ours
+        await flooded(here, number)
+        async with here.running():
+            await here.turn(55)
+        real = [at for at, task_id in here.service.read_at if task_id.startswith("task-")]
+        assert len(real) == REAL
+        assert max(real) < 30
+        assert len(here.service.read_at) > 2 * REAL  # the forged ones have their share, and no more
+        assert len(here.service.read_at) <= 2 * 55 + 1
+        assert (await here.inbox.counts())[EventState.DONE] >= REAL
+        assert len(here.reads._held) <= MOST_UNKNOWN + REAL + 1000
+
+
+async def test_the_newest_unknown_event_is_read_first(tmp_path: Path) -> None:
+    """A real order that nobody knows, made by hand for instance, is read soon although thousands of events wait."""
+    async with reading(tmp_path, running=False) as here:
+        for number in range(MOST_UNKNOWN + 500):
+            await here.inbox.put("default", forged(number))
+        async with here.running():
+            await here.turn(5)
+            here.service.moves["task-0"] = [0.0, 0.0]
+            await here.inbox.put("default", event("task-0"))
+            await here.turn(5)
+            assert "task-0" in [task_id for _, task_id in here.service.read_at]
+            assert len(here.reads._lanes.unknown) <= MOST_UNKNOWN
+
+
+async def test_a_name_puts_few_tasks_first(tmp_path: Path) -> None:
+    """Who knows a tracking id cannot put any number of forged ids before the others."""
+    async with reading(tmp_path, running=False, rate=0.001) as here:
+        here.inbox.is_ours = ours
+        for number in range(50):
+            await here.inbox.put("default", event(f"99999999-0000-4000-8000-{number:012}", tracking_id="T-1"))
+        async with here.running():
+            await here.turn(3)
+            assert len(here.reads._lanes.named) + len(here.reads._first_reads) <= MOST_OF_A_NAME + len(here.parts)
+            assert len(here.reads._lanes.unknown) >= 50 - MOST_OF_A_NAME - len(here.parts)
+
+
+def test_every_lane_has_turns() -> None:
+    """However much waits in the other lanes, in sixteen turns each one is read."""
+    lanes = Lanes()
+    names = ("known", "named", "swept", "unknown", "again")
+    for name in names:
+        for number in range(100):
+            lanes.add(("default", f"{name}-{number}"), getattr(lanes, name))
+    read = [lanes.take(0.0, turn) for turn in range(16)]
+    counts = [sum(each is not None and each.key[1].startswith(name) for each in read) for name in names]
+    assert counts == [8, 4, 2, 1, 1]
