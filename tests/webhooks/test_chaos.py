@@ -136,14 +136,17 @@ def check_handed_on(lives: list[tuple[Receiving, float]], truth: dict[str, list[
     """Every change was handed on, in the order of its task; twice only what a kill left without acknowledgement."""
     seen: dict[str, list[str]] = defaultdict(list)
     times: Counter[tuple[str, str]] = Counter()
+    numbers: dict[tuple[str, str], set[int]] = defaultdict(set)
     for receiver, _ in lives:
         for each in receiver.printed:
             times[each["task_id"], each["status"]] += 1
+            numbers[each["task_id"], each["status"]].add(each["number"])
             if each["status"] not in seen[each["task_id"]]:
                 seen[each["task_id"]].append(each["status"])
         mine = Counter((each["task_id"], each["status"]) for each in receiver.printed)
         assert max(mine.values(), default=1) == 1, "twice in one life"
     assert dict(seen) == truth
+    assert {len(some) for some in numbers.values()} == {1}, "one change with two numbers"
     again = sum(number - 1 for number in times.values())
     assert again <= AT_ONCE * KILLS
 

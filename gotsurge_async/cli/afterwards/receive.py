@@ -113,9 +113,10 @@ async def receive(
 
     GotSurge posts the events to /webhooks/TOKEN. GOTSURGE_WEBHOOK_TOKEN is the token; GOTSURGE_WEBHOOK_TOKEN_NEXT is
     accepted as well, so that you can change to a new one. Each event is on the disk before it is answered 200. Then
-    its task is read. A task of which no event comes is read after a while. Every change is printed once: time, task,
-    tracking id, status. gotsurge orders shows what is known. An order of the ledger that is in doubt is settled when
-    its own task is found by a read. Two living tasks of one name are reported as a double.
+    its task is read. A task of which no event comes is read after a while. Every change is printed: time, task,
+    tracking id, status. Those of one task come in order. If the process was killed, the next one prints up to 20
+    changes again, with the same number in --json. gotsurge orders shows what is known. An order of the ledger that is
+    in doubt is settled when its own task is found by a read. Two living tasks of one name are reported as a double.
 
     /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
 
@@ -202,6 +203,7 @@ def _line(change: Change, as_json: bool) -> str:
     at, tracking_id = change.at or change.seen_at, change.task.tracking_id
     if as_json:
         document = {
+            "number": change.number,
             "at": at,
             "account": change.account,
             "task_id": change.task_id,

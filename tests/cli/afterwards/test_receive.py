@@ -46,6 +46,8 @@ async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
             ("T-0", "accepted"),
             ("T-0", "pending_pickup"),
         ]
+        numbers = [each["number"] for each in receiver.printed]
+        assert numbers == sorted(set(numbers))
         await here.webhooks_settled()
         assert here.audit()["webhooks"]["delivered"] == 3
         assert await receiver.end() == 0
@@ -107,6 +109,9 @@ async def test_pages(here: Simulator, tmp_path: Path) -> None:
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/", 404), ("/webhooks/wrong-wrong-wrong", 404)):
             async with session.get(receiver.url + path) as answer:
                 assert answer.status == status, path
+        async with session.get(f"{receiver.url}/readyz") as answer:
+            state = await answer.json()
+            assert state["ready"] is state["unknown"] is True
         for token in (TOKEN, NEXT):
             async with session.post(f"{receiver.url}/webhooks/{token}", data=b"no event") as answer:
                 assert answer.status == 200
