@@ -38,6 +38,8 @@ LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
 """Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
 CLEAN_EVERY = 3600.0
 """Seconds between two clean-ups."""
+MOST_SENDERS = 20_000
+"""Tasks of which an inbox remembers who sent their last event."""
 _TRY_AGAIN = 0.2
 """Seconds between two looks whether another process is still alone with something."""
 
@@ -104,6 +106,7 @@ class Inbox:
         self._room = Room(most_bytes, clock)
         self._put = self._room.put  # one object: its requests are seen to be of one kind at a glance
         self._put_known = self._room.put_known
+        self._senders: dict[tuple[str, str], str] = {}
 
     @classmethod
     @asynccontextmanager
@@ -151,8 +154,11 @@ class Inbox:
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    async def put(self, account: str, body: bytes) -> EventState:
+    async def put(self, account: str, body: bytes, sender: str = "") -> EventState:
         """Keep an event; it is durable on return. One that is here already counts once more.
+
+        Args:
+            sender: the address that it came from.
 
         Returns:
             WAITING if its task is to be read, DEAD if nothing can be made of it, DONE if it is of no task.
@@ -171,10 +177,18 @@ class Inbox:
                 refused = await self._store.request(self._put_known, row)
             elif await self._has_learned():
                 refused = await self._store.request(self._put, row)
-        self.arrived.set()
         if refused is not None:
             raise self._room.error(refused, self.place)
+        if sender and task_id is not None:
+            self._senders[account, task_id] = sender
+            if len(self._senders) > MOST_SENDERS:
+                del self._senders[next(iter(self._senders))]
+        self.arrived.set()
         return state
+
+    def sender(self, account: str, task_id: str) -> str:
+        """The address from which the last event of a task came to this process, for some time; "" if none did."""
+        return self._senders.get((account, task_id), "")
 
     @staticmethod
     def _read(body: bytes) -> tuple[EventState, str | None, str | None, Event | None]:

@@ -1,12 +1,13 @@
 """What is to be read, in which order, and how often: for `gotsurge_async.webhooks.reads`.
 
 What nobody can flood away: tasks that the book knows go first, then those whose events name an order that is known. The
-sweep has its share, however many ids are asked for that nobody knows, and so have these, the newest first.
+sweep has its share, however many ids are asked for that nobody knows, and so have these: by the addresses of their
+senders, of each the newest first.
 """
 
 import asyncio
 import heapq
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from itertools import count
 from types import MappingProxyType
@@ -27,6 +28,8 @@ MOST_OF_A_NAME = 5
 """Tasks that go first because of one name, of those that wait: a second one is a double, and hundreds are forged."""
 MOST_HELD = 50_000
 """Events whose reads are in memory."""
+_COUNT_AGAIN = 256
+"""Unknown tasks that make room until the senders are counted again."""
 _TURNS: Mapping[int, int] = MappingProxyType({1: 1, 5: 1, 9: 1, 13: 1, 3: 2, 11: 2, 7: 3, 15: 4})
 """Which lane comes first in some of sixteen turns."""
 
@@ -40,6 +43,7 @@ class Wanted:
         absences: how often the service did not know it.
         lags: how often a read did not show what an event claims.
         known: whether the book knows it: then it goes before others.
+        sender: the address from which an event of it came, as far as that is known.
         name: the name of an order that is known, which an event of a task that is not known has.
         due: when it is to be read, if it was put off.
     """
@@ -50,6 +54,7 @@ class Wanted:
     absences: int = 0
     lags: int = 0
     known: bool = True
+    sender: str = ""
     name: str | None = None
     due: float = 0.0
 
@@ -61,7 +66,7 @@ class Lanes:
         known: what the book knows.
         named: what it does not know, and what may be the task of an order that it or the ledger knows, by its name.
         swept: what the sweep wants.
-        unknown: what nobody knows, the newest last.
+        unknown: what nobody knows, the newest last; it is read address by address, of each the newest first.
         again: the same that the service did not know shortly before.
     """
 
@@ -76,6 +81,9 @@ class Lanes:
         self._later: dict[Key, Wanted] = {}
         self._due: list[tuple[float, int, Key]] = []
         self._numbers = count()
+        self._served: dict[str, int] = {}
+        self._removed = 0
+        self._crowd = ""
 
     def __contains__(self, key: Key) -> bool:
         return any(key in each for each in (*self._all(), self._later, self._reading))
@@ -83,8 +91,8 @@ class Lanes:
     def _all(self) -> list[dict[Key, Wanted]]:
         return [self.known, self.named, self.swept, self.unknown, self.again]
 
-    def add_unknown(self, key: Key, event: int, *, newest: bool) -> list[int] | None:
-        """Have a task read that nobody knows; the newest first.
+    def add_unknown(self, key: Key, event: int, sender: str, *, newest: bool) -> list[int] | None:
+        """Have a task read that nobody knows.
 
         Returns:
             The events of the task that had to make room for it; None if there is no room.
@@ -93,8 +101,28 @@ class Lanes:
             return None
         self.add(key, self.unknown, event)
         if key in self.unknown:
+            self.unknown[key].sender = self.unknown[key].sender or sender
             self.unknown.move_to_end(key, last=newest)
-        return self.unknown.popitem(last=False)[1].events if len(self.unknown) > MOST_UNKNOWN else []
+        return self._make_room() if len(self.unknown) > MOST_UNKNOWN else []
+
+    def _make_room(self) -> list[int]:
+        """Remove the oldest unknown task of the sender that has most; returns its events."""
+        if self._removed % _COUNT_AGAIN == 0:
+            ((self._crowd, _),) = Counter(wanted.sender for wanted in self.unknown.values()).most_common(1)
+        self._removed += 1
+        oldest = next(iter(self.unknown))
+        key = next((key for key, wanted in self.unknown.items() if wanted.sender == self._crowd), oldest)
+        return self.unknown.pop(key).events
+
+    def _next_unknown(self) -> Key | None:
+        """The newest unknown task of the sender whose turn was longest ago."""
+        waiting = (key for key in reversed(self.unknown) if key not in self._reading)
+        key = min(waiting, key=lambda key: self._served.get(self.unknown[key].sender, -1), default=None)
+        if key is not None:
+            if len(self._served) > MOST_UNKNOWN:
+                self._served.clear()
+            self._served[self.unknown[key].sender] = next(self._numbers)
+        return key
 
     def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
         """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
@@ -153,12 +181,13 @@ class Lanes:
         if first is not None:
             lanes.insert(0, lanes[first])
         for lane in lanes:
-            for key in reversed(lane) if lane is self.unknown else lane:
-                if key not in self._reading:
-                    self._reading.add(key)
-                    wanted = lane.pop(key)
-                    wanted.known = lane is self.known or lane is self.swept
-                    return wanted
+            unread = (key for key in lane if key not in self._reading)
+            chosen = self._next_unknown() if lane is self.unknown else next(unread, None)
+            if chosen is not None:
+                self._reading.add(chosen)
+                wanted = lane.pop(chosen)
+                wanted.known = lane is self.known or lane is self.swept
+                return wanted
         self.ready.clear()
         return None
 

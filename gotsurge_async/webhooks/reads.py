@@ -197,7 +197,7 @@ class Reads:
                 if key in self._lanes.named:
                     self._lanes.named[key].name = name
             else:
-                made_room = self._lanes.add_unknown(key, event.id, newest=newest)
+                made_room = self._lanes.add_unknown(key, event.id, self._inbox.sender(*key), newest=newest)
                 if made_room is None:
                     continue
                 self._held.difference_update(made_room)

@@ -180,7 +180,7 @@ class Receiver:
         self.account = account
         self._inbox = inbox
         self._digests = [_digest(secret.reveal()) for secret in secrets]
-        self._allowed = None if allow is None else AllowList(allow, trusted_proxies)
+        self._addresses = AllowList(allow, trusted_proxies)
         self._largest = largest
         self._rate = rate
         self._clock = clock or SystemClock()
@@ -203,12 +203,11 @@ class Receiver:
             return NOT_FOUND
         if delivery.method != "POST":
             return _NOT_ALLOWED
-        if self._allowed is not None:
-            source = delivery.source()
-            if not self._allowed.admits(source):
-                if self._seldom.may("address"):
-                    log.warning("an event with the right token came from an address not allowed: %s", source.peer)
-                return _NOT_YOU
+        source = delivery.source()
+        if not self._addresses.admits(source):
+            if self._seldom.may("address"):
+                log.warning("an event with the right token came from an address not allowed: %s", source.peer)
+            return _NOT_YOU
         if delivery.length is not None and delivery.length > self._largest:
             return _TOO_LARGE
         if not self._is_in_time():
@@ -222,7 +221,7 @@ class Receiver:
                 return _TOO_SLOW
         if len(body) > self._largest:
             return _TOO_LARGE
-        return await self._keep(body)
+        return await self._keep(body, self._addresses.sender(source))
 
     async def is_ready(self, *, known: bool = True) -> bool:
         """Whether the next event would be kept.
@@ -240,9 +239,9 @@ class Receiver:
             return False
         return has_room and not self._failing
 
-    async def _keep(self, body: bytes) -> Answer:
+    async def _keep(self, body: bytes, sender: str) -> Answer:
         try:
-            await self._inbox.put(self.account, body)
+            await self._inbox.put(self.account, body, sender)
         except InboxFull as error:
             if self._seldom.may("full"):
                 log.error("events are answered 503: %s", error)  # noqa: TRY400 - no line of code is at fault
@@ -339,6 +338,15 @@ class AllowList:
             return True
         sender = self._sender(source)
         return sender is not None and _in(sender, self._allow)
+
+    def sender(self, source: Source) -> str:
+        """The address of the sender, of IPv6 its network of 64 bits; "" if it is not known."""
+        if not source.forwarded and source.peer and ":" not in source.peer:
+            return source.peer
+        sender = self._sender(source)
+        if isinstance(sender, IPv6Address):
+            return str(IPv6Network((sender, 64), strict=False))
+        return "" if sender is None else str(sender)
 
     def _sender(self, source: Source) -> Address | None:
         """The first address from the right that is of no trusted proxy; None if that is none."""

@@ -65,6 +65,34 @@ async def test_the_newest_unknown_event_is_read_first(tmp_path: Path) -> None:
             assert len(here.reads._lanes.unknown) <= MOST_UNKNOWN
 
 
+async def test_unknown_events_are_read_address_by_address(tmp_path: Path) -> None:
+    """While one address floods, a real order that nobody knows is read soon if its event comes from another one."""
+    async with reading(tmp_path, running=False) as here:
+        here.service.moves["task-0"] = [0.0, 0.0]
+        async with here.running():
+            for number in range(20):
+                for each in range(number * 300, number * 300 + 300):
+                    await here.inbox.put("default", forged(each), "198.51.100.1")
+                    if each == 150:
+                        await here.inbox.put("default", event("task-0"), "203.0.113.7")
+                await here.turn(0.5)
+        assert "task-0" in [task_id for _, task_id in here.service.read_at]
+
+
+def test_the_crowd_makes_room() -> None:
+    """Where unknown tasks have no room in memory, one of the address that has most of them is removed."""
+    lanes = Lanes()
+    assert lanes.add_unknown(("default", "real"), 0, "203.0.113.7", newest=True) == []
+    for number in range(1, MOST_UNKNOWN):
+        assert lanes.add_unknown(("default", f"forged-{number}"), number, "198.51.100.1", newest=True) == []
+    for number in range(1, 600):
+        added = lanes.add_unknown(("default", f"more-{number}"), 9000 + number, "198.51.100.1", newest=True)
+        assert added == [number]
+    assert lanes.add_unknown(("default", "old"), 7, "198.51.100.2", newest=False) is None
+    read = [lanes.take(0.0, 0) for _ in range(2)]
+    assert [each and each.key[1] for each in read] == ["more-599", "real"]
+
+
 async def test_a_name_puts_few_tasks_first(tmp_path: Path) -> None:
     """Who knows a tracking id cannot put any number of forged ids before the others."""
     async with reading(tmp_path, running=False, rate=0.001) as here:
