@@ -20,6 +20,8 @@ from typing import Any, cast
 
 import attrs
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 
 from gotsurge_async.clock import Clock, SystemClock
@@ -109,6 +111,7 @@ class Connections:
             OSError: the address cannot be used.
         """
         await runner.setup()
+        server_logger.addFilter(self._may_be_logged)
         factory, loop = cast("Callable[[], asyncio.Protocol]", runner.server), asyncio.get_running_loop()
         parts: list[asyncio.Task[None]] = []
         try:
@@ -127,6 +130,14 @@ class Connections:
             if parts:
                 await asyncio.wait(parts)
             await runner.cleanup()
+            server_logger.removeFilter(self._may_be_logged)
+
+    def _may_be_logged(self, record: logging.LogRecord) -> bool:
+        """Whether aiohttp may log something: strangers can send any number of requests that it cannot read."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError | ConnectionError):
+            record.exc_info = None  # no line of code is at fault
+        return self._seldom.may(f"{record.msg} {type(error).__name__}")
 
     async def _accept(self, listener: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
         """Accept connections, until cancelled; then the listener is closed."""

@@ -157,6 +157,32 @@ async def test_requests_that_do_not_end_make_room() -> None:
         assert await is_closed(busy[0])
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nabc",
+    ],
+    ids=["version", "long", "length", "chunk", "short"],
+)
+async def test_requests_that_cannot_be_read(garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Any number of them is a few lines of the log in a minute, without the lines of code."""
+    async with served(8) as here:
+        here.go_on.set()
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+            writer.write(garbage)
+            writer.write_eof()
+            with suppress(OSError):
+                await reader.read()
+            writer.transport.abort()
+    assert len(caplog.records) <= 1
+    assert len(caplog.text) < 1000
+
+
 def test_a_third_of_the_files_may_be_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process with fewer files has fewer connections."""
     for files, most in ((1024, 341), (100_000, 512), (resource.RLIM_INFINITY, 512), (12, 8)):
