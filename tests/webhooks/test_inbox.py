@@ -193,6 +193,26 @@ async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
     assert not inbox._room.sizes.total()
 
 
+async def test_what_events_claim(inbox: Inbox) -> None:
+    """The statuses of events that are not old; and the names of orders that the book knows, of their account."""
+    async with Book.open(inbox.place) as book:
+        other = Task(id="other", current_status="draft", tracking_id="T-1", invoice_number="I-1")
+        await book.observe("acme", other, source="create")
+        for number, names in enumerate(({"tracking_id": "T-1"}, {"invoice_number": "I-1"}, {"tracking_id": "T-2"}, {})):
+            await inbox.put("acme", event(f"task-{number}", "accepted", **names))
+        await inbox.put("another", event("task-9", tracking_id="T-1"))
+        waiting = await inbox.waiting()
+        assert list((await inbox.named(waiting)).values()) == ["T-1", "I-1"]
+        first = waiting[0].id
+        assert await inbox.claims([first], waiting[0].received_at) == {first: "accepted"}
+        assert await inbox.claims([first], waiting[0].received_at + timedelta(seconds=1)) == {}
+        large = {"tracking_id": "T-3", "text": "x" * 5000}
+        await inbox.put("acme", event("task-5", "complete", **large))
+        (kept,) = [each for each in await inbox.newest() if each.task_id == "task-5"]
+        assert kept.size < 500
+        assert await inbox.claims([kept.id], waiting[0].received_at) == {kept.id: "complete"}
+
+
 async def test_unknown_tasks_have_a_part_of_it(inbox: Inbox) -> None:
     """Events of tasks that the order book does not know fill a quarter; what is done makes room, the oldest first."""
     inbox._room.most = 40 * 1024
