@@ -345,6 +345,15 @@ class Inbox:
         rows = await self._store.rows("oldest", since=to_microseconds(since), after=after, limit=limit)
         return [_stored(row) for row in rows]
 
+    async def cursor(self, name: str) -> int | None:
+        """The number of the last event that was sent on under a name; None if none was."""
+        rows = await self._store.rows("cursor", name=name)
+        return int(rows[0][0]) if rows else None
+
+    async def move_cursor(self, name: str, event_id: int) -> None:
+        """Note that an event was sent on under a name, with all before it."""
+        await self._store.change("move_cursor", name=name, event=event_id)
+
     async def replay(self, ids: Sequence[int]) -> int:
         """Have the tasks of events read again; how many that are. One that is still no event is left as it is."""
 

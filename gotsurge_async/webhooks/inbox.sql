@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS inbox_events (
 );
 CREATE INDEX IF NOT EXISTS inbox_waiting ON inbox_events (id) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS inbox_dead ON inbox_events (id, size) WHERE state = 'dead';
+CREATE TABLE IF NOT EXISTS inbox_cursors (name TEXT NOT NULL PRIMARY KEY, event {big} NOT NULL);
 CREATE TABLE IF NOT EXISTS inbox_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat {big} NOT NULL);
 
 -- name: put
@@ -64,6 +65,12 @@ SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_eve
 -- name: oldest
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events
     WHERE received_at >= :since AND id > :after AND (size > 0 OR state = 'dead') ORDER BY id LIMIT :limit;
+
+-- name: cursor
+SELECT event FROM inbox_cursors WHERE name = :name;
+
+-- name: move_cursor
+INSERT INTO inbox_cursors (name, event) VALUES (:name, :event) ON CONFLICT (name) DO UPDATE SET event = excluded.event;
 
 -- name: one
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events WHERE id = :id;

@@ -1,6 +1,7 @@
 """``gotsurge listen``: events as they arrive, for people who build a service that receives them."""
 
 import asyncio
+import hashlib
 import os
 import re
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, unt
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
 from gotsurge_async.cli.shared.output import event_line, say, started_document
-from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.clock import Clock, SystemClock, from_microseconds, sleep_or
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -71,7 +72,8 @@ async def listen(
 
     --forward-to sends events on to a service that you are building. They go in order, and are signed by the scheme of
     Standard Webhooks. An event that your service does not take is sent again, and the next ones wait. The secret is
-    GOTSURGE_FORWARD_SECRET, which begins with whsec. Without it the command makes a new one, and prints it once.
+    GOTSURGE_FORWARD_SECRET, which begins with whsec. Without it the command makes a new one, and prints it once. The
+    next listen with the same URL continues behind the last event that was taken; --since 0s begins with the present.
 
     \b
     Exit codes:
@@ -95,7 +97,13 @@ async def listen(
             + (f", sending on to {url_for_log(forward_to)}" if forward_to else "")
         )
         stop = asyncio.Event()
-        printing = asyncio.create_task(_print(inbox, clock.now() - (since or timedelta(0)), forwarder, clock, as_json))
+        begin, after = clock.now() - (since or timedelta(0)), 0
+        name = hashlib.sha256((forward_to or "").encode()).hexdigest()  # a URL may hold a secret
+        cursor = await inbox.cursor(name) if forwarder is not None and since is None else None
+        if cursor is not None:
+            begin, after = from_microseconds(0), cursor
+            say(f"continuing behind event {cursor}, the last one that was taken")
+        printing = asyncio.create_task(_print(inbox, begin, after, name, forwarder, clock, as_json))
         printing.add_done_callback(lambda _: stop.set())
         try:
             await until_a_signal(stop)
@@ -115,9 +123,10 @@ def _secret() -> Secret:
     return secret
 
 
-async def _print(inbox: Inbox, begin: datetime, forwarder: Forwarder | None, clock: Clock, as_json: bool) -> None:
+async def _print(
+    inbox: Inbox, begin: datetime, after: int, name: str, forwarder: Forwarder | None, clock: Clock, as_json: bool
+) -> None:
     """Print the events since a moment, in the order in which they arrived, and send them on, until cancelled."""
-    after = 0
     while True:
         page = await inbox.oldest(since=begin, after=after, limit=PAGE)
         for stored in page:
@@ -125,6 +134,7 @@ async def _print(inbox: Inbox, begin: datetime, forwarder: Forwarder | None, clo
             click.echo(_line(stored, as_json=as_json))
             if forwarder is not None:
                 tries = await forwarder.send(stored)
+                await inbox.move_cursor(name, stored.id)
                 say(f"event {stored.id} was taken" + (f", at try {tries}" if tries > 1 else ""))
         if not page:
             await sleep_or(inbox.arrived, clock, POLL)

@@ -283,10 +283,21 @@ async def test_listening_and_sending_on(here: Simulator, tmp_path: Path) -> None
             assert answer.status == 200
         lines = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(2)]
         async with asyncio.timeout(30):
-            while len(got) < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+            while "event 2 was taken" not in said:
+                said += (await process.stderr.readline()).decode()
         process.terminate()
         assert (await finish(process)).code == 0
+        async with Inbox.open(tmp_path / "b.db") as inbox:
+            await inbox.put("acme", event("task-2"))
+        words = ["listen", "--forward-to", f"{target}/hooks", "--book"]
+        process = await start(*words, tmp_path / "b.db", cwd=tmp_path)
+        async with asyncio.timeout(30):
+            while len(got) < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        process.terminate()
+        ended = await finish(process)
+        assert "continuing behind event 2" in ended.err
+        assert got.pop() == ("gotsurge_3", event("task-2"))
     assert [(line["task_id"], line["state"]) for line in lines] == [("task-1", "waiting"), (None, "dead")]
     assert lines[0]["event"] == json.loads(event("task-1"))
     assert got == [("gotsurge_1", event("task-1"))] * 2 + [("gotsurge_2", b"\xff")]
