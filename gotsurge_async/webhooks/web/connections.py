@@ -10,7 +10,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import sys
 from collections import Counter
@@ -116,7 +115,7 @@ class Connections:
         parts: list[asyncio.Task[None]] = []
         try:
             bound = await loop.create_server(factory, host, port, start_serving=False)
-            listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in bound.sockets]
+            listeners = [each.dup() for each in bound.sockets]
             bound.close()
             for listener in listeners:
                 listener.setblocking(False)
