@@ -54,7 +54,7 @@ class JsonlSource(Source):
         self.form: Form = attrs.evolve(text.form, format="jsonl")
         any_line = False
         if refusal := text.refusal():
-            self.line = 1
+            self.line: int = 1
             self._wrong("", refusal)
             return
         for number, raw in enumerate(text.lines(), start=1):

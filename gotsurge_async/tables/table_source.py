@@ -78,7 +78,7 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            self.line = record.line
+            self.line: int = record.line
             order = self._order(record, header)
             key = self._key(record, header, order)
             if order is not None and key and not table.bad:

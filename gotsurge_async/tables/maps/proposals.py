@@ -57,7 +57,7 @@ class Proposals:
         self._columns = _columns_below(names, rows)
         self._own = {column.header for column in self._columns if column.name in columns_of(Order)}
         self._own -= {name for name, count in Counter(names).items() if count > 1}
-        self.names = [column.name for column in self._columns]
+        self.names: list[str] = [column.name for column in self._columns]
         self.proposals: list[Proposal] = []
         self.choose: dict[str, list[str]] = {}
         self.unknown: dict[str, str] = {}  # a column -> why it has no field
