@@ -2,7 +2,7 @@
 
 Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
 A job that comes alone is committed immediately. Callers that were just answered get a few turns of the event loop to
-ask again, or they would always be served by every other transaction. Requests of one kind share their statements, too.
+ask again, or they would always be served by every other transaction. Requests of one kind share their statements.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from copy import copy
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -198,7 +199,7 @@ class Writer:
         self._watcher.close()
 
     def _in_thread(self, do: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        return self._loop.run_in_executor(self._thread, do, *arguments)
+        return self._loop.run_in_executor(self._thread, copy_context().run, do, *arguments)
 
     def _refuse_if_over(self) -> None:
         if self._fatal is not None:
@@ -404,7 +405,7 @@ class Readers:
         if self._closing:
             raise self._backend.failure(Trouble.CLOSED, "is closed")
         reading = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._read, lambda db: ask(db, *args, **kwargs)
+            self._threads, copy_context().run, self._read, lambda db: ask(db, *args, **kwargs)
         )
         self._reads.add(reading)
         reading.add_done_callback(self._forget)
@@ -459,10 +460,9 @@ def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:
 
 def _do_all(db: Database, batch: Sequence[_Ticket[Any, Any]]) -> list[Any]:
     """Do the requests of a batch, kind by kind; their answers in the order of the batch."""
-    first = batch[0].kind
-    requests = [ticket.request for ticket in batch if ticket.kind is first]
+    requests = [ticket.request for ticket in batch if ticket.kind is batch[0].kind]
     if len(requests) == len(batch):
-        return list(first(db, requests))
+        return list(batch[0].kind(db, requests))
     kinds: dict[Kind[Any, Any], list[int]] = {}
     for number, ticket in enumerate(batch):
         kinds.setdefault(ticket.kind, []).append(number)

@@ -31,6 +31,8 @@ _SINGAPORE = re.compile(r"65[3689][0-9]{7}", re.ASCII)
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]")
 """What phones and address books put around a number that is copied from them."""
 _WRITTEN = re.compile(r"\(?\s*[+\uff0b]?[\d\s().\-/\u2010-\u2015\u2212]*\d[\s)]*")
+_TWO_LINES = re.compile(r"/\s*\d{1,3}\s*$|^(?:\D*\d){7,}\D*/")
+"""Two numbers, of which the second may be only its end: 6123 4567/8."""
 _DECORATION = re.compile(r"[\s().\-/\u2010-\u2015\u2212]+")
 _BRACKETED = re.compile(r"\(\s*0\s*\)")
 _OF_A_NUMBER_CELL = re.compile(r"([0-9]+)\.0+", re.ASCII)
@@ -134,7 +136,9 @@ def _is_of_country(plain: str) -> bool:
 def _is_whole(text: str) -> bool:
     """Whether a text in the form of E.164 is the whole of a possible number, and nothing but it."""
     number = _parsed(text)
-    return number is not None and _e164(number) == text and _is_possible(number)
+    if number is None or _e164(number) != text or not _is_possible(number):
+        return False
+    return number.country_code != _SINGAPORES_CODE or _is_in_plan(number)
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -155,6 +159,7 @@ def _readings(text: str, region: str | None) -> Iterator[PhoneNumber]:
         yield number
         if _BRACKETED.search(cleaned) and (shorter := _international(_BRACKETED.sub("", cleaned, count=1))):
             yield shorter
+        yield from _by_other_exit_codes(cleaned, region)
         return
     if _with_plus(text).startswith("+"):
         return
@@ -164,11 +169,27 @@ def _readings(text: str, region: str | None) -> Iterator[PhoneNumber]:
         if with_code is not None and _SINGAPORE.fullmatch(digits):
             yield with_code
         return
+    code = phonenumbers.country_code_for_region(region)
+    plan = _plan(code)
+    # Where any digits may be an exit code, as 018 in Singapore, those of another country are not meant without + or 00.
+    exits = plan is not None and (plan.international_prefix or "").isdigit()
     national = _parsed(cleaned, region)
-    if national is not None:
+    if national is not None and (exits or national.country_code == code):
         yield national
-    if with_code is not None and with_code.country_code == phonenumbers.country_code_for_region(region):
+    if with_code is not None and with_code.country_code == code:
         yield with_code
+
+
+def _by_other_exit_codes(cleaned: str, region: str | None) -> Iterator[PhoneNumber]:
+    """What a number that begins with 00 means where people dial another code before that of the country.
+
+    In Hong Kong that is 001, and in Australia 0011, so that 001 65 6234 5678 is no number of +1.
+    """
+    digits = _DECORATION.sub("", cleaned)
+    if not digits.startswith("00"):
+        return
+    others = [_parsed(cleaned, region)] if region else [_parsed(f"+{digits[length:]}") for length in (3, 4)]
+    yield from (number for number in others if number is not None and (region or digits.startswith("001")))
 
 
 def _cleaned(text: str) -> str | None:
@@ -178,7 +199,7 @@ def _cleaned(text: str) -> str | None:
     plain = _INVISIBLE.sub("", text).strip()
     if cell := _OF_A_NUMBER_CELL.fullmatch(plain):
         plain = cell[1]
-    return plain if _WRITTEN.fullmatch(plain) else None
+    return plain if _WRITTEN.fullmatch(plain) and not _TWO_LINES.search(plain) else None
 
 
 def _with_plus(text: str) -> str:
@@ -239,6 +260,8 @@ def _plain_form(code: str) -> re.Pattern[str] | None:
     plan = _plan(int(code))
     if plan is None:
         return None
+    if int(code) == _SINGAPORES_CODE:  # most numbers are from there, so that they are compared with the plan
+        return re.compile("[3689][0-9]{7}", re.ASCII)
     lengths = "|".join(f"[0-9]{{{length}}}" for length in _lengths(plan.general_desc))
     prefix = plan.national_prefix_for_parsing
     return re.compile(rf"(?!0{f'|(?:{prefix})' if prefix else ''})(?:{lengths})", re.ASCII)

@@ -25,6 +25,8 @@ MAP = "map"
 _SAMPLE = 200
 """The rows whose times and prices are compared with those of the last push."""
 _TIMES_AS_HIGH = 10
+_LONGEST = 60
+_MOST_SHAPES = 20
 
 _DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 
@@ -39,7 +41,8 @@ class MapUse:
 
     Attributes:
         name: what the user calls the map.
-        digest: the SHA-256 of all that decides how cells are read: the map, the zone, and the file's columns.
+        digest: the SHA-256 of all that decides how cells are read: the map, the options about the file, its zone, and
+            the columns of the orders and of the items.
         columns: the file's columns.
         shapes: a column of times -> how its first texts are written, such as 99/99/9999.
         prices: a currency -> the middle one of the first prices, in thousandths of a cent.
@@ -52,22 +55,24 @@ class MapUse:
     prices: Mapping[str, int]
 
     @classmethod
-    def of(cls, options: SourceOptions, columns: tuple[str, ...], rows: Sequence[SourceRow]) -> "MapUse":
-        """How a map reads a file with these columns and first rows."""
+    def of(cls, options: SourceOptions, source: Source, rows: Sequence[SourceRow]) -> "MapUse":
+        """How a map reads a table with these first rows."""
+        columns = source.columns or ()
         shapes = {column: set[str]() for column in _columns_of_times(options) if column in columns}
         prices: dict[str, list[int]] = {}
         for row in rows:
             cells = decode_row(row.original)
             for column, some in shapes.items():
-                some.add(_shape(cells[columns.index(column)]))
+                if len(some) < _MOST_SHAPES:
+                    some.add(_shape(cells[columns.index(column)]))
             order = _priced.decode(row.payload)
             if order.price is not None:
                 prices.setdefault(order.currency or "", []).append(order.price)
         return cls(
             name=options.file_map.name,
-            digest=_digest(options, columns),
+            digest=_digest(options, [*columns, *source.items_columns]),
             columns=columns,
-            shapes={column: sorted(some) for column, some in shapes.items()},
+            shapes={column: sorted(some) for column, some in shapes.items() if len(some) < _MOST_SHAPES},
             prices={currency: median_low(some) for currency, some in prices.items()},
         )
 
@@ -82,12 +87,14 @@ class MapUse:
 
     def unlike(self, last: "MapUse") -> list[str]:
         """In what this use differs from the last one, a sentence for each."""
-        differences = [f'the column "{name}" is new' for name in self.columns if name not in last.columns]
-        differences += [f'the column "{name}" is gone' for name in last.columns if name not in self.columns]
+        differences = [f'the column "{plain(name)}" is new' for name in self.columns if name not in last.columns]
+        differences += [f'the column "{plain(name)}" is gone' for name in last.columns if name not in self.columns]
         for column, shapes in self.shapes.items():
             before = last.shapes.get(column)
             if before and (new := [shape for shape in shapes if shape and shape not in before]):
-                differences.append(f'"{column}" has {_listed(new)}; the last push with this map had {_listed(before)}')
+                differences.append(
+                    f'"{plain(column)}" has {_listed(new)}; the last push with this map had {_listed(before)}'
+                )
         for currency, price in self.prices.items():
             was = last.prices.get(currency)
             if was and price and not was / _TIMES_AS_HIGH < price < was * _TIMES_AS_HIGH:
@@ -131,7 +138,7 @@ class _Watched(Around):
         first = list(islice(rows, _SAMPLE))
         self._follow()
         if first and self.columns is not None:
-            use = MapUse.of(self._options, self.columns, first)
+            use = MapUse.of(self._options, self, first)
             self._look(use)
             self.kept: Mapping[str, Any] = {**self.kept, MAP: attrs.asdict(use)}
         kept = self.kept
@@ -143,7 +150,8 @@ class _Watched(Around):
 def _digest(options: SourceOptions, columns: Sequence[str]) -> str:
     maps = attrs.asdict(options.file_map, filter=lambda attribute, _: attribute.name not in ("where", "name"))
     zone = options.timezone or options.file_map.timezone
-    text = msgspec.json.encode([maps, zone, options.key, list(columns)], order="deterministic")
+    dialects = attrs.asdict(options.dialect()), attrs.asdict(options.items_dialect())
+    text = msgspec.json.encode([maps, zone, dialects, options.key, list(columns)], order="deterministic")
     return hashlib.sha256(text).hexdigest()
 
 
@@ -158,7 +166,13 @@ def _columns_of_times(options: SourceOptions) -> list[str]:
 
 def _shape(text: str) -> str:
     """A text with its digits as 9 and its words as a: 99/99/9999 for 5/3/2030 and 15/03/2030."""
-    return _LETTERS.sub("a", _DIGITS.sub(lambda digits: "9999" if len(digits[0]) > 2 else "99", text.strip()))
+    digits = _DIGITS.sub(lambda number: "9999" if len(number[0]) > 2 else "99", text.strip()[:_LONGEST])
+    return plain(_LETTERS.sub("a", digits))
+
+
+def plain(text: str) -> str:
+    """A text without what moves a terminal's cursor, and not longer than a line."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST])
 
 
 def _listed(shapes: Sequence[str]) -> str:

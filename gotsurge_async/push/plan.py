@@ -207,15 +207,15 @@ def check_plan(path: Path, source: Source) -> Source:
     return held_to(Plan.load(path), source, str(path))
 
 
-def held_to(plan: Plan, source: Source, name: str) -> Source:
-    """The same source, with a fault if it is not the file of a plan of this name."""
+def held_to(plan: Plan, source: Source, name: str | None = None) -> Source:
+    """The same source, with a fault if it is not the file of a plan; without a name, of one that was just shown."""
     return _PlannedSource(source, plan, name)
 
 
 class _PlannedSource(Around):
     """Reads another source, and compares it with a plan at its end."""
 
-    def __init__(self, source: Source, plan: Plan, name: str) -> None:
+    def __init__(self, source: Source, plan: Plan, name: str | None) -> None:
         super().__init__(source)
         self._plan = plan
         self._name = name
@@ -228,6 +228,12 @@ class _PlannedSource(Around):
         self._follow()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
+        same = (self.sha256, self.items_sha256) == (self._plan.sha256, self._plan.items_sha256)
+        if self._name is None:
+            if not same:
+                changed = Coded("has changed since it was shown: push it again, and look at it again", "E234")
+                self.report.add(Fault(file=self.name, rule=changed))
+            return
         made = f"{self._name}, which was made of {self._plan.file} at {written(self._plan.made_at)}"
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"

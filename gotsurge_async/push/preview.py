@@ -20,6 +20,8 @@ FIRST = 3
 """How many orders a preview shows whole."""
 MOST_DAYS = 1000
 """A preview names at most this many days: the first and the last ones, if there are more."""
+MOST_ITEMS = 10
+"""Items of an order that are shown."""
 MOST_LETTERS = 1000
 """The longest line of a preview."""
 
@@ -71,6 +73,7 @@ class Preview:
         zone: the time zone of the days; that of the system if it is empty.
         first: the first orders, as GotSurge would get them.
         pickups: the day on which a pickup starts, such as 2030-03-05 -> the number of orders.
+        days_left_out: the number of days between the first and the last ones of ``pickups``, if there are too many.
         prices: a currency -> its prices.
         phones: the country's part of a phone, such as +65 -> the number of phones.
         zip_codes: the length of a postal code -> the number of addresses; 0 stands for those without one.
@@ -83,6 +86,7 @@ class Preview:
     zone: str
     first: tuple[dict[str, Any], ...]
     pickups: dict[str, int]
+    days_left_out: int
     prices: dict[str, PriceRange]
     phones: dict[str, int]
     zip_codes: dict[str, int]
@@ -104,7 +108,7 @@ class Preview:
         days = [*self.pickups.items()]
         shown = [f"{day}: {number:,}" for day, number in (days if len(days) <= 10 else [*days[:5], *days[-4:]])]
         if len(days) > len(shown):
-            shown.insert(5, f"… {len(days) - len(shown):,} more days …")
+            shown.insert(5, f"… {len(days) - len(shown) + self.days_left_out:,} more days …")
         prices = [
             f"{currency} {some.least} to {some.greatest}, {some.sum} in all ({some.orders:,})"
             for currency, some in self.prices.items()
@@ -161,12 +165,14 @@ class Previewing:
     def done(self, not_read: Iterable[str] = (), differs: Iterable[str] = ()) -> Preview:
         """The preview of the orders so far."""
         days = sorted(self._days.items())
-        if len(days) > MOST_DAYS:
+        left_out = max(0, len(days) - MOST_DAYS)
+        if left_out:
             days = days[: MOST_DAYS // 2] + days[-MOST_DAYS // 2 :]
         return Preview(
             zone=getattr(self._zone, "key", "") or ("" if self._zone is None else str(self._zone)),
             first=tuple(self._first),
             pickups=dict(days),
+            days_left_out=left_out,
             prices={
                 currency: PriceRange(least=_decimal(least), greatest=_decimal(most), sum=_decimal(total), orders=number)
                 for currency, (least, most, total, number) in sorted(self._prices.items())
@@ -201,5 +207,8 @@ def _cells_of(order: Mapping[str, Any], zone: tzinfo | None) -> Iterator[tuple[s
         elif column.kind is datetime:
             value = written(datetime.fromisoformat(value), zone)
         yield column.name, str(value)
-    for number, item in enumerate(order.get("items") or ()):
+    items: Sequence[Mapping[str, Any]] = order.get("items") or []
+    for number, item in enumerate(items[:MOST_ITEMS]):
         yield f"items[{number}]", ", ".join(f"{name} {value}" for name, value in item.items())
+    if len(items) > MOST_ITEMS:
+        yield "items", f"{len(items) - MOST_ITEMS:,} more"

@@ -154,6 +154,7 @@ class Source(abc.ABC):
         report: the faults so far.
         columns: the header of a table, without the columns that an earlier push added; None for JSON Lines, and
             before the first row.
+        items_columns: the header of the items file, from the first row on.
         not_read: the columns of a table that are not read, from the first row on.
         form: how the file is written, from the first row on.
         kept: what else a run remembers of the file, by name, from the first row on.
@@ -173,6 +174,7 @@ class Source(abc.ABC):
         self.name = name
         self.report = report
         self.columns: tuple[str, ...] | None = None
+        self.items_columns: tuple[str, ...] = ()
         self.not_read: tuple[str, ...] = ()
         self.form: Form = Form()
         self.kept: Mapping[str, Any] = {}
@@ -237,6 +239,7 @@ class Around(Source):
         self.name: str = source.name
         self.report: SourceReport = source.report
         self.columns: tuple[str, ...] | None = source.columns
+        self.items_columns: tuple[str, ...] = source.items_columns
         self.not_read: tuple[str, ...] = source.not_read
         self.form: Form = source.form
         self.kept: Mapping[str, Any] = source.kept

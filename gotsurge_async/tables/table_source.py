@@ -70,6 +70,7 @@ class TableSource(Source):
         """See `Source.rows`."""
         if self._items is not None:
             self.items_sha256: str | None = self._items.load()
+            self.items_columns: tuple[str, ...] = self._items.columns
         table, encode_cells = self._table, encode
         for record in table.rows():
             header = table.header
@@ -205,6 +206,11 @@ class _Items:
         self._report = report
         self._any_faulty = False
         self._taken = bytearray()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header, once it was read."""
+        return () if self._table.header is None else self._table.header.names
 
     def load(self) -> str:
         """Read the whole file, whose faults go to the report; the SHA-256 of its bytes, in hex."""

@@ -88,6 +88,18 @@ def test_differences_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_texts_of_the_file_are_told_without_what_moves_a_cursor(tmp_path: Path) -> None:
+    """Escape sequences of names and cells are not printed, and little of a long cell is kept."""
+    last = use_of(tmp_path)
+    text = f'ignore = ["*"]\n{MAP_TEXT}'.replace(
+        "[dates]", '[dates]\n"from_time_window.start_time_utc" = "31/12/2030 23:59 …"'
+    )
+    row = ROW.replace("09:00", f"09:00 \x1b[2J{'x' * 10_000}")
+    now = use_of(tmp_path, header=f"{HEADER},\x1b[2JNote", row=f"{row},x", text=text)
+    assert all(line.isprintable() and len(line) < 300 for line in now.unlike(last))
+    assert len(now.shapes["Pickup"][0]) <= 60
+
+
 def test_a_file_without_a_map_is_not_watched(tmp_path: Path) -> None:
     """Columns with the fields' own names need nobody's consent."""
     file = tmp_path / "orders.csv"

@@ -16,6 +16,7 @@ from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathere
 from gotsurge_async.cli.shared.output import SHOWN, say
 from gotsurge_async.cli.shared.progress import reading_shown
 from gotsurge_async.errors import code_of
+from gotsurge_async.push.map_use import MapNotAccepted
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.fault_file import FaultFile
 from gotsurge_async.tables.checks.faults import Fault, FaultGroup
@@ -85,6 +86,10 @@ class Mending:
             try:
                 async with reading_shown(opened, shown=progress):
                     result = await work(source)
+            except MapNotAccepted:
+                if faults is not None:  # nothing was there before, and the next try needs the name
+                    faults.unlink(missing_ok=True)
+                raise
             except UnusableSource as error:
                 rows = await asyncio.to_thread(written.finish) if written is not None else 0
                 raise self._refusal(file, error, rows, faults) from None

@@ -9,13 +9,14 @@ from gotsurge_async.bulk import Ledger, Run, Source, SourceOptions
 from gotsurge_async.cli.files.faults import Mending
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.ledger import accepted_maps, last_use
-from gotsurge_async.cli.shared.output import say
+from gotsurge_async.cli.shared.output import counted, say
 from gotsurge_async.ledger import OrderState, RunInfo
 from gotsurge_async.push.changes import Known
 from gotsurge_async.push.load import UnusableSource
-from gotsurge_async.push.map_use import MapNotAccepted, MapUse, watched
+from gotsurge_async.push.map_use import MapNotAccepted, MapUse, plain, watched
 from gotsurge_async.push.plan import Plan, make_plan
 from gotsurge_async.push.preview import Preview, Previewing
+from gotsurge_async.tables.checks.words import number_of
 
 _MOST = 10
 """At most this many earlier runs are asked whether they created an order."""
@@ -34,20 +35,18 @@ class FirstTime:
     accepted: bool
 
     def check(self, use: MapUse) -> None:
-        """Refuse a map that is new to a real GotSurge, and that nobody has accepted.
+        """Refuse a map that is new to a real GotSurge, unless a person has accepted it.
 
         Raises:
-            MapNotAccepted: so it is.
+            MapNotAccepted: nobody has.
         """
         if self.accepted or not self.target.is_real or use.digest in accepted_maps(self.earlier):
             return
         last = last_use(self.earlier, use.name)
-        changes = [] if last is None else use.unlike(last) or ["its rules have changed"]
+        changes = [] if last is None else use.unlike(last) or ["its rules, or how the file is read"]
         why = f"is not what was accepted ({'; '.join(changes)})" if changes else "is new"
-        raise MapNotAccepted(
-            f"the map {use.name} {why}: look at what it reads (gotsurge push --dry-run), then push with --accept-map",
-            "E243",
-        )
+        how = "look at what it reads (gotsurge push --dry-run), then push with --accept-map"
+        raise MapNotAccepted(f"the map {plain(use.name)} {why}: {how}", "E243")
 
     def unlike(self, run: Run) -> list[str]:
         """In what the file of a run differs from the last one that was pushed with its map."""
@@ -100,4 +99,9 @@ async def look(file: str, options: SourceOptions, mending: Mending, known: Calla
         made = await mending.read(file, options, plan)
     for line in () if made.preview is None else made.preview.lines(options.zone()):
         say(line)
+    numbers = {"already pushed": made.already_pushed - made.in_doubt, "in doubt": made.in_doubt}
+    if made.already_pushed:
+        say(f"of {number_of(made.orders, 'order')} {counted(numbers)}: these are not sent again")
+    if made.left_out:
+        say(f"{number_of(made.left_out, 'row')} with faults left out")
     return made

@@ -13,7 +13,7 @@ from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
 from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous
-from gotsurge_async.cli.shared.ledger import ledger_option, target_of
+from gotsurge_async.cli.shared.ledger import ledger_option, new_ledger_option, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate
@@ -23,6 +23,7 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import RunInfo
 from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.opening import DeskOptions
 from gotsurge_async.push.worker import Worker, timeouts_for
 
 _working = in_group("The worker")
@@ -58,10 +59,12 @@ _working = in_group("The worker")
 )
 @takes_seen
 @ledger_option
+@new_ledger_option
 @asynchronous
 async def worker(
     target: Target,
     ledger: Place | None,
+    new_ledger: bool,
     submitted: bool,
     concurrency: int,
     rate: float | None,
@@ -115,7 +118,8 @@ async def worker(
 
     @asynccontextmanager
     async def desk() -> AsyncIterator[None]:
-        async with client(target, rate) as gs, await Desk.open(gs, place, environment=target.environment):
+        options: DeskOptions = {"environment": target.environment, "new_ledger": new_ledger}
+        async with client(target, rate) as gs, await Desk.open(gs, place, **options):
             yield
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:

@@ -39,7 +39,7 @@ from gotsurge_async.cli.shared.options import (
     json_option,
     together,
 )
-from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish
+from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish
 from gotsurge_async.cli.shared.push_options import (
     check_distributed,
     concurrency,
@@ -194,12 +194,14 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     except MapNotAccepted:
         if not (at_a_terminal() and not pushed.as_json and pushed.file != STDIN):
             raise
-        # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
-        known = partial(known_to, pushed.ledger, target=target, out=out)
-        looked_at = loops.run(look(pushed.file, pushed.source, pushed.mending, known))
-        if not click.confirm(f"Send {number_of(looked_at.orders, 'order')} as shown?", err=True):
-            raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE) from None
-        _push(options=attrs.evolve(pushed, accept_map=True, looked_at=looked_at), dry_run=False)
+    else:
+        return
+    # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
+    known = partial(known_to, pushed.ledger, target=target, out=out)
+    seen = loops.run(look(pushed.file, pushed.source, pushed.mending, known))
+    if not confirmed(f"Send {number_of(seen.orders - seen.already_pushed, 'order')} as shown?"):
+        raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
+    _push(options=attrs.evolve(pushed, accept_map=True, seen_plan=seen), dry_run=False)
 
 
 @asynchronous
@@ -215,7 +217,7 @@ class PushOptions(SendOptions):
     Attributes:
         reading: the words of the options that say how to read the file.
         accept_map: whether the map may be used though it, or the columns of the file, are new.
-        looked_at: the plan that a person has seen and accepted: only its file is sent.
+        seen_plan: the plan that a person has seen and accepted: only its file is sent.
         canary: the number of orders that are sent first; None for the default.
     """
 
@@ -232,7 +234,7 @@ class PushOptions(SendOptions):
     seen: Seen
     reading: Sequence[str]
     accept_map: bool
-    looked_at: Plan | None = None
+    seen_plan: Plan | None = None
     canary: int | None
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
@@ -365,8 +367,8 @@ class Pushing(Sending):
         async def load(source: Source) -> tuple[Run, Admission]:
             if options.plan is not None:
                 source = check_plan(options.plan, source)
-            if options.looked_at is not None:
-                source = held_to(options.looked_at, source, "the preview")
+            if options.seen_plan is not None:
+                source = held_to(options.seen_plan, source)
             source = watched(source, options.source, self._first.check)
             loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
             self._left, self._not_read = source.left, source.not_read
@@ -388,7 +390,7 @@ class Pushing(Sending):
         for difference in self._first.unlike(run):
             self.say(f"warning: {difference}")
         is_new = await self._first.is_new(ledger, run)
-        if is_new and options.looked_at is None and at_a_terminal() and not options.as_json:
+        if is_new and options.seen_plan is None and at_a_terminal() and not options.as_json:
             for line in (await preview_of(run, options.source, self._not_read)).lines(options.source.zone()):
                 self.say(line)
         canary = int(is_new and pending > options.batch_size) if options.canary is None else options.canary
@@ -461,8 +463,7 @@ class Pushing(Sending):
         warnings = report.warnings if report.warning_count <= SHOWN_WARNINGS else list(report.warning_groups)
         for warning in warnings[:SHOWN_WARNINGS]:
             self.say(f"warning: {warning}")
-        more = len(warnings) - SHOWN_WARNINGS
-        if more > 0:
+        if (more := len(warnings) - SHOWN_WARNINGS) > 0:
             self.say(f"… and {number_of(more, 'more kind')} of warnings")
 
     def _list_similar(self, similar: Sequence[Similar], run: Run) -> None:

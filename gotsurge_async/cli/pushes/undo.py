@@ -15,7 +15,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import at_a_terminal, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
@@ -58,7 +58,7 @@ def undo(
     # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
     if not yes and at_a_terminal():
         about_run(run_id)
-        if not click.confirm(loops.run(_question(place, run_id, drafts, keys)), err=True):
+        if not confirmed(loops.run(_question(place, run_id, drafts, keys))):
             raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
     take_back(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 

@@ -17,7 +17,16 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
-from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, say, shown, spare
+from gotsurge_async.cli.shared.output import (
+    at_a_terminal,
+    confirmed,
+    print_json,
+    print_record,
+    print_table,
+    say,
+    shown,
+    spare,
+)
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, code_of
@@ -115,7 +124,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     stands. If the ledger has an order with this task, the order is taken back as by gotsurge undo, and the ledger
     records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later.
     """
-    if not yes and at_a_terminal() and not click.confirm(f"Cancel task {task_id} ({target.environment})?", err=True):
+    if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
     place = find_ledger(ledger, target)
     try:

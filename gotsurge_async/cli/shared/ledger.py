@@ -19,7 +19,7 @@ from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered,
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
-from gotsurge_async.ledger import RunInfo
+from gotsurge_async.ledger import RunInfo, RunState
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
@@ -150,14 +150,18 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
 
 
 def accepted_maps(runs: Iterable[RunInfo]) -> set[str]:
-    """The digests of the uses of maps that a person has accepted: those of real runs."""
-    return {info.options[MAP]["digest"] for info in runs if MAP in info.options and is_real(info.environment)}
+    """The digests of the uses of maps that a person has accepted: those of real runs that were loaded whole."""
+    return {info.options[MAP]["digest"] for info in runs if MAP in info.options and _was_real(info)}
 
 
 def last_use(runs: Iterable[RunInfo], name: str) -> MapUse | None:
-    """The last use of a map of this name; of ``runs`` the newest is the first."""
-    uses = (MapUse.remembered(info.options) for info in runs if MAP in info.options)
+    """The last use of a map of this name with a real GotSurge; of ``runs`` the newest is the first."""
+    uses = (MapUse.remembered(info.options) for info in runs if _was_real(info))
     return next((use for use in uses if use is not None and use.name == name), None)
+
+
+def _was_real(info: RunInfo) -> bool:
+    return is_real(info.environment) and info.state is not RunState.LOADING
 
 
 def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:

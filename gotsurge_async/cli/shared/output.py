@@ -4,6 +4,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,15 @@ def is_terminal() -> bool:
 def at_a_terminal() -> bool:
     """Whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirmed(question: str) -> bool:
+    """Whether a person says yes, after the question stands on the screen; raises click.Abort without an answer."""
+    with suppress(Exception):  # another system, or no terminal
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)  # what was typed before
+    return click.confirm(question, err=True)
 
 
 def lasting(seconds: float) -> str:

@@ -157,7 +157,7 @@ def reading_words(parameters: Mapping[str, Any]) -> list[str]:
         value = parameters.get(name)
         if value is not None and (name, value) != ("key", ITEM_KEY):
             words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
-    return words
+    return [*words, "--any-date"] if parameters.get("any_date") else words
 
 
 # --- how fast it is sent, and what stops it --------------------------------------------------------------------------

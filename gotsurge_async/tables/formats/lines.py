@@ -287,7 +287,7 @@ class Text:
         rest = b""
         too_long = False
         count, size = 0, self._file.size()
-        first = True
+        first, before = True, 0
         while block := self._stream.read(_BLOCK):
             text = rest + block
             if first and len(text) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(text):
@@ -306,8 +306,12 @@ class Text:
             count += len(lines)
             if count > MOST_LINES:
                 raise too_many(f"more than {MOST_LINES:,} lines")
-            if count > _SAMPLE and (whole := count * size / self._file.count) > MOST_LINES * _MARGIN:
-                raise too_many(f"about {float(f'{whole:.2g}'):,.0f} lines")
+            whole = count * size / self._file.count
+            # As many as all lines so far show, and as the last ones alone: the first may be short.
+            ahead = count + (size - self._file.count) * len(lines) / max(1, self._file.count - before)
+            before = self._file.count
+            if count > _SAMPLE and min(whole, ahead) > MOST_LINES * _MARGIN:
+                raise too_many(f"about {float(f'{min(whole, ahead):.2g}'):,.0f} lines")
             if len(rest) > MAX_LINE:
                 rest, too_long = rest[-1:], True
         if too_long:

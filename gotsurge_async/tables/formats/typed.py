@@ -6,7 +6,7 @@ import struct
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -83,11 +83,16 @@ def on_disk(stream: Digested) -> Iterator[IO[bytes]]:
     A stream that is not such a file is copied into one without a name, readable only by its owner.
     """
     own = stream.file()
-    with tempfile.TemporaryFile() if own is None else nullcontext(own) as file:
-        while block := stream.read(_COPIED):
-            if own is None:
-                file.write(block)
-        file.seek(0)
+    with ExitStack() as at_end:
+        try:
+            file = at_end.enter_context(tempfile.TemporaryFile()) if own is None else own
+            while block := stream.read(_COPIED):
+                if own is None:
+                    file.write(block)
+            file.seek(0)
+        except OSError as error:
+            why = f"cannot be copied to the folder of temporary files ({error.strerror or error}): free some room there"
+            raise BadFile(why, "E109") from None
         yield file
 
 

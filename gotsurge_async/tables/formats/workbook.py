@@ -60,6 +60,8 @@ class WorkbookGrid(Grid):
     """
 
     def __init__(self, stream: Digested, format_: str, sheet: str | None) -> None:
+        if sheet is not None:  # an argument of the command may hold bytes that are not text, and no sheet's name does
+            sheet = sheet.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         super().__init__(Form(format=format_, sheet=sheet), stream.digest)
         if find_spec("python_calamine") is None:
             why = f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
@@ -98,6 +100,8 @@ class WorkbookGrid(Grid):
                     self._begin(message)
                 else:
                     yield from _records(message.rows, unreadable)
+            if process.stdout is not None:
+                process.stdout.close()  # it may wait until more is read
             raise BadFile(_reason(process.wait(), request))
 
     def _begin(self, sheet: Sheet) -> None:
@@ -181,7 +185,7 @@ def _messages(pipe: IO[bytes] | None) -> Iterator[Message]:
     while pipe is not None and (size := pipe.read(SIZE)):
         try:
             message = _decode(pipe.read(int.from_bytes(size, "big")))
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return
         yield message
 

@@ -122,7 +122,8 @@ _OTHERS = {
     "weekday": r"[A-Za-z]+\.?",
     "noon": r"(?P<noon>[AaPp])\.?[Mm]\.?",
     "space": f"{_SPACE}+",
-    "rest": "(?P<rest>.+)",  # not read, such as the end of a window that stands with its start in one cell
+    # Not read, such as the end of a window that stands with its start in one cell; never a part of the time before it.
+    "rest": rf"(?!{_SPACE}*(?:[AP]\.?M\b|Z\b|UTC|GMT|[+-]\d\d:?\d\d\b))(?P<rest>.+)",
 }
 _FIRST_DAYS = {"47848": ("from1900", datetime(1899, 12, 30)), "46386": ("from1904", datetime(1904, 1, 1))}  # noqa: DTZ001
 """31 December 2030 as a number of days, in both ways of counting them: the name of a group, and the first day."""

@@ -62,7 +62,7 @@ WORDS = ("--map", "m.toml", "--timezone", "Asia/Singapore")
 
 
 def test_a_new_map_is_accepted_once(real: Real, shell: Shell) -> None:
-    """A job with a new map sends nothing and exits with 2; once accepted, it goes on without a word."""
+    """A job with a new map sends nothing and exits with 2; once accepted, it is sent without a word."""
     refused = real("push", table(3), *WORDS)
     assert refused.exit_code == 2
     assert "the map m.toml is new: look at what it reads" in refused.stderr
@@ -80,8 +80,14 @@ def test_other_columns_and_rules_are_accepted_anew(real: Real, shell: Shell) -> 
     assert 'is not what was accepted (the column "Colour" is new)' in column.stderr
     file = table(2)
     Path("m.toml").write_text(MAP_TEXT.replace('"car"', '"van_1.7m"'))
+    encoding = real("push", table(2), *WORDS, "--encoding", "cp1252")
+    assert (encoding.exit_code, "(its rules, or how the file is read)" in encoding.stderr) == (2, True)
+    Path("m.toml").write_text(MAP_TEXT.replace('"car"', '"van_1.7m"'))
     rules = real("push", file, *WORDS)
-    assert (rules.exit_code, "its rules have changed" in rules.stderr) == (2, True)
+    assert (rules.exit_code, "(its rules, or how the file is read)" in rules.stderr) == (
+        2,
+        True,
+    )
     assert shell.simulator.audit()["tasks"] == 1
 
 
@@ -101,6 +107,27 @@ def test_a_person_is_shown_what_will_be_sent_and_asked(
 
 
 @pytest.mark.usefixtures("terminal")
+def test_the_question_is_about_what_will_be_sent(real: Real, shell: Shell) -> None:
+    """Orders that were pushed before are named, and not counted in the question."""
+    assert real("push", table(2), *WORDS, "--accept-map").exit_code == 0
+    done = real("push", table(3, more="Colour"), *WORDS, stdin="y\n")
+    assert "of 3 orders 2 already pushed: these are not sent again" in done.stderr
+    assert "Send 1 order as shown?" in done.stderr
+    assert shell.simulator.audit()["tasks"] == 3
+
+
+def test_a_refused_map_leaves_no_file_of_faults(real: Real, shell: Shell) -> None:
+    """The next try, which accepts the map, can write it."""
+    file = table(3)
+    file.write_text(file.read_text().replace("1 Quay,2 Pier,48.50", "1 Quay,2 Pier,much"))
+    words = (*WORDS, "--leave-faulty", "--faults", "left.csv")
+    assert real("push", file, *words).exit_code == 2
+    assert not Path("left.csv").exists()
+    assert real("push", file, *words, "--accept-map").exit_code == 5
+    assert (shell.simulator.audit()["tasks"], Path("left.csv").exists()) == (2, True)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_only_the_file_that_was_shown_is_sent(real: Real, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is changed while the question is on the screen is refused."""
 
@@ -109,7 +136,7 @@ def test_only_the_file_that_was_shown_is_sent(real: Real, shell: Shell, monkeypa
 
     monkeypatch.setattr("click.confirm", confirm)
     done = real("push", table(3), *WORDS)
-    assert (done.exit_code, "is not the file of the plan the preview" in done.stderr) == (2, True)
+    assert (done.exit_code, "has changed since it was shown" in done.stderr) == (2, True)
     assert shell.simulator.audit()["tasks"] == 0
 
 

@@ -183,6 +183,20 @@ def test_broken_cells_are_seen_in_the_words_of_any_program(cell: str, old: str, 
     assert outcome.places == [(2, "to_address.zip_code")]
 
 
+@pytest.mark.parametrize("cell", ["<c{r} t='e'><v>#N/A</v></c>", "<c{r}><f>A1</f></c>"], ids=["error", "formula"])
+@pytest.mark.parametrize("line", [3, 4], ids=["between others", "the last one"])
+def test_a_row_of_nothing_but_broken_cells_is_a_fault(cell: str, line: int) -> None:
+    """It is an order that a person wrote, and not an empty row."""
+
+    def write(text: str) -> str:
+        return re.sub(rf'<c( r="[A-Z]+{line}")[^>]*>.*?</c>', lambda match: cell.format(r=match[1]), text)
+
+    rows = [HEADER, *(row_of(tracking_id=key) for key in "ABC")]
+    outcome = read_book(rewritten(xlsx_bytes(rows), "xl/worksheets/", write))
+    assert [row.key for row in outcome.rows] == [key for key in "ABC" if ord(key) - ord("A") + 2 != line]
+    assert {at for at, _ in outcome.places} == {line}
+
+
 def test_a_style_that_is_no_number_is_ignored() -> None:
     """The cell keeps its value, or the workbook is damaged; nothing else happens."""
 

@@ -62,6 +62,14 @@ def test_times_as_they_are_written(sample: str, text: str) -> None:
     assert dates_parser(Dates(like=(sample,)), SINGAPORE)(text) == MOMENT
 
 
+@pytest.mark.parametrize("rest", [" PM - 4:00 PM", "pm", " Z", "Z - 16:00Z", " UTC", "+02:00", " -0500"])
+@pytest.mark.parametrize("sample", ["31/12/2030 23:59 …", "31/12/2030 23:59…"])
+def test_what_a_sample_leaves_out_is_no_part_of_the_time(sample: str, rest: str) -> None:
+    """A half of the day, or an offset, behind a time is never taken for what need not be read."""
+    with pytest.raises(ValueError, match="is not written as"):
+        dates_parser(Dates(like=(sample,)), SINGAPORE)(f"03/04/2030 2:05{rest}")
+
+
 _FORMATS = {
     "31/12/2030 23:59": "%d/%m/%Y %H:%M",
     "12/31/30 11:59:58 PM": "%m/%d/%y %I:%M:%S %p",

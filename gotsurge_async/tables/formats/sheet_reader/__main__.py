@@ -45,8 +45,9 @@ def _end_with_reader() -> None:
 
 def _send(message: Message) -> None:
     content = msgspec.msgpack.encode(message)
-    sys.stdout.buffer.write(len(content).to_bytes(SIZE, "big") + content)
-    sys.stdout.buffer.flush()
+    rest = memoryview(len(content).to_bytes(SIZE, "big") + content)
+    while rest:  # a process that was stopped for a while may have written a part
+        rest = rest[os.write(1, rest) :]
 
 
 def main() -> None:

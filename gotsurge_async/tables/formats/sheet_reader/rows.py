@@ -78,27 +78,32 @@ def _blocks(rows: Iterable[tuple[Row, int]]) -> Iterator[Rows]:
 
 
 def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iterator[tuple[Row, int]]:
-    """The rows that have a text, each with its length."""
+    """The rows that have a text, or a cell without a value that is wrong, each with its length."""
     left = sheet.start[1] if sheet.start else 0
     with _bad_sheet():
         rows = enumerate(sheet.iter_rows(), start=1)
     merged = _below_others(sheet.merged_cell_ranges or ())
     last_rows: dict[int, int] = {}  # the column of a cell that is merged with those below -> the last of their rows
+    width = 0
     for line, values in rows:
         cells, typed = _texts(values)
         if last_rows:
             last_rows = {column: last for column, last in last_rows.items() if last >= line}
-        covered = [Cell(column, 0, _MERGED) for column in last_rows]
-        whole = "".join(cells)
+        wrong = [*(Cell(column, 0, _MERGED) for column in last_rows), *odd.pop(line, ())]
+        whole, width = "".join(cells), len(cells)
         if len(whole) > most:
             yield (line, None, [], {}, False), 0
-        elif whole.strip():
-            broken = _apply([*covered, *odd.pop(line, ())], cells, left)
+        elif whole.strip() or any(cell.rule for cell in wrong):
+            broken = _apply(wrong, cells, left)
             yield (line, cells, typed, broken, "\0" in whole), len(whole)
         for column, last in merged.get(line, ()):
             place = column - left
             if 0 <= place < len(values) and values[place] != "":
                 last_rows[column] = last
+    for line, wrong in sorted(odd.items()):  # rows of errors alone, below all that have a value
+        if any(cell.rule for cell in wrong):
+            cells = [""] * width
+            yield (line, cells, [], _apply(wrong, cells, left), False), 0
 
 
 def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
