@@ -199,7 +199,8 @@ class Writer:
         self._watcher.close()
 
     def _in_thread(self, do: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        return self._loop.run_in_executor(self._thread, copy_context().run, do, *arguments)
+        here = copy_context()  # it has the zone in which people are shown times
+        return self._loop.run_in_executor(self._thread, lambda: here.run(do, *arguments))
 
     def _refuse_if_over(self) -> None:
         if self._fatal is not None:
@@ -404,9 +405,8 @@ class Readers:
         """Run a function that only reads; it sees one moment."""
         if self._closing:
             raise self._backend.failure(Trouble.CLOSED, "is closed")
-        reading = asyncio.get_running_loop().run_in_executor(
-            self._threads, copy_context().run, self._read, lambda db: ask(db, *args, **kwargs)
-        )
+        loop, here = asyncio.get_running_loop(), copy_context()
+        reading = loop.run_in_executor(self._threads, lambda: here.run(self._read, lambda db: ask(db, *args, **kwargs)))
         self._reads.add(reading)
         reading.add_done_callback(self._forget)
         # It ends in its own time when the caller is cancelled, and `close` waits for that.

@@ -23,7 +23,6 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import RunInfo
 from gotsurge_async.push.desk.desk import Desk
-from gotsurge_async.push.desk.opening import DeskOptions
 from gotsurge_async.push.worker import Worker, timeouts_for
 
 _working = in_group("The worker")
@@ -118,8 +117,10 @@ async def worker(
 
     @asynccontextmanager
     async def desk() -> AsyncIterator[None]:
-        options: DeskOptions = {"environment": target.environment, "new_ledger": new_ledger}
-        async with client(target, rate) as gs, await Desk.open(gs, place, **options):
+        async with (
+            client(target, rate) as gs,
+            await Desk.open(gs, place, environment=target.environment, new_ledger=new_ledger),
+        ):
             yield
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:

@@ -65,7 +65,7 @@ class Connections:
     are accepted until one can be closed.
 
     Args:
-        most: connections at the same time.
+        most: the number of connections at the same time, at most.
     """
 
     def __init__(self, most: int | None = None, *, clock: Clock | None = None) -> None:
