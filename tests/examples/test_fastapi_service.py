@@ -93,6 +93,12 @@ async def running(monkeypatch: pytest.MonkeyPatch, **variables: str) -> AsyncIte
             yield Service(module, session, url)
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries wait for no time at all."""
+    monkeypatch.setattr("random.Random.random", lambda _: 0.0)
+
+
 def creates(simulator: Simulator) -> int:
     """How many calls of a create the simulator got."""
     return int(simulator.audit()["calls"].get(CREATE, 0))
@@ -107,6 +113,7 @@ def creates(simulator: Simulator) -> int:
     ],
     ids=["SignInNeeded", "NotSent", "EndpointsAssumed"],
 )
+@pytest.mark.usefixtures("at_once")
 async def test_an_order_that_never_left_may_be_posted_again(
     simulator: Simulator, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], cause: str
 ) -> None:
@@ -184,6 +191,7 @@ async def test_an_order_that_gotsurge_refused_may_be_posted_again(
         assert (await service.post())[0] == 201
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_an_order_in_doubt_is_never_sent_again(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing shows what became of it, it is 202 and says so, also after a start; then it has one task."""
     await sign_in(simulator)

@@ -112,6 +112,6 @@ async def test_a_flood_of_unknown_ids_does_not_keep_an_order_in_doubt(
         await kit.event(kit.here.simulator.tasks()[0]["id"])
         for number in range(200):
             await kit.event(f"99999999-0000-4000-8000-{number:012}")
-        async with follower(kit, ledger=kit.here.ledger, read_rate=10.0):
+        async with follower(kit, ledger=kit.here.ledger, read_rate=40.0):
             await states_are(kit, run_id, "created")
             assert (await kit.inbox.counts())[EventState.WAITING] > 100

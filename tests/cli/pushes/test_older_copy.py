@@ -211,6 +211,7 @@ def test_an_undo_since_the_copy_is_noticed(request: pytest.FixtureRequest, desk_
     assert (code, live(shell)) == (0, ["A", "B"])
 
 
+@pytest.mark.usefixtures("at_once")
 def test_tasks_that_cannot_be_read_leave_the_orders_in_doubt(shell: Shell) -> None:
     """Nothing is sent; when they can be read, `reconcile` settles the run."""
     shell.push("A")
