@@ -141,7 +141,14 @@ async def test_an_event_that_names_an_order_of_the_book_is_real(tmp_path: Path) 
         assert await here.post(event("new-3", tracking_id="T-2")) == 503
 
 
-@pytest.mark.parametrize("text", [LARGE, "x" * 1900, ""], ids=["large", "middle", "small"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(LARGE, id="large"),
+        pytest.param("x" * 1900, id="middle"),
+        pytest.param("", id="small", marks=pytest.mark.slow),
+    ],
+)
 async def test_events_that_are_done_make_room(tmp_path: Path, text: str) -> None:
     """Ten times as much as the inbox may hold comes and is read: every event is taken, and the disk is bounded."""
     async with receiving(tmp_path) as here:

@@ -160,7 +160,8 @@ async def worker(
                 raise
             text = Coded("aborted: what was in flight is in doubt, or is read by whoever goes on", "E112")
             raise Failure(text, interrupts.code) from None
-    say(f"worker {working.name}: stopped, and gave everything back")
+    # An answer to a submitted order that could not be recorded is in the log, and the order is in doubt.
+    say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED
 
 
