@@ -19,7 +19,7 @@ from gotsurge_async.tables.maps.column_map import Dialect
 from gotsurge_async.tables.maps.evidence import allowed_value, brief
 from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS, meanings, unit_in
 from gotsurge_async.tables.maps.proposals import Proposal, Proposals
-from gotsurge_async.tables.maps.ways import PLAIN, Ways, marks_of, quoted, ways
+from gotsurge_async.tables.maps.ways import PLAIN, Ways, marks_of, quoted, reads_all, ways
 
 _ROWS = 500
 _ABOVE = 20
@@ -222,7 +222,7 @@ class _Drafting:
         for proposal in self._proposals:
             if field in proposal.fields and proposal.texts:
                 parse = parser(_kind(field), None) if proposal.columns == (field,) else None
-                if parse is None or _kind(field) is datetime or not _reads(parse, proposal.texts):
+                if parse is None or _kind(field) is datetime or not reads_all(parse, proposal.texts):
                     found += filter(None, [ways(field, proposal.texts)])
         if not found:
             return None
@@ -291,15 +291,6 @@ class _Drafting:
 
 def _kind(field: str) -> type:
     return columns_of(Order)[field].kind
-
-
-def _reads(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
-    try:
-        for text in texts:
-            parse(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _chosen(proposal: Proposal, lines: Mapping[str, str]) -> Iterator[str]:

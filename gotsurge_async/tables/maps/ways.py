@@ -63,7 +63,8 @@ def quoted(text: str | Sequence[str]) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # as TOML requires
 
 
-def _reads_all(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
+def reads_all(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
+    """Whether a function reads every one of some texts."""
     try:
         for text in texts:
             parse(text)
@@ -127,11 +128,11 @@ def is_mixed(cells: Sequence[str]) -> bool:
 def _dates(cells: Sequence[str]) -> Ways:
     if is_mixed(cells):
         return Ways({}, cells[0], certain=False)
-    if _reads_all(_date_parser(None), cells):
+    if reads_all(_date_parser(None), cells):
         return _NO_RULE
     samples: dict[tuple[str, ...], str] = {}
     for sample in _samples():
-        if _signs(sample) == _signs(cells[0]) and _reads_all(_date_parser(sample), cells):
+        if _signs(sample) == _signs(cells[0]) and reads_all(_date_parser(sample), cells):
             # Samples that differ in the order of day, month and year read one text as different days.
             samples.setdefault(tuple(re.findall("31|12|Dec|30", sample.replace("2030", "30"))), sample)
     moments = {sample: [_date_parser(sample)(cell) for cell in cells] for sample in samples.values()}
@@ -180,12 +181,12 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
     parse = parser(kind, None)
     assert parse is not None  # noqa: S101 - each kind of number has one
     texts = [cell for cell in cells if type(cell) is not Exact]
-    if not all(_is_possible(field, cell) for cell in cells if type(cell) is Exact and _reads_all(parse, [cell])):
+    if not all(_is_possible(field, cell) for cell in cells if type(cell) is Exact and reads_all(parse, [cell])):
         return Ways({}, cells[0], certain=False)
     if any(map(shortened_by_spreadsheet, texts)):
         return Ways({}, texts[0], certain=False)
     if not texts:
-        return _NO_RULE if _reads_all(parse, cells) else Ways({}, cells[0], certain=False)
+        return _NO_RULE if reads_all(parse, cells) else Ways({}, cells[0], certain=False)
     before, after = (next(filter(None, marks), "") for marks in zip(*map(marks_of, texts), strict=True))
     allowed = _MARKS if kind is Money else _UNITS.get(field, frozenset())
     if not {before.casefold(), after.casefold()} <= {*allowed, ""}:
@@ -216,7 +217,7 @@ def _styles(field: str, kind: type, texts: Sequence[str], marks: tuple[str, str]
         rule = None if style is None else f"{before}{style}{after}"
         read = parse if rule is None else number_parser(rule, parse, whole=kind is int)
         plain = str if rule is None else number_style(rule)
-        if not _reads_all(read, texts):
+        if not reads_all(read, texts):
             continue
         numbers = [plain(text) for text in texts]
         if all(map(functools.partial(_is_possible, field), numbers)) and not (
