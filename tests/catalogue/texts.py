@@ -312,9 +312,9 @@ def _in_file(path: Path) -> Iterator[str]:
 
 
 @cache
-def _told() -> list[tuple[Coded, str]]:
+def _told() -> list[Coded]:
     return [
-        (text, name)
+        text
         for path in sorted(PACKAGE.rglob("*.py"))
         if not (name := path.relative_to(PACKAGE).as_posix()).startswith(NOT_TOLD) or name in TOLD
         for text in map(_plain, _in_file(path))
@@ -323,18 +323,9 @@ def _told() -> list[tuple[Coded, str]]:
 
 
 @cache
-def told_texts() -> dict[str, set[str]]:
-    """Every text that is told, with the files that tell it."""
-    found: dict[str, set[str]] = {}
-    for text, name in _told():
-        found.setdefault(text, set()).add(name)
-    return found
-
-
-@cache
 def told_codes() -> dict[str, set[str | None]]:
     """Every text that is told, with its codes: None where it has none, ``…`` where it has that of another error."""
     found: dict[str, set[str | None]] = {}
-    for text, _ in _told():
+    for text in _told():
         found.setdefault(text, set()).add(text.explain_code)
     return found
