@@ -1,7 +1,8 @@
 """What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
 
 docs/troubleshooting.md includes the file. Each ``###`` of it is an entry; the first bold line is its title, and a block
-marked ``text`` holds the messages that it explains, with ``…`` for what differs.
+marked ``text`` holds the messages that it explains, with ``…`` for what differs. ``python -m tests.catalogue`` writes
+these blocks.
 """
 
 import re

@@ -259,7 +259,7 @@ def _usual_codes() -> dict[str, str]:
     codes = dict(OF_HELPERS)
     bases: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(_file(path).tree):
+        for node, _ in _file(path).scoped:
             if isinstance(node, ast.ClassDef):
                 bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
                 makers = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
