@@ -71,7 +71,8 @@ class OrderState(StrEnum):
     SUPERSEDED = "superseded"
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
-    """It was there and was taken back, or its draft was, before a broadcast. Its key may be pushed again."""
+    """It was there and was taken back, its draft was before a broadcast, or its task is gone and a person said so. Its
+    key may be pushed again."""
     WITHDRAWN = "withdrawn"
     """It was certainly not sent, and will not be: its caller knows that. Its key may be pushed again."""
     CANCELLING = "cancelling"
