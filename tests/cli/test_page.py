@@ -10,7 +10,6 @@ import click
 import pytest
 
 from gotsurge_async.cli.app import gotsurge
-from gotsurge_async.cli.shared.exits import Exit
 from tests.cli.service.test_tasks import order
 from tests.support.commands import EXAMPLES, Runner
 
@@ -84,10 +83,3 @@ def test_an_example_that_needs_nobody_works(
     (tmp_path / "order.json").write_text(json.dumps(order("CALL-7-ROPE")))
     done = run(*words)
     assert done.exit_code == 0, done.output
-
-
-def test_every_exit_code_is_explained() -> None:
-    """The table lists the codes that the program has."""
-    table = PAGE.split("## Exit codes")[1].split("##")[0]
-    listed = {int(code) for code in re.findall(r"^\| \[(\d+)\]", table, re.MULTILINE)}
-    assert listed == {code.value for code in Exit}
