@@ -25,6 +25,7 @@ from gotsurge_async.errors import (
     code_of,
     rejection_class,
 )
+from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret, headers_for_log, longest_form, url_for_log, without
 from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, Transport
 
@@ -296,7 +297,7 @@ def _from_markup(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = one_line(text)
     return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
 
 

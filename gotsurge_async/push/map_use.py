@@ -13,6 +13,7 @@ import msgspec
 
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.words import printable
 from gotsurge_async.money import Money
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.fields import columns_of
@@ -172,7 +173,7 @@ def _shape(text: str) -> str:
 
 def plain(text: str) -> str:
     """A text without what moves a terminal's cursor, and not longer than a line."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST])
+    return printable(text[:_LONGEST])
 
 
 def _listed(shapes: Sequence[str]) -> str:

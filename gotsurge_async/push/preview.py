@@ -11,6 +11,7 @@ import msgspec
 
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import written, zone_of_people
+from gotsurge_async.models.words import printable
 from gotsurge_async.money import Money
 from gotsurge_async.tables.checks.windows import Window
 from gotsurge_async.tables.columns import order_columns
@@ -98,7 +99,7 @@ class Preview:
     def lines(self, zone: tzinfo | None) -> Iterator[str]:
         """The preview for people, safe for a terminal; times are in ``zone``, or in that of people."""
         for line in self._lines(zone):
-            plain = "".join(letter if letter.isprintable() else " " for letter in line[: MOST_LETTERS + 1])
+            plain = printable(line[: MOST_LETTERS + 1])
             yield plain if len(plain) <= MOST_LETTERS else f"{plain[:MOST_LETTERS]}…"
 
     def _lines(self, zone: tzinfo | None) -> Iterator[str]:

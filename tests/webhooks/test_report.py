@@ -290,6 +290,24 @@ async def test_cells_of_a_table_are_no_formulas() -> None:
     assert (first["planned"], first["final"], first["due_at"]) == ("-3.005", "4.80", "2026-01-02 16:00+08:00")
 
 
+async def test_no_text_of_others_moves_or_reorders_what_is_written() -> None:
+    """Whatever an order says, no file has a control character or a mark of direction."""
+    odd = "\x1b[2Jx\u202ey\u2067z"
+    order = ordered(
+        "complete", done=8, planned=as_given(1, odd), price=1, currency=odd, tracking_id=f"\u202e={odd}",
+        invoice_number=odd, group_tag=odd, epod={odd: odd}, **to(odd, None, odd),
+    )  # fmt: skip
+    found = await day(order)
+    book = io.BytesIO()
+    write_xlsx(found, book)
+    texts = [str(cell) for sheet in openpyxl.load_workbook(book) for row in sheet.values for cell in row]
+    rows = [*table(found, orders=True), *table(found, orders=False)]
+    texts += [text for row in rows for pair in row.items() for text in pair]
+    texts += html(found).split("\n")
+    assert [text for text in texts if not text.isprintable()] == []
+    assert table(found, orders=True)[0]["tracking_id"] == " = [2Jx y z"
+
+
 async def test_a_workbook_has_vessels_and_orders() -> None:
     """Numbers are numbers, texts are texts, whatever they look like; a cell that is too long is cut."""
     order = ordered(

@@ -35,6 +35,7 @@ from gotsurge_async.config import Timeouts
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, RunState
 from gotsurge_async.models.times import written_clock
+from gotsurge_async.models.words import one_line
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
@@ -98,7 +99,7 @@ class _Check:
     def lines(self, alerts: Sequence[Alert]) -> list[str]:
         """The alerts for people, a line each."""
         now = SystemClock().now()
-        return [f"{alert.kind.in_words}: {alert.text(now)}" for alert in alerts]
+        return [one_line(f"{alert.kind.in_words}: {alert.text(now)}") for alert in alerts]
 
     def print_all(self, alerts: Sequence[Alert]) -> None:
         """Print the alerts of one check."""
@@ -259,7 +260,7 @@ def _check_url(url: str) -> None:
 async def _post(url: str, lines: Sequence[str]) -> None:
     """Post alerts as the text of one message, in which text of others is not markup."""
     more = [f"… and {len(lines) - _POSTED:,} more"] if len(lines) > _POSTED else []
-    text = "\n".join(" ".join(line.split()) for line in [*lines[:_POSTED], *more])
+    text = "\n".join([*lines[:_POSTED], *more])
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     body = msgspec.json.encode({"text": text})
     request = Request(method="POST", url=url, headers={"Content-Type": "application/json"}, body=body)

@@ -132,7 +132,7 @@ async def orders(
 
 def _say_doubles(doubles: Iterable[Double]) -> None:
     for double in doubles:
-        say(f"{double.name or 'an order'} is a double: {double.text()}")
+        say(shown(f"{double.name or 'an order'} is a double: {double.text()}"))
 
 
 async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:

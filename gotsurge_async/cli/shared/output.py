@@ -15,6 +15,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.models.times import written
+from gotsurge_async.models.words import one_line
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def shown(value: Any) -> str:
         return written(value, seconds=True)
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value))
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    return one_line(str(value))
 
 
 def _terminal(err: bool = False) -> "Console | None":

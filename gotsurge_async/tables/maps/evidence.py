@@ -7,6 +7,7 @@ from datetime import datetime
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.words import printable
 from gotsurge_async.money import Money
 from gotsurge_async.tables.cells import shortened_by_spreadsheet
 from gotsurge_async.tables.fields import columns_of
@@ -189,5 +190,4 @@ def _why(cell: str, what: str) -> str:
 
 def brief(text: str) -> str:
     """The start of a text, without characters that a comment of TOML may not have."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text[:LONGEST])
-    return re.sub(r"\s+", " ", printable)[:30]
+    return re.sub(r"\s+", " ", printable(text[:LONGEST]))[:30]

@@ -9,6 +9,7 @@ from typing import IO, Any, TypeAlias
 from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
+from gotsurge_async.models.words import one_line
 from gotsurge_async.money import Money
 from gotsurge_async.tables.writing import csv_line, defused
 from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
@@ -34,7 +35,7 @@ def vessel_columns(day: Day) -> list[str]:
     ``not comparable`` is how many delivered orders have no difference: a price is missing, or in another currency.
     """
     amounts = [
-        f"{what} {currency or 'without currency'}"
+        f"{what} {one_line(currency) or 'without currency'}"
         for currency in day.sums.currencies
         for what in ("planned", "planned of delivered", "final of delivered", "difference")
     ]
@@ -109,16 +110,17 @@ def _text(cell: Cell) -> str:
         return f"{cell:f}" if -int(cell.as_tuple().exponent) > 2 else f"{cell:.2f}"
     if isinstance(cell, datetime):
         return cell.isoformat(sep=" ", timespec="minutes")
-    return " ".join(str(cell).split()) if isinstance(cell, str) else str(cell)
+    return one_line(str(cell))
 
 
 # --- a table ----------------------------------------------------------------------------------------------------------
 
 
 def write_csv(day: Day, file: IO[bytes], *, orders: bool = False) -> None:
-    """Write a row for each vessel, or for each order. Text that looks like a formula is none."""
+    """Write a row for each vessel, or for each order. A spreadsheet takes no text for a formula."""
     columns = ORDER_COLUMNS if orders else vessel_columns(day)
-    file.write("\ufeff".encode() + csv_line(list(columns), ","))  # without the mark Excel takes it for another encoding
+    # Without the mark Excel takes it for another encoding.
+    file.write("\ufeff".encode() + csv_line(list(columns), ","))
     for row in order_rows(day) if orders else vessel_rows(day):
         file.write(csv_line([defused(_text(each)) if isinstance(each, str) else _text(each) for each in row], ","))
 
@@ -193,17 +195,21 @@ def write_html(day: Day, file: IO[bytes]) -> None:
         file.write(part.encode("utf-8", "replace"))
 
 
+def _escaped(text: str | None) -> str:
+    return escape(one_line(text or ""))
+
+
 def _page(day: Day) -> Iterator[str]:
-    title = escape(_title(day))
+    title = _escaped(_title(day))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     yield (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="referrer" content="no-referrer">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<p>{escape(_zone_words(day))}</p>\n"
+        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<p>{_escaped(_zone_words(day))}</p>\n"
     )
     if day.environments:
-        yield f"<p>Orders of {escape(' and '.join(day.environments))}.</p>\n"
+        yield f"<p>Orders of {_escaped(' and '.join(day.environments))}.</p>\n"
     columns = vessel_columns(day)
     numeric = [place >= 3 for place in range(len(columns))]
     yield from _table(columns, vessel_rows(day), numeric, last="total")
@@ -215,13 +221,13 @@ def _page(day: Day) -> Iterator[str]:
 def _table(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Sequence[bool], *, last: str
 ) -> Iterator[str]:
-    heads = "".join(f'<th scope="col"{_n(n)}>{escape(name)}</th>' for name, n in zip(columns, numeric, strict=True))
+    heads = "".join(f'<th scope="col"{_n(n)}>{_escaped(name)}</th>' for name, n in zip(columns, numeric, strict=True))
     yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
     whole = list(rows)
     for number, row in enumerate(whole, 1):
         style = f' class="{last}"' if number == len(whole) else ""
         texts = [_grouped(cell) if isinstance(cell, Decimal) else _text(cell) for cell in row]
-        cells = "".join(f"<td{_n(n)}>{escape(text)}</td>" for text, n in zip(texts, numeric, strict=True))
+        cells = "".join(f"<td{_n(n)}>{_escaped(text)}</td>" for text, n in zip(texts, numeric, strict=True))
         yield f"<tr{style}>{cells}</tr>\n"
     yield "</tbody></table></div>\n"
 
@@ -237,7 +243,7 @@ def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
     imo = "" if vessel.imo is None else f" (IMO {vessel.imo})"
     styles = {"planned": "n", "final": "n", "proof of delivery": "proof"}
     heads = "".join(f'<th scope="col" class="{styles.get(name, "")}">{name}</th>' for name in _HEADS)
-    yield f"<h2>{escape(f'{vessel.name}{imo}')}</h2>\n"
+    yield f"<h2>{_escaped(f'{vessel.name}{imo}')}</h2>\n"
     yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
     for line in vessel.lines:
         yield _line(line, day)
@@ -246,11 +252,11 @@ def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
 
 def _line(line: Line, day: Day) -> str:
     late = ' <span class="late">late</span>' if line.late else ""
-    status = escape(_text((line.status or "not read yet").replace("_", " ")))
+    status = _escaped((line.status or "not read yet").replace("_", " "))
     cells = [
-        ("", escape(_text(line.name))),
-        ("", escape(_text(line.invoice_number))),
-        ("", escape(_text(line.berth))),
+        ("", _escaped(line.name)),
+        ("", _escaped(line.invoice_number)),
+        ("", _escaped(line.berth)),
         ("t", _printed(line.due_at, day)),
         ("", f'<span class="{line.outcome}">{status}</span>{late}'),
         ("t", _printed(line.delivered_at, day)),
@@ -268,7 +274,7 @@ def _printed(moment: datetime | None, day: Day) -> str:
 
 
 def _printed_money(money: Money | None) -> str:
-    return "" if money is None else escape(f"{money.currency} {_grouped(money.amount)}".strip())
+    return "" if money is None else _escaped(f"{money.currency} {_grouped(money.amount)}".strip())
 
 
 def _grouped(amount: Decimal) -> str:
@@ -279,10 +285,10 @@ def _grouped(amount: Decimal) -> str:
 
 def _proof(line: Line) -> str:
     links = "<br>".join(
-        f'<a href="{escape(link)}" rel="noopener noreferrer">{escape(link[:80])}</a>' for link in line.links
+        f'<a href="{_escaped(link)}" rel="noopener noreferrer">{_escaped(link[:80])}</a>' for link in line.links
     )
     more = "…" if len(line.proof) > _LONGEST_PROOF else ""
-    return links + (f"<pre>{escape(line.proof[:_LONGEST_PROOF])}{more}</pre>" if line.proof else "")
+    return links + (f"<pre>{_escaped(line.proof[:_LONGEST_PROOF])}{more}</pre>" if line.proof else "")
 
 
 def _title(day: Day) -> str:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.cli.afterwards.alerts import _Check
+from gotsurge_async.cli.afterwards.books import Books
+from gotsurge_async.database import place_of
 from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.webhooks.alerts import Alert, AlertKind, Limits
+from gotsurge_async.webhooks.book import Only
 from tests.cli.afterwards.kit import mailbox
 from tests.support.commands import Shell, gotsurge, local, start, write_orders
 
@@ -21,6 +26,14 @@ def test_nothing_is_reported_where_nothing_is_wrong(shell: Shell) -> None:
     done = shell.on_ledger("alerts")
     assert (done.exit_code, done.stdout) == (0, "")
     assert shell.document(shell.on_ledger("alerts", "--json")) == []
+
+
+def test_a_line_moves_no_cursor(tmp_path: Path) -> None:
+    """Whatever an order says, the line of its alert that is followed or posted is one line of printable text."""
+    place = place_of(str(tmp_path / "ledger.db"))
+    check = _Check(books=Books(ledger=place, book=place), only=Only(), limits=Limits(), as_json=False)
+    odd = Alert(kind=AlertKind.FAILED, name="T-1", tracking_id="A\x1b[2J\u202eB\r\n", status="expired")
+    assert check.lines([odd]) == ["failed: A [2J B : expired"]
 
 
 def test_what_is_wrong_is_reported_with_exit_code_1(shell: Shell) -> None:

@@ -1,0 +1,11 @@
+"""Texts as people are shown them: nothing in them moves a cursor or reorders what is written."""
+
+
+def printable(text: str) -> str:
+    """A text with a space for each character that cannot be printed: controls, line breaks, marks of direction."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def one_line(text: str) -> str:
+    """A text on one line, safe for a terminal, a cell and a page, with single spaces."""
+    return " ".join(printable(text).split())
