@@ -216,10 +216,10 @@ def html(found: Day) -> str:
     return file.getvalue().decode()
 
 
-def table(found: Day, *, orders: bool) -> list[dict[str, str]]:
+def table(found: Day, *, orders: bool, done: bool = True) -> list[dict[str, str]]:
     """The table of a day, as a spreadsheet reads it."""
     file = io.BytesIO()
-    write_csv(found, file, orders=orders)
+    write_csv(found, file, orders=orders, done=done)
     return list(csv.DictReader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline="")))
 
 
@@ -288,6 +288,16 @@ async def test_cells_of_a_table_are_no_formulas() -> None:
     assert total["difference SGD"] == "46.83"
     first = next(row for row in table(found, orders=True) if row["tracking_id"] == "plain")
     assert (first["planned"], first["final"], first["due_at"]) == ("-3.005", "4.80", "2026-01-02 16:00+08:00")
+
+
+async def test_a_table_of_orders_has_those_to_act_on() -> None:
+    """Orders that are open or failed; those that were delivered or cancelled only where they are asked for."""
+    found = await day(
+        *(ordered(status, number=n, done=9) for n, status in enumerate(("complete", "cancelled", "expired", "moored")))
+    )
+    assert [row["outcome"] for row in table(found, orders=True, done=False)] == ["failed", "open"]
+    assert [row["outcome"] for row in table(found, orders=True)] == ["delivered", "cancelled", "failed", "open"]
+    assert [row["ordered"] for row in table(found, orders=False, done=False)] == ["4", "4"]
 
 
 async def test_no_text_of_others_moves_or_reorders_what_is_written() -> None:

@@ -40,8 +40,12 @@ _ENDINGS = (".html", ".csv", ".xlsx")
     "--out", type=PATH, required=True, metavar="FILE", help="The file to write; its ending is .html, .csv or .xlsx."
 )
 @click.option(
-    "--orders", "by_order", is_flag=True, help="Write one row for each order into a CSV, not for each vessel."
+    "--orders",
+    "by_order",
+    is_flag=True,
+    help="Write one row for each open or failed order into a CSV, not for each vessel.",
 )
+@click.option("--done", is_flag=True, help="With --orders: write the delivered and the cancelled orders, too.")
 @vessel_option
 @click.option(
     "--all-environments", is_flag=True, help="Put orders of production and of other environments into one report."
@@ -63,6 +67,7 @@ async def report(
     day_text: str,
     out: Path,
     by_order: bool,
+    done: bool,
     vessel: str | None,
     all_environments: bool,
     force: bool,
@@ -86,6 +91,8 @@ async def report(
         raise WrongUse(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write", "E102")
     if by_order and out.suffix != ".csv":
         raise WrongUse("--orders: only a CSV has one of both; the others have vessels and orders")
+    if done and not by_order:
+        raise WrongUse("--done: only --orders leaves these orders out: give both, or neither")
     if not force and await asyncio.to_thread(out.exists):
         raise ConfigError(f"{out} exists: --force replaces it", "E110")
     since, until = bounds(day, zone)
@@ -98,7 +105,7 @@ async def report(
             f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
             "--all-environments reports all in one"
         )
-    await asyncio.to_thread(_write, result, out, by_order)
+    await asyncio.to_thread(_write, result, out, by_order, done)
     if as_json:
         print_json(_document(result, out))
     else:
@@ -108,6 +115,9 @@ async def report(
         where = "".join(f", {environment}" for environment in environments)
         counts = f": {counted(numbers)}" if result.vessels else ""
         say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
+    left_out = sum(line.outcome.is_done for line in result.lines) if by_order and not done else 0
+    if left_out:
+        say(f"{number_of(left_out, 'delivered or cancelled order')} left out: --done writes them, too")
     if result.oldest_read is not None and result.at - result.oldest_read > STALE:
         old = written(result.oldest_read)
         say(f"some open orders were last read on {old}: run a receiver, or `gotsurge watch`, first")
@@ -123,7 +133,7 @@ def _day_of(text: str, zone: ZoneInfo) -> date:
         raise WrongUse(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday", "E102") from None
 
 
-def _write(day: Day, out: Path, by_order: bool) -> None:
+def _write(day: Day, out: Path, by_order: bool, done: bool) -> None:
     """Write the file whole, or not at all; for its owner alone."""
     try:
         with ExitStack() as at_end:
@@ -133,7 +143,7 @@ def _write(day: Day, out: Path, by_order: bool) -> None:
             elif out.suffix == ".xlsx":
                 write_xlsx(day, file.stream)
             else:
-                write_csv(day, file.stream, orders=by_order)
+                write_csv(day, file.stream, orders=by_order, done=done)
             file.put_in_place()
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written: {error.strerror or error}", "E109") from None

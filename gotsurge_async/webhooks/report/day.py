@@ -34,6 +34,11 @@ class Outcome(StrEnum):
     OPEN = "open"
     """More may happen."""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nobody has to act on it: it was delivered, or cancelled."""
+        return self in (Outcome.DELIVERED, Outcome.CANCELLED)
+
 
 _OUTCOMES: Mapping[str, Outcome] = {
     TaskStatus.COMPLETE: Outcome.DELIVERED,

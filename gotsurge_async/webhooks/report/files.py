@@ -67,10 +67,12 @@ ORDER_COLUMNS = (
 """The headings of `order_rows`."""
 
 
-def order_rows(day: Day) -> Iterator[list[Cell]]:
-    """A row for each order, vessel by vessel; times are those of the day's zone."""
+def order_rows(day: Day, *, done: bool = True) -> Iterator[list[Cell]]:
+    """A row for each order, vessel by vessel; times are those of the day's zone. ``done`` as in `write_csv`."""
     for vessel in day.vessels:
         for line in vessel.lines:
+            if line.outcome.is_done and not done:
+                continue
             yield [
                 vessel.name,
                 None if vessel.imo is None else str(vessel.imo),
@@ -116,12 +118,17 @@ def _text(cell: Cell) -> str:
 # --- a table ----------------------------------------------------------------------------------------------------------
 
 
-def write_csv(day: Day, file: IO[bytes], *, orders: bool = False) -> None:
-    """Write a row for each vessel, or for each order. A spreadsheet takes no text for a formula."""
+def write_csv(day: Day, file: IO[bytes], *, orders: bool = False, done: bool = False) -> None:
+    """Write a row for each vessel, or for each order. A spreadsheet takes no text for a formula.
+
+    Args:
+        orders: write orders: those that are open or failed, on which a person acts.
+        done: of the orders, write the delivered and the cancelled ones, too.
+    """
     columns = ORDER_COLUMNS if orders else vessel_columns(day)
     # Without the mark Excel takes it for another encoding.
     file.write("\ufeff".encode() + csv_line(list(columns), ","))
-    for row in order_rows(day) if orders else vessel_rows(day):
+    for row in order_rows(day, done=done) if orders else vessel_rows(day):
         file.write(csv_line([defused(_text(each)) if isinstance(each, str) else _text(each) for each in row], ","))
 
 

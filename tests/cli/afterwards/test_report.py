@@ -33,8 +33,11 @@ def test_a_day_is_written_as_the_name_says(shell: Shell) -> None:
         assert stat.S_IMODE((shell.folder / name).stat().st_mode) == 0o600
     assert "(no vessel)" in (shell.folder / "day.html").read_text()
     assert (shell.folder / "day.xlsx").read_bytes().startswith(b"PK")
-    words = ("--day", DAY, "--out", shell.folder / "each.csv", "--orders", "--json")
-    document = shell.document(shell.on_ledger("report", *words))
+    words = ("report", "--day", DAY, "--out", shell.folder / "each.csv", "--force", "--orders")
+    done = shell.on_ledger(*words)
+    assert "2 delivered or cancelled orders left out: --done writes them, too" in done.stderr
+    assert (shell.folder / "each.csv").read_text().count("\n") == 2
+    document = shell.document(shell.on_ledger(*words, "--done", "--json"))
     assert (document["ordered"], document["planned"], document["final"]) == (3, ["SGD 145.50"], ["SGD 48.50"])
     rows = list(csv.DictReader(io.StringIO((shell.folder / "each.csv").read_text("utf-8-sig"))))
     assert [(row["tracking_id"], row["outcome"]) for row in rows] == [
@@ -92,6 +95,7 @@ def test_the_first_and_the_last_day_are_days(shell: Shell, day: str, zone: str) 
         ("--out", "day.pdf"),
         ("--out", "day.csv", "--day", "04.03.2030"),
         ("--out", "day.html", "--orders"),
+        ("--out", "day.csv", "--done"),
         ("--out", "none/day.csv"),
         ("--out", "there.csv"),
         (),
