@@ -329,13 +329,41 @@ async def test_a_workbook_has_vessels_and_orders() -> None:
     book = openpyxl.load_workbook(io.BytesIO(file.getvalue()))
     assert book.sheetnames == ["Vessels", "Orders"]
     vessels, orders = ([list(row) for row in book[name].iter_rows()] for name in book.sheetnames)
-    assert [cell.value for cell in vessels[1][:5]] == ["=A1", "9074729", None, 1, 1]
+    assert [cell.value for cell in vessels[1][:5]] == ["=A1", 9074729, None, 1, 1]
     assert [cell.data_type for cell in vessels[1][:1]] == ["s"]
     assert [cell.value for cell in vessels[1][9:]] == [4.8, 4.8, 4.9, 0.1, 0]
     assert orders[1][3].value == EVIL
-    assert {cell.data_type for row in orders for cell in row} <= {"s", "n"}
+    assert {cell.data_type for row in orders for cell in row} == {"s", "n", "d"}
     assert not any(cell.hyperlink for row in orders for cell in row)
     assert max(len(str(cell.value)) for row in orders for cell in row) == 32_000
+
+
+async def test_a_workbook_can_be_computed_with() -> None:
+    """IMO numbers, counts, money and times are numbers and dates; times are those of the zone in their heading."""
+    usual = ordered(
+        "complete", done=8, planned=Money.of("1234.50", "SGD"), price=490_000, currency="SGD",
+        tracking_id="007", invoice_number="1E5", **to("MV A", 9074729),
+    )  # fmt: skip
+    odd = evolve(ordered("complete", number=2, **to("MV B", 10**17)), due_at=datetime(1899, 1, 2, tzinfo=UTC))
+    file = io.BytesIO()
+    write_xlsx(await day(usual, odd), file)
+    book = openpyxl.load_workbook(file)
+    names, row, strange = book["Orders"].iter_rows()
+    cells = {name.value: cell for name, cell in zip(names, row, strict=True)}
+    for name, value, form in (
+        ("imo", 9074729, "General"),
+        ("due_at (Asia/Singapore)", at(16).replace(tzinfo=None), "yyyy-mm-dd hh:mm"),
+        ("delivered_at (Asia/Singapore)", at(16).replace(tzinfo=None), "yyyy-mm-dd hh:mm"),
+        ("planned", 1234.5, "#,##0.00###"),
+        ("final", 4.9, "#,##0.00###"),
+        ("tracking_id", "007", "General"),
+        ("invoice_number", "1E5", "General"),
+    ):
+        assert (cells[name].value, cells[name].number_format) == (value, form), name
+    # No spreadsheet knows that year, nor keeps all those digits.
+    assert [strange[cells[name].column - 1].data_type for name in ("imo", "due_at (Asia/Singapore)")] == ["s", "s"]
+    vessels = list(book["Vessels"].iter_rows())
+    assert {cell.data_type for row in vessels[1:] for cell in row[3:]} == {"n"}
 
 
 async def test_a_workbook_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ _LONGEST_CELL = 32_000
 """Characters that a cell of a workbook takes."""
 _MOST_DIGITS = 15
 """Digits that a number of a spreadsheet keeps."""
+_FIRST_YEAR = 1901
+"""A spreadsheet counts its days from 1900, with one too many in that year."""
 _LONGEST_PROOF = 4000
 """Characters of a proof that are printed."""
 
@@ -57,7 +59,7 @@ def _vessel_row(name: str, imo: int | None, berths: str, sums: Sums, currencies:
         amounts += [_amount(column.get(currency)) for column in columns]
         amounts.append(_amount(sums.difference(currency)) if has else None)
     counts: list[Cell] = [getattr(sums, count) for count in _COUNTS]
-    return [name, None if imo is None else str(imo), berths, *counts, *amounts, sums.incomparable]
+    return [name, imo, berths, *counts, *amounts, sums.incomparable]
 
 
 ORDER_COLUMNS = (
@@ -75,7 +77,7 @@ def order_rows(day: Day, *, done: bool = True) -> Iterator[list[Cell]]:
                 continue
             yield [
                 vessel.name,
-                None if vessel.imo is None else str(vessel.imo),
+                vessel.imo,
                 line.berth,
                 line.name,
                 line.invoice_number,
@@ -149,28 +151,32 @@ def write_xlsx(day: Day, file: IO[bytes]) -> None:
         book.set_properties({"title": _title(day), "comments": " ".join([_zone_words(day), *day.environments])})
         heading = book.add_format({"bold": True, "bottom": 1})
         amount = book.add_format({"num_format": "#,##0.00###"})
+        moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
+        zoned = [f"{name} ({day.zone})" if name.endswith("_at") else name for name in ORDER_COLUMNS]
         sheets: tuple[tuple[str, Sequence[str], Iterable[list[Cell]]], ...] = (
             ("Vessels", vessel_columns(day), vessel_rows(day)),
-            ("Orders", ORDER_COLUMNS, order_rows(day)),
+            ("Orders", zoned, order_rows(day)),
         )
         for name, columns, rows in sheets:
             sheet = book.add_worksheet(name)
             sheet.freeze_panes(1, 0)
             sheet.set_landscape()
             sheet.repeat_rows(0)
-            sheet.set_column(0, len(columns) - 1, 16)
+            sheet.set_column(0, len(columns) - 1, 18)
             for place, column in enumerate(columns):
                 sheet.write_string(0, place, column, heading)
             for number, row in enumerate(rows, 1):
                 for place, cell in enumerate(row):
-                    _write_cell(sheet, number, place, cell, amount)
+                    _write_cell(sheet, number, place, cell, amount, moment)
 
 
-def _write_cell(sheet: Any, number: int, place: int, cell: Cell, amount: Any) -> None:
+def _write_cell(sheet: Any, number: int, place: int, cell: Cell, amount: Any, moment: Any) -> None:
     if isinstance(cell, Decimal) and len(cell.as_tuple().digits) <= _MOST_DIGITS:
         sheet.write_number(number, place, cell, amount)
-    elif isinstance(cell, int):
+    elif isinstance(cell, int) and abs(cell) < 10**_MOST_DIGITS:
         sheet.write_number(number, place, cell)
+    elif isinstance(cell, datetime) and cell.year >= _FIRST_YEAR:
+        sheet.write_datetime(number, place, cell.replace(tzinfo=None), moment)
     elif cell not in (None, ""):
         sheet.write_string(number, place, _text(cell)[:_LONGEST_CELL])  # never as a formula or a link
 
