@@ -5,7 +5,7 @@ GotSurge calls an order a task. Here `Order` is written, and `Task` is read.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar
 
 import attrs
 from attrs.converters import optional
@@ -131,6 +131,16 @@ class TaskStatus(OpenEnum):
 
 ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
 """The statuses of a task that no driver will deliver."""
+_NOT_PICKED_UP = frozenset(
+    (
+        TaskStatus.DRAFT,
+        TaskStatus.PENDING_BROADCAST,
+        TaskStatus.BROADCASTING,
+        TaskStatus.ACCEPTED,
+        TaskStatus.PENDING_PICKUP,
+        TaskStatus.PICKUP_ARRIVING,
+    )
+)
 _PAST_DRAFT = frozenset(TaskStatus.__members__.values()) - {TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST}
 _TERMINAL = frozenset(
     (
@@ -141,6 +151,21 @@ _TERMINAL = frozenset(
         TaskStatus.UNSUCCESSFUL_DELIVERY,
     )
 )
+
+
+_Time = TypeVar("_Time", datetime, float)
+
+
+def missed(
+    status: str | None, pickup_end: _Time | None, delivery_end: _Time | None, now: _Time
+) -> tuple[_Time | None, _Time | None]:
+    """The ends of the pickup and the delivery window of an order that is late for them; None where it is not.
+
+    An order is late for its pickup until it is picked up, drafts included, and for its delivery until its own end.
+    """
+    late_pickup = status in _NOT_PICKED_UP and pickup_end is not None and pickup_end < now
+    late_delivery = status not in _TERMINAL and delivery_end is not None and delivery_end < now
+    return pickup_end if late_pickup else None, delivery_end if late_delivery else None
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
 from gotsurge_async.models.times import written, written_span
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
-from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, missed_by, vessel_of
 
 __all__ = ["Alert", "AlertKind", "Lasting", "Limits", "alerts", "alerts_in"]
 
@@ -27,7 +27,6 @@ SQUAD_MARGIN = timedelta(minutes=30)
 
 _log: logging.Logger = logging.getLogger(__name__)
 _NOT_ACCEPTED = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.ACCEPTED])
-_NOT_PICKED_UP = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.PENDING_DELIVERY])
 FAILED: frozenset[TaskStatus] = frozenset(
     {TaskStatus.EXPIRED, TaskStatus.UNSUCCESSFUL_PICKUP, TaskStatus.UNSUCCESSFUL_DELIVERY}
 )
@@ -196,17 +195,16 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
         status = steps[-1].status if steps else None
     found: list[tuple[AlertKind, datetime | None]] = []
     # Only differences are compared, for a time may be the first or the last that there is.
-    pickup, delivery = task.from_time_window, task.to_time_window
+    pickup = task.from_time_window
     ends = expires_at(task)
     if status == TaskStatus.BROADCASTING and ends is not None and ends - now <= limits.expiring:
         found.append((AlertKind.EXPIRING, ends))
     if status in _NOT_ACCEPTED and pickup is not None and pickup.start_time_utc - now <= limits.not_accepted:
         found.append((AlertKind.NOT_ACCEPTED, pickup.start_time_utc))
-    if status in _NOT_PICKED_UP and pickup is not None and now - pickup.end_time_utc > limits.late:
-        found.append((AlertKind.LATE_PICKUP, pickup.end_time_utc))
-    is_open = status is None or not status.is_terminal
-    if is_open and delivery is not None and now - delivery.end_time_utc > limits.late:
-        found.append((AlertKind.LATE_DELIVERY, delivery.end_time_utc))
+    late = missed_by(task, status, moved_by(now, -limits.late))
+    for kind, end in zip((AlertKind.LATE_PICKUP, AlertKind.LATE_DELIVERY), late, strict=True):
+        if end is not None:
+            found.append((kind, end))
     if status in FAILED:
         failed = _failed_at(task, status)
         if failed is None or now - failed < limits.failed_for:

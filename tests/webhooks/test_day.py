@@ -169,7 +169,8 @@ def count(counts: Counter[str], record: Any, one: dict[str, Any], now: float) ->
     counts["planned"] += one["price"]
     over = one.get("to_time_window")
     late = over is not None and {"delivered": since, "open": now}.get(outcome, 0) > seconds(over["end_time_utc"])
-    counts["late"] += late
+    waits = status in BEFORE_PICKUP and now > seconds(one["from_time_window"]["end_time_utc"])
+    counts["late"] += late or waits
     if outcome == "delivered":
         price = record.course.price if record.course is not None else None
         counts["planned_delivered"] += one["price"]

@@ -70,6 +70,9 @@ def to(name: str | None, imo: int | None = None, berth: str | None = None) -> di
     return {"to_contact": {"vessel_name": name, "vessel_imo": imo, "berth_no": berth}}
 
 
+MORNING = {"start_time_utc": written(at(1)), "end_time_utc": written(at(2))}
+
+
 async def day(*orders: BookOrder) -> Day:
     """Their day, in Singapore."""
 
@@ -89,6 +92,8 @@ async def day(*orders: BookOrder) -> Day:
         (evolve(ordered("complete"), changed_at=at(9)), Outcome.DELIVERED, False),
         (ordered("broadcasting", ends=11.9), Outcome.OPEN, True),
         (ordered("moored", ends=12.1), Outcome.OPEN, False),
+        (ordered("pending_broadcast", ends=20, from_time_window=MORNING), Outcome.OPEN, True),
+        (ordered("pending_delivery", ends=20, from_time_window=MORNING), Outcome.OPEN, False),
         (ordered(None, ends=None), Outcome.OPEN, False),
         (ordered("expired", done=9), Outcome.FAILED, False),
         (ordered("unsuccessful_delivery", done=9), Outcome.FAILED, False),
@@ -96,7 +101,7 @@ async def day(*orders: BookOrder) -> Day:
     ],
 )
 def test_what_became_of_an_order(order: BookOrder, outcome: Outcome, late: bool) -> None:
-    """Late is what was delivered after its window, and what is open when it is over."""
+    """Late is what was delivered after its window, and what is open and late for its pickup or its delivery."""
     line = line_of(order, NOW)
     assert (line.outcome, line.late) == (outcome, late)
 

@@ -39,17 +39,17 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.tables.writing import defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
-from gotsurge_async.webhooks.book.records import berth_of, vessel_of
+from gotsurge_async.webhooks.book.records import berth_of, missed_by, vessel_of
 
 COLUMNS = (
-    "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "group_tag", "invoice_number",
-    "planned", "price", "currency", "driver", "run", "account", "seen_at",
+    "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "late", "group_tag",
+    "invoice_number", "planned", "price", "currency", "driver", "run", "account", "seen_at",
 )  # fmt: skip
 """The columns of ``--csv``."""
-_HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "GROUP TAG")
+_HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "LATE", "GROUP TAG")
 _GIVING_WAY = (
     spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), cut("VESSEL"), spare("IMO", 6), spare("BERTH", 1),
-    "DUE", spare("GROUP TAG", 5),
+    "DUE", spare("LATE", 1), spare("GROUP TAG", 5),
 )  # fmt: skip
 """The headings for a terminal: 80 columns show which order it is, its status, its vessel, and when it is due."""
 
@@ -159,8 +159,8 @@ async def _first(orders: AsyncIterator[BookOrder], limit: int | None) -> AsyncIt
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def _record(order: BookOrder) -> dict[str, Any]:
-    """An order as plain values, money as ``48.50``."""
+def _record(order: BookOrder, now: datetime) -> dict[str, Any]:
+    """An order as plain values at a time, money as ``48.50``."""
     task = order.task
     contact = vessel_of(task)
     return {
@@ -172,6 +172,7 @@ def _record(order: BookOrder) -> dict[str, Any]:
         "imo": contact and contact.vessel_imo,
         "berth": berth_of(task),
         "due_at": order.due_at,
+        "late": any(missed_by(task, order.status, now)),
         "group_tag": task.group_tag,
         "invoice_number": task.invoice_number,
         "planned": None if order.planned is None else shown(order.planned).split(" ")[-1],
@@ -191,7 +192,7 @@ async def _print_rows(orders: AsyncIterator[BookOrder], limit: int | None) -> No
     async for order in _first(orders, limit or (100 if terminal else None)):
         number += 1
         old += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
-        rows.append(_row(_record(order), terminal=terminal))
+        rows.append(_row(_record(order, now), terminal=terminal))
         if not terminal and len(rows) == 500:
             print_table(columns, rows, headed=number == len(rows))
             rows = []
@@ -210,13 +211,14 @@ def _row(record: Mapping[str, Any], *, terminal: bool) -> tuple[Any, ...]:
         vessels = [vessel or (imo and f"IMO {imo}"), imo]
     else:
         vessels = [" ".join(filter(None, (vessel, imo and f"({imo})")))]
-    return (*begin, *vessels, record["berth"], record["due_at"], record["group_tag"])
+    return (*begin, *vessels, record["berth"], record["due_at"], "late" if record["late"] else "", record["group_tag"])
 
 
 async def _print_csv(orders: AsyncIterator[BookOrder]) -> None:
     click.echo(_line(COLUMNS), nl=False)
+    now = SystemClock().now()
     async for order in orders:
-        click.echo(_line(map(_csv_cell, _record(order).values())), nl=False)
+        click.echo(_line(map(_csv_cell, _record(order, now).values())), nl=False)
 
 
 def _csv_cell(value: Any) -> str:
@@ -234,10 +236,10 @@ def _line(cells: Iterable[str]) -> str:
 async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
     """Print one list while the orders are read: there may be millions."""
     started_document()
-    begun = False
+    begun, now = False, SystemClock().now()
     async for order in orders:
         click.echo(",\n" if begun else "[\n", nl=False)
-        click.echo(codec.encode(_record(order)).decode(), nl=False)
+        click.echo(codec.encode(_record(order, now)).decode(), nl=False)
         begun = True
     click.echo("\n]" if begun else "[]")
 
@@ -251,9 +253,10 @@ async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv
         why = f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key"
         raise UsageError(why, "E802")
     histories = [(order, await book.history(order)) for order in orders]
+    now = SystemClock().now()
     _say_doubles(await book.doubles([order.task for order in orders]))
     if as_json:
-        print_json([_document(order, steps) for order, steps in histories])
+        print_json([_document(order, steps, now) for order, steps in histories])
         return
     for order, steps in histories:
         if as_csv:
@@ -262,7 +265,7 @@ async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv
                 cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
                 click.echo(_line(map(_csv_cell, cells)), nl=False)
             continue
-        print_record([(name.replace("_", " "), value) for name, value in _record(order).items()])
+        print_record([(name.replace("_", " "), value) for name, value in _record(order, now).items()])
         print_table(
             ("AT", "STATUS", prose("NOTE")),
             [(step.at or "(no time)", _marked(step), step.entry and step.entry.note) for step in steps],
@@ -273,6 +276,6 @@ def _marked(step: Step) -> str:
     return step.status if isinstance(step.status, TaskStatus) and step.status.known else f"{step.status} (unknown)"
 
 
-def _document(order: BookOrder, steps: Iterable[Step]) -> Mapping[str, Any]:
+def _document(order: BookOrder, steps: Iterable[Step], now: datetime) -> Mapping[str, Any]:
     entries = [{"status": step.status, "at": step.at, "note": step.entry and step.entry.note} for step in steps]
-    return {**_record(order), "history": entries, "task": msgspec.Raw(order.body)}
+    return {**_record(order, now), "history": entries, "task": msgspec.Raw(order.body)}

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
+from gotsurge_async.models.tasks import missed
 from gotsurge_async.simulator.state.clock import SINGAPORE
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TRANSITIONS, TaskRecord
 
@@ -227,6 +228,9 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
     status, since = record.history[-1]
     if not TRANSITIONS[status]:
         return Due("over", -since, "done" if status == "complete" else "ended", now)
+    late = [at for at in missed(status, facts.pickup[1], facts.delivery and facts.delivery[1], now) if at is not None]
+    if late:
+        return Due("late", late[0], "late by", now)
     if status == PENDING_BROADCAST:
         return Due("open", facts.pickup[1], "draft, pickup", now)
     if status == BROADCASTING:
@@ -235,12 +239,10 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
             return Due("soon", max(ends, now), "expires in", now)
         return Due("open", ends, "never expires" if ends == inf else "expires", now)
     if STAGE_OF[status] == "pick":
-        what, at = "pickup", facts.pickup[1]
-    elif facts.delivery is None:
+        return Due("open", facts.pickup[1], "pickup", now)
+    if facts.delivery is None:
         return Due("open", inf, "deliver at any time", now)
-    else:
-        what, at = "deliver", facts.delivery[1]
-    return Due("late", at, "late by", now) if now > at else Due("open", at, what, now)
+    return Due("open", facts.delivery[1], "deliver", now)
 
 
 @frozen

@@ -12,7 +12,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger import OrderRow, OrderState, RunInfo
 from gotsurge_async.models.places import Contact
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus, missed
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import RANK, Step
 
@@ -214,6 +214,14 @@ def vessel_of(task: Task) -> Contact:
         if contact is not None and (contact.vessel_name or contact.vessel_imo is not None):
             return contact
     return _NO_VESSEL
+
+
+def missed_by(task: Task, status: TaskStatus | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """The ends of the windows for which a task in a status is late, as `missed` returns them."""
+    pickup, delivery = (
+        None if window is None else window.end_time_utc for window in (task.from_time_window, task.to_time_window)
+    )
+    return missed(status, pickup, delivery, now)
 
 
 def berth_of(task: Task) -> str | None:

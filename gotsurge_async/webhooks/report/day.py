@@ -15,7 +15,7 @@ from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import steps_of
-from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, missed_by, vessel_of
 
 NO_VESSEL = "(no vessel)"
 """Where orders stand that name none."""
@@ -59,7 +59,7 @@ class Line:
         invoice_number, group_tag, imo, vessel, berth: of the task as it was last read.
         status: where it stands; "" if nothing said so.
         outcome: what became of it.
-        late: certainly delivered after its delivery window, or still not when it is over.
+        late: certainly delivered after its delivery window, or open and late as its alerts are.
         due_at: when it should be delivered.
         delivered_at: when it was; None where the task does not say: when that was read is another time.
         planned: the price that was asked for.
@@ -200,7 +200,8 @@ def line_of(order: BookOrder, now: datetime) -> Line:
         # Without its time it is late only where another step shows that it was still on its way.
         not_before = max((at for status, at in timed if not status.is_terminal), default=None)
     window = task.to_time_window
-    by = now if outcome is Outcome.OPEN else delivered or not_before
+    by = delivered or not_before
+    was_late = window is not None and by is not None and by > window.end_time_utc
     proof = task.epod if task.epod is not None else task.extra.get("epod")
     contact = vessel_of(task)
     return Line(
@@ -216,7 +217,7 @@ def line_of(order: BookOrder, now: datetime) -> Line:
         berth=berth_of(task),
         status=order.status or "",
         outcome=outcome,
-        late=window is not None and by is not None and by > window.end_time_utc,
+        late=was_late or any(missed_by(task, order.status, now)),
         due_at=order.due_at,
         delivered_at=delivered,
         planned=order.planned,

@@ -46,6 +46,27 @@ def test_a_status_that_the_document_does_not_list_is_found(shell: Shell) -> None
     assert [order["task_id"] for order in listed] == ["T-9"]
 
 
+def test_an_order_that_is_late_for_its_alerts_is_listed_as_late(shell: Shell) -> None:
+    """A draft whose pickup window is over is late in the list, for programs, and in the report."""
+    shell.push("A")
+
+    async def read() -> None:
+        over = {"start_time_utc": "2026-01-02T02:00:00Z", "end_time_utc": "2026-01-02T04:00:00Z"}
+        window = {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"}
+        draft = read_task("T-9", (), "pending_broadcast", from_time_window=over, to_time_window=window)
+        async with Book.open(shell.folder / "ledger.book.db") as book:
+            await book.observe("local/plain", draft)
+
+    asyncio.run(read())
+    listed = shell.document(shell.on_ledger("orders", "--json"))
+    assert {order["task_id"]: order["late"] for order in listed if order["late"]} == {"T-9": True}
+    rows = [line.split("\t") for line in shell.on_ledger("orders").stdout.splitlines()]
+    assert sorted(row[rows[0].index("LATE")] for row in rows) == ["", "LATE", "late"]
+    assert {alert["order"] for alert in shell.document(shell.on_ledger("alerts", "--json"))} == {"T-9"}
+    day = ("--day", "2030-03-04", "--out", shell.folder / "day.csv", "--json")
+    assert shell.document(shell.on_ledger("report", *day))["late"] == 1
+
+
 def test_one_order_is_reported_with_its_history(shell: Shell) -> None:
     """By its tracking id or its task id; with --json as it was read, in the API's own shape."""
     shell.push("A", "B")
