@@ -88,10 +88,10 @@ def _steps(record: TaskRecord) -> Iterator[Step]:
 
 
 def _axis(record: TaskRecord, facts: Facts, now: float) -> Axis:
-    """Whole hours around both windows and all that has happened, and around the present if it is near."""
+    """Whole hours around both windows, the history, and the present; after an order's end only if it is near."""
     moments = [*facts.pickup, *(facts.delivery or ()), *(at for _, at in record.history)]
     first, last = min(moments), max(moments)
-    if first - 6 * HOUR < now < last + 6 * HOUR:
+    if TRANSITIONS[record.status] or first - 6 * HOUR < now < last + 6 * HOUR:
         first, last = min(first, now), max(last, now)
     first, last = floor(first / HOUR) * HOUR, ceil(last / HOUR) * HOUR
     return Axis(first, max(last, first + HOUR))

@@ -285,7 +285,8 @@ class Axis:
         step = next((step for step in (1, 2, 3, 6, 12, 24) if hours / step <= 10), ceil(hours / 10 / 24) * 24)
         for number in range(int(hours / step) + 1):
             at = self.first + number * step * HOUR
-            yield at, f"{local(at):%H}" if step < 24 else str(local(at).day)
+            day = str(local(at).day) if hours < 28 * 24 else f"{local(at).day} {local(at):%b}"
+            yield at, f"{local(at):%H}" if step < 24 else day if hours < 365 * 24 else f"{local(at):%b %Y}"
 
 
 def local(seconds: float) -> datetime:

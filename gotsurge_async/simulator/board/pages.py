@@ -116,7 +116,7 @@ class _Board:
             "strip": lambda request: (self._survey(), Filter.from_query(request.query)),
             "flags": lambda request: (self._survey(), Filter.from_query(request.query)),
             "orders": lambda request: (self._survey(), Filter.from_query(request.query)),
-            "failing": lambda _: (sum(event.state != "delivered" for event in service.events.latest(SHOWN)),),
+            "failing": self._failing,
             "requests": self._requests,
             "webhooks": self._webhooks,
             "faults": lambda _: (service.faults.described(), service.late.described()),
@@ -193,6 +193,10 @@ class _Board:
             if (not errors or not 200 <= call.status < 400) and all(word in _text(call) for word in words)
         ]
         return calls[:SHOWN], bool(words or errors)
+
+    def _failing(self, _: web.Request) -> tuple[int]:
+        counted = self._service.events.count()
+        return (sum(counted[state] for state in ("waiting", "lost", "given_up")),)
 
     def _webhooks(self, _: web.Request) -> tuple[Any, ...]:
         service = self._service

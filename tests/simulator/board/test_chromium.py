@@ -278,7 +278,7 @@ async def test_requests_are_read_and_copied(
 async def test_the_keyboard_does_it_all(
     simulator: Simulator, gs: GotSurge, context: BrowserContext, watched: Watched
 ) -> None:
-    """Finding, filtering, views, tabs and menus work without a mouse, and the focus stays as parts change."""
+    """Finding, filtering, views, tabs and menus need no mouse, and the focus stays as parts change and menus close."""
     simulator.seed_a_day(40)
     page = await watched.open(context, simulator)
     await page.keyboard.press("Tab")
@@ -307,8 +307,20 @@ async def test_the_keyboard_does_it_all(
     await page.locator("summary", has_text="Data").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Reset everything")).to_be_visible()
+    await page.keyboard.press("Tab")
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("button", name="Reset everything")).to_be_hidden()
+    await expect(page.locator("summary", has_text="Data")).to_be_focused()
+    await page.keyboard.press("Enter")
+    row = page.locator("tr[data-id] a").first
+    await row.focus()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Reset everything")).to_be_hidden()
+    await expect(row).to_be_focused()
+    await page.locator("summary", has_text="Data").focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Seed a day").press("Enter")
+    await expect(page.locator("summary", has_text="Data")).to_be_focused()
     await page.keyboard.press("v")
     await expect(page.locator(".columns")).to_be_visible()
     assert watched.said == []

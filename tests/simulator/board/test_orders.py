@@ -132,3 +132,6 @@ def test_an_axis_has_names_of_hours() -> None:
     for hours, names in ((2, ["08", "09", "10"]), (24, ["08", "11", "14", "17", "20", "23", "02", "05", "08"])):
         assert [name for _, name in Axis(START, START + hours * HOUR).grid()] == names
     assert [name for _, name in Axis(START, START + 240 * HOUR).grid()] == [str(day) for day in range(1, 12)]
+    for days, first, last in ((100, "1 Jan", "11 Apr"), (1600, "Jan 2026", "May 2030")):
+        names = [name for _, name in Axis(START, START + days * 24 * HOUR).grid()]
+        assert (names[0], names[-1], len(set(names)) == len(names)) == (first, last, True)

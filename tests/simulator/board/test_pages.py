@@ -244,6 +244,17 @@ async def test_a_browser_holds_no_more_than_a_page(platform: Client) -> None:
     assert "more</p>" in columns
 
 
+async def test_the_badge_counts_all_events() -> None:
+    """It has every event that was not delivered, also those that are older than the listed ones."""
+    async with signed_in("platform", SimulatorOptions(webhook_url="http://127.0.0.1:9/none")) as client:
+        client.simulator.order_fault(Fault(operation="webhook", kind="lost"))
+        for call in range(4):
+            await client.create(*(order(f"T-{call}-{number}") for number in range(20)))
+        counted = client.simulator._service.events.count()
+        assert counted["lost"] > SHOWN
+        assert (await parts(client, "failing"))["failing"] == f'<span class="n">{counted["lost"]:,} open</span>'
+
+
 async def test_long_texts_are_cut(platform: Client) -> None:
     """Texts of an order may be as long as a body: a line of the board, and an order's page, stay short."""
     long = "x" * 100_000

@@ -290,9 +290,16 @@ async function load(line) {
   one(".more", line).innerHTML = html || "<p>It is forgotten.</p>";
 }
 
+// The focus goes back to what opened a menu, unless it is elsewhere already.
+function close(menu) {
+  const isInside = menu.contains(document.activeElement);
+  menu.open = false;
+  if (isInside) one("summary", menu).focus();
+}
+
 document.addEventListener("click", (event) => {
   const target = event.target.closest("button, a, summary");
-  for (const menu of all(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  for (const menu of all(".menu[open]")) if (!menu.contains(event.target)) close(menu);
   if (!target || target.disabled) return;
   const data = target.dataset;
   if (data.call && target.type !== "submit") {
@@ -302,7 +309,7 @@ document.addEventListener("click", (event) => {
       if (done && line) setTimeout(() => load(line), 300);
     });
     const menu = target.closest(".menu");
-    if (menu) menu.open = false;
+    if (menu) close(menu);
   } else if (data.copy) {
     copy(data.copy);
   } else if (data.status) {
@@ -413,10 +420,7 @@ if (page === "board") {
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
-    for (const menu of all(".menu[open]")) {
-      menu.open = false;
-      one("summary", menu).focus();
-    }
+    all(".menu[open]").forEach(close);
     return;
   }
   const isTyping = event.target.matches("input, select, textarea");
