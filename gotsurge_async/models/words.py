@@ -9,3 +9,9 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """A text on one line, safe for a terminal, a cell and a page, with single spaces."""
     return " ".join(printable(text).split())
+
+
+def in_words(status: str) -> str:
+    """The name of a status as people read it: ``Pending pickup`` for ``pending_pickup``."""
+    words = status.replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -16,6 +16,7 @@ from gotsurge_async.clock import moved_by
 from gotsurge_async.ledger import OrderRow
 from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
 from gotsurge_async.models.times import written, written_span
+from gotsurge_async.models.words import in_words
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
 from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, missed_by, vessel_of
@@ -124,7 +125,7 @@ class Alert:
     def _what(self, now: datetime, zone: tzinfo | None) -> str:
         if self.kind is AlertKind.DOUBLE:
             return self.detail
-        status = self.status.replace("_", " ") or "status unknown"
+        status = in_words(self.status) or "status unknown"
         if self.kind is AlertKind.UNJUDGED:
             return f"{status}; what was read of it cannot be judged: look at its task"
         if self.at is None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from gotsurge_async.models.words import one_line, printable
+from gotsurge_async.models.words import in_words, one_line, printable
 
 
 def test_no_text_moves_a_cursor_or_reorders_what_is_written() -> None:
@@ -12,3 +12,10 @@ def test_no_text_moves_a_cursor_or_reorders_what_is_written() -> None:
     assert one_line(f" a{hidden}b ") == "a [2J b"
     assert one_line("MV Ångström 海洋") == "MV Ångström 海洋"
     assert printable("".join(map(chr, range(sys.maxunicode + 1)))).isprintable()
+
+
+def test_a_status_is_in_words() -> None:
+    """Words as people write them, also of a status that the document does not list."""
+    assert [in_words(status) for status in ("pending_pickup", "complete", "lost_at_Sea", "")] == [
+        "Pending pickup", "Complete", "Lost at Sea", "",
+    ]  # fmt: skip

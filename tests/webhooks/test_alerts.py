@@ -111,7 +111,7 @@ def test_an_alert_names_whom_it_is_for() -> None:
         to_contact={"vessel_name": "MV Example", "vessel_imo": 9074729, "berth_no": "B12"},
     )
     (found,) = alerts(given, hour(12.5), account="local/plain")
-    told = "TRK-7 for MV Example (IMO 9074729), berth B12: accepted, and the pickup window ended 30 min ago"
+    told = "TRK-7 for MV Example (IMO 9074729), berth B12: Accepted, and the pickup window ended 30 min ago"
     assert found.text(hour(12.5)) == f"{told} (2026-01-02 12:00Z)"
     assert found.text(hour(12.5), ZoneInfo("Asia/Singapore")) == f"{told} (2026-01-02 20:00+08:00)"
     document = found.document(hour(12.5))

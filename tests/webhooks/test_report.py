@@ -246,6 +246,7 @@ async def test_the_page_escapes_what_others_wrote() -> None:
     assert 'href="http://y/z"' in page
     assert "javascript:alert(1)" in page  # as text, in the proof as it came
     assert "02 Jan 16:00" in page  # in Singapore
+    assert '<span class="delivered" title="complete">Complete</span>' in page
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,8 @@ async def test_a_table_of_orders_has_those_to_act_on() -> None:
     found = await day(
         *(ordered(status, number=n, done=9) for n, status in enumerate(("complete", "cancelled", "expired", "moored")))
     )
-    assert [row["outcome"] for row in table(found, orders=True, done=False)] == ["failed", "open"]
+    rows = table(found, orders=True, done=False)
+    assert [(row["status"], row["outcome"]) for row in rows] == [("Expired", "failed"), ("Moored", "open")]
     assert [row["outcome"] for row in table(found, orders=True)] == ["delivered", "cancelled", "failed", "open"]
     assert [row["ordered"] for row in table(found, orders=False, done=False)] == ["4", "4"]
 
@@ -362,6 +364,7 @@ async def test_a_workbook_can_be_computed_with() -> None:
         ("planned", 1234.5, "#,##0.00###"),
         ("final", 4.9, "#,##0.00###"),
         ("tracking_id", "007", "General"),
+        ("status", "Complete", "General"),
         ("invoice_number", "1E5", "General"),
     ):
         assert (cells[name].value, cells[name].number_format) == (value, form), name

@@ -24,6 +24,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.models.times import written_clock
+from gotsurge_async.models.words import in_words
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.webhooks.book import Book, BookOrder, Step
 from gotsurge_async.webhooks.book.records import Standing, account_of
@@ -245,8 +246,8 @@ class Terminal(Screen):
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
         at = "" if step.at is None else written_clock(step.at)
         name = shown(order.task.tracking_id or order.key or order.task_id)
-        before = f"{previous.replace('_', ' ')} → " if previous is not None else ""
-        self._recent.append((at, name, shown(f"{before}{step.status.replace('_', ' ')}")))
+        before = f"{in_words(previous)} → " if previous is not None else ""
+        self._recent.append((at, name, shown(f"{before}{in_words(step.status)}")))
 
     def update(self, state: Shown) -> None:
         self.live.update(self._picture(state), refresh=True)
@@ -263,12 +264,12 @@ class Terminal(Screen):
         for status, number in state.rows():
             bar = "█" * max(1, round(BAR * number / max(1, state.orders)))
             style = _STYLES.get(status, "")
-            table.add_row(Text(shown(status.replace("_", " ")), style), Text(f"{number:,}", "bold"), Text(bar, style))
+            table.add_row(Text(shown(in_words(status)), style), Text(f"{number:,}", "bold"), Text(bar, style))
         if state.in_doubt:
             in_doubt = Text(f"{state.in_doubt:,}", "bold")
-            table.add_row(Text("in doubt", "red"), in_doubt, Text("gotsurge reconcile", "dim"))
+            table.add_row(Text("In doubt", "red"), in_doubt, Text("gotsurge reconcile", "dim"))
         for word, count in state.others.items():
-            table.add_row(Text(word.replace("_", " "), "dim"), Text(f"{count:,}"), Text("without a task", "dim"))
+            table.add_row(Text(in_words(word), "dim"), Text(f"{count:,}"), Text("without a task", "dim"))
         recent = Table(*(Column(no_wrap=True) for _ in range(3)), box=None, show_header=False, pad_edge=False)
         for at, name, change in self._recent:
             recent.add_row(Text(at, "dim"), Text(name), Text(change))

@@ -20,6 +20,7 @@ from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import (
     at_a_terminal,
     confirmed,
+    is_terminal,
     print_json,
     print_record,
     print_table,
@@ -34,6 +35,7 @@ from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
+from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.system import loops
 
@@ -247,6 +249,7 @@ def _print_task(task: Task, *, as_json: bool) -> None:
     if as_json:
         print_json(task)
         return
+    name = in_words if is_terminal() else str
     print_record(
         [
             ("id", task.id),
@@ -264,7 +267,7 @@ def _print_task(task: Task, *, as_json: bool) -> None:
             ("distance", None if task.distance_in_meters is None else f"{task.distance_in_meters:,.0f} m"),
             ("organization", task.org_id),
             ("items", len(task.items) or None),
-            ("history", ", ".join(f"{entry.status} {shown(entry.updated_at)}" for entry in task.statuses)),
+            ("history", ", ".join(f"{name(entry.status)} {shown(entry.updated_at)}" for entry in task.statuses)),
             ("revision", task.version_rev),
         ]
     )

@@ -14,8 +14,9 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.models.times import written
-from gotsurge_async.models.words import one_line
+from gotsurge_async.models.words import in_words, one_line
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def lasting(seconds: float) -> str:
 
 def event_line(whole: Iterable[Any], brief: Iterable[Any]) -> str:
     """A line of a stream of events: in a pipe ``whole`` with tabs, at a terminal ``brief``."""
-    return "  ".join(map(shown, brief)) if is_terminal() else "\t".join(map(shown, whole))
+    return "  ".join(map(_at_a_terminal, brief)) if is_terminal() else "\t".join(map(shown, whole))
 
 
 def filled(text: str, indent: str = "") -> str:
@@ -112,6 +113,11 @@ def shown(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(shown, value))
     return one_line(str(value))
+
+
+def _at_a_terminal(value: Any) -> str:
+    """A value as `shown` writes it, and a status in words: programs read pipes."""
+    return shown(in_words(value) if isinstance(value, TaskStatus) else value)
 
 
 def _terminal(err: bool = False) -> "Console | None":
@@ -198,8 +204,9 @@ def spare(title: str, rank: int = 1) -> Column:
 
 def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
     """Print one thing, a line for each field that has a value: its name, then the value, which wraps at spaces only."""
-    fields = [(name, text) for name, value in pairs if (text := shown(value))]
     console = _terminal()
+    show = shown if console is None else _at_a_terminal
+    fields = [(name, text) for name, value in pairs if (text := show(value))]
     if console is None:
         _print_lines(fields)
         return
@@ -257,7 +264,7 @@ def fitted(
     """
     every = [column if isinstance(column, Column) else Column(column) for column in columns]
     values = [list(row) for row in rows]
-    full = [[shown(value) for value in row] for row in values]
+    full = [[_at_a_terminal(value) for value in row] for row in values]
     brief = [[_to_the_minute(value) for value in row] for row in values]
     ranks = sorted({column.rank for column in every if column.rank}, reverse=True)
     prose_at = [place for place, column in enumerate(every) if column.prose]
@@ -320,7 +327,7 @@ def _lists(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> "list[R
 
 
 def _to_the_minute(value: Any) -> str:
-    return written(value) if isinstance(value, datetime) else shown(value)
+    return written(value) if isinstance(value, datetime) else _at_a_terminal(value)
 
 
 def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from gotsurge_async.api.endpoints import ENDPOINTS
+from gotsurge_async.models.words import in_words
 from gotsurge_async.simulator.app import BASE_PATH
 from gotsurge_async.simulator.board import orders
 from gotsurge_async.simulator.board.order_page import (
@@ -90,6 +91,7 @@ def templates() -> "Environment":
         "code_class": _code_class,
         "local": lambda seconds, style: local(seconds).strftime(style),
         "imo": imo,
+        "in_words": in_words,
         "moment": orders.moment,
         "money": money,
         "name_of": _name_of,

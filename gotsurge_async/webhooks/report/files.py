@@ -9,7 +9,7 @@ from typing import IO, Any, TypeAlias
 from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
-from gotsurge_async.models.words import one_line
+from gotsurge_async.models.words import in_words, one_line
 from gotsurge_async.money import Money
 from gotsurge_async.tables.writing import csv_line, defused
 from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
@@ -82,7 +82,7 @@ def order_rows(day: Day, *, done: bool = True) -> Iterator[list[Cell]]:
                 line.name,
                 line.invoice_number,
                 line.group_tag,
-                line.status,
+                in_words(line.status),
                 str(line.outcome),
                 "yes" if line.late else "no",
                 _local(line.due_at, day),
@@ -265,13 +265,13 @@ def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
 
 def _line(line: Line, day: Day) -> str:
     late = ' <span class="late">late</span>' if line.late else ""
-    status = _escaped((line.status or "not read yet").replace("_", " "))
+    status = _escaped(in_words(line.status or "not read yet"))
     cells = [
         ("", _escaped(line.name)),
         ("", _escaped(line.invoice_number)),
         ("", _escaped(line.berth)),
         ("t", _printed(line.due_at, day)),
-        ("", f'<span class="{line.outcome}">{status}</span>{late}'),
+        ("", f'<span class="{line.outcome}" title="{_escaped(line.status)}">{status}</span>{late}'),
         ("t", _printed(line.delivered_at, day)),
         ("n", _printed_money(line.planned)),
         ("n", _printed_money(line.final)),

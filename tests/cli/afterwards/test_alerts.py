@@ -33,7 +33,7 @@ def test_a_line_moves_no_cursor(tmp_path: Path) -> None:
     place = place_of(str(tmp_path / "ledger.db"))
     check = _Check(books=Books(ledger=place, book=place), only=Only(), limits=Limits(), as_json=False)
     odd = Alert(kind=AlertKind.FAILED, name="T-1", tracking_id="A\x1b[2J\u202eB\r\n", status="expired")
-    assert check.lines([odd]) == ["failed: A [2J B : expired"]
+    assert check.lines([odd]) == ["failed: A [2J B : Expired"]
 
 
 def test_what_is_wrong_is_reported_with_exit_code_1(shell: Shell) -> None:
@@ -45,7 +45,7 @@ def test_what_is_wrong_is_reported_with_exit_code_1(shell: Shell) -> None:
     assert done.exit_code == 1, done.output
     (row,) = [line.split("\t") for line in done.stdout.splitlines()[1:]]
     assert row[0] == "not accepted"
-    assert row[1].startswith("A: broadcasting, no driver yet; the pickup window begins in ")
+    assert row[1].startswith("A: Broadcasting, no driver yet; the pickup window begins in ")
     assert row[1].endswith("(2030-03-04 09:00+08:00)")
     (alert,) = shell.document(shell.on_ledger("alerts", *words, "--json"))
     assert (alert["kind"], alert["tracking_id"], alert["at"]) == ("not_accepted", "A", "2030-03-04T01:00:00Z")
@@ -86,7 +86,7 @@ def test_it_reads_before_it_tells_if_asked(shell: Shell) -> None:
     words = ("--read-rate", "50", "--read-after", "0")
     done = shell.call("alerts", *words)
     assert done.exit_code == 1, done.output
-    assert "failed\tA: expired" in done.stdout
+    assert "failed\tA: Expired" in done.stdout
     assert shell.on_ledger("alerts").exit_code == 1
     assert shell.on_ledger("alerts", "--read-rate", "5").exit_code == 2
 
@@ -97,7 +97,7 @@ def test_a_platform_partners_orders_are_read_as_such(platform_shell: Shell) -> N
     (task,) = platform_shell.simulator.tasks()
     platform_shell.simulator.move(task["id"], "expired")
     done = platform_shell.call("alerts", "--read-rate", "50", "--read-after", "0")
-    assert (done.exit_code, "failed\tA: expired" in done.stdout) == (1, True), done.output
+    assert (done.exit_code, "failed\tA: Expired" in done.stdout) == (1, True), done.output
     assert platform_shell.simulator.audit()["calls"]["platform.tasks.get"] >= 1
 
 
@@ -106,7 +106,7 @@ def test_what_could_not_be_read_is_reported(shell: Shell) -> None:
     shell.push("A")
     shell.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
     done = shell.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)
-    assert (done.exit_code, "A: broadcasting" in done.stdout) == (1, True)
+    assert (done.exit_code, "A: Broadcasting" in done.stdout) == (1, True)
     assert "not all was read: " in done.stderr
 
 
@@ -119,7 +119,7 @@ def test_it_posts_one_text(shell: Shell) -> None:
         words = ("--not-accepted", YEARS, "--post", box.url)
         assert shell.on_ledger("alerts", *words).exit_code == 1
         (text,) = box.texts
-        assert text.splitlines()[0].startswith("not accepted: &lt;!channel&gt;&amp;A: broadcasting")
+        assert text.splitlines()[0].startswith("not accepted: &lt;!channel&gt;&amp;A: Broadcasting")
         assert len(text.splitlines()) == 2
         box.statuses = [404]
         failed = shell.on_ledger("alerts", *words)
@@ -182,7 +182,7 @@ async def test_following_outlives_a_book_that_cannot_be_used(tmp_path: Path) -> 
     try:
         assert b"it is looked at again" in await asyncio.wait_for(process.stderr.readline(), 30)
         (tmp_path / "book").rmdir()
-        assert b"\tnot accepted\tA: broadcasting" in await asyncio.wait_for(process.stdout.readline(), 30)
+        assert b"\tnot accepted\tA: Broadcasting" in await asyncio.wait_for(process.stdout.readline(), 30)
     finally:
         process.send_signal(2)
         await process.communicate()

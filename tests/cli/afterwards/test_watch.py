@@ -247,7 +247,7 @@ async def test_a_terminal_shows_it_live(tmp_path: Path) -> None:
             await shows(b"2 orders, 2 open")
             first, _ = simulator.tasks()
             simulator.move(first["id"], "accepted")
-            await shows("broadcasting → accepted".encode())
+            await shows("Broadcasting → Accepted".encode())
             process.send_signal(2)
             assert await asyncio.wait_for(process.wait(), 30) == 130
             await shows(b"\x1b[?25h")

@@ -24,6 +24,7 @@ from gotsurge_async.cli.shared.output import (
     shown,
     spare,
 )
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
 
@@ -178,6 +179,17 @@ def test_columns_left_out_at_a_terminal_are_named(
     seen = capsys.readouterr()
     assert TASK not in seen.out
     assert seen.err.startswith("not shown at this width: TASK, SINCE;")
+
+
+def test_a_terminal_gets_a_status_in_words(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the service writes it in a pipe, which programs read."""
+    status = TaskStatus.PENDING_PICKUP
+    for words in ("pending_pickup", "Pending pickup"):
+        print_table(("STATUS",), [(status,)])
+        print_record([("status", status)])
+        out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+        assert re.findall(r"(?i)pending.pickup", out + event_line((status,), (status,))) == [words] * 3
+        monkeypatch.setenv("FORCE_COLOR", "1")
 
 
 def test_what_comes_as_it_happens_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

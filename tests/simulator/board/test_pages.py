@@ -187,7 +187,7 @@ async def test_who_looks_sees_what_is_due() -> None:
     async with receiving() as receiver, signed_in("plain", SimulatorOptions(webhook_url=receiver.url), time) as client:
         await client.create(order("T-1"))
         time.seconds += 2 * 86_400
-        assert ">expired</span>" in (await parts(client))["orders"]
+        assert ">Expired</span>" in (await parts(client))["orders"]
         await client.simulator.webhooks_settled()
         assert receiver.statuses_got == ["broadcasting", "expired"]
 

@@ -39,6 +39,13 @@ def test_a_forgotten_value_is_an_error() -> None:
         macro("pre")("Body")
 
 
+def test_a_status_is_in_words() -> None:
+    """With the word of the API in its tooltip."""
+    html = macro("status_of")("pending_pickup")
+    assert 'title="pending_pickup"' in html
+    assert html.endswith("Pending pickup</span>")
+
+
 def test_the_templates_need_no_inline_script_and_no_inline_style() -> None:
     """The policy allows neither, nor anything from elsewhere: no template has any, nor has a file of the board."""
     for path in (*TEMPLATES.iterdir(), *STATIC.iterdir()):
