@@ -125,10 +125,16 @@ class Books(Backend, Watcher):
         log.error("%s: %s; what is there now is used", self.place, replaced)
         raise self.failure(Trouble.UNUSABLE, replaced)
 
+    def make_tables(self, db: Database) -> None:
+        """Make the tables that are not there, and bring those of version 1 to the present one."""
+        db.script("tables")
+        if "upgrade" in statements(self._texts, self.place.kind) and db.rows("version") == [(1,)]:
+            db.script("upgrade")
+
     def _continue_numbers(self, db: Database) -> None:
         """Make the tables in a file that replaced another; no number means two things in one process."""
         db.begin()
-        db.script("tables")
+        self.make_tables(db)
         for name, number in self._numbers.items():
             values = {"name": name, "number": number}
             if (
@@ -151,8 +157,8 @@ class Store:
     def __init__(self, place: Place, texts: Path) -> None:
         self.place: Place = place
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"gotsurge-{texts.stem}")
-        books = Books(place, texts)
-        self._writer = Writer(books, thread, name=texts.stem, watcher=books, patience=PATIENCE)
+        self._books = Books(place, texts)
+        self._writer = Writer(self._books, thread, name=texts.stem, watcher=self._books, patience=PATIENCE)
         self._closed = False
 
     @classmethod
@@ -161,7 +167,8 @@ class Store:
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            texts: the file of its statements; ``tables`` makes the tables that are not there.
+            texts: the file of its statements; ``tables`` makes the tables that are not there, ``upgrade`` of version 1
+                those of the present ``version``.
 
         Raises:
             ConfigError: it is no place, or the file is a ledger.
@@ -174,7 +181,7 @@ class Store:
         driver_of(place)
         store = cls(place, texts)
         try:
-            await store.write(lambda db: db.script("tables"))
+            await store.write(store._books.make_tables)
         except BaseException:
             await store.close()
             raise

@@ -33,7 +33,7 @@ from gotsurge_async.webhooks.book.records import (
 from gotsurge_async.webhooks.store import Store
 
 TEXTS = Path(__file__).with_name("book.sql")
-VERSION = 1
+VERSION = 2
 """Of the tables."""
 PAGE = 500
 MOST_ABSENT = 100_000
@@ -221,9 +221,14 @@ class Book:
     # --- changes that are to be handed on ---------------------------------------------------------------------------
 
     async def waiting(
-        self, limit: int = 100, *, accounts: Iterable[str] | None = None, lease: timedelta = timedelta(seconds=60)
+        self,
+        limit: int = 100,
+        *,
+        accounts: Iterable[str] | None = None,
+        lease: timedelta = timedelta(seconds=60),
+        behind_dead: bool = False,
     ) -> list[Change]:
-        """Changes to hand on, oldest first. Only the first change of each task, until it is acknowledged or dead.
+        """Changes to hand on, oldest first, and those that failed last; of each task only the first that waits.
 
         The caller holds the returned changes, and no process receives them again while the caller asks again within
         ``lease``. If this process stops asking, another process may receive them after that time.
@@ -231,6 +236,7 @@ class Book:
         Args:
             accounts: return only changes of these accounts' tasks.
             limit: the most changes to return.
+            behind_dead: let the later changes of a task wait behind its dead one, too.
         """
         mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())
@@ -240,8 +246,9 @@ class Book:
         def take(db: Database) -> list[Change]:
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
-            heads = [number for (number,) in db.rows("heads", now=now, most=limit, **whose) if number not in held]
+            asked = {"now": now, "most": limit, "behind_dead": int(behind_dead)}
+            asked |= {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
+            heads = [number for (number,) in db.rows("heads", **asked) if number not in held]
             taken = [
                 number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
             ]
@@ -252,18 +259,29 @@ class Book:
         return changes
 
     async def acknowledge(self, change: Change) -> None:
-        """A change was handed on: it is not handed on again."""
-        await self._store.change("acknowledge", number=change.number)
+        """A change was handed on: it is not handed on again, unless `replay` wants it again after an earlier one."""
+
+        def end(db: Database) -> None:
+            if not db.change("acknowledge", number=change.number):
+                db.change("release", number=change.number)
+
+        await self._store.write(end)
         self._held.discard(change.number)
 
     async def failed(self, change: Change, why: str, again_at: datetime) -> None:
         """A change could not be handed on: again from ``again_at`` on; later ones of its task wait."""
-        moment = to_microseconds(again_at)
-        await self._store.change("failed", number=change.number, why=keepable(why), again_at=moment)
+        which = {"number": change.number, "again_at": to_microseconds(again_at)}
+        now = to_microseconds(self._clock.now())
+
+        def put_back(db: Database) -> None:
+            db.change("failed", **which, why=keepable(why), now=now)
+            db.change("put_off", **which)
+
+        await self._store.write(put_back)
         self._held.discard(change.number)
 
     async def dead(self, change: Change, why: str) -> None:
-        """A change is given up: it is not handed on any more, and later ones of its task are."""
+        """A change is given up: it is not handed on any more, and later ones of its task are; see `waiting`."""
         moment = to_microseconds(self._clock.now())
         await self._store.change("dead", number=change.number, why=keepable(why), now=moment)
         self._held.discard(change.number)
@@ -276,10 +294,21 @@ class Book:
 
         return await self._store.read(ask)
 
-    async def revive(self, number: int) -> bool:
-        """Hand on a change again that was given up; returns whether there is one of that number."""
-        moment = to_microseconds(self._clock.now())
-        return bool(await self._store.change("revive", number=number, now=moment))
+    async def revive(self, number: int | None = None) -> int:
+        """Hand on a change again that was given up, or all such changes; returns how many those are."""
+        return await self._store.change("revive", all=int(number is None), number=number or 0)
+
+    async def replay(self, number: int) -> int:
+        """Hand on again all changes from a number on, whatever became of them; returns how many those are.
+
+        All of them wait when this returns, or none does. One that is in hand meanwhile comes again in its turn.
+        """
+
+        def again(db: Database) -> int:
+            db.script("lock_changes")  # what is acknowledged at this moment is before all of it, or after
+            return db.change("replay", number=number)
+
+        return await self._store.write(again)
 
     # --- pushed orders ----------------------------------------------------------------------------------------------
 
@@ -428,14 +457,19 @@ class Book:
             if environment_of(account) == environment
         }
 
-    async def forget(self, before: datetime) -> int:
-        """Remove orders at their end that were last seen before a time, with their history; returns their number."""
-        moment = to_microseconds(before)
+    async def forget(self, before: datetime, *, only_handed_on: bool = False) -> int:
+        """Remove orders at their end that were last seen before a time, with their history; returns their number.
+
+        Args:
+            only_handed_on: keep orders with changes that wait, or are dead.
+        """
+        which = {"before": to_microseconds(before), "only_handed_on": int(only_handed_on)}
 
         def remove(db: Database) -> int:
-            db.change("forget_changes", before=moment)
-            db.change("forget_steps", before=moment)
-            return db.change("forget_orders", before=moment)
+            if not only_handed_on:
+                db.change("forget_changes", before=which["before"])
+            db.change("forget_steps", **which)
+            return db.change("forget_orders", **which)
 
         return await self._store.write(remove)
 

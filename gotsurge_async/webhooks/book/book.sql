@@ -28,6 +28,19 @@ CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {b
 CREATE TABLE IF NOT EXISTS book_meta (name TEXT NOT NULL PRIMARY KEY, value {big} NOT NULL);
 INSERT INTO book_meta (name, value) VALUES ('version', 1) ON CONFLICT (name) DO NOTHING;
 
+-- name: upgrade
+ALTER TABLE book_steps ADD COLUMN number {big};
+ALTER TABLE book_steps ADD COLUMN previous TEXT;
+ALTER TABLE book_steps ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
+UPDATE book_steps SET number = c.number, previous = c.previous, late = c.late FROM book_changes AS c
+  WHERE c.order_number = book_steps.order_number AND c.place = book_steps.place;
+CREATE INDEX book_steps_by_number ON book_steps (number);
+CREATE INDEX book_changes_due ON book_changes (again_at, number) WHERE dead_at IS NULL;
+ALTER TABLE book_changes DROP COLUMN previous;
+ALTER TABLE book_changes DROP COLUMN late;
+ALTER TABLE book_changes ADD COLUMN failing_since {big};
+UPDATE book_meta SET value = 2 WHERE name = 'version';
+
 -- name: version
 SELECT value FROM book_meta WHERE name = 'version';
 
@@ -42,11 +55,11 @@ WHERE account = :account AND task_id = :task_id {for_update};
 -- name: steps
 SELECT order_number, place, status, at, entry, source, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
 -- name: add_steps
-INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at) VALUES {rows};
+INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at, number, previous, late) VALUES {rows};
 -- name: date_step
 UPDATE book_steps SET at = :at, entry = :entry WHERE order_number = :order AND place = :place;
 -- name: add_change
-INSERT INTO book_changes (order_number, place, previous, late) VALUES (:order, :place, :previous, :late) RETURNING number;
+INSERT INTO book_changes (order_number, place) VALUES (:order, :place) RETURNING number;
 -- name: set_order
 UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, moved_at = coalesce(CAST(:moved_at AS {big}), moved_at),
   changed_at = :changed_at, updated_at = :updated_at, server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id,
@@ -84,25 +97,44 @@ UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {a
 -- name: heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
-  SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = head.order_number AND earlier.number < head.number
-    AND earlier.dead_at IS NULL) ORDER BY number LIMIT :most;
+  SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
+    other.number < head.number AND (other.dead_at IS NULL OR :behind_dead = 1)
+    OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
 -- name: hold
 UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
 RETURNING number;
 -- name: changes
-SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, c.previous, c.late, c.attempts, c.dead_at, c.why, o.body
+SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, s.previous, s.late, c.attempts, c.failing_since, c.why, o.body
 FROM book_changes AS c JOIN book_orders AS o ON o.number = c.order_number
 JOIN book_steps AS s ON s.order_number = c.order_number AND s.place = c.place WHERE c.number {among:numbers} ORDER BY c.number;
 -- name: dead_changes
 SELECT number FROM book_changes WHERE dead_at IS NOT NULL ORDER BY number LIMIT :most;
+-- Not one of whose task an earlier change waits again: it was in hand when `replay` came, and follows that one.
 -- name: acknowledge
-DELETE FROM book_changes WHERE number = :number;
+DELETE FROM book_changes AS done WHERE number = :number AND NOT EXISTS (
+  SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = done.order_number AND earlier.number < done.number
+    AND earlier.dead_at IS NULL);
+-- name: release
+UPDATE book_changes SET held_until = 0, holder = NULL WHERE number = :number;
 -- name: failed
-UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_until = 0, holder = NULL, why = :why WHERE number = :number;
+UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_until = 0, holder = NULL, why = :why,
+  failing_since = coalesce(failing_since, :now) WHERE number = :number;
+-- What waits behind it is not looked at until then: there may be a million.
+-- name: put_off
+UPDATE book_changes SET again_at = :again_at WHERE number > :number AND again_at < :again_at
+  AND order_number = (SELECT order_number FROM book_changes WHERE number = :number);
 -- name: dead
 UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0, holder = NULL, why = :why WHERE number = :number;
 -- name: revive
-UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = :now WHERE number = :number AND dead_at IS NOT NULL;
+UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL
+  WHERE (:all = 1 OR number = :number) AND dead_at IS NOT NULL;
+-- name: lock_changes@sqlite
+SELECT 1;
+-- name: lock_changes@postgresql
+LOCK TABLE book_changes IN SHARE ROW EXCLUSIVE MODE;
+-- name: replay
+INSERT INTO book_changes (number, order_number, place) SELECT number, order_number, place FROM book_steps WHERE number >= :number
+ON CONFLICT (number) DO UPDATE SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL;
 
 -- --- pushed orders ----------------------------------------------------------------------------------------------------
 
@@ -199,6 +231,7 @@ SELECT task_id, account, status, seen_at FROM book_orders WHERE task_id {among:i
 -- name: forget_changes
 DELETE FROM book_changes WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
 -- name: forget_steps
-DELETE FROM book_steps WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
+DELETE FROM book_steps WHERE order_number IN (SELECT number FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before
+  AND (:only_handed_on = 0 OR NOT EXISTS (SELECT 1 FROM book_changes AS c WHERE c.order_number = o.number)));
 -- name: forget_orders
-DELETE FROM book_orders WHERE terminal = 1 AND seen_at < :before;
+DELETE FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before AND (:only_handed_on = 0 OR NOT EXISTS (SELECT 1 FROM book_changes AS c WHERE c.order_number = o.number));

@@ -67,11 +67,9 @@ def observe(db: Database, account: str, task: Task, moment: int, source: Source,
     changes: list[Change] = []
     for place, each in enumerate(reading.new, len(rows)):
         step = each.step
-        db.insert(
-            "add_steps",
-            [(order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)],
-        )
-        ((number,),) = db.rows("add_change", order=order, place=place, previous=each.previous, late=int(each.late))
+        ((number,),) = db.rows("add_change", order=order, place=place)
+        whole = (order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)
+        db.insert("add_steps", [(*whole, number, each.previous, int(each.late))])
         changes.append(
             Change(
                 number=number,

@@ -35,6 +35,7 @@ class Change:
         entry: the entry of ``statuses[]`` as it came; None for a status that stood in ``current_status`` alone.
         task: the task as it was last read; it may be further on than this step.
         attempts: how often it was handed on in vain.
+        failing_since: when that was first; None if it never was.
         why: what went wrong the last time.
     """
 
@@ -50,6 +51,7 @@ class Change:
     entry: StatusEntry | None = field(repr=False)
     task: Task = field(repr=False)
     attempts: int = 0
+    failing_since: datetime | None = None
     why: str | None = None
 
 
@@ -314,7 +316,7 @@ def step_of(row: Row) -> Step:
 
 def change_of(row: Row) -> Change:
     """A change of a row of the statement ``changes``."""
-    number, account, task_id, status, at, entry, source, seen, previous, late, attempts, _, why, body = row
+    number, account, task_id, status, at, entry, source, seen, previous, late, attempts, failing, why, body = row
     return Change(
         number=number,
         account=account,
@@ -328,6 +330,7 @@ def change_of(row: Row) -> Change:
         entry=None if entry is None else codec.decode(bytes(entry), StatusEntry),
         task=codec.decode(bytes(body), Task),
         attempts=attempts,
+        failing_since=moment_of(failing),
         why=why,
     )
 

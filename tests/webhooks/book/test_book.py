@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk import Ledger
+from gotsurge_async.database import WORDS, connect, place_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import AGES, Book, Change, Only
-from gotsurge_async.webhooks.book.book import OTHER
+from gotsurge_async.webhooks.book.book import OTHER, TEXTS
 from gotsurge_async.webhooks.store import StoreError
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after, at, entries, task, written
 
@@ -105,6 +106,62 @@ async def test_one_change_of_a_task_is_in_hand(book: Book) -> None:
     assert await book.revive(second.number)
     assert not await book.revive(second.number)
     assert told(await book.waiting()) == ["accepted"]
+
+
+async def test_later_changes_may_wait_behind_a_dead_one(book: Book) -> None:
+    """Whoever asks for that gets no later change of its task before the dead one was revived and acknowledged."""
+    await book.observe(ACCOUNT, after(2))
+    (first,) = await book.waiting(behind_dead=True)
+    await book.dead(first, "HTTP 400")
+    assert await book.waiting(behind_dead=True) == []
+    assert await book.revive() == 1
+    (again,) = await book.waiting(behind_dead=True)
+    assert (again.number, again.attempts, again.failing_since) == (first.number, 0, None)
+    await book.acknowledge(again)
+    assert told(await book.waiting(behind_dead=True)) == ["accepted"]
+
+
+async def handed_on(book: Book) -> list[tuple[str, int]]:
+    """Tasks and numbers of all changes that wait, as they are handed on, each acknowledged."""
+    found = []
+    while changes := await book.waiting(behind_dead=True):
+        for change in changes:
+            found.append((change.task_id, change.number))
+            await book.acknowledge(change)
+    return found
+
+
+async def test_all_changes_from_a_number_come_again(book: Book, clock: ManualClock) -> None:
+    """Those acknowledged, dead, put off or waiting, with their numbers, in order for each task; earlier ones do not."""
+    await book.observe(ACCOUNT, after(3))
+    await book.observe(ACCOUNT, after(3, "T-2"))
+    first = await handed_on(book)
+    await book.observe(ACCOUNT, after(4))
+    (change,) = await book.waiting()
+    await book.dead(change, "HTTP 400")
+    await book.observe(ACCOUNT, after(4, "T-2"))
+    (change,) = await book.waiting()
+    await book.failed(change, "HTTP 500", clock.now() + timedelta(hours=1))
+    numbers = sorted(number for _, number in first)
+    assert await book.replay(numbers[1]) == len(numbers) - 1 + 2
+    again = await handed_on(book)
+    assert sorted(number for _, number in again) == [*numbers[1:], change.number - 1, change.number]
+    for task_id in ("T-1", "T-2"):
+        mine = [number for whose, number in again if whose == task_id]
+        assert mine == sorted(mine)
+    assert await book.replay(change.number + 1) == 0
+
+
+async def test_what_is_in_hand_at_a_replay_comes_again_in_its_turn(book: Book) -> None:
+    """No earlier change is handed out beside it, and its acknowledgement does not take it out of the order."""
+    await book.observe(ACCOUNT, after(2))
+    (first,) = await book.waiting()
+    await book.acknowledge(first)
+    (second,) = await book.waiting()
+    await book.replay(first.number)
+    assert await book.waiting() == []
+    await book.acknowledge(second)
+    assert [number for _, number in await handed_on(book)] == [first.number, second.number]
 
 
 async def test_what_failed_comes_again_and_holds_its_task_up(book: Book, clock: ManualClock) -> None:
@@ -234,6 +291,18 @@ async def test_what_ended_long_ago_is_forgotten(book: Book) -> None:
     assert {change.task_id for change in await book.waiting()} == {"T-2", "T-3"}
 
 
+async def test_what_was_not_handed_on_may_be_kept(book: Book) -> None:
+    """Whoever asks for that keeps orders with changes that wait or are dead, however old they are."""
+    for number in range(3):
+        await book.observe(ACCOUNT, task(f"T-{number}", entries("cancelled"), "cancelled"))
+    done, dead, _ = await book.waiting()
+    await book.acknowledge(done)
+    await book.dead(dead, "HTTP 400")
+    assert await book.forget(at(50), only_handed_on=True) == 1
+    assert [order.task_id async for order in book.orders()] == ["T-1", "T-2"]
+    assert await book.forget(at(50)) == 2
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -262,11 +331,33 @@ async def test_a_book_of_a_newer_version_is_left_alone(path: Path) -> None:
     async with Book.open(path):
         pass
     with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE book_meta SET value = 2")
+        database.execute("UPDATE book_meta SET value = 3")
         database.commit()
     with pytest.raises(ConfigError, match="newer version"):
         async with Book.open(path):
             pass
+
+
+async def test_a_book_of_version_1_is_brought_to_the_present_one(where: str, clock: ManualClock) -> None:
+    """What waits there is handed on as before, and comes again when it is asked for."""
+    with closing(connect(place_of(where), TEXTS)) as database:
+        database.script("tables")
+        blob = WORDS[database.kind]["bytes"]
+        for table, values in (
+            (
+                "book_orders (number, account, task_id, seen_at, body)",
+                f"""1, 'a', 'T-1', 0, CAST('{{"id": "T-1"}}' AS {blob})""",
+            ),
+            ("book_steps (order_number, place, status, source, seen_at)", "1, 0, 'accepted', 'read', 0"),
+            ("book_changes (number, order_number, place, previous, late)", "7, 1, 0, 'broadcasting', 1"),
+        ):
+            database.driver.execute(f"INSERT INTO {table} VALUES ({values})")  # noqa: S608
+    for _ in range(2):
+        async with Book.open(where, clock=clock) as book:
+            (change,) = await book.waiting()
+            assert (change.number, change.previous, change.late) == (7, "broadcasting", True)
+            await book.acknowledge(change)
+            assert await book.replay(1) == 1
 
 
 async def test_a_closed_book_says_so(path: Path) -> None:
