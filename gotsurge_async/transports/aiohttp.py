@@ -46,15 +46,24 @@ class AiohttpTransport:
             looks exactly like one that was lost. A kept connection is also checked just before each request is written.
         proxy: its URL, ``http://[USER:PASSWORD@]HOST:PORT``; ``environment``: the one that HTTPS_PROXY or ALL_PROXY
             name, unless NO_PROXY names the host; None for no proxy.
+        cut_at: bytes of an answer after which the rest is not read, for callers that need only the status. Unless
+            given, an answer of more than 64 MiB is a failure.
 
     Raises:
         ConfigError: that is no proxy's URL, or what the environment names is none; time-outs that are no seconds.
     """
 
-    def __init__(self, timeouts: Timeouts | float | None = None, *, proxy: str | None = ENVIRONMENT) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts | float | None = None,
+        *,
+        proxy: str | None = ENVIRONMENT,
+        cut_at: int | None = None,
+    ) -> None:
         self._timeouts: Timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
         if proxy == ENVIRONMENT:
             proxy_of_environment("")  # so that a fault of it is reported now
+        self._cut_at = cut_at
         self._proxy = proxy if proxy in (None, ENVIRONMENT) else checked_proxy(proxy)
         self._proxies: dict[str, URL | None] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -79,7 +88,7 @@ class AiohttpTransport:
                     allow_redirects=False,
                     proxy=self._proxy_for(url),
                 ) as answer:
-                    body = await _read(answer)
+                    body = await _read(answer, self._cut_at)
                     return Response(status=answer.status, headers=answer.headers, body=body)
             except _StaleConnectionError:
                 continue  # with another connection: nothing was written, and this one is closed
@@ -236,15 +245,19 @@ def _checked_url(request: Request) -> URL:
     return url
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if (answer.content_length or 0) <= MAX_ANSWER:
+async def _read(answer: aiohttp.ClientResponse, cut_at: int | None) -> bytes:
+    most = MAX_ANSWER if cut_at is None else cut_at
+    if cut_at is not None or (answer.content_length or 0) <= most:
         content, blocks, size = answer.content, [], 0
-        while not content.at_eof() and size <= MAX_ANSWER:
+        while not content.at_eof() and size <= most:
             block = await content.readany()
             blocks.append(block)
             size += len(block)
-        if size <= MAX_ANSWER:
+        if size <= most:
             return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        if cut_at is not None:
+            answer.close()
+            return b"".join(blocks)[:cut_at]
     answer.close()
     raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
 

@@ -4,7 +4,7 @@ One process at a time follows the accounts of an inbox, whatever number receives
 
 A change is acknowledged when its handler has returned. A handler that raises, or does not return in time, gets the same
 change again, later and later; changes of other tasks do not wait for it. The process that follows a killed one hands
-the change on again: a handler may see a change twice, and never misses one.
+the change on again: a handler may see a change twice, and never misses one. One that fails for too long is given up.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from gotsurge_async.webhooks.book import AGES, Book, Change, Double, Only
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
+from gotsurge_async.webhooks.forward import NotTaken
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import LedgerNames, Settler
@@ -38,6 +39,8 @@ OnStatus = Callable[[Change], Awaitable[object]]
 
 TRIES = 12
 """How often a change is handed on in vain until it is dead; about an hour."""
+PARK_AFTER = timedelta(days=3)
+"""How long `gotsurge receive` tries a change, from its first failure until it is parked: a long weekend."""
 HANDLER_SECONDS = 60.0
 """How long a handler may take."""
 AT_ONCE = 20
@@ -92,6 +95,9 @@ class Follower:
         handler_seconds: how long ``on_status`` may take.
         keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
             its account; None keeps it until the book is deleted.
+        park_after: how long a change is tried, from its first failure, until it is parked: it is dead, the later
+            changes of its task wait behind it, and the book keeps its order. Unless given, it is dead after 12 tries,
+            about an hour, and the later ones follow.
 
     Attributes:
         ready: set while this process follows.
@@ -113,6 +119,7 @@ class Follower:
         trust: Trust = "read",
         handler_seconds: float = HANDLER_SECONDS,
         keep: timedelta | None = KEEP,
+        park_after: timedelta | None = None,
         clock: Clock | None = None,
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
@@ -130,10 +137,18 @@ class Follower:
         self._name = f"follow-{hashlib.sha256(repr(sorted(mine)).encode()).hexdigest()[:12]}"
         self._clock = clock or SystemClock()
         self._worker = (
-            Worker(book, on_status, accounts=mine, clock=self._clock, handler_seconds=handler_seconds)
+            Worker(
+                book,
+                on_status,
+                accounts=mine,
+                clock=self._clock,
+                handler_seconds=handler_seconds,
+                park_after=park_after,
+            )
             if on_status
             else None
         )
+        self._keeps_waiting = park_after is not None
 
         def changed() -> None:
             if self._worker is not None:
@@ -278,7 +293,8 @@ class Follower:
     async def _forget(self) -> None:
         """Remove old orders from the book, until cancelled."""
         while self._keep is not None:
-            if gone := await self._book.forget(self._clock.now() - self._keep):
+            before = self._clock.now() - self._keep
+            if gone := await self._book.forget(before, only_handed_on=self._keeps_waiting):
                 log.info("%d orders were forgotten that were at their end for long", gone)
             await self._clock.sleep(FORGET_EVERY)
 
@@ -308,6 +324,7 @@ class Worker:
     Args:
         accounts: whose changes.
         handler_seconds: how long it may take.
+        park_after: see `Follower`. With it, only one handler at a time runs while nothing but failures comes.
     """
 
     def __init__(
@@ -318,6 +335,7 @@ class Worker:
         accounts: Collection[str],
         clock: Clock,
         handler_seconds: float = HANDLER_SECONDS,
+        park_after: timedelta | None = None,
     ) -> None:
         self.waiting: asyncio.Event = asyncio.Event()
         """Set when there may be changes."""
@@ -326,18 +344,25 @@ class Worker:
         self._accounts = accounts
         self._clock = clock
         self._seconds = handler_seconds
+        self._park_after = park_after
+        self._failures = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
         """Hand changes on until cancelled: then no other is begun, and those under way end."""
         try:
             while True:
-                room = AT_ONCE - len(self._running)
-                for change in await self._book.waiting(room, accounts=self._accounts, lease=LEASE):
+                # What takes nothing is not asked for all that waits: one change a second finds out when it does again.
+                in_vain = self._park_after is not None and self._failures >= AT_ONCE
+                room = max(0, (1 if in_vain else AT_ONCE) - len(self._running))
+                behind_dead = self._park_after is not None
+                for change in await self._book.waiting(
+                    room, accounts=self._accounts, lease=LEASE, behind_dead=behind_dead
+                ):
                     handing = asyncio.create_task(self._hand(change), name=f"gotsurge change {change.number}")
                     self._running.add(handing)
                     handing.add_done_callback(self._ended)
-                await sleep_or(self.waiting, self._clock, POLL)
+                await (self._clock.sleep(POLL) if in_vain else sleep_or(self.waiting, self._clock, POLL))
                 self.waiting.clear()
         finally:
             await uninterrupted(self._end())
@@ -366,6 +391,8 @@ class Worker:
             why = f"the handler did not return within {self._seconds:g} s"
         except asyncio.CancelledError:
             why, of_the_handler = "the handler was cancelled", False
+        except NotTaken as error:
+            why = str(error)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             log.warning("change %d of task %s: the handler failed", change.number, change.task_id, exc_info=True)
@@ -376,14 +403,23 @@ class Worker:
             log.error("change %d: what became of it could not be noted: %s", change.number, error)  # noqa: TRY400
 
     async def _note(self, change: Change, why: str, of_the_handler: bool) -> None:
+        tries, now = change.attempts + 1, self._clock.now()
         if not why:
+            self._failures = 0
             await self._book.acknowledge(change)
-        elif change.attempts + 1 >= TRIES and of_the_handler:
-            log.error("change %d of task %s is dead after %d tries: %s", change.number, change.task_id, TRIES, why)
+            return
+        self._failures += of_the_handler
+        if self._park_after is None:
+            is_over = tries >= TRIES
+        else:
+            is_over = now - (change.failing_since or now) >= self._park_after
+        if is_over and of_the_handler:
+            word = "dead" if self._park_after is None else "parked"
+            log.error("change %d of task %s is %s after %d tries: %s", change.number, change.task_id, word, tries, why)
             await self._book.dead(change, why)
         else:
-            wait = backoff(_AGAIN, change.attempts + 1, 1.0)
-            await self._book.failed(change, why, self._clock.now() + timedelta(seconds=wait))
+            wait = backoff(_AGAIN, tries, 1.0)
+            await self._book.failed(change, why, now + timedelta(seconds=wait))
 
 
 async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:

@@ -1,4 +1,4 @@
-"""Sends events on, in order, signed as the Standard Webhooks specification has it (https://www.standardwebhooks.com).
+"""Sends events or changes on, signed as the Standard Webhooks specification has it (https://www.standardwebhooks.com).
 
 The receiver of what is sent on checks ``webhook-signature``: HMAC-SHA256, by the secret, of id, time and body, with
 dots between; in base64, after ``v1,``. A secret is ``whsec_`` and base64 of 24 to 64 bytes.
@@ -12,17 +12,25 @@ import logging
 import os
 from collections.abc import Mapping
 
-from gotsurge_async.calls.tries import backoff
-from gotsurge_async.clock import Clock
+import msgspec
+
+from gotsurge_async.calls.tries import USER_AGENT, backoff
+from gotsurge_async.clock import Clock, to_microseconds
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Transport, TransportError
+from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.inbox import Stored
+from gotsurge_async.webhooks.receive import Seldom
 
 log: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "whsec_"
+TRY_SECONDS = 30.0
+"""How long a target may take to answer."""
+MOST_OF_AN_ANSWER = 64 * 1024
+"""Bytes that are read of an answer, of which only the status counts."""
 _AGAIN = RetryPolicy(base=0.5, cap=30.0)
 
 
@@ -42,7 +50,7 @@ def key_of(secret: Secret) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.reveal().startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ConfigError(f"the secret that events are signed with is {PREFIX} and base64 of 24 to 64 bytes", "E805")
+        raise ConfigError(f"the secret of what is sent on is {PREFIX} and base64 of 24 to 64 bytes", "E805")
     return key
 
 
@@ -53,41 +61,81 @@ def signed(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[st
     return {"webhook-id": message_id, "webhook-timestamp": str(seconds), "webhook-signature": f"v1,{signature}"}
 
 
+class NotTaken(Exception):
+    """A change was not handed on, and why was logged: a handler raises it."""
+
+
+def document_of(change: Change) -> bytes:
+    """A change as JSON: a line of ``gotsurge receive --json``, and the body of what is sent."""
+    document = {
+        "number": change.number,
+        "at": change.at or change.seen_at,
+        "account": change.account,
+        "task_id": change.task_id,
+        "tracking_id": change.task.tracking_id,
+        "status": change.status,
+        "previous": change.previous,
+        "late": change.late,
+    }
+    return msgspec.json.encode(document)
+
+
 class Forwarder:
-    """Sends events to a URL, one after another.
+    """Sends events, or changes, to a URL.
 
     Args:
         secret: signs them.
+        transport: it should end a try after `TRY_SECONDS`, and read no more than `MOST_OF_AN_ANSWER`.
     """
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
         if not url.startswith(("http://", "https://")):
-            raise ConfigError("events are sent on to a URL that begins with http:// or https://", "E805")
+            raise ConfigError("events and changes are sent to a URL that begins with http:// or https://", "E805")
         self._url = url
         self._key = key_of(secret)
         self._transport = transport
         self._clock = clock
+        self._seldom = Seldom(clock)
 
     async def send(self, stored: Stored) -> int:
         """Send an event until it is answered 2xx, later and later; how often it was tried."""
-        body = stored.body or b""
         tries = 0
         while True:
             tries += 1
-            # The time is that of the try: a receiver refuses what is old. The id is the event's own: it may come twice.
-            headers = signed(self._key, f"gotsurge_{stored.id}", int(self._clock.now().timestamp()), body)
-            request = Request(
-                method="POST", url=self._url, headers={"Content-Type": "application/json", **headers}, body=body
-            )
-            try:
-                status = (await self._transport.send(request)).status
-                why = f"HTTP {status}"
-            except TransportError as error:
-                status, why = 0, error.reason
-            if 200 <= status < 300:
+            why = await self._post(f"gotsurge_{stored.id}", stored.body or b"")
+            if not why:
                 return tries
             wait = backoff(_AGAIN, tries, 1.0)
             log.warning(
                 "event %d was not taken by %s (%s): again in %.1f s", stored.id, url_for_log(self._url), why, wait
             )
             await self._clock.sleep(wait)
+
+    async def send_change(self, change: Change) -> None:
+        """Send a change, once.
+
+        Raises:
+            NotTaken: it was not answered 2xx.
+        """
+        # The number alone would be another change's in a book that was made anew.
+        message_id = f"change_{change.number}_{to_microseconds(change.seen_at)}"
+        if why := await self._post(message_id, document_of(change)):
+            where = url_for_log(self._url)
+            if self._seldom.may(why):
+                log.warning(
+                    "change %d of task %s was not taken by %s (%s): it is sent again, and others that fail in this way "
+                    "are not named for a minute", change.number, change.task_id, where, why
+                )  # fmt: skip
+            raise NotTaken(f"{where}: {why}")
+
+    async def _post(self, message_id: str, body: bytes) -> str:
+        """Send a message once; "" if it was taken, or else why not."""
+        # The time is that of the try: a receiver refuses what is old. The id is always the same: it may come twice.
+        headers = signed(self._key, message_id, int(self._clock.now().timestamp()), body)
+        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
+        request = Request(method="POST", url=self._url, headers=headers, body=body)
+        try:
+            status = (await self._transport.send(request)).status
+        except TransportError as error:
+            return error.reason
+        return "" if 200 <= status < 300 else f"HTTP {status}"

@@ -328,6 +328,11 @@ async def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch, an
     _, error = await fails(says(answer))
     assert isinstance(error, MaybeSent)
     assert error.reason == "the answer is larger than 1000 bytes"
+    async with peer(says(answer)) as serving:
+        transport = AiohttpTransport(cut_at=10)  # for callers that need only the status
+        answered = await transport.send(request(serving.url))
+        await transport.close()
+    assert (answered.status, answered.body) == (200, b"x" * 10)
 
 
 # --- kept connections -------------------------------------------------------------------------------------------------

@@ -1,16 +1,33 @@
-"""Events that are sent on: signed, in order, until they are taken."""
+"""Events and changes that are sent on: signed, in order, until they are taken."""
 
+import asyncio
 import base64
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
+from aiohttp import web
 
 from gotsurge_async import ConfigError, Secret
+from gotsurge_async.cli.afterwards.serving import forwarding, listening
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
-from gotsurge_async.webhooks.forward import Forwarder, key_of, new_secret, signed
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
+from gotsurge_async.webhooks.forward import Forwarder, NotTaken, key_of, new_secret, signed
 from gotsurge_async.webhooks.inbox import EventState, Stored
+from tests.support.threads import Threads
+from tests.webhooks.book.kit import ACCOUNT, START, WAY, after
 from tests.webhooks.kit import event
+
+URL = "https://example.com/hooks/S3CRET?key=S3CRET"
 
 
 def test_the_example_of_the_specification() -> None:
@@ -83,3 +100,148 @@ def test_what_is_no_url() -> None:
     """Only http and https."""
     with pytest.raises(ConfigError, match="http"):
         Forwarder("file:///etc/passwd", new_secret(), Target(), ManualClock())
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Sending:
+    """A book whose changes are sent to a target, by a clock that the test turns.
+
+    Attributes:
+        answers: what the target answers to a change, from its document: a status, or what goes wrong.
+        got: the documents that it got, each with its webhook-id.
+    """
+
+    book: Book
+    clock: ManualClock
+    threads: Threads
+    answers: Callable[[dict[str, object]], int | Exception] = lambda _: 204
+    got: list[tuple[str, dict[str, object]]] = attrs.field(factory=list)
+
+    async def send(self, request: Request) -> Response:
+        """Be a transport."""
+        assert request.body is not None
+        self.got.append((request.headers["webhook-id"], json.loads(request.body)))
+        answer = self.answers(self.got[-1][1])
+        if isinstance(answer, Exception):
+            raise answer
+        return Response(status=answer)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def taken(self, task_id: str) -> list[object]:
+        """The statuses of a task that were sent."""
+        return [document["status"] for _, document in self.got if document["task_id"] == task_id]
+
+    async def turn(self, seconds: float, step: float = 1.0) -> None:
+        """Let time pass."""
+        await self.threads.pass_time(self.clock, self.clock.sleep(seconds), step)
+
+
+@asynccontextmanager
+async def sending(folder: Path) -> AsyncIterator[Sending]:
+    """A worker that sends, inside the block."""
+    threads, clock = Threads(), ManualClock(START)
+    async with Book.open(folder / "book.db", clock=clock) as book:
+        here = Sending(book, clock, threads)
+        forwarder = Forwarder(URL, new_secret(), here, clock)
+        worker = Worker(book, forwarder.send_change, accounts=[ACCOUNT], clock=clock, park_after=PARK_AFTER)
+        working = asyncio.create_task(worker.work())
+        try:
+            yield here
+        finally:
+            working.cancel()
+            await asyncio.wait([working])
+
+
+async def test_changes_are_sent_in_order_for_each_task(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A task whose change is refused waits, under the same webhook-id, and no other task does; one line a minute."""
+    async with sending(tmp_path) as here:
+        failures = [500, 302, 404, NothingSent("refused"), MaybeSent("reset"), MaybeSent("no answer in time"), 500]
+        left = iter(failures)
+        here.answers = lambda document: next(left, 200) if document["task_id"] == "T-1" else 200
+        for number in range(3):
+            await here.book.observe(ACCOUNT, after(3, f"T-{number}", tracking_id="TRK"))
+        await here.turn(30)
+        assert here.taken("T-0") == here.taken("T-2") == list(WAY[:3])
+        assert set(here.taken("T-1")) == {"broadcasting"}
+        await here.turn(120)
+        assert here.taken("T-1") == [WAY[0]] * len(failures) + list(WAY[:3])
+        assert len({name for name, document in here.got if document["task_id"] == "T-1"}) == 3
+        assert here.got[0][1] == {
+            "number": 1,
+            "at": "2026-01-02T00:00:00Z",
+            "account": ACCOUNT,
+            "task_id": "T-0",
+            "tracking_id": "TRK",
+            "status": "broadcasting",
+            "previous": None,
+            "late": False,
+        }
+        assert await here.book.waiting() == []
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [line.partition("(")[2].partition(")")[0] for line in lines] == [
+        "HTTP 500", "HTTP 302", "HTTP 404", "refused", "reset", "no answer in time", "HTTP 500"
+    ]  # fmt: skip
+    assert "https://example.com" in lines[0]
+    assert "S3CRET" not in caplog.text
+
+
+async def test_the_receiver_of_the_documents(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It takes a change once, however often it comes, and none with another signature."""
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    begin = page.index("import base64, hmac")
+    exec(page[begin : page.index("```", begin)], names)  # noqa: S102 - our own page
+    secret = Secret("whsec_" + base64.b64encode(names["key"]).decode())
+    clock = SystemClock()
+    async with (
+        Book.open(tmp_path / "book.db") as book,
+        listening("127.0.0.1", 0, [web.post("/", names["take"])]) as url,
+    ):
+        (change,) = await book.observe(ACCOUNT, after(1))
+        async with forwarding(url, secret, clock) as forwarder:
+            await forwarder.send_change(change)
+            await forwarder.send_change(change)
+        async with forwarding(url, new_secret(), clock) as forwarder:
+            with pytest.raises(NotTaken, match="HTTP 401"):
+                await forwarder.send_change(change)
+    assert capsys.readouterr().out.count("'status': 'broadcasting'") == 1
+
+
+async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> None:
+    """Later changes of its task wait behind it, others go on; sent again, it comes first and they follow."""
+    async with sending(tmp_path) as here:
+        here.answers = lambda document: 400 if document["task_id"] == "T-1" else 200
+        await here.book.observe(ACCOUNT, after(2))
+        await here.turn(PARK_AFTER.total_seconds() - 3600, 600.0)
+        assert await here.book.dead_changes() == []
+        await here.turn(2 * 3600, 600.0)
+        (dead,) = await here.book.dead_changes()
+        assert (dead.status, dead.why) == ("broadcasting", "https://example.com: HTTP 400")
+        tries = len(here.got)
+        await here.book.observe(ACCOUNT, after(1, "T-2"))
+        await here.turn(3600, 600.0)
+        assert len(here.got) == tries + 1
+        here.answers = lambda _: 200
+        here.got.clear()
+        assert await here.book.revive(dead.number)
+        await here.turn(5)
+        assert here.taken("T-1") == list(WAY[:2])
+
+
+async def test_what_takes_nothing_is_tried_once_a_second(tmp_path: Path) -> None:
+    """A target that is down gets few tries, however many changes wait, and all of them after its return."""
+    async with sending(tmp_path) as here:
+        here.answers = lambda _: NothingSent("refused")
+        for number in range(200):
+            await here.book.observe(ACCOUNT, after(1, f"T-{number}"))
+        await here.turn(60)
+        assert AT_ONCE < len(here.got) < 3 * 60
+        here.answers = lambda _: 200
+        here.got.clear()
+        await here.turn(1200, 10.0)
+        assert len(here.got) == 200

@@ -1,4 +1,4 @@
-"""``gotsurge inbox``: the events that arrived, and what became of them."""
+"""``gotsurge inbox``: the events that arrived, what became of them, and the changes that are parked."""
 
 import asyncio
 import sys
@@ -16,27 +16,36 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, say
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox, Stored
 
 _states = click.Choice([state.value for state in EventState])
+_NUMBER = click.IntRange(1, 2**63 - 1)
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
 
 
 @click.group()
 def inbox() -> None:
-    """Look after the inbox, where each event of GotSurge is kept as it came.
+    """Look after the inbox, where each event of GotSurge is kept as it came, and after parked changes.
 
     An event waits until its task was read. Then it is done, and is forgotten after a week. An event is dead when it
     cannot be understood, or when GotSurge refuses to show its task. It is kept for a month, so that you can look at it.
+
+    A change of a task is parked when it could not be handed on for three days. The later changes of its task wait
+    behind it, until resend hands it on again.
     """
+
+
+async def _refuse_none(books: Books) -> None:
+    if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
+        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders", "E801")
 
 
 @asynccontextmanager
 async def _opened(books: Books) -> AsyncIterator[Inbox]:
-    if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
-        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders", "E801")
+    await _refuse_none(books)
     async with Inbox.open(books.book, keep=None) as opened:
         yield opened
 
@@ -120,6 +129,56 @@ async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: b
     return await _change(Inbox.drop, "dropped", ids, state, books, as_json)
 
 
+@inbox.command(short_help="List the changes that are parked.")
+@takes_books
+@json_option
+@asynchronous
+async def parked(books: Books, as_json: bool) -> Exit:
+    """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
+    await _refuse_none(books)
+    async with Book.open(books.book) as book:
+        changes = await book.dead_changes()
+    fields = ("number", "account", "task_id", "status", "seen_at", "attempts", "failing_since", "why")
+    rows = [tuple(getattr(change, name) for name in fields) for change in changes]
+    if as_json:
+        print_json([dict(zip(fields, row, strict=True)) for row in rows])
+    else:
+        print_table((*(name.replace("_", " ").upper() for name in fields[:-1]), prose("WHY")), rows)
+    return Exit.CREATED
+
+
+@inbox.command(short_help="Hand changes on again.")
+@click.argument("numbers", nargs=-1, type=_NUMBER, metavar="[NUMBER]...")
+@click.option("--parked", "all_parked", is_flag=True, help="Hand on again all changes that are parked.")
+@click.option("--from", "first", type=_NUMBER, metavar="NUMBER", help="Hand on again all changes from here on.")
+@takes_books
+@json_option
+@asynchronous
+async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, books: Books, as_json: bool) -> Exit:
+    """Have a receiver hand changes on again: parked ones by their NUMBERs, all --parked, or all --from one on.
+
+    The changes of one task come in order, also with those that are new meanwhile. They keep their webhook-id. All
+    that --from names wait when the command ends, or none do if it was killed.
+
+    \b
+    Exit codes:
+      0 all of them wait               1 no change of some NUMBER is parked
+    """
+    if [bool(numbers), all_parked, first is not None].count(True) != 1:
+        raise WrongUse(
+            "say which: their NUMBERs, --parked, or --from NUMBER; gotsurge inbox parked lists the parked ones"
+        )
+    await _refuse_none(books)
+    async with Book.open(books.book) as book:
+        if first is not None:
+            done = asked = await book.replay(first)
+        else:
+            chosen = set(numbers)
+            done = sum([await book.revive(number) for number in chosen]) if chosen else await book.revive()
+            asked = len(chosen) or done
+    return _print_done("resent", done, asked, as_json)
+
+
 async def _change(
     change: Callable[[Inbox, list[int]], Awaitable[int]],
     done: str,
@@ -136,11 +195,16 @@ async def _change(
         if state is not None:
             chosen = list(await opened.ids(state))
         number = await change(opened, chosen)
-    code = Exit.CREATED if number == len(chosen) else Exit.REFUSED
+    return _print_done(done, number, len(chosen), as_json)
+
+
+def _print_done(done: str, number: int, of: int, as_json: bool) -> Exit:
+    """Print how many of what was asked for were ``done``."""
+    code = Exit.CREATED if number == of else Exit.REFUSED
     if as_json:
-        print_json({done: number, "of": len(chosen), "exit": int(code)})
+        print_json({done: number, "of": of, "exit": int(code)})
     else:
-        click.echo(f"{number:,} of {len(chosen):,} {done}")
+        click.echo(f"{number:,} of {of:,} {done}")
     return code
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import os
 import re
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
@@ -13,21 +12,27 @@ import msgspec
 
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.afterwards.inbox import document_of
-from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
+from gotsurge_async.cli.afterwards.serving import (
+    PREFIX,
+    SECRET,
+    forward_secret,
+    forwarding,
+    listening,
+    tokens,
+    until_a_signal,
+)
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
 from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, sleep_or
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
-from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.webhooks.event import MalformedEvent, read_event
 from gotsurge_async.webhooks.forward import Forwarder, new_secret
 from gotsurge_async.webhooks.inbox import Inbox, Stored
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.web.aiohttp import webhook_routes
 
-SECRET = "GOTSURGE_FORWARD_SECRET"  # noqa: S105 - the name of a variable
 POLL = 0.5
 """Seconds between two readings of the inbox, in which another process may have kept events."""
 PAGE = 100
@@ -83,9 +88,7 @@ async def listen(
     async with AsyncExitStack() as stack:
         forwarder = None
         if forward_to is not None:
-            transport = AiohttpTransport()
-            stack.push_async_callback(transport.close)
-            forwarder = Forwarder(forward_to, _secret(), transport, clock)
+            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret(), clock))
         inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock, keep=None))
         if port is not None:
             routes = webhook_routes(Receiver(inbox, tokens=tokens(), account="listen", clock=clock), PREFIX)
@@ -116,8 +119,8 @@ async def listen(
 
 
 def _secret() -> Secret:
-    if text := os.environ.get(SECRET):
-        return Secret(text)
+    if secret := forward_secret():
+        return secret
     secret = new_secret()
     say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep one")
     return secret

@@ -4,26 +4,38 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import click
-import msgspec
 from aiohttp import web
 
 from gotsurge_async.bulk import Ledger, LedgerError
 from gotsurge_async.cli.afterwards.books import book_option, books_beside
-from gotsurge_async.cli.afterwards.serving import PREFIX, Lines, listening, tokens, until_a_signal
+from gotsurge_async.cli.afterwards.serving import (
+    PREFIX,
+    SECRET,
+    Lines,
+    forward_secret,
+    forwarding,
+    listening,
+    tokens,
+    until_a_signal,
+)
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import OUTPUT, in_group
 from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
+from gotsurge_async.errors import UsageError
 from gotsurge_async.models.times import written_clock
+from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.book.records import account_named
-from gotsurge_async.webhooks.follow import KEEP, Follower
+from gotsurge_async.webhooks.follow import KEEP, PARK_AFTER, Follower
+from gotsurge_async.webhooks.forward import document_of
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE
 from gotsurge_async.webhooks.receive import Receiver
@@ -90,6 +102,11 @@ _option = in_group("Receiving")
     metavar="DAYS",
     help="How long the order book keeps orders that are at their end.",
 )
+@_option(
+    "--forward-to",
+    metavar="URL",
+    help="Send each change to this URL by POST, signed, instead of printing it.",
+)
 @takes_place
 @ledger_option
 @book_option
@@ -107,6 +124,7 @@ async def receive(
     trusted_proxies: tuple[str, ...],
     trust: Any,
     keep: int,
+    forward_to: str | None,
     as_json: bool,
 ) -> Exit:
     """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.
@@ -118,6 +136,10 @@ async def receive(
     changes again, with the same number in --json. gotsurge orders shows what is known. An order of the ledger that is
     in doubt is settled when its own task is found by a read. Two living tasks of one name are reported as a double.
 
+    --forward-to sends each change to your service instead, as the JSON that --json prints. GOTSURGE_FORWARD_SECRET
+    signs it by the scheme of Standard Webhooks. A change is sent until it is answered 2xx: at least once, and in order
+    for each task. One that fails for three days is parked: gotsurge inbox parked lists it, resend sends it again.
+
     /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
 
     \b
@@ -126,11 +148,18 @@ async def receive(
       4 not signed in                  141 who read standard output has gone
     """
     books = books_beside(find_ledger(ledger, target), book)
+    if forward_to is not None and as_json:
+        raise WrongUse("--json prints changes, and --forward-to sends them instead: leave one of them out")
     secrets = tokens()
     account = account_named(target.environment, target.account)
     clock = SystemClock()
-    lines = Lines(clock)
     async with AsyncExitStack() as stack:
+        if forward_to is not None:
+            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret(), clock))
+            lines, on_status = None, forwarder.send_change
+        else:
+            lines = Lines(clock)
+            on_status = partial(_print, lines, as_json)
         gs = await stack.enter_async_context(connected(target))
         opened = await stack.enter_async_context(_ledger(books.ledger))
         inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock))
@@ -139,8 +168,9 @@ async def receive(
             inbox,
             order_book,
             {account: gs},
-            on_status=lambda change: lines.put(_line(change, as_json)),  # an exception leaves it unacknowledged
+            on_status=on_status,  # an exception leaves it unacknowledged
             handler_seconds=math.inf,  # a disk may be full for longer than any handler may take
+            park_after=PARK_AFTER,
             ledger=opened,
             read_rate=read_rate,
             sweep_after=sweep_after,
@@ -161,10 +191,23 @@ async def receive(
         url = await stack.enter_async_context(listening(host, port, routes))
         if as_json:
             started_document()
-        say(f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}")
-        await until_a_signal(lines.stop)
+        say(
+            f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}"
+            + (f"; changes are sent to {url_for_log(forward_to)}" if forward_to else "")
+        )
+        await until_a_signal(None if lines is None else lines.stop)
         say("stopping: what is being received is kept first")
-    return Exit.UNREAD if lines.unread else Exit.CREATED
+    return Exit.UNREAD if lines is not None and lines.unread else Exit.CREATED
+
+
+def _secret() -> Secret:
+    """The secret that signs changes: none is made, because each start would make another one."""
+    if secret := forward_secret():
+        return secret
+    raise UsageError(
+        f"there is no secret to sign changes with: {SECRET} is one; echo whsec_$(openssl rand -base64 32) makes it",
+        "E805",
+    )
 
 
 @asynccontextmanager
@@ -199,19 +242,11 @@ def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
     return [web.get("/healthz", health), web.get("/readyz", ready)]
 
 
-def _line(change: Change, as_json: bool) -> str:
-    at, tracking_id = change.at or change.seen_at, change.task.tracking_id
+async def _print(lines: Lines, as_json: bool, change: Change) -> None:
     if as_json:
-        document = {
-            "number": change.number,
-            "at": at,
-            "account": change.account,
-            "task_id": change.task_id,
-            "tracking_id": tracking_id,
-            "status": change.status,
-            "previous": change.previous,
-            "late": change.late,
-        }
-        return msgspec.json.encode(document).decode()
-    whole = (at, change.task_id, tracking_id, change.status)
-    return event_line(whole, (written_clock(at), tracking_id or change.task_id, change.status))
+        line = document_of(change).decode()
+    else:
+        at, tracking_id = change.at or change.seen_at, change.task.tracking_id
+        whole = (at, change.task_id, tracking_id, change.status)
+        line = event_line(whole, (written_clock(at), tracking_id or change.task_id, change.status))
+    await lines.put(line)

@@ -1,4 +1,4 @@
-"""What the commands that serve HTTP share: tokens, listening, waiting for a signal, and output that is not lost."""
+"""What the commands that serve HTTP share: tokens, listening, sending on, a signal's wait, and lines that all come."""
 
 import asyncio
 import os
@@ -15,10 +15,13 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.secrets import Secret, as_secret
 from gotsurge_async.system.loops import ending_signals, heeded
+from gotsurge_async.webhooks.forward import MOST_OF_AN_ANSWER, TRY_SECONDS, Forwarder
 from gotsurge_async.webhooks.web.connections import Connections
 
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
+SECRET = "GOTSURGE_FORWARD_SECRET"  # noqa: S105 - the name of a variable
 PREFIX = "/webhooks"
 DRAIN_SECONDS = 10.0
 """At its end a receiver waits this long for requests that are being received."""
@@ -35,6 +38,23 @@ def tokens() -> list[str]:
             "E801",
         )
     return tokens
+
+
+def forward_secret() -> Secret | None:
+    """The secret of the environment variable, that signs what is sent on; None if it is not set."""
+    return as_secret(os.environ.get(SECRET) or None)
+
+
+@asynccontextmanager
+async def forwarding(url: str, secret: Secret, clock: Clock) -> AsyncIterator[Forwarder]:
+    """What sends to a URL, inside the block; ConfigError where it is no URL, or the secret is none."""
+    from gotsurge_async.transports.aiohttp import AiohttpTransport
+
+    transport = AiohttpTransport(TRY_SECONDS, cut_at=MOST_OF_AN_ANSWER)
+    try:
+        yield Forwarder(url, secret, transport, clock)
+    finally:
+        await transport.close()
 
 
 @asynccontextmanager

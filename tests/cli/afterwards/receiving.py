@@ -71,7 +71,8 @@ async def receiving(
     Args:
         stdout: where it prints to; unless given, to `Receiving.printed`.
     """
-    options = ["--port", str(port), "--json", "--ledger", str(folder / "ledger.db"), *local(simulator), *words]
+    options = ["--port", str(port), "--ledger", str(folder / "ledger.db"), *local(simulator), *words]
+    options += [] if "--forward-to" in words else ["--json"]
     variables = {"GOTSURGE_WEBHOOK_TOKEN": TOKEN, "GOTSURGE_WEBHOOK_TOKEN_NEXT": NEXT}
     variables |= {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     process = await start("receive", *options, cwd=folder, env={**variables, **(env or {})}, stdout=stdout)

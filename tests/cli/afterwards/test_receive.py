@@ -1,9 +1,12 @@
 """`gotsurge receive`: events come in, changes go out, and it ends cleanly."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,11 +17,14 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.forward import signed
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
 from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import order, orders
+from tests.webhooks.book.kit import ACCOUNT, after
 from tests.webhooks.kit import event
 
 
@@ -257,6 +263,94 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
         assert run("inbox", *words, *book).exit_code == 2
     nowhere = run("inbox", "list", "--book", tmp_path / "none.db")
     assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
+
+
+def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
+    """Parked changes are listed, and handed on again, as are all from a number on; what is not there is reported."""
+
+    async def fill() -> None:
+        async with Book.open(tmp_path / "b.db") as opened:
+            for number in range(3):
+                await opened.observe(ACCOUNT, after(2, f"T-{number}"))
+            for change in await opened.waiting():
+                await opened.failed(change, "HTTP 400", datetime.now(UTC))
+                await opened.dead(change, "HTTP 400")
+
+    asyncio.run(fill())
+    book = ("--book", tmp_path / "b.db")
+    listed = json.loads(run("inbox", "parked", "--json", *book).stdout)
+    assert [(each["number"], each["task_id"], each["attempts"], each["why"]) for each in listed] == [
+        (1, "T-0", 2, "HTTP 400"),
+        (3, "T-1", 2, "HTTP 400"),
+        (5, "T-2", 2, "HTTP 400"),
+    ]
+    assert run("inbox", "parked", *book).stdout.splitlines()[1].split("\t")[:4] == ["1", ACCOUNT, "T-0", "broadcasting"]
+    assert (again := run("inbox", "resend", "1", "2", *book)).exit_code == 1
+    assert "1 of 2 resent" in again.stdout
+    assert json.loads(run("inbox", "resend", "--parked", "--json", *book).stdout) == {"resent": 2, "of": 2, "exit": 0}
+    assert json.loads(run("inbox", "parked", "--json", *book).stdout) == []
+    assert "4 of 4 resent" in run("inbox", "resend", "--from", "3", *book).stdout
+    for words in ((), ("1", "--parked"), ("--parked", "--from", "3")):
+        assert run("inbox", "resend", *words, *book).exit_code == 2
+    assert run("inbox", "parked", "--book", tmp_path / "none.db").exit_code == 2
+
+
+@pytest.mark.slow
+async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
+    """To a service that fails first: in order, signed, once taken not again; sent again from a number beside it."""
+    got: list[tuple[str, dict[str, Any]]] = []
+    key = b"k" * 32
+
+    async def take(request: web.Request) -> web.Response:
+        body, name = await request.read(), request.headers["webhook-id"]
+        seconds = int(request.headers["webhook-timestamp"])
+        assert request.headers["webhook-signature"] == signed(key, name, seconds, body)["webhook-signature"]
+        got.append((name, json.loads(body)))
+        return web.Response(status=503 if len(got) == 1 else 200)
+
+    async def came(number: int) -> None:
+        async with asyncio.timeout(30):
+            while len(got) < number:  # noqa: ASYNC110 - another process sends it
+                await asyncio.sleep(0.05)
+
+    secret = {"GOTSURGE_FORWARD_SECRET": f"whsec_{base64.b64encode(key).decode()}"}
+    async with listening("127.0.0.1", 0, [web.post("/hooks", take)]) as target:
+        words = ("--read-rate", "100", "--forward-to", f"{target}/hooks?key=S3CRET")
+        async with receiving(here, tmp_path, *words, env=secret) as receiver, simulated(simulator=here) as gs:
+            here.set_webhook(receiver.hook)
+            (task,) = (await gs.tasks.create(orders(1))).tasks
+            await came(2)
+            here.move(task.id, "accepted")
+            await came(3)
+            receiver.process.kill()
+        assert f"was not taken by {target} (HTTP 503)" in "".join(receiver.said)
+        async with receiving(here, tmp_path, *words, env=secret) as receiver:
+            again = await gotsurge("inbox", "resend", "--from", "1", "--ledger", tmp_path / "ledger.db", cwd=tmp_path)
+            assert "2 of 2 resent" in again.out, again.err
+            await came(5)
+            assert await receiver.end() == 0
+            assert receiver.printed == []
+    assert [document["status"] for _, document in got[-4:]] == ["broadcasting", "accepted"] * 2
+    assert len({name for name, _ in got}) == 2
+    assert "S3CRET" not in "".join(receiver.said)
+    assert f"changes are sent to {target}" in "".join(receiver.said)
+
+
+@pytest.mark.parametrize(
+    ("words", "secret", "message"),
+    [
+        ((), "", "GOTSURGE_FORWARD_SECRET"),
+        ((), "whsec_S3CRET", "24 to 64 bytes"),
+        (("--json",), "", "leave one of them out"),
+    ],
+)
+def test_what_cannot_be_sent_on(run: Runner, tmp_path: Path, words: tuple[str, ...], secret: str, message: str) -> None:
+    """Without a secret, with one that is none, and with an option for what is printed: exit code 2, and what to do."""
+    env = {"GOTSURGE_WEBHOOK_TOKEN": TOKEN, "GOTSURGE_FORWARD_SECRET": secret}
+    options = ("--env", "local", "--port", "0", "--book", tmp_path / "b.db", "--ledger", tmp_path / "l.db")
+    done = run("receive", "--forward-to", "http://127.0.0.1:1/x", *options, *words, **env)
+    assert (done.exit_code, message in done.output) == (2, True), done.output
+    assert "S3CRET" not in done.output
 
 
 @pytest.mark.slow
