@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,12 +13,15 @@ from typing import Any
 
 import attrs
 import pytest
+import trustme
 from aiohttp import web
 
 from gotsurge_async import ConfigError, Secret
+from gotsurge_async.cli.afterwards import serving
 from gotsurge_async.cli.afterwards.serving import forwarding, listening
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.testing import ManualClock
+from gotsurge_async.testing.peers import Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
@@ -210,6 +214,42 @@ async def test_the_receiver_of_the_documents(capsys: pytest.CaptureFixture[str],
             with pytest.raises(NotTaken, match="HTTP 401"):
                 await forwarder.send_change(change)
     assert capsys.readouterr().out.count("'status': 'broadcasting'") == 1
+
+
+def _untrusted() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("answer", "tls", "why"),
+    [
+        (None, False, "no answer in time"),
+        (None, True, "certificate"),
+        (b"HTTP/1.1 307 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", False, "HTTP 307"),
+    ],
+    ids=["hangs", "tls", "redirects"],
+)
+async def test_a_target_that_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: Any, tls: bool, why: str
+) -> None:
+    """One that hangs, has a certificate that is not trusted, or redirects: a failure, and why is logged."""
+    monkeypatch.setattr(serving, "TRY_SECONDS", 0.3)
+
+    async def behaves(there: Peer, connection: Connection) -> None:
+        await there.whole(connection)
+        await (connection.say(answer) if answer else asyncio.Event().wait())
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, __: None)  # asyncio's own, of TLS
+    async with Book.open(tmp_path / "b.db") as book, peer(behaves, ssl=_untrusted() if tls else None) as there:
+        (change,) = await book.observe(ACCOUNT, after(1))
+        url = there.url.replace("http", "https") if tls else there.url
+        async with forwarding(f"{url}/S3CRET?key=S3CRET", new_secret(), SystemClock()) as forwarder:
+            with pytest.raises(NotTaken, match=why):
+                await forwarder.send_change(change)
+    assert len(there.requests) == (0 if tls else 1)
+    assert (why in caplog.text, "S3CRET" in caplog.text) == (True, False)
 
 
 async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> None:

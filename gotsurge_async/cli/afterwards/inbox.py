@@ -21,7 +21,6 @@ from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox, Stored
 
 _states = click.Choice([state.value for state in EventState])
-_NUMBER = click.IntRange(1, 2**63 - 1)
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
 
@@ -148,9 +147,9 @@ async def parked(books: Books, as_json: bool) -> Exit:
 
 
 @inbox.command(short_help="Hand changes on again.")
-@click.argument("numbers", nargs=-1, type=_NUMBER, metavar="[NUMBER]...")
+@click.argument("numbers", nargs=-1, type=int, metavar="[NUMBER]...")
 @click.option("--parked", "all_parked", is_flag=True, help="Hand on again all changes that are parked.")
-@click.option("--from", "first", type=_NUMBER, metavar="NUMBER", help="Hand on again all changes from here on.")
+@click.option("--from", "first", type=int, metavar="NUMBER", help="Hand on again all changes from here on.")
 @takes_books
 @json_option
 @asynchronous

@@ -23,6 +23,7 @@ from gotsurge_async.webhooks.book.records import (
     Standing,
     account_of,
     change_of,
+    countable,
     environment_of,
     further,
     keepable,
@@ -296,7 +297,7 @@ class Book:
 
     async def revive(self, number: int | None = None) -> int:
         """Hand on a change again that was given up, or all such changes; returns how many those are."""
-        return await self._store.change("revive", all=int(number is None), number=number or 0)
+        return await self._store.change("revive", all=int(number is None), number=countable(number))
 
     async def replay(self, number: int) -> int:
         """Hand on again all changes from a number on, whatever became of them; returns how many those are.
@@ -306,7 +307,7 @@ class Book:
 
         def again(db: Database) -> int:
             db.script("lock_changes")  # what is acknowledged at this moment is before all of it, or after
-            return db.change("replay", number=number)
+            return db.change("replay", number=countable(number))
 
         return await self._store.write(again)
 

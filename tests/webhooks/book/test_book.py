@@ -149,7 +149,7 @@ async def test_all_changes_from_a_number_come_again(book: Book, clock: ManualClo
     for task_id in ("T-1", "T-2"):
         mine = [number for whose, number in again if whose == task_id]
         assert mine == sorted(mine)
-    assert await book.replay(change.number + 1) == 0
+    assert await book.replay(change.number + 1) == await book.replay(10**30) == await book.revive(10**30) == 0
 
 
 async def test_what_is_in_hand_at_a_replay_comes_again_in_its_turn(book: Book) -> None:

@@ -11,7 +11,7 @@ from gotsurge_async.webhooks.book import Book
 from tests.webhooks.book.kit import ACCOUNT, WAY, after
 from tests.webhooks.book.worker import TASKS
 
-ROUNDS = 6
+ROUNDS = 3
 
 
 async def begun(log: Path) -> None:
