@@ -1,4 +1,4 @@
-"""The ``console`` blocks of README.md and of the pages that lead a reader are run; they print what the pages say."""
+"""The ``console`` blocks of README.md are run; they print what it says. `tests.test_journey` runs those of docs/."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,6 @@ from docs.pictures import terminal
 from tests.support.consoles import reader
 
 ROOT = Path(__file__).parents[1]
-LED = [path for part in ("tutorial", "how-to", "explanation") for path in sorted((ROOT / "docs" / part).glob("*.md"))]
-PAGES = [path for path in (ROOT / "README.md", *LED) if "```console" in path.read_text(encoding="utf-8")]
-
 RUN = "20300304T010203-k3f9"
 
 
@@ -21,15 +18,8 @@ def run(page: Path, folder: Path) -> None:
         assert someone.read(page) >= 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.stem)
-def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
-    """Every command of the page, run in turn at a terminal, prints what the page shows."""
-    run(page, tmp_path)
-
-
 def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path) -> None:
-    """The same of the page that everybody reads first."""
+    """Every command, run in turn at a terminal, prints what README shows."""
     run(ROOT / "README.md", tmp_path)
 
 

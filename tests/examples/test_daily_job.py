@@ -1,4 +1,4 @@
-"""docs/tutorial/daily-job.md: every way in that the page shows pushes with the same ledger."""
+"""docs/tutorial/daily-job.md: every form of the job that the page shows pushes with the same ledger."""
 
 import asyncio
 import configparser
@@ -16,6 +16,8 @@ from tests.support.consoles import FILE
 
 PAGE = EXAMPLES.parent / "docs" / "tutorial" / "daily-job.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+SETTINGS = PAGE.with_name("first-orders.md").read_text(encoding="utf-8")
+FILES = [*FILE.findall(SETTINGS), *FILE.findall(TEXT)]
 HOME = "/srv/gotsurge"
 
 
@@ -67,25 +69,28 @@ async def by_systemd(machine: Machine) -> None:
 
 async def by_cron(machine: Machine) -> None:
     """What the line of the crontab has cron do, in the user's home."""
-    line = machine.here(block("text", "daily.sh"))
+    line = machine.here(block("text", "*/15"))
     command = re.fullmatch(r"(?:\S+ ){4}\S+\s+(.*) \|\| echo .*\n", line)
     assert command is not None, line
     await machine.run("/bin/sh", "-c", command[1], cwd=machine.folder.parent / "home")
 
 
-async def by_hand(machine: Machine) -> None:
-    """Type the page's command, with a ledger of their own in the shell."""
-    await machine.run("bash", "daily.sh", cwd=machine.folder, GOTSURGE_LEDGER="another.db")
+async def in_a_container(machine: Machine) -> None:
+    """What the page's docker run has the container do, with the ledger's volume where the page mounts it."""
+    words = shlex.split(machine.here(block("text", "docker run")))
+    assert words[words.index("--entrypoint") + 1] == "bash"
+    await machine.run("bash", words[-1], cwd=machine.folder.parent)
 
 
-async def by_hand_from_elsewhere(machine: Machine) -> None:
-    """The same from another folder."""
-    await machine.run("bash", str(machine.folder / "daily.sh"), cwd=machine.folder.parent)
+async def by_kubernetes(machine: Machine) -> None:
+    """What the page's CronJob has the container do, with another ledger in the variables of the pod."""
+    (command,) = re.findall(r"`command: \[(.*?)\]`", machine.here(TEXT))
+    await machine.run(*command.split(", "), cwd=machine.folder.parent, GOTSURGE_LEDGER="another.db")
 
 
 async def at_the_keyboard(machine: Machine) -> None:
     """Type what the page says to type before any other command, and then a push."""
-    (first, *_) = machine.here(block("sh", ". ./settings.sh\ngotsurge")).splitlines()
+    (first,) = re.findall(r"`(cd .* && \. \./settings\.sh)`", machine.here(TEXT))
     push = "gotsurge push orders.csv --items items.csv --out by-hand"
     await machine.run("bash", "-c", f"{first} && {push}", cwd=machine.folder.parent)
 
@@ -96,13 +101,13 @@ async def test_every_way_in_uses_one_ledger(tmp_path: Path) -> None:
     (folder / ".venv").mkdir(parents=True)
     (tmp_path / "home").mkdir()
     (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    for code, name in FILE.findall(TEXT):
+    for code, name in FILES:
         (folder / name).write_text(code, encoding="utf-8")
     for name in ("orders.csv", "items.csv"):
         shutil.copy(EXAMPLES / name, folder)
     async with Simulator() as simulator:
         machine = Machine(folder, {"GOTSURGE_ENV": "local", "GOTSURGE_API_BASE": simulator.api_base})
-        for way in (by_systemd, by_cron, by_hand, by_hand_from_elsewhere, at_the_keyboard):
+        for way in (by_systemd, by_cron, in_a_container, by_kubernetes, at_the_keyboard):
             await way(machine)
             assert len(simulator.tasks()) == 500, way.__name__
             ledgers = [
@@ -112,7 +117,8 @@ async def test_every_way_in_uses_one_ledger(tmp_path: Path) -> None:
 
 
 def test_no_way_in_names_a_ledger() -> None:
-    """Only the one file names the ledger: what names it a second time may one day name another."""
-    named = [code for code, _ in FILE.findall(TEXT) if "GOTSURGE_LEDGER=" in code]
-    assert len(named) == TEXT.count("GOTSURGE_LEDGER=") == 1
+    """Only the settings name the ledger: what names it a second time may one day name another."""
+    named = [name for code, name in FILES if "GOTSURGE_LEDGER=" in code]
+    assert named == ["settings.sh"]
+    assert "GOTSURGE_LEDGER=" not in TEXT
     assert "--ledger" not in TEXT

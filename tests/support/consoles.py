@@ -1,16 +1,17 @@
-"""The ``console`` blocks of a page, run as a reader would run them, at a real terminal; what they print is compared.
+"""The ``console`` blocks of pages, run as a reader would run them, at a real terminal; what they print is compared.
 
 A line that begins with ``$ `` is a command; a line that ends with a backslash goes on. What follows, up to the next
 command, is what the command prints. Only this may differ from the page:
 
-- ids of runs and tasks: the first time one is printed, the page's stands for the real one from there on;
+- ids of runs and tasks: the first time one is printed, the page's stands for the real one until the page ends;
 - times, dates, and speeds: ``0.1 s``, ``4,571 orders/s``, ``2026-11-26 20:15``, ``2026-11-26T12:15:00Z``;
-- ports: each port of the page is a free one of this machine;
+- ports: each port of the pages is a free one of this machine;
 - ``…`` in a line is any text, and on a line of its own any lines;
 - how many spaces there are.
 
 A block of another language whose first line is ``# NAME`` with a file's name is written to that file. `STAYS` says
-which commands do not end by themselves: what they print first is compared, and they are ended with the page.
+which commands do not end by themselves: what they print first is compared, and they are ended with the page. A
+simulator runs on for the next pages, until one of them starts another.
 """
 
 import os
@@ -61,17 +62,6 @@ def commands(text: str) -> Iterator[Command]:
             yield Command(above + block[1][: found.start()].count("\n") + 1, found[1], found[2])
 
 
-def with_free_ports(text: str) -> str:
-    """The page with ports that nobody listens at."""
-    sockets = {}
-    for port in dict.fromkeys(_PORT.findall(text)):
-        sockets[port] = socket.create_server(("127.0.0.1", 0))
-    free = {port: str(each.getsockname()[1]) for port, each in sockets.items()}
-    for each in sockets.values():
-        each.close()
-    return _PORT.sub(lambda found: free[found[0]], text)
-
-
 def pattern(printed: str, known: dict[str, str]) -> tuple[re.Pattern[str], list[str]]:
     """What must be printed, and the page's ids that it shows for the first time, one for each group."""
     new: list[str] = []
@@ -99,17 +89,21 @@ def pattern(printed: str, known: dict[str, str]) -> tuple[re.Pattern[str], list[
 
 @attrs.define
 class Reader:
-    """Somebody who reads a page, and types what it says."""
+    """Somebody who reads pages, one after the other, and types what they say."""
 
     folder: Path
     """Where the reader is; ``home`` beside it holds what the commands keep for their user."""
     known: dict[str, str] = attrs.field(factory=dict)
     """The page's ids, and the real ones."""
+    ports: dict[str, str] = attrs.field(factory=dict)
+    """The pages' ports, and the real ones."""
     _staying: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
+    _simulator: subprocess.Popen[bytes] | None = None
 
     def read(self, page: Path) -> int:
         """Do all that a page says; how many commands it has."""
-        text = with_free_ports(page.read_text(encoding="utf-8"))
+        self.known.clear()
+        text = self._with_free_ports(page.read_text(encoding="utf-8"))
         for block in FILE.finditer(text):
             (self.folder / block[2]).write_text(block[1], encoding="utf-8")
         typing = list(commands(text))
@@ -120,14 +114,24 @@ class Reader:
             seen = wanted.fullmatch(printed) or (STAYS.match(typed) and wanted.match(printed))
             assert seen, f"{page}:{command.line}: {typed}\n-- says the page\n{command.printed}\n-- is\n{printed}"
             self.known.update(zip(new, seen.groups(), strict=True))
+        self._end_all()
         return len(typing)
+
+    def _with_free_ports(self, text: str) -> str:
+        """The page with ports that no process listens at."""
+        new = [port for port in dict.fromkeys(_PORT.findall(text)) if port not in self.ports]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in new]
+        self.ports |= {port: str(each.getsockname()[1]) for port, each in zip(new, sockets, strict=True)}
+        for each in sockets:
+            each.close()
+        return _PORT.sub(lambda found: self.ports[found[0]], text)
 
     @property
     def _env(self) -> dict[str, str]:
         home = self.folder.parent / "home"
         folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        plain = {"TERM": "dumb", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
+        plain = {"TERM": "dumb", "COLUMNS": "100", "LINES": "40", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "TZ": "UTC"}
         root = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         return folders | plain | {"PATH": path, "HOME": str(home), "PYTHONPATH": root}
 
@@ -143,6 +147,9 @@ class Reader:
 
     def _start(self, text: str, wanted: re.Pattern[str]) -> str:
         """Start a command that stays, and read until it has printed what it must."""
+        simulates = "gotsurge simulator" in text
+        if simulates and self._simulator is not None:
+            end(self._simulator)
         process = subprocess.Popen(
             ["bash", "-c", self._shell(f"exec env {text}")],
             cwd=self.folder,
@@ -151,21 +158,35 @@ class Reader:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
-        self._staying.append(process)
+        if simulates:
+            self._simulator = process
+        else:
+            self._staying.append(process)
         assert process.stdout
-        printed, end = "", time.monotonic() + SECONDS
-        while not wanted.match("\n" + printed) and select.select([process.stdout], [], [], end - time.monotonic())[0]:
+        printed, until = "", time.monotonic() + SECONDS
+        while not wanted.match("\n" + printed) and select.select([process.stdout], [], [], until - time.monotonic())[0]:
             some = os.read(process.stdout.fileno(), 65536).decode()
             if not some:
                 break
             printed += some
         return printed
 
+    def _end_all(self) -> None:
+        """End what the page started, except the simulator."""
+        while self._staying:
+            end(self._staying.pop())
+
     def leave(self) -> None:
         """End what still runs."""
-        for process in reversed(self._staying):
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=SECONDS)
+        self._end_all()
+        if self._simulator is not None:
+            end(self._simulator)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command that stays, as Ctrl-C or the service manager does."""
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SECONDS)
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from tests.support.commands import environment
 
 # A process takes the terminal for its own only by itself. (A fork of this process, with its threads, is not for tests.)
 _TAKE_IT = (
-    "import fcntl, os, runpy, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
 )
-_GOTSURGE = "sys.argv[0] = 'gotsurge'; runpy.run_module('gotsurge_async', run_name='__main__')"
+_GOTSURGE = "import runpy; sys.argv[0] = 'gotsurge'; runpy.run_module('gotsurge_async', run_name='__main__')"
 _SHELL = "os.execvp('bash', ['bash', '-c', sys.argv[1]])"
 
 
@@ -49,11 +49,12 @@ def at_a_terminal(
         answers: what is typed as soon as a text is seen; control characters as such, "\\x03" for Ctrl-C.
         seconds: after which it is killed.
     """
-    program, arguments = (_SHELL, [words]) if isinstance(words, str) else (_GOTSURGE, [*map(str, words)])
+    shell = isinstance(words, str)
+    program, arguments = (_SHELL, [words]) if shell else (_GOTSURGE, [*map(str, words)])
     terminal, inside = pty.openpty()
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", _TAKE_IT + program, *arguments],
+        [sys.executable, *["-IS"] * shell, "-c", _TAKE_IT + program, *arguments],
         cwd=cwd,
         env=environment(**{"TERM": "xterm", **(env or {})}),
         stdin=inside,
