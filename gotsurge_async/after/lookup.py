@@ -5,14 +5,13 @@ Nothing is decided here, and nothing is changed at the service.
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, Coded, Forbidden, NotFound
 from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
@@ -20,6 +19,9 @@ from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.tasks import ENDED_EARLY, Task
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,7 +109,7 @@ def listed(tasks: Sequence[Task]) -> str:
 
 
 def call_each(
-    gs: GotSurge,
+    gs: "GotSurge",
     items: Iterable[T] | AsyncIterable[T],
     call: Callable[[T], Awaitable[R]],
     concurrency: int | None = None,
@@ -124,13 +126,13 @@ def call_each(
     return Batcher(items, call_one, size=1, concurrency=gs.session.limiter.at_most(concurrency))
 
 
-def task_reader(gs: GotSurge, mode: Mode) -> Callable[[str], Awaitable[Task]]:
+def task_reader(gs: "GotSurge", mode: Mode) -> Callable[[str], Awaitable[Task]]:
     """The call that reads a task of a run by its id: a platform partner sees its drafts too."""
     return gs.platform.tasks.get if mode is Mode.TWO_PHASE else gs.tasks.get
 
 
 async def read_tasks(
-    gs: GotSurge, mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
+    gs: "GotSurge", mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
 ) -> dict[str, Task | CallError]:
     """Read tasks, several at a time: by id, each task, or the error why it could not be read.
 
@@ -194,7 +196,7 @@ def match_tasks(
 
 
 async def search_task_list(
-    gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, rescan_after: float
+    gs: "GotSurge", ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, rescan_after: float
 ) -> Findings:
     """Read the Task List of a platform partner, whole, and match orders by tracking id, else by invoice number.
 
@@ -231,7 +233,7 @@ async def search_task_list(
 
 
 async def _scan(
-    gs: GotSurge, orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
+    gs: "GotSurge", orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
 ) -> tuple[str, str]:
     """Read the list to its end, and keep in ``seen`` what may be an order's task, as it is now.
 
@@ -361,7 +363,7 @@ def _span(window: TimeWindow | None) -> _Span | None:
 # --- unused drafts ---------------------------------------------------------------------------------------------------
 
 
-async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> list[UnusedDraft]:
+async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> list[UnusedDraft]:
     """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
 
     They carry the tracking id of an order, and are not the draft that the run has recorded for it.
@@ -390,7 +392,7 @@ async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> l
     return drafts
 
 
-async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
+async def note_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> None:
     """`find_unused_drafts`, and note them in the ledger, from where ``undo --drafts`` cancels them.
 
     A draft is not noted if it may be another run's, which has the key by now.

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -21,7 +22,6 @@ from gotsurge_async.after.lookup import (
     search_task_list,
 )
 from gotsurge_async.calls.stream import chunks_of
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, NotFound
 from gotsurge_async.ledger import (
@@ -44,6 +44,9 @@ from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskStatus
 from gotsurge_async.tables.checks.words import number_of
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -129,7 +132,7 @@ class Reconciler:
         rescan_after: seconds between the two readings of the Task List.
     """
 
-    gs: GotSurge
+    gs: "GotSurge"
     ledger: Ledger
     absent: Absent = attrs.field(default=Absent.IN_DOUBT, converter=Absent, kw_only=True)
     rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
@@ -414,7 +417,7 @@ def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: boo
 # --- orders that are pushed for the first time since an older copy of the ledger was accepted ------------------------
 
 
-async def look_up_first_pushed(gs: GotSurge, ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
+async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
     """What the Task List proves of some orders of a loading run: each is there, certainly not there, or in doubt.
 
     A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
@@ -435,7 +438,7 @@ async def look_up_first_pushed(gs: GotSurge, ledger: Ledger, run: Run, orders: C
     return Evidence(outcomes=outcomes)
 
 
-async def _left_to_wait(gs: GotSurge, ledger: Ledger) -> float:
+async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
     """Seconds between the two readings: what a lost run sent before the copy was accepted has taken effect by then."""
     accepted = await ledger.accepted_at()
     settle = gs.limits.settle

@@ -1,7 +1,7 @@
 """Updating the tasks of orders that were changed after they had been pushed."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
@@ -10,7 +10,6 @@ from gotsurge_async import codec
 from gotsurge_async.after.lookup import Names, call_each, not_its_own
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
     CallError,
@@ -27,6 +26,9 @@ from gotsurge_async.models.tasks import Order, TaskChanges
 from gotsurge_async.push.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
 from gotsurge_async.resources.converging import shows
 from gotsurge_async.system import shell
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +48,7 @@ class Replaced:
     stopped_by: GotSurgeError | None = None
 
 
-async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replaced:
+async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Replaced:
     """Update the tasks of changed orders to what the orders are now (section "Update Task"; platform partners).
 
     A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
@@ -95,7 +97,7 @@ async def _one_by_one(run: Run) -> AsyncIterator[Rival]:
             yield rival
 
 
-async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
+async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
     """Change one task; return why it was not changed, or ""."""
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
         return f"its order is {rival.other_state.value} there: reconcile that run first"

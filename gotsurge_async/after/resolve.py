@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import Coded, NotFound, code_of
 from gotsurge_async.ledger import (
@@ -32,6 +32,9 @@ from gotsurge_async.models.tasks import Task
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.tables import Fault
 from gotsurge_async.tables.checks.words import number_of
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 _IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"
 
@@ -72,7 +75,7 @@ async def resolve(
     resolutions: Sequence[Resolution],
     *,
     by: str,
-    connect: Callable[[], Awaitable[GotSurge]] | None = None,
+    connect: "Callable[[], Awaitable[GotSurge]] | None" = None,
     file: str = "resolve",
 ) -> Resolved:
     """Record decisions about orders in doubt, all or none. What a process left that ended counts as in doubt.
@@ -201,7 +204,7 @@ def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Seque
 
 
 async def _disproved(
-    connect: Callable[[], Awaitable[GotSurge]],
+    connect: "Callable[[], Awaitable[GotSurge]]",
     info: RunInfo,
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import attrs
 
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.ledger import (
@@ -26,6 +26,9 @@ from gotsurge_async.ledger import (
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.push.chunks import CLAIM_LIFE
 from gotsurge_async.resources.converging import cancel_task
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 REASON = "The order was taken back by its sender."
 
@@ -97,7 +100,7 @@ class Undo:
         concurrency: the most calls in flight, the client's limit unless given.
     """
 
-    gs: GotSurge
+    gs: "GotSurge"
     ledger: Ledger
     concurrency: int | None = attrs.field(default=None, kw_only=True)
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 from attrs import define, field
 
 from gotsurge_async import codec
-from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
@@ -21,6 +21,9 @@ from gotsurge_async.models.tasks import ENDED_EARLY, Task
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.transports.memory import MemoryTransport
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class Entering:
         new_ledger: whether the user decided to begin another ledger for the account.
     """
 
-    gs: GotSurge
+    gs: "GotSurge"
     ledger: Ledger
     new_ledger: bool = False
     _entered: set[str] = field(factory=set, init=False)
@@ -137,7 +140,7 @@ def _is_live(task: Task) -> bool:
     return status is None or not (status.is_draft or status in ENDED_EARLY)
 
 
-def account_name_of(gs: GotSurge) -> str:
+def account_name_of(gs: "GotSurge") -> str:
     """The name of the account that a client's calls use; "" for the only one."""
     kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
     place, slash, name = kept_as.partition("/")
@@ -146,7 +149,7 @@ def account_name_of(gs: GotSurge) -> str:
     return name if place == gs.environment.name or place.startswith("local ") else kept_as
 
 
-async def account_of(gs: GotSurge) -> Account:
+async def account_of(gs: "GotSurge") -> Account:
     """The account that a client's calls use."""
     credentials, environment = gs.oauth.credentials, gs.environment
     return Account(
@@ -157,7 +160,7 @@ async def account_of(gs: GotSurge) -> Account:
     )
 
 
-async def _world_of(gs: GotSurge) -> str:
+async def _world_of(gs: "GotSurge") -> str:
     """The id of a simulator: one that was started anew or reset is another world; "" if it has none."""
     parts = urlsplit(gs.environment.api_base)
     request = Request(method="GET", url=f"{parts.scheme}://{parts.netloc}/_simulator/world")

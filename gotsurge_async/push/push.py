@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -23,7 +23,6 @@ from gotsurge_async.calls.create import (
 )
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.calls.tries import backoff
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.database import Kind
@@ -58,6 +57,9 @@ from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.load import Loader
 from gotsurge_async.push.two_phase import TwoPhaseSender
 from gotsurge_async.tables import Source
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 T = TypeVar("T")
 
@@ -120,7 +122,7 @@ class Push:
 
     def __init__(
         self,
-        gs: GotSurge,
+        gs: "GotSurge",
         ledger: Ledger,
         *,
         mode: Mode | str = Mode.DIRECT,

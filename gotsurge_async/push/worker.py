@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or, uninterrupted
 from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import (
@@ -31,6 +30,9 @@ from gotsurge_async.ledger.workers import BEAT_SECONDS, SILENT_SECONDS, Beat, wo
 from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.push import Push, Sent
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Worker:
 
     def __init__(
         self,
-        connect: Callable[[RunInfo], AbstractAsyncContextManager[GotSurge]],
+        connect: "Callable[[RunInfo], AbstractAsyncContextManager[GotSurge]]",
         *,
         environment: str,
         concurrency: int = 16,
@@ -292,7 +294,7 @@ class Worker:
             for other in await ledger.workers.all()
         )
 
-    async def _client(self, info: RunInfo) -> GotSurge:
+    async def _client(self, info: RunInfo) -> "GotSurge":
         account = (info.options.get("account") or info.mode, info.options.get("rate"))
         async with self._connecting:
             if account not in self._clients:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -29,7 +29,6 @@ from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import chunks_of
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
@@ -45,6 +44,9 @@ from gotsurge_async.ledger import (
     RunState,
 )
 from gotsurge_async.models.times import written
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 FRESH = 3600.0
 """Seconds for which a restarted audit relies on what it read before."""
@@ -174,7 +176,7 @@ class Audit:
 
     # --- at GotSurge --------------------------------------------------------------------------------------------------
 
-    async def at_service(self, gs: GotSurge, runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
+    async def at_service(self, gs: "GotSurge", runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
         """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
         A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` has the reason.
@@ -205,7 +207,7 @@ class Audit:
         except (CallError, SignInNeeded) as error:
             self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
 
-    async def repair(self, gs: GotSurge, run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
+    async def repair(self, gs: "GotSurge", run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
         """Record what became of orders of a run, as GotSurge has it.
 
         An order whose task vanished or was cancelled is written off: its key is free, and may be pushed. An order that
@@ -256,7 +258,7 @@ class Audit:
             await uninterrupted(held.finish())
         return [rows[order].key for order in done]
 
-    async def _compare(self, gs: GotSurge, run: RunInfo, reads: int) -> AsyncIterator[Finding]:
+    async def _compare(self, gs: "GotSurge", run: RunInfo, reads: int) -> AsyncIterator[Finding]:
         """The differences of a run whose tasks have each been read by id at least ``reads`` times."""
         path = self.ledger.path
         async for block in chunks_of(self.ledger.rows(run.id, _COMPARED), _BLOCK):
@@ -296,7 +298,7 @@ class Audit:
                 self.present[run.id] += sum(not seen[task_id].problem for task_id in ids)
             self.progress(self.orders, self.reads, 0.0)
 
-    async def _alive(self, gs: GotSurge, run: RunInfo, row: OrderRow, why: str) -> Finding:
+    async def _alive(self, gs: "GotSurge", run: RunInfo, row: OrderRow, why: str) -> Finding:
         """The finding about a live task of a cancelled order: another order may have its key, and a live task, too."""
         owner = (await self.ledger.known(run.environment, [row.key])).get(row.key)
         if owner is None or await self._is_gone(gs, run, owner, limited=True):
@@ -308,7 +310,7 @@ class Audit:
             finding_of(Kind.TWICE, run, row, f"{why}; another order with its key is {other}"), task_ids=tasks
         )
 
-    async def _is_gone(self, gs: GotSurge, run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
+    async def _is_gone(self, gs: "GotSurge", run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
         """Whether the task of a created order, of the same account, vanished."""
         is_ours = owner.run.options.get("account") == run.options.get("account") and owner.run.mode is run.mode
         if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
@@ -318,7 +320,7 @@ class Audit:
         seen = await self._read(gs, owner.run.mode, [owner.row.task_id], limited=limited)
         return seen[owner.row.task_id].problem == MISSING
 
-    def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
+    def _may_be_hidden(self, gs: "GotSurge", row: OrderRow) -> str:
         """A note on how long reads may not show a new task, or its cancel; "" if they must show it now."""
         began = row.updated_at if row.state is OrderState.CANCELLED else row.claimed_at or row.updated_at
         ours = began + timedelta(seconds=gs.limits.settle)
@@ -326,7 +328,7 @@ class Audit:
         return f"it is new, and may be hidden until {written(until, seconds=True)}" if until > self.ledger.now() else ""
 
     async def _read(
-        self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True
+        self, gs: "GotSurge", mode: Mode, task_ids: Sequence[str], *, limited: bool = True
     ) -> dict[str, Seen]:
         """Read tasks by their ids, several at a time, and note them."""
         left = len(task_ids) if self.most_reads is None or not limited else max(0, self.most_reads - self.reads)
@@ -366,7 +368,7 @@ class Audit:
     async def _note(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
         return await self._notes.ask(self._notes.keep, seen)
 
-    async def _read_list(self, gs: GotSurge, account: str) -> bool:
+    async def _read_list(self, gs: "GotSurge", account: str) -> bool:
         """Note the tasks of the Task List, from the page that an earlier audit reached; return whether there is one."""
         account = f"{account} at {gs.environment.api_base}"
         first, whole = await self._notes.ask(self._notes.page_reached, account)
@@ -392,7 +394,7 @@ class Audit:
         finally:
             await pages.aclose()
 
-    async def _live_twice(self, gs: GotSurge, runs: Collection[str]) -> AsyncIterator[Finding]:
+    async def _live_twice(self, gs: "GotSurge", runs: Collection[str]) -> AsyncIterator[Finding]:
         """Tracking ids with two live tasks, one that is recorded, and one that is not."""
         for group in await self._notes.ask(self._notes.live_twice):
             mine = [task for task in group if task.order is not None and task.run in runs]
