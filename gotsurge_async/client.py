@@ -2,29 +2,21 @@
 
 import asyncio
 import copy
-import logging
-import re
-import sys
 import warnings
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import attrs
 
 from gotsurge_async.api.endpoints import CHUNK, TASKS_CREATE
 from gotsurge_async.api.profile import Profile
-from gotsurge_async.auth.keeping import Keeper
-from gotsurge_async.auth.oauth import OAuth, tokens_from
-from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
-from gotsurge_async.auth.tokens import TokenManager
+from gotsurge_async.auth.stores import Tokens, TokenStore
 from gotsurge_async.calls.create import PushStream
-from gotsurge_async.calls.limiter import Limiter
+from gotsurge_async.calls.parts import Parts
 from gotsurge_async.calls.session import Session
-from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.clock import Clock
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.config import (
     Credentials,
@@ -34,18 +26,12 @@ from gotsurge_async.config import (
     RetryPolicy,
     Timeouts,
     check_account,
-    check_parts,
-    environment_of,
     from_env,
     is_count,
     is_number,
-    limits_for,
-    profile_of,
-    secret_setting,
-    settings_of,
 )
-from gotsurge_async.errors import ClientClosed, ConfigError, UsageError
-from gotsurge_async.hooks import Hook, Hooks, listeners_of
+from gotsurge_async.errors import ClientClosed, UsageError
+from gotsurge_async.hooks import Hook, Hooks
 from gotsurge_async.money import Money
 from gotsurge_async.options import AllOptions
 from gotsurge_async.resources.partner import Partner, Sso
@@ -53,28 +39,31 @@ from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
 from gotsurge_async.resources.raw import RawCalls
 from gotsurge_async.resources.tasks import Tasks
-from gotsurge_async.secrets import Known, Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import Response, Transport
 
-logger: logging.Logger = logging.getLogger("gotsurge_async")
+if TYPE_CHECKING:
+    from gotsurge_async.auth.oauth import OAuth
+    from gotsurge_async.database import Place
+    from gotsurge_async.ledger import Ledger
+    from gotsurge_async.push.desk.desk import Desk
+    from gotsurge_async.push.desk.desks import Desks
+    from gotsurge_async.push.desk.stream import DeskStream
 
-
-_APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
 CLOSE = 10.0
-"""Seconds that `GotSurge.close` waits for calls under way; containers are usually given 10 to 30 seconds to stop."""
+"""Seconds that `GotSurge.close` waits for what is under way; containers are usually given 10 to 30 seconds to stop."""
 _STORING = 1.0
 """Seconds that a renewal of tokens has at least, and the storing of its tokens: lost ones cost a sign-in."""
-_GIVE_BACK = 1.0
-"""Seconds that a transport has to close."""
 
 
 class GotSurge:
     """A client of the GotSurge Partnership API. One object for the whole life of a service::
 
-        async with GotSurge("sandbox", credentials=credentials, token_store=store) as gs:
-            created = await gs.tasks.create(orders)
+        async with GotSurge("sandbox", credentials=credentials, token_store=store, ledger="orders.db") as gs:
+            outcome = await gs.orders.create(order)
 
-    It belongs to the event loop in which it was opened. Nothing is sent before the first call.
+    It belongs to the event loop in which it was opened. It sends nothing before the first call, except orders that an
+    earlier process left in its ledger.
 
     Args:
         environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
@@ -97,6 +86,8 @@ class GotSurge:
         clock: time, for tests.
         assumed_endpoints: "accept" or "refuse" operations that change something (create, broadcast, cancel, update,
             tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
+        ledger: remembers the orders of `orders` and `push`: the path of a file, a ``postgresql://`` URL, or an open
+            `Ledger`, which stays open. `open` opens it, so a service whose ledger cannot be used does not start.
         application: your program in the header User-Agent, such as ``acme-orders/2.1``: GotSurge can then tell whose
             calls these are.
 
@@ -123,73 +114,50 @@ class GotSurge:
         hooks: Iterable[Hook] = (),
         clock: Clock | None = None,
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
+        ledger: "str | Path | Place | Ledger | None" = None,
         application: str = "",
     ) -> None:
         self._state: Literal["new", "open", "closed", "shared"] = "new"
-        timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
-        policy = settings_of(RetryPolicy, retry, "retry", "attempts")
-        self.limits: Limits = limits_for(timeouts, settings_of(Limits, limits, "limits", "concurrency"))
-        if not (credentials is None or isinstance(credentials, Credentials)):
-            why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
-            raise ConfigError(why, "E903")
         check_account(account, setting=True)
-        if assumed_endpoints not in (None, "accept", "refuse"):
-            raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
-        if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
-            why = f"application is a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
-            raise ConfigError(why, "E903")
-        check_parts(transport=transport, token_store=token_store, clock=clock)
-        if transport is None:
-            # Imported here, so that importing the package does not pay for aiohttp.
-            from gotsurge_async.transports.aiohttp import AiohttpTransport
-
-            transport = AiohttpTransport(timeouts, proxy=proxy)
-        clock = clock or SystemClock()
-        self.profile: Profile = profile_of(profile)
-        self.environment: Environment = environment_of(environment, api_base, self.profile)
-        self.hooks: Hooks = Hooks(*listeners_of(hooks))
-        self._clock = clock
-        self._transport = transport
-        self._limiter = Limiter(self.limits, clock)
-        self._new_session = partial(
-            Session,
+        self._parts = Parts(
+            environment,
+            api_base=api_base,
+            credentials=credentials,
+            bearer_token=bearer_token,
+            refresh_token=refresh_token,
+            token_store=token_store,
             transport=transport,
-            api_base=self.environment.api_base,
-            profile=self.profile,
-            policy=policy,
-            hooks=self.hooks,
+            proxy=proxy,
+            timeouts=timeouts,
+            retry=retry,
+            limits=limits,
+            profile=profile,
+            hooks=hooks,
             clock=clock,
-            accept_assumed=assumed_endpoints == "accept"
-            or (assumed_endpoints is None and not self.environment.is_production),
-            try_timeout=timeouts.total,
-            application=application.strip(),
+            assumed_endpoints=assumed_endpoints,
+            application=application,
         )
-        self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
-        known = self._new_known()
-        # Without a limit: calls wait for a sign-in, which must wait for no call.
-        self._sign_ins = self._new_session(
-            tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock, start=sys.maxsize), known=known
-        )
-        self.oauth: OAuth = OAuth(
-            environment=self.environment, credentials=credentials, clock=clock, call=self._sign_ins.call
-        )
+        self.limits: Limits = self._parts.limits
+        self.profile: Profile = self._parts.profile
+        self.environment: Environment = self._parts.environment
+        self.hooks: Hooks = self._parts.hooks
+        self.oauth: OAuth = self._parts.oauth
         self.sso: Sso = Sso(self.oauth)
-        self._new_tokens = partial(
-            TokenManager, token_store or MemoryStore(), self.oauth.refresh, clock=clock, hooks=self.hooks
-        )
-        self._given = _given_tokens(
-            secret_setting("bearer_token", bearer_token), secret_setting("refresh_token", refresh_token), clock
-        )
-        self._keeper = Keeper(clock)
+        self._ledger: Place | Ledger | None = None
+        if ledger is not None:
+            from gotsurge_async.push.desk.desks import ledger_setting
+
+            self._ledger = ledger_setting(ledger)
+        self._desks: Desks | None = None
         self._closing: asyncio.Task[None] | None = None
         self._main: Self | None = None
         self._others: dict[str, Self] = {}
-        self._join(account, known)
+        self._join(account)
 
-    def _join(self, account: str, known: Known) -> None:
-        """Make the parts that belong to one account; all others are shared."""
-        self.tokens: TokenManager = self._new_tokens(account=account, known=known)
-        self._use(self._new_session(tokens=self.tokens, limiter=self._limiter, known=known, account=account))
+    def _join(self, account: str) -> None:
+        """Make what belongs to one account; all else is shared."""
+        self.tokens, session = self._parts.of_account(account, is_first=self._main is None)
+        self._use(session)
 
     def _use(self, session: Session) -> None:
         """Make the resources over a session."""
@@ -202,7 +170,10 @@ class GotSurge:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Unpack[AllOptions]) -> Self:
-        """A client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence."""
+        """A client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence.
+
+        GOTSURGE_LEDGER is not one of them: a client with a ledger sends what waits in it, so its program names it.
+        """
         settings = from_env(variables)
         arguments: dict[str, Any] = {
             "environment": settings.environment.name,
@@ -224,6 +195,9 @@ class GotSurge:
             async with GotSurge(..., token_store=store) as gs:
                 await gs.as_account("acme").tasks.create(orders)
 
+        Its `orders` are in the same ledger, in which a key belongs to one order of all accounts. From their first use
+        on, what an earlier process left of them is sent, too.
+
         Args:
             account: the name under which the token store keeps the account's tokens.
 
@@ -238,7 +212,7 @@ class GotSurge:
             other = copy.copy(main)
             other._state = "new"
             other._main = main
-            other._join(account, main._new_known())
+            other._join(account)
             if main._state == "open":
                 other._begin()
             main._others[account] = other
@@ -247,8 +221,8 @@ class GotSurge:
     async def release(self, account: str) -> None:
         """Stop renewing an account's tokens: the stored ones stay, and `as_account` begins again.
 
-        For services with thousands of accounts of which few are used. The account's calls under way have as long as
-        those of `close`. The account that the client was made with stays until the client is closed.
+        For services with thousands of accounts of which few are used. The account's orders, and then its calls under
+        way, have as long as those of `close`. The account that the client was made with stays until that is closed.
         """
         main = self._main or self
         other = main._others.get(account)
@@ -256,6 +230,8 @@ class GotSurge:
             return
         other._state = "closed"
         try:
+            if main._desks is not None:
+                await main._desks.release(account, CLOSE)
             await other._session.close(CLOSE)
         finally:
             await other.tokens.close(_STORING)
@@ -268,7 +244,8 @@ class GotSurge:
 
             created = await gs.with_options(timeout=10, retries=0).tasks.create(orders)
 
-        What is not given stays as it is here.
+        What is not given stays as it is here. The options hold for calls, and not for `orders`, nor for a push with a
+        ledger: all callers of an account share its desk.
 
         Args:
             timeout: seconds for the whole of an operation: waiting for a token and a place, all tries, and the reads
@@ -308,16 +285,33 @@ class GotSurge:
             raise ClientClosed("sign in inside `async with GotSurge(...) as gs:`")
         await self.tokens.adopt(await self.oauth.exchange(code))
 
+    @property
+    def orders(self) -> "Desk":
+        """Single orders, each created once and remembered in the client's ledger: a desk with its usual options.
+
+        Raises:
+            UsageError: the client has no ledger.
+            ClientClosed: it is not open.
+        """
+        main = self._main or self
+        if main._ledger is None:
+            raise UsageError('orders need a ledger, which remembers them: GotSurge(..., ledger="orders.db")', "E912")
+        client = main.as_account(self.tokens.account) if self._state == "shared" else self
+        if main._desks is None or client._state != "open":
+            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
+        return main._desks.of(client)
+
     def push(
         self,
         orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
         *,
         concurrency: int | None = None,
+        key: Callable[[OrderLike], str | None] | None = None,
         chunk: int = CHUNK,
         validate: bool = False,
         max_price: Money | None = None,
-    ) -> PushStream:
-        """Send any number of orders, and remember nothing once the stream has ended. Results arrive as they are known::
+    ) -> "PushStream | DeskStream":
+        """Send any number of orders. Without a ledger it remembers nothing. Results arrive as they are known::
 
             async for result in gs.push(orders):
                 match result:
@@ -325,28 +319,37 @@ class GotSurge:
                     case Refused(order=order, error=error): ...
                     case InDoubt(order=order, error=error): ...
                     case Unprocessed(order=order, error=error): ...
+                    case Changed(order=order, fields=fields): ...  # only with a ledger
 
-        There is no ledger: the caller must look up orders that are `InDoubt`, a crash forgets the orders in flight, and
-        the same orders pushed again are sent again. `gotsurge_async.bulk.Desk.push` is the same with a ledger.
+        With a ledger it is `Desk.push` of `orders`: pushed again, also after a crash, each order has its recorded
+        outcome, and only what was not sent is sent. Without one the caller must look up orders that are `InDoubt`, a
+        crash forgets the orders in flight, and the same orders pushed again are sent again.
 
-        Chunks have at most 20 orders, and a bounded number of them is in flight. Within the stream a tracking id is
-        sent once: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8 bytes of each
-        tracking id: some 20 MB for a million orders, 100 MB for ten million; all else is flat, whatever the number.
-        Orders without a tracking id cannot be compared, and are all sent.
+        Chunks have at most 20 orders, and a bounded number of them is in flight. Without a ledger a tracking id is sent
+        once in the stream: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8
+        bytes of each: some 20 MB for a million orders; all else is flat. Orders without one are all sent.
 
         Args:
             orders: a plain or an async iterable of orders, or of dicts of their fields as the API writes them. One that
                 is neither, or cannot be sent, is `Unprocessed` with `InvalidData`; the others go out.
             concurrency: the most chunks in flight, by default the client's own limit.
-            chunk: orders in a call, 1 to 20.
-            validate: orders that the rules of `gotsurge push` refuse, see `check_order`, are `Unprocessed`, too.
-            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
-                units of the order's currency.
+            key: only with a ledger: returns the key of an order, or None for its tracking id.
+            chunk: only without one: orders in a call, 1 to 20.
+            validate: orders that the rules of `gotsurge push` refuse, see `check_order`, are `Unprocessed`, too. With a
+                ledger they always are.
+            max_price: only without one, and with ``validate``: the greatest amount that an order may have, see
+                `check_order`; without it 1000 units of the order's currency.
 
         Raises:
-            UsageError: ``max_price`` is not `Money`, or given without ``validate``; a chunk that is not of 1 to 20
-                orders, or none in flight.
+            UsageError: an argument that cannot be right, also with a ledger, or without one.
+            ClientClosed: a client with a ledger is not open.
         """
+        if self._ledger is not None:
+            if chunk != CHUNK or max_price is not None:
+                raise UsageError("chunk and max_price are for a push without a ledger; Desk.open has max_price", "E903")
+            return self.orders.push(orders, key=key or (lambda _: None), concurrency=concurrency)
+        if key is not None:
+            raise UsageError('key is for a push with a ledger: GotSurge(..., ledger="orders.db")', "E903")
         return PushStream(
             self._session,
             TASKS_CREATE,
@@ -357,18 +360,14 @@ class GotSurge:
             max_price=max_price,
         )
 
-    @contextmanager
-    def raw(self) -> Iterator[list[Response]]:
-        """Note every answer inside the block, with status, headers and body, the newest last.
+    def raw(self) -> AbstractContextManager[list[Response]]:
+        """Note every answer inside the block, with status, headers and body, the newest last::
 
-        ::
-
-            with gs.raw() as answers:
-                task = await gs.tasks.get(task_id)
-            answers[-1].headers["etag"]
+        with gs.raw() as answers:
+            task = await gs.tasks.get(task_id)
+        answers[-1].headers["etag"]
         """
-        with self._session.recording() as answers:
-            yield answers
+        return self._session.recording()
 
     @property
     def session(self) -> Session:
@@ -378,13 +377,14 @@ class GotSurge:
     @property
     def transport(self) -> Transport:
         """The transport, for requests that are not calls of the API."""
-        return self._transport
+        return self._parts.transport
 
     async def open(self) -> Self:
-        """Belong to the running event loop, use the given tokens, and renew them in the background.
+        """Belong to the running event loop, open the ledger, use the given tokens, and renew them in the background.
 
         Raises:
             UsageError: it was opened before.
+            LedgerError: the ledger cannot be used, see `Ledger.open`. The client is closed.
         """
         if self._main is not None:
             raise UsageError("an account's client is opened and closed with the client that it was made of", "E901")
@@ -392,32 +392,41 @@ class GotSurge:
             raise UsageError("a client is opened once: make a new one", "E901")
         self._state = "open"
         try:
-            if self._given is not None:
-                await self.tokens.adopt(self._given)
+            if self._ledger is not None:
+                from gotsurge_async.push.desk.desks import Desks
+
+                self._desks = await Desks.open(self, self._ledger)
+            if self._parts.given_tokens is not None:
+                await self.tokens.adopt(self._parts.given_tokens)
             if self._closing is not None:
                 raise ClientClosed("the client was closed while it was opened")
             for member in (self, *self._others.values()):
                 member._begin()
+            if self._desks is not None:
+                self._desks.of(self)
         except BaseException:
             await self.close()
+            if self._desks is not None:  # perhaps it was opened after the closing
+                await self._desks.close(0)
             raise
         return self
 
     def _begin(self) -> None:
         self._state = "open"
         self._session.open()
-        self.tokens.start(self._keeper)
+        self.tokens.start(self._parts.keeper)
 
     async def close(self, timeout: float = CLOSE) -> None:
-        """Wait for calls under way, end the background work, close the connections. Idempotent.
+        """Wait for orders and calls under way, end the background work, close ledger and connections. Idempotent.
 
-        No call is tried again from now on: one that waits for its next try ends with the outcome of its last. If this
-        is cancelled, the closing continues.
+        First `orders` takes no more of them, and those that wait or are under way end. Then no call is tried again: one
+        that waits for its next try ends with the outcome of its last. If this is cancelled, the closing continues.
 
         Args:
-            timeout: seconds that calls under way may still take. Then they are cut, and end with `OutcomeUnknown` if
-                their request may have been processed, else with `NotSent`: "the client was closed". To cut them, to
-                store renewed tokens and to close the connections takes a few seconds more at most.
+            timeout: seconds that all of these may still take. Then orders that were not begun are `Unprocessed`. Calls
+                under way are cut, and end with `OutcomeUnknown` if their request may have been processed, else with
+                `NotSent`: "the client was closed". To cut them, to store renewed tokens and to close the connections
+                takes a few seconds more at most.
 
         Raises:
             UsageError: a time that is not a number of seconds, 0 or more.
@@ -430,33 +439,36 @@ class GotSurge:
             members: list[GotSurge] = [self, *self._others.values()]
             for member in members:
                 member._state = "closed"
-                member._session.refuse_calls()
-            self._sign_ins.end_retries()
+            if self._desks is None:
+                self._refuse_calls(members)
             self._closing = asyncio.create_task(self._close(members, timeout), name="gotsurge closing")
         await asyncio.shield(self._closing)
 
     async def _close(self, members: "Sequence[GotSurge]", timeout: float) -> None:
-        ends = self._clock.monotonic() + timeout
-        try:
-            await asyncio.gather(*(member._session.close(timeout) for member in members))
-            left = max(ends - self._clock.monotonic(), 0.0)
-            await self._sign_ins.close(max(left, _STORING))
-            await asyncio.gather(*(member.tokens.close(max(left, _STORING)) for member in members))
-        finally:
-            closing = asyncio.ensure_future(self._transport.close())
-            await asyncio.wait([closing], timeout=_GIVE_BACK)
-            if closing.cancel():
-                logger.warning("the transport did not close within %g s", _GIVE_BACK)
-                await asyncio.wait([closing], timeout=_GIVE_BACK)
-            else:
-                closing.result()
+        ends = self._parts.clock.monotonic() + timeout
+        async with AsyncExitStack() as ending:  # each step is done, whatever the one before it raised
+            ending.push_async_callback(self._parts.close_transport)
+            ending.push_async_callback(self._end_calls, members, ends)
+            if self._desks is not None:
+                await self._desks.close(timeout)
+
+    async def _end_calls(self, members: "Sequence[GotSurge]", ends: float) -> None:
+        self._refuse_calls(members)
+        left = max(ends - self._parts.clock.monotonic(), 0.0)
+        await asyncio.gather(*(member._session.close(left) for member in members))
+        left = max(ends - self._parts.clock.monotonic(), _STORING)
+        await self._parts.sign_ins.close(left)
+        await asyncio.gather(*(member.tokens.close(left) for member in members))
+
+    def _refuse_calls(self, members: "Sequence[GotSurge]") -> None:
+        for member in members:
+            member._session.refuse_calls()
+        self._parts.sign_ins.end_retries()
 
     async def __aenter__(self) -> Self:
         return await self.open()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __del__(self) -> None:
@@ -465,12 +477,3 @@ class GotSurge:
 
     def __repr__(self) -> str:
         return f"<GotSurge {self.environment.name}, {self._state}>"
-
-
-def _given_tokens(bearer: Secret | None, refresh: Secret | None, clock: Clock) -> Tokens | None:
-    now = clock.now()
-    if bearer:
-        return tokens_from(bearer.reveal(), refresh=refresh, issued_at=now)
-    if refresh:  # no bearer token yet: one that has ended is renewed at the first call
-        return Tokens(bearer=Secret(""), refresh=refresh, issued_at=now, expires_at=now)
-    return None

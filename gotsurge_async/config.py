@@ -27,6 +27,7 @@ SETTLE = 600.0
 MOST_SETTLE = 30 * 86_400.0
 """The longest `Limits.settle`, in seconds."""
 
+_APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PRODUCTION_HOST = "app.gotsurge.co"
 _HOSTS = {"sandbox": "staging.gotsurge.co", "production": _PRODUCTION_HOST}
@@ -206,6 +207,22 @@ def check_parts(**parts: object) -> None:
         is_usable = not isinstance(part, type) and all(callable(getattr(part, name, None)) for name in methods)
         if part is not None and not is_usable:
             raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}", "E903")
+
+
+def check_kinds(credentials: object, assumed_endpoints: object, application: object) -> None:
+    """Check settings of a client that are of one kind, or one of some words.
+
+    Raises:
+        ConfigError: one of them is not; the message says what to write.
+    """
+    if not (credentials is None or isinstance(credentials, Credentials)):
+        why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
+        raise ConfigError(why, "E903")
+    if assumed_endpoints not in (None, "accept", "refuse"):
+        raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
+    if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
+        why = f"application is a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
+        raise ConfigError(why, "E903")
 
 
 def check_account(account: str, *, setting: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.stores import TokenStore
@@ -11,6 +11,10 @@ from gotsurge_async.config import Credentials, Environment, EnvironmentName, Lim
 from gotsurge_async.hooks import Hook
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import Transport
+
+if TYPE_CHECKING:
+    from gotsurge_async.database import Place
+    from gotsurge_async.ledger import Ledger
 
 
 class ClientOptions(TypedDict, total=False):
@@ -25,6 +29,7 @@ class ClientOptions(TypedDict, total=False):
     profile: Profile | Mapping[str, Any] | str | Path | None
     hooks: Iterable[Hook]
     assumed_endpoints: Literal["accept", "refuse"] | None
+    ledger: "str | Path | Place | Ledger | None"
     application: str
 
 

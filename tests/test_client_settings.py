@@ -1,7 +1,7 @@
 """Settings and arguments of a client: a number where people write one, and everything else is refused in words."""
 
 from datetime import timedelta
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import make, serve
 from tests.support.orders import order
+from tests.support.public import hints_of
 
 NO_NUMBERS: list[Any] = [float("nan"), float("inf"), -1, True, "5", timedelta(seconds=5), [5], b"5"]
 
@@ -28,7 +29,7 @@ def test_a_number_of_seconds_is_that_of_a_try(timeouts: Any) -> None:
     """``timeouts=10`` ends a try after 10 s, and waits half of that for a connection: then certainly nothing left."""
     transport = AiohttpTransport(timeouts)
     assert transport._timeouts == Timeouts(total=10, pool=5)
-    assert GotSurge("sandbox", timeouts=timeouts)._transport._timeouts == Timeouts(total=10)  # type: ignore[attr-defined]
+    assert GotSurge("sandbox", timeouts=timeouts).transport._timeouts == Timeouts(total=10)  # type: ignore[attr-defined]
     assert Timeouts() == Timeouts(pool=30, total=300)
 
 
@@ -225,5 +226,5 @@ def test_a_request_may_act_longer_where_its_answer_is_awaited_longer(total: floa
 
 def test_the_options_by_name_are_those_of_the_client() -> None:
     """What `GotSurge.from_env` and `simulated` take is named and typed as the client's own arguments."""
-    hints = get_type_hints(GotSurge.__init__)
-    assert get_type_hints(AllOptions) == {name: hint for name, hint in hints.items() if name != "return"}
+    hints = hints_of(GotSurge.__init__)
+    assert hints_of(AllOptions) == {name: hint for name, hint in hints.items() if name != "return"}

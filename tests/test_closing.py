@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import GotSurge, Limits, MemoryStore, NotSent, OutcomeUnknown, UsageError, client
+from gotsurge_async import GotSurge, Limits, MemoryStore, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.calls import parts
 from gotsurge_async.client import CLOSE
 from gotsurge_async.errors import CallError
 from gotsurge_async.hooks import CallDone, CallStarted, Event
@@ -260,7 +261,7 @@ async def test_a_transport_that_does_not_close_is_left(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transport has a second to close; then it is left, and the log says so."""
-    monkeypatch.setattr(client, "_GIVE_BACK", 0.01)
+    monkeypatch.setattr(parts, "_GIVE_BACK", 0.01)
     await (await make(Endless([])).open()).close()
     assert "the transport did not close" in caplog.text
     assert not others()

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 import gotsurge_async
-from gotsurge_async import GotSurge
+from gotsurge_async import GotSurge, bulk
 from gotsurge_async.bulk import Ledger, Mode, Push, SourceOptions, open_source, write_results
 from gotsurge_async.models.base import Model
 from gotsurge_async.money import Money
 from gotsurge_async.testing import simulated
 from tests.support.order_forms import CELLS, NOW
 from tests.support.orders import orders
-from tests.support.public import public_calls
+from tests.support.public import hints_of, public_calls
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 OF_TIME = {"clock", "hooks", "starting"}
@@ -264,11 +264,11 @@ def classes_in(hint: Any) -> set[type]:
 
 
 def test_every_class_that_a_call_returns_is_public() -> None:
-    """What a method of the client or of a resource returns, and all that it consists of, is in the front."""
+    """What a method of the client or of a resource returns, and all that it consists of, is in a front."""
     calls = [call for call in public_calls() if call.owner and call.owner.__module__.startswith(CALLS)]
-    returned = {cls for call in calls for cls in classes_in(typing.get_type_hints(call.code).get("return"))}
+    returned = {cls for call in calls for cls in classes_in(hints_of(call.code).get("return"))}
     assert {gotsurge_async.CreatedTasks, gotsurge_async.Driver, gotsurge_async.SignedIn} <= returned
-    assert {cls.__name__ for cls in returned} <= {*gotsurge_async.__all__, "Platform"}  # which is `gs.platform`
+    assert {cls.__name__ for cls in returned} <= {*gotsurge_async.__all__, *bulk.__all__, "Platform"}
 
 
 def test_importing_the_package_is_cheap() -> None:

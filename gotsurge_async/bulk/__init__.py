@@ -12,6 +12,7 @@ from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.push.desk.outcomes import Changed, OrderChanged, Outcome
+from gotsurge_async.push.desk.stream import DeskStream
 from gotsurge_async.push.load import UnusableSource, load_refused
 from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
@@ -21,6 +22,7 @@ __all__ = [
     "Brakes",
     "Changed",
     "Desk",
+    "DeskStream",
     "Fault",
     "FileMap",
     "Finding",

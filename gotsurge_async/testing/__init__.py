@@ -141,9 +141,10 @@ async def simulated(
         known = running.accounts[account]
         credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
         gs = GotSurge("local", api_base=running.api_base, credentials=credentials, clock=clock, **options)
-        await stack.enter_async_context(gs)
-        for each in (gs, *map(gs.as_account, several(accounts, "accounts"))):
-            await each.sign_in(running.new_code(account))
+        stack.push_async_callback(gs.close)
+        for each in (gs, *map(gs.as_account, several(accounts, "accounts"))):  # first: orders may wait in its ledger
+            await each.tokens.adopt(await gs.oauth.exchange(running.new_code(account)))
+        await gs.open()
         for fault in faults:
             running.order_fault(fault)
         yield gs

@@ -17,7 +17,7 @@ from gotsurge_async.models.tasks import Task
 from gotsurge_async.transports.base import Request, Response
 from tests.support.clients import client
 from tests.support.orders import answer, order
-from tests.support.public import public_calls
+from tests.support.public import hints_of, public_calls
 
 ORDER: dict[str, Any] = json.loads(codec.encode(order()))
 WRONG = {**ORDER, "to_address": {"latitude": "1.3"}}
@@ -93,7 +93,7 @@ NO_DICT = {
 def models_in(hint: Any) -> Iterator[type[Model]]:
     """The classes of the API's objects in a type."""
     if typing.is_typeddict(hint):
-        for each in typing.get_type_hints(hint).values():
+        for each in hints_of(hint).values():
             yield from models_in(each)
     elif isinstance(hint, type) and issubclass(hint, Model):
         yield hint
@@ -105,7 +105,7 @@ def models_in(hint: Any) -> Iterator[type[Model]]:
 def takes(code: Callable[..., Any]) -> set[type[Model]]:
     """The objects that users make and a function takes: a task is made by the service only."""
     try:
-        hints = typing.get_type_hints(code)
+        hints = hints_of(code)
     except NameError:  # a type that only checkers import is of no object
         return set()
     return {

@@ -26,13 +26,15 @@ def created(tasks: list[dict[str, Any]]) -> Response:
 
 
 class Service:
-    """Answers creates, and remembers the tracking ids of each."""
+    """Answers creates, and remembers the tracking ids of each. Nothing may be read: its partners are plain ones."""
 
     def __init__(self, respond: Respond = created) -> None:
         self.respond = respond
         self.creates: list[list[str]] = []
 
     async def __call__(self, request: Request) -> Response:
+        if request.method == "GET":
+            return Response(status=403, body=b"{}")
         tasks = msgspec.json.decode(request.body or b"{}")["tasks"]
         self.creates.append([task["tracking_id"] for task in tasks])
         answered = self.respond(tasks)

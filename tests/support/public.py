@@ -3,11 +3,14 @@
 import importlib
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gotsurge_async
+from gotsurge_async import bulk
+from gotsurge_async.database import Place
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.ledger", "gotsurge_async.tables"}
@@ -79,3 +82,8 @@ def _public() -> Iterator[Any]:
             if id(thing) not in seen and str(getattr(thing, "__module__", "")).startswith("gotsurge_async"):
                 seen.add(id(thing))
                 yield thing
+
+
+def hints_of(thing: Any) -> dict[str, Any]:
+    """The types of a function's arguments and result, or of a class's fields; also those that only checkers import."""
+    return typing.get_type_hints(thing, localns={**vars(bulk), "GotSurge": gotsurge_async.GotSurge, "Place": Place})

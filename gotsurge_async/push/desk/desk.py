@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import attrs
 import msgspec
@@ -22,7 +21,6 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
@@ -33,8 +31,8 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk.opening import DeskOptions, opened, opened_again
-from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed
+from gotsurge_async.push.desk.opening import DeskOptions, SharedLedger
+from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed, unfit
 from gotsurge_async.push.desk.runs import DeskRuns
 from gotsurge_async.push.desk.stream import DeskStream
 from gotsurge_async.push.desk.submitting import LAST_POLL, OUTCOME_POLL, Sender
@@ -42,14 +40,15 @@ from gotsurge_async.push.load import key_of
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
 
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
+
 log: logging.Logger = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
 """The most orders that may wait for a call. The desk refuses one more, and records nothing of it."""
 LINGER = 0.05
 """Seconds that an order waits for others while calls are under way."""
-LONGEST_KEY = 1000
-"""Bytes of a key: more do not fit into an index of PostgreSQL."""
 DRAIN = 10.0
 """Seconds that `close` waits for queued orders and for calls in progress."""
 
@@ -91,7 +90,7 @@ class Desk:
 
     def __init__(
         self,
-        gs: GotSurge,
+        gs: "GotSurge",
         ledger: Ledger,
         *,
         mode: Mode | str | None = None,
@@ -103,7 +102,7 @@ class Desk:
         on_outcome: Callable[[str, Outcome], object] | None = None,
         new_ledger: bool = False,
         register: bool = True,
-        _place: str | Path | Place | None = None,
+        _shared: SharedLedger | None = None,
     ) -> None:
         check_limit(validate, max_price)
         if inspect.iscoroutinefunction(on_outcome):
@@ -132,8 +131,7 @@ class Desk:
         self._places = self._limiter.at_most(None)
         self._runs = DeskRuns(
             gs,
-            ledger,
-            None if _place is None else partial(opened_again, gs, _place),
+            _shared or SharedLedger(ledger),
             environment or gs.environment.name,
             None if mode is None else Mode(mode),
             new_push,
@@ -148,10 +146,10 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._looking: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
-        self._owns_ledger = _place is not None
+        self._own: SharedLedger | None = None
 
     @classmethod
-    async def open(cls, gs: GotSurge, ledger: str | Path | Place, **options: Unpack[DeskOptions]) -> Self:
+    async def open(cls, gs: "GotSurge", ledger: str | Path | Place, **options: Unpack[DeskOptions]) -> Self:
         """Open a ledger and a desk over it, which closes it; ``options`` are those of the class.
 
         When the ledger's file or server has failed, the next order has it opened again.
@@ -159,19 +157,24 @@ class Desk:
         Args:
             ledger: the path of a file, or a URL, see `Ledger.open`, whose errors are raised.
         """
-        made = await opened(gs, ledger)
+        own = await SharedLedger.open(gs, ledger)
         try:
-            return cls(gs, made, _place=ledger, **options)
+            desk = cls(gs, own.ledger, _shared=own, **options)
         except BaseException:
-            await uninterrupted(made.close())
+            await uninterrupted(own.close())
             raise
+        desk._own = own
+        return desk
 
-    async def __aenter__(self) -> Self:
+    def _start(self) -> None:
         if not self._looking:
             self._looking = [
                 asyncio.create_task(self._runs.look(), name="gotsurge-desk"),
                 asyncio.create_task(self._sender.run(), name="gotsurge-desk-sender"),
             ]
+
+    async def __aenter__(self) -> Self:
+        self._start()
         return self
 
     async def __aexit__(
@@ -335,7 +338,7 @@ class Desk:
                 "", [Problem("tracking_id", Coded("the order has no key: give it a tracking_id, or pass key=", "E229"))]
             )
         own = key_of(made, lambda _: own, "the desk", 1)
-        if problem := _unfit(own):
+        if problem := unfit(own):
             raise InvalidData("", [Problem("key", Coded(problem, "E903"), own)])
         if self._validate:
             try:
@@ -469,12 +472,5 @@ class Desk:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            if self._owns_ledger:
-                await self.ledger.close()
-
-
-def _unfit(key: str) -> str:
-    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
-    if len(key.encode(errors="replace")) > LONGEST_KEY:
-        return f"a key has at most {LONGEST_KEY} bytes"
-    return "" if key.isprintable() else "a key has no characters that cannot be seen"
+            if self._own is not None:
+                await self._own.close()

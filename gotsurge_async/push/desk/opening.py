@@ -1,11 +1,12 @@
-"""Opening a desk, and its ledger again after it has failed."""
+"""Opening the ledger of desks, and opening it again after it has failed."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, Self, TypedDict
 
-from gotsurge_async.client import GotSurge
+from attrs import define, field
+
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Identity, Ledger, LedgerUnusable, Mode
@@ -13,6 +14,9 @@ from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.money import Money
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
 
 
 class DeskOptions(TypedDict, total=False):
@@ -29,22 +33,44 @@ class DeskOptions(TypedDict, total=False):
     register: bool
 
 
-async def opened(gs: GotSurge, where: str | Path | Place) -> Ledger:
-    """Open a ledger with the client's clock, or make one."""
-    return await Ledger.open(where, clock=gs.session.clock.now)
+@define(eq=False)
+class SharedLedger:
+    """A ledger that desks share. When its file or server has failed, the first desk that needs it opens it again.
 
-
-async def opened_again(gs: GotSurge, where: str | Path | Place, identity: Identity | None) -> Ledger:
-    """Open a ledger that was open before.
-
-    Raises:
-        LedgerUnusable: it is gone, as when its volume is, or another one is in its place.
+    Attributes:
+        ledger: the open one.
+        where: where it is; None if the caller owns it, who alone opens and closes it.
     """
-    if not await asyncio.to_thread(Backend(place(where)).is_there):
-        raise LedgerUnusable("is gone: put it back", "E505", path=str(where))
-    ledger = await opened(gs, where)
-    new = await ledger.identity()
-    if identity is not None and (new is None or new.id != identity.id):
-        await uninterrupted(ledger.close())
-        raise LedgerUnusable("is not the ledger that was here before: put that one back", "E505", path=ledger.path)
-    return ledger
+
+    ledger: Ledger
+    where: str | Path | Place | None = None
+    _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+
+    @classmethod
+    async def open(cls, gs: "GotSurge", where: str | Path | Place) -> Self:
+        """Open a ledger with the client's clock, or make one."""
+        return cls(await Ledger.open(where, clock=gs.session.clock.now), where)
+
+    async def open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
+        """The ledger in place of one that failed, opened again unless another desk has done so.
+
+        Raises:
+            LedgerUnusable: it is gone, as when its volume is, or another one is in its place.
+        """
+        async with self._opening:
+            if self.ledger is failed and self.where is not None:
+                if not await asyncio.to_thread(Backend(place(self.where)).is_there):
+                    raise LedgerUnusable("is gone: put it back", "E505", path=str(self.where))
+                ledger = await Ledger.open(self.where, clock=failed.now)
+                new = await ledger.identity()
+                if identity is not None and (new is None or new.id != identity.id):
+                    await uninterrupted(ledger.close())
+                    why = "is not the ledger that was here before: put that one back"
+                    raise LedgerUnusable(why, "E505", path=ledger.path)
+                self.ledger = ledger
+            return self.ledger
+
+    async def close(self) -> None:
+        """Close it, unless the caller owns it."""
+        if self.where is not None:
+            await self.ledger.close()

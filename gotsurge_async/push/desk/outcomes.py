@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPERATION = "desk.create"
+LONGEST_KEY = 1000
+"""Bytes of a key: more do not fit into an index of PostgreSQL."""
 _IN_HAND = CLAIMED | WAITING
 
 
@@ -219,3 +221,10 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         waits = NotSent(f"it waits in run {recorded.run.id}, which nobody sends now", "E906", operation=OPERATION)
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)
+
+
+def unfit(key: str) -> str:
+    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
+    if len(key.encode(errors="replace")) > LONGEST_KEY:
+        return f"a key has at most {LONGEST_KEY} bytes"
+    return "" if key.isprintable() else "a key has no characters that cannot be seen"

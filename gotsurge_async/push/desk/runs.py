@@ -7,13 +7,12 @@ from contextlib import suppress
 from copy import copy
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
-from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
@@ -36,6 +35,7 @@ from gotsurge_async.ledger import (
     TaskTaken,
 )
 from gotsurge_async.push.chunks import Results
+from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.push.desk.outcomes import (
     DESK,
     OPERATION,
@@ -52,6 +52,9 @@ from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.push import Push
 
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
+
 log: logging.Logger = logging.getLogger(__name__)
 
 NEW_FOR = timedelta(days=7)
@@ -65,7 +68,7 @@ class DeskRuns:
     """Sends entries through runs, one after another.
 
     Args:
-        reopen: opens the same ledger again when its file or server has failed; None if the caller owns the ledger.
+        shared: the ledger, which is opened again when its file or server has failed, unless the caller owns it.
         new_push: makes a push through a ledger, in a mode.
         again: called with an entry that is to be sent again: its key is free by now.
         spawn: runs a coroutine in the background.
@@ -73,9 +76,8 @@ class DeskRuns:
 
     def __init__(
         self,
-        gs: GotSurge,
-        ledger: Ledger,
-        reopen: Callable[[Identity | None], Awaitable[Ledger]] | None,
+        gs: "GotSurge",
+        shared: SharedLedger,
         environment: str,
         mode: Mode | None,
         new_push: Callable[[Ledger, Mode], Push],
@@ -84,13 +86,13 @@ class DeskRuns:
     ) -> None:
         self._gs = gs
         self._clock = gs.session.clock
-        self.ledger: Ledger = ledger
-        self._reopen = reopen
+        self._shared = shared
+        self.ledger: Ledger = shared.ledger
         self.environment: str = environment
         self.account: str = account_name_of(gs)
         self._mode = mode
         self._new_push = new_push
-        self._push = new_push(ledger, mode or Mode.DIRECT)
+        self._push = new_push(self.ledger, mode or Mode.DIRECT)
         self._again = again
         self._spawn = spawn
         self._now: DeskRun | None = None
@@ -199,7 +201,7 @@ class DeskRuns:
         except LedgerUnusable as error:  # its last write may be durable, or not: the ledger, opened again, shows it
             self._fail(current, error)
             for entry in entries:
-                if self._reopen is None or entry.tried:
+                if self._shared.where is None or entry.tried:
                     entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
                 else:
                     entry.tried = True
@@ -348,14 +350,19 @@ class DeskRuns:
 
     async def usable(self) -> Ledger:
         """The ledger, opened again if it has failed."""
-        if self._unusable:
+        if self._has_failed:
             async with self._changing:  # a caller that is cancelled must not leave it half done
                 await uninterrupted(self._open_again_if_unusable())
         return self.ledger
 
+    @property
+    def _has_failed(self) -> bool:
+        """Whether this ledger can be opened again, and must be; or another desk has done so."""
+        return self._shared.ledger is not self.ledger or (self._unusable and self._shared.where is not None)
+
     async def _open_again_if_unusable(self) -> None:
-        if self._unusable and self._reopen is not None:
-            failed, self.ledger = self.ledger, await self._reopen(self._identity)
+        if self._has_failed:
+            failed, self.ledger = self.ledger, await self._shared.open_again(self.ledger, self._identity)
             last, self._now, self._unusable = self._now, None, False
             self._push = self._new_push(self.ledger, self._push.mode)
             if last is not None:

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import attrs
 import pytest
@@ -27,6 +27,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, states
 from tests.support.orders import answer, order, orders
+from tests.support.public import hints_of
 
 # --- one key, one outcome ---------------------------------------------------------------------------------------------
 
@@ -473,6 +474,6 @@ async def test_an_option_that_cannot_be_right_is_an_error(tmp_path: Path, option
 
 def test_the_options_by_name_are_those_of_the_desk() -> None:
     """What `Desk.open` takes is named and typed as the desk's own arguments."""
-    hints = get_type_hints(Desk.__init__)
-    own = {name: hint for name, hint in hints.items() if name not in ("gs", "ledger", "_place", "return")}
-    assert get_type_hints(DeskOptions) == own
+    hints = hints_of(Desk.__init__)
+    own = {name: hint for name, hint in hints.items() if name not in ("gs", "ledger", "_shared", "return")}
+    assert hints_of(DeskOptions) == own

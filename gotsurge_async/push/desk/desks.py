@@ -1,0 +1,68 @@
+"""The desks of a client: one for each of its accounts, over one ledger."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from gotsurge_async.database import Place, place_of
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import Ledger
+from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.opening import SharedLedger
+
+if TYPE_CHECKING:
+    from gotsurge_async.client import GotSurge
+
+
+def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
+    """The ledger that a client is given.
+
+    Raises:
+        ConfigError: it is neither a ledger nor a place for one.
+    """
+    if isinstance(ledger, Place | Ledger):
+        return ledger
+    if isinstance(ledger, str | Path):
+        return place_of(ledger)
+    why = f"ledger: give a path, a postgresql:// URL or an open Ledger, not {type(ledger).__name__}"
+    raise ConfigError(why, "E903")
+
+
+class Desks:
+    """The desks of a client's accounts. Each begins its work when it is first asked for."""
+
+    def __init__(self, ledger: SharedLedger) -> None:
+        self._ledger = ledger
+        self._desks: dict[str, Desk] = {}
+
+    @classmethod
+    async def open(cls, gs: "GotSurge", ledger: Place | Ledger) -> Self:
+        """Open the ledger, unless it is open: then its owner closes it."""
+        return cls(SharedLedger(ledger) if isinstance(ledger, Ledger) else await SharedLedger.open(gs, ledger))
+
+    def of(self, gs: "GotSurge") -> Desk:
+        """The desk of a client's account."""
+        account = gs.tokens.account
+        if account not in self._desks:
+            self._desks[account] = Desk(gs, self._ledger.ledger, _shared=self._ledger)
+            self._desks[account]._start()
+        return self._desks[account]
+
+    async def release(self, account: str, timeout: float) -> None:
+        """Close the desk of an account, if it has one."""
+        if (desk := self._desks.get(account)) is not None:
+            try:
+                await desk.close(timeout)
+            finally:
+                self._desks.pop(account, None)
+
+    async def close(self, timeout: float) -> None:
+        """Close all desks, then the ledger.
+
+        Args:
+            timeout: seconds for the orders that wait or are under way, see `Desk.close`.
+        """
+        ended = await asyncio.gather(*(desk.close(timeout) for desk in self._desks.values()), return_exceptions=True)
+        await self._ledger.close()
+        for error in filter(None, ended):
+            raise error
