@@ -44,6 +44,7 @@ from gotsurge_async.transports.base import Response, Transport
 
 if TYPE_CHECKING:
     from gotsurge_async.auth.oauth import OAuth
+    from gotsurge_async.auth.tokens import TokenManager
     from gotsurge_async.database import Place
     from gotsurge_async.ledger import Ledger
     from gotsurge_async.push.desk.desk import Desk
@@ -155,8 +156,8 @@ class GotSurge:
         self._join(account)
 
     def _join(self, account: str) -> None:
-        """Make what belongs to one account; all else is shared."""
-        self.tokens, session = self._parts.of_account(account, is_first=self._main is None)
+        tokens, session = self._parts.of_account(account, is_first=self._main is None)
+        self.tokens: TokenManager = tokens
         self._use(session)
 
     def _use(self, session: Session) -> None:

@@ -22,6 +22,7 @@ def settings() -> None:
     GotSurge(hooks=[listen])  # wrong: nobody awaits it
     GotSurge(token_store="tokens.json")  # wrong: a store is an object
     GotSurge(credentials=("key", "secret"))  # wrong: keys have names
+    GotSurge(ledger=8)  # wrong: a ledger is a place, or open
     GotSurge(assumed_endpoints="yes")  # wrong: accept or refuse
     Credentials(key="key")  # wrong: it is client_key
     Timeouts(read="5")  # wrong: seconds are numbers
@@ -49,6 +50,7 @@ def orders(order: Order) -> None:
 async def calls(gs: GotSurge, order: Order, result: OrderResult[Order]) -> None:
     """Calls, and what they return."""
     await Desk.open(gs, "ledger.db", modus="direct")  # wrong (ty does not read Unpack yet): it is mode
+    await gs.orders.create([order])  # wrong: several orders instead of one
     gs.push(order)  # wrong: one order instead of several
     await gs.tasks.create(order)  # wrong: the same
     await gs.tasks.create([order], max_price=1000)  # wrong: a number is no money

@@ -39,6 +39,7 @@ from gotsurge_async import (
     VersionConflict,
     check_order,
 )
+from gotsurge_async.bulk import Changed, Desk, Outcome
 from gotsurge_async.hooks import CallStarted, Event, RequestDone
 from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.models.platform import OrganizationPage, Role, TaskPage, UpdatedTask, UpdatedTasks
@@ -108,12 +109,14 @@ async def main() -> None:
         retry=RetryPolicy(attempts=3),
         limits=Limits(concurrency=8, rate=50),
         hooks=[listen, Tracing()],
+        ledger="orders.db",
     )
     assert_type(GotSurge("sandbox", timeouts=10, retry=3, limits=8).limits, Limits)
     async with client as gs:
         await sign_in(gs)
         await plain(gs)
         await push(gs)
+        await single_orders(gs)
         await organizations(gs)
         await platform_tasks(gs)
         await drafts(gs)
@@ -171,6 +174,18 @@ async def push(gs: GotSurge) -> None:
                 assert_type(receipt, Receipt)
             case Refused(error=error) | InDoubt(error=error) | Unprocessed(error=error):
                 print(error)
+            case Changed(fields=fields):
+                assert_type(fields, tuple[str, ...])
+
+
+async def single_orders(gs: GotSurge) -> None:
+    """Orders that a ledger remembers."""
+    assert_type(gs.orders, Desk)
+    assert_type(await gs.as_account("another").orders.create(an_order(1), timeout=20), Outcome)
+    await gs.orders.submit(an_order(2), key="K-2")
+    async with gs.push(orders(), key=lambda order: order.tracking_id if isinstance(order, Order) else None) as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Outcome)
 
 
 async def organizations(gs: GotSurge) -> None:
@@ -227,7 +242,7 @@ async def options() -> None:
     """Options by name: mypy finds a wrong one, or the ignore here would be one too many."""
     GotSurge.from_env(timeouts=10, account="acme")
     GotSurge.from_env(timeout=10)  # type: ignore[call-arg]
-    async with simulated("platform", accounts=["acme"], retry=1) as gs:
+    async with simulated("platform", accounts=["acme"], retry=1, ledger=Path("orders.db")) as gs:
         assert_type(gs, GotSurge)
     simulated(retries=1)  # type: ignore[call-arg]
 

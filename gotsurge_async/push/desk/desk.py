@@ -54,9 +54,9 @@ DRAIN = 10.0
 
 
 class Desk:
-    """Creates single orders, and remembers each by its key::
+    """Creates single orders, and remembers each by its key. `GotSurge.orders` is one; open your own for other options::
 
-        async with GotSurge(...) as gs, await Desk.open(gs, "orders.db") as desk:
+        async with GotSurge(...) as gs, await Desk.open(gs, "orders.db", mode="direct") as desk:
             match await desk.create(order):
                 case Created(receipt=receipt): ...  # GotSurge has it
                 case Refused(error=error): ...  # GotSurge said no: the key is free again
