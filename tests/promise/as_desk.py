@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async import Created, InDoubt, Refused, Unprocessed, UsageError
+from gotsurge_async import Created, GotSurge, InDoubt, Refused, Unprocessed, UsageError
 from gotsurge_async.bulk import Changed, Desk, LedgerError, OrderChanged, SourceOptions, open_source
 from gotsurge_async.cli.shared.connect import Target, connected
 from gotsurge_async.clock import SystemClock
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=2)
     parser.add_argument("--submit", action="store_true")
     parser.add_argument("--outcomes", action="store_true")
+    parser.add_argument("--client", action="store_true", help="a client with a ledger, without a desk's options")
     words = parser.parse_args(sys.argv[1:])
     orders = [
         msgspec.json.decode(row.payload)
@@ -43,8 +44,11 @@ async def _work(words: Any, orders: list[dict[str, Any]]) -> None:
     target = Target(env="local", api_base=words.api_base, account=words.account)
     async with (
         connected(target, Limits(concurrency=1)) as gs,
-        await Desk.open(gs, words.ledger, mode=words.mode) as desk,
+        await (
+            _client_of(gs, words.ledger) if words.client else Desk.open(gs, words.ledger, mode=words.mode)
+        ) as opened,
     ):
+        desk = opened.orders if isinstance(opened, GotSurge) else opened
 
         async def ask(order: dict[str, Any]) -> None:
             if words.price is not None:
@@ -68,6 +72,24 @@ async def _work(words: Any, orders: list[dict[str, Any]]) -> None:
         half = len(orders) // 2
         for some in (orders[:half], orders[half:]):
             await asyncio.gather(*(ask(order) for order in some for _ in range(words.callers)))
+        if isinstance(opened, GotSurge):  # each was asked for, so this is the same again
+            async for outcome in opened.push(orders):
+                print(json.dumps(_told(str(outcome.order.tracking_id), outcome)), flush=True)
+
+
+async def _client_of(gs: GotSurge, ledger: str) -> GotSurge:
+    """A client with a ledger, signed in as another one is."""
+    tokens = await gs.tokens.current()
+    assert tokens is not None
+    return GotSurge(
+        gs.environment,
+        credentials=gs.oauth.credentials,
+        bearer_token=tokens.bearer,
+        refresh_token=tokens.refresh,
+        limits=gs.limits,
+        account=gs.tokens.account,
+        ledger=ledger,
+    )
 
 
 def _told(key: str, outcome: Outcome) -> dict[str, Any]:

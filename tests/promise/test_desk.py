@@ -153,10 +153,10 @@ def _doubtful(experiment: AtDesk) -> set[str]:
     return {line["key"] for line in map(json.loads, asked.out.splitlines()) if line["word"] == "in_doubt"}
 
 
-def boundaries(service: Station, folder: Path, mode: Mode) -> tuple[str, ...]:
+def boundaries(service: Station, folder: Path, mode: Mode, *words: str) -> tuple[str, ...]:
     """The boundaries of a program that comes to its end."""
     whole = AtDesk(service, folder / "whole", mode, f"{mode}-{folder.name}-desk-whole-")
-    done = whole.ask()
+    done = whole.ask(*words)
     assert not whole.faults, "\n".join(whole.log)
     return done.boundaries
 
@@ -293,6 +293,22 @@ def test_a_few_crash_points_of_a_desk(service: Station, tally: Tally, folder: Pa
     FOLLOW_UPS[follow_up](experiment)
     come_to_an_end(experiment)
     tally.take(experiment, f"desk, {mode}, {follow_up}", crashes=1)
+    assert not tally.verdict, tally.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_client_with_a_ledger_remembers_what_a_dead_one_did(
+    service: Station, tally: Tally, folder: Path, mode: Mode
+) -> None:
+    """Killed after a call, and started again: its orders, and then a push of them, find each order once."""
+    names = boundaries(service, folder, mode, "--client")
+    requests = [at for at, name in enumerate(names, 1) if name == "after a request"]
+    experiment = AtDesk(service, folder / "killed", mode, f"{mode}-client-killed-")
+    assert experiment.ask("--client", die=requests[len(requests) // 2]).code == KILLED
+    experiment.ask("--client")
+    come_to_an_end(experiment)
+    tally.take(experiment, f"client, {mode}", crashes=1)
     assert not tally.verdict, tally.verdict
 
 

@@ -18,6 +18,7 @@ from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.tasks import TaskChanges
 from gotsurge_async.resources.listing import Listing
 from tests.support.public import Call, public_calls, public_classes
+from tests.support.public import hints_of as resolved_hints
 
 CALLS = list(public_calls())
 CLASSES = list(public_classes())
@@ -81,7 +82,7 @@ def is_number(hint: Any) -> bool:
 def hints_of(thing: Any) -> dict[str, Any]:
     """The types of a class's fields, or of a function's arguments."""
     try:
-        return typing.get_type_hints(thing)
+        return resolved_hints(thing)
     except NameError:  # a type that only checkers import is no number
         return {
             name: {"int": int, "float": float}.get(str(hint).partition(" |")[0])
