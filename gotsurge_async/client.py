@@ -63,8 +63,7 @@ class GotSurge:
         async with GotSurge("sandbox", credentials=credentials, token_store=store, ledger="orders.db") as gs:
             outcome = await gs.orders.create(order)
 
-    It belongs to the event loop in which it was opened. It sends nothing before the first call, except orders that an
-    earlier process left in its ledger.
+    It belongs to the event loop in which it was opened. Unasked, it sends only orders that wait in its ledger.
 
     Args:
         environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
@@ -245,8 +244,7 @@ class GotSurge:
 
             created = await gs.with_options(timeout=10, retries=0).tasks.create(orders)
 
-        What is not given stays as it is here. The options hold for calls, and not for `orders`, nor for a push with a
-        ledger: all callers of an account share its desk.
+        What is not given stays as it is here. `orders`, and a push with a ledger, have the client's own options.
 
         Args:
             timeout: seconds for the whole of an operation: waiting for a token and a place, all tries, and the reads
@@ -362,11 +360,13 @@ class GotSurge:
         )
 
     def raw(self) -> AbstractContextManager[list[Response]]:
-        """Note every answer inside the block, with status, headers and body, the newest last::
+        """Note every answer inside the block, with status, headers and body, the newest last.
 
-        with gs.raw() as answers:
-            task = await gs.tasks.get(task_id)
-        answers[-1].headers["etag"]
+        ::
+
+            with gs.raw() as answers:
+                task = await gs.tasks.get(task_id)
+            answers[-1].headers["etag"]
         """
         return self._session.recording()
 
