@@ -1,8 +1,10 @@
 """The orders of a client that has a ledger: one object for a service."""
 
 import asyncio
+import sqlite3
 import threading
 from collections import Counter
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +82,24 @@ def test_what_is_no_ledger_is_refused_when_the_client_is_made(ledger: Any) -> No
         make(ledger=ledger)
 
 
-@pytest.mark.parametrize("what", ["a folder", "another file"])
-async def test_a_ledger_that_cannot_be_used_leaves_nothing_open(file: Path, what: str) -> None:
+@pytest.mark.parametrize("what", ["a folder", "another file", "locked"])
+async def test_a_ledger_that_cannot_be_used_leaves_nothing_open(
+    file: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     """A service does not start without it; the transport is closed."""
-    file.mkdir() if what == "a folder" else file.write_text("no ledger")
-    transport = MemoryTransport(Service())
-    gs = make(transport, ledger=file)
-    with pytest.raises(LedgerError):
-        await gs.open()
+    monkeypatch.setattr("gotsurge_async.ledger.sql.sqlite.BUSY_SECONDS", 0.05)
+    with ExitStack() as held:
+        if what == "a folder":
+            file.mkdir()
+        elif what == "another file":
+            file.write_text("no ledger")
+        else:
+            other = held.enter_context(closing(sqlite3.connect(file, isolation_level=None)))
+            other.execute("BEGIN EXCLUSIVE")
+        transport = MemoryTransport(Service())
+        gs = make(transport, ledger=file)
+        with pytest.raises(LedgerError):
+            await gs.open()
     assert transport.closed
     assert not others()
     await gs.close()
@@ -141,12 +153,12 @@ async def test_orders_under_way_are_waited_for(file: Path) -> None:
     gs = await make(MemoryTransport(service), ledger=file).open()
     asking = [asyncio.create_task(gs.orders.create(each)) for each in orders(25)]
     await service.came.wait()
-    closing = [asyncio.create_task(gs.close()) for _ in range(2)]
+    ending = [asyncio.create_task(gs.close()) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(ClientClosed):
         _ = gs.orders
     service.open.set()
-    await asyncio.gather(*closing)
+    await asyncio.gather(*ending)
     assert Counter(type(each) for each in await asyncio.gather(*asking)) == {Created: 25}
     assert not others()
 
@@ -160,14 +172,14 @@ async def test_orders_are_cut_when_the_time_of_closing_is_over(file: Path, cance
     first = asyncio.create_task(gs.orders.create(order("T-1")))
     await service.came.wait()
     second = asyncio.create_task(gs.orders.create(order("T-2")))
-    closing = asyncio.create_task(gs.close(timeout=3))
+    ending = asyncio.create_task(gs.close(timeout=3))
     await clock.settle()
     if cancelled:
-        closing.cancel()
-        await asyncio.wait([closing])
-        closing = asyncio.create_task(gs.close())
+        ending.cancel()
+        await asyncio.wait([ending])
+        ending = asyncio.create_task(gs.close())
     await clock.advance(3)
-    await closing
+    await ending
     assert (type(await first), type(await second)) == (InDoubt, Unprocessed)
     assert transport.closed
     assert not others()
