@@ -1,5 +1,5 @@
 # One word for each thing that a contributor does; `.ci/run` does all of them in an environment of its own.
-.PHONY: setup check test slow docs
+.PHONY: setup check test slow attack docs
 
 setup:
 	python3 -m venv .venv
@@ -18,6 +18,9 @@ test:
 
 slow:
 	python -m pytest -m slow --dist worksteal
+
+attack:
+	python -m pytest -m attack -n 0
 
 docs:
 	python -m sphinx -q -W -b html docs build/site
