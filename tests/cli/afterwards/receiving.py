@@ -37,6 +37,12 @@ class Receiving:
         """Where events are posted."""
         return f"{self.url}/webhooks/{TOKEN}"
 
+    @property
+    def waited(self) -> float:
+        """Seconds in which its threads, or those of this process, waited for a processor: other programs had them."""
+        threads = [each for pid in ("self", self.process.pid) for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(each.read_text().split()[1]) for each in threads) / 1e9
+
     async def read(self) -> None:
         """Take in what it prints, to its end."""
         assert self.process.stdout is not None
