@@ -39,9 +39,9 @@ class Receiving:
 
     @property
     def waited(self) -> float:
-        """Seconds in which its threads, or those of this process, waited for a processor: other programs had them."""
-        threads = [each for pid in ("self", self.process.pid) for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-        return sum(int(each.read_text().split()[1]) for each in threads) / 1e9
+        """Seconds in which its main thread, or this process's, waited for a processor: other programs had them."""
+        mains = [Path(f"/proc/{pid}/schedstat").read_text() for pid in ("self", self.process.pid)]
+        return sum(int(each.split()[1]) for each in mains) / 1e9
 
     async def read(self) -> None:
         """Take in what it prints, to its end."""
