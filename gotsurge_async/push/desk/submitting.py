@@ -126,7 +126,8 @@ class Sender:
         """Take a few orders, and have them sent; whether there may be more."""
         if len(self._in_hand) > IN_HAND - CHUNK or self._clock.monotonic() < self._not_before:
             return False
-        taking = asyncio.ensure_future((await self._orders()).take(self._runs.account))
+        most = 1 if self._failures else CHUNK  # an outage is probed by one: each try leaves a row in the ledger
+        taking = asyncio.ensure_future((await self._orders()).take(self._runs.account, most))
         try:
             taken = await uninterrupted(taking)
         except asyncio.CancelledError:
@@ -138,7 +139,7 @@ class Sender:
             if order.number not in self._in_hand:
                 self._in_hand[order.number] = order
                 self._spawn(self._send(order))
-        return len(taken) == CHUNK and not self._failures  # an outage is probed by few
+        return len(taken) == CHUNK and not self._failures
 
     async def _rest(self) -> None:
         """Wait until there may be something to take."""

@@ -119,6 +119,7 @@ async def test_an_outage_is_probed_by_few_orders(tmp_path: Path) -> None:
             await clock.advance(1)
             assert len(desk._sender._in_hand) <= submitting.IN_HAND
         assert len(service.creates) <= 20
+        await once_so(clock, lambda: {1} == {len(names) for names in service.creates[-2:]})  # each leaves a row
     assert await waiting(tmp_path) == (200, 0)
 
 
