@@ -1,4 +1,4 @@
-"""The one thread that writes to a database, with group commit, and the threads that read from it.
+"""The one thread that writes to a database, with group commit.
 
 Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
 A job that comes alone is committed immediately. Callers that were just answered get a few turns of the event loop to
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from attrs import define, evolve, frozen
 
@@ -37,8 +37,6 @@ QUIET_TURNS = 6
 one job to the caller's next one, through the tasks between them."""
 ENOUGH = 24
 """Waiting jobs that begin a transaction immediately: the event loop prepares the next ones during their commit."""
-READERS = 4
-"""Threads that read at the same time, at most."""
 TRIES = 20
 """Attempts for a job whose transaction conflicts with another process's write."""
 
@@ -145,6 +143,7 @@ class Writer:
         self._enough = min(ENOUGH, together)
         self._patience = patience
         self._waiting: list[_Ticket[Any, Any]] = []
+        self._last = 0  # jobs that there were when the last transaction ended
         self._wake = asyncio.Event()
         self._closing = False
         self._fatal: Exception | None = None
@@ -153,7 +152,11 @@ class Writer:
 
     async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job in a transaction; see `request`."""
-        return await self.request(_one_by_one, job, after=after)
+        return await self.begin(job, after=after)
+
+    def begin(self, job: Job[T], *, after: Callable[[], None] | None = None) -> "asyncio.Future[T]":
+        """Begin to `run` a job, and return a future for its answer."""
+        return self._begin(_one_by_one, job, after)
 
     async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
         """Have a request done in a transaction, with others; returns its answer when that is durable.
@@ -165,6 +168,9 @@ class Writer:
         Raises:
             Exception: as `Backend.failure` makes it, where the database fails, is busy, or the writer is closing.
         """
+        return await self._begin(kind, request, after)
+
+    def _begin(self, kind: Kind[A, T], request: A, after: Callable[[], None] | None) -> "asyncio.Future[T]":
         if self._closing or self._fatal is not None:
             if after is not None:
                 after()
@@ -172,7 +178,7 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting.append(_Ticket(kind, request, future, after))
         self._wake.set()
-        return await future
+        return future
 
     async def read(self, ask: Callable[[Database], T]) -> T:
         """Ask something over the writer's connection, between two transactions; it sees one moment."""
@@ -211,18 +217,16 @@ class Writer:
     # --- in the event loop ------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        last = 0
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
-                    if last != 1 or len(self._waiting) > 1:  # else whoever asks one by one would wait in vain
+                    if self._last != 1 or len(self._waiting) > 1:  # else whoever asks one by one would wait in vain
                         await self._all_came()
                     batch = self._waiting[: self._together]
                     del self._waiting[: self._together]
                     await self._answer(batch)
-                    last = len(batch) + len(self._waiting)
                 if self._closing:
                     return
         finally:
@@ -267,13 +271,32 @@ class Writer:
         if self._fatal is not None:
             self._refuse(batch, self._fatal)
             return True
-        doing = self._in_thread(self._do, batch)
+        doing: asyncio.Future[_End] = self._loop.create_future()
+        self._in_thread(self._do_and_settle, batch, doing)
         if self._patience is not None:
             await self._in_time(doing, batch, self._patience)
-        end = await doing
+        return not (await doing).spoiled
+
+    def _do_and_settle(self, batch: Sequence[_Ticket[Any, Any]], doing: "asyncio.Future[_End]") -> None:
+        end: _End | BaseException
+        try:
+            end = self._do(batch)
+        except BaseException as error:
+            end = error
+        with suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._settle, batch, doing, end)
+
+    def _settle(
+        self, batch: Sequence[_Ticket[Any, Any]], doing: "asyncio.Future[_End]", end: _End | BaseException
+    ) -> None:
+        """Answer every ticket of a transaction that has ended, two turns before the writer's task could do it."""
+        if doing.done():  # the writer was stopped
+            return
+        if isinstance(end, BaseException):
+            doing.set_exception(end)
+            return
         self._fatal = end.fatal
-        if end.spoiled:
-            return False
+        self._last = len(batch) + len(self._waiting)
         if end.error is not None:
             self._refuse(batch, end.error)
         for ticket, answer in zip(batch, end.answers, strict=False):
@@ -281,7 +304,7 @@ class Writer:
                 self._end(ticket)
             if not ticket.future.done():  # else its caller was cancelled
                 ticket.future.set_result(answer)
-        return True
+        doing.set_result(end)
 
     async def _in_time(self, doing: "asyncio.Future[Any]", batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
         """Wait for a transaction. While the disk stands still, refuse the requests that wait, and those that come."""
@@ -384,74 +407,6 @@ class Writer:
         with suppress(Exception):  # it is lost
             if db is not None:
                 db.close()
-
-
-class Readers:
-    """Reads at the same time, each over a connection of its own.
-
-    Args:
-        keep: whether connections are kept for the next read; without, each read sees the file as it is by then.
-    """
-
-    def __init__(self, backend: Backend, *, name: str, keep: bool) -> None:
-        self._backend = backend
-        self._keep = keep
-        self._idle: list[Database] = []
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix=f"gotsurge-{name}-reader")
-        self._reads: set[asyncio.Future[Any]] = set()
-        self._closing = False
-
-    async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that only reads; it sees one moment."""
-        if self._closing:
-            raise self._backend.failure(Trouble.CLOSED, "is closed")
-        loop, here = asyncio.get_running_loop(), copy_context()
-        reading = loop.run_in_executor(self._threads, lambda: here.run(self._read, lambda db: ask(db, *args, **kwargs)))
-        self._reads.add(reading)
-        reading.add_done_callback(self._forget)
-        # It ends in its own time when the caller is cancelled, and `close` waits for that.
-        return await asyncio.shield(reading)
-
-    def _read(self, ask: Callable[[Database], T]) -> T:
-        db: Database | None = None
-        try:
-            db = self._idle.pop() if self._idle else None
-            if db is None or not db.alive():
-                db = self._backend.reading()
-            db.begin(writing=False)
-            answer = ask(db)
-            db.commit()
-        except BaseException as error:
-            meant = self._backend.translate(error)
-            if db is not None:
-                with suppress(Exception):
-                    meant = self._backend.translate_read(db, error)
-                with suppress(Exception):
-                    db.close()
-            if meant is None or meant is error:
-                raise
-            raise meant from error
-        if self._keep:
-            self._idle.append(db)
-        else:
-            db.close()
-        return answer
-
-    def _forget(self, reading: "asyncio.Future[Any]") -> None:
-        self._reads.discard(reading)
-        if not reading.cancelled():
-            reading.exception()  # retrieved, also when the caller has gone
-
-    async def close(self) -> None:
-        """Wait for the reads that go on, and close every connection."""
-        self._closing = True
-        try:
-            if self._reads:
-                await asyncio.wait(self._reads)
-            while self._idle:
-                self._idle.pop().close()
-        finally:
-            self._threads.shutdown()
 
 
 def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:

@@ -189,8 +189,12 @@ class Ledger:
                     raise
                 return run
 
-    async def hold(self, run_id: str) -> Run:
+    async def hold(self, run_id: str, *, epoch: int | None = None) -> Run:
         """Resume a run of an earlier process; call ``recover`` on it before sending.
+
+        Args:
+            epoch: under which this process held the run before its connection to PostgreSQL was lost. Unless another
+                process has taken the run since, the lease of that connection need not end first.
 
         Raises:
             NoSuchRun: there is none of that id.
@@ -202,7 +206,7 @@ class Ledger:
             if tries:  # perhaps another process only checks whether it is held, or takes orders over from it
                 await asyncio.sleep(_PROBE_SECONDS)
             held = await self._take(
-                run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder)
+                run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder), epoch
             )
             if held is not None:
                 return Run(self._store, *held)
@@ -211,19 +215,24 @@ class Ledger:
         raise error
 
     async def _take(
-        self, run_id: str, see: Callable[[Database], object], take_up: Callable[[Database], RunInfo | None]
+        self,
+        run_id: str,
+        see: Callable[[Database], object],
+        take_up: Callable[[Database], RunInfo | None],
+        epoch: int | None = None,
     ) -> tuple[RunInfo, RunLock] | None:
         """Take a run, and its lock, in one transaction; None if another process has it, or a callback returns nothing.
 
         Args:
             see: called first; what it writes stays.
             take_up: called when the run is ours alone; returns the run as it is then.
+            epoch: see `hold`.
         """
         locks = ExitStack()
 
         def job(db: Database) -> tuple[RunInfo, RunLock] | None:
             locks.close()  # that of an attempt that was undone
-            lock = self._store.locks.take(db, run_id) if see(db) else None
+            lock = self._store.locks.take(db, run_id, epoch=epoch) if see(db) else None
             if lock is None:
                 return None
             locks.callback(lock.release)

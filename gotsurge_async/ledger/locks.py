@@ -81,8 +81,10 @@ class FileRunLocks:
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger.resolve()
 
-    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0, epoch: int | None = None) -> FileRunLock | None:
         """Take a run, in a transaction; None when it has a holder, be it this process, after ``wait`` seconds.
+
+        The lock of a file is released with the run, so that no ``epoch`` is needed, see `Leases.take`.
 
         Raises:
             LedgerUnusable: the lock cannot be made.
@@ -222,17 +224,25 @@ class Leases:
         for task in self.renewing:
             task.cancel()
 
-    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> Lease | None:
-        """Take a run, in a transaction; None when it has a holder, be it this process."""
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0, epoch: int | None = None) -> Lease | None:
+        """Take a run, in a transaction; None when it has a holder, be it this process.
+
+        Args:
+            epoch: under which this process held it before, over a connection that is lost. While it is the run's epoch
+                the lease is this process's own, and what may still be written over that connection is refused
+                from now on.
+        """
         # The row stays locked until the transaction ends: no other process can take it meanwhile, nor its holder write.
         # A locked row is being written to, and so has a holder; waiting for it could deadlock. No segment of it can be
         # taken meanwhile either, so whether one is leased is asked after the lock.
-        free = db.rows("take_free_run", id=run_id) == [(True,)] and db.rows("is_free", id=run_id) == [(True,)]
+        mine = -1 if epoch is None else epoch
+        values = {"id": run_id, "mine": mine}
+        free = db.rows("take_free_run", **values) == [(True,)] and db.rows("is_free", **values) == [(True,)]
         return Lease(run_id, self) if free else None
 
     def is_held(self, db: Database, run_id: str) -> bool:
         """Whether a living process, this one included, has a run, or one that died less than a lease ago."""
-        return db.rows("is_free", id=run_id) == [(False,)]
+        return db.rows("is_free", id=run_id, mine=-1) == [(False,)]
 
 
 RunLock: TypeAlias = FileRunLock | Lease

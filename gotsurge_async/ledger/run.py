@@ -1,7 +1,7 @@
 """One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
@@ -106,7 +106,10 @@ class Run(Notes):
         return admitted
 
     async def join(
-        self, rows: Sequence[NewOrder], submitted: Mapping[str, int] | None = None
+        self,
+        rows: Sequence[NewOrder],
+        submitted: Mapping[str, int] | None = None,
+        fingerprint: Callable[[str], bytes] | None = None,
     ) -> list[int | Recorded | None]:
         """Add up to a chunk of orders to a run that is being sent, and claim those that may be sent: one write.
 
@@ -115,6 +118,8 @@ class Run(Notes):
         Args:
             rows: with keys that differ.
             submitted: by key, the numbers of those that were submitted.
+            fingerprint: returns that of an order, by its key, where ``rows`` do not have it; called in the writer's
+                thread.
 
         Returns:
             For each order its id, if it is claimed now. Otherwise the order that has its key: nothing of the new one
@@ -127,11 +132,14 @@ class Run(Notes):
 
         def job(db: Database) -> list[int | Recorded | None]:
             taken = _Rivals(self._store, db, rivals, wait=0)
-            answers = joining.join(db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers)
-            taken.end(now)
+            answers = joining.join(
+                db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers, fingerprint=fingerprint
+            )
+            if taken.any or any(isinstance(answer, int) for answer in answers):  # else nothing was written
+                taken.end(now)
             return answers
 
-        adding = asyncio.ensure_future(self._write(job, after=rivals.close))
+        adding = self._begin_write(job, after=rivals.close)
         try:
             return await uninterrupted(adding)
         except asyncio.CancelledError:
@@ -333,6 +341,11 @@ class _Rivals:
         self._store, self._db, self._locks, self._wait = store, db, locks, wait
         self._taken: set[str] = set()
         self._held: set[str] = set()
+
+    @property
+    def any(self) -> bool:
+        """Whether one was locked."""
+        return bool(self._taken)
 
     def take(self, rival: str) -> bool:
         """Lock a run, and fence its last holder; False if a living process has it."""

@@ -13,7 +13,8 @@ import pytest
 
 from gotsurge_async.database import Database, Kind, Moved, Place, Sqlite, files
 from gotsurge_async.database.errors import Advice, Trouble
-from gotsurge_async.database.writer import TRIES, Backend, Readers, Writer
+from gotsurge_async.database.readers import Readers
+from gotsurge_async.database.writer import TRIES, Backend, Writer
 
 
 class Counting(Sqlite):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from gotsurge_async.ledger import Ledger, LedgerBusy, LedgerUnusable, locks
+from gotsurge_async.ledger import Ledger, LedgerBusy, LedgerUnusable, NewOrder, RunHeld, RunLost, locks
 from gotsurge_async.ledger.locks import FileRunLocks, Lease, Leases, this_process
-from tests.ledger.kit import NO_DATABASE, START
+from tests.ledger.kit import NO_DATABASE, START, loaded
 
 if TYPE_CHECKING:
     from gotsurge_async.database.writer import Writer
@@ -118,3 +118,18 @@ def test_a_missing_library_names_the_extra_to_install(module: str) -> None:
     code = f"import sys; sys.modules['filelock'] = None; import gotsurge_async.{module}"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert ran.stderr.endswith('ModuleNotFoundError: a ledger needs filelock: pip install "gotsurge-async[cli]"\n')
+
+
+@pytest.mark.slow
+async def test_a_process_takes_its_own_lease_again(database: str) -> None:
+    """Over a new connection, by the run's epoch; what it still writes over the old one is refused."""
+    async with await Ledger.open(database) as lost, await Ledger.open(database) as ledger:
+        before = await loaded(lost, [NewOrder(1, "T-1", b"{}")])
+        with pytest.raises(RunHeld):
+            await ledger.hold(before.id)
+        run = await ledger.hold(before.id, epoch=before.epoch)
+        with pytest.raises(RunLost):
+            await before.start()
+        with pytest.raises(RunHeld):  # whoever slept since: another holder has it by now
+            await lost.hold(before.id, epoch=before.epoch)
+        await run.close()

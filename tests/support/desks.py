@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
+from gotsurge_async.ledger import LedgerUnusable
+from gotsurge_async.ledger.sql import joining
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
@@ -96,3 +99,14 @@ async def once_so(clock: ManualClock, question: Callable[[], Any]) -> None:
     """Let time pass until something is so."""
     while not question():
         await clock.advance(1)
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, *, name: str = "join", where: Any = joining) -> None:
+    """Have the ledger fail at its next write of a kind."""
+    whole = getattr(where, name)
+
+    def fail(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(where, name, whole)
+        raise LedgerUnusable("its disk failed")
+
+    monkeypatch.setattr(where, name, fail)

@@ -119,9 +119,10 @@ async def worker(
     async def desk() -> AsyncIterator[None]:
         async with (
             client(target, rate) as gs,
-            await Desk.open(gs, place, environment=target.environment, new_ledger=new_ledger),
+            await Desk.open(gs, place, environment=target.environment, new_ledger=new_ledger) as opened,
         ):
             yield
+        say_unrecorded(opened)
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
         return seen.segment(info.id, number, info.options.get(TRACE))
@@ -160,9 +161,14 @@ async def worker(
                 raise
             text = Coded("aborted: what was in flight is in doubt, or is read by whoever goes on", "E112")
             raise Failure(text, interrupts.code) from None
-    # An answer to a submitted order that could not be recorded is in the log, and the order is in doubt.
     say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED
+
+
+def say_unrecorded(desk: Desk) -> None:
+    """Name the submitted orders whose answers could not be recorded before the desk was closed."""
+    for key, task in desk.unrecorded.items():
+        say(f"order {key} is task {task}: the ledger could not be written, and has it in doubt; see gotsurge resolve")
 
 
 def leave_out_the_queue(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

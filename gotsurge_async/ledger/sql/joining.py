@@ -14,7 +14,7 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, accepted_at, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import Meta, load, number_of
-from gotsurge_async.ledger.sql.pages import Owner, owners_of_keys
+from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -31,6 +31,7 @@ from gotsurge_async.ledger.states import (
 
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
 """No driver knows of these, and none will hear of them unless this run sends them."""
+_OPEN = UNFINISHED | CLAIMED
 
 
 @frozen
@@ -70,6 +71,7 @@ def join(
     *,
     compact: bool,
     submitted: Mapping[str, int],
+    fingerprint: Callable[[str], bytes] | None = None,
 ) -> list[int | Recorded | None]:
     """Insert orders with different keys into a run that is being sent, as one chunk, and claim them.
 
@@ -77,6 +79,7 @@ def join(
         take: locks another run until the transaction is over, and fences its last holder; False if a living process
             has it.
         submitted: by key, which of them were submitted. One that waits no more is not inserted.
+        fingerprint: see `Run.join`.
 
     Returns:
         For each order its id, if it is claimed now; else the owner of its key. The owner can be in this run, too: an
@@ -87,11 +90,13 @@ def join(
         Moved: a run that is being loaded has just inserted one of the keys.
     """
     if not submitted:
-        return [*_join(db, run, rows, now, take, compact=compact)]
+        return [*_join(db, run, rows, now, take, fingerprint, compact=compact)]
     numbers = db.listed(submitted.values())
     waiting = {number for (number,) in db.rows("still_submitted", numbers=numbers)}
     mine = [row for row in rows if submitted.get(row.key) in {None, *waiting}]
-    answers = dict(zip([row.key for row in mine], _join(db, run, mine, now, take, compact=compact), strict=True))
+    answers = dict(
+        zip([row.key for row in mine], _join(db, run, mine, now, take, fingerprint, compact=compact), strict=True)
+    )
     contents = {row.key: row.payload for row in mine}
     has_key = [
         submitted[key]
@@ -104,18 +109,31 @@ def join(
 
 
 def _join(
-    db: Database, run: Held, rows: Sequence[NewOrder], now: int, take: Callable[[str], bool], *, compact: bool
+    db: Database,
+    run: Held,
+    rows: Sequence[NewOrder],
+    now: int,
+    take: Callable[[str], bool],
+    fingerprint: Callable[[str], bytes] | None,
+    *,
+    compact: bool,
 ) -> Sequence[int | Recorded]:
     if not rows:
         return ()
     target = OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
     keys = [row.key for row in rows]
     accepted = accepted_at(db)
-    if accepted is None and not db.rows("keys", environment=run.environment, keys=db.listed(keys)):
+    taken = db.rows("keys", environment=run.environment, keys=db.listed(keys))
+    if accepted is None and not taken:
+        rows = _with_fingerprints(rows, fingerprint)
         (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target)
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
         db.committed.append(partial(run.see, [chunk]))
         return [number_of(chunk.id, place) for place in range(len(rows))]
+    if len(taken) == len(rows):
+        owners = owners_at(db, taken)
+        if all(row.key in owners and _is_decided(run, row, owners[row.key]) for row in rows):
+            return [_recorded(key, owners[key], held=owners[key].run.id == run.id) for key in keys]
     db.script("admitting")  # one after the other, as admissions
     owners = owners_of_keys(db, run.environment, keys, unless={})
     answers: dict[str, int | Recorded] = {}
@@ -123,34 +141,50 @@ def _join(
         owner = owners.get(row.key)
         if owner is not None and owner.live and (answer := _answer(db, run, row, owner, now, take)) is not None:
             answers[row.key] = answer
-    new = [row for row in rows if row.key not in answers]
+    new = _with_fingerprints([row for row in rows if row.key not in answers], fingerprint)
     if new:
         first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
         answers |= _add(db, run, new, target, first, now, compact=compact)
     return [answers[key] for key in keys]
 
 
+def _with_fingerprints(rows: Sequence[NewOrder], fingerprint: Callable[[str], bytes] | None) -> Sequence[NewOrder]:
+    if fingerprint is None:
+        return rows
+    return [NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint(row.key)) for row in rows]
+
+
 def _answer(
     db: Database, run: Held, row: NewOrder, owner: Owner, now: int, take: Callable[[str], bool]
 ) -> Recorded | None:
     """The live order that has a key; None if the new one takes it over from a run that no process has."""
-    state, is_own = owner.state, owner.run.id == run.id
-    goes_on = (
-        run.mode is owner.run.mode is Mode.TWO_PHASE
-        and state in WITH_DRAFT
-        and owner.task_id is not None
-        and owner.payload == row.payload
-    )
-    if is_own or not (goes_on or state in UNFINISHED | CLAIMED):
-        return _recorded(row.key, owner, held=is_own)
+    state = owner.state
+    if _is_decided(run, row, owner):
+        return _recorded(row.key, owner, held=owner.run.id == run.id)
     if not take(owner.run.id):
         return _recorded(row.key, owner, held=True)
-    if goes_on or state in WAITING:
+    if _goes_on(run, row, owner) or state in WAITING:
         return None
     if state is OrderState.SENDING:
         owner.chunk.put_in_doubt(owner.place, marks.CRASHED, now)
         owner.chunk.save(db, now)
     return _recorded(row.key, owner)
+
+
+def _is_decided(run: Held, row: NewOrder, owner: Owner) -> bool:
+    """Whether an order has a key, and no other run need be locked to know what became of it."""
+    is_open = owner.state in _OPEN or _goes_on(run, row, owner)
+    return owner.live and (owner.run.id == run.id or not is_open)
+
+
+def _goes_on(run: Held, row: NewOrder, owner: Owner) -> bool:
+    """Whether the new order would continue the draft of another run."""
+    return (
+        run.mode is owner.run.mode is Mode.TWO_PHASE
+        and owner.state in WITH_DRAFT
+        and owner.task_id is not None
+        and owner.payload == row.payload
+    )
 
 
 def _pushed_since(owner: Owner | None, moment: int) -> bool:

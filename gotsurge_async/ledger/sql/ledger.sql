@@ -161,11 +161,11 @@ UPDATE runs SET state = :state, source_sha256 = coalesce(:source_sha256, source_
 DELETE FROM runs WHERE number = :number;
 
 -- Leases: PostgreSQL has no lock that dies with a process on another machine. Its clock counts, nobody else's.
--- A run is not free either while a worker has a segment of it.
+-- A run is not free either while a worker has a segment of it. Under the epoch `mine` its lease is the caller's own.
 -- name: take_free_run@postgresql
-SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id FOR UPDATE SKIP LOCKED;
+SELECT epoch = :mine OR lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id FOR UPDATE SKIP LOCKED;
 -- name: is_free@postgresql
-SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 AND NOT EXISTS (
+SELECT (epoch = :mine OR lease_until < extract(epoch FROM clock_timestamp()) * 1000000) AND NOT EXISTS (
   SELECT 1 FROM segments WHERE segments.run = runs.number
     AND segments.lease_until >= extract(epoch FROM clock_timestamp()) * 1000000) FROM runs WHERE id = :id;
 -- name: lease_run@postgresql

@@ -1,11 +1,11 @@
 """All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys now."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
-from gotsurge_async.database import Database
+from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import ARCHIVED, LAST, Chunk, chunks_of, load, number_of, page_of
 from gotsurge_async.ledger.sql.runs import Held
@@ -242,11 +242,12 @@ def owners_of_keys(
     db: Database, environment: str, keys: Iterable[str], *, unless: Mapping[str, tuple[int, int]]
 ) -> dict[str, Owner]:
     """The orders that have some keys, or had them last, except those in ``unless``."""
-    rows = [
-        (key, number, place)
-        for key, number, place in db.rows("keys", environment=environment, keys=db.listed(keys))
-        if unless.get(key) != (number, place)
-    ]
+    rows = db.rows("keys", environment=environment, keys=db.listed(keys))
+    return owners_at(db, [row for row in rows if unless.get(row[0]) != row[1:]])
+
+
+def owners_at(db: Database, rows: Sequence[Row]) -> dict[str, Owner]:
+    """The orders to which rows of the table of keys lead."""
     chunks = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
     known = runs.by_number(db, {chunk.run for chunk in chunks.values()}) if chunks else {}
     return {

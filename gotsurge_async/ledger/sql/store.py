@@ -13,8 +13,9 @@ from attrs import frozen
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
 from gotsurge_async.database.errors import Advice, Trouble
+from gotsurge_async.database.readers import Readers
 from gotsurge_async.database.writer import Backend as DatabaseBackend
-from gotsurge_async.database.writer import Job, Readers, Watcher, Writer
+from gotsurge_async.database.writer import Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable
@@ -213,11 +214,15 @@ class Store:
 
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job on the writer; see `Writer.run`."""
+        return await self.begin_write(job, after=after)
+
+    def begin_write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> "asyncio.Future[T]":
+        """Begin a `write`, and return a future for its answer."""
         if self._writer is None:
             if after is not None:
                 after()
             raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
-        return await self._writer.run(job, after=after)
+        return self._writer.begin(job, after=after)
 
     async def request(self, kind: Requests[A, T], request: A) -> T:
         """Have the writer do a request together with others of its kind; see `Writer.request`."""

@@ -25,7 +25,7 @@ from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, refuse_faulty
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ClientClosed, Coded, InvalidData, NotSent, Problem, UsageError
+from gotsurge_async.errors import ClientClosed, Coded, GotSurgeError, InvalidData, NotSent, Problem, UsageError
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, Recorded, Submitted
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -38,7 +38,6 @@ from gotsurge_async.push.desk.stream import DeskStream
 from gotsurge_async.push.desk.submitting import LAST_POLL, OUTCOME_POLL, Sender
 from gotsurge_async.push.load import key_of
 from gotsurge_async.push.push import Push
-from gotsurge_async.tables.source import fingerprint_of
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -49,6 +48,8 @@ MOST_WAITING = 1000
 """The most orders that may wait for a call. The desk refuses one more, and records nothing of it."""
 LINGER = 0.05
 """Seconds that an order waits for others while calls are under way."""
+TURNS = 3
+"""Turns of the event loop in which callers that were just answered may bring their next orders: these share a call."""
 DRAIN = 10.0
 """Seconds that `close` waits for queued orders and for calls in progress."""
 
@@ -168,10 +169,8 @@ class Desk:
 
     def _start(self) -> None:
         if not self._looking:
-            self._looking = [
-                asyncio.create_task(self._runs.look(), name="gotsurge-desk"),
-                asyncio.create_task(self._sender.run(), name="gotsurge-desk-sender"),
-            ]
+            works = (self._runs.look(), self._sender.run())
+            self._looking = [asyncio.create_task(work, name="gotsurge-desk") for work in works]
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -186,6 +185,11 @@ class Desk:
     def ledger(self) -> Ledger:
         """The ledger."""
         return self._runs.ledger
+
+    @property
+    def unrecorded(self) -> dict[str, str]:
+        """By key, the tasks that GotSurge has created and that the ledger, which failed, does not have yet."""
+        return self._runs.answers.tasks
 
     async def create(self, order: OrderLike, *, key: str | None = None, timeout: float | None = None) -> Outcome:
         """Create and broadcast an order once (sections "Create & Broadcast Tasks", "Platform Partners").
@@ -277,7 +281,7 @@ class Desk:
         while True:
             self._refuse_closed()
             if (entry := self._entries.get(key)) is not None:
-                await asyncio.wait([entry.result])
+                await entry.known()
             if (outcome := await self._sender.outcome(key, pause)) is not None:
                 return outcome
             pause = min(LAST_POLL, pause * 1.5)
@@ -304,9 +308,8 @@ class Desk:
             # The other order did not get the key, so this one is tried.
         self._refuse_closed()
         if limited and (known := await self._refuse_one_too_many(key)) is not None:
-            return replayed(Entry(made, key, payload, b"", self._forget), known)
-        entry = Entry(made, key, payload, fingerprint_of(plain), self._forget, submitted)
-        self._entries[key] = entry
+            return replayed(Entry(made, key, payload, plain, self._forget), known)
+        entry = self._entries[key] = Entry(made, key, payload, plain, self._forget, submitted)
         self._wait(entry)
         return await self._result(entry, ends)
 
@@ -334,9 +337,8 @@ class Desk:
             raise made.error
         own = made.tracking_id if key is None else key
         if not own or (isinstance(own, str) and not own.strip()):
-            raise InvalidData(
-                "", [Problem("tracking_id", Coded("the order has no key: give it a tracking_id, or pass key=", "E229"))]
-            )
+            why = Coded("the order has no key: give it a tracking_id, or pass key=", "E229")
+            raise InvalidData("", [Problem("tracking_id", why)])
         own = key_of(made, lambda _: own, "the desk", 1)
         if problem := unfit(own):
             raise InvalidData("", [Problem("key", Coded(problem, "E903"), own)])
@@ -373,14 +375,17 @@ class Desk:
     async def _result(self, entry: Entry, ends: float | None) -> Outcome:
         """The result of an entry, or what is certain of it when its caller has waited long enough."""
         entry.waiters += 1
-        events: list[asyncio.Future[Any]] = [entry.result]
-        if ends is not None:
-            events.append(asyncio.ensure_future(self._sleep(ends - self._clock.monotonic())))
+        events: list[asyncio.Future[None]] = []
         try:
-            await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
-            if not entry.result.done():
+            if ends is None:
+                await entry.known()
+            else:
+                late = self._clock.sleep(max(0.0, ends - self._clock.monotonic()))
+                events = [asyncio.ensure_future(each) for each in (entry.known(), late)]
+                await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            if entry.result is None:
                 self._leave(entry, "it was not answered in time")
-            if not entry.result.done():
+            if entry.result is None:
                 entry.promised = True
                 return InDoubt(order=entry.order, error=entry.what_is_known("it was not answered in time"))
         except asyncio.CancelledError as cancelled:
@@ -389,19 +394,15 @@ class Desk:
             raise cancelled from entry.what_is_known("its caller was cancelled")
         finally:
             entry.waiters -= 1
-            for sleeping in events[1:]:
-                sleeping.cancel()
-        failed = entry.result.exception()
-        if failed is not None:
-            raise copy(failed)  # one that all callers share would gather the tracebacks of all
-        return entry.result.result()
-
-    async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep(max(0.0, seconds))
+            for event in events:
+                event.cancel()
+        if isinstance(entry.result, GotSurgeError):
+            raise copy(entry.result)  # one that all callers share would gather the tracebacks of all
+        return entry.result
 
     def _leave(self, entry: Entry, why: str) -> None:
         """Let a caller leave; the last one takes the order along, if it was not begun."""
-        if not (entry.begun or entry.tried or entry.promised or entry.result.done()) and entry.waiters == 1:
+        if not (entry.begun or entry.tried or entry.promised or entry.result) and entry.waiters == 1:
             with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
                 self._waiting.remove(entry)
             entry.end_unprocessed(NotSent(f"{why}, and it was not begun", "E906", operation=OPERATION))
@@ -443,8 +444,11 @@ class Desk:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                entries = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
-                await self._runs.send(entries)
+                await self._runs.send([self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))])
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+                    if self._waiting:
+                        break
         finally:
             self._busy -= 1
 
@@ -452,7 +456,7 @@ class Desk:
         try:
             for task in self._looking[1:]:  # nothing more is taken
                 task.cancel()
-            late = asyncio.ensure_future(asyncio.Event().wait() if timeout is None else self._sleep(timeout))
+            late = asyncio.ensure_future(asyncio.Event().wait() if timeout is None else self._clock.sleep(timeout))
             while self._tasks and not late.done():
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
             late.cancel()

@@ -1,7 +1,7 @@
 """An order that callers of a desk wait for, and its outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,14 +29,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPERATION = "desk.create"
-LONGEST_KEY = 1000
-"""Bytes of a key: more do not fit into an index of PostgreSQL."""
 _IN_HAND = CLAIMED | WAITING
 
 
 DESK = "desk"
 """The source of a desk's runs, and the option by which they are known."""
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+LONGEST_KEY = 1000
+"""Bytes of a key: more do not fit into an index of PostgreSQL."""
+
+
+def unfit(key: str) -> str:
+    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
+    if len(key.encode(errors="replace")) > LONGEST_KEY:
+        return f"a key has at most {LONGEST_KEY} bytes"
+    return "" if key.isprintable() else "a key has no characters that cannot be seen"
 
 
 def pause_after(tries: int) -> float:
@@ -111,36 +118,48 @@ class Entry:
     """An order that callers of a desk wait for.
 
     Attributes:
+        plain: the values of its payload.
         submitted: what waits in the ledger, if it was submitted.
         begun: whether it may be in the ledger.
         tried: whether a write of it failed, so that it may be in the ledger.
         promised: whether a caller left who heard that it may still be sent: it stays.
         waiters: the number of callers that wait for it.
         ended: called once, when its result is set.
+        result: its outcome, or the error that its callers get; None until it is known.
     """
 
     order: Order
     key: str
     payload: bytes
-    fingerprint: bytes
+    plain: Mapping[str, Any]
     ended: "Callable[[Entry], None]"
     submitted: Submitted | None = None
     begun: bool = False
     tried: bool = False
     promised: bool = False
     waiters: int = 0
-    result: "asyncio.Future[Outcome]" = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    result: Outcome | GotSurgeError | None = None
+    _futures: "set[asyncio.Future[None]]" = attrs.field(factory=set, init=False)
 
-    def end(self, outcome: Outcome | GotSurgeError) -> None:
+    async def known(self) -> None:
+        """Return when the result is set."""
+        if self.result is None:
+            future = asyncio.get_running_loop().create_future()
+            self._futures.add(future)
+            try:
+                await future
+            finally:
+                self._futures.discard(future)
+
+    def end(self, result: Outcome | GotSurgeError) -> None:
         """Set the result, unless it is set."""
-        if self.result.done():
+        if self.result is not None:
             return
         self.ended(self)
-        if isinstance(outcome, GotSurgeError):
-            self.result.set_exception(outcome)
-            self.result.exception()  # retrieved, also when every caller has left
-        else:
-            self.result.set_result(outcome)
+        self.result = result
+        for future in self._futures:
+            if not future.done():  # else its caller was cancelled
+                future.set_result(None)
 
     def end_in_doubt(self, why: str) -> None:
         """Set the result: it was sent, or may have been."""
@@ -155,10 +174,8 @@ class Entry:
 
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
         """What is certain of it for a caller that leaves now, and why the caller leaves."""
-        if self.result.done():
-            is_there = self.result.exception() is None and isinstance(self.result.result(), Created | InDoubt)
-            if not is_there:
-                return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
+        if not isinstance(self.result, Created | InDoubt | None):
+            return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
         text = f"{why}, and the desk may still send it: ask again with the same key"
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
@@ -221,10 +238,3 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         waits = NotSent(f"it waits in run {recorded.run.id}, which nobody sends now", "E906", operation=OPERATION)
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)
-
-
-def unfit(key: str) -> str:
-    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
-    if len(key.encode(errors="replace")) > LONGEST_KEY:
-        return f"a key has at most {LONGEST_KEY} bytes"
-    return "" if key.isprintable() else "a key has no characters that cannot be seen"

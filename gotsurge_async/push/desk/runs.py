@@ -21,7 +21,6 @@ from gotsurge_async.ledger import (
     UNDO,
     WAITING,
     Identity,
-    IllegalTransition,
     Ledger,
     LedgerError,
     LedgerUnusable,
@@ -32,9 +31,9 @@ from gotsurge_async.ledger import (
     Recorded,
     RunHeld,
     RunLost,
-    TaskTaken,
 )
 from gotsurge_async.push.chunks import Results
+from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.push.desk.outcomes import (
     DESK,
@@ -51,6 +50,7 @@ from gotsurge_async.push.desk.run import DeskRun
 from gotsurge_async.push.entering import account_name_of
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.push import Push
+from gotsurge_async.tables.source import fingerprint_of
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -99,7 +99,8 @@ class DeskRuns:
         self._unusable = False
         self._identity: Identity | None = None
         self._there: set[str] = set()
-        self._unrecorded: dict[str, dict[str, str | None]] = {}
+        self.answers: Answers = Answers()
+        self._is_recording = False
         self._read_at: dict[str, float] = {}
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -118,6 +119,9 @@ class DeskRuns:
                 current.sending -= 1
                 if current is not self._now:
                     await uninterrupted(self._end(current))
+                if self.answers and not self._is_recording:
+                    self._is_recording = True
+                    self._spawn(self._record_answers())
         except GotSurgeError as error:  # nothing of these is in the ledger, unless they were tried before
             self._unusable |= isinstance(error, LedgerUnusable)
             for entry in entries:
@@ -181,19 +185,18 @@ class DeskRuns:
         self, current: DeskRun, entries: Sequence[Entry]
     ) -> Iterable[tuple[Entry, NewOrder, int | Recorded | None]]:
         """Have entries join a run, and return each with what the ledger says; none if it cannot be joined."""
-        entries = [entry for entry in entries if not entry.result.done()]  # refused, or left by its callers
+        entries = [entry for entry in entries if entry.result is None]  # refused, or left by its callers
         if not entries:
             return ()
         for entry in entries:
             entry.begun = True
-        rows = [
-            NewOrder(current.orders + number, entry.key, entry.payload, None, entry.fingerprint)
-            for number, entry in enumerate(entries, 1)
-        ]
+        rows = [NewOrder(current.orders + number, entry.key, entry.payload) for number, entry in enumerate(entries, 1)]
+        plain = {entry.key: entry.plain for entry in entries}
         submitted = {entry.key: entry.submitted.number for entry in entries if entry.submitted is not None}
         current.orders += len(rows)
         try:
-            return zip(entries, rows, await current.run.join(rows, submitted), strict=True)
+            joined = await current.run.join(rows, submitted, lambda key: fingerprint_of(plain[key]))
+            return zip(entries, rows, joined, strict=True)
         except RunLost:  # nothing of these is in it: they join another one
             current.lost = True
             for entry in entries:
@@ -230,7 +233,8 @@ class DeskRuns:
             entry = own.pop(number)
             current.has_doubts |= isinstance(result, InDoubt)
             entry.end(with_order(result, entry.order))
-        await uninterrupted(self._withdraw(current, own, unprocessed))
+        if unprocessed:
+            await uninterrupted(self._withdraw(current, own, unprocessed))
         if not own:
             return
         try:  # another run took them over, or a cancel of them may still act
@@ -256,7 +260,7 @@ class DeskRuns:
             if not current.run.knows_task(result.receipt.id):
                 entry = own.pop(number)
                 current.lost = True  # else nobody could hold it to record them
-                self._unrecorded.setdefault(current.run.id, {})[entry.key] = result.receipt.id
+                self.answers.keep(current.ledger, current.run, entry.key, result.receipt.id)
                 entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
@@ -368,25 +372,28 @@ class DeskRuns:
             if last is not None:
                 await uninterrupted(self._end(last))
             self._spawn(failed.close())
-            await self._record_answers()
+            await self.answers.record(self.ledger)
 
     async def _record_answers(self) -> None:
-        """Record the answers that came when the ledger failed: their orders are in doubt in it."""
-        for run_id in [*self._unrecorded]:
-            tasks = dict(self._unrecorded.get(run_id, {}))
-            try:
-                async with await self.ledger.hold(run_id) as run:
-                    await run.recover()
-                    await run.resolve(tasks, by="the answer, when the ledger had failed")
-            except (IllegalTransition, TaskTaken) as error:  # it was settled meanwhile
-                log.warning("the answers to orders of run %s are not recorded: %s", run_id, error)
-            except LedgerError as error:
-                log.warning("run %s is to have the tasks %s, and cannot be written: %s", run_id, tasks, error)
-                continue
-            for key in tasks:
-                self._unrecorded.get(run_id, {}).pop(key, None)
-            if not self._unrecorded.get(run_id):
-                self._unrecorded.pop(run_id, None)
+        """Record the answers that came while the ledger could not be written, as soon as it can be."""
+        pause = _FIRST_POLL
+        try:
+            while self.answers:
+                try:
+                    await self._keep_up()
+                except LedgerError as error:
+                    log.info("the ledger cannot be used yet: %s", error)
+                if self.answers:
+                    await self._clock.sleep(pause)
+                    pause = min(_LAST_POLL, pause * 2)
+        finally:
+            self._is_recording = False
+
+    async def _keep_up(self) -> None:
+        async with self._changing:
+            await uninterrupted(self._open_again_if_unusable())
+            await self._leave_if_over()
+        await self.answers.record(self.ledger)
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
@@ -422,10 +429,7 @@ class DeskRuns:
         while True:
             try:
                 self._identity = self._identity or await self.ledger.identity()
-                async with self._changing:
-                    await uninterrupted(self._open_again_if_unusable())
-                    await self._leave_if_over()
-                await self._record_answers()
+                await self._keep_up()
                 await self._resume_left()
             except Exception as error:
                 self._unusable |= isinstance(error, LedgerUnusable)
@@ -462,4 +466,6 @@ class DeskRuns:
         """End the run; nothing is under way any more."""
         if self._now is not None:
             await self._end(self._now)
-        await self._record_answers()
+        await self.answers.record(self.ledger)
+        for key, task in self.answers.tasks.items():
+            log.warning("GotSurge has the order %s as task %s, which could not be recorded: it is in doubt", key, task)

@@ -246,4 +246,4 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
 
 def _entry(order: Order, key: str, payload: bytes) -> Entry:
     """An order for which nobody waits."""
-    return Entry(order, key, payload, b"", lambda _: None)
+    return Entry(order, key, payload, {}, lambda _: None)

@@ -18,16 +18,14 @@ from gotsurge_async import (
 )
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerBusy, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
-from gotsurge_async.ledger.sql import joining, marks
-from gotsurge_async.push import chunks
+from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.push.desk import runs as desk_runs
 from gotsurge_async.push.desk.run import LONGEST, MOST_ORDERS, WITH_DOUBTS
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
-from tests.support.desks import Gate, Service, client, created, desk_of, states
+from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, states
 from tests.support.orders import order, orders
 from tests.support.pushes import place
 
@@ -212,26 +210,21 @@ async def test_a_ledger_that_failed_is_opened_again(tmp_path: Path, monkeypatch:
     async with desk_of(tmp_path, service) as desk:
         assert isinstance(await desk.create(order("T-1")), Created)
         failed = desk.ledger
-        _fail_once(monkeypatch)
+        fail_once(monkeypatch)
         assert isinstance(await desk.create(order("T-2")), Created)
         assert desk.ledger is not failed
         assert not [info.id for info in await desk.ledger.runs() if await desk.ledger.is_held(info.id)][1:]
     assert service.creates == [["T-1"], ["T-2"]]
 
 
-def _fail(*_: Any, **__: Any) -> None:
-    raise LedgerUnusable("its disk failed")
-
-
-def _fail_once(monkeypatch: pytest.MonkeyPatch, *, name: str = "join", where: Any = joining) -> None:
-    """Have the ledger fail at its next write of a kind."""
-    whole = getattr(where, name)
-
-    def fail(*_: Any, **__: Any) -> None:
-        monkeypatch.setattr(where, name, whole)
-        _fail()
-
-    monkeypatch.setattr(where, name, fail)
+async def test_a_known_key_writes_nothing(tmp_path: Path) -> None:
+    """The ledger counts the claims of new orders, and nothing for orders that it only answers."""
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order())
+        before = await desk.ledger.identity()
+        await desk.create(order())
+        assert before is not None
+        assert attrs.asdict(before) == attrs.asdict(await desk.ledger.identity())  # type: ignore[arg-type]
 
 
 async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,30 +235,11 @@ async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monke
         Desk(gs, ledger, mode="direct") as desk,
     ):
         await desk.create(order("T-1"))
-        _fail_once(monkeypatch)
+        fail_once(monkeypatch)
         assert isinstance(await desk.create(order("T-2")), InDoubt)  # its write may be durable
         with pytest.raises(LedgerUnusable):
             await desk.create(order("T-3"))
         assert desk.ledger is ledger
-
-
-async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its caller hears of the task; the ledger that is opened again has it, and the lock of its run is free."""
-    async with desk_of(tmp_path, Service()) as desk:
-        await desk.create(order("T-1"))
-        _fail_once(monkeypatch, name="record", where=marks)
-        assert isinstance(await desk.create(order("T-2")), Created)
-        assert isinstance(await desk.create(order("T-3")), Created)
-        oldest = (await desk.ledger.runs())[-1]
-        async with asyncio.timeout(20):
-            while await desk.ledger.is_held(oldest.id):  # noqa: ASYNC110 - a thread gives it back
-                await asyncio.sleep(0)
-        again = await desk.create(order("T-2"))
-        assert isinstance(again, Created)
-        assert (again.receipt.id, again.replayed) == ("id-T-2", True)
-        assert [decision.task_id for decision in await desk.ledger.decisions(oldest.id)] == ["id-T-2"]
 
 
 async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) -> None:
@@ -401,30 +375,6 @@ async def test_an_error_of_a_store_s_own_does_not_end_the_looks(
     async with desk_of(tmp_path, Service(), clock=clock):
         while len(looks) < 2:
             await clock.advance(desk_runs.LOOK)
-
-
-async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run is left, so that it can be held to record the task, at the latest when the desk is closed."""
-    busy = ["busy"] * (chunks.BUSY_TRIES + 1)
-    whole = marks.record
-
-    def record(*words: Any) -> Any:
-        if busy:
-            busy.pop()
-            raise LedgerBusy("is locked")
-        return whole(*words)
-
-    async with desk_of(tmp_path, Service()) as desk:
-        await desk.create(order("T-1"))
-        monkeypatch.setattr(marks, "record", record)
-        assert isinstance(await desk.create(order("T-2")), Created)
-        assert not busy
-    async with desk_of(tmp_path, Service()) as desk:
-        again = await desk.create(order("T-2"))
-        assert isinstance(again, Created)
-        assert again.replayed
 
 
 async def test_a_run_that_cannot_be_resumed_keeps_no_other_from_it(

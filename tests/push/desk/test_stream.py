@@ -1,5 +1,6 @@
 """Any number of orders through a desk, as a stream."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -113,3 +114,21 @@ async def test_a_stream_is_not_limited_by_the_callers_that_may_wait(tmp_path: Pa
     async with desk_of(tmp_path, service, most_waiting=5) as desk:
         assert Counter([type(each) async for each in desk.push(orders(120))]) == {Created: 120}
     assert len(service.sent) == 120
+
+
+async def test_callers_that_come_back_share_the_next_call(tmp_path: Path) -> None:
+    """Who was answered by one call and asks again goes out together again, with whoever came between."""
+    service = Gate()
+    async with desk_of(tmp_path, service) as desk:
+
+        async def ask(name: str) -> None:
+            for number in range(3):
+                await desk.create(order(f"{name}-{number}"))
+
+        asking = [asyncio.create_task(ask(name)) for name in "AB"]
+        await service.came.wait()
+        asking.append(asyncio.create_task(ask("C")))
+        await asyncio.sleep(0)
+        service.open.set()
+        await asyncio.gather(*asking)
+    assert [len(names) for names in service.creates] == [2, 3, 3, 1]

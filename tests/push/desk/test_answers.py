@@ -1,0 +1,106 @@
+"""Answers that come while the ledger cannot be written: they are recorded when it can be, or named."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Created, InDoubt
+from gotsurge_async.bulk import Desk, OrderState
+from gotsurge_async.ledger import LedgerBusy, LedgerUnusable
+from gotsurge_async.ledger.locks import LEASE_SECONDS
+from gotsurge_async.ledger.sql import marks
+from gotsurge_async.push import chunks
+from gotsurge_async.testing import ManualClock
+from tests.support.desks import Gate, Service, client, desk_of, fail_once, once_so, states
+from tests.support.orders import order
+from tests.support.postgres import server
+
+
+async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller hears of the task; the ledger that is opened again has it, and the lock of its run is free."""
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order("T-1"))
+        fail_once(monkeypatch, name="record", where=marks)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert isinstance(await desk.create(order("T-3")), Created)
+        oldest = (await desk.ledger.runs())[-1]
+        async with asyncio.timeout(20):
+            while await desk.ledger.is_held(oldest.id):  # noqa: ASYNC110 - a thread gives it back
+                await asyncio.sleep(0)
+        again = await desk.create(order("T-2"))
+        assert isinstance(again, Created)
+        assert (again.receipt.id, again.replayed) == ("id-T-2", True)
+        assert [decision.task_id for decision in await desk.ledger.decisions(oldest.id)] == ["id-T-2"]
+
+
+async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is left, so that it can be held to record the task, at the latest when the desk is closed."""
+    busy = ["busy"] * (chunks.BUSY_TRIES + 1)
+    whole = marks.record
+
+    def record(*words: Any) -> Any:
+        if busy:
+            busy.pop()
+            raise LedgerBusy("is locked")
+        return whole(*words)
+
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order("T-1"))
+        monkeypatch.setattr(marks, "record", record)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert not busy
+    async with desk_of(tmp_path, Service()) as desk:
+        again = await desk.create(order("T-2"))
+        assert isinstance(again, Created)
+        assert again.replayed
+
+
+@pytest.mark.slow
+async def test_answers_are_recorded_as_soon_as_a_server_is_back() -> None:
+    """PostgreSQL restarts during a call: the desk takes its run again before the lease of the old connection ends."""
+    service, clock = Gate(), ManualClock()
+    with server() as running:
+        async with (
+            client(service, clock=clock) as gs,
+            await Desk.open(gs, running.url, mode="direct", register=False) as desk,
+        ):
+            asking = asyncio.create_task(desk.create(order("T-1")))
+            await service.came.wait()
+            await asyncio.to_thread(running.stop)
+            service.open.set()
+            assert isinstance(await asking, Created)
+            assert desk.unrecorded == {"T-1": "id-T-1"}
+            await asyncio.to_thread(running.start)
+            async with asyncio.timeout(LEASE_SECONDS / 2):  # which the server's clock measures
+                await once_so(clock, lambda: not desk.unrecorded)
+            assert await states(desk) == {"T-1": [OrderState.CREATED]}
+            again = await desk.create(order("T-1"))
+            assert isinstance(again, Created)
+            assert again.replayed
+    assert service.sent == ["T-1"]
+
+
+async def test_a_desk_that_closes_says_what_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger stays away for longer than the desk may wait: its order is in doubt there, and its task is named."""
+
+    async def gone(*_: Any) -> Any:
+        raise LedgerUnusable("is gone")
+
+    async with desk_of(tmp_path, Service()) as desk:
+        await desk.create(order("T-1"))
+        fail_once(monkeypatch, name="record", where=marks)
+        monkeypatch.setattr(desk._runs, "_reopen", gone)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        await desk.close(timeout=0)
+        assert desk.unrecorded == {"T-2": "id-T-2"}
+    assert "GotSurge has the order T-2 as task id-T-2" in caplog.text
+    async with desk_of(tmp_path, Service()) as desk:
+        assert isinstance(await desk.create(order("T-2")), InDoubt)
