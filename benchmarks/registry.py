@@ -10,6 +10,7 @@ SUITES: Mapping[str, Suite] = {
     "command": whole.command,
     "create": calls.create,
     "desk": calls.desk,
+    "desk-known": calls.desk_known,
     "get": calls.get,
     "pages": calls.pages,
     "uvloop": calls.on_uvloop,

@@ -16,7 +16,7 @@ from benchmarks.work import Setting, Work, chunks, in_parallel
 from gotsurge_async import Created, GotSurge, Limits, NotSent, Order, OutcomeUnknown
 
 if TYPE_CHECKING:
-    from gotsurge_async.bulk import Desk, Ledger
+    from gotsurge_async.bulk import Ledger
 
 
 class Ours(Work):
@@ -172,48 +172,6 @@ class OneByOne(Ours):
     async def send(self, order: Order) -> int:
         """Create one order; gives 1."""
         return len((await self.gs.tasks.create([order])).tasks)
-
-
-class AtDesk(OneByOne):
-    """``desk.create`` by the same callers, with a new ledger on disk: what waits goes out together."""
-
-    reads = "receipts; each order remembered by its key (SQLite, synchronous FULL)"
-    desk: "Desk"
-
-    async def run(self) -> int:
-        with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
-            async with await self.opened(folder) as self.desk:
-                return await super().run()
-
-    async def opened(self, folder: str) -> "Desk":
-        """A desk in a folder."""
-        from gotsurge_async.bulk import Desk
-
-        return await Desk.open(self.gs, Path(folder) / "ledger.db", mode="direct", register=False)
-
-    async def send(self, order: Order) -> int:
-        return type(await self.desk.create(order)) is Created
-
-
-class Replayed(AtDesk):
-    """``desk.create`` of orders that the ledger knows: nothing is sent."""
-
-    reads = "receipts, from the ledger; nothing is sent"
-
-    async def open(self) -> None:
-        await super().open()
-        self._folder = TemporaryDirectory(prefix="gotsurge-bench-")
-        self.desk = await (await self.opened(self._folder.name)).__aenter__()
-        await in_parallel(self._orders, self.send, 256)
-
-    async def run(self) -> int:
-        self.latencies = []
-        return await in_parallel(self._orders, self._timed, self.setting.concurrency)
-
-    async def close(self) -> None:
-        await self.desk.close()
-        self._folder.cleanup()
-        await super().close()
 
 
 class Get(Ours):

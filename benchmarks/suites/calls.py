@@ -43,8 +43,16 @@ CREATE = (
 )
 DESK = (
     Entrant("gotsurge_async: tasks.create of one order", "ours:OneByOne"),
-    Entrant("gotsurge_async: desk.create", "ours:AtDesk"),
-    Entrant("gotsurge_async: desk.create, known keys", "ours:Replayed"),
+    Entrant("gotsurge_async: desk.create", "desks:AtDesk"),
+    Entrant("gotsurge_async: desk.create, known keys", "desks:Replayed"),
+)
+DESK_POSTGRESQL = (
+    Entrant("gotsurge_async: desk.create, PostgreSQL", "desks:PostgresAtDesk"),
+    Entrant("gotsurge_async: desk.create, known keys, PostgreSQL", "desks:PostgresReplayed"),
+)
+KNOWN = (
+    Entrant("gotsurge_async: desk.create, known keys, a ledger of 10,000", "desks:KnownOfFew"),
+    Entrant("gotsurge_async: desk.create, known keys, 1,000 times as many", "desks:KnownOfMany"),
 )
 CALLERS = (1, 16, 64, 256)
 GET = (
@@ -93,16 +101,23 @@ def create(server: Server, size: Size) -> Mapping[str, Any]:
 
 def desk(server: Server, size: Size) -> Mapping[str, Any]:
     """Single orders by 1 to 256 callers, with and without a memory; answers at once, and after 20 ms."""
+    entrants = (*DESK, *DESK_POSTGRESQL) if os.environ.get(POSTGRESQL) else DESK
     found: list[Outcome] = []
     for latency in (0.0, 0.02):
         for callers in CALLERS:
             units = size.units(200 if callers == 1 else 2000)
             outcomes = compete(
-                DESK, units=units, rounds=size.times(7), server=server, concurrency=callers, latency=latency
+                entrants, units=units, rounds=size.times(7), server=server, concurrency=callers, latency=latency
             )
             place = f"{callers} {'caller' if callers == 1 else 'callers'}, {latency * 1000:g} ms"
             found += [attrs.evolve(outcome, name=f"{outcome.name}: {place}") for outcome in outcomes]
     return told("order", found)
+
+
+def desk_known(server: Server, size: Size) -> Mapping[str, Any]:
+    """Known keys of a small ledger, and of one with a thousand times as many: ten million, if asked for."""
+    units = size.units(500 if size.million else 50)
+    return told("order", compete(KNOWN, units=units, rounds=size.times(7), server=server, concurrency=16))
 
 
 def get(server: Server, size: Size) -> Mapping[str, Any]:

@@ -173,10 +173,14 @@ def memory(server: Server, size: Size) -> Mapping[str, Any]:
     """The most memory of a push of 10 k, 100 k and, if asked for, 1 M orders that are made one by one."""
     counts = [size.units(count, 20) for count in (1_000, 10_000, 100_000, *([1_000_000] if size.million else ()))]
     runs = []
-    for name, work in ((OURS, "Stream"), ("gotsurge_async, durable ledger", "LedgerStream")):
+    for name, work in (
+        (OURS, "ours:Stream"),
+        ("gotsurge_async, durable ledger", "ours:LedgerStream"),
+        ("gotsurge_async, desk.push", "desks:DeskStream"),
+    ):
         for count in counts:
             server.reset()
-            with Worker(f"benchmarks.peers.ours:{work}", Setting(origin=server.origin, count=count)) as worker:
+            with Worker(f"benchmarks.peers.{work}", Setting(origin=server.origin, count=count)) as worker:
                 told_of = worker.round()
                 if told_of["done"] != count:
                     raise SystemExit(f"{name}: {told_of['done']} of {count} orders were created")

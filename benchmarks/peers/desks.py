@@ -1,0 +1,158 @@
+"""Our desk: single orders, each remembered by its key."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from benchmarks import orders
+from benchmarks.peers.ours import OneByOne, Stream
+from benchmarks.work import in_parallel
+from gotsurge_async import Created, Order, codec
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk import Desk
+
+
+class AtDesk(OneByOne):
+    """``desk.create`` by the same callers, with a new ledger on disk: what waits goes out together."""
+
+    reads = "receipts; each order remembered by its key (SQLite, synchronous FULL)"
+    desk: "Desk"
+
+    async def run(self) -> int:
+        with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
+            async with await self.opened(folder) as self.desk:
+                return await super().run()
+
+    async def opened(self, folder: str) -> "Desk":
+        """A desk in a folder."""
+        from gotsurge_async.bulk import Desk
+
+        return await Desk.open(self.gs, Path(folder) / "ledger.db", mode="direct", register=False)
+
+    async def send(self, order: Order) -> int:
+        return type(await self.desk.create(order)) is Created
+
+
+class Replayed(AtDesk):
+    """``desk.create`` of orders that the ledger knows: nothing is sent."""
+
+    reads = "receipts, from the ledger; nothing is sent"
+
+    async def open(self) -> None:
+        await super().open()
+        self._folder = TemporaryDirectory(prefix="gotsurge-bench-")
+        self.desk = await (await self.opened(self._folder.name)).__aenter__()
+        await in_parallel(self._orders, self.send, 256)
+
+    async def run(self) -> int:
+        self.latencies = []
+        return await in_parallel(self._orders, self._timed, self.setting.concurrency)
+
+    async def close(self) -> None:
+        await self.desk.close()
+        self._folder.cleanup()
+        await super().close()
+
+
+class PostgresAtDesk(AtDesk):
+    """The same with a ledger in the database that GOTSURGE_BENCH_POSTGRESQL names, on this machine."""
+
+    reads = "receipts; each order remembered by its key (PostgreSQL)"
+
+    async def opened(self, folder: str) -> "Desk":
+        from gotsurge_async.bulk import Desk
+
+        # In an environment of its own each time: nothing was pushed there.
+        where, environment = os.environ["GOTSURGE_BENCH_POSTGRESQL"], f"bench-{time.time_ns()}"
+        return await Desk.open(self.gs, where, mode="direct", register=False, environment=environment)
+
+
+class PostgresReplayed(Replayed, PostgresAtDesk):
+    """``desk.create`` of orders that such a ledger knows."""
+
+    reads = "receipts, from the ledger (PostgreSQL); nothing is sent"
+
+
+class KnownOfFew(Replayed):
+    """``desk.create`` of orders that a ledger knows, one of each chunk."""
+
+    times: ClassVar[int] = 20
+
+    async def open(self) -> None:
+        await OneByOne.open(self)
+        self._folder = TemporaryDirectory(prefix="gotsurge-bench-")
+        count = self.setting.count
+        self._orders = [_small(number * self.times) for number in range(count)]
+        await fill(Path(self._folder.name) / "ledger.db", count * self.times)
+        self.desk = await (await self.opened(self._folder.name)).__aenter__()
+
+
+class KnownOfMany(KnownOfFew):
+    """The same with a thousand times as many orders in the ledger."""
+
+    times: ClassVar[int] = 20_000
+
+
+@cache
+def _bare() -> Order:
+    """An order of the fields that it must have, and two addresses: ten million of them fit on a disk."""
+    whole = orders.dicts(1)[0]
+    names = ("from_time_window", "to_time_window", "broadcast_preference", "vehicle_preference", "service_type")
+    some = {name: whole[name] for name in (*names, "client_time_utc", "price", "currency")}
+    places = {name: {"zip_code": whole[name]["zip_code"]} for name in ("from_address", "to_address")}
+    return codec.structure({**some, **places}, Order)
+
+
+def _small(number: int) -> Order:
+    return attrs.evolve(_bare(), tracking_id=f"M-{number:08d}")
+
+
+async def fill(path: Path, count: int) -> None:
+    """Make a ledger in which so many orders were created: loaded as a push loads them, and then answered by SQL."""
+    from gotsurge_async.bulk import Ledger
+    from gotsurge_async.ledger import NewOrder
+
+    text = codec.encode(_small(0))
+    async with await Ledger.open(path) as ledger:
+        run = await ledger.begin(environment="local", mode="direct", source="bench")
+        for first in range(0, count, 10_000):
+            await run.add(
+                [
+                    NewOrder(number + 1, f"M-{number:08d}", text.replace(b"M-00000000", b"M-%08d" % number, 1))
+                    for number in range(first, min(count, first + 10_000))
+                ]
+            )
+        await run.admit()
+        await run.close()
+    ids = " || ',' || ".join(f"json_quote('task-' || id || '-{place}')" for place in range(20))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        db.execute(f"INSERT INTO results (chunk, part, ids) SELECT id, 0, '[' || {ids} || ']' FROM chunks")  # noqa: S608
+        db.execute("UPDATE chunks SET states = replace(states, 'p', 'c'), epoch = epoch + 1, claimed_at = updated_at")
+        db.execute("UPDATE runs SET state = 'done', finished_at = created_at")
+        db.execute("COMMIT")
+
+
+class DeskStream(Stream):
+    """``desk.push`` of orders that are made one by one, with a new ledger on disk."""
+
+    reads = AtDesk.reads
+
+    async def push(self, some: Iterable[Order]) -> int:
+        from gotsurge_async.bulk import Desk
+
+        created = 0
+        with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
+            async with await Desk.open(self.gs, Path(folder) / "ledger.db", mode="direct", register=False) as desk:
+                async for outcome in desk.push(some):
+                    created += type(outcome) is Created
+        return created
