@@ -51,8 +51,8 @@ DESK_POSTGRESQL = (
     Entrant("gotsurge_async: desk.create, known keys, PostgreSQL", "desks:PostgresReplayed"),
 )
 KNOWN = (
-    Entrant("gotsurge_async: desk.create, known keys, a ledger of 10,000", "desks:KnownOfFew"),
-    Entrant("gotsurge_async: desk.create, known keys, 1,000 times as many", "desks:KnownOfMany"),
+    Entrant("gotsurge_async: desk.create, known keys of a small ledger", "desks:KnownOfFew"),
+    Entrant("gotsurge_async: desk.create, known keys, 1,000 times as many orders", "desks:KnownOfMany"),
 )
 CALLERS = (1, 16, 64, 256)
 GET = (
