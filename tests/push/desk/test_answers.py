@@ -12,6 +12,7 @@ from gotsurge_async.ledger import LedgerBusy, LedgerUnusable
 from gotsurge_async.ledger.locks import LEASE_SECONDS
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push import chunks
+from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
 from tests.support.desks import Gate, Service, client, desk_of, fail_once, once_so, states
 from tests.support.orders import order
@@ -97,7 +98,7 @@ async def test_a_desk_that_closes_says_what_is_not_recorded(
     async with desk_of(tmp_path, Service()) as desk:
         await desk.create(order("T-1"))
         fail_once(monkeypatch, name="record", where=marks)
-        monkeypatch.setattr(desk._runs, "_reopen", gone)
+        monkeypatch.setattr(SharedLedger, "open_again", gone)
         assert isinstance(await desk.create(order("T-2")), Created)
         await desk.close(timeout=0)
         assert desk.unrecorded == {"T-2": "id-T-2"}

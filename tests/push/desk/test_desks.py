@@ -18,9 +18,8 @@ from gotsurge_async.ledger import LedgerClosed
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.push.desk.test_runs import _fail_once
 from tests.support.clients import make, others
-from tests.support.desks import Gate, Service, client, once_so
+from tests.support.desks import Gate, Service, client, fail_once, once_so
 from tests.support.orders import order, orders
 from tests.support.threads import Threads
 
@@ -254,7 +253,7 @@ async def test_a_ledger_that_failed_is_opened_again_once_for_all(file: Path, mon
         for number, each in enumerate((gs, acme)):
             await each.orders.create(order(f"T-{number}"))
         failed = gs.orders.ledger
-        _fail_once(monkeypatch)
+        fail_once(monkeypatch)
         assert isinstance(await gs.orders.create(order("T-2")), Created)
         assert isinstance(await acme.orders.outcome("T-1"), Created)
         assert isinstance(await acme.orders.create(order("T-3")), Created)
