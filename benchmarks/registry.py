@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from benchmarks.suites import Suite, calls, closing, codecs, files, fleet, webhooks, whole
+from benchmarks.suites import Suite, calls, closing, codecs, files, fleet, instructions, webhooks, whole
 
 SUITES: Mapping[str, Suite] = {
+    "instructions": instructions.instructions,
     "push": calls.push,
     "ledger": calls.ledger,
     "command": whole.command,

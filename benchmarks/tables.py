@@ -55,6 +55,8 @@ def _outcomes(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 _COLUMNS = {
+    "instructions": ("instructions", "{:,.0f}"),
+    "by_hand": ("of that by hand", "{:.2f}"),
     "orders": ("orders", "{:,}"),
     "latency_ms": ("latency, ms", "{}"),
     "concurrency": ("in flight", "{}"),

@@ -66,19 +66,13 @@ def write_csv(path: Path, count: int) -> None:
 
 def push_file(server: Server, file: Path, out: Path, count: int) -> tuple[float, float]:
     """Run ``gotsurge push`` on a file; gives the seconds of CPU and of the wall that it took."""
-    arguments = ["push", str(file), "--env", "local", "--api-base", f"{server.origin}/api/partnership/v1"]
-    arguments += ["--mode", "direct", "--ledger", str(out / "ledger.db"), "--out", str(out), "--json", "--quiet"]
     before, started = _children(), time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "gotsurge_async", *arguments],
+        [sys.executable, "-m", "gotsurge_async", *push_arguments(server, file, out)],
         check=False,
         capture_output=True,
         cwd=ROOT,
-        env={
-            **compiled(out.parent / "pyc"),
-            "GOTSURGE_BEARER_TOKEN": BEARER,
-            "GOTSURGE_REGISTER": str(out / "register.db"),  # each push has a ledger of its own, for the same orders
-        },
+        env=push_variables(out),
         preexec_fn=pinning.pin_client,
     )
     wall = time.perf_counter() - started
@@ -86,6 +80,21 @@ def push_file(server: Server, file: Path, out: Path, count: int) -> tuple[float,
     if done.returncode or json.loads(done.stdout)["created"] != count:
         raise SystemExit(f"gotsurge push ended with {done.returncode}: {done.stdout!r} {done.stderr.decode()}")
     return cpu, wall
+
+
+def push_arguments(server: Server, file: Path, out: Path) -> list[str]:
+    """The words of the command that pushes a file through a new ledger."""
+    words = ["push", str(file), "--env", "local", "--api-base", f"{server.origin}/api/partnership/v1"]
+    return [*words, "--mode", "direct", "--ledger", str(out / "ledger.db"), "--out", str(out), "--json", "--quiet"]
+
+
+def push_variables(out: Path) -> dict[str, str]:
+    """Its environment."""
+    return {
+        **compiled(out.parent / "pyc"),
+        "GOTSURGE_BEARER_TOKEN": BEARER,
+        "GOTSURGE_REGISTER": str(out / "register.db"),  # each push has a ledger of its own, for the same orders
+    }
 
 
 def compiled(folder: Path) -> dict[str, str]:

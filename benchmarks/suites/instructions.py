@@ -1,0 +1,111 @@
+"""Instructions instead of seconds: they hardly change from run to run, however busy the machine is.
+
+valgrind's cachegrind counts what a process executes in user mode. It counts whole processes: so each work runs twice,
+with few rounds and with more of them, and the difference is what the orders between them cost.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+
+from benchmarks.processes import ROOT, Server
+from benchmarks.suites import Size
+from benchmarks.suites.calls import BY_HAND, OURS
+from benchmarks.suites.whole import compiled, push_arguments, push_variables, write_csv
+from benchmarks.work import Setting
+
+WORKS = (
+    (BY_HAND, "by_hand:Dicts", 1.0),
+    (OURS, "ours:Push", 1.0),
+    ("gotsurge_async, durable ledger", "ours:LedgerPush", 1.0),
+    ("openai client, generic post", "openai_client:Push", 0.25),
+    ("httpx + pydantic, whole tasks", "httpx_pydantic:Create", 0.25),
+)
+COMMAND = "gotsurge push of a CSV, a further row"
+START = "gotsurge push of one order, the whole process"
+_COUNTED = re.compile(r"I +refs: +([\d,]+)")
+
+
+def instructions(server: Server, size: Size) -> Mapping[str, Any]:
+    """Instructions for an order: by hand, ours, with the ledger, the command, and two peers."""
+    if which("valgrind") is None:
+        raise SystemExit("instructions are counted by valgrind, which is not installed")
+    units = size.units(4000, 40)
+    runs: list[dict[str, Any]] = []
+    with TemporaryDirectory(prefix="gotsurge-bench-") as name:
+        folder = Path(name)
+        for title, work, share in WORKS:
+            count = max(40, round(units * share) // 40 * 40)
+            setting = Setting(origin=server.origin, count=count // 2)
+            _rounds(server, folder, work, setting, 0, counted=False)  # all is compiled from now on
+            few, more = (_rounds(server, folder, work, setting, rounds) for rounds in (1, 3))
+            runs.append({"name": title, "instructions": (more - few) / count})
+        _command(server, folder, 1, counted=False)
+        one, few, more = (_command(server, folder, rows) for rows in (1, 20, 20 + units))
+        runs.append({"name": COMMAND, "instructions": (more - few) / units})
+    for run in runs:
+        run["by_hand"] = run["instructions"] / runs[0]["instructions"]
+    return {"runs": [*runs, {"name": START, "instructions": one}]}
+
+
+def _rounds(server: Server, folder: Path, work: str, setting: Setting, rounds: int, *, counted: bool = True) -> int:
+    """The instructions of a worker that does so many rounds after a first one."""
+    words = ["-m", "benchmarks.worker", f"benchmarks.peers.{work}", msgspec.json.encode(setting).decode()]
+    process = subprocess.Popen(
+        _python(folder, words, counted=counted),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=compiled(folder / "pyc") | {"PYTHONHASHSEED": "0"},
+    )
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018
+    with process:
+        process.stdout.readline()
+        for _ in range(rounds + 1):
+            server.reset()
+            process.stdin.write("\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer or msgspec.json.decode(answer)["done"] != setting.count:
+                raise SystemExit(f"{work} did not do its round: {answer!r}")
+        process.stdin.close()
+    return _read(folder) if counted else 0
+
+
+def _command(server: Server, folder: Path, rows: int, *, counted: bool = True) -> int:
+    """The instructions of a push of so many rows."""
+    server.reset()
+    out = folder / f"out-{rows}-{counted}"
+    write_csv(folder / "orders.csv", rows)
+    done = subprocess.run(
+        _python(folder, ["-m", "gotsurge_async", *push_arguments(server, folder / "orders.csv", out)], counted=counted),
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        env=push_variables(out) | {"PYTHONHASHSEED": "0"},
+    )
+    if done.returncode or msgspec.json.decode(done.stdout)["created"] != rows:
+        raise SystemExit(f"gotsurge push ended with {done.returncode}: {done.stdout!r} {done.stderr.decode()}")
+    return _read(folder) if counted else 0
+
+
+def _python(folder: Path, words: Sequence[str], *, counted: bool) -> list[str]:
+    if not counted:
+        return [sys.executable, *words]
+    options = ["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    return ["valgrind", *options, f"--log-file={folder / 'log'}", sys.executable, *words]
+
+
+def _read(folder: Path) -> int:
+    found = _COUNTED.search((folder / "log").read_text())
+    if found is None:
+        raise SystemExit(f"valgrind counted nothing: {(folder / 'log').read_text()}")
+    return int(found[1].replace(",", ""))
