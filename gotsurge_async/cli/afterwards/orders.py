@@ -37,6 +37,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.models.words import in_words
 from gotsurge_async.tables.writing import defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, missed_by, vessel_of
@@ -62,7 +63,9 @@ _GIVING_WAY = (
     "statuses",
     multiple=True,
     metavar="STATUS",
-    help=f"List only orders in this status; may be given several times. One of {', '.join(TaskStatus)}.",
+    callback=lambda _context, _option, given: tuple(map(_of_the_api, given)),
+    help="List only orders in this status, as the table has it or as the API does; may be given several times. One of "
+    f"{', '.join(TaskStatus)}.",
 )
 @click.option("--open", "only_open", is_flag=True, help="List only orders that are not at their end.")
 @vessel_option
@@ -128,6 +131,11 @@ async def orders(
             doubles = await book.doubles()
             _say_doubles(double for double in doubles if any(order.run == run_id for order in double.orders))
     return Exit.CREATED
+
+
+def _of_the_api(status: str) -> str:
+    """The API's name of a status that is given in words, as the table has it."""
+    return next((name for name in TaskStatus if in_words(name).lower() == status.lower()), status)
 
 
 def _say_doubles(doubles: Iterable[Double]) -> None:

@@ -33,6 +33,17 @@ def test_pushed_orders_are_listed(shell: Shell) -> None:
     assert shell.document(shell.on_ledger("orders", "--status", "complete", "--status", "broadcasting", "--json"))
 
 
+def test_a_status_is_given_as_the_table_has_it(shell: Shell) -> None:
+    """``--status Broadcasting`` lists what ``--status broadcasting`` does."""
+    shell.push("A")
+    in_words, raw = (
+        shell.document(shell.on_ledger("orders", "--status", name, "--json"))
+        for name in ("Broadcasting", "broadcasting")
+    )
+    assert in_words == raw
+    assert len(raw) == 1
+
+
 def test_a_status_that_the_document_does_not_list_is_found(shell: Shell) -> None:
     """One that the service has all the same, and the book knows, may be asked for."""
     shell.push("A")
