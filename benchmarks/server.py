@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
             self._books.latency = msgspec.json.decode(body or b"{}", type=dict[str, float]).get("latency", 0.0)
             self._books.reset()
             return b"{}"
-        raise AssertionError(target)
+        return b"{}"  # the command asks a simulator for what this server has not
 
     def _answer(self, status: int, body: bytes, timed: bool) -> None:
         assert self._transport is not None

@@ -9,18 +9,26 @@ from benchmarks import __main__ as command
 from benchmarks import plots, tables
 from benchmarks.processes import Server
 from benchmarks.registry import SUITES
-from benchmarks.suites import Size
+from benchmarks.suites import Size, instructions
 from benchmarks.targets import verdicts
+from benchmarks.work import Setting
 
 TINY = Size(scale=0.0004, rounds=1)
 
 
+COUNTED = ("instructions",)
+"""A whole run under valgrind takes minutes."""
 QUICK = ("ledger", "encode")
 """These run with every test; the others start processes by the dozen."""
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SUITES]
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+        for name in SUITES
+        if name != "instructions"
+    ],
 )
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     """The benchmark ends with results that make a table, a plot where there is one, and JSON."""
@@ -32,6 +40,16 @@ def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     assert json.loads(json.dumps(results)) == results
     for path in plots.draw(results, tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_instructions_are_counted(tmp_path: Path) -> None:
+    """A further round of 40 orders costs some thousands of instructions an order."""
+    with Server() as server:
+        setting = Setting(origin=server.origin, count=40)
+        instructions._rounds(server, tmp_path, "ours:Push", setting, 0, counted=False)  # compiles
+        few, more = (instructions._rounds(server, tmp_path, "ours:Push", setting, rounds) for rounds in (1, 2))
+    assert 50_000 < (more - few) / 40 < 500_000
 
 
 def test_the_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
