@@ -126,7 +126,9 @@ class Sender:
         """Take a few orders, and have them sent; whether there may be more."""
         if len(self._in_hand) > IN_HAND - CHUNK or self._clock.monotonic() < self._not_before:
             return False
-        most = 1 if self._failures else CHUNK  # an outage is probed by one: each try leaves a row in the ledger
+        if self._failures and self._in_hand:  # an outage is probed by one: each try leaves a row in the ledger
+            return False
+        most = 1 if self._failures else CHUNK
         taking = asyncio.ensure_future((await self._orders()).take(self._runs.account, most))
         try:
             taken = await uninterrupted(taking)

@@ -18,6 +18,7 @@ from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.transports.base import NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, once_so, waiting
 from tests.support.orders import order, orders
+from tests.support.threads import Threads
 
 OTHER = Money.of("6.00", "SGD")
 
@@ -92,6 +93,35 @@ async def test_a_caller_who_takes_it_over_and_fails_does_not_lose_it(tmp_path: P
         await once_so(clock, asking.done)
         assert isinstance(await asking, Created)
     assert service.sent == ["T-1"]
+
+
+async def test_an_outage_in_which_each_call_hangs_is_probed_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No connection is made in ten seconds: no other order is sent meanwhile, and all are in the end."""
+    monkeypatch.setattr("gotsurge_async.push.desk.desk.LINGER", 0.0)  # which no test's clock measures
+    clock, at_once, down = ManualClock(), [0, 0], True
+
+    async def respond(tasks: list[dict[str, Any]]) -> Response:
+        if not down:
+            return created(tasks)
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        await clock.sleep(10)
+        at_once[0] -= 1
+        raise NothingSent("no connection in time")
+
+    service, threads = Service(respond), Threads()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order("T-0"))
+        await threads.pass_time(clock, clock.sleep(12), step=1)
+        for each in orders(30)[1:]:
+            await desk.submit(each)
+        await threads.pass_time(clock, clock.sleep(60), step=1)
+        down = False
+        await threads.pass_time(clock, desk.outcome("T-29"), step=1)
+    assert at_once == [0, 1]
+    assert len(service.creates[-1]) > 1
 
 
 async def test_a_desk_sends_nothing_that_another_one_has_sent_meanwhile(tmp_path: Path) -> None:
