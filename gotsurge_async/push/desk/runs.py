@@ -364,6 +364,11 @@ class DeskRuns:
         """Whether this ledger can be opened again, and must be; or another desk has done so."""
         return self._shared.ledger is not self.ledger or (self._unusable and self._shared.where is not None)
 
+    @property
+    def _is_lost(self) -> bool:
+        """Whether this ledger has failed, and is the caller's, which only the caller can open again."""
+        return self._unusable and self._shared.where is None
+
     async def _open_again_if_unusable(self) -> None:
         if self._has_failed:
             failed, self.ledger = self.ledger, await self._shared.open_again(self.ledger, self._identity)
@@ -383,17 +388,21 @@ class DeskRuns:
                     await self._keep_up()
                 except LedgerError as error:
                     log.info("the ledger cannot be used yet: %s", error)
+                if self._is_lost:
+                    self.answers.report()
+                    return
                 if self.answers:
                     await self._clock.sleep(pause)
                     pause = min(_LAST_POLL, pause * 2)
         finally:
-            self._is_recording = False
+            self._is_recording = self._is_lost
 
     async def _keep_up(self) -> None:
         async with self._changing:
             await uninterrupted(self._open_again_if_unusable())
             await self._leave_if_over()
-        await self.answers.record(self.ledger)
+        if (error := await self.answers.record(self.ledger)) is not None:
+            self.failed(error)
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
@@ -467,5 +476,4 @@ class DeskRuns:
         if self._now is not None:
             await self._end(self._now)
         await self.answers.record(self.ledger)
-        for key, task in self.answers.tasks.items():
-            log.warning("GotSurge has the order %s as task %s, which could not be recorded: it is in doubt", key, task)
+        self.answers.report()

@@ -7,16 +7,22 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, InDoubt
-from gotsurge_async.bulk import Desk, OrderState
+from gotsurge_async.bulk import Desk, Ledger, OrderState
 from gotsurge_async.ledger import LedgerBusy, LedgerUnusable
 from gotsurge_async.ledger.locks import LEASE_SECONDS
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push import chunks
+from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
 from tests.support.desks import Gate, Service, client, desk_of, fail_once, once_so, states
-from tests.support.orders import order
+from tests.support.orders import order, orders
 from tests.support.postgres import server
+
+
+def busy(*_: Any) -> Any:
+    """A write of a ledger that another process has locked."""
+    raise LedgerBusy("is locked")
 
 
 async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
@@ -42,20 +48,17 @@ async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is left, so that it can be held to record the task, at the latest when the desk is closed."""
-    busy = ["busy"] * (chunks.BUSY_TRIES + 1)
+    left = [busy] * (chunks.BUSY_TRIES + 1)
     whole = marks.record
 
     def record(*words: Any) -> Any:
-        if busy:
-            busy.pop()
-            raise LedgerBusy("is locked")
-        return whole(*words)
+        return left.pop()() if left else whole(*words)
 
     async with desk_of(tmp_path, Service()) as desk:
         await desk.create(order("T-1"))
         monkeypatch.setattr(marks, "record", record)
         assert isinstance(await desk.create(order("T-2")), Created)
-        assert not busy
+        assert not left
     async with desk_of(tmp_path, Service()) as desk:
         again = await desk.create(order("T-2"))
         assert isinstance(again, Created)
@@ -105,3 +108,44 @@ async def test_a_desk_that_closes_says_what_is_not_recorded(
     assert "GotSurge has the order T-2 as task id-T-2" in caplog.text
     async with desk_of(tmp_path, Service()) as desk:
         assert isinstance(await desk.create(order("T-2")), InDoubt)
+
+
+async def test_an_order_that_was_settled_meanwhile_drops_no_other_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two answers of one run one came by a webhook, too: the other one is recorded."""
+
+    async def wait(*_: Any) -> None: ...
+
+    async with desk_of(tmp_path, Service()) as desk:
+        with monkeypatch.context() as failing:
+            failing.setattr(Answers, "record", wait)
+            failing.setattr(marks, "record", busy)
+            await asyncio.gather(*(desk.create(each) for each in orders(2)))
+            assert desk.unrecorded == {"T-0": "id-T-0", "T-1": "id-T-1"}
+            await desk._runs._keep_up()  # which leaves the run
+            (info,) = await desk.ledger.runs()
+            async with await desk.ledger.hold(info.id) as run:
+                await run.recover()
+                await run.resolve({"T-0": "id-T-0"}, by="a webhook")
+        await desk.close(timeout=0)
+        assert not desk.unrecorded
+    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
+        assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED] * 2
+    assert "the answer to order T-0, task id-T-0, is not recorded" in caplog.text
+    assert "the answer to order T-1" not in caplog.text
+
+
+async def test_answers_that_a_caller_s_own_ledger_cannot_take_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only its owner opens it again, so that nothing is tried for ever, and a desk without a limit closes."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger, client(Service()) as gs:
+        async with Desk(gs, ledger, mode="direct") as desk:
+            await desk.create(order("T-1"))
+            fail_once(monkeypatch, name="record", where=marks)
+            assert isinstance(await desk.create(order("T-2")), Created)
+            async with asyncio.timeout(20):
+                await desk.close(timeout=None)
+        assert desk.unrecorded == {"T-2": "id-T-2"}
+    assert "GotSurge has the order T-2 as task id-T-2" in caplog.text
