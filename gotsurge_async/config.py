@@ -209,7 +209,7 @@ def check_parts(**parts: object) -> None:
             raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}", "E903")
 
 
-def check_kinds(credentials: object, assumed_endpoints: object, application: object) -> None:
+def check_settings(credentials: object, assumed_endpoints: object, application: object) -> None:
     """Check settings of a client that are of one kind, or one of some words.
 
     Raises:

@@ -22,8 +22,8 @@ from gotsurge_async.config import (
     Limits,
     RetryPolicy,
     Timeouts,
-    check_kinds,
     check_parts,
+    check_settings,
     environment_of,
     limits_for,
     profile_of,
@@ -70,7 +70,7 @@ class Parts:
         timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
         policy = settings_of(RetryPolicy, retry, "retry", "attempts")
         self.limits: Limits = limits_for(timeouts, settings_of(Limits, limits, "limits", "concurrency"))
-        check_kinds(credentials, assumed_endpoints, application)
+        check_settings(credentials, assumed_endpoints, application)
         check_parts(transport=transport, token_store=token_store, clock=clock)
         if transport is None:
             # Imported here, so that importing the package does not pay for aiohttp.

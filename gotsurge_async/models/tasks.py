@@ -156,7 +156,7 @@ _TERMINAL = frozenset(
 _Time = TypeVar("_Time", datetime, float)
 
 
-def missed(
+def late_windows(
     status: str | None, pickup_end: _Time | None, delivery_end: _Time | None, now: _Time
 ) -> tuple[_Time | None, _Time | None]:
     """The ends of the pickup and the delivery window of an order that is late for them; None where it is not.

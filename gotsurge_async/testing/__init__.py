@@ -142,10 +142,8 @@ async def simulated(
         credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
         gs = GotSurge("local", api_base=running.api_base, credentials=credentials, clock=clock, **options)
         stack.push_async_callback(gs.close)
-        for each in (
-            gs,
-            *map(gs.as_account, several(accounts, "accounts")),
-        ):  # before it is opened: orders may wait in its ledger
+        # Before it is opened: orders may wait in its ledger.
+        for each in (gs, *map(gs.as_account, several(accounts, "accounts"))):
             await each.tokens.adopt(await gs.oauth.exchange(running.new_code(account)))
         await gs.open()
         for fault in faults:

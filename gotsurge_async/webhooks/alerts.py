@@ -19,7 +19,7 @@ from gotsurge_async.models.times import written, written_span
 from gotsurge_async.models.words import in_words
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
-from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, missed_by, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, late_windows_of, vessel_of
 
 __all__ = ["Alert", "AlertKind", "Lasting", "Limits", "alerts", "alerts_in"]
 
@@ -202,7 +202,7 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
         found.append((AlertKind.EXPIRING, ends))
     if status in _NOT_ACCEPTED and pickup is not None and pickup.start_time_utc - now <= limits.not_accepted:
         found.append((AlertKind.NOT_ACCEPTED, pickup.start_time_utc))
-    late = missed_by(task, status, moved_by(now, -limits.late))
+    late = late_windows_of(task, status, moved_by(now, -limits.late))
     for kind, end in zip((AlertKind.LATE_PICKUP, AlertKind.LATE_DELIVERY), late, strict=True):
         if end is not None:
             found.append((kind, end))

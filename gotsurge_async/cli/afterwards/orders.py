@@ -40,7 +40,7 @@ from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.models.words import in_words
 from gotsurge_async.tables.writing import defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
-from gotsurge_async.webhooks.book.records import berth_of, missed_by, vessel_of
+from gotsurge_async.webhooks.book.records import berth_of, late_windows_of, vessel_of
 
 COLUMNS = (
     "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "late", "group_tag",
@@ -180,7 +180,7 @@ def _record(order: BookOrder, now: datetime) -> dict[str, Any]:
         "imo": contact and contact.vessel_imo,
         "berth": berth_of(task),
         "due_at": order.due_at,
-        "late": any(missed_by(task, order.status, now)),
+        "late": any(late_windows_of(task, order.status, now)),
         "group_tag": task.group_tag,
         "invoice_number": task.invoice_number,
         "planned": None if order.planned is None else shown(order.planned).split(" ")[-1],

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from attrs import field, frozen
 
-from gotsurge_async.models.tasks import missed
+from gotsurge_async.models.tasks import late_windows
 from gotsurge_async.simulator.state.clock import SINGAPORE
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TRANSITIONS, TaskRecord
 
@@ -228,7 +228,8 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
     status, since = record.history[-1]
     if not TRANSITIONS[status]:
         return Due("over", -since, "done" if status == "complete" else "ended", now)
-    late = [at for at in missed(status, facts.pickup[1], facts.delivery and facts.delivery[1], now) if at is not None]
+    windows = late_windows(status, facts.pickup[1], facts.delivery and facts.delivery[1], now)
+    late = [at for at in windows if at is not None]
     if late:
         return Due("late", late[0], "late by", now)
     if status == PENDING_BROADCAST:

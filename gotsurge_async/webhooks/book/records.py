@@ -12,7 +12,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger import OrderRow, OrderState, RunInfo
 from gotsurge_async.models.places import Contact
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus, missed
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus, late_windows
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import RANK, Step
 
@@ -218,12 +218,12 @@ def vessel_of(task: Task) -> Contact:
     return _NO_VESSEL
 
 
-def missed_by(task: Task, status: TaskStatus | None, now: datetime) -> tuple[datetime | None, datetime | None]:
-    """The ends of the windows for which a task in a status is late, as `missed` returns them."""
+def late_windows_of(task: Task, status: TaskStatus | None, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """The ends of the windows for which a task in a status is late, as `late_windows` returns them."""
     pickup, delivery = (
         None if window is None else window.end_time_utc for window in (task.from_time_window, task.to_time_window)
     )
-    return missed(status, pickup, delivery, now)
+    return late_windows(status, pickup, delivery, now)
 
 
 def berth_of(task: Task) -> str | None:

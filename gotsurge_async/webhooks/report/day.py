@@ -15,7 +15,7 @@ from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import steps_of
-from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, missed_by, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, late_windows_of, vessel_of
 
 NO_VESSEL = "(no vessel)"
 """Where orders stand that name none."""
@@ -217,7 +217,7 @@ def line_of(order: BookOrder, now: datetime) -> Line:
         berth=berth_of(task),
         status=order.status or "",
         outcome=outcome,
-        late=was_late or any(missed_by(task, order.status, now)),
+        late=was_late or any(late_windows_of(task, order.status, now)),
         due_at=order.due_at,
         delivered_at=delivered,
         planned=order.planned,
