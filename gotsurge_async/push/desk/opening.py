@@ -62,11 +62,14 @@ class SharedLedger:
                 if not await asyncio.to_thread(Backend(place(self.where)).is_there):
                     raise LedgerUnusable("is gone: put it back", "E505", path=str(self.where))
                 ledger = await Ledger.open(self.where, clock=failed.now)
-                new = await ledger.identity()
-                if identity is not None and (new is None or new.id != identity.id):
+                try:
+                    new = await ledger.identity()
+                    if identity is not None and (new is None or new.id != identity.id):
+                        why = "is not the ledger that was here before: put that one back"
+                        raise LedgerUnusable(why, "E505", path=ledger.path)
+                except BaseException:
                     await uninterrupted(ledger.close())
-                    why = "is not the ledger that was here before: put that one back"
-                    raise LedgerUnusable(why, "E505", path=ledger.path)
+                    raise
                 self.ledger = ledger
             return self.ledger
 
