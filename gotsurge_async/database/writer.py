@@ -247,11 +247,12 @@ class Writer:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             if not await self._attempt(batch):
-                parts = self._parts(batch)  # a single one is the batch, which just failed
+                together, parts = self._last, self._parts(batch)  # a single part is the batch, which just failed
                 for part in parts:
                     if len(parts) == 1 or not await self._attempt(part):
                         for ticket in part:
                             await self._attempt([ticket])
+                self._last = together  # not the number of those that were tried alone
         except BaseException:
             # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
             why = Coded("the writer was stopped in the middle; open it again", "E528")

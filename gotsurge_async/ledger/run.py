@@ -135,7 +135,8 @@ class Run(Notes):
             answers = joining.join(
                 db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers, fingerprint=fingerprint
             )
-            if taken.any or any(isinstance(answer, int) for answer in answers):  # else nothing was written
+            # Else nothing was claimed: an older copy, from before this write, gives the same answers and sends nothing.
+            if taken.any or any(isinstance(answer, int) for answer in answers):
                 taken.end(now)
             return answers
 
