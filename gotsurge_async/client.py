@@ -16,7 +16,7 @@ from gotsurge_async.auth.stores import Tokens, TokenStore
 from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.parts import Parts
 from gotsurge_async.calls.session import Session
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, Deadline
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.config import (
     Credentials,
@@ -63,7 +63,7 @@ class GotSurge:
         async with GotSurge("sandbox", credentials=credentials, token_store=store, ledger="orders.db") as gs:
             outcome = await gs.orders.create(order)
 
-    It belongs to the event loop in which it was opened. Unasked, it sends only orders that wait in its ledger.
+    It belongs to the event loop that opened it. Without a call it sends only the orders that wait in its ledger.
 
     Args:
         environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
@@ -229,13 +229,12 @@ class GotSurge:
         if other is None or other._state == "closed":  # the one who releases it takes it out
             return
         other._state = "closed"
-        try:
+        async with AsyncExitStack() as ending:
+            ending.callback(main._others.pop, account)
+            ending.push_async_callback(other.tokens.close, _STORING)
+            ending.push_async_callback(other._session.close, CLOSE)
             if main._desks is not None:
                 await main._desks.release(account, CLOSE)
-            await other._session.close(CLOSE)
-        finally:
-            await other.tokens.close(_STORING)
-            del main._others[account]
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None
@@ -426,8 +425,7 @@ class GotSurge:
         Args:
             timeout: seconds that all of these may still take. Then orders that were not begun are `Unprocessed`. Calls
                 under way are cut, and end with `OutcomeUnknown` if their request may have been processed, else with
-                `NotSent`: "the client was closed". To cut them, to store renewed tokens and to close the connections
-                takes a few seconds more at most.
+                `NotSent`: "the client was closed". All that remains takes a few seconds more; see `Desk.close`.
 
         Raises:
             UsageError: a time that is not a number of seconds, 0 or more.
@@ -446,18 +444,20 @@ class GotSurge:
         await asyncio.shield(self._closing)
 
     async def _close(self, members: "Sequence[GotSurge]", timeout: float) -> None:
-        ends = self._parts.clock.monotonic() + timeout
+        deadline = Deadline(self._parts.clock, timeout)
         async with AsyncExitStack() as ending:  # each step is done, whatever the one before it raised
             ending.push_async_callback(self._parts.close_transport)
-            ending.push_async_callback(self._end_calls, members, ends)
+            if self._desks is not None:  # they record what came, and a ledger that hangs delays no other step
+                desks = asyncio.create_task(self._desks.close(timeout))
+                ending.push_async_callback(asyncio.shield, desks)
+            ending.push_async_callback(self._end_calls, members, deadline)
             if self._desks is not None:
-                await self._desks.close(timeout)
+                await self._desks.stopped()
 
-    async def _end_calls(self, members: "Sequence[GotSurge]", ends: float) -> None:
+    async def _end_calls(self, members: "Sequence[GotSurge]", deadline: Deadline) -> None:
         self._refuse_calls(members)
-        left = max(ends - self._parts.clock.monotonic(), 0.0)
-        await asyncio.gather(*(member._session.close(left) for member in members))
-        left = max(ends - self._parts.clock.monotonic(), _STORING)
+        await asyncio.gather(*(member._session.close(deadline.left) for member in members))
+        left = max(deadline.left, _STORING)
         await self._parts.sign_ins.close(left)
         await asyncio.gather(*(member.tokens.close(left) for member in members))
 

@@ -1,10 +1,11 @@
 """Time as an object that is passed in, so that tests turn it; and waiting, with a limit or without interruption."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["Clock", "SystemClock"]
 
@@ -63,6 +64,43 @@ async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock,
             each.cancel()
         await asyncio.wait(waiting)
     return any(each.is_set() for each in events)
+
+
+class Deadline:
+    """When something has to end, by a clock: so many seconds from now, or never. It can only become sooner."""
+
+    def __init__(self, clock: Clock, seconds: float | None = None) -> None:
+        self._clock = clock
+        self._at = math.inf
+        self._sooner = asyncio.Event()
+        self.within(seconds)
+
+    def within(self, seconds: float | None) -> None:
+        """Have it come at most so many seconds from now."""
+        if seconds is not None:
+            self._at = min(self._at, self._clock.monotonic() + seconds)
+            self._sooner.set()
+
+    @property
+    def left(self) -> float:
+        """Seconds until it, 0 when it has passed."""
+        return max(0.0, self._at - self._clock.monotonic())
+
+    async def passed(self, more: float = 0.0) -> None:
+        """Return so many seconds after it."""
+        while (left := self._at + more - self._clock.monotonic()) > 0:
+            self._sooner.clear()
+            await (sleep_or(self._sooner, self._clock, left) if left < math.inf else self._sooner.wait())
+
+    async def awaits(self, work: asyncio.Future[Any], more: float = 0.0) -> bool:
+        """Wait for work until so many seconds after it, and return whether the work has ended. It is not cancelled."""
+        late = asyncio.ensure_future(self.passed(more))
+        try:
+            await asyncio.wait([work, late], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+            await asyncio.wait([late])
+        return work.done()
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gotsurge_async.clock import Clock, SystemClock, in_zone, moved_by, uninterrupted
+from gotsurge_async.clock import Clock, Deadline, SystemClock, in_zone, moved_by, uninterrupted
 from gotsurge_async.ledger import LedgerError
+from gotsurge_async.testing import ManualClock
 
 
 def system() -> Clock:
@@ -77,3 +78,22 @@ async def test_what_was_begun_is_ended_though_it_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError) as raised:
         await writing
     assert (writes, raised.value.__cause__) == (["whole"], None)
+
+
+async def test_a_deadline_can_only_become_sooner() -> None:
+    """Who waits for it hears of that; work that lasts longer goes on."""
+    clock = ManualClock()
+    deadline = Deadline(clock)
+    work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(deadline.awaits(work, 2))
+    for seconds in (None, 5, 3, 60):
+        await clock.settle()
+        deadline.within(seconds)
+    assert deadline.left == 3
+    await clock.advance(4)
+    assert not waiting.done()
+    await clock.advance(1)
+    assert await waiting is False
+    assert deadline.left == 0
+    work.set_result(None)
+    assert await deadline.awaits(work)

@@ -21,22 +21,21 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt
-from gotsurge_async.clock import uninterrupted
-from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, refuse_faulty
+from gotsurge_async.clock import Deadline, uninterrupted
+from gotsurge_async.codec.given import OrderLike, check_limit
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ClientClosed, Coded, GotSurgeError, InvalidData, NotSent, Problem, UsageError
+from gotsurge_async.errors import ClientClosed, GotSurgeError, NotSent, UsageError
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, Recorded, Submitted
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import OnRefusedChunk
 from gotsurge_async.push.desk.opening import DeskOptions, SharedLedger
-from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed, unfit
+from gotsurge_async.push.desk.outcomes import OPERATION, Changed, Entry, Outcome, replayed, written
 from gotsurge_async.push.desk.runs import DeskRuns
 from gotsurge_async.push.desk.stream import DeskStream
 from gotsurge_async.push.desk.submitting import LAST_POLL, OUTCOME_POLL, Sender
-from gotsurge_async.push.load import key_of
 from gotsurge_async.push.push import Push
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ TURNS = 3
 """Turns of the event loop in which callers that were just answered may bring their next orders: these share a call."""
 DRAIN = 10.0
 """Seconds that `close` waits for queued orders and for calls in progress."""
+RECORDING = 2.0
+"""Seconds that the ledger has after that, until `close` leaves it."""
 
 
 class Desk:
@@ -147,6 +148,8 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._looking: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
+        self._deadline = Deadline(self._clock)
+        self._stopped = asyncio.Event()  # no more calls are begun, and those under way are cut
         self._own: SharedLedger | None = None
 
     @classmethod
@@ -317,38 +320,34 @@ class Desk:
         """Take no more orders, let those that wait or are under way end, and end the run. The client stays open.
 
         Args:
-            timeout: seconds for that, None for no limit. Then orders that were not begun are `Unprocessed`, and calls
-                under way are cut: what they may have sent is in doubt.
+            timeout: seconds for that, None for no limit; a later call can shorten it. Then orders that were not begun
+                are `Unprocessed`, and calls under way are cut: what they may have sent is in doubt. The ledger has two
+                seconds more. If it is locked for longer, it stays as after a crash, and the answers that it lacks are
+                logged.
 
         Raises:
             UsageError: it is not a number of seconds; nothing is closed.
         """
         if timeout is not None and timeout != 0:
             check_timeout(timeout)
+        self._deadline.within(timeout)
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close(timeout), name="gotsurge-desk-close")
-        await asyncio.shield(self._closing)
+            self._closing = asyncio.create_task(self._close(), name="gotsurge-desk-close")
+        if await self._deadline.awaits(self._closing, RECORDING):
+            return self._closing.result()
+        log.warning("the ledger %s could not be written in time: what is not recorded is in doubt", self.ledger.path)
+        self._runs.answers.report()
+        self._end_in_doubt()
+        return None
+
+    def _end_in_doubt(self) -> None:
+        for entry in [*self._entries.values()]:
+            entry.end_in_doubt("the desk was closed before its outcome was recorded")
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
     def _written(self, order: OrderLike, key: str | None) -> tuple[Order, str, bytes, dict[str, Any]]:
-        made = as_read(order)
-        if isinstance(made, Faulty):
-            raise made.error
-        own = made.tracking_id if key is None else key
-        if not own or (isinstance(own, str) and not own.strip()):
-            why = Coded("the order has no key: give it a tracking_id, or pass key=", "E229")
-            raise InvalidData("", [Problem("tracking_id", why)])
-        own = key_of(made, lambda _: own, "the desk", 1)
-        if problem := unfit(own):
-            raise InvalidData("", [Problem("key", Coded(problem, "E903"), own)])
-        if self._validate:
-            try:
-                refuse_faulty([made], self._clock.now(), self._max_price)
-            except InvalidData as error:
-                problems = [Problem(path.removeprefix("orders[0]."), *why) for path, *why in error.problems]
-                raise InvalidData("", problems) from None
-        return made, own, *codec.encode_order(made)
+        return written(order, key, self._clock.now() if self._validate else None, self._max_price)
 
     async def _create_given(self, order: OrderLike, key: str | None) -> Outcome:
         return await self._create(*self._written(order, key), limited=False)
@@ -452,11 +451,11 @@ class Desk:
         finally:
             self._busy -= 1
 
-    async def _close(self, timeout: float | None) -> None:
+    async def _close(self) -> None:
         try:
             for task in self._looking[1:]:  # nothing more is taken
                 task.cancel()
-            late = asyncio.ensure_future(asyncio.Event().wait() if timeout is None else self._clock.sleep(timeout))
+            late = asyncio.ensure_future(self._deadline.passed())
             while self._tasks and not late.done():
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
             late.cancel()
@@ -466,14 +465,15 @@ class Desk:
                 self._waiting.popleft().end_unprocessed(NotSent(why, "E906", operation=OPERATION))
             for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()
+            self._stopped.set()
             if tasks := [*self._tasks, *self._looking]:
                 await asyncio.wait(tasks)
             await self._runs.close()
-            for entry in [*self._entries.values()]:  # of tasks that were cancelled before they began
-                entry.end_in_doubt("the desk was closed before its outcome was known")
+            self._end_in_doubt()  # those of tasks that were cancelled before they began
             with suppress(LedgerError):  # then others take them in a minute
                 await self._sender.release()
         finally:
+            self._stopped.set()
             if self._timer is not None:
                 self._timer.cancel()
             if self._own is not None:

@@ -1,17 +1,21 @@
 """The desks of a client: one for each of its accounts, over one ledger."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from gotsurge_async.clock import Clock, Deadline
 from gotsurge_async.database import Place, place_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.desk import RECORDING, Desk
 from gotsurge_async.push.desk.opening import SharedLedger
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
@@ -31,14 +35,16 @@ def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
 class Desks:
     """The desks of a client's accounts. Each begins its work when it is first asked for."""
 
-    def __init__(self, ledger: SharedLedger) -> None:
+    def __init__(self, ledger: SharedLedger, clock: Clock) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._desks: dict[str, Desk] = {}
 
     @classmethod
     async def open(cls, gs: "GotSurge", ledger: Place | Ledger) -> Self:
         """Open the ledger, unless it is open: then its owner closes it."""
-        return cls(SharedLedger(ledger) if isinstance(ledger, Ledger) else await SharedLedger.open(gs, ledger))
+        shared = SharedLedger(ledger) if isinstance(ledger, Ledger) else await SharedLedger.open(gs, ledger)
+        return cls(shared, gs.session.clock)
 
     def of(self, gs: "GotSurge") -> Desk:
         """The desk of a client's account."""
@@ -56,13 +62,23 @@ class Desks:
             finally:
                 self._desks.pop(account, None)
 
+    async def stopped(self) -> None:
+        """Wait until desks that are being closed begin no more calls, and have cut those under way."""
+        for desk in [*self._desks.values()]:
+            await desk._stopped.wait()
+
     async def close(self, timeout: float) -> None:
-        """Close all desks, then the ledger.
+        """Close all desks, then the ledger, which has as long as those, see `Desk.close`; else it is left to its end.
 
         Args:
-            timeout: seconds for the orders that wait or are under way, see `Desk.close`.
+            timeout: seconds for the orders that wait or are under way.
         """
+        deadline = Deadline(self._clock, timeout)
         ended = await asyncio.gather(*(desk.close(timeout) for desk in self._desks.values()), return_exceptions=True)
-        await self._ledger.close()
+        closing = asyncio.ensure_future(self._ledger.close())
+        if await deadline.awaits(closing, RECORDING):
+            closing.result()
+        else:
+            log.warning("the ledger %s did not close in time", self._ledger.ledger.path)
         for error in filter(None, ended):
             raise error

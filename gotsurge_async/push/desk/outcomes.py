@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from gotsurge_async import codec
 from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
-from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, UsageError
+from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
+from gotsurge_async.errors import (
+    BadRequest,
+    Coded,
+    GotSurgeError,
+    InvalidData,
+    NotSent,
+    OutcomeUnknown,
+    Problem,
+    UsageError,
+)
 from gotsurge_async.ledger import (
     CLAIMED,
     FREE,
@@ -22,8 +33,10 @@ from gotsurge_async.ledger import (
     Submitted,
 )
 from gotsurge_async.models.tasks import Order, Receipt, TaskStatus
+from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
 from gotsurge_async.push.chunks import CLAIM_LIFE, WITH_OTHERS
+from gotsurge_async.push.load import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +52,42 @@ LONGEST_KEY = 1000
 """Bytes of a key: more do not fit into an index of PostgreSQL."""
 
 
-def unfit(key: str) -> str:
+def _unfit(key: str) -> str:
     """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
     if len(key.encode(errors="replace")) > LONGEST_KEY:
         return f"a key has at most {LONGEST_KEY} bytes"
     return "" if key.isprintable() else "a key has no characters that cannot be seen"
+
+
+def written(
+    order: OrderLike, key: str | None, now: datetime | None, max_price: Money | None
+) -> tuple[Order, str, bytes, dict[str, Any]]:
+    """An order that a desk was given, with its key, its payload and the values of that.
+
+    Args:
+        key: its tracking id unless given.
+        now: if given, the order is checked as `check_order` does, with ``max_price``.
+
+    Raises:
+        InvalidData: the order is faulty, or has no key; every fault with its path.
+    """
+    made = as_read(order)
+    if isinstance(made, Faulty):
+        raise made.error
+    own = made.tracking_id if key is None else key
+    if not own or (isinstance(own, str) and not own.strip()):
+        why = Coded("the order has no key: give it a tracking_id, or pass key=", "E229")
+        raise InvalidData("", [Problem("tracking_id", why)])
+    own = key_of(made, lambda _: own, "the desk", 1)
+    if problem := _unfit(own):
+        raise InvalidData("", [Problem("key", Coded(problem, "E903"), own)])
+    if now is not None:
+        try:
+            refuse_faulty([made], now, max_price)
+        except InvalidData as error:
+            problems = [Problem(path.removeprefix("orders[0]."), *why) for path, *why in error.problems]
+            raise InvalidData("", problems) from None
+    return made, own, *codec.encode_order(made)
 
 
 def pause_after(tries: int) -> float:

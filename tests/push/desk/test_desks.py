@@ -14,7 +14,9 @@ from gotsurge_async import ConfigError, Created, GotSurge, InDoubt, Money, Order
 from gotsurge_async.bulk import Changed, DeskStream, Ledger, LedgerError, OrderState
 from gotsurge_async.database import place_of
 from gotsurge_async.errors import ClientClosed
-from gotsurge_async.ledger import LedgerClosed
+from gotsurge_async.ledger import LedgerClosed, RunState
+from gotsurge_async.ledger.sql import marks
+from gotsurge_async.push.desk.desks import Desks
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent
 from gotsurge_async.transports.memory import MemoryTransport
@@ -198,6 +200,54 @@ async def test_a_call_that_hangs_has_no_more_time_than_the_orders(file: Path) ->
     assert "the client was closed" in str((await asyncio.gather(asking, return_exceptions=True))[0])
 
 
+async def test_a_locked_ledger_delays_no_closing(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another process has locked it: the transport is closed in time, and what waits is written when it is free."""
+    clock, transport = ManualClock(), MemoryTransport(Service())
+    gs = await make(transport, ledger=file, clock=clock).open()
+    await gs.orders.create(order("T-1"))
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ending = asyncio.create_task(gs.close(timeout=3))
+        await clock.advance(7)
+        assert ending.done()
+        assert transport.closed
+        assert "could not be written in time" in caplog.text
+        assert others()
+    await asyncio.wait(others())
+    async with await Ledger.look(file) as ledger:
+        assert [info.state for info in await ledger.runs()] == [RunState.DONE]
+
+
+async def test_an_answer_that_a_hanging_ledger_does_not_take_is_in_doubt(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller waits for it no longer than the closing; when the ledger goes on, it has the answer."""
+    loop, came, go_on, whole = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), marks.record
+
+    def hang(*words: Any) -> Any:
+        loop.call_soon_threadsafe(came.set)
+        go_on.wait(60)
+        return whole(*words)
+
+    clock, transport = ManualClock(), MemoryTransport(Service())
+    gs = await make(transport, ledger=file, clock=clock).open()
+    monkeypatch.setattr(marks, "record", hang)
+    asking = asyncio.create_task(gs.orders.create(order("T-1")))
+    await came.wait()
+    ending = asyncio.create_task(gs.close(timeout=3))
+    try:
+        await clock.advance(7)
+        assert ending.done()
+        assert transport.closed
+        assert isinstance(await asking, InDoubt)
+    finally:
+        go_on.set()
+        await asyncio.wait(others())
+    async with await Ledger.look(file) as ledger:
+        (info,) = await ledger.runs()
+        assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED]
+
+
 # --- accounts ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +293,41 @@ async def test_the_orders_of_an_account_that_is_released_end(file: Path) -> None
         await two_accounts(gs)
         assert isinstance(await gs.as_account("acme").orders.create(order("T-3")), Created)
         assert isinstance(await gs.orders.create(order("T-2")), Created)
+
+
+async def test_a_client_that_closes_waits_no_longer_for_an_account_that_is_released(file: Path) -> None:
+    """The release had ten seconds, the closing has one."""
+    service, clock = Gate(), ManualClock()
+    gs = await make(MemoryTransport(service), ledger=file, clock=clock).open()
+    asking = asyncio.create_task((await two_accounts(gs)).orders.create(order("T-1")))
+    await service.came.wait()
+    releasing = asyncio.create_task(gs.release("acme"))
+    await clock.settle()
+    ending = asyncio.create_task(gs.close(timeout=1))
+    await Threads().pass_time(clock, ending, step=0.5)
+    assert clock.monotonic() < 4
+    assert isinstance(await asking, InDoubt)
+    await releasing
+    assert not others()
+
+
+async def test_an_account_whose_orders_cannot_end_is_released_all_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its calls are refused and its tokens are not renewed any more; the error is raised."""
+
+    async def fail(*_: Any) -> None:
+        raise OSError("too many open files")
+
+    async with client(Service(), ledger=file) as gs:
+        acme = await two_accounts(gs)
+        with monkeypatch.context() as failing:
+            failing.setattr(Desks, "release", fail)
+            with pytest.raises(OSError, match="too many"):
+                await gs.release("acme")
+        with pytest.raises(ClientClosed):
+            await acme.tasks.get("id-1")
+        assert gs.as_account("acme") is not acme
 
 
 async def test_a_ledger_that_failed_is_opened_again_once_for_all(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
