@@ -119,10 +119,9 @@ async def worker(
     async def desk() -> AsyncIterator[None]:
         async with (
             client(target, rate) as gs,
-            await Desk.open(gs, place, environment=target.environment, new_ledger=new_ledger) as opened,
+            report_unrecorded(await Desk.open(gs, place, environment=target.environment, new_ledger=new_ledger)),
         ):
             yield
-        say_unrecorded(opened)
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
         return seen.segment(info.id, number, info.options.get(TRACE))
@@ -165,10 +164,18 @@ async def worker(
     return Exit.CREATED
 
 
-def say_unrecorded(desk: Desk) -> None:
-    """Name the submitted orders whose answers could not be recorded before the desk was closed."""
-    for key, task in desk.unrecorded.items():
-        say(f"order {key} is task {task}: the ledger could not be written, and has it in doubt; see gotsurge resolve")
+@asynccontextmanager
+async def report_unrecorded(desk: Desk) -> AsyncIterator[None]:
+    """Enter a desk, and name the orders whose answers it could not record before it was closed, also by an abort."""
+    try:
+        async with desk:
+            yield
+    finally:
+        for key, task in desk.unrecorded.items():
+            say(
+                f"order {key} is task {task}: the ledger could not be written, and has it in doubt; "
+                "see gotsurge resolve"
+            )
 
 
 def leave_out_the_queue(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
