@@ -401,7 +401,8 @@ class DeskRuns:
         async with self._changing:
             await uninterrupted(self._open_again_if_unusable())
             await self._leave_if_over()
-        if (error := await self.answers.record(self.ledger)) is not None:
+        ledger = self.ledger
+        if (error := await self.answers.record(ledger)) is not None and ledger is self.ledger:
             self.failed(error)
 
     async def _leave_if_over(self) -> None:

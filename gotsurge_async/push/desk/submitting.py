@@ -36,6 +36,8 @@ POLL = 1.0
 """Seconds between two checks for orders that other processes have submitted, or a transaction that has committed."""
 OUTCOME_POLL, LAST_POLL = 0.2, 2.0
 """Seconds between two checks whether an order of another process has its outcome: at first, and in the end."""
+LONGEST_PROBE = 60.0
+"""Seconds after which another order probes an outage: the one before may wait for another process."""
 IN_HAND = 5 * CHUNK
 """Submitted orders in memory, at most; the others wait in the ledger."""
 
@@ -68,6 +70,8 @@ class Sender:
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._failures = 0
         self._not_before = 0.0
+        self._probe = 0  # the number of the order that was taken last
+        self._probe_ends = 0.0
 
     async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
         """Add an order to those that are to be sent, see `Desk.submit`."""
@@ -124,11 +128,12 @@ class Sender:
 
     async def _take(self) -> bool:
         """Take a few orders, and have them sent; whether there may be more."""
-        if len(self._in_hand) > IN_HAND - CHUNK or self._clock.monotonic() < self._not_before:
+        now = self._clock.monotonic()
+        if len(self._in_hand) > IN_HAND - CHUNK or now < self._not_before:
             return False
-        if self._failures and self._in_hand:  # an outage is probed by one: each try leaves a row in the ledger
+        if self._failures and self._probe in self._in_hand and now < self._probe_ends:
             return False
-        most = 1 if self._failures else CHUNK
+        most = 1 if self._failures else CHUNK  # an outage is probed by one: each try leaves a row in the ledger
         taking = asyncio.ensure_future((await self._orders()).take(self._runs.account, most))
         try:
             taken = await uninterrupted(taking)
@@ -140,6 +145,7 @@ class Sender:
         for order in taken:
             if order.number not in self._in_hand:
                 self._in_hand[order.number] = order
+                self._probe, self._probe_ends = order.number, now + LONGEST_PROBE
                 self._spawn(self._send(order))
         return len(taken) == CHUNK and not self._failures
 

@@ -124,6 +124,33 @@ async def test_an_outage_in_which_each_call_hangs_is_probed_by_one(
     assert len(service.creates[-1]) > 1
 
 
+async def test_an_order_that_hangs_keeps_no_other_one_from_probing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent before the outage, and may wait for hours; the others are sent when the outage is over."""
+    monkeypatch.setattr("gotsurge_async.push.desk.desk.LINGER", 0.0)  # which no test's clock measures
+    came, down = asyncio.Event(), True
+
+    async def respond(tasks: list[dict[str, Any]]) -> Response:
+        if tasks[0]["tracking_id"] == "T-0":
+            came.set()
+            await asyncio.Event().wait()
+        if down:
+            raise NothingSent("no connection")
+        return created(tasks)
+
+    clock, threads, service = ManualClock(), Threads(), Service(respond)
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order("T-0"))
+        await came.wait()
+        await desk.submit(order("T-1"))
+        await threads.pass_time(clock, clock.sleep(5), step=1)
+        down = False
+        await threads.pass_time(clock, desk.outcome("T-1"), step=1)
+        await desk.close(0)
+    assert 3 <= len(service.creates) <= 5
+
+
 async def test_a_desk_sends_nothing_that_another_one_has_sent_meanwhile(tmp_path: Path) -> None:
     """Its lease ended while it stood still: what it has in hand waits no more, and is not sent."""
     service, late = Service(), Service()
