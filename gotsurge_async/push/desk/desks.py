@@ -68,17 +68,23 @@ class Desks:
             await desk._stopped.wait()
 
     async def close(self, timeout: float) -> None:
-        """Close all desks, then the ledger, which has as long as those, see `Desk.close`; else it is left to its end.
+        """Close all desks, then the ledger. One that cannot be written in time, see `Desk.close`, is closed later.
 
         Args:
             timeout: seconds for the orders that wait or are under way.
         """
         deadline = Deadline(self._clock, timeout)
         ended = await asyncio.gather(*(desk.close(timeout) for desk in self._desks.values()), return_exceptions=True)
-        closing = asyncio.ensure_future(self._ledger.close())
+        closing = asyncio.ensure_future(self._close_ledger())
         if await deadline.awaits(closing, RECORDING):
             closing.result()
         else:
             log.warning("the ledger %s did not close in time", self._ledger.ledger.path)
         for error in filter(None, ended):
             raise error
+
+    async def _close_ledger(self) -> None:
+        """Close the ledger when the desks have written all that they have for it."""
+        if closing := [desk._closing for desk in self._desks.values() if desk._closing is not None]:
+            await asyncio.wait(closing)
+        await self._ledger.close()

@@ -221,7 +221,7 @@ async def test_a_locked_ledger_delays_no_closing(file: Path, caplog: pytest.LogC
 async def test_an_answer_that_a_hanging_ledger_does_not_take_is_in_doubt(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its caller waits for it no longer than the closing; when the ledger goes on, it has the answer."""
+    """Its caller waits for it no longer than the closing; when the ledger goes on, it has the answer, and is closed."""
     loop, came, go_on, whole = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), marks.record
 
     def hang(*words: Any) -> Any:
@@ -245,6 +245,7 @@ async def test_an_answer_that_a_hanging_ledger_does_not_take_is_in_doubt(
         await asyncio.wait(others())
     async with await Ledger.look(file) as ledger:
         (info,) = await ledger.runs()
+        assert info.state is RunState.DONE
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED]
 
 
