@@ -4,7 +4,7 @@ One process at a time follows the accounts of an inbox, whatever number receives
 
 A change is acknowledged when its handler has returned. A handler that raises, or does not return in time, gets the same
 change again, later and later; changes of other tasks do not wait for it. The process that follows a killed one hands
-the change on again: a handler may see a change twice, and never misses one. One that fails for too long is given up.
+the change on again: a handler may see a change twice, and never misses one. One that fails for too long is parked.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from gotsurge_async.webhooks.book import AGES, Book, Change, Double, Only
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
-from gotsurge_async.webhooks.forward import NotTaken
+from gotsurge_async.webhooks.forward import NotDelivered
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import LedgerNames, Settler
@@ -38,7 +38,7 @@ log: logging.Logger = logging.getLogger(__name__)
 OnStatus = Callable[[Change], Awaitable[object]]
 
 TRIES = 12
-"""How often a change is handed on in vain until it is dead; about an hour."""
+"""How often a change is handed on in vain until it is parked; about an hour."""
 PARK_AFTER = timedelta(days=3)
 """How long `gotsurge receive` tries a change, from its first failure until it is parked: a long weekend."""
 HANDLER_SECONDS = 60.0
@@ -352,12 +352,12 @@ class Worker:
         """Hand changes on until cancelled: then no other is begun, and those under way end."""
         try:
             while True:
-                # What takes nothing is not asked for all that waits: one change a second finds out when it does again.
+                # While every send fails, try one change a second, until one succeeds.
                 in_vain = self._park_after is not None and self._failures >= AT_ONCE
                 room = max(0, (1 if in_vain else AT_ONCE) - len(self._running))
-                behind_dead = self._park_after is not None
+                behind_parked = self._park_after is not None
                 for change in await self._book.waiting(
-                    room, accounts=self._accounts, lease=LEASE, behind_dead=behind_dead
+                    room, accounts=self._accounts, lease=LEASE, behind_parked=behind_parked
                 ):
                     handing = asyncio.create_task(self._hand(change), name=f"gotsurge change {change.number}")
                     self._running.add(handing)
@@ -391,7 +391,7 @@ class Worker:
             why = f"the handler did not return within {self._seconds:g} s"
         except asyncio.CancelledError:
             why, of_the_handler = "the handler was cancelled", False
-        except NotTaken as error:
+        except NotDelivered as error:
             why = str(error)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
@@ -414,9 +414,8 @@ class Worker:
         else:
             is_over = now - (change.failing_since or now) >= self._park_after
         if is_over and of_the_handler:
-            word = "dead" if self._park_after is None else "parked"
-            log.error("change %d of task %s is %s after %d tries: %s", change.number, change.task_id, word, tries, why)
-            await self._book.dead(change, why)
+            log.error("change %d of task %s is parked after %d tries: %s", change.number, change.task_id, tries, why)
+            await self._book.park(change, why)
         else:
             wait = backoff(_AGAIN, tries, 1.0)
             await self._book.failed(change, why, now + timedelta(seconds=wait))

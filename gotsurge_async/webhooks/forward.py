@@ -61,7 +61,7 @@ def signed(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[st
     return {"webhook-id": message_id, "webhook-timestamp": str(seconds), "webhook-signature": f"v1,{signature}"}
 
 
-class NotTaken(Exception):
+class NotDelivered(Exception):
     """A change was not handed on, and why was logged: a handler raises it."""
 
 
@@ -115,7 +115,7 @@ class Forwarder:
         """Send a change, once.
 
         Raises:
-            NotTaken: it was not answered 2xx.
+            NotDelivered: it was not answered 2xx.
         """
         # The number alone would be another change's in a book that was made anew.
         message_id = f"change_{change.number}_{to_microseconds(change.seen_at)}"
@@ -126,7 +126,7 @@ class Forwarder:
                     "change %d of task %s was not taken by %s (%s): it is sent again, and others that fail in this way "
                     "are not named for a minute", change.number, change.task_id, where, why
                 )  # fmt: skip
-            raise NotTaken(f"{where}: {why}")
+            raise NotDelivered(f"{where}: {why}")
 
     async def _post(self, message_id: str, body: bytes) -> str:
         """Send a message once; "" if it was taken, or else why not."""

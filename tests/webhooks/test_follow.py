@@ -211,7 +211,7 @@ async def test_a_handler_that_fails_gets_the_change_again(tmp_path: Path, monkey
 
 
 async def test_a_handler_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After its time it has failed; in the end its change is dead, and the next of its task is handed on."""
+    """After its time it has failed; in the end its change is parked, and the next of its task is handed on."""
     monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))
     monkeypatch.setattr(follow, "POLL", 0.01)
     monkeypatch.setattr(follow, "TRIES", 2)
@@ -228,8 +228,8 @@ async def test_a_handler_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch:
             await kit.event(task_id)
             await kit.until(lambda: len(kit.seen) == 1)
         assert kit.statuses(task_id) == ["accepted"]
-        (dead,) = await kit.book.dead_changes()
-        assert (dead.status, dead.why) == ("broadcasting", "the handler did not return within 0.05 s")
+        (parked,) = await kit.book.parked_changes()
+        assert (parked.status, parked.why) == ("broadcasting", "the handler did not return within 0.05 s")
 
 
 async def test_one_follows_at_a_time(tmp_path: Path) -> None:

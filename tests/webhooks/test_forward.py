@@ -25,7 +25,7 @@ from gotsurge_async.testing.peers import Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
-from gotsurge_async.webhooks.forward import Forwarder, NotTaken, key_of, new_secret, signed
+from gotsurge_async.webhooks.forward import Forwarder, NotDelivered, key_of, new_secret, signed
 from gotsurge_async.webhooks.inbox import EventState, Stored
 from tests.support.threads import Threads
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after
@@ -211,7 +211,7 @@ async def test_the_receiver_of_the_documents(capsys: pytest.CaptureFixture[str],
             await forwarder.send_change(change)
             await forwarder.send_change(change)
         async with forwarding(url, new_secret(), clock) as forwarder:
-            with pytest.raises(NotTaken, match="HTTP 401"):
+            with pytest.raises(NotDelivered, match="HTTP 401"):
                 await forwarder.send_change(change)
     assert capsys.readouterr().out.count("'status': 'broadcasting'") == 1
 
@@ -246,7 +246,7 @@ async def test_a_target_that_does_not_take(
         (change,) = await book.observe(ACCOUNT, after(1))
         url = there.url.replace("http", "https") if tls else there.url
         async with forwarding(f"{url}/S3CRET?key=S3CRET", new_secret(), SystemClock()) as forwarder:
-            with pytest.raises(NotTaken, match=why):
+            with pytest.raises(NotDelivered, match=why):
                 await forwarder.send_change(change)
     assert len(there.requests) == (0 if tls else 1)
     assert (why in caplog.text, "S3CRET" in caplog.text) == (True, False)
@@ -258,17 +258,17 @@ async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> N
         here.answers = lambda document: 400 if document["task_id"] == "T-1" else 200
         await here.book.observe(ACCOUNT, after(2))
         await here.turn(PARK_AFTER.total_seconds() - 3600, 600.0)
-        assert await here.book.dead_changes() == []
+        assert await here.book.parked_changes() == []
         await here.turn(2 * 3600, 600.0)
-        (dead,) = await here.book.dead_changes()
-        assert (dead.status, dead.why) == ("broadcasting", "https://example.com: HTTP 400")
+        (parked,) = await here.book.parked_changes()
+        assert (parked.status, parked.why) == ("broadcasting", "https://example.com: HTTP 400")
         tries = len(here.got)
         await here.book.observe(ACCOUNT, after(1, "T-2"))
         await here.turn(3600, 600.0)
         assert len(here.got) == tries + 1
         here.answers = lambda _: 200
         here.got.clear()
-        assert await here.book.revive(dead.number)
+        assert await here.book.resend(parked.number)
         await here.turn(5)
         assert here.taken("T-1") == list(WAY[:2])
 

@@ -60,4 +60,4 @@ async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: 
 
             async with follower(kit, on_status=hangs):
                 await asyncio.wait_for(begun.wait(), 60)
-        assert await kit.book.dead_changes() == []
+        assert await kit.book.parked_changes() == []

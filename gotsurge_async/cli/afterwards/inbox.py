@@ -136,7 +136,7 @@ async def parked(books: Books, as_json: bool) -> Exit:
     """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
     await _refuse_none(books)
     async with Book.open(books.book) as book:
-        changes = await book.dead_changes()
+        changes = await book.parked_changes()
     fields = ("number", "account", "task_id", "status", "seen_at", "attempts", "failing_since", "why")
     rows = [tuple(getattr(change, name) for name in fields) for change in changes]
     if as_json:
@@ -170,10 +170,10 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
     await _refuse_none(books)
     async with Book.open(books.book) as book:
         if first is not None:
-            done = asked = await book.replay(first)
+            done = asked = await book.resend_from(first)
         else:
             chosen = set(numbers)
-            done = sum([await book.revive(number) for number in chosen]) if chosen else await book.revive()
+            done = sum([await book.resend(number) for number in chosen]) if chosen else await book.resend()
             asked = len(chosen) or done
     return _print_done("resent", done, asked, as_json)
 

@@ -227,7 +227,7 @@ class Book:
         *,
         accounts: Iterable[str] | None = None,
         lease: timedelta = timedelta(seconds=60),
-        behind_dead: bool = False,
+        behind_parked: bool = False,
     ) -> list[Change]:
         """Changes to hand on, oldest first, and those that failed last; of each task only the first that waits.
 
@@ -237,7 +237,7 @@ class Book:
         Args:
             accounts: return only changes of these accounts' tasks.
             limit: the most changes to return.
-            behind_dead: let the later changes of a task wait behind its dead one, too.
+            behind_parked: let the later changes of a task wait behind its parked one, too.
         """
         mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())
@@ -247,7 +247,7 @@ class Book:
         def take(db: Database) -> list[Change]:
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            asked = {"now": now, "most": limit, "behind_dead": int(behind_dead)}
+            asked = {"now": now, "most": limit, "behind_parked": int(behind_parked)}
             asked |= {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
             heads = [number for (number,) in db.rows("heads", **asked) if number not in held]
             taken = [
@@ -260,7 +260,7 @@ class Book:
         return changes
 
     async def acknowledge(self, change: Change) -> None:
-        """A change was handed on: it is not handed on again, unless `replay` wants it again after an earlier one."""
+        """A change was handed on: it comes again only if `resend_from` has put an earlier one of its task back."""
 
         def end(db: Database) -> None:
             if not db.change("acknowledge", number=change.number):
@@ -281,33 +281,34 @@ class Book:
         await self._store.write(put_back)
         self._held.discard(change.number)
 
-    async def dead(self, change: Change, why: str) -> None:
-        """A change is given up: it is not handed on any more, and later ones of its task are; see `waiting`."""
+    async def park(self, change: Change, why: str) -> None:
+        """Hand a change on no more, until `resend`; later ones of its task are, or wait behind it: see `waiting`."""
         moment = to_microseconds(self._clock.now())
-        await self._store.change("dead", number=change.number, why=keepable(why), now=moment)
+        await self._store.change("park", number=change.number, why=keepable(why), now=moment)
         self._held.discard(change.number)
 
-    async def dead_changes(self, limit: int = 1000) -> list[Change]:
-        """The changes that were given up, oldest first, at most ``limit`` changes."""
+    async def parked_changes(self, limit: int = 1000) -> list[Change]:
+        """The changes that are parked, oldest first, at most ``limit`` changes."""
 
         def ask(db: Database) -> list[Change]:
-            return _changes(db, [number for (number,) in db.rows("dead_changes", most=limit)])
+            return _changes(db, [number for (number,) in db.rows("parked_changes", most=limit)])
 
         return await self._store.read(ask)
 
-    async def revive(self, number: int | None = None) -> int:
-        """Hand on a change again that was given up, or all such changes; returns how many those are."""
-        return await self._store.change("revive", all=int(number is None), number=countable(number))
+    async def resend(self, number: int | None = None) -> int:
+        """Hand a parked change on again, or all parked ones; returns the number of these changes."""
+        return await self._store.change("resend", all=int(number is None), number=countable(number))
 
-    async def replay(self, number: int) -> int:
-        """Hand on again all changes from a number on, whatever became of them; returns how many those are.
+    async def resend_from(self, number: int) -> int:
+        """Hand all changes from a number on again, whatever became of them; returns the number of these changes.
 
-        All of them wait when this returns, or none does. One that is in hand meanwhile comes again in its turn.
+        All of them wait when this returns, or none does. A change that is in hand meanwhile comes again only if an
+        earlier change of its task does; else it is done when it is acknowledged.
         """
 
         def again(db: Database) -> int:
             db.script("lock_changes")  # what is acknowledged at this moment is before all of it, or after
-            return db.change("replay", number=countable(number))
+            return db.change("resend_from", number=countable(number))
 
         return await self._store.write(again)
 
@@ -462,7 +463,7 @@ class Book:
         """Remove orders at their end that were last seen before a time, with their history; returns their number.
 
         Args:
-            only_handed_on: keep orders with changes that wait, or are dead.
+            only_handed_on: keep orders with changes that wait, or are parked.
         """
         which = {"before": to_microseconds(before), "only_handed_on": int(only_handed_on)}
 

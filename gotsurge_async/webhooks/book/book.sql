@@ -98,7 +98,7 @@ UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {a
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number AND (other.dead_at IS NULL OR :behind_dead = 1)
+    other.number < head.number AND (other.dead_at IS NULL OR :behind_parked = 1)
     OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
 -- name: hold
 UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
@@ -107,9 +107,9 @@ RETURNING number;
 SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, s.previous, s.late, c.attempts, c.failing_since, c.why, o.body
 FROM book_changes AS c JOIN book_orders AS o ON o.number = c.order_number
 JOIN book_steps AS s ON s.order_number = c.order_number AND s.place = c.place WHERE c.number {among:numbers} ORDER BY c.number;
--- name: dead_changes
+-- name: parked_changes
 SELECT number FROM book_changes WHERE dead_at IS NOT NULL ORDER BY number LIMIT :most;
--- Not one of whose task an earlier change waits again: it was in hand when `replay` came, and follows that one.
+-- Keep the change if an earlier one of its task waits: it was in hand when `resend_from` put that one back.
 -- name: acknowledge
 DELETE FROM book_changes AS done WHERE number = :number AND NOT EXISTS (
   SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = done.order_number AND earlier.number < done.number
@@ -123,16 +123,16 @@ UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_unti
 -- name: put_off
 UPDATE book_changes SET again_at = :again_at WHERE number > :number AND again_at < :again_at
   AND order_number = (SELECT order_number FROM book_changes WHERE number = :number);
--- name: dead
+-- name: park
 UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0, holder = NULL, why = :why WHERE number = :number;
--- name: revive
+-- name: resend
 UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL
   WHERE (:all = 1 OR number = :number) AND dead_at IS NOT NULL;
 -- name: lock_changes@sqlite
 SELECT 1;
 -- name: lock_changes@postgresql
 LOCK TABLE book_changes IN SHARE ROW EXCLUSIVE MODE;
--- name: replay
+-- name: resend_from
 INSERT INTO book_changes (number, order_number, place) SELECT number, order_number, place FROM book_steps WHERE number >= :number
 ON CONFLICT (number) DO UPDATE SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL;
 

@@ -274,7 +274,7 @@ def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
                 await opened.observe(ACCOUNT, after(2, f"T-{number}"))
             for change in await opened.waiting():
                 await opened.failed(change, "HTTP 400", datetime.now(UTC))
-                await opened.dead(change, "HTTP 400")
+                await opened.park(change, "HTTP 400")
 
     asyncio.run(fill())
     book = ("--book", tmp_path / "b.db")

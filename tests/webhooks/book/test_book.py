@@ -88,7 +88,7 @@ async def test_a_book_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
 
 
 async def test_one_change_of_a_task_is_in_hand(book: Book) -> None:
-    """The next one of a task comes when the first is acknowledged, or dead; others are not held up."""
+    """The next one of a task comes when the first is acknowledged, or parked; others are not held up."""
     await book.observe(ACCOUNT, after(3))
     await book.observe(ACCOUNT, after(2, "T-2"))
     first = await book.waiting()
@@ -97,34 +97,34 @@ async def test_one_change_of_a_task_is_in_hand(book: Book) -> None:
     await book.acknowledge(first[0])
     (second,) = await book.waiting()
     assert (second.task_id, second.status) == ("T-1", "accepted")
-    await book.dead(second, "no handler takes it")
+    await book.park(second, "no handler takes it")
     (third,) = await book.waiting()
     assert (third.task_id, third.status) == ("T-1", "pending_pickup")
-    (dead,) = await book.dead_changes()
-    assert (dead.number, dead.why, dead.attempts) == (second.number, "no handler takes it", 1)
+    (parked,) = await book.parked_changes()
+    assert (parked.number, parked.why, parked.attempts) == (second.number, "no handler takes it", 1)
     await book.acknowledge(third)
-    assert await book.revive(second.number)
-    assert not await book.revive(second.number)
+    assert await book.resend(second.number)
+    assert not await book.resend(second.number)
     assert told(await book.waiting()) == ["accepted"]
 
 
-async def test_later_changes_may_wait_behind_a_dead_one(book: Book) -> None:
-    """Whoever asks for that gets no later change of its task before the dead one was revived and acknowledged."""
+async def test_later_changes_may_wait_behind_a_parked_one(book: Book) -> None:
+    """Whoever asks for that gets no later change of its task before the parked one was sent again and acknowledged."""
     await book.observe(ACCOUNT, after(2))
-    (first,) = await book.waiting(behind_dead=True)
-    await book.dead(first, "HTTP 400")
-    assert await book.waiting(behind_dead=True) == []
-    assert await book.revive() == 1
-    (again,) = await book.waiting(behind_dead=True)
+    (first,) = await book.waiting(behind_parked=True)
+    await book.park(first, "HTTP 400")
+    assert await book.waiting(behind_parked=True) == []
+    assert await book.resend() == 1
+    (again,) = await book.waiting(behind_parked=True)
     assert (again.number, again.attempts, again.failing_since) == (first.number, 0, None)
     await book.acknowledge(again)
-    assert told(await book.waiting(behind_dead=True)) == ["accepted"]
+    assert told(await book.waiting(behind_parked=True)) == ["accepted"]
 
 
 async def handed_on(book: Book) -> list[tuple[str, int]]:
     """Tasks and numbers of all changes that wait, as they are handed on, each acknowledged."""
     found = []
-    while changes := await book.waiting(behind_dead=True):
+    while changes := await book.waiting(behind_parked=True):
         for change in changes:
             found.append((change.task_id, change.number))
             await book.acknowledge(change)
@@ -132,36 +132,41 @@ async def handed_on(book: Book) -> list[tuple[str, int]]:
 
 
 async def test_all_changes_from_a_number_come_again(book: Book, clock: ManualClock) -> None:
-    """Those acknowledged, dead, put off or waiting, with their numbers, in order for each task; earlier ones do not."""
+    """Those acknowledged, parked, put off or waiting, in order for each task, with their numbers; no earlier ones."""
     await book.observe(ACCOUNT, after(3))
     await book.observe(ACCOUNT, after(3, "T-2"))
     first = await handed_on(book)
     await book.observe(ACCOUNT, after(4))
     (change,) = await book.waiting()
-    await book.dead(change, "HTTP 400")
+    await book.park(change, "HTTP 400")
     await book.observe(ACCOUNT, after(4, "T-2"))
     (change,) = await book.waiting()
     await book.failed(change, "HTTP 500", clock.now() + timedelta(hours=1))
     numbers = sorted(number for _, number in first)
-    assert await book.replay(numbers[1]) == len(numbers) - 1 + 2
+    assert await book.resend_from(numbers[1]) == len(numbers) - 1 + 2
     again = await handed_on(book)
     assert sorted(number for _, number in again) == [*numbers[1:], change.number - 1, change.number]
     for task_id in ("T-1", "T-2"):
         mine = [number for whose, number in again if whose == task_id]
         assert mine == sorted(mine)
-    assert await book.replay(change.number + 1) == await book.replay(10**30) == await book.revive(10**30) == 0
+    assert await book.resend_from(change.number + 1) == await book.resend_from(10**30) == await book.resend(10**30) == 0
 
 
-async def test_what_is_in_hand_at_a_replay_comes_again_in_its_turn(book: Book) -> None:
-    """No earlier change is handed out beside it, and its acknowledgement does not take it out of the order."""
+async def test_what_is_in_hand_when_earlier_changes_are_sent_again_follows_them(book: Book) -> None:
+    """No earlier change is handed out beside it, and its acknowledgement ends it only if no earlier one waits."""
     await book.observe(ACCOUNT, after(2))
     (first,) = await book.waiting()
     await book.acknowledge(first)
     (second,) = await book.waiting()
-    await book.replay(first.number)
+    await book.resend_from(first.number)
     assert await book.waiting() == []
     await book.acknowledge(second)
     assert [number for _, number in await handed_on(book)] == [first.number, second.number]
+    await book.resend_from(second.number)
+    (alone,) = await book.waiting()
+    await book.resend_from(alone.number)
+    await book.acknowledge(alone)
+    assert await book.waiting() == []
 
 
 async def test_what_failed_comes_again_and_holds_its_task_up(book: Book, clock: ManualClock) -> None:
@@ -292,12 +297,12 @@ async def test_what_ended_long_ago_is_forgotten(book: Book) -> None:
 
 
 async def test_what_was_not_handed_on_may_be_kept(book: Book) -> None:
-    """Whoever asks for that keeps orders with changes that wait or are dead, however old they are."""
+    """Whoever asks for that keeps orders with changes that wait or are parked, however old they are."""
     for number in range(3):
         await book.observe(ACCOUNT, task(f"T-{number}", entries("cancelled"), "cancelled"))
-    done, dead, _ = await book.waiting()
+    done, parked, _ = await book.waiting()
     await book.acknowledge(done)
-    await book.dead(dead, "HTTP 400")
+    await book.park(parked, "HTTP 400")
     assert await book.forget(at(50), only_handed_on=True) == 1
     assert [order.task_id async for order in book.orders()] == ["T-1", "T-2"]
     assert await book.forget(at(50)) == 2
@@ -357,7 +362,7 @@ async def test_a_book_of_version_1_is_brought_to_the_present_one(where: str, clo
             (change,) = await book.waiting()
             assert (change.number, change.previous, change.late) == (7, "broadcasting", True)
             await book.acknowledge(change)
-            assert await book.replay(1) == 1
+            assert await book.resend_from(1) == 1
 
 
 async def test_a_closed_book_says_so(path: Path) -> None:

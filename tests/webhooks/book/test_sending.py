@@ -141,7 +141,7 @@ async def test_kills_lose_no_change_and_keep_the_order(where: str) -> None:
             changes, firsts = set(target.arrived), target.firsts()
             target.arrived.clear()
             numbers = sorted(number for _, _, number in changes)
-            assert await book.replay(numbers[TASKS]) == len(numbers) - TASKS
+            assert await book.resend_from(numbers[TASKS]) == len(numbers) - TASKS
             await eventually(some_came)
         async with a_sender(where, target):
             await eventually(nothing_waits)
