@@ -40,7 +40,7 @@ OnStatus = Callable[[Change], Awaitable[object]]
 TRIES = 12
 """How often a change is handed on in vain until it is parked; about an hour."""
 PARK_AFTER = timedelta(days=3)
-"""How long `gotsurge receive` tries a change, from its first failure until it is parked: a long weekend."""
+"""How long `gotsurge receive` tries a change until it is parked: a long weekend."""
 HANDLER_SECONDS = 60.0
 """How long a handler may take."""
 AT_ONCE = 20
@@ -95,15 +95,15 @@ class Follower:
         handler_seconds: how long ``on_status`` may take.
         keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
             its account; None keeps it until the book is deleted.
-        park_after: how long a change is tried, from its first failure, until it is parked: it is dead, the later
-            changes of its task wait behind it, and the book keeps its order. Unless given, it is dead after 12 tries,
-            about an hour, and the later ones follow.
+        park_after: how long a change is tried until it is parked. Only the pauses between its tries count, and no
+            time in which the process was down. The later changes of its task wait behind it, and the book keeps its
+            order. Unless given, a change is parked after 12 tries, about an hour, and the later ones follow.
 
     Attributes:
         ready: set while this process follows.
 
     Raises:
-        UsageError: a rate, an age or a ``keep`` that is not positive.
+        UsageError: a rate, an age, a ``keep`` or a ``park_after`` that is not positive.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class Follower:
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
             raise UsageError("read_rate and sweep_after are more than 0", "E903")
-        if keep is not None and keep <= timedelta(0):
-            raise UsageError("keep is more than 0", "E903")
+        if any(span is not None and span <= timedelta(0) for span in (keep, park_after)):
+            raise UsageError("keep and park_after are more than 0", "E903")
         mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
         self._account_of: Callable[[RunInfo], str] = (
             (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
@@ -383,42 +383,47 @@ class Worker:
         self.waiting.set()  # the next change of the same task
 
     async def _hand(self, change: Change) -> None:
-        why, of_the_handler = "", True
+        why: str | None = None
+        was_cancelled = False
         try:
             async with asyncio.timeout(self._seconds):
                 await self._on_status(change)
         except TimeoutError:
             why = f"the handler did not return within {self._seconds:g} s"
         except asyncio.CancelledError:
-            why, of_the_handler = "the handler was cancelled", False
+            was_cancelled = True  # the process ends: that is no failure of the handler
         except NotDelivered as error:
             why = str(error)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             log.warning("change %d of task %s: the handler failed", change.number, change.task_id, exc_info=True)
         try:
-            await self._note(change, why, of_the_handler)
+            if was_cancelled:
+                await self._book.put_back(change, self._clock.now() + timedelta(seconds=POLL))
+            else:
+                await self._note(change, why)
         except StoreError as error:
             # It is in our hands until the process ends, or the next one takes it up.
             log.error("change %d: what became of it could not be noted: %s", change.number, error)  # noqa: TRY400
 
-    async def _note(self, change: Change, why: str, of_the_handler: bool) -> None:
-        tries, now = change.attempts + 1, self._clock.now()
-        if not why:
+    async def _note(self, change: Change, why: str | None) -> None:
+        if why is None:
             self._failures = 0
             await self._book.acknowledge(change)
             return
-        self._failures += of_the_handler
-        if self._park_after is None:
-            is_over = tries >= TRIES
-        else:
-            is_over = now - (change.failing_since or now) >= self._park_after
-        if is_over and of_the_handler:
+        self._failures += 1
+        tries = change.attempts + 1
+        if self._is_over(tries):
             log.error("change %d of task %s is parked after %d tries: %s", change.number, change.task_id, tries, why)
             await self._book.park(change, why)
         else:
-            wait = backoff(_AGAIN, tries, 1.0)
-            await self._book.failed(change, why, now + timedelta(seconds=wait))
+            await self._book.failed(change, why, self._clock.now() + timedelta(seconds=backoff(_AGAIN, tries, 1.0)))
+
+    def _is_over(self, tries: int) -> bool:
+        """Whether a change that failed this many times is parked."""
+        if self._park_after is None:
+            return tries >= TRIES
+        return sum(backoff(_AGAIN, each, 1.0) for each in range(1, tries)) >= self._park_after.total_seconds()
 
 
 async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:
@@ -432,7 +437,7 @@ async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Ch
             try:
                 yield change
             except GeneratorExit:
-                await book.failed(change, "the loop was left with it", clock.now())
+                await book.put_back(change, clock.now())
                 raise
             await book.acknowledge(change)
             break

@@ -103,7 +103,7 @@ class Forwarder:
         while True:
             tries += 1
             why = await self._post(f"gotsurge_{stored.id}", stored.body or b"")
-            if not why:
+            if why is None:
                 return tries
             wait = backoff(_AGAIN, tries, 1.0)
             log.warning(
@@ -119,7 +119,8 @@ class Forwarder:
         """
         # The number alone would be another change's in a book that was made anew.
         message_id = f"change_{change.number}_{to_microseconds(change.seen_at)}"
-        if why := await self._post(message_id, document_of(change)):
+        why = await self._post(message_id, document_of(change))
+        if why is not None:
             where = url_for_log(self._url)
             if self._seldom.may(why):
                 log.warning(
@@ -128,8 +129,8 @@ class Forwarder:
                 )  # fmt: skip
             raise NotDelivered(f"{where}: {why}")
 
-    async def _post(self, message_id: str, body: bytes) -> str:
-        """Send a message once; "" if it was taken, or else why not."""
+    async def _post(self, message_id: str, body: bytes) -> str | None:
+        """Send a message once; returns why it was not taken, or None if it was."""
         # The time is that of the try: a receiver refuses what is old. The id is always the same: it may come twice.
         headers = signed(self._key, message_id, int(self._clock.now().timestamp()), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
@@ -137,5 +138,5 @@ class Forwarder:
         try:
             status = (await self._transport.send(request)).status
         except TransportError as error:
-            return error.reason
-        return "" if 200 <= status < 300 else f"HTTP {status}"
+            return error.reason or type(error).__name__
+        return None if 200 <= status < 300 else f"HTTP {status}"

@@ -23,6 +23,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.testing.peers import Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from gotsurge_async.webhooks import follow
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
 from gotsurge_async.webhooks.forward import Forwarder, NotDelivered, key_of, new_secret, signed
@@ -115,6 +116,7 @@ class Sending:
 
     Attributes:
         answers: what the target answers to a change, from its document: a status, or what goes wrong.
+        hangs: whether it answers nothing.
         got: the documents that it got, each with its webhook-id.
     """
 
@@ -122,12 +124,15 @@ class Sending:
     clock: ManualClock
     threads: Threads
     answers: Callable[[dict[str, object]], int | Exception] = lambda _: 204
+    hangs: bool = False
     got: list[tuple[str, dict[str, object]]] = attrs.field(factory=list)
 
     async def send(self, request: Request) -> Response:
         """Be a transport."""
         assert request.body is not None
         self.got.append((request.headers["webhook-id"], json.loads(request.body)))
+        if self.hangs:
+            await asyncio.Event().wait()
         answer = self.answers(self.got[-1][1])
         if isinstance(answer, Exception):
             raise answer
@@ -146,9 +151,9 @@ class Sending:
 
 
 @asynccontextmanager
-async def sending(folder: Path) -> AsyncIterator[Sending]:
+async def sending(folder: Path, clock: ManualClock | None = None) -> AsyncIterator[Sending]:
     """A worker that sends, inside the block."""
-    threads, clock = Threads(), ManualClock(START)
+    threads, clock = Threads(), clock or ManualClock(START)
     async with Book.open(folder / "book.db", clock=clock) as book:
         here = Sending(book, clock, threads)
         forwarder = Forwarder(URL, new_secret(), here, clock)
@@ -257,10 +262,12 @@ async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> N
     async with sending(tmp_path) as here:
         here.answers = lambda document: 400 if document["task_id"] == "T-1" else 200
         await here.book.observe(ACCOUNT, after(2))
-        await here.turn(PARK_AFTER.total_seconds() - 3600, 600.0)
-        assert await here.book.parked_changes() == []
-        await here.turn(2 * 3600, 600.0)
-        (parked,) = await here.book.parked_changes()
+        await here.turn(PARK_AFTER.total_seconds() - 3600, 300.0)
+        while not (parked_changes := await here.book.parked_changes()):
+            await here.turn(7200, 300.0)
+        (parked,) = parked_changes
+        assert parked.attempts == len(here.got) == 442
+        assert here.clock.now() - START > PARK_AFTER
         assert (parked.status, parked.why) == ("broadcasting", "https://example.com: HTTP 400")
         tries = len(here.got)
         await here.book.observe(ACCOUNT, after(1, "T-2"))
@@ -271,6 +278,46 @@ async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> N
         assert await here.book.resend(parked.number)
         await here.turn(5)
         assert here.taken("T-1") == list(WAY[:2])
+
+
+async def test_only_tries_park_a_change(tmp_path: Path) -> None:
+    """Time in which no process runs does not count: not four days of it, between an hour of failures and others."""
+    clock = ManualClock(START)
+    async with sending(tmp_path, clock) as here:
+        here.answers = lambda _: 503
+        await here.book.observe(ACCOUNT, after(1))
+        await here.turn(3600, 100.0)
+    await clock.advance(4 * 86_400)
+    async with sending(tmp_path, clock) as here:
+        here.answers = lambda _: 503
+        await here.turn(1200, 100.0)
+        assert len(here.got) >= 1
+        assert await here.book.parked_changes() == []
+
+
+async def test_the_end_of_a_process_is_no_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is cut when the process ends leaves its change as it was, and it is sent again."""
+    monkeypatch.setattr(follow, "GRACE_SECONDS", 0.0)
+    clock = ManualClock(START)
+    async with sending(tmp_path, clock) as here:
+        here.hangs = True
+        await here.book.observe(ACCOUNT, after(1))
+        await here.turn(1)
+    await clock.advance(2)
+    async with Book.open(tmp_path / "book.db", clock=clock) as book:
+        (change,) = await book.waiting()
+        assert (change.attempts, change.failing_since, change.why) == (0, None, None)
+
+
+@pytest.mark.parametrize("failure", [NothingSent(), MaybeSent(), NotDelivered()], ids=["nothing", "maybe", "handler"])
+async def test_a_failure_without_words_is_one(tmp_path: Path, failure: Exception) -> None:
+    """A change whose transport or handler fails without a reason is not taken for delivered."""
+    async with sending(tmp_path) as here:
+        left = iter([failure])
+        here.answers = lambda _: next(left, 200)
+        await here.book.observe(ACCOUNT, after(1))
+        await here.turn(5)
+        assert here.taken("T-1") == ["broadcasting"] * 2
 
 
 async def test_what_takes_nothing_is_tried_once_a_second(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInf
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Step, in_order
-from gotsurge_async.webhooks.book.observing import Source, observe
+from gotsurge_async.webhooks.book.observing import Source, observe, take_page
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
     Change,
@@ -25,10 +25,8 @@ from gotsurge_async.webhooks.book.records import (
     change_of,
     countable,
     environment_of,
-    further,
     keepable,
     order_of,
-    pushed,
     step_of,
 )
 from gotsurge_async.webhooks.store import Store
@@ -264,7 +262,7 @@ class Book:
 
         def end(db: Database) -> None:
             if not db.change("acknowledge", number=change.number):
-                db.change("release", number=change.number)
+                db.change("put_back", number=change.number, again_at=0)
 
         await self._store.write(end)
         self._held.discard(change.number)
@@ -279,6 +277,11 @@ class Book:
             db.change("put_off", **which)
 
         await self._store.write(put_back)
+        self._held.discard(change.number)
+
+    async def put_back(self, change: Change, again_at: datetime) -> None:
+        """Hand a change on again from ``again_at`` on, as if it had not been handed on."""
+        await self._store.change("put_back", number=change.number, again_at=to_microseconds(again_at))
         self._held.discard(change.number)
 
     async def park(self, change: Change, why: str) -> None:
@@ -345,24 +348,7 @@ class Book:
 
     async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> int:
         now = to_microseconds(self._clock.now())
-
-        def put(db: Database) -> int:
-            ids = db.listed(row.task_id for row in page)
-            known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
-            new = [row for row in page if row.task_id not in known]
-            db.insert("take_in", [pushed(account, info, row) for row in new])
-            db.change("all_present", account=account, ids=ids)
-            stands = {
-                task_id: status for task_id, whose, status, _ in db.rows("standings", ids=ids) if whose == account
-            }
-            for row in sorted(page, key=lambda row: row.task_id or ""):
-                shown = further(row, stands[row.task_id])
-                if shown is not None:
-                    # As an event: it is a part of the task.
-                    observe(db, account, shown, to_microseconds(row.updated_at), "event", now)
-            return len(new)
-
-        return await self._store.write(put) if page else 0
+        return await self._store.write(lambda db: take_page(db, account, info, page, now)) if page else 0
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -114,8 +114,8 @@ SELECT number FROM book_changes WHERE dead_at IS NOT NULL ORDER BY number LIMIT 
 DELETE FROM book_changes AS done WHERE number = :number AND NOT EXISTS (
   SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = done.order_number AND earlier.number < done.number
     AND earlier.dead_at IS NULL);
--- name: release
-UPDATE book_changes SET held_until = 0, holder = NULL WHERE number = :number;
+-- name: put_back
+UPDATE book_changes SET again_at = :again_at, held_until = 0, holder = NULL WHERE number = :number;
 -- name: failed
 UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_until = 0, holder = NULL, why = :why,
   failing_since = coalesce(failing_since, :now) WHERE number = :number;

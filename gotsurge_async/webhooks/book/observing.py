@@ -1,10 +1,12 @@
-"""What a read of a task changes in the order book, in one transaction."""
+"""What a read of a task, or a page of a ledger, changes in the order book, in one transaction."""
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from gotsurge_async import codec
-from gotsurge_async.clock import from_microseconds
+from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
+from gotsurge_async.ledger import OrderRow, RunInfo
 from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.webhooks.book.history import Kept, Step, read
 from gotsurge_async.webhooks.book.records import (
@@ -13,10 +15,12 @@ from gotsurge_async.webhooks.book.records import (
     countable,
     due_of,
     encoded,
+    further,
     later,
     micros,
     moment_of,
     over,
+    pushed,
 )
 
 Source: TypeAlias = Literal["event", "read", "sweep", "create"]
@@ -111,3 +115,19 @@ def _known_step(row: Row) -> Step:
     """A step of a row of the statement ``steps``; of its entry only whether there is one."""
     _, _, status, at, entry, _, _ = row
     return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
+
+
+def take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow], now: int) -> int:
+    """Add some orders of a ledger's run that have a task, and what it knows of them; returns the number of new ones."""
+    ids = db.listed(row.task_id for row in page)
+    known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
+    new = [row for row in page if row.task_id not in known]
+    db.insert("take_in", [pushed(account, info, row) for row in new])
+    db.change("all_present", account=account, ids=ids)
+    stands = {task_id: status for task_id, whose, status, _ in db.rows("standings", ids=ids) if whose == account}
+    for row in sorted(page, key=lambda row: row.task_id or ""):
+        shown = further(row, stands[row.task_id])
+        if shown is not None:
+            # As an event: it is a part of the task.
+            observe(db, account, shown, to_microseconds(row.updated_at), "event", now)
+    return len(new)
