@@ -33,7 +33,7 @@ def inbox() -> None:
     cannot be understood, or when GotSurge refuses to show its task. It is kept for a month, so that you can look at it.
 
     A change of a task is parked when it could not be handed on for three days. The later changes of its task wait
-    behind it, until resend hands it on again.
+    behind it, until resend hands it on again, or skip gives it up.
     """
 
 
@@ -176,6 +176,25 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
             done = sum([await book.resend(number) for number in chosen]) if chosen else await book.resend()
             asked = len(chosen) or done
     return _print_done("resent", done, asked, as_json)
+
+
+@inbox.command(short_help="Give parked changes up.")
+@click.argument("numbers", nargs=-1, type=int, required=True, metavar="NUMBER...")
+@takes_books
+@json_option
+@asynchronous
+async def skip(numbers: tuple[int, ...], books: Books, as_json: bool) -> Exit:
+    """Give parked changes up, by their NUMBERs, so that the later changes of their tasks are handed on.
+
+    \b
+    Exit codes:
+      0 all of them are skipped        1 no change of some NUMBER is parked
+    """
+    await _refuse_none(books)
+    chosen = set(numbers)
+    async with Book.open(books.book) as book:
+        done = sum([await book.skip(number) for number in chosen])
+    return _print_done("skipped", done, len(chosen), as_json)
 
 
 async def _change(

@@ -302,6 +302,10 @@ class Book:
         """Hand a parked change on again, or all parked ones; returns the number of these changes."""
         return await self._store.change("resend", all=int(number is None), number=countable(number))
 
+    async def skip(self, number: int) -> bool:
+        """Acknowledge a parked change, so that the later ones of its task are handed on; False if it is not parked."""
+        return bool(await self._store.change("skip", number=countable(number)))
+
     async def resend_from(self, number: int) -> int:
         """Hand all changes from a number on again, whatever became of them; returns the number of these changes.
 
@@ -310,7 +314,7 @@ class Book:
         """
 
         def again(db: Database) -> int:
-            db.script("lock_changes")  # what is acknowledged at this moment is before all of it, or after
+            db.script("lock_changes")  # what is acknowledged or forgotten at this moment is before all of it, or after
             return db.change("resend_from", number=countable(number))
 
         return await self._store.write(again)
@@ -454,6 +458,7 @@ class Book:
         which = {"before": to_microseconds(before), "only_handed_on": int(only_handed_on)}
 
         def remove(db: Database) -> int:
+            db.script("lock_changes")  # or a change could come between its step and its order
             if not only_handed_on:
                 db.change("forget_changes", before=which["before"])
             db.change("forget_steps", **which)

@@ -128,6 +128,8 @@ UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0,
 -- name: resend
 UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL
   WHERE (:all = 1 OR number = :number) AND dead_at IS NOT NULL;
+-- name: skip
+DELETE FROM book_changes WHERE number = :number AND dead_at IS NOT NULL;
 -- name: lock_changes@sqlite
 SELECT 1;
 -- name: lock_changes@postgresql

@@ -266,7 +266,7 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
 
 
 def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
-    """Parked changes are listed, and handed on again, as are all from a number on; what is not there is reported."""
+    """Parked changes are listed, skipped, and handed on again, as are all from a number on; others are reported."""
 
     async def fill() -> None:
         async with Book.open(tmp_path / "b.db") as opened:
@@ -287,11 +287,14 @@ def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
     assert run("inbox", "parked", *book).stdout.splitlines()[1].split("\t")[:4] == ["1", ACCOUNT, "T-0", "broadcasting"]
     assert (again := run("inbox", "resend", "1", "2", *book)).exit_code == 1
     assert "1 of 2 resent" in again.stdout
-    assert json.loads(run("inbox", "resend", "--parked", "--json", *book).stdout) == {"resent": 2, "of": 2, "exit": 0}
+    assert (skipped := run("inbox", "skip", "1", "3", *book)).exit_code == 1
+    assert "1 of 2 skipped" in skipped.stdout
+    assert json.loads(run("inbox", "resend", "--parked", "--json", *book).stdout) == {"resent": 1, "of": 1, "exit": 0}
     assert json.loads(run("inbox", "parked", "--json", *book).stdout) == []
     assert "4 of 4 resent" in run("inbox", "resend", "--from", "3", *book).stdout
     for words in ((), ("1", "--parked"), ("--parked", "--from", "3")):
         assert run("inbox", "resend", *words, *book).exit_code == 2
+    assert run("inbox", "skip", *book).exit_code == 2
     assert run("inbox", "parked", "--book", tmp_path / "none.db").exit_code == 2
 
 

@@ -3,14 +3,16 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.database import WORDS, connect, place_of
+from gotsurge_async.database import WORDS, Database, connect, place_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.money import Money
@@ -118,6 +120,18 @@ async def test_later_changes_may_wait_behind_a_parked_one(book: Book) -> None:
     (again,) = await book.waiting(behind_parked=True)
     assert (again.number, again.attempts, again.failing_since) == (first.number, 0, None)
     await book.acknowledge(again)
+    assert told(await book.waiting(behind_parked=True)) == ["accepted"]
+
+
+async def test_a_parked_change_may_be_skipped(book: Book) -> None:
+    """The later ones of its task are handed on then; a change that is not parked stays."""
+    await book.observe(ACCOUNT, after(2))
+    (first,) = await book.waiting(behind_parked=True)
+    await book.park(first, "HTTP 400")
+    assert not await book.skip(first.number + 1)
+    assert await book.skip(first.number)
+    assert not await book.skip(first.number)
+    assert await book.parked_changes() == []
     assert told(await book.waiting(behind_parked=True)) == ["accepted"]
 
 
@@ -306,6 +320,32 @@ async def test_what_was_not_handed_on_may_be_kept(book: Book) -> None:
     assert await book.forget(at(50), only_handed_on=True) == 1
     assert [order.task_id async for order in book.orders()] == ["T-1", "T-2"]
     assert await book.forget(at(50)) == 2
+
+
+async def test_what_is_forgotten_is_not_sent_again(
+    where: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sending again while orders are forgotten comes before all of it or after: no change without its order is left."""
+    change, forgetting, may_end = Database.change, threading.Event(), threading.Event()
+
+    def halted(self: Database, name: str, /, **values: Any) -> int:
+        if name == "forget_orders":
+            forgetting.set()
+            may_end.wait(60)
+        return change(self, name, **values)
+
+    async with Book.open(where, clock=clock) as one, Book.open(where, clock=clock) as other:
+        await one.observe(ACCOUNT, task("T-1", entries("cancelled"), "cancelled"))
+        (first,) = await one.waiting()
+        await one.acknowledge(first)
+        monkeypatch.setattr(Database, "change", halted)
+        old = asyncio.create_task(one.forget(at(50), only_handed_on=True))
+        assert await asyncio.to_thread(forgetting.wait, 60)
+        again = asyncio.create_task(other.resend_from(first.number))
+        await asyncio.wait([again], timeout=0.2)
+        may_end.set()
+        assert (await old, await again) == (1, 0)
+        assert await other._store.read(lambda db: list(db.stream("SELECT number FROM book_changes"))) == []
 
 
 @pytest.mark.parametrize(
