@@ -34,6 +34,15 @@ _HOSTS = {"sandbox": "staging.gotsurge.co", "production": _PRODUCTION_HOST}
 # No user, query or fragment, and no character that would have to be encoded.
 _PLAIN_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.ASCII | re.IGNORECASE)
 
+_WEB_URL = re.compile(
+    r"https?://([^\s/?#@\\]+@)?(\[[\da-f:.]+(%\w+)?\]|[\w-]+(\.[\w-]+)*\.?)(:\d+)?([/?#]\S*)?", re.IGNORECASE
+)
+
+
+def is_web_url(url: str) -> bool:
+    """Whether a text is a whole URL of http or https, to which something can be sent."""
+    return _WEB_URL.fullmatch(url) is not None and _scheme_and_host(url)[1] is not None
+
 
 def checked_base(url: str) -> str:
     """The API base without a slash at its end.

@@ -16,7 +16,7 @@ import msgspec
 
 from gotsurge_async.calls.tries import USER_AGENT, backoff
 from gotsurge_async.clock import Clock, to_microseconds
-from gotsurge_async.config import RetryPolicy
+from gotsurge_async.config import RetryPolicy, is_web_url
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Transport, TransportError
@@ -89,8 +89,8 @@ class Forwarder:
     """
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError("events and changes are sent to a URL that begins with http:// or https://", "E805")
+        if not is_web_url(url):
+            raise ConfigError("events and changes are sent to a whole URL, as https://example.com/changes", "E805")
         self._url = url
         self._key = key_of(secret)
         self._transport = transport

@@ -101,10 +101,33 @@ async def test_until_it_is_taken() -> None:
     assert len({request.headers["webhook-timestamp"] for request in target.got}) > 1
 
 
-def test_what_is_no_url() -> None:
-    """Only http and https."""
-    with pytest.raises(ConfigError, match="http"):
-        Forwarder("file:///etc/passwd", new_secret(), Target(), ManualClock())
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd", "https://", "http://", "https:///x", "https://exa mple/x", "https://h/S3CRET x",
+        "https://h/\n", "https://<h>/x", "https://h\\x/", "https://h:0/", "https://h:99999/", "https://[::1/", "h/x",
+        "https://a..b/", "https://.../",
+    ],
+)  # fmt: skip
+def test_what_is_no_url(url: str) -> None:
+    """Only http and https, with a host, and without what a request cannot have; the rest of the URL is not shown."""
+    with pytest.raises(ConfigError, match="https") as told:
+        Forwarder(url, new_secret(), Target(), ManualClock())
+    assert "S3CRET" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "HTTPS://user:word@exämple.com:8443/a%20b?key=ü#x",
+        "http://[::1]:1/",
+        "http://service_a/x",
+    ],
+)
+def test_what_is_a_url(url: str) -> None:
+    """Hosts, ports, users and paths as other programs take them."""
+    Forwarder(url, new_secret(), Target(), ManualClock())
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------

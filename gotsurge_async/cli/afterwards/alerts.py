@@ -31,7 +31,7 @@ from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_opt
 from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, prose, say, spare, started_document
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.config import Timeouts
+from gotsurge_async.config import Timeouts, is_web_url
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, RunState
 from gotsurge_async.models.times import written_clock
@@ -203,8 +203,8 @@ async def alerts(
         limits=Limits(**{name: timedelta(minutes=min(number, _LONGEST)) for name, number in minutes.items()}),
         as_json=as_json,
     )
-    if post is not None:
-        _check_url(post)
+    if post is not None and not is_web_url(post):  # it may hold a secret, and is never shown
+        raise WrongUse("--post: give the whole URL, as https://hooks.slack.com/services/…", "E102")
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
         raise WrongUse("--read-rate asks GotSurge: say which one, by --env")
     async with AsyncExitStack() as stack:
@@ -244,17 +244,6 @@ async def _follow(check: _Check, every: float, post: str | None) -> None:
                 except Unreachable as error:
                     say(f"{error}; they are posted with the next look")
         await asyncio.sleep(every)
-
-
-def _check_url(url: str) -> None:
-    """Refuse a URL that cannot be posted to. It may hold a secret, and is never shown."""
-    try:
-        parts = urlsplit(url)
-        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fit = False
-    if not fit:
-        raise WrongUse("--post: give the whole URL, as https://hooks.slack.com/services/…", "E102")
 
 
 async def _post(url: str, lines: Sequence[str]) -> None:

@@ -126,7 +126,7 @@ def test_it_posts_one_text(shell: Shell) -> None:
         assert failed.exit_code == 8
         assert "could not be posted to 127.0.0.1: it answered 404" in failed.stderr
         assert "S3CRET" not in failed.output
-    for url in ("ftp://x/y", "hooks.slack.com/services/S3CRET", "http://"):
+    for url in ("ftp://x/y", "hooks.slack.com/services/S3CRET", "http://", "http://x y/S3CRET"):
         refused = shell.on_ledger("alerts", "--post", url)
         assert refused.exit_code == 2
         assert "S3CRET" not in refused.output
