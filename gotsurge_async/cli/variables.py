@@ -21,7 +21,8 @@ VARIABLES = {
     "GOTSURGE_TOKEN_KEY_FILE": "A file with such keys.",
     "GOTSURGE_WEBHOOK_TOKEN": "The secret in the path at which events come in (gotsurge receive).",
     "GOTSURGE_WEBHOOK_TOKEN_NEXT": "The next one, while both are taken.",
-    "GOTSURGE_FORWARD_SECRET": "What signs that which gotsurge receive and listen send on.",
+    "GOTSURGE_FORWARD_URL": "Where gotsurge receive sends changes, and listen events; as --forward-to.",
+    "GOTSURGE_FORWARD_SECRET": "The secret that signs what gotsurge receive and listen send on.",
     "GOTSURGE_ALERT_URL": "Where gotsurge alerts posts; as --post.",
 }
 """Each with what it says."""

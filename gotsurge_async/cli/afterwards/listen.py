@@ -13,6 +13,7 @@ import msgspec
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.afterwards.inbox import document_of
 from gotsurge_async.cli.afterwards.serving import (
+    FORWARD_URL,
     PREFIX,
     SECRET,
     forward_secret,
@@ -61,7 +62,10 @@ class _Span(ParamType[timedelta]):
     help="Receive events at this port, too; 0 takes any that is free.",
 )
 @click.option(
-    "--forward-to", metavar="URL", help="Send the events on, in order. An event is sent until it is answered 2xx."
+    "--forward-to",
+    metavar="URL",
+    envvar=FORWARD_URL,
+    help=f"Send the events on to this URL (or {FORWARD_URL}), in order. An event is sent until it is answered 2xx.",
 )
 @click.option("--since", type=_Span(), metavar="SPAN", help="Begin with the events of the last 90s, 30m, 2h or 7d.")
 @takes_books

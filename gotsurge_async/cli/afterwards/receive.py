@@ -13,6 +13,7 @@ from aiohttp import web
 from gotsurge_async.bulk import Ledger, LedgerError
 from gotsurge_async.cli.afterwards.books import book_option, books_beside
 from gotsurge_async.cli.afterwards.serving import (
+    FORWARD_URL,
     PREFIX,
     SECRET,
     Lines,
@@ -105,7 +106,8 @@ _option = in_group("Receiving")
 @_option(
     "--forward-to",
     metavar="URL",
-    help="Send each change to this URL by POST, signed, instead of printing it.",
+    envvar=FORWARD_URL,
+    help=f"Send each change to this URL (or {FORWARD_URL}) by POST, signed, instead of printing it.",
 )
 @takes_place
 @ledger_option
@@ -149,7 +151,9 @@ async def receive(
     """
     books = books_beside(find_ledger(ledger, target), book)
     if forward_to is not None and as_json:
-        raise WrongUse("--json prints changes, and --forward-to sends them instead: leave one of them out")
+        raise WrongUse(
+            f"--json prints changes, and --forward-to (or {FORWARD_URL}) sends them instead: leave one of them out"
+        )
     secrets = tokens()
     account = account_named(target.environment, target.account)
     clock = SystemClock()
@@ -204,10 +208,7 @@ def _secret() -> Secret:
     """The secret that signs changes: none is made, because each start would make another one."""
     if secret := forward_secret():
         return secret
-    raise UsageError(
-        f"there is no secret to sign changes with: {SECRET} is one; echo whsec_$(openssl rand -base64 32) makes it",
-        "E805",
-    )
+    raise UsageError(f"set {SECRET} to sign changes; make one with: echo whsec_$(openssl rand -base64 32)", "E805")
 
 
 @asynccontextmanager

@@ -1,4 +1,7 @@
-"""What the commands that serve HTTP share: tokens, listening, sending on, a signal's wait, and lines that all come."""
+"""What the commands that serve HTTP share.
+
+Tokens, listening, sending on, waiting for a signal, and output that is not lost.
+"""
 
 import asyncio
 import os
@@ -7,6 +10,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -15,13 +20,14 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
-from gotsurge_async.secrets import Secret, as_secret
+from gotsurge_async.secrets import Secret, as_secret, url_for_log
 from gotsurge_async.system.loops import ending_signals, heeded
 from gotsurge_async.webhooks.forward import MOST_OF_AN_ANSWER, TRY_SECONDS, Forwarder
 from gotsurge_async.webhooks.web.connections import Connections
 
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
 SECRET = "GOTSURGE_FORWARD_SECRET"  # noqa: S105 - the name of a variable
+FORWARD_URL = "GOTSURGE_FORWARD_URL"
 PREFIX = "/webhooks"
 DRAIN_SECONDS = 10.0
 """At its end a receiver waits this long for requests that are being received."""
@@ -52,9 +58,21 @@ async def forwarding(url: str, secret: Secret, clock: Clock) -> AsyncIterator[Fo
 
     transport = AiohttpTransport(TRY_SECONDS, cut_at=MOST_OF_AN_ANSWER)
     try:
-        yield Forwarder(url, secret, transport, clock)
+        forwarder = Forwarder(url, secret, transport, clock)
+        if url.lower().startswith("http:") and not _is_near(url):
+            say(f"warning: {url_for_log(url)} is not https: others can read on the way what is sent there")
+        yield forwarder
     finally:
         await transport.close()
+
+
+def _is_near(url: str) -> bool:
+    """Whether a URL leads to this machine or a private network, as far as its host shows it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ip_address(host.partition("%")[0]).is_global
+    except ValueError:
+        return "." not in host
 
 
 @asynccontextmanager

@@ -14,11 +14,12 @@ from aiohttp import web
 
 from gotsurge_async import Limits, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
-from gotsurge_async.cli.afterwards.serving import listening
+from gotsurge_async.cli.afterwards.serving import forwarding, listening
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.book import Book
-from gotsurge_async.webhooks.forward import signed
+from gotsurge_async.webhooks.forward import new_secret, signed
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
 from tests.cli.test_streams import HOWS, broken
@@ -354,6 +355,35 @@ def test_what_cannot_be_sent_on(run: Runner, tmp_path: Path, words: tuple[str, .
     done = run("receive", "--forward-to", "http://127.0.0.1:1/x", *options, *words, **env)
     assert (done.exit_code, message in done.output) == (2, True), done.output
     assert "S3CRET" not in done.output
+
+
+@pytest.mark.parametrize("command", ["receive", "listen"])
+def test_a_variable_may_name_where_to_send(run: Runner, tmp_path: Path, command: str) -> None:
+    """The URL, which may hold a secret, need not stand in the list of processes; it is not printed."""
+    env = {"GOTSURGE_WEBHOOK_TOKEN": TOKEN, "GOTSURGE_ENV": "local", "GOTSURGE_FORWARD_URL": "ftp://x/S3CRET"}
+    env["GOTSURGE_FORWARD_SECRET"] = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    done = run(command, "--port", "0", "--book", tmp_path / "b.db", "--ledger", tmp_path / "l.db", **env)
+    assert (done.exit_code, "whole URL" in done.output, "S3CRET" in done.output) == (2, True, False), done.output
+
+
+@pytest.mark.parametrize(
+    ("url", "warns"),
+    [
+        ("http://example.com:8080/S3CRET", True),
+        ("http://8.8.8.8/", True),
+        ("https://example.com/", False),
+        ("http://localhost:3000/", False),
+        ("http://[::1]/", False),
+        ("http://10.0.0.7/", False),
+        ("http://service/", False),
+    ],
+)
+async def test_plain_http_to_elsewhere(capsys: pytest.CaptureFixture[str], url: str, warns: bool) -> None:
+    """A warning says that what is sent can be read on its way; this machine and private networks need none."""
+    async with forwarding(url, new_secret(), SystemClock()):
+        said = capsys.readouterr().err
+    assert ("example.com:8080" in said or "8.8.8.8" in said, "S3CRET" in said) == (warns, False)
+    assert bool(said) is warns
 
 
 @pytest.mark.slow
