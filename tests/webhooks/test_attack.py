@@ -30,7 +30,7 @@ from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.room import UnknownFull
-from tests.cli.afterwards.receiving import Receiving, receiving
+from tests.cli.afterwards.receiving import Moment, Receiving, receiving
 from tests.support.orders import orders
 from tests.webhooks.kit import event
 from tests.webhooks.web.test_connections import HALF
@@ -150,8 +150,8 @@ class Real:
     seconds: list[float] = attrs.field(factory=list)
     own_seconds: list[float] = attrs.field(factory=list)
     unanswered: list[str] = attrs.field(factory=list)
-    moved: dict[tuple[str, str], float] = attrs.field(factory=dict)
-    known: dict[tuple[str, str], float] = attrs.field(factory=dict)
+    moved: dict[tuple[str, str], Moment] = attrs.field(factory=dict)
+    known: dict[tuple[str, str], Moment] = attrs.field(factory=dict)
     _looked: int = 0
 
     async def post_all(self) -> None:
@@ -170,28 +170,25 @@ class Real:
         status = WAY[place // len(self.ids)]
         if is_step:
             self.simulator.move(task_id, status)
-            self.moved[task_id, status] = self._own_time()
+            self.moved[task_id, status] = self.receiver.moment()
         return event(task_id, status, text=str(number))
 
     async def _post(self, session: aiohttp.ClientSession, body: bytes) -> None:
-        began, own = time.monotonic(), self._own_time()
+        began = self.receiver.moment()
         try:
             async with session.post(self.receiver.hook, data=body) as answer:
                 if answer.status != 200:
                     self.unanswered.append(str(answer.status))
         except (aiohttp.ClientError, TimeoutError) as error:
             self.unanswered.append(repr(error))
-        self.seconds.append(time.monotonic() - began)
-        self.own_seconds.append(max(0.0, self._own_time() - own))
-
-    def _own_time(self) -> float:
-        """A moment, by a clock that stands still while the processes here wait for a processor."""
-        return time.monotonic() - self.receiver.waited
+        end = self.receiver.moment()
+        self.seconds.append(end.at - began.at)
+        self.own_seconds.append(began.seconds_until(end))
 
     def look(self) -> None:
         """Note the changes that were printed."""
         for change in self.receiver.printed[self._looked :]:
-            self.known.setdefault((change["task_id"], change["status"]), self._own_time())
+            self.known.setdefault((change["task_id"], change["status"]), self.receiver.moment())
         self._looked = len(self.receiver.printed)
 
 
@@ -289,7 +286,7 @@ async def test_both_attacks_at_once(tmp_path: Path, capfd: pytest.CaptureFixture
             watching.cancel()
             assert await receiver.end() == 0
         said = sum(map(len, receiver.said))
-    delays = [real.known[each] - at for each, at in real.moved.items()]
+    delays = [moved.seconds_until(real.known[each]) for each, moved in real.moved.items()]
     with capfd.disabled():
         print(
             f"\nattack: {lasted:.0f} s, {len(real.seconds)} real events, {len(real.unanswered)} not answered 200;"

@@ -97,13 +97,13 @@ async def test_no_change_is_lost_or_out_of_order(
                     receiver.process.kill()
                 else:
                     await living
-                    quiet, waited = time.monotonic(), receiver.waited
+                    quiet = receiver.moment()
                     truth = {each["id"]: [step[0] for step in each["history"]] for each in simulator.tasks()}
                     simulator.clear_faults()
                     await becomes(partial(is_known, where, truth))
-                    known_after, waited = time.monotonic() - quiet, receiver.waited - waited
+                    known = receiver.moment()
                     await becomes(partial(all_was_handed_on, where))
-                    handed_on_after = time.monotonic() - quiet
+                    handed_on_after = time.monotonic() - quiet.at
                     assert await receiver.end() == 0
             lives.append((receiver, time.monotonic() - began))
         answered = {(each["task_id"], each["status"]) for each in simulator.webhooks() if was_answered(each)}
@@ -111,11 +111,12 @@ async def test_no_change_is_lost_or_out_of_order(
     with capfd.disabled():
         events = len(simulator.webhooks())
         print(
-            f"\nchaos: {kind}, {events} events of {TASKS} tasks, {KILLS} kills in {quiet - began_all:.0f} s, {reads}"
-            f" reads; after the last event the book was equal in {known_after:.1f} s ({waited:.1f} s without"
-            f" a processor), and all was handed on in {handed_on_after:.1f} s"
+            f"\nchaos: {kind}, {events} events of {TASKS} tasks, {KILLS} kills in {quiet.at - began_all:.0f} s, {reads}"
+            f" reads; after the last event the book was equal in {known.at - quiet.at:.1f} s"
+            f" ({quiet.waited_until(known):.1f} s without a processor), and all was handed on in"
+            f" {handed_on_after:.1f} s"
         )
-    assert known_after - waited < QUIET_SECONDS
+    assert quiet.seconds_until(known) < QUIET_SECONDS
     assert answered <= await kept(where)
     check_handed_on(lives, truth)
     assert reads <= READ_RATE * sum(seconds for _, seconds in lives) + 5 * len(lives)

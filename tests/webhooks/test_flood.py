@@ -328,7 +328,7 @@ async def test_an_order_in_doubt_is_settled_in_a_flood(tmp_path: Path, monkeypat
         async with follower(kit, ledger=kit.here.ledger, read_rate=rate):
             more = asyncio.create_task(put_forged(kit.inbox, range(number * 9 // 10, number), pause=0.5))
             began = time.monotonic()
-            await eventually(is_settled)
+            await eventually(is_settled, seconds=60)
             print(f"settled after {time.monotonic() - began:.1f} s, beside {await kit.inbox.counts()}")
             more.cancel()
         assert kit.reads() < 1000

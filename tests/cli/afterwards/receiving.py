@@ -3,7 +3,8 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,27 @@ from tests.support.commands import local, start
 
 TOKEN = "token-of-the-command-1"
 NEXT = "token-of-the-command-2"
+
+
+@attrs.frozen
+class Moment:
+    """A moment of this process and of a receiver.
+
+    Attributes:
+        at: seconds by a clock that both have.
+        waited: seconds for which the main thread of each has waited for a processor: other programs had them.
+    """
+
+    at: float
+    waited: Sequence[float]
+
+    def waited_until(self, end: "Moment") -> float:
+        """Seconds that other programs took: the longer wait of the two, for both may have waited at the same time."""
+        return max(then - now for now, then in zip(self.waited, end.waited, strict=True))
+
+    def seconds_until(self, end: "Moment") -> float:
+        """Seconds until another moment without those that other programs took."""
+        return max(0.0, end.at - self.at - self.waited_until(end))
 
 
 @attrs.define
@@ -37,11 +59,10 @@ class Receiving:
         """Where events are posted."""
         return f"{self.url}/webhooks/{TOKEN}"
 
-    @property
-    def waited(self) -> float:
-        """Seconds in which its main thread, or this process's, waited for a processor: other programs had them."""
+    def moment(self) -> Moment:
+        """The present."""
         mains = [Path(f"/proc/{pid}/schedstat").read_text() for pid in ("self", self.process.pid)]
-        return sum(int(each.split()[1]) for each in mains) / 1e9
+        return Moment(time.monotonic(), [int(each.split()[1]) / 1e9 for each in mains])
 
     async def read(self) -> None:
         """Take in what it prints, to its end."""

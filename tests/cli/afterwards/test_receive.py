@@ -21,7 +21,7 @@ from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.forward import new_secret, signed
 from gotsurge_async.webhooks.inbox import Inbox
-from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
+from tests.cli.afterwards.receiving import NEXT, TOKEN, Moment, receiving
 from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import order, orders
@@ -224,6 +224,12 @@ async def test_a_damaged_ledger_does_not_keep_events_out(here: Simulator, tmp_pa
         async with session.post(receiver.hook, data=b"{}") as answer:
             assert answer.status == 200
         assert "not settled" in "".join(receiver.said)
+
+
+def test_waits_of_two_processes_count_once() -> None:
+    """Of seconds in which both waited for a processor, those of the longer wait are left out, and no more."""
+    begin, end = Moment(100.0, [5.0, 40.0]), Moment(110.0, [8.0, 42.0])
+    assert (begin.waited_until(end), begin.seconds_until(end)) == (3.0, 7.0)
 
 
 def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
