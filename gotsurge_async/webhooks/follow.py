@@ -384,21 +384,23 @@ class Worker:
 
     async def _hand(self, change: Change) -> None:
         why: str | None = None
-        was_cancelled = False
+        is_ending = False
         try:
             async with asyncio.timeout(self._seconds):
                 await self._on_status(change)
         except TimeoutError:
             why = f"the handler did not return within {self._seconds:g} s"
         except asyncio.CancelledError:
-            was_cancelled = True  # the process ends: that is no failure of the handler
+            why = "the handler was cancelled"
+            task = asyncio.current_task()
+            is_ending = task is not None and task.cancelling() > 0  # else the handler has raised it
         except NotDelivered as error:
             why = str(error)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             log.warning("change %d of task %s: the handler failed", change.number, change.task_id, exc_info=True)
         try:
-            if was_cancelled:
+            if is_ending:
                 await self._book.put_back(change, self._clock.now() + timedelta(seconds=POLL))
             else:
                 await self._note(change, why)

@@ -140,7 +140,8 @@ async def receive(
 
     --forward-to sends each change to your service instead, as the JSON that --json prints. GOTSURGE_FORWARD_SECRET
     signs it by the scheme of Standard Webhooks. A change is sent until it is answered 2xx: at least once, and in order
-    for each task. One that fails for three days is parked: gotsurge inbox parked lists it, resend sends it again.
+    for each task. One that fails for three days is parked: gotsurge inbox parked lists it, resend sends it again,
+    and skip gives it up.
 
     /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
 
