@@ -294,7 +294,7 @@ class Follower:
         """Remove old orders from the book, until cancelled."""
         while self._keep is not None:
             before = self._clock.now() - self._keep
-            if gone := await self._book.forget(before, only_handed_on=self._keeps_waiting):
+            if gone := await self._book.forget(before, accounts=self._accounts, only_handed_on=self._keeps_waiting):
                 log.info("%d orders were forgotten that were at their end for long", gone)
             await self._clock.sleep(FORGET_EVERY)
 
@@ -351,14 +351,13 @@ class Worker:
     async def work(self) -> None:
         """Hand changes on until cancelled: then no other is begun, and those under way end."""
         try:
+            newest = False
             while True:
-                # While every send fails, try one change a second, until one succeeds.
+                # While every send fails, try one change a second, the oldest and the newest in turn.
                 in_vain = self._park_after is not None and self._failures >= AT_ONCE
+                newest = in_vain and not newest
                 room = max(0, (1 if in_vain else AT_ONCE) - len(self._running))
-                behind_parked = self._park_after is not None
-                for change in await self._book.waiting(
-                    room, accounts=self._accounts, lease=LEASE, behind_parked=behind_parked
-                ):
+                for change in await self._taken(room, newest=newest):
                     handing = asyncio.create_task(self._hand(change), name=f"gotsurge change {change.number}")
                     self._running.add(handing)
                     handing.add_done_callback(self._ended)
@@ -366,6 +365,17 @@ class Worker:
                 self.waiting.clear()
         finally:
             await uninterrupted(self._end())
+
+    async def _taken(self, most: int, *, newest: bool) -> list[Change]:
+        """Changes to hand on. While the book cannot be used there are none, and those in hand go on."""
+        behind_parked = self._park_after is not None
+        try:
+            return await self._book.waiting(
+                most, accounts=self._accounts, lease=LEASE, behind_parked=behind_parked, newest=newest
+            )
+        except StoreError as error:
+            log.warning("changes cannot be read now, and wait: %s", error)
+            return []
 
     async def _end(self) -> None:
         if self._running:
@@ -403,21 +413,33 @@ class Worker:
             if is_ending:
                 await self._book.put_back(change, self._clock.now() + timedelta(seconds=POLL))
             else:
-                await self._note(change, why)
+                self._failures = 0 if why is None else self._failures + 1
+                await self._note_until_done(change, why)
         except StoreError as error:
-            # It is in our hands until the process ends, or the next one takes it up.
-            log.error("change %d: what became of it could not be noted: %s", change.number, error)  # noqa: TRY400
+            log.warning("change %d comes again when its lease is over: %s", change.number, error)
+        finally:
+            self._book.let_go(change)
+
+    async def _note_until_done(self, change: Change, why: str | None) -> None:
+        """Note what became of a change, as soon as the book can be written: else its task would stand still."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await self._note(change, why)
+            except StoreError as error:
+                if tries == 1:
+                    log.warning("change %d: what became of it is noted later: %s", change.number, error)
+            await self._clock.sleep(min(POLL * tries, LEASE.total_seconds()))
 
     async def _note(self, change: Change, why: str | None) -> None:
         if why is None:
-            self._failures = 0
             await self._book.acknowledge(change)
             return
-        self._failures += 1
         tries = change.attempts + 1
         if self._is_over(tries):
             log.error("change %d of task %s is parked after %d tries: %s", change.number, change.task_id, tries, why)
-            await self._book.park(change, why)
+            await self._book.park(change, why, with_later=self._park_after is not None)
         else:
             await self._book.failed(change, why, self._clock.now() + timedelta(seconds=backoff(_AGAIN, tries, 1.0)))
 

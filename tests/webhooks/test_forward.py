@@ -28,6 +28,7 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
 from gotsurge_async.webhooks.forward import Forwarder, NotDelivered, key_of, new_secret, signed
 from gotsurge_async.webhooks.inbox import EventState, Stored
+from gotsurge_async.webhooks.store import Store, StoreError
 from tests.support.threads import Threads
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after
 from tests.webhooks.kit import event
@@ -281,7 +282,7 @@ async def test_a_target_that_does_not_take(
 
 
 async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> None:
-    """Later changes of its task wait behind it, others go on; sent again, it comes first and they follow."""
+    """Later changes of its task wait behind it, new ones too; others go on; sent again, it comes first, they follow."""
     async with sending(tmp_path) as here:
         here.answers = lambda document: 400 if document["task_id"] == "T-1" else 200
         await here.book.observe(ACCOUNT, after(2))
@@ -294,13 +295,14 @@ async def test_a_change_that_fails_for_three_days_is_parked(tmp_path: Path) -> N
         assert (parked.status, parked.why) == ("broadcasting", "https://example.com: HTTP 400")
         tries = len(here.got)
         await here.book.observe(ACCOUNT, after(1, "T-2"))
+        await here.book.observe(ACCOUNT, after(3))
         await here.turn(3600, 600.0)
         assert len(here.got) == tries + 1
         here.answers = lambda _: 200
         here.got.clear()
         assert await here.book.resend(parked.number)
         await here.turn(5)
-        assert here.taken("T-1") == list(WAY[:2])
+        assert here.taken("T-1") == list(WAY[:3])
 
 
 async def test_only_tries_park_a_change(tmp_path: Path) -> None:
@@ -354,3 +356,42 @@ async def test_what_takes_nothing_is_tried_once_a_second(tmp_path: Path) -> None
         here.got.clear()
         await here.turn(1200, 10.0)
         assert len(here.got) == 200
+
+
+async def test_orders_that_are_refused_do_not_hold_up_the_others(tmp_path: Path) -> None:
+    """A target that refuses 200 orders gets the changes of all others within half a minute."""
+    async with sending(tmp_path) as here:
+        here.answers = lambda document: 400 if str(document["task_id"]).startswith("BAD") else 200
+        for number in range(200):
+            await here.book.observe(ACCOUNT, after(1, f"BAD-{number}"))
+        for number in range(20):
+            await here.book.observe(ACCOUNT, after(1, f"T-{number}"))
+        await here.turn(30)
+        assert all(here.taken(f"T-{number}") for number in range(20))
+
+
+async def test_a_book_that_fails_for_a_while_stops_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What became of a change is noted as soon as the book can be written again, and the rest of its task follows."""
+    async with sending(tmp_path) as here:
+        failing = True
+        write = Store.write
+
+        async def broken(store: Store, job: Any) -> Any:
+            if failing:
+                raise StoreError("the disk is full")
+            return await write(store, job)
+
+        def answer(_: object) -> int:
+            monkeypatch.setattr(Store, "write", broken)
+            return 200
+
+        here.answers = answer
+        await here.book.observe_all(ACCOUNT, [after(3, f"T-{number}") for number in range(3)])
+        await here.turn(20)
+        assert len(here.got) == 3
+        failing = False
+        await here.turn(60)
+        assert [here.taken(f"T-{number}") for number in range(3)] == [list(WAY[:3])] * 3
+        assert "is noted later: the disk is full" in caplog.text

@@ -1,6 +1,5 @@
 """The open order book: what it takes in, what it hands on, and what it answers."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -16,16 +15,14 @@ from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Step, in_order
 from gotsurge_async.webhooks.book.observing import Source, observe, take_page
+from gotsurge_async.webhooks.book.outbox import Outbox
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
     Change,
     Only,
     Standing,
     account_of,
-    change_of,
-    countable,
     environment_of,
-    keepable,
     order_of,
     step_of,
 )
@@ -63,17 +60,11 @@ _RECORDED = READABLE | {OrderState.CREATED, OrderState.CANCELLED}
 """The states in which an order of the ledger may have a task that is to be followed."""
 
 
-class Book:
+class Book(Outbox):
     """The order book, open. One belongs to one event loop; many processes may open one database.
 
     Every method raises a StoreError where the database fails.
     """
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-        self._holder = os.urandom(8).hex()
-        self._held: set[int] = set()
 
     @classmethod
     @asynccontextmanager
@@ -217,108 +208,6 @@ class Book:
 
         return await self._store.read(ask)
 
-    # --- changes that are to be handed on ---------------------------------------------------------------------------
-
-    async def waiting(
-        self,
-        limit: int = 100,
-        *,
-        accounts: Iterable[str] | None = None,
-        lease: timedelta = timedelta(seconds=60),
-        behind_parked: bool = False,
-    ) -> list[Change]:
-        """Changes to hand on, oldest first, and those that failed last; of each task only the first that waits.
-
-        The caller holds the returned changes, and no process receives them again while the caller asks again within
-        ``lease``. If this process stops asking, another process may receive them after that time.
-
-        Args:
-            accounts: return only changes of these accounts' tasks.
-            limit: the most changes to return.
-            behind_parked: let the later changes of a task wait behind its parked one, too.
-        """
-        mine = None if accounts is None else list(accounts)
-        now = to_microseconds(self._clock.now())
-        until = to_microseconds(self._clock.now() + lease)
-        held = tuple(self._held)
-
-        def take(db: Database) -> list[Change]:
-            if held:
-                db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            asked = {"now": now, "most": limit, "behind_parked": int(behind_parked)}
-            asked |= {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
-            heads = [number for (number,) in db.rows("heads", **asked) if number not in held]
-            taken = [
-                number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
-            ]
-            return _changes(db, taken)
-
-        changes = await self._store.write(take)
-        self._held.update(change.number for change in changes)
-        return changes
-
-    async def acknowledge(self, change: Change) -> None:
-        """A change was handed on: it comes again only if `resend_from` has put an earlier one of its task back."""
-
-        def end(db: Database) -> None:
-            if not db.change("acknowledge", number=change.number):
-                db.change("put_back", number=change.number, again_at=0)
-
-        await self._store.write(end)
-        self._held.discard(change.number)
-
-    async def failed(self, change: Change, why: str, again_at: datetime) -> None:
-        """A change could not be handed on: again from ``again_at`` on; later ones of its task wait."""
-        which = {"number": change.number, "again_at": to_microseconds(again_at)}
-        now = to_microseconds(self._clock.now())
-
-        def put_back(db: Database) -> None:
-            db.change("failed", **which, why=keepable(why), now=now)
-            db.change("put_off", **which)
-
-        await self._store.write(put_back)
-        self._held.discard(change.number)
-
-    async def put_back(self, change: Change, again_at: datetime) -> None:
-        """Hand a change on again from ``again_at`` on, as if it had not been handed on."""
-        await self._store.change("put_back", number=change.number, again_at=to_microseconds(again_at))
-        self._held.discard(change.number)
-
-    async def park(self, change: Change, why: str) -> None:
-        """Hand a change on no more, until `resend`; later ones of its task are, or wait behind it: see `waiting`."""
-        moment = to_microseconds(self._clock.now())
-        await self._store.change("park", number=change.number, why=keepable(why), now=moment)
-        self._held.discard(change.number)
-
-    async def parked_changes(self, limit: int = 1000) -> list[Change]:
-        """The changes that are parked, oldest first, at most ``limit`` changes."""
-
-        def ask(db: Database) -> list[Change]:
-            return _changes(db, [number for (number,) in db.rows("parked_changes", most=limit)])
-
-        return await self._store.read(ask)
-
-    async def resend(self, number: int | None = None) -> int:
-        """Hand a parked change on again, or all parked ones; returns the number of these changes."""
-        return await self._store.change("resend", all=int(number is None), number=countable(number))
-
-    async def skip(self, number: int) -> bool:
-        """Acknowledge a parked change, so that the later ones of its task are handed on; False if it is not parked."""
-        return bool(await self._store.change("skip", number=countable(number)))
-
-    async def resend_from(self, number: int) -> int:
-        """Hand all changes from a number on again, whatever became of them; returns the number of these changes.
-
-        All of them wait when this returns, or none does. A change that is in hand meanwhile comes again only if an
-        earlier change of its task does; else it is done when it is acknowledged.
-        """
-
-        def again(db: Database) -> int:
-            db.script("lock_changes")  # what is acknowledged or forgotten at this moment is before all of it, or after
-            return db.change("resend_from", number=countable(number))
-
-        return await self._store.write(again)
-
     # --- pushed orders ----------------------------------------------------------------------------------------------
 
     async def take_in(
@@ -449,23 +338,27 @@ class Book:
             if environment_of(account) == environment
         }
 
-    async def forget(self, before: datetime, *, only_handed_on: bool = False) -> int:
+    async def forget(
+        self, before: datetime, *, accounts: Iterable[str] | None = None, only_handed_on: bool = False
+    ) -> int:
         """Remove orders at their end that were last seen before a time, with their history; returns their number.
 
         Args:
+            accounts: only orders of these accounts.
             only_handed_on: keep orders with changes that wait, or are parked.
         """
-        which = {"before": to_microseconds(before), "only_handed_on": int(only_handed_on)}
+        mine = None if accounts is None else list(accounts)
+        which = {"before": to_microseconds(before), "only_handed_on": int(only_handed_on), "most": PAGE}
 
         def remove(db: Database) -> int:
-            db.script("lock_changes")  # or a change could come between its step and its order
-            if not only_handed_on:
-                db.change("forget_changes", before=which["before"])
-            db.change("forget_steps", **which)
-            return db.change("forget_orders", **which)
+            db.script("lock_book")
+            rows = db.rows("old_orders", **which, no_accounts=int(mine is None), accounts=db.listed(mine or ()))
+            orders = db.listed(number for (number,) in rows)
+            for name in ("forget_changes", "forget_steps", "forget_orders"):
+                db.change(name, orders=orders)
+            return len(rows)
 
-        return await self._store.write(remove)
-
-
-def _changes(db: Database, numbers: Sequence[int]) -> list[Change]:
-    return [change_of(row) for row in db.rows("changes", numbers=db.listed(numbers))] if numbers else []
+        gone = 0
+        while (some := await self._store.write(remove)) == PAGE:
+            gone += some
+        return gone + some

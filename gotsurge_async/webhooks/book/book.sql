@@ -59,7 +59,8 @@ INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at,
 -- name: date_step
 UPDATE book_steps SET at = :at, entry = :entry WHERE order_number = :order AND place = :place;
 -- name: add_change
-INSERT INTO book_changes (order_number, place) VALUES (:order, :place) RETURNING number;
+INSERT INTO book_changes (order_number, place, again_at) VALUES (:order, :place,
+  coalesce((SELECT max(again_at) FROM book_changes WHERE order_number = :order), 0)) RETURNING number;
 -- name: set_order
 UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, moved_at = coalesce(CAST(:moved_at AS {big}), moved_at),
   changed_at = :changed_at, updated_at = :updated_at, server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id,
@@ -100,6 +101,12 @@ SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :n
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
     other.number < head.number AND (other.dead_at IS NULL OR :behind_parked = 1)
     OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
+-- name: newest_heads
+SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND held_until <= :now
+  AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
+  SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
+    other.number < head.number AND (other.dead_at IS NULL OR :behind_parked = 1)
+    OR other.number > head.number AND other.held_until > :now)) ORDER BY number DESC LIMIT :most;
 -- name: hold
 UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
 RETURNING number;
@@ -111,20 +118,24 @@ JOIN book_steps AS s ON s.order_number = c.order_number AND s.place = c.place WH
 SELECT number FROM book_changes WHERE dead_at IS NOT NULL ORDER BY number LIMIT :most;
 -- Keep the change if an earlier one of its task waits: it was in hand when `resend_from` put that one back.
 -- name: acknowledge
-DELETE FROM book_changes AS done WHERE number = :number AND NOT EXISTS (
+DELETE FROM book_changes AS done WHERE number = :number AND holder = :holder AND NOT EXISTS (
   SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = done.order_number AND earlier.number < done.number
     AND earlier.dead_at IS NULL);
 -- name: put_back
-UPDATE book_changes SET again_at = :again_at, held_until = 0, holder = NULL WHERE number = :number;
+UPDATE book_changes SET again_at = :again_at, held_until = 0, holder = NULL WHERE number = :number AND coalesce(holder, :holder) = :holder;
 -- name: failed
 UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_until = 0, holder = NULL, why = :why,
-  failing_since = coalesce(failing_since, :now) WHERE number = :number;
+  failing_since = coalesce(failing_since, :now) WHERE number = :number AND coalesce(holder, :holder) = :holder;
 -- What waits behind it is not looked at until then: there may be a million.
 -- name: put_off
 UPDATE book_changes SET again_at = :again_at WHERE number > :number AND again_at < :again_at
   AND order_number = (SELECT order_number FROM book_changes WHERE number = :number);
 -- name: park
-UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0, holder = NULL, why = :why WHERE number = :number;
+UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0, holder = NULL, why = :why
+  WHERE number = :number AND holder = :holder;
+-- name: come_again
+UPDATE book_changes SET again_at = 0 WHERE again_at = :never AND order_number IN (
+  SELECT order_number FROM book_changes WHERE (:all = 1 OR number = :number) AND dead_at IS NOT NULL);
 -- name: resend
 UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL
   WHERE (:all = 1 OR number = :number) AND dead_at IS NOT NULL;
@@ -136,7 +147,7 @@ SELECT 1;
 LOCK TABLE book_changes IN SHARE ROW EXCLUSIVE MODE;
 -- name: resend_from
 INSERT INTO book_changes (number, order_number, place) SELECT number, order_number, place FROM book_steps WHERE number >= :number
-ON CONFLICT (number) DO UPDATE SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL;
+ON CONFLICT (number) DO UPDATE SET dead_at = NULL, attempts = 0, again_at = 0, failing_since = NULL, holder = NULL;
 
 -- --- pushed orders ----------------------------------------------------------------------------------------------------
 
@@ -230,10 +241,17 @@ SELECT coalesce(status, ''), count(*) FROM book_orders GROUP BY status;
 SELECT coalesce(status, ''), count(*) FROM book_orders WHERE run = :run GROUP BY status;
 -- name: standings
 SELECT task_id, account, status, seen_at FROM book_orders WHERE task_id {among:ids};
+-- Between its statements nothing may be sent again, or be read: what came then would be half an order.
+-- name: lock_book@sqlite
+SELECT 1;
+-- name: lock_book@postgresql
+LOCK TABLE book_orders, book_steps, book_changes IN SHARE ROW EXCLUSIVE MODE;
+-- name: old_orders
+SELECT number FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before AND (:no_accounts = 1 OR account {among:accounts})
+  AND (:only_handed_on = 0 OR NOT EXISTS (SELECT 1 FROM book_changes AS c WHERE c.order_number = o.number)) LIMIT :most;
 -- name: forget_changes
-DELETE FROM book_changes WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
+DELETE FROM book_changes WHERE order_number {among:orders};
 -- name: forget_steps
-DELETE FROM book_steps WHERE order_number IN (SELECT number FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before
-  AND (:only_handed_on = 0 OR NOT EXISTS (SELECT 1 FROM book_changes AS c WHERE c.order_number = o.number)));
+DELETE FROM book_steps WHERE order_number {among:orders};
 -- name: forget_orders
-DELETE FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before AND (:only_handed_on = 0 OR NOT EXISTS (SELECT 1 FROM book_changes AS c WHERE c.order_number = o.number));
+DELETE FROM book_orders WHERE number {among:orders};

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -280,16 +279,15 @@ def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
             for number in range(3):
                 await opened.observe(ACCOUNT, after(2, f"T-{number}"))
             for change in await opened.waiting():
-                await opened.failed(change, "HTTP 400", datetime.now(UTC))
                 await opened.park(change, "HTTP 400")
 
     asyncio.run(fill())
     book = ("--book", tmp_path / "b.db")
     listed = json.loads(run("inbox", "parked", "--json", *book).stdout)
     assert [(each["number"], each["task_id"], each["attempts"], each["why"]) for each in listed] == [
-        (1, "T-0", 2, "HTTP 400"),
-        (3, "T-1", 2, "HTTP 400"),
-        (5, "T-2", 2, "HTTP 400"),
+        (1, "T-0", 1, "HTTP 400"),
+        (3, "T-1", 1, "HTTP 400"),
+        (5, "T-2", 1, "HTTP 400"),
     ]
     assert run("inbox", "parked", *book).stdout.splitlines()[1].split("\t")[:4] == ["1", ACCOUNT, "T-0", "broadcasting"]
     assert (again := run("inbox", "resend", "1", "2", *book)).exit_code == 1
