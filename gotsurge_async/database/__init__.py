@@ -53,6 +53,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "for_share": "",
         "skip_locked": "",
         "one_creates": "",
+        "short_wait": "",
     },
     Kind.POSTGRESQL: {
         "big": "BIGINT",
@@ -66,6 +67,8 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "for_share": "FOR SHARE",  # nobody changes the row until the transaction ends
         # CREATE TABLE IF NOT EXISTS fails when two do it at once.
         "one_creates": "SELECT pg_advisory_xact_lock(7237103001);",
+        # All later writers queue behind whoever waits for a lock on a table.
+        "short_wait": "SET LOCAL lock_timeout = '2s';",
     },
 }
 """Where the two databases say the same thing in another word."""

@@ -1,8 +1,14 @@
 -- What inbox.py executes. Times are microseconds since 1970.
 -- leases: inbox_leases
 
+-- name: there@sqlite
+SELECT 1 FROM sqlite_master WHERE name = 'inbox_leases';
+-- name: there@postgresql
+SELECT 1 WHERE to_regclass('inbox_leases') IS NOT NULL;
+
 -- name: tables
 {one_creates}
+{short_wait}
 CREATE TABLE IF NOT EXISTS inbox_events (
     id {numbered},
     digest {bytes} NOT NULL UNIQUE,

@@ -126,9 +126,15 @@ class Books(Backend, Watcher):
         raise self.failure(Trouble.UNUSABLE, replaced)
 
     def make_tables(self, db: Database) -> None:
-        """Make the tables that are not there, and bring those of version 1 to the present one."""
-        db.script("tables")
-        if "upgrade" in statements(self._texts, self.place.kind) and db.rows("version") == [(1,)]:
+        """Make the tables unless they are there, and bring those of version 1 to the present one.
+
+        Tables that are as they should be are not locked: a lock would wait for a frozen writer, and others behind it.
+        """
+        versioned = "upgrade" in statements(self._texts, self.place.kind)
+        if db.rows("there") and not (versioned and db.rows("version") == [(1,)]):
+            return
+        db.script("tables")  # one process at a time, from here on
+        if versioned and db.rows("version") == [(1,)]:
             db.script("upgrade")
 
     def _continue_numbers(self, db: Database) -> None:

@@ -1,17 +1,53 @@
 """The database of order book and inbox: what is committed is in the file that is there."""
 
+import asyncio
 import logging
 import os
 import shutil
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from gotsurge_async.database import Database
 from gotsurge_async.database.files import SQLITE_CACHE_KIB
+from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.inbox import EventState, Inbox
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.store import StoreError
 from tests.webhooks.kit import TOKEN, event
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the database is, or will be: in a file, and on a server."""
+    return str(tmp_path / "b.db" if request.param == "sqlite" else request.getfixturevalue("database"))
+
+
+async def test_tables_that_are_there_are_not_made_again(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening book and inbox a second time asks for no lock on their tables."""
+    scripts: list[str] = []
+
+    def noted(self: Database, name: str) -> None:
+        scripts.append(name)
+        self._script(self._texts[name])
+
+    monkeypatch.setattr(Database, "script", noted)
+    for times in (1, 2):
+        async with Book.open(where), Inbox.open(where, keep=None):
+            assert scripts == ["tables", "upgrade", "tables"], times
+
+
+@pytest.mark.slow
+async def test_opening_beside_a_frozen_writer(database: str) -> None:
+    """A process that stands still in a transaction keeps nobody from opening the book and the inbox."""
+    async with Book.open(database), Inbox.open(database, keep=None):
+        pass
+    async with await psycopg.AsyncConnection.connect(database) as frozen:
+        await frozen.execute("UPDATE book_orders SET terminal = 1")
+        await frozen.execute("UPDATE inbox_events SET times = 1")
+        async with asyncio.timeout(10), Book.open(database) as book, Inbox.open(database, keep=None) as inbox:
+            assert await book.parked_changes() == await inbox.newest() == []
 
 
 def _remove(path: Path) -> None:

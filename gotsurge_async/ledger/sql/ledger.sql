@@ -431,10 +431,9 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. Nothing may wait for the
 -- transaction of a caller who has just submitted the same key.
--- name: impatient@sqlite
+-- name: impatient
 SELECT 1;
--- name: impatient@postgresql
-SET LOCAL lock_timeout = '2s';
+{short_wait}
 -- name: has_ledger@postgresql
 SELECT 1 WHERE to_regclass('ledger_meta') IS NOT NULL;
 -- name: has_meta

@@ -1,7 +1,13 @@
 -- The tables of the order book, and all that is asked of them. One text for SQLite and PostgreSQL: see gotsurge_async/database.
 
+-- name: there@sqlite
+SELECT 1 FROM sqlite_master WHERE name = 'book_meta';
+-- name: there@postgresql
+SELECT 1 WHERE to_regclass('book_meta') IS NOT NULL;
+
 -- name: tables
 {one_creates}
+{short_wait}
 CREATE TABLE IF NOT EXISTS book_orders (
   number {numbered}, account TEXT NOT NULL, task_id TEXT NOT NULL, run TEXT, key TEXT, status TEXT, terminal INTEGER NOT NULL DEFAULT 0,
   seen_at {big} NOT NULL, moved_at {big} NOT NULL DEFAULT 0, changed_at {big}, updated_at {big}, server_time {big}, due_at {big}, tracking_id TEXT, invoice_number TEXT,
