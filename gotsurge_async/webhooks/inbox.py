@@ -300,7 +300,8 @@ class Inbox:
             async with leased(SqlBoard(self._store), name, self._clock) as lost:
                 yield lost
             return
-        lock = FileLock(f"{self.place.path}.{name}", mode=0o600, thread_local=False)
+        # By the real name: a symbolic link leads to the same lock.
+        lock = FileLock(f"{self.place.path.resolve()}.{name}", mode=0o600, thread_local=False)
         while True:
             try:
                 lock.acquire(blocking=False)

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -140,6 +141,23 @@ async def test_a_sender_that_leaves_takes_nobody_with_it(inbox: Inbox) -> None:
     puts[1].cancel()
     assert await puts[0] is await puts[2] is EventState.WAITING
     assert {each.task_id for each in await inbox.waiting()} >= {"task-0", "task-2"}
+
+
+async def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path) -> None:
+    """Of two processes that name the inbox's file differently, one is alone, and the other waits."""
+    link = tmp_path / "other" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "inbox.db")
+    clock = ManualClock()
+    async with (
+        Inbox.open(tmp_path / "inbox.db", clock=clock) as one,
+        Inbox.open(link, clock=clock) as other,
+        one.alone("follow"),
+    ):
+        second = asyncio.create_task(AsyncExitStack().enter_async_context(other.alone("follow")))
+        await clock.settle()
+        assert not second.done()
+        second.cancel()
 
 
 async def test_one_at_a_time_follows(inbox: Inbox) -> None:
