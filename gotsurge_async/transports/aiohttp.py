@@ -12,10 +12,12 @@ import re
 import select
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from gotsurge_async.config import Timeouts, settings_of
@@ -26,6 +28,9 @@ __all__ = ["AiohttpTransport"]
 
 ENVIRONMENT = "environment"
 """The proxy that the environment names."""
+
+BODY_SECONDS = 1.0
+"""How long a body may take of which only the status counts: a connection can be kept only when it has ended."""
 
 _HEADER = re.compile(r"[\t -~]*")
 
@@ -46,8 +51,9 @@ class AiohttpTransport:
             looks exactly like one that was lost. A kept connection is also checked just before each request is written.
         proxy: its URL, ``http://[USER:PASSWORD@]HOST:PORT``; ``environment``: the one that HTTPS_PROXY or ALL_PROXY
             name, unless NO_PROXY names the host; None for no proxy.
-        cut_at: bytes of an answer after which the rest is not read, for callers that need only the status. Unless
-            given, an answer of more than 64 MiB is a failure.
+        cut_at: for callers that need only the status. An answer counts as soon as its head has arrived, and its body
+            is empty. After this many bytes of the answer, or `BODY_SECONDS` after its head, the connection is closed.
+            Unless given, an answer of more than 64 MiB is a failure.
 
     Raises:
         ConfigError: that is no proxy's URL, or what the environment names is none; time-outs that are no seconds.
@@ -88,7 +94,7 @@ class AiohttpTransport:
                     allow_redirects=False,
                     proxy=self._proxy_for(url),
                 ) as answer:
-                    body = await _read(answer, self._cut_at)
+                    body = await (_read(answer) if self._cut_at is None else _pass_over(answer))
                     return Response(status=answer.status, headers=answer.headers, body=body)
             except _StaleConnectionError:
                 continue  # with another connection: nothing was written, and this one is closed
@@ -122,9 +128,15 @@ class AiohttpTransport:
         if self._session is None:
             _keep_read_buffers()
             limits = self._timeouts
+            # The limiter limits the connections; a second queue here would only hide waiting.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=limits.keepalive)
+            if self._cut_at is not None:
+                # There is no public way to count what comes outside of bodies; tests over real sockets check this one.
+                protocol: Any = _Cut
+                connector._factory = partial(protocol, asyncio.get_running_loop(), self._cut_at)
             self._session = aiohttp.ClientSession(
-                # The limiter limits the connections; a second queue here would only hide waiting.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=limits.keepalive),
+                connector=connector,
+                auto_decompress=self._cut_at is None,
                 timeout=aiohttp.ClientTimeout(
                     total=limits.total, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
                 ),
@@ -150,6 +162,8 @@ class _Request(aiohttp.ClientRequest):
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         """Write the request, or raise `_StaleConnectionError` without having written a byte."""
         protocol = conn.protocol  # a connection that breaks meanwhile has none
+        if isinstance(protocol, _Cut):
+            protocol.size = 0
         if not self.body and _is_stale(conn):  # with a body, `write_bytes` checks
             raise _StaleConnectionError
         answer = await super().send(conn)
@@ -245,21 +259,47 @@ def _checked_url(request: Request) -> URL:
     return url
 
 
-async def _read(answer: aiohttp.ClientResponse, cut_at: int | None) -> bytes:
-    most = MAX_ANSWER if cut_at is None else cut_at
-    if cut_at is not None or (answer.content_length or 0) <= most:
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    if (answer.content_length or 0) <= MAX_ANSWER:
         content, blocks, size = answer.content, [], 0
-        while not content.at_eof() and size <= most:
+        while not content.at_eof() and size <= MAX_ANSWER:
             block = await content.readany()
             blocks.append(block)
             size += len(block)
-        if size <= most:
+        if size <= MAX_ANSWER:
             return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        if cut_at is not None:
-            answer.close()
-            return b"".join(blocks)[:cut_at]
     answer.close()
     raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
+
+
+async def _pass_over(answer: aiohttp.ClientResponse) -> bytes:
+    """Read the body and drop it; close the connection if the body does not end well."""
+    with suppress(Exception):
+        async with asyncio.timeout(BODY_SECONDS):
+            while not answer.content.at_eof():
+                await answer.content.readany()
+            return b""
+    answer.close()
+    return b""
+
+
+class _Cut(ResponseHandler):
+    """A connection that ends when an answer is larger than it may be, whatever it consists of."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
+        super().__init__(loop=loop)
+        self._most = most
+        self.size = 0
+        """Bytes of the present answer."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived; the block that is too much is the last one."""
+        super().data_received(data)
+        self.size += len(data)
+        if self.size > self._most and self.transport is not None:
+            transport = self.transport
+            self.set_exception(MaybeSent(f"the answer is larger than {self._most} bytes"))
+            transport.abort()
 
 
 def _classify(error: Exception) -> TransportError:

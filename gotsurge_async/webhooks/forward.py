@@ -30,7 +30,7 @@ PREFIX = "whsec_"
 TRY_SECONDS = 30.0
 """How long a target may take to answer."""
 MOST_OF_AN_ANSWER = 64 * 1024
-"""Bytes that are read of an answer, of which only the status counts."""
+"""Bytes of an answer after which its connection is closed: only the status counts."""
 _AGAIN = RetryPolicy(base=0.5, cap=30.0)
 
 
@@ -133,7 +133,12 @@ class Forwarder:
         """Send a message once; returns why it was not taken, or None if it was."""
         # The time is that of the try: a receiver refuses what is old. The id is always the same: it may come twice.
         headers = signed(self._key, message_id, int(self._clock.now().timestamp()), body)
-        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **headers}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            **headers,
+        }
         request = Request(method="POST", url=self._url, headers=headers, body=body)
         try:
             status = (await self._transport.send(request)).status

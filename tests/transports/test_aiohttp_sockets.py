@@ -5,7 +5,7 @@ import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 import trustme
@@ -328,11 +328,71 @@ async def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch, an
     _, error = await fails(says(answer))
     assert isinstance(error, MaybeSent)
     assert error.reason == "the answer is larger than 1000 bytes"
-    async with peer(says(answer)) as serving:
-        transport = AiohttpTransport(cut_at=10)  # for callers that need only the status
-        answered = await transport.send(request(serving.url))
+
+
+@pytest.mark.parametrize(
+    ("answer", "rest"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok", b""),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\nok", b""),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 4096),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 4096),
+    ],
+    ids=["unfinished", "no-length", "gzip", "br", "endless", "extension"],
+)
+async def test_where_only_the_status_counts(monkeypatch: pytest.MonkeyPatch, answer: bytes, rest: bytes) -> None:
+    """An answer counts whatever becomes of its body, of which little is read."""
+    monkeypatch.setattr(module, "BODY_SECONDS", 0.2 if not rest else 30.0)
+    async with _cut(answer, rest) as (transport, serving):
+        assert (await transport.send(request(serving.url))).status == 200
+
+
+async def test_endless_answers_before_the_answer_are_not_read() -> None:
+    """A server that answers 100 Continue without end is given up at the limit; the request may have been processed."""
+    async with _cut(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100) as (transport, serving):
+        error = await failure(transport, request(serving.url))
+    assert isinstance(error, MaybeSent)
+    assert error.reason == "the answer is larger than 65536 bytes"
+
+
+async def test_a_cut_connection_is_kept() -> None:
+    """Where only the status counts, whole answers leave the connection open, however many they are."""
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000
+
+    async def answers(serving: Peer, connection: Connection) -> None:
+        while True:
+            await serving.whole(connection)
+            await connection.say(whole)
+
+    async with peer(answers) as serving:
+        transport = AiohttpTransport(cut_at=65536)
+        statuses = [(await transport.send(request(serving.url))).status for _ in range(4)]
         await transport.close()
-    assert (answered.status, answered.body) == (200, b"x" * 10)
+        assert (statuses, serving.connections) == ([200] * 4, 1)
+
+
+@asynccontextmanager
+async def _cut(answer: bytes, rest: bytes) -> AsyncIterator[tuple[AiohttpTransport, Peer]]:
+    """A transport that needs only the status, and a peer that says ``answer``, and then ``rest`` without end."""
+    ended = asyncio.Event()
+
+    async def answers(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(answer)
+        with suppress(ConnectionError):
+            while rest:
+                await connection.say(rest)
+        await ended.wait()
+
+    async with peer(answers) as serving:
+        transport = AiohttpTransport(20.0, cut_at=65536)
+        try:
+            yield transport, serving
+        finally:
+            ended.set()
+            await transport.close()
 
 
 # --- kept connections -------------------------------------------------------------------------------------------------
