@@ -69,6 +69,11 @@ class Stored:
     size: int = 0
     body: bytes | None = attrs.field(default=None, repr=False)
 
+    @property
+    def is_without_body(self) -> bool:
+        """Whether its body was dropped, because GotSurge did not know its task."""
+        return self.size == 0 and self.state is not EventState.DEAD
+
 
 @attrs.frozen
 class Waiting:
@@ -337,7 +342,7 @@ class Inbox:
         return _stored(rows[0]) if rows else None
 
     async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
-        """Events since a moment, as they came, behind one of a number, with their bodies.
+        """Events since a moment, as they came, behind one of a number, with the bodies that are not dropped.
 
         Args:
             after: only events with a higher number.

@@ -70,7 +70,7 @@ SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_eve
 
 -- name: oldest
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events
-    WHERE received_at >= :since AND id > :after AND (size > 0 OR state = 'dead') ORDER BY id LIMIT :limit;
+    WHERE received_at >= :since AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: cursor
 SELECT event FROM inbox_cursors WHERE name = :name;

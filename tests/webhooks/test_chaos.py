@@ -158,6 +158,8 @@ async def kept(where: Path | str) -> set[tuple[str, str]]:
         while page := await inbox.oldest(since=datetime(2020, 1, 1, tzinfo=UTC), after=after, limit=1000):
             after = page[-1].id
             for each in page:
+                if each.is_without_body:
+                    continue
                 event = read_event(each.body or b"")
                 found.add((event.task_id or "", event.status or ""))
     return found

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 
+import attrs
 import click
 import msgspec
 
@@ -139,7 +140,9 @@ async def _print(
         for stored in page:
             after = stored.id
             click.echo(_line(stored, as_json=as_json))
-            if forwarder is not None:
+            if forwarder is not None and stored.is_without_body:
+                say(f"event {stored.id} is not sent on: its body is gone")
+            elif forwarder is not None:
                 tries = await forwarder.send(stored)
                 await inbox.move_cursor(name, stored.id)
                 say(f"event {stored.id} was taken" + (f", at try {tries}" if tries > 1 else ""))
@@ -150,9 +153,12 @@ async def _print(
 
 def _line(stored: Stored, *, as_json: bool) -> str:
     body = stored.body or b""
+    if stored.is_without_body:
+        stored = attrs.evolve(stored, why="; ".join(filter(None, ("its body is gone", stored.why))))
     if as_json:
         try:
-            content: Any = msgspec.Raw(body) if msgspec.json.decode(body) is not None else None
+            is_null = stored.is_without_body or msgspec.json.decode(body) is None
+            content: Any = None if is_null else msgspec.Raw(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             content = body.decode("utf-8", "backslashreplace")
         return msgspec.json.encode({**document_of(stored), "event": content}).decode()

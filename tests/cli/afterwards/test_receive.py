@@ -13,12 +13,15 @@ from aiohttp import web
 
 from gotsurge_async import Limits, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.cli.afterwards.listen import _print
 from gotsurge_async.cli.afterwards.serving import forwarding, listening
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
-from gotsurge_async.testing import simulated
+from gotsurge_async.testing import START, ManualClock, simulated
+from gotsurge_async.transports.base import Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
 from gotsurge_async.webhooks.book import Book
-from gotsurge_async.webhooks.forward import new_secret, signed
+from gotsurge_async.webhooks.forward import Forwarder, new_secret, signed
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, Moment, receiving
 from tests.cli.test_streams import HOWS, broken
@@ -271,7 +274,7 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
     assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
 
 
-def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
+def test_parked_changes_by_hand(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parked changes are listed, skipped, and handed on again, as are all from a number on; others are reported."""
 
     async def fill() -> None:
@@ -290,6 +293,9 @@ def test_parked_changes_by_hand(run: Runner, tmp_path: Path) -> None:
         (5, "T-2", 1, "HTTP 400"),
     ]
     assert run("inbox", "parked", *book).stdout.splitlines()[1].split("\t")[:4] == ["1", ACCOUNT, "T-0", "broadcasting"]
+    monkeypatch.setattr("gotsurge_async.cli.afterwards.inbox.MOST_PARKED", 2)
+    fewer = run("inbox", "parked", "--json", *book)
+    assert (json.loads(fewer.stdout), "more than 2 changes are parked" in fewer.stderr) == (listed[:2], True)
     assert (again := run("inbox", "resend", "1", "2", *book)).exit_code == 1
     assert "1 of 2 resent" in again.stdout
     assert (skipped := run("inbox", "skip", "1", "3", *book)).exit_code == 1
@@ -434,6 +440,40 @@ async def test_listening_and_sending_on(here: Simulator, tmp_path: Path) -> None
     assert got == [("gotsurge_1", event("task-1"))] * 2 + [("gotsurge_2", b"\xff")]
     assert "whsec_" in said
     assert TOKEN not in said
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+async def test_an_event_whose_body_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    """Its number is printed, with that its body is gone; it is not sent on, which is said; the next one is."""
+    taken = asyncio.Event()
+
+    def take(_: Request) -> Response:
+        taken.set()
+        return Response(status=204)
+
+    clock, transport = ManualClock(), MemoryTransport(take)
+    forwarder = Forwarder("http://127.0.0.1/x", new_secret(), transport, clock)
+    async with Inbox.open(tmp_path / "b.db", clock=clock) as inbox:
+        for number in (1, 2, 3):
+            await inbox.put("acme", event(f"task-{number}"))
+        await inbox.drop_bodies([1])
+        await inbox.not_ours([2], "of nobody")
+        printing = asyncio.create_task(_print(inbox, START, 0, "name", forwarder, clock, as_json))
+        await taken.wait()
+        printing.cancel()
+        await asyncio.wait([printing])
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert ["its body is gone" in line for line in lines] == [True, True, False]
+    assert "its body is gone; of nobody" in lines[1]
+    assert [number for number in (1, 2, 3) if f"event {number} is not sent on: its body is gone" in err] == [1, 2]
+    assert [request.headers["webhook-id"] for request in transport.sent] == ["gotsurge_3"]
+    if as_json:
+        assert [(line["id"], line["event"] is None) for line in map(json.loads, lines)] == [
+            (1, True),
+            (2, True),
+            (3, False),
+        ]
 
 
 @pytest.mark.parametrize("words", [("--since", "yesterday"), ("--forward-to", "file:///x"), ("--port", "0")])
