@@ -20,6 +20,8 @@ from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox, Stored
 
+MOST_PARKED = 1000
+"""Parked changes that are listed, at most."""
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
@@ -136,7 +138,10 @@ async def parked(books: Books, as_json: bool) -> Exit:
     """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
     await _refuse_none(books)
     async with Book.open(books.book) as book:
-        changes = await book.parked_changes()
+        changes = await book.parked_changes(MOST_PARKED + 1)
+    if len(changes) > MOST_PARKED:
+        changes.pop()
+        say(f"more than {MOST_PARKED:,} changes are parked: these are the oldest")
     fields = ("number", "account", "task_id", "status", "seen_at", "attempts", "failing_since", "why")
     rows = [tuple(getattr(change, name) for name in fields) for change in changes]
     if as_json:
