@@ -126,16 +126,12 @@ class Books(Backend, Watcher):
         raise self.failure(Trouble.UNUSABLE, replaced)
 
     def make_tables(self, db: Database) -> None:
-        """Make the tables unless they are there, and bring those of version 1 to the present one.
+        """Make the tables unless they are there.
 
-        Tables that are as they should be are not locked: a lock would wait for a frozen writer, and others behind it.
+        Tables that are there are not locked: a lock would wait for a frozen writer, and others behind it.
         """
-        versioned = "upgrade" in statements(self._texts, self.place.kind)
-        if db.rows("there") and not (versioned and db.rows("version") == [(1,)]):
-            return
-        db.script("tables")  # one process at a time, from here on
-        if versioned and db.rows("version") == [(1,)]:
-            db.script("upgrade")
+        if not db.rows("there"):
+            db.script("tables")  # one process at a time, from here on
 
     def _continue_numbers(self, db: Database) -> None:
         """Make the tables in a file that replaced another; no number means two things in one process."""
@@ -173,8 +169,7 @@ class Store:
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            texts: the file of its statements; ``tables`` makes the tables that are not there, ``upgrade`` of version 1
-                those of the present ``version``.
+            texts: the file of its statements; ``tables`` makes the tables that are not there.
 
         Raises:
             ConfigError: it is no place, or the file is a ledger.

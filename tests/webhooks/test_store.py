@@ -35,7 +35,7 @@ async def test_tables_that_are_there_are_not_made_again(where: str, monkeypatch:
     monkeypatch.setattr(Database, "script", noted)
     for times in (1, 2):
         async with Book.open(where), Inbox.open(where, keep=None):
-            assert scripts == ["tables", "upgrade", "tables"], times
+            assert scripts == ["tables", "tables"], times
 
 
 @pytest.mark.slow

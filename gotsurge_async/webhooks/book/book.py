@@ -29,7 +29,7 @@ from gotsurge_async.webhooks.book.records import (
 from gotsurge_async.webhooks.store import Store
 
 TEXTS = Path(__file__).with_name("book.sql")
-VERSION = 2
+VERSION = 1
 """Of the tables."""
 PAGE = 500
 MOST_ABSENT = 100_000

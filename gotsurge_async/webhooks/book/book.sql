@@ -22,30 +22,19 @@ CREATE INDEX IF NOT EXISTS book_orders_of_key ON book_orders (key) WHERE key IS 
 CREATE INDEX IF NOT EXISTS book_orders_by_day ON book_orders (due_at);
 CREATE TABLE IF NOT EXISTS book_steps (
   order_number {big} NOT NULL, place INTEGER NOT NULL, status TEXT NOT NULL, at {big}, entry {bytes}, source TEXT NOT NULL,
-  seen_at {big} NOT NULL, PRIMARY KEY (order_number, place)){by_key};
+  seen_at {big} NOT NULL, number {big} NOT NULL, previous TEXT, late INTEGER NOT NULL, PRIMARY KEY (order_number, place)){by_key};
+CREATE INDEX IF NOT EXISTS book_steps_by_number ON book_steps (number);
 CREATE TABLE IF NOT EXISTS book_changes (
-  number {numbered}, order_number {big} NOT NULL, place INTEGER NOT NULL, previous TEXT, late INTEGER NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0, again_at {big} NOT NULL DEFAULT 0, held_until {big} NOT NULL DEFAULT 0, holder TEXT, dead_at {big}, why TEXT);
+  number {numbered}, order_number {big} NOT NULL, place INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+  again_at {big} NOT NULL DEFAULT 0, held_until {big} NOT NULL DEFAULT 0, holder TEXT, failing_since {big}, dead_at {big}, why TEXT);
 CREATE INDEX IF NOT EXISTS book_changes_of_order ON book_changes (order_number, number);
+CREATE INDEX IF NOT EXISTS book_changes_due ON book_changes (again_at, number) WHERE dead_at IS NULL;
 CREATE TABLE IF NOT EXISTS book_absent (account TEXT NOT NULL, task_id TEXT NOT NULL, at {big} NOT NULL, PRIMARY KEY (account, task_id));
 CREATE INDEX IF NOT EXISTS book_absent_by_time ON book_absent (at);
 CREATE TABLE IF NOT EXISTS book_readers (name TEXT NOT NULL PRIMARY KEY, until {big} NOT NULL);
 CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {big} NOT NULL);
 CREATE TABLE IF NOT EXISTS book_meta (name TEXT NOT NULL PRIMARY KEY, value {big} NOT NULL);
 INSERT INTO book_meta (name, value) VALUES ('version', 1) ON CONFLICT (name) DO NOTHING;
-
--- name: upgrade
-ALTER TABLE book_steps ADD COLUMN number {big};
-ALTER TABLE book_steps ADD COLUMN previous TEXT;
-ALTER TABLE book_steps ADD COLUMN late INTEGER NOT NULL DEFAULT 0;
-UPDATE book_steps SET number = c.number, previous = c.previous, late = c.late FROM book_changes AS c
-  WHERE c.order_number = book_steps.order_number AND c.place = book_steps.place;
-CREATE INDEX book_steps_by_number ON book_steps (number);
-CREATE INDEX book_changes_due ON book_changes (again_at, number) WHERE dead_at IS NULL;
-ALTER TABLE book_changes DROP COLUMN previous;
-ALTER TABLE book_changes DROP COLUMN late;
-ALTER TABLE book_changes ADD COLUMN failing_since {big};
-UPDATE book_meta SET value = 2 WHERE name = 'version';
 
 -- name: version
 SELECT value FROM book_meta WHERE name = 'version';
@@ -150,6 +139,7 @@ DELETE FROM book_changes WHERE number = :number AND dead_at IS NOT NULL;
 -- name: lock_changes@sqlite
 SELECT 1;
 -- name: lock_changes@postgresql
+{short_wait}
 LOCK TABLE book_changes IN SHARE ROW EXCLUSIVE MODE;
 -- name: resend_from
 INSERT INTO book_changes (number, order_number, place) SELECT number, order_number, place FROM book_steps WHERE number >= :number
@@ -251,6 +241,7 @@ SELECT task_id, account, status, seen_at FROM book_orders WHERE task_id {among:i
 -- name: lock_book@sqlite
 SELECT 1;
 -- name: lock_book@postgresql
+{short_wait}
 LOCK TABLE book_orders, book_steps, book_changes IN SHARE ROW EXCLUSIVE MODE;
 -- name: old_orders
 SELECT number FROM book_orders AS o WHERE terminal = 1 AND seen_at < :before AND (:no_accounts = 1 OR account {among:accounts})

@@ -20,14 +20,12 @@ from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import START, ManualClock, simulated
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.forward import Forwarder, new_secret, signed
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, Moment, receiving
 from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import order, orders
-from tests.webhooks.book.kit import ACCOUNT, after
 from tests.webhooks.kit import event
 
 
@@ -232,81 +230,6 @@ def test_waits_of_two_processes_count_once() -> None:
     """Of seconds in which both waited for a processor, those of the longer wait are left out, and no more."""
     begin, end = Moment(100.0, [5.0, 40.0]), Moment(110.0, [8.0, 42.0])
     assert (begin.waited_until(end), begin.seconds_until(end)) == (3.0, 7.0)
-
-
-def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
-    """Events are listed, shown, replayed and dropped; what is not there is reported."""
-
-    async def fill() -> None:
-        async with Inbox.open(tmp_path / "inbox.db") as inbox:
-            await inbox.put("acme", event("task-1"))
-            await inbox.put("acme", b"\xff\x1b[31m")
-            await inbox.done([1])
-
-    asyncio.run(fill())
-    book = ("--book", tmp_path / "inbox.db")
-    listed = run("inbox", "list", *book)
-    assert listed.exit_code == 0, listed.output
-    assert [line.split("\t")[2:4] for line in listed.stdout.splitlines()] == [
-        ["STATE", "TASK"],
-        ["dead", ""],
-        ["done", "task-1"],
-    ]
-    assert "0 waiting, 1 done, 1 dead" in listed.stderr
-    assert run("inbox", "show", "1", "--raw", *book).stdout_bytes == event("task-1")
-    shown = run("inbox", "show", "2", *book)
-    assert "\x1b" not in shown.output
-    assert "is no JSON" in shown.stdout
-    assert json.loads(run("inbox", "show", "1", "--json", *book).stdout)["state"] == "done"
-    assert (done := run("inbox", "replay", "1", "2", *book)).exit_code == 1
-    assert "1 of 2 replayed" in done.stdout
-    assert json.loads(run("inbox", "list", "--state", "waiting", "--json", *book).stdout)[0]["task_id"] == "task-1"
-    assert json.loads(run("inbox", "drop", "--all", "dead", "--json", *book).stdout) == {
-        "dropped": 1,
-        "of": 1,
-        "exit": 0,
-    }
-    assert run("inbox", "drop", "77", *book).exit_code == 1
-    assert run("inbox", "show", "77", *book).exit_code == 2
-    for words in (("replay",), ("drop", "1", "--all", "dead")):
-        assert run("inbox", *words, *book).exit_code == 2
-    nowhere = run("inbox", "list", "--book", tmp_path / "none.db")
-    assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
-
-
-def test_parked_changes_by_hand(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parked changes are listed, skipped, and handed on again, as are all from a number on; others are reported."""
-
-    async def fill() -> None:
-        async with Book.open(tmp_path / "b.db") as opened:
-            for number in range(3):
-                await opened.observe(ACCOUNT, after(2, f"T-{number}"))
-            for change in await opened.waiting():
-                await opened.park(change, "HTTP 400")
-
-    asyncio.run(fill())
-    book = ("--book", tmp_path / "b.db")
-    listed = json.loads(run("inbox", "parked", "--json", *book).stdout)
-    assert [(each["number"], each["task_id"], each["attempts"], each["why"]) for each in listed] == [
-        (1, "T-0", 1, "HTTP 400"),
-        (3, "T-1", 1, "HTTP 400"),
-        (5, "T-2", 1, "HTTP 400"),
-    ]
-    assert run("inbox", "parked", *book).stdout.splitlines()[1].split("\t")[:4] == ["1", ACCOUNT, "T-0", "broadcasting"]
-    monkeypatch.setattr("gotsurge_async.cli.afterwards.inbox.MOST_PARKED", 2)
-    fewer = run("inbox", "parked", "--json", *book)
-    assert (json.loads(fewer.stdout), "more than 2 changes are parked" in fewer.stderr) == (listed[:2], True)
-    assert (again := run("inbox", "resend", "1", "2", *book)).exit_code == 1
-    assert "1 of 2 resent" in again.stdout
-    assert (skipped := run("inbox", "skip", "1", "3", *book)).exit_code == 1
-    assert "1 of 2 skipped" in skipped.stdout
-    assert json.loads(run("inbox", "resend", "--parked", "--json", *book).stdout) == {"resent": 1, "of": 1, "exit": 0}
-    assert json.loads(run("inbox", "parked", "--json", *book).stdout) == []
-    assert "4 of 4 resent" in run("inbox", "resend", "--from", "3", *book).stdout
-    for words in ((), ("1", "--parked"), ("--parked", "--from", "3")):
-        assert run("inbox", "resend", *words, *book).exit_code == 2
-    assert run("inbox", "skip", *book).exit_code == 2
-    assert run("inbox", "parked", "--book", tmp_path / "none.db").exit_code == 2
 
 
 @pytest.mark.slow

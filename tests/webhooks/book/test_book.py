@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.database import WORDS, Database, connect, place_of
+from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import AGES, Book, Change, Only
-from gotsurge_async.webhooks.book.book import OTHER, TEXTS
+from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.store import StoreError
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after, at, entries, task, written
 
@@ -382,28 +382,6 @@ async def test_a_book_of_a_newer_version_is_left_alone(path: Path) -> None:
     with pytest.raises(ConfigError, match="newer version"):
         async with Book.open(path):
             pass
-
-
-async def test_a_book_of_version_1_is_brought_to_the_present_one(where: str, clock: ManualClock) -> None:
-    """What waits there is handed on as before, and comes again when it is asked for."""
-    with closing(connect(place_of(where), TEXTS)) as database:
-        database.script("tables")
-        blob = WORDS[database.kind]["bytes"]
-        for table, values in (
-            (
-                "book_orders (number, account, task_id, seen_at, body)",
-                f"""1, 'a', 'T-1', 0, CAST('{{"id": "T-1"}}' AS {blob})""",
-            ),
-            ("book_steps (order_number, place, status, source, seen_at)", "1, 0, 'accepted', 'read', 0"),
-            ("book_changes (number, order_number, place, previous, late)", "7, 1, 0, 'broadcasting', 1"),
-        ):
-            database.driver.execute(f"INSERT INTO {table} VALUES ({values})")  # noqa: S608
-    for _ in range(2):
-        async with Book.open(where, clock=clock) as book:
-            (change,) = await book.waiting()
-            assert (change.number, change.previous, change.late) == (7, "broadcasting", True)
-            await book.acknowledge(change)
-            assert await book.resend_from(1) == 1
 
 
 async def test_a_closed_book_says_so(path: Path) -> None:
