@@ -136,6 +136,17 @@ class Place:
         return f"postgresql://{user}{server}{parts.path}{'?' if shown else ''}{'&'.join(shown)}"
 
 
+def is_text(value: Any) -> bool:
+    """Whether a value is text that every database can hold: it has no NUL, and nothing that UTF-8 cannot encode."""
+    return isinstance(value, str) and "\0" not in value and value.encode(errors="ignore").decode() == value
+
+
+def _file(path: str | Path) -> Place:
+    if not is_text(str(path)):
+        raise ConfigError("this path has a NUL, or bytes that are not UTF-8: give another one", "E502")
+    return Place(Kind.SQLITE, Path(path))
+
+
 def place_of(where: str | Path) -> Place:
     """Where a path, or a URL, leads: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
 
@@ -145,19 +156,19 @@ def place_of(where: str | Path) -> Place:
         ConfigError: it is neither database, or no URL at all.
     """
     if isinstance(where, Path):
-        return Place(Kind.SQLITE, where)
+        return _file(where)
     if "://" not in where:
         if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
             # As a file's name it would begin a ledger of its own, with a password in its name.
             raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME", "E502")
-        return Place(Kind.SQLITE, Path(where))
+        return _file(where)
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]
     if name == "sqlite":
         path = unquote(rest.removeprefix("/").partition("?")[0])
         if not rest.startswith("/") or path in ("", ":memory:"):
             raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH", "E502")
-        return Place(Kind.SQLITE, Path(path))
+        return _file(path)
     if name not in ("postgresql", "postgres"):
         why = f"{name} is not supported" if name else "this URL cannot be read"
         raise ConfigError(f"{why}: give the path of a file, or postgresql://USER@HOST/NAME", "E502")
@@ -166,7 +177,7 @@ def place_of(where: str | Path) -> Place:
         _ = parts.port
     except ValueError:
         raise ConfigError(_UNREADABLE, "E502") from None
-    if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
+    if not is_text(unquote(rest)) or parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
         # Signs of a password; the driver would take what follows them for the host's name, and quote it in its errors.
         raise ConfigError(_UNREADABLE, "E502")
     return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")

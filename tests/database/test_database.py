@@ -80,9 +80,13 @@ def test_a_path_or_a_url_leads_to_a_database(where: str | Path, place: Place) ->
         ("postgresql://u:hu@sh@h/d", "cannot be read"),
         ("postgresql://u:hush#1@h/d", "cannot be read"),
         ("postgresql://u:1?hush@h/d", "cannot be read"),
+        ("postgresql://u:hush%00@h/d", "cannot be read"),
+        ("sqlite:///a%00b", "a NUL, or bytes that are not UTF-8"),
+        ("a\x00b", "a NUL, or bytes that are not UTF-8"),
+        (Path("\udcff.db"), "a NUL, or bytes that are not UTF-8"),
     ],
 )
-def test_what_is_no_database_is_refused(where: str, told: str) -> None:
+def test_what_is_no_database_is_refused(where: str | Path, told: str) -> None:
     """It is told why, and nothing of a password is."""
     with pytest.raises(ConfigError, match=told) as caught:
         place_of(where)
