@@ -85,6 +85,16 @@ class LedgerError(GotSurgeError):
         return f"ledger {self.path}: {self.words}" if self.path else self.words
 
 
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    """State in the ledger's errors that nothing was sent: the block opens the ledger, or reads from it."""
+    try:
+        yield
+    except LedgerError as error:
+        error.sent = "nothing"
+        raise
+
+
 @frozen
 class Flaw:
     """Something that is wrong in the ledger: in which table and row, in words ("" if in none), and what."""

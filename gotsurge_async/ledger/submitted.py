@@ -1,14 +1,18 @@
 """Submitted orders: they are durable, and are sent later, each by the desk over the ledger that takes it first."""
 
+import asyncio
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.database import Database, Kind, statements
+from gotsurge_async.database import Database, Kind, is_text, statements
+from gotsurge_async.database.writer import Job
 from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, nothing_sent
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.marks import count
@@ -17,11 +21,18 @@ from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import LIVE, OrderState, Submitted
 from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of
 
+T = TypeVar("T")
+
 _NAMED = re.compile(r"%\((\w+)\)s")
 _KNOWN = frozenset({OrderState.CREATED, OrderState.IN_DOUBT})
 
 LEASE = 60_000_000
 """Microseconds for which a desk has an order that it took. After that another desk may take it, which does no harm."""
+PATIENCE = 2.0
+"""Seconds that a submission waits for the open transaction of another one with its key."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.4
+_IN_USE: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
+"""Callers' connections: two submissions over one would mistake each other's time limit for the caller's."""
 
 
 class SubmittedOrders:
@@ -41,35 +52,87 @@ class SubmittedOrders:
             created or in doubt: then none was added.
 
         Raises:
+            LedgerBusy: another transaction that submitted the key is still open, after two seconds. The transaction of
+                ``connection`` has failed then.
             UsageError: the connection is not one to the ledger's database.
         """
         new = {"account": account, "key": key, "payload": payload, "now": self._store.now()}
+        over: int | None = None
+        may_be_there = False
 
         def job(db: Database) -> tuple[Submitted | None, Recorded | None]:
-            db.script("impatient")
+            nonlocal over, may_be_there
             row, owner = self._standing(db, key)
             if owner is not None and owner.row.state in _KNOWN:
                 return row, owner
-            if row is not None and (row.stopped or (row.claimed and (owner is None or owner.row.state not in LIVE))):
-                db.change("forget_submitted", number=row.number)
+            has_ended = row is not None and row.claimed and (owner is None or owner.row.state not in LIVE)
+            over = row.number if row is not None and (row.stopped or has_ended) else None
             count(db, self._store.slot)  # a copy of the ledger from before is an older one
-            if connection is None:
-                db.change("submit", environment=self._environment, **new)
+            if connection is not None:
+                return (row if over is None else None), None
+            # The writer has other orders to write. One that is in this transaction, and must wait, is tried alone.
+            db.rows("wait_at_most", limit="1ms")
+            if over is not None:
+                db.change("replace_submitted", number=over)
+            db.change("submit", environment=self._environment, **new)
+            may_be_there = True
             return self._standing(db, key)[0], None
 
         if connection is not None:
             await self._check(connection)
-        row, owner = await self._store.write(job)
-        if owner is None and row is None and connection is not None:
-            texts = statements(TEXT, Kind.POSTGRESQL)
-            which = {"environment": self._environment, "key": key}
-            await _ask(connection, texts["submit"], {**which, **new})
-            return _one(await _ask(connection, texts["submitted"], which)), None
+        try:
+            row, owner = await self._in_time(job)
+        except LedgerError as error:
+            error.sent = "perhaps" if may_be_there else "nothing"
+            raise
+        if connection is not None and owner is None and row is None:
+            row = await self._insert(connection, over, new)
         return row, owner
 
+    async def _in_time(self, job: Job[T]) -> T:
+        """Run a job again while it meets the open transaction of another process, for two seconds."""
+        time, pause = asyncio.get_running_loop().time, _FIRST_PAUSE
+        ends = time() + PATIENCE
+        while True:
+            try:
+                return await self._store.write(job)
+            except LedgerBusy:
+                if time() >= ends:
+                    raise
+            await asyncio.sleep(min(pause, ends - time()))
+            pause = min(_LAST_PAUSE, pause * 2)
+
+    async def _insert(self, connection: Any, over: int | None, new: Mapping[str, Any]) -> Submitted | None:
+        """Insert an order in the caller's transaction, in place of one that is over; its settings stay as they are."""
+        texts = statements(TEXT, Kind.POSTGRESQL)
+        which = {"environment": self._environment, "key": new["key"]}
+        async with _IN_USE.setdefault(connection, asyncio.Lock()):
+            ((usual, _),) = await _ask(connection, texts["wait_at_most"], {"limit": f"{PATIENCE:g}s"})
+            try:
+                if over is not None:
+                    await _ask(connection, texts["replace_submitted"], {"number": over})
+                await _ask(connection, texts["submit"], {**which, **new})
+            except Exception as error:
+                if getattr(getattr(error, "orig", error), "sqlstate", "") != "55P03":  # SQLAlchemy wraps the driver's
+                    raise
+                why = f"another transaction submitted the key {new['key']}, and is still open: roll back, and try again"
+                busy = LedgerBusy(why, path=self._store.path)
+                busy.sent = "nothing"
+                raise busy from error
+            rows = await _ask(connection, texts["submitted"], which)
+            await _ask(connection, texts["wait_at_most"], {"limit": usual})
+        return _one(rows)
+
     async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
-        """The order that waits under a key, and the one that has it, or had it last, as of one moment."""
-        return await self._store.read(self._standing, key)
+        """The order that waits under a key, and the one that has it, or had it last, as of one moment.
+
+        Raises:
+            UsageError: no order can have the key.
+        """
+        if not is_text(key):
+            raise UsageError(f"key: give a text without NUL, not {key!r:.60}", "E903")
+        with nothing_sent():
+            return await self._store.read(self._standing, key)
 
     async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
         """Take orders that are due, those that have waited longest first: for a minute no other desk takes them."""

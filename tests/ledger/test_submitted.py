@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,7 +13,17 @@ from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from gotsurge_async import UsageError
-from gotsurge_async.ledger import OTHER_CONTENT, Ledger, LedgerBusy, OrderOutcome, OrderState, Run, Submitted
+from gotsurge_async.ledger import (
+    OTHER_CONTENT,
+    Ledger,
+    LedgerBusy,
+    LedgerError,
+    OrderOutcome,
+    OrderState,
+    Run,
+    Submitted,
+)
+from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.submitted import LEASE, SubmittedOrders
 from tests.ledger.kit import TurnedClock, begun, order
 from tests.support.postgres import Server
@@ -82,6 +93,30 @@ async def test_takers_at_the_same_moment_take_different_ones(ledger: Ledger, whe
         parts = await asyncio.gather(*(waiting(each).take("", 10) for each in (ledger, other) for _ in range(2)))
     taken = [each.key for part in parts for each in part]
     assert 20 <= len(taken) == len(set(taken))
+
+
+@pytest.mark.parametrize("key", ["a\x00b", "\ud800", 5], ids=["NUL", "surrogate", "number"])
+async def test_what_no_database_can_hold_is_not_a_key(ledger: Ledger, key: Any) -> None:
+    """The caller hears that, and no error of the database."""
+    with pytest.raises(UsageError, match="key: give a text"):
+        await waiting(ledger).standing(key)
+
+
+async def test_an_error_says_that_nothing_was_sent(path: Path) -> None:
+    """A submission that was not begun, a read, and an opening send nothing, whatever fails."""
+    async with await Ledger.open(path) as ledger:
+        pass
+    nowhere = place("postgresql://127.0.0.1:1/nowhere")
+    calls = (
+        waiting(ledger).add("", "T-1", b"{}"),
+        waiting(ledger).standing("T-1"),
+        Ledger.open(nowhere),
+        asyncio.to_thread(Backend(nowhere).is_there),
+    )
+    for call in calls:
+        with pytest.raises(LedgerError) as caught:
+            await call
+        assert caught.value.sent == "nothing"
 
 
 async def sending(ledger: Ledger) -> Run:
@@ -175,17 +210,67 @@ async def test_it_waits_when_the_callers_transaction_is_committed(url: str, conn
         assert taken.payload == b"kept"
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission waits for a shorter time for another transaction."""
+    monkeypatch.setattr("gotsurge_async.ledger.submitted.PATIENCE", 0.5)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("hurried")
 async def test_an_open_transaction_keeps_nobody_waiting_for_long(url: str) -> None:
-    """The same key from elsewhere is busy after two seconds; other orders are not held up, and the sender is not."""
+    """The same key from elsewhere is busy after a while; the ledger's writer never waits for it meanwhile."""
     async with await Ledger.open(url) as ledger, by_psycopg(url) as connection:
         taken = await added(ledger, "T-0", b"{}")
         await waiting(ledger).add("", "T-0", b"{}", connection)
         await waiting(ledger).put_off([taken], 5)
         await waiting(ledger).add("", "T-1", b"{}", connection)
-        with pytest.raises(LedgerBusy):
-            await waiting(ledger).add("", "T-1", b"{}")
+        begun_at = asyncio.get_running_loop().time()
+        same = [asyncio.create_task(waiting(ledger).add("", "T-1", b"{}")) for _ in range(20)]
+        await asyncio.sleep(0)
+        await added(ledger, "T-2", b"{}")
+        assert not any(each.done() for each in same)
+        errors = await asyncio.gather(*same, return_exceptions=True)
+        assert {(type(error), getattr(error, "sent", "")) for error in errors} == {(LedgerBusy, "nothing")}
+        assert asyncio.get_running_loop().time() - begun_at < 5
+        late = asyncio.create_task(waiting(ledger).add("", "T-1", b"{}"))
         await connection.rollback()
+        assert (await late)[0] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("connected", [by_psycopg, by_sqlalchemy, by_session])
+async def test_a_second_transaction_is_refused_after_a_while(url: str, connected: Any) -> None:
+    """It waits no longer than the ledger says, whatever its own limit is, which it has again afterwards."""
+    async with await Ledger.open(url) as ledger, by_psycopg(url) as first, connected(url) as second:
+        await asyncio.gather(*(waiting(ledger).add("", f"T-{number}", b"{}", first) for number in range(3)))
+        assert await (await first.execute("SHOW lock_timeout")).fetchone() == {"lock_timeout": "0"}
+        with pytest.raises(LedgerBusy, match="another transaction submitted the key T-1"):
+            await waiting(ledger).add("", "T-1", b"{}", second)
+        await second.rollback()
+        await first.commit()
+        assert (await waiting(ledger).add("", "T-1", b"{}", second))[0] is not None
+
+
+@pytest.mark.slow
+async def test_a_rollback_leaves_what_was_stopped(url: str) -> None:
+    """An order gives way when the transaction of another one is committed; until then its desk is not held up."""
+    async with await Ledger.open(url) as ledger, by_psycopg(url) as connection:
+        stopped = await added(ledger, "T-1", b"first")
+        await waiting(ledger).stop(stopped, OTHER_CONTENT)
+        new, _ = await waiting(ledger).add("", "T-1", b"second", connection)
+        assert new is not None
+        assert new.payload == b"second"
+        await waiting(ledger).forget(stopped)
+        await waiting(ledger).put_off([stopped], 5)
+        await connection.rollback()
+        kept, _ = await waiting(ledger).standing("T-1")
+        assert kept == evolve(stopped, stopped=OTHER_CONTENT)
+        await waiting(ledger).add("", "T-1", b"second", connection)
+        await connection.commit()
+        (taken,) = await waiting(ledger).take("")
+        assert taken.payload == b"second"
 
 
 @pytest.mark.slow

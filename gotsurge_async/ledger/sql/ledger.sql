@@ -431,9 +431,10 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. Nothing may wait for the
 -- transaction of a caller who has just submitted the same key.
--- name: impatient
-SELECT 1;
-{short_wait}
+-- name: wait_at_most@sqlite
+SELECT :limit, :limit;
+-- name: wait_at_most@postgresql
+SELECT current_setting('lock_timeout'), set_config('lock_timeout', :limit, true);
 -- name: has_ledger@postgresql
 SELECT 1 WHERE to_regclass('ledger_meta') IS NOT NULL;
 -- name: has_meta
@@ -457,13 +458,16 @@ UPDATE submitted SET claimed = 1 WHERE number {among:numbers};
 -- name: unclaim_submitted
 UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys} AND claimed = 1;
 -- name: put_off
-UPDATE submitted SET due_at = :due_at, tries = tries + :more WHERE number {among:numbers};
+UPDATE submitted SET due_at = :due_at, tries = tries + :more
+WHERE number IN (SELECT number FROM submitted WHERE number {among:numbers} {skip_locked});
 -- name: stop_submitted
 UPDATE submitted SET stopped = :stopped WHERE number = :number AND claimed = 0;
 -- name: stop_all_submitted
 UPDATE submitted SET stopped = :stopped WHERE claimed = 0 AND stopped = 0;
 -- name: forget_submitted
-DELETE FROM submitted WHERE number = :number;
+DELETE FROM submitted WHERE number IN (SELECT number FROM submitted WHERE number = :number {skip_locked});
+-- name: replace_submitted
+DELETE FROM submitted WHERE number = :number AND (claimed = 1 OR stopped > 0);
 -- name: count_submitted
 SELECT environment, sum(CASE WHEN claimed = 0 AND stopped = 0 THEN 1 ELSE 0 END), sum(CASE WHEN stopped > 0 THEN 1 ELSE 0 END)
 FROM submitted GROUP BY environment ORDER BY environment;

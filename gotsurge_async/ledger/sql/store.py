@@ -18,7 +18,7 @@ from gotsurge_async.database.writer import Backend as DatabaseBackend
 from gotsurge_async.database.writer import Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable
+from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable, nothing_sent
 from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.ledger.sql import postgres, sqlite
 from gotsurge_async.ledger.sql.runs import RecordedTasks
@@ -68,7 +68,7 @@ class Backend(DatabaseBackend):
         Raises:
             LedgerUnusable: the file, or the server, cannot be read.
         """
-        with self.translated():
+        with nothing_sent(), self.translated():
             if self.place.kind is Kind.SQLITE:
                 return self.place.path.exists() and self.place.path.stat().st_size > 0
             with closing(self.reading()) as db:
@@ -189,7 +189,8 @@ class Store:
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
         opening = thread.submit(_open, where, clock, accept_older)
         try:
-            opened = await asyncio.shield(asyncio.wrap_future(opening))
+            with nothing_sent():
+                opened = await asyncio.shield(asyncio.wrap_future(opening))
         except BaseException:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
