@@ -30,6 +30,8 @@ class Trouble(Enum):
     """Another process keeps it locked: nothing was written, and the next try may succeed."""
     UNUSABLE = auto()
     """Nothing can be written over this connection any more."""
+    UNSURE = auto()
+    """The same, in the middle of a commit: what it wrote may be durable, or not."""
     CLOSED = auto()
     """It was closed by this process."""
     UNEXPECTED = auto()

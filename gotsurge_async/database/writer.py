@@ -256,7 +256,7 @@ class Writer:
         except BaseException:
             # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
             why = Coded("the writer was stopped in the middle; open it again", "E528")
-            self._refuse(batch, self._backend.failure(Trouble.UNUSABLE, why))
+            self._refuse(batch, self._backend.failure(Trouble.UNSURE, why))
             raise
 
     def _parts(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
@@ -370,7 +370,8 @@ class Writer:
         except Exception as error:
             meaning = meaning_of(error, self._backend.advice)
             text = first_line(error) if meaning is None else meaning.text
-            return self._give_up(error, self._backend.failure(Trouble.UNUSABLE, text))
+            end = self._give_up(error, self._backend.failure(Trouble.UNSURE, text))
+            return evolve(end, fatal=self._backend.failure(Trouble.UNUSABLE, text))  # what follows is not written
         for call in db.committed:
             call()
         self._watcher.after_commit()

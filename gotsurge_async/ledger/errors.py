@@ -120,6 +120,10 @@ class LedgerUnusable(LedgerError, code="E504"):
         return bool(self.flaws)
 
 
+class LedgerUnsure(LedgerUnusable, code="E504"):
+    """The same, in the middle of a commit: what was to be written may be durable, or not."""
+
+
 class LedgerOlder(LedgerUnusable, code="E505"):
     """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
 

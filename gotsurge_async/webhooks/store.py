@@ -102,7 +102,9 @@ class Books(Backend, Watcher):
 
     def failure(self, trouble: Trouble, text: str) -> StoreError:
         """The error that callers get."""
-        return (StoreLost if trouble is Trouble.UNUSABLE else StoreError)(f"{self.place}: {text}", code_of(text))
+        return (StoreLost if trouble in (Trouble.UNUSABLE, Trouble.UNSURE) else StoreError)(
+            f"{self.place}: {text}", code_of(text)
+        )
 
     def translate(self, error: BaseException) -> Exception | None:
         """What callers get instead of an error; None if the database did not raise it."""

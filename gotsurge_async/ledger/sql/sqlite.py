@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gotsurge_async.database.errors import Advice, Trouble, Unfit, meaning_of
 from gotsurge_async.database.files import is_writable
-from gotsurge_async.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
+from gotsurge_async.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnsure, LedgerUnusable
 from gotsurge_async.system import files
 
 BUSY_SECONDS = 60.0
@@ -31,6 +31,7 @@ ADVICE = Advice(
 ERRORS: Mapping[Trouble, type[LedgerError]] = {
     Trouble.BUSY: LedgerBusy,
     Trouble.UNUSABLE: LedgerUnusable,
+    Trouble.UNSURE: LedgerUnsure,
     Trouble.CLOSED: LedgerClosed,
     Trouble.UNEXPECTED: LedgerError,
 }

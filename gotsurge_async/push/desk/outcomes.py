@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -165,7 +166,8 @@ class Entry:
         plain: the values of its payload.
         submitted: what waits in the ledger, if it was submitted.
         begun: whether it may be in the ledger.
-        tried: whether a write of it failed, so that it may be in the ledger.
+        failed: whether the ledger failed when it was written.
+        tried: whether that was in a commit, so that it may be in the ledger.
         promised: whether a caller left who heard that it may still be sent: it stays.
         waiters: the number of callers that wait for it.
         ended: called once, when its result is set.
@@ -179,6 +181,7 @@ class Entry:
     ended: "Callable[[Entry], None]"
     submitted: Submitted | None = None
     begun: bool = False
+    failed: bool = False
     tried: bool = False
     promised: bool = False
     waiters: int = 0
@@ -209,6 +212,15 @@ class Entry:
         """Set the result: it was sent, or may have been."""
         error = OutcomeUnknown(why, "E907", operation=OPERATION, body=self.payload)
         self.end(InDoubt(order=self.order, error=error))
+
+    def end_by_ledger(self, error: GotSurgeError) -> None:
+        """Set the result: an error by which nothing was sent, unless the ledger may have it from an earlier write."""
+        if self.tried:
+            self.end_in_doubt(f"the ledger failed, and may have it: {error}")
+        else:
+            own = copy(error)
+            own.sent = "nothing"
+            self.end(own)
 
     def end_unprocessed(self, error: GotSurgeError) -> None:
         """Set the result: it was certainly not sent, or a draft of it was, which calls no driver."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from copy import copy
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
-from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
+from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
@@ -23,6 +22,7 @@ from gotsurge_async.ledger import (
     Identity,
     Ledger,
     LedgerError,
+    LedgerUnsure,
     LedgerUnusable,
     Mode,
     NewOrder,
@@ -125,12 +125,7 @@ class DeskRuns:
         except GotSurgeError as error:  # nothing of these is in the ledger, unless they were tried before
             self._unusable |= isinstance(error, LedgerUnusable)
             for entry in entries:
-                if entry.tried:
-                    entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
-                else:
-                    own = copy(error)
-                    own.sent = "nothing"
-                    entry.end(own)
+                entry.end_by_ledger(error)
         except Exception as error:
             log.exception("unexpected error in a desk")
             for entry in entries:
@@ -201,14 +196,15 @@ class DeskRuns:
             current.lost = True
             for entry in entries:
                 self._again(entry)
-        except LedgerUnusable as error:  # its last write may be durable, or not: the ledger, opened again, shows it
+        except LedgerUnusable as error:
             self._fail(current, error)
             for entry in entries:
-                if self._shared.where is None or entry.tried:
-                    entry.end_in_doubt(f"the ledger failed, and may have it: {error}")
-                else:
-                    entry.tried = True
+                entry.tried |= isinstance(error, LedgerUnsure)  # the ledger, opened again, shows whether it has it
+                if self._shared.where is not None and not entry.failed:
+                    entry.failed = True
                     self._again(entry)
+                else:
+                    entry.end_by_ledger(error)
         return ()
 
     async def _take(self, current: DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
@@ -255,12 +251,13 @@ class DeskRuns:
         """Give entries the tasks that an answer named, though the ledger could not record them yet."""
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
-            if not isinstance(result, Created) or current.run.info.mode is not Mode.DIRECT:
+            if not isinstance(result, Created | Refused) or current.run.info.mode is not Mode.DIRECT:
                 continue  # a draft calls no driver
-            if not current.run.knows_task(result.receipt.id):
+            task_id = result.receipt.id if isinstance(result, Created) else None
+            if task_id is None or not current.run.knows_task(task_id):
                 entry = own.pop(number)
                 current.lost = True  # else nobody could hold it to record them
-                self.answers.keep(current.ledger, current.run, entry.key, result.receipt.id)
+                self.answers.keep(current.ledger, current.run, entry.key, task_id)
                 entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
