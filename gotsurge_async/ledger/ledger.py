@@ -193,8 +193,8 @@ class Ledger:
         """Resume a run of an earlier process; call ``recover`` on it before sending.
 
         Args:
-            epoch: under which this process held the run before its connection to PostgreSQL was lost. If no other
-                process has taken the run since, it is taken without waiting for the lease of the lost connection.
+            epoch: the number of times that the run had been taken when this process lost its connection to PostgreSQL.
+                If no other process has taken it since, it is taken without waiting for the lease of that connection.
 
         Raises:
             NoSuchRun: there is none of that id.

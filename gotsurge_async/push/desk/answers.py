@@ -14,7 +14,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class _OfRun:
-    """The tasks that the answers to a run's orders named, by key; None for those that were refused.
+    """The tasks that the answers to a run's orders named, by key.
 
     Attributes:
         ledger, epoch: over which, and under which, this process had the run last.
@@ -22,7 +22,7 @@ class _OfRun:
 
     ledger: Ledger
     epoch: int
-    tasks: dict[str, str | None] = attrs.field(factory=dict)
+    tasks: dict[str, str] = attrs.field(factory=dict)
 
 
 class Answers:
@@ -38,10 +38,10 @@ class Answers:
     @property
     def tasks(self) -> dict[str, str]:
         """By key, the tasks that are not recorded."""
-        return {key: task for of_run in self._of.values() for key, task in of_run.tasks.items() if task is not None}
+        return {key: task for of_run in self._of.values() for key, task in of_run.tasks.items()}
 
-    def keep(self, ledger: Ledger, run: Run, key: str, task_id: str | None) -> None:
-        """Keep the task that an answer named; None if it refused the order."""
+    def keep(self, ledger: Ledger, run: Run, key: str, task_id: str) -> None:
+        """Keep the task that an answer named."""
         self._of.setdefault(run.id, _OfRun(ledger, run.epoch)).tasks[key] = task_id
 
     async def record(self, ledger: Ledger) -> LedgerError | None:
@@ -73,7 +73,7 @@ class Answers:
 
 
 @contextmanager
-def _warning_if_settled(key: str, task: str | None) -> Iterator[None]:
+def _warning_if_settled(key: str, task: str) -> Iterator[None]:
     try:
         yield
     except (IllegalTransition, TaskTaken) as error:

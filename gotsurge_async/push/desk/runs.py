@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gotsurge_async.after.reconcile import Reconciler
-from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
@@ -251,13 +251,12 @@ class DeskRuns:
         """Give entries the tasks that an answer named, though the ledger could not record them yet."""
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
-            if not isinstance(result, Created | Refused) or current.run.info.mode is not Mode.DIRECT:
+            if not isinstance(result, Created) or current.run.info.mode is not Mode.DIRECT:
                 continue  # a draft calls no driver
-            task_id = result.receipt.id if isinstance(result, Created) else None
-            if task_id is None or not current.run.knows_task(task_id):
+            if not current.run.knows_task(result.receipt.id):
                 entry = own.pop(number)
                 current.lost = True  # else nobody could hold it to record them
-                self.answers.keep(current.ledger, current.run, entry.key, task_id)
+                self.answers.keep(current.ledger, current.run, entry.key, result.receipt.id)
                 entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
