@@ -80,7 +80,7 @@ def test_orders_are_one_line_each(office: Office) -> None:
         (("columns",), ("from_time_window.start_time_utc", "to_contact.lighter_company_name")),
         (("topics", "environment"), ("GOTSURGE_WEBHOOK_TOKEN_NEXT",)),
         (("explain",), ("exit-141", "E201")),
-        (("explain", "E201"), ("E201: A file cannot be read\n\nWhy:",)),
+        (("explain", "E201"), ("E201: A file cannot be read\n\nWhat to do:",)),
         (("topics", "map"), ('  "Ship to" = "to_address.street_address"\n',)),
         (("simulator", "--options"), ("create_rule = all-or-nothing | partial | partial-refused\n    a create",)),
         (("auth", "accounts"), ("ACCOUNT",)),
