@@ -30,6 +30,7 @@ from gotsurge_async.webhooks.book.records import account_of
 from gotsurge_async.webhooks.forward import NotDelivered
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE, Reads, Trust
+from gotsurge_async.webhooks.receive import Seldom
 from gotsurge_async.webhooks.settle import LedgerNames, Settler
 from gotsurge_async.webhooks.store import StoreError
 
@@ -346,6 +347,7 @@ class Worker:
         self._seconds = handler_seconds
         self._park_after = park_after
         self._failures = 0
+        self._seldom = Seldom(clock)
         self._running: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
@@ -374,7 +376,8 @@ class Worker:
                 most, accounts=self._accounts, lease=LEASE, behind_parked=behind_parked, newest=newest
             )
         except StoreError as error:
-            log.warning("changes cannot be read now, and wait: %s", error)
+            if self._seldom.may(str(error)):
+                log.warning("changes cannot be read now, and wait: %s", error)
             return []
 
     async def _end(self) -> None:

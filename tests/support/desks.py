@@ -101,12 +101,18 @@ async def once_so(clock: ManualClock, question: Callable[[], Any]) -> None:
         await clock.advance(1)
 
 
-def fail_once(monkeypatch: pytest.MonkeyPatch, *, name: str = "join", where: Any = joining) -> None:
+def fail_once(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    name: str = "join",
+    where: Any = joining,
+    kind: type[LedgerUnusable] = LedgerUnusable,
+) -> None:
     """Have the ledger fail at its next write of a kind."""
     whole = getattr(where, name)
 
     def fail(*_: Any, **__: Any) -> None:
         monkeypatch.setattr(where, name, whole)
-        raise LedgerUnusable("its disk failed")
+        raise kind("its disk failed")
 
     monkeypatch.setattr(where, name, fail)

@@ -10,6 +10,7 @@ from attrs import define, field
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Identity, Ledger, LedgerUnusable, Mode
+from gotsurge_async.ledger.errors import nothing_sent
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.money import Money
 from gotsurge_async.push.chunks import OnRefusedChunk
@@ -57,6 +58,10 @@ class SharedLedger:
         Raises:
             LedgerUnusable: it is gone, as when its volume is, or another one is in its place.
         """
+        with nothing_sent():
+            return await self._open_again(failed, identity)
+
+    async def _open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
         async with self._opening:
             if self.ledger is failed and self.where is not None:
                 if not await asyncio.to_thread(Backend(place(self.where)).is_there):

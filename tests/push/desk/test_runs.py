@@ -18,7 +18,7 @@ from gotsurge_async import (
 )
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
-from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
+from gotsurge_async.ledger import LedgerUnsure, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.push.desk import runs as desk_runs
 from gotsurge_async.push.desk.run import LONGEST, MOST_ORDERS, WITH_DOUBTS
 from gotsurge_async.push.entering import Entering
@@ -241,6 +241,21 @@ async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monke
                 await desk.create(order(f"T-{number}"))
             assert failed.value.sent == "nothing"
         assert desk.ledger is ledger
+
+
+async def test_a_commit_that_failed_leaves_its_order_in_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller owns the ledger, so nobody opens it again and sees whether the order is in it; the next is certain."""
+    async with (
+        client(Service()) as gs,
+        await Ledger.open(tmp_path / "ledger.db", clock=gs.session.clock.now) as ledger,
+        Desk(gs, ledger, mode="direct") as desk,
+    ):
+        await desk.create(order("T-1"))
+        fail_once(monkeypatch, kind=LedgerUnsure)
+        assert isinstance(await desk.create(order("T-2")), InDoubt)
+        with pytest.raises(LedgerUnusable) as failed:
+            await desk.create(order("T-3"))
+        assert failed.value.sent == "nothing"
 
 
 async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) -> None:
