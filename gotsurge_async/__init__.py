@@ -5,76 +5,111 @@ became of orders afterwards, `gotsurge_async.testing` what your own tests need. 
 aiohttp.
 """
 
+from typing import TYPE_CHECKING
+
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
-from gotsurge_async.api.profile import Profile
-from gotsurge_async.auth.oauth import OAuth, SignedIn
-from gotsurge_async.auth.sealing import Sealer
-from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unprocessed
-from gotsurge_async.client import GotSurge
-from gotsurge_async.codec import unreadable
-from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
-from gotsurge_async.errors import (
-    BadRequest,
-    CallError,
-    ConfigError,
-    Conflict,
-    Forbidden,
-    GotSurgeError,
-    InvalidData,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
-    PayloadTooLarge,
-    Problem,
-    RateLimited,
-    Rejected,
-    SignInFailed,
-    SignInNeeded,
-    TooLateToCancel,
-    Unauthorized,
-    UnreadableAnswer,
-    UsageError,
-    VersionConflict,
-    what_is_known,
-)
-from gotsurge_async.models.auth import PartnerDetail, User
-from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.platform import (
-    Organization,
-    OrganizationPage,
-    PageMeta,
-    PriceStep,
-    Role,
-    TaskPage,
-    UpdatedTask,
-    UpdatedTasks,
-)
-from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
-from gotsurge_async.models.rules import Finding, Severity, check_order
-from gotsurge_async.models.tasks import (
-    BroadcastPreference,
-    CargoDetail,
-    CreatedTasks,
-    Driver,
-    Item,
-    Message,
-    Order,
-    Receipt,
-    ServiceType,
-    StatusEntry,
-    Task,
-    TaskChanges,
-    TaskStatus,
-    VehiclePreference,
-)
-from gotsurge_async.money import Money
-from gotsurge_async.resources.listing import Listing
-from gotsurge_async.resources.partner import SignatureForm
-from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
-from gotsurge_async.secrets import Secret
-from gotsurge_async.transports.base import Response
-from gotsurge_async.version import __version__
+from gotsurge_async.starting import lazily
+
+if TYPE_CHECKING:
+    from gotsurge_async.api.profile import Profile
+    from gotsurge_async.auth.oauth import OAuth, SignedIn
+    from gotsurge_async.auth.sealing import Sealer
+    from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
+    from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unprocessed
+    from gotsurge_async.client import GotSurge
+    from gotsurge_async.codec import unreadable
+    from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
+    from gotsurge_async.errors import (
+        BadRequest,
+        CallError,
+        ConfigError,
+        Conflict,
+        Forbidden,
+        GotSurgeError,
+        InvalidData,
+        NotFound,
+        NotSent,
+        OutcomeUnknown,
+        PayloadTooLarge,
+        Problem,
+        RateLimited,
+        Rejected,
+        SignInFailed,
+        SignInNeeded,
+        TooLateToCancel,
+        Unauthorized,
+        UnreadableAnswer,
+        UsageError,
+        VersionConflict,
+        what_is_known,
+    )
+    from gotsurge_async.models.auth import PartnerDetail, User
+    from gotsurge_async.models.places import Address, Contact, TimeWindow
+    from gotsurge_async.models.platform import (
+        Organization,
+        OrganizationPage,
+        PageMeta,
+        PriceStep,
+        Role,
+        TaskPage,
+        UpdatedTask,
+        UpdatedTasks,
+    )
+    from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
+    from gotsurge_async.models.rules import Finding, Severity, check_order
+    from gotsurge_async.models.tasks import (
+        BroadcastPreference,
+        CargoDetail,
+        CreatedTasks,
+        Driver,
+        Item,
+        Message,
+        Order,
+        Receipt,
+        ServiceType,
+        StatusEntry,
+        Task,
+        TaskChanges,
+        TaskStatus,
+        VehiclePreference,
+    )
+    from gotsurge_async.money import Money
+    from gotsurge_async.resources.listing import Listing
+    from gotsurge_async.resources.partner import SignatureForm
+    from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
+    from gotsurge_async.secrets import Secret
+    from gotsurge_async.transports.base import Response
+    from gotsurge_async.version import __version__
+
+_HOMES = {
+    "api.profile": "Profile",
+    "auth.oauth": "OAuth SignedIn",
+    "auth.sealing": "Sealer",
+    "auth.stores": "FileStore MemoryStore Tokens TokenStore",
+    "calls.create": "Created InDoubt OrderResult PushStream Refused Unprocessed",
+    "client": "GotSurge",
+    "codec": "unreadable",
+    "config": "Credentials Environment Limits RetryPolicy Timeouts",
+    "errors": "BadRequest CallError ConfigError Conflict Forbidden GotSurgeError InvalidData NotFound NotSent "
+    "OutcomeUnknown PayloadTooLarge Problem RateLimited Rejected SignInFailed SignInNeeded TooLateToCancel "
+    "Unauthorized UnreadableAnswer UsageError VersionConflict what_is_known",
+    "models.auth": "PartnerDetail User",
+    "models.places": "Address Contact TimeWindow",
+    "models.platform": "Organization OrganizationPage PageMeta PriceStep Role TaskPage UpdatedTask UpdatedTasks",
+    "models.prices": "PriceVehicle Quote Stop",
+    "models.rules": "Finding Severity check_order",
+    "models.tasks": "BroadcastPreference CargoDetail CreatedTasks Driver Item Message Order "
+    "Receipt ServiceType StatusEntry Task TaskChanges TaskStatus VehiclePreference",
+    "money": "Money",
+    "resources.listing": "Listing",
+    "resources.partner": "SignatureForm",
+    "resources.platform.batches": "NotUpdated Updated UpdateResult UpdateStream",
+    "secrets": "Secret",
+    "transports.base": "Response",
+    "version": "__version__",
+}
+"""The names below by their modules: each is imported when it is first asked for."""
+
 
 __all__ = [
     "Address",
@@ -164,3 +199,5 @@ __all__ = [
     "unreadable",
     "what_is_known",
 ]
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -8,8 +8,10 @@ In a program that imports the package as a library nothing is touched.
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if _break := getattr(signal, "SIGBREAK", None):  # Ctrl-Break on Windows
@@ -48,6 +50,24 @@ def heed_interrupts() -> None:
     for number in _CODES:
         if signal.getsignal(number) is _leave:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else terminate)
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package that imports what it names when that is first asked for.
+
+    Args:
+        homes: by module, without the name of this package, the names that it defines, with spaces between them.
+    """
+    home_of = {name: module for module, names in homes.items() for name in names.split()}
+
+    def get(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__package__}.{home_of[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get
 
 
 if _is_command():

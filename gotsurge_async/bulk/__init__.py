@@ -3,19 +3,42 @@
 Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
-from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
-from gotsurge_async.after.results import Summary, write_results
-from gotsurge_async.after.undo import Undo, Undone
-from gotsurge_async.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
-from gotsurge_async.models.rules import Finding, Severity, check_order
-from gotsurge_async.push.brakes import Brakes, LimitReached
-from gotsurge_async.push.chunks import OnRefusedChunk
-from gotsurge_async.push.desk.desk import Desk
-from gotsurge_async.push.desk.outcomes import Changed, OrderChanged, Outcome
-from gotsurge_async.push.desk.stream import DeskStream
-from gotsurge_async.push.load import UnusableSource, load_refused
-from gotsurge_async.push.push import Push, Sent
-from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
+from typing import TYPE_CHECKING
+
+from gotsurge_async.starting import lazily
+
+if TYPE_CHECKING:
+    from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
+    from gotsurge_async.after.results import Summary, write_results
+    from gotsurge_async.after.undo import Undo, Undone
+    from gotsurge_async.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
+    from gotsurge_async.models.rules import Finding, Severity, check_order
+    from gotsurge_async.push.brakes import Brakes, LimitReached
+    from gotsurge_async.push.chunks import OnRefusedChunk
+    from gotsurge_async.push.desk.desk import Desk
+    from gotsurge_async.push.desk.outcomes import Changed, OrderChanged, Outcome
+    from gotsurge_async.push.desk.stream import DeskStream
+    from gotsurge_async.push.load import UnusableSource, load_refused
+    from gotsurge_async.push.push import Push, Sent
+    from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
+
+_HOMES = {
+    "after.reconcile": "Absent Reconciled Reconciler",
+    "after.results": "Summary write_results",
+    "after.undo": "Undo Undone",
+    "ledger": "Ledger LedgerError Mode OrderState Run RunHeld SecondLedger",
+    "models.rules": "Finding Severity check_order",
+    "push.brakes": "Brakes LimitReached",
+    "push.chunks": "OnRefusedChunk",
+    "push.desk.desk": "Desk",
+    "push.desk.outcomes": "Changed OrderChanged Outcome",
+    "push.desk.stream": "DeskStream",
+    "push.load": "UnusableSource load_refused",
+    "push.push": "Push Sent",
+    "tables": "Fault FileMap Source SourceOptions SourceReport open_source",
+}
+"""The names below by their modules: each is imported when it is first asked for."""
+
 
 __all__ = [
     "Absent",
@@ -54,3 +77,5 @@ __all__ = [
     "open_source",
     "write_results",
 ]
+
+__getattr__ = lazily(__name__, _HOMES)

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from aiohttp import web
 
-from gotsurge_async.bulk import Ledger, LedgerError
 from gotsurge_async.cli.afterwards.books import book_option, books_beside
 from gotsurge_async.cli.afterwards.serving import (
     FORWARD_URL,
@@ -31,6 +30,7 @@ from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger import Ledger, LedgerError
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.webhooks.book import Book, Change

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import attrs
 
-from gotsurge_async.bulk import Source, SourceOptions, SourceReport, UnusableSource, open_source
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, say
 from gotsurge_async.cli.shared.progress import reading_shown
 from gotsurge_async.errors import code_of
+from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.push.map_use import MapNotAccepted
-from gotsurge_async.tables import STDIN
+from gotsurge_async.tables import STDIN, Source, SourceOptions, SourceReport, open_source
 from gotsurge_async.tables.checks.fault_file import FaultFile
 from gotsurge_async.tables.checks.faults import Fault, FaultGroup
 from gotsurge_async.tables.checks.leaving import Leaving

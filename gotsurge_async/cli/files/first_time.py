@@ -5,17 +5,17 @@ from contextlib import suppress
 
 import attrs
 
-from gotsurge_async.bulk import Ledger, Run, Source, SourceOptions
 from gotsurge_async.cli.files.faults import Mending
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.ledger import accepted_maps, last_use
 from gotsurge_async.cli.shared.output import counted, say
-from gotsurge_async.ledger import OrderState, RunInfo
+from gotsurge_async.ledger import Ledger, OrderState, Run, RunInfo
 from gotsurge_async.push.changes import Known
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.push.map_use import MapNotAccepted, MapUse, plain, watched
 from gotsurge_async.push.plan import Plan, make_plan
 from gotsurge_async.push.preview import Preview, Previewing
+from gotsurge_async.tables import Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of
 
 _MOST = 10

@@ -4,7 +4,6 @@ import asyncio
 
 import click
 
-from gotsurge_async.bulk import Ledger
 from gotsurge_async.calls.shared_rate import make_tables
 from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -12,6 +11,7 @@ from gotsurge_async.cli.shared.ledger import ledger_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import Ledger
 
 
 @click.group()

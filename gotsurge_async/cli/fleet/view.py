@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from gotsurge_async.bulk import Ledger
 from gotsurge_async.cli.fleet.workers import COLUMNS, row_of, state_of
 from gotsurge_async.cli.shared.ledger import open_ledger
 from gotsurge_async.cli.shared.output import Column, counted, fitted
 from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.database import Kind, Place
-from gotsurge_async.ledger import Counts, LedgerUnusable, RunState
+from gotsurge_async.ledger import Counts, Ledger, LedgerUnusable, RunState
 from gotsurge_async.ledger.workers import Worker
 from gotsurge_async.tables.checks.words import number_of, verb
 

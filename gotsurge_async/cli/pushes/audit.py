@@ -12,7 +12,6 @@ import click
 
 from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, Audit
 from gotsurge_async.after.audit.findings import REPAIRABLE, WRITTEN_OFF, Finding, Kind
-from gotsurge_async.bulk import Ledger, OrderState, RunHeld
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
@@ -34,7 +33,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import RunInfo, RunState
+from gotsurge_async.ledger import Ledger, OrderState, RunHeld, RunInfo, RunState
 from gotsurge_async.system import loops, shell
 from gotsurge_async.tables.checks.words import number_of
 

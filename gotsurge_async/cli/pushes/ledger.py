@@ -12,7 +12,6 @@ import click
 
 from gotsurge_async.after.export import Exported, export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
-from gotsurge_async.bulk import Ledger
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
@@ -21,6 +20,7 @@ from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.errors import RESCUE, commands_for
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.archive import archive

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from gotsurge_async.bulk import Run, Source, SourceOptions
 from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -15,9 +14,11 @@ from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, js
 from gotsurge_async.cli.shared.output import finish, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, for_target, takes_source
 from gotsurge_async.database import Place
+from gotsurge_async.ledger import Run
 from gotsurge_async.push.changes import Known
 from gotsurge_async.push.map_use import watched
 from gotsurge_async.push.plan import Plan, make_plan
+from gotsurge_async.tables import Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of
 
 SHOWN = 10

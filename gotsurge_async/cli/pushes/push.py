@@ -12,7 +12,6 @@ import click
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
-from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
 from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
 from gotsurge_async.cli.files.first_time import FirstTime, look, preview_of
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
@@ -60,14 +59,16 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, UsageError
-from gotsurge_async.ledger import Admission, OrderState, Similar
+from gotsurge_async.ledger import Admission, Ledger, LedgerError, Mode, OrderState, Run, RunHeld, Similar
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.ledger.upkeep.register import service_of
+from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.changes import ChangedRow
 from gotsurge_async.push.map_use import MapNotAccepted, watched
 from gotsurge_async.push.plan import Plan, check_plan, held_to
+from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
-from gotsurge_async.tables import STDIN
+from gotsurge_async.tables import STDIN, Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of, verb
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import attrs
 import click
 
-from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
+from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
@@ -12,7 +12,7 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import Step, counted, finish, print_first, prose, say
 from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import DOUBTFUL, RunInfo, RunState
+from gotsurge_async.ledger import DOUBTFUL, Ledger, RunHeld, RunInfo, RunState
 
 
 @click.command()

@@ -10,7 +10,6 @@ import click
 
 from gotsurge_async.after import resolve as resolving
 from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
-from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
@@ -21,6 +20,7 @@ from gotsurge_async.cli.shared.output import SHOWN, counted, finish
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
+from gotsurge_async.push.load import UnusableSource
 
 
 @click.command()

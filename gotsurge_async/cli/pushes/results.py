@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gotsurge_async.bulk import write_results
+from gotsurge_async.after.results import write_results
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, out_option, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps

@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from gotsurge_async.after.reading import refuse_older
-from gotsurge_async.bulk import Ledger, Push, Run
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.distributed import shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, asynchronous
@@ -24,7 +23,8 @@ from gotsurge_async.cli.shared.sending import ROW, Sending, SendOptions, try_out
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
-from gotsurge_async.ledger import UNDO, UNFINISHED, RunInfo, RunState
+from gotsurge_async.ledger import UNDO, UNFINISHED, Ledger, Run, RunInfo, RunState
+from gotsurge_async.push.push import Push
 
 resuming_options: Decorator[Any] = together(
     takes_place,

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from gotsurge_async.bulk import Ledger, Run, load_refused
 from gotsurge_async.cli.pushes.resume import Resuming, resuming_options
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import GroupedCommand
 from gotsurge_async.cli.shared.push_options import refused_chunk
-from gotsurge_async.ledger import RunInfo
+from gotsurge_async.ledger import Ledger, Run, RunInfo
+from gotsurge_async.push.load import load_refused
 
 
 class Retrying(Resuming):

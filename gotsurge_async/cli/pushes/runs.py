@@ -5,7 +5,6 @@ from typing import NoReturn
 import click
 
 from gotsurge_async import codec
-from gotsurge_async.bulk import Ledger
 from gotsurge_async.cli.pushes.status import RunStatus
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
@@ -13,7 +12,7 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table, prose, say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import RunInfo, Word
+from gotsurge_async.ledger import Ledger, RunInfo, Word
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.tables.checks.words import number_of
 

@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.cli.fleet.view import watch_run
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
@@ -18,7 +17,7 @@ from gotsurge_async.cli.shared.output import Step, finish, print_record
 from gotsurge_async.cli.shared.sending import unused_drafts
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.ledger import Counts, RunInfo, RunState, Size, Word, word_of
+from gotsurge_async.ledger import Counts, Ledger, OrderState, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.ledger.segments import Distribution
 from gotsurge_async.models.times import written
 from gotsurge_async.push.load import LEFT_OUT

@@ -8,8 +8,7 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.after.undo import REASON
-from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
+from gotsurge_async.after.undo import REASON, Undo, Undone
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
@@ -19,7 +18,7 @@ from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, 
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
-from gotsurge_async.ledger import DOUBTFUL, PUSHED, RunInfo
+from gotsurge_async.ledger import DOUBTFUL, PUSHED, Ledger, OrderState, RunInfo
 from gotsurge_async.system import loops
 from gotsurge_async.tables.checks.words import number_of
 

@@ -9,7 +9,6 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk import Desk, Ledger, LedgerError, Mode, RunHeld
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
@@ -31,12 +30,14 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, code_of
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
+from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.system import loops
 
 _platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")

@@ -7,7 +7,6 @@ from types import ModuleType
 
 import attrs
 
-from gotsurge_async.bulk import Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import Exit, Interrupts, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger
@@ -16,9 +15,10 @@ from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.clock import SystemClock, sleep_or
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError, Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
-from gotsurge_async.ledger import UNFINISHED, LedgerUnusable, RunState
+from gotsurge_async.ledger import UNFINISHED, Ledger, LedgerUnusable, Run, RunState
 from gotsurge_async.ledger.segments import Distribution
-from gotsurge_async.push.brakes import prices_of
+from gotsurge_async.push.brakes import LimitReached, prices_of
+from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables.checks.words import number_of
 
 POLL_SECONDS = 0.5

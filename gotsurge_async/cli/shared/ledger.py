@@ -12,14 +12,13 @@ import click
 import platformdirs
 
 from gotsurge_async.after.reading import refuse_older
-from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
-from gotsurge_async.ledger import RunInfo, RunState
+from gotsurge_async.ledger import Ledger, Mode, Run, RunInfo, RunState
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper

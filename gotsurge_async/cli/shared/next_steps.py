@@ -11,7 +11,6 @@ import click
 from click.core import ParameterSource
 
 from gotsurge_async.after.reading import form_of
-from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
@@ -19,7 +18,19 @@ from gotsurge_async.cli.shared.output import Step
 from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.ledger import DOUBTFUL, OWNED_ELSEWHERE, UNDO, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.ledger import (
+    DOUBTFUL,
+    OWNED_ELSEWHERE,
+    UNDO,
+    WAITING,
+    Counts,
+    Ledger,
+    Mode,
+    OrderState,
+    RunInfo,
+    Word,
+    word_of,
+)
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.system import shell

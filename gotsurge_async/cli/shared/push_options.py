@@ -9,7 +9,6 @@ import attrs
 import click
 
 from gotsurge_async.after.reconcile import RESCAN_AFTER
-from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import (
@@ -27,7 +26,8 @@ from gotsurge_async.cli.shared.options import (
 )
 from gotsurge_async.models.times import show_times_in
 from gotsurge_async.money import Money
-from gotsurge_async.push.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
+from gotsurge_async.push.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW, Brakes
+from gotsurge_async.tables import FileMap, SourceOptions
 from gotsurge_async.tables.fields import ITEM_KEY
 from gotsurge_async.tables.options import FORMATS, Query
 

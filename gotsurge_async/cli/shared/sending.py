@@ -14,8 +14,7 @@ import click
 
 from gotsurge_async.after.lookup import note_unused_drafts
 from gotsurge_async.after.replace import Replaced
-from gotsurge_async.after.results import Reason, count_results, try_folder
-from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Sent, Summary, write_results
+from gotsurge_async.after.results import Reason, Summary, count_results, try_folder, write_results
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.distributed import Watch, publish
@@ -35,8 +34,10 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, ConfigError, GotSurgeError
-from gotsurge_async.ledger import DOUBTFUL, LedgerUnusable, RunInfo, RunLost
+from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, LedgerUnusable, Mode, Run, RunHeld, RunInfo, RunLost
+from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.load import LEFT_OUT
+from gotsurge_async.push.push import Push, Sent
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
