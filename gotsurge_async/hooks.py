@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.errors import ConfigError
 
@@ -26,8 +26,7 @@ __all__ = [
 logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 
-@attrs.frozen(kw_only=True)
-class CallStarted:
+class CallStarted(Struct, frozen=True, kw_only=True):
     """A call begins: one or more requests follow, and one `CallDone` ends it.
 
     Attributes:
@@ -48,8 +47,7 @@ class CallStarted:
     account: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class CallDone:
+class CallDone(Struct, frozen=True, kw_only=True):
     """A call has ended, after all its tries and waits.
 
     Attributes:
@@ -67,8 +65,7 @@ class CallDone:
     account: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class RequestDone:
+class RequestDone(Struct, frozen=True, kw_only=True):
     """One try of one call has ended.
 
     Attributes:
@@ -95,8 +92,7 @@ class RequestDone:
     account: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class RetryPlanned:
+class RetryPlanned(Struct, frozen=True, kw_only=True):
     """A call will be tried again.
 
     Attributes:
@@ -116,16 +112,14 @@ class RetryPlanned:
     account: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class TokenRefreshed:
+class TokenRefreshed(Struct, frozen=True, kw_only=True):
     """An account has a new bearer token, until ``expires_at``."""
 
     account: str
     expires_at: datetime
 
 
-@attrs.frozen(kw_only=True)
-class SignInRequired:
+class SignInRequired(Struct, frozen=True, kw_only=True):
     """An account cannot renew its token any more: a person must sign in.
 
     Attributes:
@@ -138,8 +132,7 @@ class SignInRequired:
     works_until: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ChunkDone:
+class ChunkDone(Struct, frozen=True, kw_only=True):
     """The results of one call that creates are known: a chunk of a push, or a single create; drafts do not count.
 
     Attributes:

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -246,11 +246,20 @@ def test_the_public_names_are_these() -> None:
         assert getattr(gotsurge_async, name) is not None
 
 
-def test_every_imported_public_name_is_declared() -> None:
-    """What `gotsurge_async/__init__.py` imports is exactly what `__all__` declares."""
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert imported == set(gotsurge_async.__all__)
+@pytest.mark.parametrize("front", [gotsurge_async, bulk], ids=["the package", "bulk"])
+def test_a_front_imports_what_it_declares(front: ModuleType) -> None:
+    """Type checkers read the same names from the same modules as a program does, and `__all__` has all of them."""
+    (block,) = (
+        node
+        for node in ast.parse(Path(str(front.__file__)).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.If)
+    )
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    declared = {f"gotsurge_async.{module}": names.split() for module, names in front._HOMES.items()}
+    assert {node.module: [alias.name for alias in node.names] for node in imports} == declared
+    assert sorted(name for names in declared.values() for name in names) == sorted(front.__all__)
+    with pytest.raises(AttributeError, match="'Nothing'"):
+        _ = front.Nothing
 
 
 def classes_in(hint: Any) -> set[type]:

@@ -6,7 +6,6 @@ Every function gives the Markdown of one table. What code writes in double backt
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import attrs
 from sphinx.pycode import ModuleAnalyzer
 
 from gotsurge_async.after.results import FILES, Reason, Summary
@@ -135,7 +134,7 @@ def _fields(kind: type) -> str:
     about = docs_of(kind)
     return table(
         ("key", "type", "meaning"),
-        ((code(field.name), code(_type(field.type)), about.get(field.name, "")) for field in attrs.fields(kind)),
+        ((code(name), code(_type(hint)), about.get(name, "")) for name, hint in kind.__annotations__.items()),
     )
 
 

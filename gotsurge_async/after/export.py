@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import IO
 
 import msgspec
-from attrs import field, frozen
+from msgspec import Struct, field
 
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.ledger import Ledger, OrderRow, RunInfo, RunState
@@ -14,8 +14,7 @@ _BLOCK = 500
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-@frozen(kw_only=True)
-class Exported:
+class Exported(Struct, frozen=True, kw_only=True):
     """What was written.
 
     Attributes:
@@ -26,7 +25,7 @@ class Exported:
 
     orders: int = 0
     runs: int = 0
-    archived: dict[str, str] = field(factory=dict)
+    archived: dict[str, str] = field(default_factory=dict)
 
 
 async def export(ledger: Ledger, to: IO[bytes]) -> Exported:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import attrs
+from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
 from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
@@ -156,8 +157,7 @@ async def read_tasks(
 # --- among tasks that were read --------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Findings:
+class Findings(Struct, frozen=True, kw_only=True):
     """What some tasks prove of some orders, by the ids of the orders in the ledger.
 
     Attributes:
@@ -167,14 +167,14 @@ class Findings:
         trouble: why the list could not be read, or not to the end; "" if it could.
     """
 
-    tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
-    unclear: Mapping[int, str] = attrs.field(factory=dict)
+    tasks: Mapping[int, Sequence[Task]] = field(default_factory=dict)
+    unclear: Mapping[int, str] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     trouble: str = ""
 
     def of(self, orders: Collection[int]) -> "Findings":
         """The findings of some of the orders."""
-        return attrs.evolve(
+        return structs.replace(
             self,
             tasks={order: tasks for order, tasks in self.tasks.items() if order in orders},
             unclear={order: why for order, why in self.unclear.items() if order in orders},
@@ -226,10 +226,10 @@ async def search_task_list(
         known = _Orders([*others, *rows], ledger.path)
         findings = known.match(seen.values(), owners, complete=complete).of({row.id for row in rows})
         if trouble:
-            return attrs.evolve(findings, trouble=trouble)
+            return structs.replace(findings, trouble=trouble)
         if len(findings.tasks) == len(rows):
             break
-    return attrs.evolve(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
+    return structs.replace(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
 
 
 async def _scan(

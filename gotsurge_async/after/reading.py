@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import attrs
 import msgspec
+from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
 from gotsurge_async.after.lookup import Names
@@ -227,8 +227,7 @@ _NAMES = ("tracking_id", "invoice_number", "group_tag", _WINDOW)
 _EDGES = ("start_time_utc", "end_time_utc")
 
 
-@attrs.frozen(kw_only=True)
-class Imported:
+class Imported(Struct, frozen=True, kw_only=True):
     """What was read in.
 
     Attributes:
@@ -236,8 +235,8 @@ class Imported:
         unreadable: files of runs that the ledger does not know and that could not be read in, each with the reason.
     """
 
-    runs: Mapping[str, int] = attrs.field(factory=dict)
-    unreadable: Mapping[str, str] = attrs.field(factory=dict)
+    runs: Mapping[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
@@ -370,4 +369,4 @@ def form_of(run: RunInfo, orders: int = 0) -> Form:
     if options is None:
         return Form(delimiter=run.options.get("delimiter") or ",")
     form = msgspec.convert(options, Form)
-    return attrs.evolve(form, packed=False) if form.is_text else Form.of_types(orders, form.sheet)
+    return structs.replace(form, packed=False) if form.is_text else Form.of_types(orders, form.sheet)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
+from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import (
     Findings,
@@ -65,8 +66,7 @@ class Absent(StrEnum):
     """The order was not created, if a whole list was read twice with time between. Its key may be pushed again."""
 
 
-@attrs.frozen(kw_only=True)
-class ReconciledOrder:
+class ReconciledOrder(Struct, frozen=True, kw_only=True):
     """An order that is no longer in doubt."""
 
     key: str
@@ -74,8 +74,7 @@ class ReconciledOrder:
     status: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class StillInDoubt:
+class StillInDoubt(Struct, frozen=True, kw_only=True):
     """An order that stays in doubt, and why.
 
     Attributes:
@@ -93,8 +92,7 @@ _Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
 """What the findings mean for each order, by its id in the ledger."""
 
 
-@attrs.frozen(kw_only=True)
-class Reconciled:
+class Reconciled(Struct, frozen=True, kw_only=True):
     """What became of the orders in doubt of a run, without those that another process decided meanwhile.
 
     Attributes:
@@ -250,7 +248,7 @@ class Reconciler:
         if not left or not task_list:
             return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
         findings = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
-        return attrs.evolve(
+        return structs.replace(
             findings,
             tasks={**tasks, **findings.tasks},
             unclear={**findings.unclear, **unclear},

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.after.lookup import Names, call_each, not_its_own
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
 
 
-@attrs.frozen(kw_only=True)
-class Replaced:
+class Replaced(Struct, frozen=True, kw_only=True):
     """What became of changed orders.
 
     Attributes:

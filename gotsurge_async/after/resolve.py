@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"
 
 
-@attrs.frozen(kw_only=True)
-class Resolution:
+class Resolution(Struct, frozen=True, kw_only=True):
     """A person's decision about one order.
 
     Attributes:
@@ -53,8 +53,7 @@ class Resolution:
     line: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Resolved:
+class Resolved(Struct, frozen=True, kw_only=True):
     """What was recorded.
 
     Attributes:

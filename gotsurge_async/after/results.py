@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
 from gotsurge_async.after.reading import SAMPLE, form_of, key_column_of
@@ -47,8 +47,7 @@ _DONE = (Word.CREATED, Word.ALREADY_PUSHED)
 _WORDS: Mapping[str, Word] = {state: word_of(state) for state in OrderState}
 
 
-@attrs.frozen(kw_only=True)
-class Reason:
+class Reason(Struct, frozen=True, kw_only=True):
     """Why some orders of a run were not created."""
 
     verdict: str
@@ -58,8 +57,7 @@ class Reason:
     count: int
 
 
-@attrs.frozen(kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """How a run ended: counts of orders, and the seconds that the sending took."""
 
     run: str
@@ -99,7 +97,7 @@ class Summary:
     """The id of the ledger that has the run."""
     ledger_counter: int = 0
     """The number of admissions and claims of this ledger: one with a smaller number is an older copy."""
-    origin: Mapping[str, Any] = attrs.field(factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
     """What a ledger that lost the run needs to read its result files in: ``environment``, ``mode``, ``source``,
     ``encoding``, ``key_column`` (null where no column has the keys) and ``key_field`` (tracking_id, invoice_number or
     null)."""
@@ -144,9 +142,9 @@ async def write_results(
             files = {name.replace("-", "_"): str(file.path) for name, file in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, unused_drafts)
-            summary = attrs.evolve(summary, origin=_origin(run, form, sample))
+            summary = structs.replace(summary, origin=_origin(run, form, sample))
             if identity is not None:
-                summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
+                summary = structs.replace(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
         finally:
             await asyncio.to_thread(at_end.close)  # in a thread: a slow disk must not hold the event loop
@@ -348,7 +346,7 @@ def _write(path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow]
 def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
     """Put the files in place; remove those that are empty now, and had rows at an earlier time."""
     whole = WholeFile(Path(summary.files["summary"]), at_end)
-    whole.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
+    whole.stream.write(json.dumps(msgspec.to_builtins(summary), indent=2).encode() + b"\n")
     for file in files:
         file.put_in_place()
     whole.put_in_place()

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import attrs
+from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 REASON = "The order was taken back by its sender."
 
 
-@attrs.frozen(kw_only=True)
-class UndoneOrder:
+class UndoneOrder(Struct, frozen=True, kw_only=True):
     """What became of one order.
 
     Attributes:
@@ -48,8 +48,7 @@ class UndoneOrder:
     error: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class Undone:
+class Undone(Struct, frozen=True, kw_only=True):
     """What became of the orders of a run.
 
     Attributes:
@@ -224,7 +223,7 @@ class Undo:
             return "already_cancelled", order
         if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as an unused draft, and yet it went out: another program broadcast it.
-            return "too_late", attrs.evolve(order, error="it is no unused draft: leave it, or cancel it by its id")
+            return "too_late", structs.replace(order, error="it is no unused draft: leave it, or cancel it by its id")
         intent = _Intent(run, row, self.gs.session.clock)
         try:
             try:
@@ -237,7 +236,7 @@ class Undo:
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
             await uninterrupted(intent.refused(late, status))
-            return "too_late", attrs.evolve(order, status=status, error=str(late))
+            return "too_late", structs.replace(order, status=status, error=str(late))
         except OutcomeUnknown as error:
             job.in_doubt = row is not None
             await uninterrupted(intent.unknown(error))
@@ -246,7 +245,7 @@ class Undo:
             await uninterrupted(intent.refused(error, None))
             raise
         await uninterrupted(_record_cancelled(run, job, "taken back"))
-        return "cancelled", attrs.evolve(order, status=TaskStatus.CANCELLED)
+        return "cancelled", structs.replace(order, status=TaskStatus.CANCELLED)
 
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"

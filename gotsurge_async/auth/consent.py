@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.stores import Tokens
@@ -30,8 +31,7 @@ MOST_PENDING = 10_000
 """Consents that a `MemoryStates` remembers: the oldest are forgotten, so its memory is bounded."""
 
 
-@attrs.frozen(kw_only=True)
-class Pending:
+class Pending(Struct, frozen=True, kw_only=True):
     """A consent under way.
 
     Attributes:
@@ -112,8 +112,7 @@ class Begun:
     state: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
-class Finished:
+class Finished(Struct, frozen=True, kw_only=True):
     """A consent that ended in tokens, which are not stored yet."""
 
     account: str

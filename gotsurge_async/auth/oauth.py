@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint
 from gotsurge_async.auth.stores import Tokens, is_token
@@ -22,8 +23,7 @@ LIFE = timedelta(days=30)
 """How long a bearer token lasts when it does not say so itself (section "Demo Oauth2")."""
 
 
-@attrs.frozen(kw_only=True)
-class SignedIn:
+class SignedIn(Struct, frozen=True, kw_only=True):
     """The result of a single sign-on: tokens, and their user."""
 
     tokens: Tokens

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import AUTH_REFRESH
 from gotsurge_async.auth.keeping import Keeper
@@ -42,8 +43,7 @@ REFUSED = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", 
 """Codes that refuse the refresh token itself; after another refusal, such as a firewall's 403, it is tried again."""
 
 
-@attrs.frozen
-class _Unstored:
+class _Unstored(Struct, frozen=True):
     """New tokens that the store did not take, the tokens that it holds in their place, and the reason."""
 
     stored: Tokens

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from copy import copy
 from pathlib import Path
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.calls.limiter import COOL_DOWN, Limiter
 from gotsurge_async.calls.session import Session
@@ -50,8 +50,7 @@ _OVER = "it was stopped before its turn in the shared rate"
 _TEXTS = Path(__file__).with_name("rates.sql")
 
 
-@frozen
-class Seen:
+class Seen(Struct, frozen=True):
     """The row, as it was read.
 
     Attributes:

@@ -5,7 +5,7 @@ import sys
 from enum import Enum, auto
 from typing import NamedTuple
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.errors import Coded
 
@@ -38,8 +38,7 @@ class Trouble(Enum):
     """Anything else: the fault of one statement."""
 
 
-@frozen(kw_only=True)
-class Advice:
+class Advice(Struct, frozen=True, kw_only=True):
     """The advice that depends on what the database is for."""
 
     busy: str

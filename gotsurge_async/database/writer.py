@@ -14,7 +14,8 @@ from contextvars import copy_context
 from copy import copy
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
-from attrs import define, evolve, frozen
+from attrs import define
+from msgspec import Struct, structs
 
 from gotsurge_async.database import Database, Moved, Place
 from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
@@ -94,8 +95,7 @@ class _Ticket(Generic[A, T]):
     after: Callable[[], None] | None
 
 
-@frozen(kw_only=True)
-class _End:
+class _End(Struct, frozen=True, kw_only=True):
     """How a transaction ended.
 
     Attributes:
@@ -332,7 +332,7 @@ class Writer:
         end = self._transaction(batch, writing)
         if end.fatal is not None and self._replaces:
             self._disconnect()
-            return evolve(end, fatal=None)
+            return structs.replace(end, fatal=None)
         return end
 
     def _transaction(self, batch: Sequence[_Ticket[Any, Any]], writing: bool) -> _End:
@@ -371,7 +371,8 @@ class Writer:
             meaning = meaning_of(error, self._backend.advice)
             text = first_line(error) if meaning is None else meaning.text
             end = self._give_up(error, self._backend.failure(Trouble.UNSURE, text))
-            return evolve(end, fatal=self._backend.failure(Trouble.UNUSABLE, text))  # what follows is not written
+            # What follows is not written.
+            return structs.replace(end, fatal=self._backend.failure(Trouble.UNUSABLE, text))
         for call in db.committed:
             call()
         self._watcher.after_commit()

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.errors import GotSurgeError, InvalidData, Sent, UsageError
@@ -95,8 +95,7 @@ def nothing_sent() -> Iterator[None]:
         raise
 
 
-@frozen
-class Flaw:
+class Flaw(Struct, frozen=True):
     """Something that is wrong in the ledger: in which table and row, in words ("" if in none), and what."""
 
     table: str

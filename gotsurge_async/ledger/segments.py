@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve
+from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Kind
@@ -49,8 +50,7 @@ _LEFT = UNFINISHED | CLAIMED
 """The states of orders for which a worker that takes a segment has something to do."""
 
 
-@frozen
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A segment that some worker should take."""
 
     run_id: str
@@ -61,8 +61,7 @@ class Waiting:
     """Whether a worker had it, and has not been heard of for a lease."""
 
 
-@frozen
-class Tally:
+class Tally(Struct, frozen=True):
     """What the limits of a run count: orders refused, and in doubt, and the sum of prices in thousandths of a cent."""
 
     refused: int = 0
@@ -70,8 +69,7 @@ class Tally:
     spend: int = 0
 
 
-@frozen(kw_only=True)
-class Prices:
+class Prices(Struct, frozen=True, kw_only=True):
     """Sums of prices by chunk: of orders that are yet to be sent, and of those that are created or in doubt."""
 
     limit: int
@@ -79,8 +77,7 @@ class Prices:
     spent: Mapping[int, int]
 
 
-@frozen(kw_only=True)
-class Distribution:
+class Distribution(Struct, frozen=True, kw_only=True):
     """How a run was released to workers, and whether they were stopped."""
 
     put_up_at: datetime

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from attrs import field, frozen
+from msgspec import Struct
 
 
 class Mode(StrEnum):
@@ -252,8 +253,7 @@ class OrderOutcome(NamedTuple):
     may act counts from now. With another state its answer shows that no cancel of the task can act any more."""
 
 
-@frozen
-class Remark:
+class Remark(Struct, frozen=True):
     """What was learnt about an order that stays in its state."""
 
     id: int
@@ -298,8 +298,7 @@ class OrderRow(NamedTuple):
         return f"OrderRow(id={self.id}, line={self.line}, key={self.key!r}, state={self.state!r})"
 
 
-@frozen
-class UnusedDraft:
+class UnusedDraft(Struct, frozen=True):
     """A draft that no order will be broadcast by. It may be cancelled."""
 
     key: str
@@ -307,8 +306,7 @@ class UnusedDraft:
     cancelled: bool
 
 
-@frozen(kw_only=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """The number of orders of a run in each state."""
 
     loading: int = 0
@@ -340,8 +338,7 @@ class Counts:
         return sum(self[state] for state in states)
 
 
-@frozen
-class Doubled:
+class Doubled(Struct, frozen=True):
     """A key that one run has more than once."""
 
     key: str
@@ -350,8 +347,7 @@ class Doubled:
     """The line that repeats it."""
 
 
-@frozen(kw_only=True)
-class Admission:
+class Admission(Struct, frozen=True, kw_only=True):
     """The result of an admission. If ``doubled`` is not empty, nothing was admitted, and all counts are 0."""
 
     doubled: tuple[Doubled, ...] = ()
@@ -370,8 +366,7 @@ class Admission:
     """The same, but nothing shows whether they were sent before: they are in doubt, and are not sent."""
 
 
-@frozen
-class Similar:
+class Similar(Struct, frozen=True):
     """An order with the fingerprint of others: perhaps one delivery, ordered twice."""
 
     key: str
@@ -397,8 +392,7 @@ class Similar:
         return f", and of {self.others - 1:,} more" if self.others > 1 else ""
 
 
-@frozen
-class Holder:
+class Holder(Struct, frozen=True):
     """The process that has a run."""
 
     pid: int
@@ -438,8 +432,7 @@ class RunInfo:
     """Raised whenever a process takes it."""
 
 
-@frozen
-class Decision:
+class Decision(Struct, frozen=True):
     """An operator's decision about an order: one in doubt, or one whose task does not exist any more."""
 
     run_id: str

@@ -5,7 +5,7 @@ import secrets
 import socket
 from datetime import datetime
 
-from attrs import asdict, frozen
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
@@ -20,8 +20,7 @@ FORGOTTEN_SECONDS = 3600.0
 """How long one that is not heard of any more is listed."""
 
 
-@frozen(kw_only=True)
-class Beat:
+class Beat(Struct, frozen=True, kw_only=True):
     """What a worker reports of itself: ``working`` or ``draining``, and why it rests, for people."""
 
     state: str = "working"
@@ -33,8 +32,7 @@ class Beat:
     trouble: str | None = None
 
 
-@frozen(kw_only=True)
-class Worker(Beat):
+class Worker(Beat, frozen=True, kw_only=True):
     """A worker, with its last beat."""
 
     id: str
@@ -72,7 +70,7 @@ class Workers:
 
     async def beat(self, name: str, beat: Beat) -> bool:
         """Record that a worker lives; False if it is not listed, or not any more."""
-        return await self._store.write(lambda db: db.change("beat", id=name, **asdict(beat))) == 1
+        return await self._store.write(lambda db: db.change("beat", id=name, **structs.asdict(beat))) == 1
 
     async def leave(self, name: str) -> None:
         """Remove a worker from the list."""

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
@@ -24,8 +24,7 @@ class LimitReached(GotSurgeError):
     """A limit has stopped the push; the rest was not sent."""
 
 
-@attrs.frozen(kw_only=True)
-class Brakes:
+class Brakes(Struct, frozen=True, kw_only=True):
     """Limits of a push; None for none.
 
     Attributes:

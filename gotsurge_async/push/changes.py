@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.ledger import PUSHED, Ledger, OrderState, Rival, Run
@@ -96,8 +96,7 @@ def why_changed(run_id: str, fields: Sequence[str], theirs: bytes) -> str:
     return f"pushed by run {run_id}, and {'; '.join(parts)}"
 
 
-@attrs.frozen(kw_only=True)
-class ChangedRow:
+class ChangedRow(Struct, frozen=True, kw_only=True):
     """An order that was pushed before and differs now."""
 
     line: int
@@ -109,8 +108,7 @@ class ChangedRow:
         return f"{self.line}: {self.key}: {self.reason}"
 
 
-@attrs.frozen(kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """What a ledger knows of the orders of a file, before they are pushed.
 
     Attributes:

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
+from msgspec import Struct, structs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
@@ -88,8 +88,7 @@ def unusable(name: str, report: SourceReport) -> UnusableSource:
     return UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups, whole=report.whole)
 
 
-@attrs.frozen
-class Loader:
+class Loader(Struct, frozen=True):
     """Loads orders into the ledger. A run that is returned is held: close it.
 
     Args:
@@ -120,7 +119,7 @@ class Loader:
             mode=self.mode,
             source=source.name,
             columns=source.columns,
-            options={**(options or {}), **source.kept, FORM: attrs.asdict(source.form), **left},
+            options={**(options or {}), **source.kept, FORM: structs.asdict(source.form), **left},
             chunk=self.chunk,
             compact=self.compact,
         )
@@ -235,7 +234,7 @@ async def admit(
                 _original(rows.get(doubled.line), run.info.columns),
             )
         raise unusable(name, report)
-    return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
+    return structs.replace(admission, changed=await note_changes(run)) if admission.already_pushed else admission
 
 
 def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original | None:

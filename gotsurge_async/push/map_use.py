@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import msgspec
+from msgspec import Struct, structs
 
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Order
@@ -36,8 +37,7 @@ class MapNotAccepted(UsageError):
     """A map that is new, or was changed, or reads other columns: a person looks at a preview, and accepts it."""
 
 
-@attrs.frozen(kw_only=True)
-class MapUse:
+class MapUse(Struct, frozen=True, kw_only=True):
     """A map as it read one file.
 
     Attributes:
@@ -141,7 +141,7 @@ class _Watched(Around):
         if first and self.columns is not None:
             use = MapUse.of(self._options, self, first)
             self._look(use)
-            self.kept: Mapping[str, Any] = {**self.kept, MAP: attrs.asdict(use)}
+            self.kept: Mapping[str, Any] = {**self.kept, MAP: structs.asdict(use)}
         kept = self.kept
         yield from chain(first, rows)
         self._follow()

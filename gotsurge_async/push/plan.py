@@ -11,8 +11,8 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Self
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.ledger import Ledger, Mode, Run
@@ -31,8 +31,7 @@ KEPT = 1000
 """A plan lists at most this many findings of a kind; all are counted."""
 
 
-@attrs.frozen(kw_only=True)
-class Tight:
+class Tight(Struct, frozen=True, kw_only=True):
     """An order whose windows are too narrow: its line, its key, and why."""
 
     line: int
@@ -40,8 +39,7 @@ class Tight:
     rule: str
 
 
-@attrs.frozen(kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What a push of a file would do; its JSON is what `save` writes.
 
     Attributes:

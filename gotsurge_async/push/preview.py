@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import written, zone_of_people
@@ -56,8 +56,7 @@ class _Order(msgspec.Struct):
 _order = msgspec.json.Decoder(_Order)
 
 
-@attrs.frozen(kw_only=True)
-class PriceRange:
+class PriceRange(Struct, frozen=True, kw_only=True):
     """The prices in one currency, as decimals: the least, the greatest, and their sum; and how many orders have one."""
 
     least: str
@@ -66,8 +65,7 @@ class PriceRange:
     orders: int
 
 
-@attrs.frozen(kw_only=True)
-class Preview:
+class Preview(Struct, frozen=True, kw_only=True):
     """What a push would send.
 
     Attributes:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.after.lookup import find_unused_drafts
@@ -66,8 +66,7 @@ T = TypeVar("T")
 _CONFIRM_TRIES = 5
 
 
-@attrs.frozen(kw_only=True)
-class Sent:
+class Sent(Struct, frozen=True, kw_only=True):
     """How the sending of a run ended.
 
     Attributes:

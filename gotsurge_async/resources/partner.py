@@ -3,7 +3,7 @@
 import base64
 from typing import Literal
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import PARTNER_DETAIL
 from gotsurge_async.auth.oauth import OAuth, SignedIn
@@ -19,8 +19,7 @@ SignatureForm = Literal["base64", "base64url", "hex"]
 """How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""
 
 
-@attrs.frozen
-class Partner:
+class Partner(Struct, frozen=True):
     """Read the partner's own record."""
 
     _session: Session
@@ -69,8 +68,7 @@ def signature_of(credentials: Credentials | None, form: SignatureForm = "base64"
     return Secret(signature.decode())
 
 
-@attrs.frozen
-class Sso:
+class Sso(Struct, frozen=True):
     """Exchange what GotSurge's sign-in page gave to the browser (section "SSO Platform Partners")."""
 
     _oauth: OAuth

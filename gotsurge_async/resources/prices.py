@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import PRICES_RECOMMEND
 from gotsurge_async.calls.outcome import request_id, service_message
@@ -23,8 +24,7 @@ PRICED_DELIVERIES = 10
 _SUCCESS = "success"
 
 
-@attrs.frozen
-class Prices:
+class Prices(Struct, frozen=True):
     """Ask for prices."""
 
     _session: Session

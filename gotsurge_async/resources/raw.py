@@ -6,6 +6,7 @@ from json import dumps
 from typing import Any
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import Endpoint, Replay
 from gotsurge_async.api.profile import VERBS
@@ -32,8 +33,7 @@ class _RawEndpoint(Endpoint[Response]):
         return self.raw_path
 
 
-@attrs.frozen
-class RawCalls:
+class RawCalls(Struct, frozen=True):
     """Makes calls by their verb and path. The object is callable, see `__call__`.
 
     ::

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import DRAFTS_CREATE, TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.calls.create import (
@@ -44,8 +45,7 @@ FIRST, LONGEST, GROWTH = 1.0, 30.0, 1.5
 _SHOWN = 5
 
 
-@attrs.frozen
-class TaskCalls:
+class TaskCalls(Struct, frozen=True):
     """What plain and platform partners do with tasks in the same way, on paths of their own."""
 
     _session: Session
@@ -132,8 +132,7 @@ class TaskCalls:
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
 
-@attrs.frozen
-class Tasks(TaskCalls):
+class Tasks(TaskCalls, frozen=True):
     """Create, read and cancel tasks."""
 
     _create = TASKS_CREATE

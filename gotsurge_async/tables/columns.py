@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.models.base import OpenEnum, fields_of
 from gotsurge_async.models.tasks import Order
@@ -18,8 +18,7 @@ ITEMS = "Items"
 """The section of the columns of an items file."""
 
 
-@attrs.frozen(kw_only=True)
-class ColumnInfo:
+class ColumnInfo(Struct, frozen=True, kw_only=True):
     """What there is to know of a column.
 
     Attributes:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from gotsurge_async import codec
 from gotsurge_async.errors import Coded, InvalidData, Problem, code_of
@@ -51,7 +51,7 @@ class JsonlSource(Source):
 
     def _rows(self) -> Iterator[SourceRow]:
         text = Text(self._stream, self._encoding)
-        self.form: Form = attrs.evolve(text.form, format="jsonl")
+        self.form: Form = structs.replace(text.form, format="jsonl")
         any_line = False
         if refusal := text.refusal():
             self.line: int = 1

@@ -12,7 +12,7 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.errors import ConfigError
@@ -93,8 +93,7 @@ class SourceRow(NamedTuple):
         return codec.parse(self.payload, Order)
 
 
-@attrs.frozen(kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """The rows of a file that were left out because they have faults.
 
     Attributes:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from attrs import evolve, field, frozen
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import moved_by
 from gotsurge_async.ledger import OrderRow
@@ -60,8 +61,7 @@ class AlertKind(StrEnum):
         return self.replace("_", " ")
 
 
-@frozen(kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """From when on an order is worth an alert.
 
     Attributes:
@@ -233,8 +233,8 @@ async def alerts_in(
         only: of these; whether they are open, and when they moved, is decided here.
     """
     only, limits = only or Only(), limits or Limits()
-    failed = evolve(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
-    for some in (evolve(only, open=True), failed):
+    failed = structs.replace(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
+    for some in (structs.replace(only, open=True), failed):
         async for order in book.orders(some):
             for alert in _alerts_of(order, now, limits):
                 yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
@@ -246,7 +246,7 @@ async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Aler
     """The doubles of a book of which one order is among those that are asked for: one alert each."""
     for double in await book.doubles():
         first = double.orders[0]
-        asked = [evolve(only or Only(), name=each.task_id) for each in double.orders]
+        asked = [structs.replace(only or Only(), name=each.task_id) for each in double.orders]
         if not [order.number for some in asked async for order in book.orders(some)]:
             continue
         yield Alert(

@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 from filelock import FileLock, Timeout
+from msgspec import Struct
 
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
@@ -75,8 +76,7 @@ class Stored:
         return self.size == 0 and self.state is not EventState.DEAD
 
 
-@attrs.frozen
-class Waiting:
+class Waiting(Struct, frozen=True):
     """An event whose task is to be read."""
 
     id: int

@@ -15,7 +15,7 @@ from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Protocol, TypeAlias
 
-import attrs
+from msgspec import Struct, field
 
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
@@ -103,13 +103,12 @@ class Delivery(Protocol):
         ...
 
 
-@attrs.frozen
-class Answer:
+class Answer(Struct, frozen=True):
     """An answer, for an adapter to send."""
 
     status: int
     text: str
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _TAKEN = Answer(200, "ok\n")

@@ -115,7 +115,7 @@ def test_the_holder_is_this_process() -> None:
 @pytest.mark.parametrize("module", ["bulk", "webhooks"])
 def test_a_missing_library_names_the_extra_to_install(module: str) -> None:
     """Without filelock the import fails as before, and says what to type."""
-    code = f"import sys; sys.modules['filelock'] = None; import gotsurge_async.{module}"
+    code = f"import sys; sys.modules['filelock'] = None; from gotsurge_async.{module} import *"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert ran.stderr.endswith('ModuleNotFoundError: a ledger needs filelock: pip install "gotsurge-async[cli]"\n')
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from attrs import astuple
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.ledger.states import (

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-import attrs
 import msgspec
 import pytest
+from msgspec import structs
 
 from gotsurge_async import Money
 from gotsurge_async.bulk import LimitReached, Mode, OrderState, Push
@@ -184,4 +184,4 @@ def test_workers_keep_the_same_limits(brakes: Brakes) -> None:
     """Through JSON they are what they were, but for the canary, which goes before the workers."""
     told = msgspec.json.decode(msgspec.json.encode(brakes.for_workers()))
     elsewhere = Tally(1, 2, 3)
-    assert Brakes.of_worker(told, elsewhere) == attrs.evolve(brakes, canary=0, elsewhere=elsewhere)
+    assert Brakes.of_worker(told, elsewhere) == structs.replace(brakes, canary=0, elsewhere=elsewhere)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from attrs import astuple
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from gotsurge_async import Address, Money, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from gotsurge_async import GotSurge
@@ -32,10 +31,9 @@ def methods(resource: object, name: str) -> Iterator[str]:
         if inspect.isfunction(value) and not each.startswith("_"):
             yield f"{name}.{each}"
     cls: Any = type(resource)
-    if attrs.has(cls):
-        for field in attrs.fields(cls):
-            if not field.name.startswith("_"):
-                yield from methods(getattr(resource, field.name), f"{name}.{field.name}")
+    for held in getattr(cls, "__struct_fields__", ()):
+        if not held.startswith("_"):
+            yield from methods(getattr(resource, held), f"{name}.{held}")
 
 
 def test_the_sample_uses_every_method() -> None:

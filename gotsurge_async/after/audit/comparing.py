@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import attrs
+from msgspec import structs
 
 from gotsurge_async.after.audit.findings import (
     REPAIRABLE,
@@ -286,7 +287,7 @@ class Audit:
                 verdict = verdicts[row.id]
                 if verdict is not None and (other := strangers.get(names.get(row.id, ""))):
                     why = f"{verdict[1]}; but task {other} has its tracking id and is live: its key is not free"
-                    yield attrs.evolve(finding_of(Kind.CHANGED, run, row, why), task_ids=(other,))
+                    yield structs.replace(finding_of(Kind.CHANGED, run, row, why), task_ids=(other,))
                 elif verdict is not None and verdict[0] is Kind.ALIVE:
                     if task_id not in live:
                         yield await self._alive(gs, run, row, verdict[1])
@@ -306,7 +307,7 @@ class Audit:
             return finding_of(Kind.ALIVE, run, row, f"{why}{f'; {hidden}' if hidden else ''}")
         other = f"{owner.row.state.value.replace('_', ' ')} in run {owner.run.id}"
         tasks = tuple(filter(None, (owner.row.task_id, row.task_id)))
-        return attrs.evolve(
+        return structs.replace(
             finding_of(Kind.TWICE, run, row, f"{why}; another order with its key is {other}"), task_ids=tasks
         )
 

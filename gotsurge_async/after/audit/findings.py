@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.after.audit.notes import MISSING, WINDOWS, Seen, facts_of
@@ -50,8 +50,7 @@ REPAIRABLE = WRITTEN_OFF | {Kind.ALIVE}
 """The kinds that `Audit.repair` settles. An order of a live task becomes created, if no other order has its key."""
 
 
-@attrs.frozen(kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One difference.
 
     Attributes:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
-import attrs
 import click
 import msgspec
+from msgspec import Struct, structs
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.books import (
@@ -52,8 +52,7 @@ _POSTED = 40
 _TRIES = 3
 
 
-@attrs.frozen(kw_only=True)
-class _Check:
+class _Check(Struct, frozen=True, kw_only=True):
     """What is checked, and how it is shown.
 
     Attributes:
@@ -209,7 +208,7 @@ async def alerts(
         raise WrongUse("--read-rate asks GotSurge: say which one, by --env")
     async with AsyncExitStack() as stack:
         if read_rate:
-            check = attrs.evolve(
+            check = structs.replace(
                 check,
                 gs=await stack.enter_async_context(connected(target, limits_of(read_rate))),
                 account=account_named(target.environment, target.account),

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import attrs
 import click
+from msgspec import Struct
 
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
@@ -59,8 +59,7 @@ vessel_option: Decorator[Any] = click.option(
 )
 
 
-@attrs.frozen(kw_only=True)
-class Books:
+class Books(Struct, frozen=True, kw_only=True):
     """The places of the ledger, of what was sent, and of the order book, of what became of it.
 
     Attributes:

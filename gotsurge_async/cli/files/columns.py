@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import json_option
@@ -31,7 +31,7 @@ def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
         near = nearest(names[0], [info.name for info in all_columns()]) if names else None
         raise WrongUse(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}", "E102")
     if as_json:
-        print_json([attrs.asdict(info) for info in infos])
+        print_json([structs.asdict(info) for info in infos])
     elif len(infos) == 1:
         print_record(_record(infos[0]))
     elif is_terminal():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
@@ -35,8 +36,7 @@ _ENDINGS = {".xlsx": ".xlsx", ".xls": ".xlsx", ".ods": ".xlsx", ".jsonl": ".json
 _file = in_group(THE_FILE)
 
 
-@attrs.frozen(kw_only=True)
-class Mending:
+class Mending(Struct, frozen=True, kw_only=True):
     """What to do about the faults of a file.
 
     Attributes:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.cli.files.faults import Mending
 from gotsurge_async.cli.shared.connect import Target
@@ -22,8 +22,7 @@ _MOST = 10
 """At most this many earlier runs are asked whether they created an order."""
 
 
-@attrs.frozen
-class FirstTime:
+class FirstTime(Struct, frozen=True):
     """What the earlier runs of a ledger, the newest first, say of a push.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import click
+from msgspec import Struct, structs
 
 from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, Audit
 from gotsurge_async.after.audit.findings import REPAIRABLE, WRITTEN_OFF, Finding, Kind
@@ -129,8 +130,7 @@ def audit(
     raise SystemExit(int(_end(report, wish)))
 
 
-@attrs.frozen(kw_only=True)
-class AuditOptions:
+class AuditOptions(Struct, frozen=True, kw_only=True):
     """The options of the command."""
 
     place: Place
@@ -337,7 +337,7 @@ def _end(report: Report, options: AuditOptions) -> Exit:
         "runs": list(report.runs),
         "orders": audit.orders,
         "reads": audit.reads,
-        "findings": [attrs.asdict(finding) for finding in report.findings],
+        "findings": [structs.asdict(finding) for finding in report.findings],
         "repaired": [{"run": finding.run, "key": finding.key, "by": options.by} for finding in report.repaired],
         "incomplete": audit.incomplete,
         "remarks": audit.remarks,

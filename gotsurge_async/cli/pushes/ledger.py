@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.after.export import Exported, export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
@@ -58,7 +58,7 @@ def check_(ledger: Place, as_json: bool) -> None:
 
 
 def _document(health: Health) -> dict[str, object]:
-    return {**attrs.asdict(health, recurse=False), "flaws": [attrs.asdict(flaw) for flaw in health.flaws]}
+    return {**structs.asdict(health), "flaws": [structs.asdict(flaw) for flaw in health.flaws]}
 
 
 def _show(health: Health) -> None:
@@ -187,7 +187,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
     if not yes:
         click.confirm(question, abort=True, err=True)
     accepted, imported = loops.run(_accept(ledger, newest, out))
-    document = {**attrs.asdict(accepted), **attrs.asdict(imported)}
+    document = {**structs.asdict(accepted), **structs.asdict(imported)}
     finish(document, Exit.CREATED, lambda: _show_accepted(ledger, out, accepted, imported), as_json=as_json)
 
 
@@ -340,5 +340,5 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
         if not done.runs:
             say("nothing was archived")
 
-    finish(attrs.asdict(done), code, show, as_json=as_json)
+    finish(structs.asdict(done), code, show, as_json=as_json)
     return code

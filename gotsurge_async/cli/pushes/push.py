@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.after.replace import replace_changed
@@ -202,7 +202,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     seen = loops.run(look(pushed.file, pushed.source, pushed.mending, known))
     if not confirmed(f"Send {number_of(seen.orders - seen.already_pushed, 'order')} as shown?"):
         raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
-    _push(options=attrs.evolve(pushed, accept_map=True, seen_plan=seen), dry_run=False)
+    _push(options=structs.replace(pushed, accept_map=True, seen_plan=seen), dry_run=False)
 
 
 @asynchronous
@@ -211,8 +211,7 @@ async def _push(options: "PushOptions", *, dry_run: bool) -> Exit:
     return await (pushing.dry_run() if dry_run else pushing.run())
 
 
-@attrs.frozen(kw_only=True)
-class PushOptions(SendOptions):
+class PushOptions(SendOptions, frozen=True, kw_only=True):
     """The options of a push.
 
     Attributes:
@@ -296,8 +295,8 @@ class Pushing(Sending):
             "orders": admission.pending,
             "left_out": 0 if left is None else left.rows,
             "faults": [] if left is None else [*map(as_plain, left.report.faults)],
-            **attrs.asdict(known, filter=lambda field, _: field.name != "differs"),
-            "preview": attrs.asdict(preview),
+            **{name: value for name, value in structs.asdict(known).items() if name != "differs"},
+            "preview": structs.asdict(preview),
         }
 
         def show() -> None:
@@ -395,7 +394,7 @@ class Pushing(Sending):
             for line in (await preview_of(run, options.source, self._not_read)).lines(options.source.zone()):
                 self.say(line)
         canary = int(is_new and pending > options.batch_size) if options.canary is None else options.canary
-        return attrs.evolve(options.brakes, canary=canary)
+        return structs.replace(options.brakes, canary=canary)
 
     def _report_first_pushed(self, admission: Admission) -> None:
         """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""

@@ -2,6 +2,7 @@
 
 import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
@@ -69,7 +70,7 @@ async def reconcile(
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
-    runs = [{**attrs.asdict(result), "doubled": [order.key for order in result.doubled]} for result in done]
+    runs = [{**structs.asdict(result), "doubled": [order.key for order in result.doubled]} for result in done]
     for run in held:
         say(run)
     document = {"runs": runs, "held": [run.run_id for run in held]}

@@ -5,8 +5,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
+from msgspec import Struct, structs
 
 from gotsurge_async.cli.fleet.view import watch_run
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -24,8 +24,7 @@ from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.tables.checks.words import number_of
 
 
-@attrs.frozen
-class RunStatus:
+class RunStatus(Struct, frozen=True):
     """A run, its counts, and whether a process has it at this moment.
 
     Attributes:
@@ -71,7 +70,7 @@ class RunStatus:
             "run": info.id,
             "state": info.state,
             "held": self.held,
-            "holder": attrs.asdict(info.holder) if info.holder is not None and self.held else None,
+            "holder": structs.asdict(info.holder) if info.holder is not None and self.held else None,
             "segments": self.distribution.segments if self.distribution else None,
             "segments_in_hand": self.distribution.leased if self.distribution else None,
             "environment": info.environment,
@@ -112,7 +111,7 @@ async def status(run_id: str, ledger: Place, watch: bool, file: Path | None, as_
         await watch_run(ledger, run_id)
     async with open_ledger(ledger, look=True) as opened:
         run = await RunStatus.of(opened, await opened.run(run_id))
-        decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
+        decisions = [structs.asdict(decision) for decision in await opened.decisions(run_id)]
         unused = await unused_drafts(opened, run_id)
         size = await opened.size()
     same = None if file is None else await asyncio.to_thread(_is_made_from, run.info, file)

@@ -5,8 +5,8 @@ import functools
 from collections.abc import Collection
 from typing import Any
 
-import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.after.undo import REASON, Undo, Undone
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
@@ -98,7 +98,7 @@ async def take_back(
     if done.stopped_by is not None:
         say(f"stopped: {done.stopped_by}")
     code = _code_of(done)
-    document = {**attrs.asdict(done), "stopped_by": None if done.stopped_by is None else str(done.stopped_by)}
+    document = {**structs.asdict(done), "stopped_by": None if done.stopped_by is None else str(done.stopped_by)}
     finish(document, code, lambda: _show(done), as_json=as_json, steps=steps)
     return code
 

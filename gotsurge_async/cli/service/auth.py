@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.leases import folder_lease
@@ -69,8 +69,7 @@ def auth() -> None:
     logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # errors are reported once, by the command
 
 
-@attrs.frozen
-class _Place:
+class _Place(Struct, frozen=True):
     """The account of a command, and where its tokens are used."""
 
     settings: Settings

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import click
+from msgspec import Struct, structs
 
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
@@ -47,8 +48,7 @@ NOT_PROBED = "not probed: it is no GET"
 _PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "click", "rich")
 
 
-@attrs.frozen(kw_only=True)
-class Probe:
+class Probe(Struct, frozen=True, kw_only=True):
     """One GET, and what its answer means. ``problem`` is the exit code of what is wrong, None if all is well."""
 
     endpoint: Endpoint[Any]
@@ -72,8 +72,7 @@ class Probe:
         }
 
 
-@attrs.frozen(kw_only=True)
-class _Subject:
+class _Subject(Struct, frozen=True, kw_only=True):
     """The settings and the sign-in to examine."""
 
     settings: Settings
@@ -210,13 +209,13 @@ async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _
     store = await stack.enter_async_context(open_token_store())
     stored = await store.load(subject.account)
     if stored is not None or settings.environment.name != "local" or offline:
-        return attrs.evolve(subject, tokens=stored, kept_in="the token store")
+        return structs.replace(subject, tokens=stored, kept_in="the token store")
     try:  # a running simulator signs everybody in, as it does for every command
         gs = await stack.enter_async_context(connected(target))
     except GotSurgeError as error:
-        return attrs.evolve(subject, kept_in="", trouble=str(error))
+        return structs.replace(subject, kept_in="", trouble=str(error))
     tokens = await gs.tokens.current()
-    return attrs.evolve(subject, tokens=tokens, credentials=gs.oauth.credentials, kept_in="the simulator")
+    return structs.replace(subject, tokens=tokens, credentials=gs.oauth.credentials, kept_in="the simulator")
 
 
 def _versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 import click
 import msgspec
+from msgspec import Struct, structs
 
 from gotsurge_async.api.endpoints import ENDPOINTS, PARTNER_DETAIL, Replay
 from gotsurge_async.auth.oauth import tokens_from
@@ -51,8 +52,7 @@ def how_to_sign_in(environment: str, account: str | None = None, api_base: str |
     return f"run `gotsurge auth login {where}`"
 
 
-@attrs.frozen(kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """Which GotSurge to talk to, as the options say."""
 
     simulate: bool = False
@@ -99,7 +99,7 @@ class Target:
 
     def for_platform(self) -> "Target":
         """The same for a command of platform partners, who have an account of their own on a simulator."""
-        return self if self.is_real or self.account else attrs.evolve(self, account="platform")
+        return self if self.is_real or self.account else structs.replace(self, account="platform")
 
 
 _place = in_group(WHERE)

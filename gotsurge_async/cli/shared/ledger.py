@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 import platformdirs
+from msgspec import structs
 
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real
@@ -147,7 +147,7 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
         if use is None:
             return known
         last = last_use(await ledger.runs(EARLIER_RUNS), use.name)
-        return known if last is None else attrs.evolve(known, differs=tuple(use.unlike(last)))
+        return known if last is None else structs.replace(known, differs=tuple(use.unlike(last)))
 
 
 def accepted_maps(runs: Iterable[RunInfo]) -> set[str]:
@@ -191,4 +191,4 @@ def target_of(run: RunInfo, target: Target) -> Target:
     account = target.account or account
     if account is None and not target.is_real and run.mode is Mode.TWO_PHASE:
         account = "platform"  # of a simulator's two accounts the only one that can have made it
-    return attrs.evolve(target, account=account)
+    return structs.replace(target, account=account)

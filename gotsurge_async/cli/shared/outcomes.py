@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt, Refused
@@ -115,8 +116,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
 # --- their results ---------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Results:
+class Results(Struct, frozen=True):
     """The result of each order, and the error that ended the sending early, if one did."""
 
     results: list[Any]
@@ -191,7 +191,7 @@ def _why(result: Any) -> str | None:
     return None if isinstance(result, Created) else str(result.error)
 
 
-class Updates(Results):
+class Updates(Results, frozen=True):
     """The result of each task that was to be changed or broadcast."""
 
     @property

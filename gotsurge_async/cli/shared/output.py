@@ -9,9 +9,9 @@ from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.models.tasks import TaskStatus
@@ -131,8 +131,7 @@ def _terminal(err: bool = False) -> "Console | None":
 # --- how a command ends ----------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Step:
+class Step(Struct, frozen=True):
     """A command to type next, and why."""
 
     why: str
@@ -171,8 +170,7 @@ _LEAST_PROSE, _LEAST_CUT = 36, 12
 """The narrowest columns of prose and of names, before they stand below their row, or others are left out."""
 
 
-@attrs.frozen
-class Column:
+class Column(Struct, frozen=True):
     """A column that gives way on a narrow terminal; a plain text stands for one that is always whole.
 
     Attributes:

@@ -9,8 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
+from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import note_unused_drafts
 from gotsurge_async.after.replace import Replaced
@@ -53,8 +53,7 @@ _COUNTED = ("refused", "unprocessed", "in_doubt", "cancelled", "changed")
 """The files whose rows are counted next to their names: the file of the created has those of earlier pushes, too."""
 
 
-@attrs.frozen(kw_only=True)
-class SendOptions:
+class SendOptions(Struct, frozen=True, kw_only=True):
     """The options that push, resume and retry share."""
 
     target: Target
@@ -178,7 +177,7 @@ class Sending:
             except RunHeld as error:  # by a process that resumes it: what is on its way there is not in doubt
                 text = Coded(f"{error}; {_how_it_ended(opened, run)}", error.explain_code)
                 raise Failure(text, self._interrupts.code or Exit.HELD) from None
-            sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
+            sent = structs.replace(sent, lost_drafts=frozenset(await run.lost_drafts()))
             return await self._end(gs, opened, run, sent, seconds)
 
     def _finish_published(self, run: Run, waiting: int, published: str) -> Exit:
@@ -346,7 +345,7 @@ def finish_run(
     for text in problems:
         say(text)
         explained_too([text.explain_code])
-    document = {**attrs.asdict(summary), "error": "; ".join(problems) or None}
+    document = {**structs.asdict(summary), "error": "; ".join(problems) or None}
     finish(document, code, lambda: _show(summary), as_json=as_json, steps=steps)
 
 

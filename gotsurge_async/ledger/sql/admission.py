@@ -8,7 +8,8 @@ holds a lock is alive, and keeps its orders.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from attrs import define, field, frozen
+from attrs import define
+from msgspec import Struct, field
 
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Moved
@@ -151,8 +152,7 @@ def discard_some(db: Database, run: Held) -> bool:
     return True
 
 
-@frozen(kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """What is known of the orders of a run that are pushed for the first time since an older copy was accepted.
 
     Attributes:
@@ -162,7 +162,7 @@ class Evidence:
     """
 
     not_sent_before: bool = False
-    outcomes: Mapping[int, OrderOutcome] = field(factory=dict)
+    outcomes: Mapping[int, OrderOutcome] = field(default_factory=dict)
 
 
 NO_EVIDENCE = Evidence()
@@ -286,8 +286,7 @@ def _doubled(db: Database, run: Held) -> tuple[Doubled, ...]:
     return tuple(sorted(doubled, key=lambda pair: pair.line)[:DOUBLED_LIMIT])
 
 
-@frozen
-class _Contest:
+class _Contest(Struct, frozen=True):
     """An order whose key another order had, when it was inserted, and the order that the key leads to now."""
 
     chunk: Chunk

@@ -7,7 +7,7 @@ an order of another run is taken over, is decided as in an admission.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
@@ -34,8 +34,7 @@ WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
 _OPEN = UNFINISHED | CLAIMED
 
 
-@frozen
-class Recorded:
+class Recorded(Struct, frozen=True):
     """The recorded owner of a key.
 
     Attributes:

@@ -7,7 +7,7 @@ has taken the run over; what it records of claimed orders, when the claim is no 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
@@ -53,8 +53,7 @@ def count(db: Database, slot: int) -> None:
     db.change("count", slot=slot)
 
 
-@frozen
-class Claim:
+class Claim(Struct, frozen=True):
     """A request to move those of some orders that are in ``source`` to ``target``."""
 
     run: Held
@@ -183,8 +182,7 @@ def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
         chunk.save(db, now)
 
 
-@frozen
-class Results:
+class Results(Struct, frozen=True):
     """Outcomes to record, all or none.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition
@@ -25,8 +25,7 @@ FEW_CHUNKS = 2_500
 RIVALS_AT_ONCE = 500
 
 
-@frozen
-class Rival:
+class Rival(Struct, frozen=True):
     """An order of a run, and the order that its key was pushed with, by whatever run."""
 
     id: int

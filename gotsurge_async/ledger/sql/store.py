@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import randbelow
 from typing import ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
@@ -271,8 +271,7 @@ class Store:
                 await self._writer.close()
 
 
-@frozen
-class _Opened:
+class _Opened(Struct, frozen=True):
     backend: Backend
     db: Database
     locks: RunLocks

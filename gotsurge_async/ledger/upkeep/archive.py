@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from attrs import evolve, field, frozen
+from attrs import evolve
+from msgspec import Struct, field, structs
 
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row, closed_on_error
@@ -45,15 +46,14 @@ _FINAL = frozenset(
 _OWNED_ELSEWHERE = frozenset(LETTERS[state] for state in OWNED_ELSEWHERE)
 
 
-@frozen(kw_only=True)
-class Archived:
+class Archived(Struct, frozen=True, kw_only=True):
     """The result of `archive`."""
 
     file: str
     """The archive."""
-    runs: dict[str, int] = field(factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
     """The runs that were moved, each with the number of its orders."""
-    left: dict[str, str] = field(factory=dict)
+    left: dict[str, str] = field(default_factory=dict)
     """Finished runs that were not moved, each with the reason."""
     held: tuple[str, ...] = ()
     """Those of them that another process has."""
@@ -100,7 +100,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                     done.runs[run_id] = await run._write(partial(_move, archive=into, info=info, now=store.now()))
             except RunHeld as error:
                 done.left[run_id] = str(error)
-                done = evolve(done, held=(*done.held, run_id))
+                done = structs.replace(done, held=(*done.held, run_id))
             except _NotFinished as error:
                 done.left[run_id] = error.words
         return done
@@ -110,8 +110,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
             await asyncio.to_thread(copy.close)
 
 
-@frozen
-class Archive:
+class Archive(Struct, frozen=True):
     """The file, open, and the ledger whose runs it has."""
 
     place: Place

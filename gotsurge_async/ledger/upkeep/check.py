@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from attrs import evolve, frozen
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
@@ -23,8 +23,7 @@ MOST = 100
 """How many flaws of a table are listed."""
 
 
-@frozen(kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """The result of `check`."""
 
     path: str
@@ -64,21 +63,21 @@ def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
     try:
         kept = keeper.kept()
         with looking(where, damaged_too=True) as db:
-            health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
-            health = evolve(health, runs=len(db.rows("newest_runs", most=runs.MANY)), orders=size(db).orders)
+            health = structs.replace(health, flaws=tuple(look_through(db, MOST, whole=True)))
+            health = structs.replace(health, runs=len(db.rows("newest_runs", most=runs.MANY)), orders=size(db).orders)
             if not health.flaws:
-                health = evolve(health, to_look_at=tuple(describe_shared(db)))
+                health = structs.replace(health, to_look_at=tuple(describe_shared(db)))
             identity = identity_of(db)
             if identity is not None:
-                health = evolve(health, ledger_id=identity.name, counter=identity.counter)
+                health = structs.replace(health, ledger_id=identity.name, counter=identity.counter)
             if not is_copy:
                 keeper.refuse_older(kept, identity, db, looking=True)
     except LedgerOlder as error:
-        return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
+        return structs.replace(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
     except LedgerUnusable as error:
         if where.kind is not Kind.SQLITE:
             raise
-        return evolve(health, flaws=health.flaws or (Flaw("", "", str(error)),))
+        return structs.replace(health, flaws=health.flaws or (Flaw("", "", str(error)),))
     return health
 
 
@@ -92,8 +91,7 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
         keeper.refuse_older(kept, identity_of(db), db, looking=True)
 
 
-@frozen(kw_only=True)
-class Size:
+class Size(Struct, frozen=True, kw_only=True):
     """How large a ledger is."""
 
     bytes: int

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.database import Database, Place
@@ -39,8 +40,7 @@ TAKEN_BACK = f"{LOST}; it was being taken back"
 """How the ``error`` of an order begins whose task was being cancelled: no read calls it created while that may act."""
 
 
-@frozen(kw_only=True)
-class Accepted:
+class Accepted(Struct, frozen=True, kw_only=True):
     """The result of `accept_older`."""
 
     in_doubt: int = 0
@@ -207,8 +207,7 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
 # --- runs that the copy does not know ---------------------------------------------------------------------------------
 
 
-@frozen
-class LostOrder:
+class LostOrder(Struct, frozen=True):
     """An order of a run that the copy does not know, as a result file has it."""
 
     order: NewOrder

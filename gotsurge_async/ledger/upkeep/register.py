@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from attrs import asdict, frozen
+from msgspec import Struct, structs
 
 from gotsurge_async.ledger.errors import RegisterUnusable, SameFile, SecondLedger
 from gotsurge_async.models.times import written
@@ -57,8 +57,7 @@ _OF_ACCOUNT = (
 """The ledgers of an account. An unknown client key, name or simulator matches any."""
 
 
-@frozen
-class Account:
+class Account(Struct, frozen=True):
     """An account of a service, as far as it is known."""
 
     service: str
@@ -71,8 +70,7 @@ class Account:
     """Which simulator it is; "" for a real service, and for a simulator that does not tell."""
 
 
-@frozen
-class Entry:
+class Entry(Struct, frozen=True):
     """A ledger that pushed to an account; the times are ISO 8601 in UTC."""
 
     number: int
@@ -345,7 +343,7 @@ def _use(other: Entry, path: str) -> str:
 
 
 def _entries(db: sqlite3.Connection, account: Account) -> list[Entry]:
-    return [Entry(*row) for row in db.execute(_OF_ACCOUNT, asdict(account))]
+    return [Entry(*row) for row in db.execute(_OF_ACCOUNT, structs.asdict(account))]
 
 
 def _note(db: sqlite3.Connection, account: Account, ledger: str, path: str, now: datetime) -> int:
@@ -354,7 +352,7 @@ def _note(db: sqlite3.Connection, account: Account, ledger: str, path: str, now:
         "INSERT INTO ledgers (service, world, client, name, ledger, path, user, first, last, runs) "
         "VALUES (:service, :world, :client, :name, :ledger, :path, :user, :now, :now, 0) ON CONFLICT DO UPDATE "
         "SET path = excluded.path, user = excluded.user, last = excluded.last RETURNING number",
-        asdict(account) | {"ledger": ledger, "path": path, "user": _user(), "now": _text(now)},
+        structs.asdict(account) | {"ledger": ledger, "path": path, "user": _user(), "now": _text(now)},
     ).fetchall()
     return int(number)
 

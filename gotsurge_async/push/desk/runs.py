@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import attrs
+from msgspec import structs
 
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
@@ -291,7 +291,7 @@ class DeskRuns:
             self._spawn(self._read(entry, recorded))
         else:
             current.has_doubts |= is_own and state in DOUBTFUL
-            entry.end(replayed(entry, attrs.evolve(recorded, held=recorded.held and not is_own)))
+            entry.end(replayed(entry, structs.replace(recorded, held=recorded.held and not is_own)))
 
     async def _read(self, entry: Entry, recorded: Recorded) -> None:
         """Answer an entry by an order in doubt of another run, whose task is read first."""

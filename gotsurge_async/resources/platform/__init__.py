@@ -1,6 +1,6 @@
 """`gs.platform`: what only platform partners may do (section "Platform Partners")."""
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.calls.session import Session
 from gotsurge_async.resources.platform.drafts import Drafts
@@ -10,8 +10,7 @@ from gotsurge_async.resources.platform.tasks import PlatformTasks
 __all__ = ["Platform"]
 
 
-@attrs.frozen
-class Platform:
+class Platform(Struct, frozen=True):
     """The resources of a platform partner.
 
     Attributes:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, TypeVar, cast
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import ResultStream
@@ -28,16 +28,14 @@ TrackingPair = tuple[str, str]
 TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair]
 
 
-@attrs.frozen(kw_only=True)
-class Updated(Generic[T]):
+class Updated(Struct, Generic[T], frozen=True, kw_only=True):
     """The service did as asked: ``task`` is its answer. ``item`` is the item of the stream."""
 
     item: T
     task: UpdatedTask
 
 
-@attrs.frozen(kw_only=True)
-class NotUpdated(Generic[T]):
+class NotUpdated(Struct, Generic[T], frozen=True, kw_only=True):
     """The service did not, or does not say that it did. ``item`` is that of the stream; sending it again is safe."""
 
     item: T

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import CHUNK, DRAFTS_CREATE
 from gotsurge_async.calls.create import PushStream
@@ -19,8 +19,7 @@ from gotsurge_async.resources.tasks import create
 __all__ = ["Drafts"]
 
 
-@attrs.frozen
-class Drafts:
+class Drafts(Struct, frozen=True):
     """Create drafts, and broadcast them. Only the platform partner's OrgAdmin may.
 
     This is the way to create tasks that can be repeated: a lost answer to `create` leaves drafts that are never used,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import (
     ORGANIZATIONS_CREATE,
@@ -37,8 +37,7 @@ _RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelanced
 _PROTECTED = ("versafleet", "gotsurge")
 
 
-@attrs.frozen
-class Organizations:
+class Organizations(Struct, frozen=True):
     """Create and read organizations."""
 
     _session: Session
@@ -145,8 +144,7 @@ def _check_name(name: str) -> None:
         raise InvalidData("", problems)
 
 
-@attrs.frozen
-class Users:
+class Users(Struct, frozen=True):
     """Invite people into organizations."""
 
     _session: Session

@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Literal, Unpack
 
-import attrs
-
 from gotsurge_async.api.endpoints import (
     CHUNK,
     PATCH_TRACKING_IDS,
@@ -27,8 +25,7 @@ from gotsurge_async.resources.tasks import TaskCalls
 __all__ = ["PlatformTasks"]
 
 
-@attrs.frozen
-class PlatformTasks(TaskCalls):
+class PlatformTasks(TaskCalls, frozen=True):
     """Create, list, read and change tasks. Only the platform partner's OrgAdmin may."""
 
     _create = PLATFORM_TASKS_CREATE

@@ -5,8 +5,8 @@ from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-import attrs
 import msgspec
+from msgspec import structs
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.system import files
@@ -142,7 +142,7 @@ class FaultFile:
         if self.path.suffix.lower() == ".xlsx":
             return Form(format="xlsx", sheet=form.sheet)
         if form.format == "csv":
-            return attrs.evolve(form, packed=False)
+            return structs.replace(form, packed=False)
         if self._ruled:
             raise ConfigError(
                 f"{self.path}: in a CSV the map would read numbers and dates as text, and perhaps as others: "

@@ -3,8 +3,8 @@
 from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 
-import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.tables.checks.words import number_of
 
@@ -50,8 +50,7 @@ def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
     return None if place.latitude is None or place.longitude is None else (place.latitude, place.longitude)
 
 
-@attrs.frozen(kw_only=True)
-class WindowRules:
+class WindowRules(Struct, frozen=True, kw_only=True):
     """The limits below which a window is too narrow.
 
     Attributes:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import attrs
+from msgspec import structs
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
@@ -77,7 +77,7 @@ class CsvGrid(Grid):
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
         text = Text(self._stream, self._encoding)
-        self.form: Form = attrs.evolve(text.form, delimiter=self.form.delimiter)
+        self.form: Form = structs.replace(text.form, delimiter=self.form.delimiter)
         if refusal := text.refusal():
             self.stopped: bool = True
             unreadable(1, refusal)
@@ -112,7 +112,7 @@ class CsvGrid(Grid):
         first: list[bytes | None] = next(filter(None, blocks), [])
         if first and first[0] and (separator := _SEPARATOR.fullmatch(first[0])):
             if self._takes_separator:
-                self.form = attrs.evolve(self.form, delimiter=separator[1].decode())
+                self.form = structs.replace(self.form, delimiter=separator[1].decode())
             first[0] = b"\n"
         return itertools.chain((first,), blocks)
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from typing import Any, BinaryIO, Protocol
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.errors import Coded
 
@@ -59,8 +59,7 @@ TOO_LONG = Coded(f"the line is longer than {MAX_LINE} bytes", "E215")
 TOO_LONG_ROW = Coded(f"the row is longer than {MAX_LINE} characters", "E215")
 
 
-@attrs.frozen(kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """How a file is written, so that files written next to it can be alike.
 
     Attributes:

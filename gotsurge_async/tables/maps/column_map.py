@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import attrs
 from attrs.converters import optional
+from msgspec import Struct
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.rules import nearest
@@ -96,8 +97,7 @@ class Dialect:
         return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
 
 
-@attrs.frozen(kw_only=True)
-class Join:
+class Join(Struct, frozen=True, kw_only=True):
     """Several columns as one text: those that are not empty, with ``between`` between two.
 
     A join of one column allows that column to give several fields.
@@ -107,8 +107,7 @@ class Join:
     between: str = " "
 
 
-@attrs.frozen(kw_only=True)
-class Dates:
+class Dates(Struct, frozen=True, kw_only=True):
     """How times are written.
 
     Attributes:

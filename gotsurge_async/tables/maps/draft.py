@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import OpenEnum, fields_of
@@ -34,8 +34,7 @@ _SIGNS: Mapping[str, tuple[str, ...]] = {
 """Signs that several currencies share."""
 
 
-@attrs.frozen
-class Draft:
+class Draft(Struct, frozen=True):
     """A proposed map.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import combinations, product
 
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.database import Database
 from gotsurge_async.models.places import TimeWindow
@@ -26,8 +26,7 @@ _MOST_OF_ONE = 100
 """Tasks of one name that are compared with each other, or with all of that name, at most."""
 
 
-@frozen(kw_only=True)
-class Double:
+class Double(Struct, frozen=True, kw_only=True):
     """Living tasks of one name.
 
     Attributes:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from attrs import field, frozen
+from msgspec import Struct
 
 from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 
@@ -46,8 +47,7 @@ class Step:
     entry: StatusEntry | None = field(default=None, eq=False)
 
 
-@frozen
-class NewStep:
+class NewStep(Struct, frozen=True):
     """A step that was not known.
 
     Attributes:
@@ -60,8 +60,7 @@ class NewStep:
     late: bool
 
 
-@frozen(kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What a read of a task adds to what was known of it.
 
     Attributes:
@@ -80,8 +79,7 @@ class Reading:
     stale: bool
 
 
-@frozen(kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What is known of a task before a read.
 
     Attributes:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from attrs import field, frozen
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.clock import from_microseconds, to_microseconds
@@ -89,8 +90,7 @@ class BookOrder:
         return codec.decode(self.body, Task)
 
 
-@frozen(kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """Where a task stands.
 
     Attributes:
@@ -109,8 +109,7 @@ class Standing:
         return self.status is not None and self.status.is_terminal
 
 
-@frozen(kw_only=True)
-class Only:
+class Only(Struct, frozen=True, kw_only=True):
     """Which orders are asked for; None asks for all.
 
     Attributes:

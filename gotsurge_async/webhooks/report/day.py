@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from attrs import define, field, frozen
+from attrs import define, field
+from msgspec import Struct
 
 from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
@@ -49,8 +50,7 @@ _OUTCOMES: Mapping[str, Outcome] = {
 }
 
 
-@frozen(kw_only=True)
-class Line:
+class Line(Struct, frozen=True, kw_only=True):
     """An order of a day.
 
     Attributes:

@@ -7,8 +7,8 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-import attrs
 import pytest
+from msgspec import structs
 
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
@@ -226,7 +226,7 @@ def test_what_is_not_known_of_an_account_may_be_any(tmp_path: Path) -> None:
     for account in (Account("s:1"), Account("s:1", client="k"), Account("s:1", name="acme", world="w")):
         with pytest.raises(SecondLedger, match=r"/a\.db"):
             register.knows(account, "b", "/b.db", None)
-    for account in (attrs.evolve(known, client="l"), attrs.evolve(known, name="other"), Account("t:1")):
+    for account in (structs.replace(known, client="l"), structs.replace(known, name="other"), Account("t:1")):
         assert not register.knows(account, "b", "/b.db", None)
     register.enter(Account("s:1"), "b", "/b.db", "run", now=START, new_ledger=True)
     assert len(register.ledgers()) == 2

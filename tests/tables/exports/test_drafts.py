@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from msgspec import structs
 
 from gotsurge_async.bulk import FileMap, open_source
 from gotsurge_async.models.tasks import Order
@@ -60,7 +61,7 @@ def completed(draft: Draft, proposed: FileMap, own: FileMap) -> FileMap:
         if field in sure:
             continue
         if column in columns:
-            joins[field] = attrs.evolve(next(iter(ours.join.values()), Join(columns=())), columns=(column,))
+            joins[field] = structs.replace(next(iter(ours.join.values()), Join(columns=())), columns=(column,))
         else:
             columns[column] = field
     joins |= {field: join for field, join in ours.join.items() if field not in sure}
