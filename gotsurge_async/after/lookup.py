@@ -32,7 +32,7 @@ _SHOWN = 5
 _Span = tuple[datetime, datetime]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Names(Model):
     """The fields by which an order's task is recognized."""
 

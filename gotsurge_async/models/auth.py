@@ -13,7 +13,7 @@ from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
 __all__ = ["PartnerDetail", "SsoAnswer", "User"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ExchangeRequest(Model):
     """Body of Exchange Token."""
 
@@ -22,7 +22,7 @@ class ExchangeRequest(Model):
     code: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RefreshRequest(Model):
     """Body of Refresh Token."""
 
@@ -30,7 +30,7 @@ class RefreshRequest(Model):
     refresh_token: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TokenAnswer(Model):
     """Answer of Exchange Token and of Refresh Token (which names only bearer_token)."""
 
@@ -39,14 +39,14 @@ class TokenAnswer(Model):
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SsoRequest(Model):
     """Body of SSO Exchange Token."""
 
     session_id: str = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class User(Model):
     """A person who may sign in (object ``user``)."""
 
@@ -57,7 +57,7 @@ class User(Model):
     org_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class SsoAnswer(Model):
     """Answer of SSO Exchange Token."""
 
@@ -66,7 +66,7 @@ class SsoAnswer(Model):
     user: User | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PartnerDetail(Model):
     """Answer of Partner Detail; secret_key is the partner's secret and is never shown."""
 

@@ -7,7 +7,7 @@ import attrs
 from gotsurge_async.models.base import Model, names_an_instant, utc_if_aware
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Address(Model):
     """A place (object ``address``). Latitude and longitude in degrees, altitude in metres."""
 
@@ -22,7 +22,7 @@ class Address(Model):
     altitude: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Contact(Model):
     """Whom to meet (objects ``contact`` and ``officer_contact``).
 
@@ -42,7 +42,7 @@ class Contact(Model):
     berth_no: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TimeWindow(Model):
     """From when until when (object ``time_window``): aware datetimes, kept in UTC."""
 

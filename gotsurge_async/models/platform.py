@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PriceStep(Model):
     """One line of an organization's price table.
 
@@ -38,7 +38,7 @@ class PriceStep(Model):
     price: Money | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Organization(Model):
     """A merchant that a platform partner manages. Its amounts come without a currency."""
 
@@ -60,21 +60,21 @@ class Organization(Model):
     version_rev: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OrganizationRequest(Model):
     """Body of Create Associated Organization."""
 
     business_name: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OrganizationAnswer(Model):
     """Answer of Create Associated Organization and of Associated Organization Detail."""
 
     organization: Organization | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Role(Model):
     """What a user may do in an organization."""
 
@@ -84,14 +84,14 @@ class Role(Model):
     name: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class RoleList(Model):
     """Answer of List Roles."""
 
     roles: tuple[Role, ...] = NOT_GIVEN
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Invitation(Model):
     """The people to invite, their organization, and their role."""
 
@@ -100,14 +100,14 @@ class Invitation(Model):
     role_id: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class InvitationRequest(Model):
     """Body of Invite User."""
 
     user: Invitation | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PageMeta(Model):
     """The position of a page.
 
@@ -122,7 +122,7 @@ class PageMeta(Model):
     total: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OrganizationPage(Model):
     """Answer of Associated Organization List."""
 
@@ -130,7 +130,7 @@ class OrganizationPage(Model):
     organizations: tuple[Organization, ...] = NOT_GIVEN
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TaskPage(Model):
     """Answer of Task List."""
 
@@ -138,14 +138,14 @@ class TaskPage(Model):
     tasks: tuple[Task, ...] = NOT_GIVEN
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class BroadcastRequest(Model):
     """Body of Broadcast Draft Tasks: 1 to 20 ids."""
 
     task_ids: tuple[str, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TrackingAssignment(Model):
     """The tracking id that a task gets."""
 
@@ -155,14 +155,14 @@ class TrackingAssignment(Model):
     tracking_id: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TrackingRequest(Model):
     """Body of Broadcast with Tracking and of Patch Tracking IDs: 1 to 20 assignments."""
 
     tasks: tuple[TrackingAssignment, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpdatedTask(Model):
     """A task that a batch call has changed: at least its id."""
 
@@ -173,7 +173,7 @@ class UpdatedTask(Model):
     current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class UpdatedTasks(Model):
     """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks without other fields."""
 
@@ -181,7 +181,7 @@ class UpdatedTasks(Model):
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TaskEvent(Model):
     """A webhook of the type Task Status Updated: ``data`` is the task, ``updates`` its changes, as they came."""
 

@@ -28,7 +28,7 @@ class PriceVehicle(OpenEnum):
     LORRY_40FT = "lorry_40ft"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Stop(Model):
     """A place on the way: latitude and longitude in degrees, or an address."""
 
@@ -37,7 +37,7 @@ class Stop(Model):
     address: Address | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class PriceRequest(Model):
     """Body of Get price recommendation: the first stop is the pickup, the others are deliveries."""
 
@@ -45,7 +45,7 @@ class PriceRequest(Model):
     stops: tuple[Stop, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Quote(Model):
     """Answer of Get price recommendation.
 

@@ -168,7 +168,7 @@ def late_windows(
     return pickup_end if late_pickup else None, delivery_end if late_delivery else None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Item(Model):
     """One line of what is carried (objects ``item`` and ``cargo_detail``). Numbers are 0 or more.
 
@@ -190,7 +190,7 @@ class Item(Model):
     height: float | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CargoDetail(Item):
     """One line of ``cargo_details``; in the API document it has the fields of an item."""
 
@@ -235,7 +235,7 @@ def no_money(name: str, value: object) -> Problem:
     return Problem(name, Coded(why, "E904"), value)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TaskFields(Model):
     """The fields that `Order` and `Task` have in common (the list under section "Update Task").
 
@@ -310,7 +310,7 @@ class TaskFields(Model):
             raise InvalidData("", problems)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Order(TaskFields):
     """An order as it is written in a create (section "Create & Broadcast Tasks").
 
@@ -330,7 +330,7 @@ class Order(TaskFields):
     client_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class StatusEntry(Model):
     """One status in a task's history."""
 
@@ -339,7 +339,7 @@ class StatusEntry(Model):
     note: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Driver(Model):
     """The driver of a task."""
 
@@ -349,7 +349,7 @@ class Driver(Model):
     vehicle_name: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Task(TaskFields):
     """A task as it is read (section "Task Detail"). ``distance_in_meters`` is in metres.
 
@@ -377,14 +377,14 @@ class Task(TaskFields):
     version_rev: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class TaskBatch(Model):
     """Body of every create: 1 to 20 orders."""
 
     tasks: tuple[Order, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class CreatedTasks(Model):
     """Answer of every create. ``tasks`` comes as a list, as an object keyed by id, or as one task: here a tuple."""
 
@@ -419,14 +419,14 @@ class Receipt:
         return text(number)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Cancellation(Model):
     """Body of Cancel Task."""
 
     reason: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Message(Model):
     """An answer that is only a sentence."""
 

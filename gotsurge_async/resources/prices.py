@@ -67,7 +67,7 @@ class Prices(Struct, frozen=True):
         return attrs.evolve(quote, partial=partial)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Head(Model):
     """The field of an answer that says whether the rest is a quote."""
 
