@@ -1,9 +1,10 @@
 """JSON text to models and back. msgspec reads and writes the text; the converters do the rest."""
 
+import functools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
@@ -12,7 +13,7 @@ from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
 from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import JsonForm, Model, fields_of
+from gotsurge_async.models.base import JsonForm, Model, fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.prices import Stop
 from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
@@ -172,12 +173,20 @@ class _TaskTexts:
         return bytes(self._tasks[number])
 
 
-def _models_in(value: Any) -> list[Model]:
+def _models_in(model: Model) -> Iterator[Model]:
     """A model, and all models in it."""
-    if not isinstance(value, Model):
-        return [model for item in value for model in _models_in(item)] if isinstance(value, tuple) else []
-    inside = [getattr(value, field.name) for field in fields_of(type(value))]
-    return [value, *_models_in(tuple(inside))]
+    yield model
+    cls: Any = type(model)
+    for name, many in _inner_models(cls):
+        value = getattr(model, name)
+        for inner in value if many else (value,):
+            if isinstance(inner, Model):
+                yield from _models_in(inner)
+
+
+@functools.cache
+def _inner_models(cls: Any) -> list[tuple[str, bool]]:
+    return [(field.name, field.many) for field in fields_of(cls) if is_model(field.inner)]
 
 
 def unreadable(model: Model) -> dict[str, str]:
