@@ -1,8 +1,8 @@
 """What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
 
-docs/troubleshooting.md includes the file. Each ``###`` of it is an entry; the first bold line is its title, and a block
-marked ``text`` holds the messages that it explains, with ``…`` for what differs. ``python -m tests.catalogue`` writes
-these blocks.
+docs/troubleshooting.md includes the file. Each ``###`` of it is an entry: the first bold line is its title, and what to
+do follows, with a label only where a reason stands before it. `UNLESS_SAID` is not written out. A block marked ``text``
+holds the messages of the entry, with ``…`` for what differs; ``python -m tests.catalogue`` writes these blocks.
 """
 
 import re
@@ -17,6 +17,8 @@ _MESSAGES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
 _OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
 """What a message adds to a command, so that it can be typed as it stands."""
+UNLESS_SAID = "*Sent:* nothing."
+"""The end of an entry that does not say what was sent, with exit code 2 unless it is about a program's mistake."""
 LEAST = 10
 """Letters that a message must share with one of the catalogue: fewer are a coincidence."""
 
@@ -47,7 +49,12 @@ def entries() -> dict[str, Entry]:
         title = _TITLE.match(_MESSAGES.sub("", found[2]).strip())
         assert title is not None, f"{code} has no title"  # noqa: S101 - the page is ours, and tested
         messages = tuple(said[1].splitlines()) if said else ()
-        made[code] = Entry(code, family, " ".join(title[1].split()).rstrip("."), title[2].strip(), messages)
+        text = title[2].strip()
+        if "*What to do:*" not in text:
+            text = f"*What to do:* {text}"
+        if code.startswith("E") and "*Sent:*" not in text:
+            text += f"\n\n{UNLESS_SAID}" + ("" if code.startswith("E9") else " *Exit code:* [2](#exit-2).")
+        made[code] = Entry(code, family, " ".join(title[1].split()).rstrip("."), text, messages)
     return made
 
 
