@@ -1,4 +1,4 @@
-"""The service of docs/how-to/sign-in-many-merchants.md: every one of its addresses is opened."""
+"""The service of examples/merchants.py: every one of its addresses is opened."""
 
 import asyncio
 import base64
@@ -18,9 +18,9 @@ import pytest
 from gotsurge_async.auth.sealing import new_key
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.browser import Pages, consent
-from tests.support.consoles import FILE
+from tests.support.commands import EXAMPLES
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "sign-in-many-merchants.md"
+PROGRAM = EXAMPLES / "merchants.py"
 TOKEN = "a-secret-that-nobody-guesses"
 ORDER = {
     "tracking_id": "CALL-7-ROPE",
@@ -76,7 +76,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def service(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Service]:
-    text = next(code for code, name in FILE.findall(PAGE.read_text(encoding="utf-8")) if name == "merchants.py")
+    text = PROGRAM.read_text(encoding="utf-8")
     (tmp_path / "merchants.py").write_text(text, encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
