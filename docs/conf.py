@@ -40,6 +40,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature of a class has the types of its attributes
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 6  # as GitHub does it: links to headings are true there and here

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import click
 from docutils import nodes
 from docutils.parsers.rst import directives
 from facts import FACTS, plain
@@ -20,6 +21,8 @@ import gotsurge_async
 from gotsurge_async.cli.app import COMMANDS
 
 TOP = "gotsurge_async"
+MOST_WORDS = 9
+"""The description of an option that has at most this length, with its name, is repeated at each command."""
 
 
 @cache
@@ -70,7 +73,8 @@ def told(module: str, name: str) -> list[str]:
         if issubclass(thing, enum.Enum) or any(base.__name__ == "OpenEnum" for base in thing.__mro__):
             options += ["undoc-members"]
         if kind == "autoexception":
-            options += ["inherited-members: Exception"]
+            repeated = "" if name == "GotSurgeError" else ", explain_code"
+            options += ["inherited-members: Exception", f"exclude-members: add_note, with_traceback{repeated}"]
     elif inspect.isroutine(thing):
         kind, options = "autofunction", []
     else:
@@ -161,6 +165,26 @@ def by_its_last_name(
     return made
 
 
+class Options:
+    """Describes an option that several commands of a page share once, and refers to that at the others."""
+
+    def __init__(self) -> None:
+        self._commands: dict[str, str] = {}
+
+    def begin(self, _: Sphinx, page: str, source: list[str]) -> None:
+        """A page begins."""
+        self._commands.clear()
+
+    def shorten(self, _: Sphinx, context: click.Context, lines: list[str]) -> None:
+        """The options of a command, as reStructuredText."""
+        blocks = "\n".join(lines).split(".. option:: ")
+        for place, block in enumerate(blocks):
+            first = self._commands.setdefault(block, context.command_path)
+            if first != context.command_path and len(block.split()) > MOST_WORDS:
+                blocks[place] = f"{block.splitlines()[0]}\n\n    As for ``{first}``.\n"
+        lines[:] = ".. option:: ".join(blocks).split("\n")
+
+
 class Sentences:
     """Keeps what is said of a property as it is: a colon in its first sentence does not set off a type."""
 
@@ -190,6 +214,9 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("public", Public)
     app.add_directive("commands", Commands)
     app.add_directive("fixtures", Fixtures)
+    options = Options()
+    app.connect("source-read", options.begin)
+    app.connect("sphinx-click-process-options", options.shorten)
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)
