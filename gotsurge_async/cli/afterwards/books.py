@@ -133,7 +133,7 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
     """Refuse to begin an order book next to an archive: the orders of other runs would be missing."""
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
-            f"{books.ledger} is an archive, and no order book is begun from one: name the ledger that its runs are of "
-            "by --ledger, or the order book by --book",
+            f"{books.ledger} is an archive, which has no order book: name the ledger of its runs by --ledger, or an "
+            "order book by --book",
             "E512",
         )

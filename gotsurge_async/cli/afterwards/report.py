@@ -90,7 +90,7 @@ async def report(
     if out.suffix not in _ENDINGS:
         raise WrongUse(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write", "E102")
     if by_order and out.suffix != ".csv":
-        raise WrongUse("--orders: only a CSV has one of both; the others have vessels and orders")
+        raise WrongUse("--orders is for a CSV: other files have both vessels and orders")
     if done and not by_order:
         raise WrongUse("--done: only --orders leaves these orders out: give both, or neither")
     if not force and await asyncio.to_thread(out.exists):

@@ -454,8 +454,8 @@ class Pushing(Sending):
         }
         for name in sorted(names):
             self.say(
-                f"warning: runs of the environment {name} in this ledger went to {api_base} too: an order that was "
-                f"pushed there is not known here, and would be created a second time (say --env {name})"
+                f"warning: this ledger has sent to {api_base} in the environment {name}, too: an order that was pushed "
+                f"there would be created a second time (use --env {name})"
             )
 
     def _list_warnings(self, source: Source) -> None:

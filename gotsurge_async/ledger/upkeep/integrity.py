@@ -239,13 +239,13 @@ def _belonging(db: Database) -> Iterator[Flaw]:
     for table, column, parent, number in _PARENTS:
         gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
         for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
-            yield Flaw(table, _named(table, row), f"its {column} is not there")
+            yield Flaw(table, _named(table, row), f"its {column} is missing")
 
 
 def _astray(db: Database) -> Iterator[Flaw]:
     """Keys that lead to no order."""
     for row in db.rows("keys_astray"):
-        yield Flaw("keys", _named("keys", row), "its place is not there")
+        yield Flaw("keys", _named("keys", row), "its place is missing")
 
 
 def _is_archive(db: Database) -> bool:

@@ -216,7 +216,7 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
             moment: datetime = otherwise(text)
         except ValueError as error:
             if patterns and str(error).startswith("a time is written"):
-                rule = f'is not written as "{written}", which the map says of 31 December 2030'
+                rule = f'is not written as "{written}", the sample in the map for 31 December 2030'
                 raise Misread(rule, "E220") from None
             raise
         return moment
@@ -310,7 +310,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     def plain(text: str) -> str:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
-            raise Misread(f'is not written as "{sample}", which the map says of the number 1234.56', "E217")
+            raise Misread(f'is not written as "{sample}", the sample in the map for the number 1234.56', "E217")
         digits = re.sub(r"\D", "", match["whole"]) or "0"
         rest = match["decimals"] if point else None
         return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")

@@ -148,8 +148,8 @@ def test_one_server_under_two_names_is_warned_of(shell: Shell) -> None:
     file, base = shell.folder / "orders.csv", shell.simulator.api_base.replace("127.0.0.1", "localhost")
     place = ["--env", "sandbox", "--api-base", base, *shell.ledger, "--out", shell.folder / "out"]
     other = shell.run("push", file, *place, GOTSURGE_BEARER_TOKEN="token")
-    assert "warning: runs of the environment local in this ledger" in other.stderr
-    assert "(say --env local)" in other.stderr
+    assert "warning: this ledger has sent to" in other.stderr
+    assert "(use --env local)" in other.stderr
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -65,10 +65,10 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
             ("UPDATE bodies SET meta = replace(meta, 'TRK-2', 'TRK-1')",),
             "chunk 1, line 2, key TRK-1: the key of a live order does not lead to it",
         ),
-        (("UPDATE chunks SET run = 9 WHERE id = 2",), "table chunks, chunk 2: its run is not there"),
+        (("UPDATE chunks SET run = 9 WHERE id = 2",), "table chunks, chunk 2: its run is missing"),
         (
             ("DELETE FROM chunks WHERE id = 2",),
-            "table keys, environment 'simulator', key 'TRK-11': its chunk is not there",
+            "table keys, environment 'simulator', key 'TRK-11': its chunk is missing",
         ),
         (
             ("UPDATE keys SET place = 19 WHERE key = 'TRK-1'",),

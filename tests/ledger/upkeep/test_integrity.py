@@ -219,7 +219,7 @@ async def test_what_cannot_be_is_refused(copy: Path, table: str, column: str, va
         ),
         ("DELETE FROM keys WHERE key = 'TRK-7'", "table keys, chunk 1, line 7, key TRK-7: the key of a live order"),
         ("DELETE FROM bodies WHERE chunk = 2", "table bodies, chunk 2: the orders of a chunk are missing"),
-        ("DELETE FROM runs WHERE number = 2", "table chunks, chunk 3: its run is not there"),
+        ("DELETE FROM runs WHERE number = 2", "table chunks, chunk 3: its run is missing"),
         ("UPDATE ledger_meta SET value = 3 WHERE name = 'last_chunk'", "3, but there is a chunk 4"),
         ("DELETE FROM ledger_meta WHERE name = 'last_chunk'", "the last chunk is missing"),
         ("UPDATE runs SET columns = '[1]' WHERE columns IS NOT NULL", "table runs.*Expected `str`, got `int`"),
