@@ -29,7 +29,7 @@ MOST_WORDS = 9
 def homes() -> dict[str, str]:
     """The module in which each name of the front door is defined."""
     tree = ast.parse(Path(gotsurge_async.__file__).read_text(encoding="utf-8"))
-    found = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))  # those for type checkers
     return {alias.name: str(node.module) for node in found for alias in node.names}
 
 
