@@ -1,9 +1,0 @@
--- What each role may do with the tables. After each gotsurge db upgrade, as its user:
---
---   psql postgresql://gotsurge_migrator@db.example.com/ledger -f examples/fleet/grants.sql
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO gotsurge_worker;
-GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA public TO gotsurge_worker;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO gotsurge_reader;
-GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO gotsurge_reader;
--- Tokens are encrypted; readers need not see them even so. Leave this line out if the tokens are elsewhere.
-REVOKE ALL ON gotsurge_tokens, gotsurge_sign_ins FROM gotsurge_reader;
