@@ -141,7 +141,7 @@ def test_the_image_is_made_of_what_there_is() -> None:
     assert copied == let_in
     assert all((ROOT / source).exists() for source in copied)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {project["readme"], *project["license-files"], "pyproject.toml", "gotsurge_async"} == copied
+    assert {"README.md", *project["license-files"], "pyproject.toml", "gotsurge_async"} == copied
     for file in (DOCKERFILE, UNIT):
         (extras,) = re.findall(r"[.c]\[([a-z,]+)\]", file.read_text(encoding="utf-8"))
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
