@@ -37,7 +37,7 @@ def pages(caption: str) -> Iterator[Path]:
 
 WALKED = [
     page
-    for page in (*pages("Tutorials"), *pages("How-to guides"))
+    for page in (*pages("Tutorials"), *pages("How-to guides"), *pages("Guides"))
     if "```console" in page.read_text(encoding="utf-8") and page not in ELSEWHERE
 ]
 
