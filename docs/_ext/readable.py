@@ -1,4 +1,4 @@
-"""What the theme leaves out for those who read by ear: headings without a level, and two landmarks without a name."""
+"""What the theme leaves out for those who read by ear or by keyboard: the levels of headings, names, what scrolls."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ MENDED = {
     'role="heading">': 'role="heading" aria-level="2">',
     '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="All pages">',
     '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
+    '<div class="highlight"><pre>': '<div class="highlight"><pre tabindex="0">',
+    '<table class="docutils': '<table tabindex="0" class="docutils',
 }
 """What the theme writes, and what it becomes."""
 
