@@ -16,7 +16,8 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.webhooks import Book, Inbox
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.inbox import Inbox
 
 
 @click.group()
