@@ -70,7 +70,7 @@ def start_daily(someone: Reader) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_all_pages_can_be_walked_in_one_folder(tmp_path: Path) -> None:
     """After all pages before it each prints what it says, no order is doubled, and there is one ledger."""
     with reader(tmp_path) as someone:
