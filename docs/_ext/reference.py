@@ -27,7 +27,7 @@ TOP = "gotsurge_async"
 def homes() -> dict[str, str]:
     """The module in which each name of the front door is defined."""
     tree = ast.parse(Path(gotsurge_async.__file__).read_text(encoding="utf-8"))
-    found = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
     return {alias.name: str(node.module) for node in found for alias in node.names}
 
 
