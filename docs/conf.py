@@ -21,8 +21,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_click",
+    "sphinx_copybutton",
     "github_markdown",
     "reference",
+    "synonyms",
+    "readable",
     "llms",
 ]
 exclude_patterns = ["_*"]
@@ -46,10 +49,18 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 6  # as GitHub does it: links to headings are true there and here
 myst_links_external_new_tab = False
 
+# A button copies the commands of a block, without their prompt and without what they print.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"
+copybutton_copy_empty_lines = False
+copybutton_selector = "div.highlight:not(.highlight-text *):not(.highlight-floors *) pre"
+
 html_theme = "furo"
 html_title = f"gotsurge-async {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_favicon = "../gotsurge_async/simulator/board/static/icon.svg"
 html_show_sphinx = False
 html_copy_source = False
 html_extra_path = ["openapi.json"]

@@ -26,6 +26,7 @@ import pytest
 
 from gotsurge_async import GotSurge
 from gotsurge_async.simulator import Simulator
+from tests.cli.test_page import found as called
 from tests.support.consoles import FILE
 from tests.support.orders import order, orders
 from tests.support.running import running_simulator
@@ -111,6 +112,17 @@ def test_the_program_of_the_readme_keeps_the_promise(
     first, second = capsys.readouterr().out.splitlines()
     key, task = first.split(" created ")
     assert second == f"{key} created before {task}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "production").glob("*.md")), ids=lambda page: page.stem)
+def test_every_command_in_a_sentence_exists(page: Path) -> None:
+    """Each command that a page for production names is one of the program, with these options."""
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"`(?:gotsurge )([^`…]+)`", text) + re.findall(r"^ *gotsurge (.+)$", text, re.MULTILINE)
+    for line in lines:
+        command, _, rest = called(line.split())
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in rest if word.startswith("--")} <= options, line
 
 
 def test_no_example_is_overlooked() -> None:

@@ -1,12 +1,14 @@
 """Markdown as GitHub shows it: what its links and fences mean, the site understands too."""
 
 import re
+import tomllib
 from pathlib import Path
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
-FILES = "https://github.com/gotsurge-async/gotsurge-async/blob/main/"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+FILES = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["urls"]["Repository"] + "/blob/main/"
 _OUT_OF_DOCS = re.compile(r"\]\((?P<up>(?:\.\./)+)(?P<rest>[^)\s]*)\)")
 
 

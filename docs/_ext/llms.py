@@ -70,7 +70,7 @@ def markdown_of(app: Sphinx, page: str) -> str:
     source = Path(app.env.doc2path(page)).read_text(encoding="utf-8")
     if _MADE.search(source):
         return blocks(app.env.get_and_resolve_doctree(page, app.builder, tags=app.tags))
-    return re.sub(r"^```{toctree}\n.*?^```\n", "", source, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"^```{toctree}\n.*?^```\n|^</?div.*?>\n\n?", "", source, flags=re.MULTILINE | re.DOTALL)
 
 
 # --- what the site shows, as Markdown --------------------------------------------------------------------------------

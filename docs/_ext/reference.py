@@ -4,6 +4,7 @@ import ast
 import enum
 import importlib
 import inspect
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -201,6 +202,29 @@ class Sentences:
             lines[:] = self._before
 
 
+_CODE = re.compile(r"(\d+(?:, \d+)*) (\S.*)")
+
+
+def one_by_one(_: Sphinx, __: object, lines: list[str]) -> None:
+    """The exit codes of a command stand in columns in its help; on the page each has a line of its own."""
+    if "| Exit codes:" not in lines:
+        return
+    start = lines.index("| Exit codes:")
+    end = next((at for at in range(start, len(lines)) if not lines[at].startswith("|")), len(lines))
+    rows = [line.removeprefix("|") for line in lines[start + 1 : end]]
+    columns = sorted({0, *(found.end() for row in rows for found in re.finditer(r"\S {2,}(?=\d+ )", row))})
+    codes: list[tuple[str, str]] = []
+    for row in rows:
+        cuts = [at for at in columns if at == 0 or (row[at - 1 : at] == " " and _CODE.match(row, at))]
+        for at, until in zip(cuts, [*cuts[1:], len(row)], strict=True):
+            if found := _CODE.fullmatch(row[at:until].strip()):
+                codes.append((found[1], found[2]))
+            elif codes:  # the text of the last one goes on
+                codes[-1] = (codes[-1][0], f"{codes[-1][1]} {row[at:until].strip()}")
+    codes.sort(key=lambda code: int(code[0].partition(",")[0]))
+    lines[start:end] = ["Exit codes:", "", *(f"- ``{code}`` {text}" for code, text in codes)]
+
+
 def with_dashes(_: Sphinx, doctree: nodes.document, __: str) -> None:
     """What Sphinx writes between a parameter and its meaning becomes a dash; options keep their two hyphens."""
     for text in list(doctree.findall(nodes.Text)):
@@ -220,6 +244,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)
+    app.connect("sphinx-click-process-description", one_by_one)
     app.connect("doctree-resolved", with_dashes)
     app.connect("missing-reference", by_its_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,11 @@
 -- What sql.py executes. Every statement is a transaction of its own.
 -- leases: gotsurge_leases
 
+-- name: there@sqlite
+SELECT 1 FROM sqlite_master WHERE name = 'gotsurge_sign_ins';
+-- name: there@postgresql
+SELECT 1 WHERE to_regclass('gotsurge_sign_ins') IS NOT NULL;
+
 -- name: tables
 {one_creates}
 CREATE TABLE IF NOT EXISTS gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL);

@@ -19,6 +19,10 @@ _OF_DAMAGE = (
 """How errors of SQLite begin that have no code of their own, and that only a damaged row or schema can cause."""
 
 
+NO_RIGHT = "42501"
+"""PostgreSQL's code where a user lacks a right, which is not damage."""
+
+
 class Unfit(Exception):
     """The file cannot be used as it is; the text says why, without its name."""
 
@@ -102,7 +106,7 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
             return Meaning(Trouble.BUSY, f"{advice.busy} ({original})")
         case "53100" | "53200":  # no disk, no memory
             text = Coded(f"the server has no space left; free some, then try again ({original})", "E503")
-        case "42501" | "25006":  # no right, a standby
+        case "42501" | "25006":  # NO_RIGHT, a standby
             text = Coded(f"may not be written to by this user, or not at all: {original}", "E503")
         case "42P01" | "42703":  # an undefined table or column
             return Meaning(Trouble.UNUSABLE, f"{advice.lacks_tables}: {original}")

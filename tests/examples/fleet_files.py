@@ -9,11 +9,14 @@ from typing import Any
 import attrs
 import yaml
 
+from tests.examples.kubernetes_rules import pods_in
+
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "examples" / "fleet"
 DOCKERFILE = FLEET / "Dockerfile"
 COMPOSE = FLEET / "compose.yaml"
 KUBERNETES = FLEET / "kubernetes.yaml"
+DAILY = FLEET / "daily-job.yaml"
 UNIT = FLEET / "gotsurge-worker.service"
 
 
@@ -34,23 +37,23 @@ def compose() -> dict[str, Any]:
 
 def manifests() -> list[dict[str, Any]]:
     """The objects for Kubernetes."""
-    return list(yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8")))
+    return [each for file in (KUBERNETES, DAILY) for each in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
 
 
-def manifest(kind: str) -> dict[str, Any]:
-    """The only one of a kind."""
-    (found,) = [each for each in manifests() if each["kind"] == kind]
+def manifest(kind: str, name: str | None = None) -> dict[str, Any]:
+    """The only one of a kind, or of a kind and a name."""
+    (found,) = [each for each in manifests() if each["kind"] == kind and name in (None, each["metadata"]["name"])]
     return found
 
 
 def pods() -> list[dict[str, Any]]:
     """The pods of the manifests."""
-    return [each["spec"]["template"]["spec"] for each in manifests() if each["kind"] in ("Deployment", "Job")]
+    return [pod for each in manifests() for pod in pods_in(each)]
 
 
 def containers() -> list[dict[str, Any]]:
-    """All containers of these."""
-    return [each for pod in pods() for each in (*pod.get("initContainers", ()), *pod["containers"])]
+    """The containers of these that do the work."""
+    return [each for pod in pods() for each in pod["containers"]]
 
 
 def unit() -> dict[str, dict[str, list[str]]]:
@@ -75,9 +78,11 @@ def compose_commands() -> Iterator[Command]:
 
 
 def kubernetes_commands() -> Iterator[Command]:
-    """What the containers run."""
+    """What the containers run, but for the daily job, which runs a script."""
     for each in containers():
-        yield Command(each["name"], each["args"], manifest("ConfigMap")["data"])
+        if "args" in each:
+            own = {variable["name"]: variable["value"] for variable in each.get("env", ())}
+            yield Command(each["name"], each["args"], own or manifest("ConfigMap")["data"])
 
 
 def unit_command() -> Command:

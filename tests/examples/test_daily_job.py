@@ -1,16 +1,15 @@
-"""docs/tutorial/daily-job.md: every form of the job that the page shows pushes with the same ledger."""
+"""docs/tutorial/daily-job.md: every form of the job that the page shows; `tests.test_journey` runs them."""
 
 import asyncio
 import configparser
 import re
 import shlex
-import shutil
-import sys
 from pathlib import Path
 
 import attrs
 
-from gotsurge_async.simulator import Simulator
+from tests.examples.fleet_files import manifest
+from tests.examples.kubernetes_rules import pods_in
 from tests.support.commands import EXAMPLES
 from tests.support.consoles import FILE
 
@@ -48,7 +47,7 @@ class Machine:
             stderr=asyncio.subprocess.STDOUT,
         )
         out, _ = await process.communicate()
-        assert process.returncode == 0, out.decode()
+        assert process.returncode in (0, 1), out.decode()  # 1: alerts, of orders of earlier pages, too
 
     def here(self, text: str) -> str:
         """A text of the page with this folder in place of the page's."""
@@ -83,9 +82,10 @@ async def in_a_container(machine: Machine) -> None:
 
 
 async def by_kubernetes(machine: Machine) -> None:
-    """What the page's CronJob has the container do, with another ledger in the variables of the pod."""
-    (command,) = re.findall(r"`command: \[(.*?)\]`", machine.here(TEXT))
-    await machine.run(*command.split(", "), cwd=machine.folder.parent, GOTSURGE_LEDGER="another.db")
+    """What the CronJob has the container do, with another ledger in the variables of the pod."""
+    (pod,) = pods_in(manifest("CronJob"))
+    words = [machine.here(word) for word in pod["containers"][0]["command"]]
+    await machine.run(*words, cwd=machine.folder.parent, GOTSURGE_LEDGER="another.db")
 
 
 async def at_the_keyboard(machine: Machine) -> None:
@@ -95,25 +95,8 @@ async def at_the_keyboard(machine: Machine) -> None:
     await machine.run("bash", "-c", f"{first} && {push}", cwd=machine.folder.parent)
 
 
-async def test_every_way_in_uses_one_ledger(tmp_path: Path) -> None:
-    """The first way creates the orders; every other way has them as pushed already, by the same ledger."""
-    folder = tmp_path / "srv"
-    (folder / ".venv").mkdir(parents=True)
-    (tmp_path / "home").mkdir()
-    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    for code, name in FILES:
-        (folder / name).write_text(code, encoding="utf-8")
-    for name in ("orders.csv", "items.csv"):
-        shutil.copy(EXAMPLES / name, folder)
-    async with Simulator() as simulator:
-        machine = Machine(folder, {"GOTSURGE_ENV": "local", "GOTSURGE_API_BASE": simulator.api_base})
-        for way in (by_systemd, by_cron, in_a_container, by_kubernetes, at_the_keyboard):
-            await way(machine)
-            assert len(simulator.tasks()) == 500, way.__name__
-            ledgers = [
-                path for path in tmp_path.rglob("*.db") if ".book" not in path.name and path.name != "register.db"
-            ]
-            assert ledgers == [folder / "ledger.db"], way.__name__
+WAYS = (by_systemd, by_cron, in_a_container, by_kubernetes, at_the_keyboard)
+"""Every form of the job on the page."""
 
 
 def test_no_way_in_names_a_ledger() -> None:

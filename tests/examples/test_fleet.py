@@ -13,6 +13,7 @@ import aiohttp
 import attrs
 import pytest
 
+from gotsurge_async.auth.sealing import new_key
 from tests.examples.fleet_files import (
     FLEET,
     ROOT,
@@ -129,7 +130,12 @@ async def test_the_manifests_and_the_unit_push_the_examples(postgres: Server, tm
         "GOTSURGE_LEDGER": url,
         "GOTSURGE_TOKEN_STORE": "",  # a simulator signs in by itself
     }
-    pod = Machine(tmp_path, {"/orders/": f"{ROOT}/examples/", "9464": metrics_port})
+    secrets = tmp_path / "run"
+    secrets.mkdir()
+    for name, text in (("pgpass", ""), ("config.toml", ""), ("token-keys", new_key())):
+        (secrets / name).write_text(text)
+        (secrets / name).chmod(0o400)
+    pod = Machine(tmp_path, {"/orders/": f"{ROOT}/examples/", "/run/gotsurge": str(secrets), "9464": metrics_port})
     machine = Machine(tmp_path, {"9464": other_port})
     simulator = Command("simulator", ["simulator", "--port", simulator_port], {})
     async with machine.running(simulator):

@@ -11,11 +11,13 @@ import click
 import pytest
 import yaml
 
+from gotsurge_async.auth.sealing import read_private
 from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.version import __version__
 from tests.cli.test_page import found
 from tests.examples.fleet_files import (
     COMPOSE,
+    DAILY,
     DOCKERFILE,
     FLEET,
     KUBERNETES,
@@ -33,6 +35,7 @@ from tests.examples.fleet_files import (
     unit,
     unit_command,
 )
+from tests.examples.kubernetes_rules import SPECS, faults_of, open_in, pods_in
 
 COMMANDS = [*compose_commands(), *kubernetes_commands(), unit_command(), *told_commands()]
 SECRET = re.compile(r"(PASSWORD|SECRET|TOKEN_KEYS|CLIENT_KEY|BEARER)", re.IGNORECASE)
@@ -138,7 +141,7 @@ def test_the_image_is_made_of_what_there_is() -> None:
     assert copied == let_in
     assert all((ROOT / source).exists() for source in copied)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {project["readme"], *project["license-files"], "pyproject.toml", "gotsurge_async"} == copied
+    assert {"README.md", *project["license-files"], "pyproject.toml", "gotsurge_async"} == copied
     for file in (DOCKERFILE, UNIT):
         (extras,) = re.findall(r"[.c]\[([a-z,]+)\]", file.read_text(encoding="utf-8"))
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
@@ -197,69 +200,145 @@ def test_docker_takes_the_compose_file() -> None:
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
 
-def test_the_manifests_are_whole() -> None:
-    """A Job loads, a Deployment works; each object has its version, its name and its place."""
-    versions = {
-        "Namespace": "v1",
-        "ConfigMap": "v1",
-        "Deployment": "apps/v1",
-        "PodDisruptionBudget": "policy/v1",
-        "Job": "batch/v1",
-    }
-    assert {each["kind"]: each["apiVersion"] for each in manifests()} == versions
+def test_kubernetes_takes_the_manifests() -> None:
+    """Each object fits the schema of its kind, and is in the namespace of all."""
+    assert [fault for each in manifests() for fault in faults_of(each)] == []
+    assert {each["kind"] for each in manifests()} == {*SPECS, "ConfigMap", "Namespace"}
     for each in manifests():
         assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "gotsurge"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("runAsNonRoot: true", "runAsNonroot: true"),
+        ("restartPolicy: Never", "restartPolicy: never"),
+        ("storage: 10Gi", "storage: 10 GB"),
+        ("apiVersion: batch/v1", "apiVersion: batch/v1beta1"),
+        ("claimName: gotsurge-orders", "claimname: gotsurge-orders"),
+        ("operator: In", "operator: in"),
+    ],
+)
+def test_the_schema_sees(before: str, after: str) -> None:
+    """A name or a value that Kubernetes does not know is found."""
+    text = KUBERNETES.read_text(encoding="utf-8")
+    assert before in text
+    assert [fault for each in yaml.safe_load_all(text.replace(before, after, 1)) for fault in faults_of(each)]
+
+
+def test_the_manifests_fit_together() -> None:
+    """Selectors find their pods, claims and settings are there, and a Job gives up only where a person must look."""
     deployment = manifest("Deployment")["spec"]
     labels = deployment["template"]["metadata"]["labels"]
     assert deployment["selector"]["matchLabels"].items() <= labels.items()
     assert manifest("PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    assert manifest("Job")["spec"]["template"]["spec"]["restartPolicy"] == "Never"  # what podFailurePolicy asks for
-    (rule,) = manifest("Job")["spec"]["podFailurePolicy"]["rules"]
-    names = [each["name"] for each in manifest("Job")["spec"]["template"]["spec"]["containers"]]
-    assert rule["onExitCodes"]["containerName"] in names
-    assert 0 not in rule["onExitCodes"]["values"]
+    claims = {each["metadata"]["name"] for each in manifests() if each["kind"] == "PersistentVolumeClaim"}
+    claimed = {
+        volume["persistentVolumeClaim"]["claimName"]
+        for pod in pods()
+        for volume in pod["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    assert claimed == claims
+    for job in (manifest("Job", "gotsurge-load")["spec"], manifest("CronJob")["spec"]["jobTemplate"]["spec"]):
+        pod = job["template"]["spec"]
+        assert pod["restartPolicy"] == "Never"  # what podFailurePolicy asks for
+        (rule,) = job["podFailurePolicy"]["rules"]
+        assert rule["onExitCodes"]["containerName"] in [each["name"] for each in pod["containers"]]
+        assert not {0, 8, 75} & set(rule["onExitCodes"]["values"])
+
+
+def test_orders_are_in_no_object_of_kubernetes() -> None:
+    """The Job reads them from a volume, and cannot change them."""
+    (load,) = [each for each in containers() if each["name"] == "load"]
+    (mount,) = [each for each in load["volumeMounts"] if each["mountPath"] == "/orders"]
+    assert mount["readOnly"] is True
+    assert [each["metadata"]["name"] for each in manifests() if each["kind"] == "ConfigMap"] == ["gotsurge"]
 
 
 def test_pods_run_closed() -> None:
     """As the profile `restricted` of Kubernetes asks, and with a root that cannot be written to."""
     for pod in pods():
+        assert open_in(pod) == []
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
-        assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == int(re.findall(r"USER (\d+)", DOCKERFILE.read_text())[0])
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for each in containers():
-        assert each["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-        assert each["image"].endswith(f":{__version__}")
-        assert set(each["resources"]["requests"]) == {"cpu", "memory"}
-        assert "memory" in each["resources"]["limits"]
+        for each in (*pod["initContainers"], *pod["containers"]):
+            assert each["image"].endswith(f":{__version__}")
+    assert manifest("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("runAsNonRoot: true", "runAsNonRoot: false"),
+        ("type: RuntimeDefault", "type: Unconfined"),
+        ("drop: [ALL]", "drop: [CHOWN]"),
+        ("drop: [ALL]", "drop: [ALL]\n              add: [NET_ADMIN]"),
+        ("allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true"),
+        ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"),
+        ("containerPort: 9464", "containerPort: 9464\n              hostPort: 9464"),
+        ("emptyDir:\n            medium: Memory", "hostPath:\n            path: /run"),
+    ],
+)
+def test_the_rules_of_pods_see(before: str, after: str) -> None:
+    """Each rule finds the fault that it is about."""
+    text = KUBERNETES.read_text(encoding="utf-8")
+    assert before in text
+    objects = yaml.safe_load_all(text.replace(before, after, 1))
+    assert [fault for each in objects for pod in pods_in(each) for fault in open_in(pod)]
+
+
+def test_nothing_passes_the_network_but_what_is_named() -> None:
+    """The policy is for all pods and both ways; in come reads of metrics, out go names, HTTPS, PostgreSQL."""
+    policy = manifest("NetworkPolicy")["spec"]
+    assert (policy["podSelector"], set(policy["policyTypes"])) == ({}, {"Ingress", "Egress"})
+    ports = {way: {port["port"] for rule in policy[way] for port in rule["ports"]} for way in ("ingress", "egress")}
+    assert ports == {"ingress": {9464}, "egress": {53, 443, 5432}}
+    assert all("from" in rule for rule in policy["ingress"])
 
 
 def test_what_is_mounted_is_there() -> None:
     """Each place of a container is a volume of its pod, and each pod may write where the command must."""
     for pod in pods():
         volumes = {each["name"] for each in pod["volumes"]}
-        for each in (*pod.get("initContainers", ()), *pod["containers"]):
-            mounted = {mount["name"]: mount["mountPath"] for mount in each["volumeMounts"]}
-            assert set(mounted) <= volumes
-            assert {"/tmp", "/var/lib/gotsurge"} <= set(mounted.values())
+        for each in (*pod["initContainers"], *pod["containers"]):
+            assert {mount["name"] for mount in each["volumeMounts"]} <= volumes
+        for each in pod["containers"]:
+            assert {"/tmp", "/var/lib/gotsurge"} <= {mount["mountPath"] for mount in each["volumeMounts"]}
 
 
-def test_secrets_stand_in_no_file() -> None:
-    """The manifests and the unit name where secrets come from, and hold none; URLs carry no password."""
-    for file in (KUBERNETES, UNIT, COMPOSE):
+def test_secrets_stand_in_no_file_and_no_variable() -> None:
+    """Manifests and unit hold none, URLs carry no password, and pods get theirs as files."""
+    for file in (KUBERNETES, DAILY, UNIT, COMPOSE):
         for url in re.findall(r"postgresql://(\S+)@", file.read_text(encoding="utf-8")):
             assert ":" not in url
     assert not [each for each in manifests() if each["kind"] == "Secret"]
-    assert not [name for name in manifest("ConfigMap")["data"] if SECRET.search(name)]
+    variables = {*manifest("ConfigMap")["data"], *(each["name"] for one in containers() for each in one.get("env", ()))}
+    assert not [name for name in variables if SECRET.search(name) and not name.endswith("_FILE")]
     for each in containers():
-        assert {"secretRef": {"name": "gotsurge"}} in each["envFrom"]
-        assert "env" not in each
+        assert {"secretRef": {"name": "gotsurge"}} not in each.get("envFrom", ())
     assert not [line for line in unit()["Service"].get("Environment", []) if SECRET.search(line)]
+
+
+def test_secrets_are_files_that_the_command_takes(tmp_path: Path) -> None:
+    """What each pod copies from its Secret is where its variables say, and no other user may read it."""
+    data = manifest("ConfigMap")["data"]
+    for pod in pods():
+        (copying,), (running,) = pod["initContainers"], pod["containers"]
+        target = tmp_path / pod["containers"][0]["name"]
+        target.mkdir()
+        words = [word.replace("/run/gotsurge", str(target)) for word in copying["command"]]
+        for word in words:
+            if word.startswith("/secrets/"):
+                (tmp_path / Path(word).name).write_text("secret")
+                (tmp_path / Path(word).name).chmod(0o440)
+        subprocess.run([word.replace("/secrets", str(tmp_path)) for word in words], check=True)
+        own = {each["name"]: each["value"] for each in running.get("env", ())} or data
+        named = {Path(value).name for value in own.values() if value.startswith("/run/gotsurge/")}
+        assert named == {file.name for file in target.iterdir()}
+        for file in target.iterdir():
+            assert read_private(file, "the secret") == "secret"
 
 
 def test_probes_ask_what_is_served() -> None:

@@ -1,7 +1,9 @@
 """The site builds without a warning, has every page, and fetches nothing."""
 
 import re
+import tomllib
 from html.parser import HTMLParser
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,13 @@ def test_a_page_fetches_nothing_from_elsewhere(site: Path) -> None:
     for script in site.rglob("*.js"):
         text = script.read_text(encoding="utf-8")
         assert not re.search(r"(?:fetch|import|importScripts)\(\s*['\"](?:https?:)?//", text), script
+
+
+def test_the_extra_docs_is_enough() -> None:
+    """What the site is made with, and what the modules that it shows import, is in the one extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = " ".join(project["optional-dependencies"]["docs"])
+    conf = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    used = {"pytest_asyncio", *re.findall(r'"((?:sphinx_|myst_)\w+|furo)"', conf)}
+    assert len(used) >= 5
+    assert not [name for name in used if f"{packages_distributions()[name][0]}>=" not in extra]

@@ -37,4 +37,4 @@ def test_one_file_holds_all_of_them(site: Path) -> None:
 
 def test_nothing_is_left_that_only_the_site_understands(site: Path) -> None:
     """No directive and no other mark of the program that makes the site stands in the Markdown."""
-    assert not re.search(r"^ *```\{", (site / "llms-full.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert not re.search(r"^ *```\{|^</?div", (site / "llms-full.md").read_text(encoding="utf-8"), re.MULTILINE)

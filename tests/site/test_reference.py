@@ -138,6 +138,16 @@ def test_every_command_has_a_heading(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_exit_code_of_a_command_has_its_line(site: Path) -> None:
+    """Codes that stand in columns in a command's help are items of a list, in their order."""
+    text = (site / "reference" / "command-pushes.html").read_text(encoding="utf-8")
+    listed = re.search(r"Exit codes:</p>\s*<ul.*?</ul>", text, re.DOTALL)
+    assert listed
+    assert re.findall(r"<li><p><code[^>]*><span[^>]*>(\d+)<", listed[0])[:10] == [str(code) for code in range(10)]
+    assert "line-block" not in text
+
+
+@pytest.mark.slow
 def test_every_variable_can_be_looked_up(names: dict[str, set[str]]) -> None:
     """Each environment variable is an entry of the site."""
     assert {*VARIABLES, *OTHERS} <= names["std:envvar"]

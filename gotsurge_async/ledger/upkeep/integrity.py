@@ -16,6 +16,7 @@ import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.database import Database, Kind, Row, statements
+from gotsurge_async.database.errors import NO_RIGHT
 from gotsurge_async.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.ledger.locks import RunLocks
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, chunks_of, load
@@ -328,6 +329,8 @@ def _flaws(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]
                     if numbers[flaw.table] >= most:
                         break
             except (db.driver.Error, UnicodeDecodeError) as error:
+                if getattr(error, "sqlstate", None) == NO_RIGHT:
+                    raise
                 flaws.setdefault((table, ""), Flaw(table, "", str(error).partition("\n")[0]))
                 db.rollback()
                 db.begin(writing=False)
