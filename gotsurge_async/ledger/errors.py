@@ -7,6 +7,7 @@
         ├── LedgerUnusable         the file or its disk fails, or a row is damaged; no later write is tried
         │   ├── LedgerOlder        an older copy of what was here, or none where one was; nothing may be sent
         │   └── LedgerAway         its database could not be reached for as long as a worker waits
+        ├── LedgerMoved            the file is not where it was opened; answers can be recorded in it, no claims
         ├── LedgerBusy             another process held the file for too long; may be tried again
         ├── LedgerClosed           used after it was closed
         ├── NoSuchRun              no run, or no order, of that name
@@ -130,6 +131,13 @@ class LedgerOlder(LedgerUnusable, code="E505"):
     def lasts(self) -> bool:
         """Always."""
         return True
+
+
+class LedgerMoved(LedgerError, code="E505"):
+    """The file was moved, removed or replaced while it was open: another process may claim the same orders by its path.
+
+    What was under way can still be recorded in it.
+    """
 
 
 class LedgerAway(LedgerUnusable, code="E703"):

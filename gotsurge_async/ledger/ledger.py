@@ -133,6 +133,14 @@ class Ledger:
         """Keep the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
         await self._store.keep_by_id()
 
+    async def is_writable(self) -> bool:
+        """Whether it can still be written, and a file is where it was opened; one failed read does not matter."""
+        return await self._store.is_writable()
+
+    async def refuse_replaced(self) -> None:
+        """Raise LedgerMoved if another file is where it was opened."""
+        await self._store.refuse_replaced()
+
     async def close(self) -> None:
         """Write what waits to be written, then close the file. May be called again."""
         await self._store.close()

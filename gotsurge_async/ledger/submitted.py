@@ -12,7 +12,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.database import Database, Kind, is_text, statements
 from gotsurge_async.database.writer import Job
 from gotsurge_async.errors import UsageError
-from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, nothing_sent
+from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnsure, nothing_sent
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.marks import count
@@ -58,10 +58,9 @@ class SubmittedOrders:
         """
         new = {"account": account, "key": key, "payload": payload, "now": self._store.now()}
         over: int | None = None
-        may_be_there = False
 
         def job(db: Database) -> tuple[Submitted | None, Recorded | None]:
-            nonlocal over, may_be_there
+            nonlocal over
             row, owner = self._standing(db, key)
             if owner is not None and owner.row.state in _KNOWN:
                 return row, owner
@@ -75,7 +74,6 @@ class SubmittedOrders:
             if over is not None:
                 db.change("replace_submitted", number=over)
             db.change("submit", environment=self._environment, **new)
-            may_be_there = True
             return self._standing(db, key)[0], None
 
         if connection is not None:
@@ -83,7 +81,7 @@ class SubmittedOrders:
         try:
             row, owner = await self._in_time(job)
         except LedgerError as error:
-            error.sent = "perhaps" if may_be_there else "nothing"
+            error.sent = "perhaps" if isinstance(error, LedgerUnsure) else "nothing"
             raise
         if connection is not None and owner is None and row is None:
             row = await self._insert(connection, over, new)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable
+from gotsurge_async.ledger import Ledger, LedgerError, LedgerMoved, LedgerUnusable
 from tests.ledger.kit import begun, loaded, order, orders
 
 
@@ -93,3 +93,17 @@ async def test_a_folder_that_cannot_be_made_is_an_error_of_ours(path: Path) -> N
         await Ledger.open(path / "below" / "ledger.db")
     with pytest.raises(LedgerUnusable, match="cannot be opened"):
         await Ledger.open(path.parent)
+
+
+async def test_a_file_that_is_replaced_while_it_is_open_admits_nothing(path: Path) -> None:
+    """Its orders would be in a ledger that no process finds; with the file back it is as it was."""
+    async with await Ledger.open(path) as ledger:
+        away = path.with_name("away.db")
+        path.rename(away)
+        write(path, b"")
+        with pytest.raises(LedgerMoved, match=r"moved, removed or replaced"):
+            await loaded(ledger, orders(2))
+        assert not await ledger.is_writable()
+        away.replace(path)
+        assert await ledger.is_writable()
+        await (await loaded(ledger, orders(2))).close()

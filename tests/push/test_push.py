@@ -15,7 +15,7 @@ from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, Undo, UnusableSource
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
 from gotsurge_async.hooks import RetryPlanned
-from gotsurge_async.ledger import Counts, LedgerError, RunState
+from gotsurge_async.ledger import Counts, LedgerError, LedgerMoved, RunState
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -401,3 +401,22 @@ async def test_an_async_source_is_loaded_like_any_other(tmp_path: Path) -> None:
             await push.send(run)
             assert await run.counts() == counted(created=1200)
     assert admission.pending == sum(service_calls) == 1200
+
+
+async def test_a_push_whose_ledger_is_moved_away_ends_with_what_is_under_way(tmp_path: Path) -> None:
+    """No other order is claimed, which another process could claim by the path; answers are still recorded."""
+
+    def respond(tasks: list[dict[str, Any]]) -> Response:
+        if len(service.creates) == 2:
+            (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+        return created(tasks)
+
+    service = Service(respond)
+    async with pushing(tmp_path, service, mode=Mode.DIRECT) as (push, ledger):
+        run, _ = await push.load_orders(orders(400))
+        async with run:
+            with pytest.raises(LedgerMoved, match=r"put it back"):
+                await push.send(run)
+            counts = await run.counts()
+    assert 2 <= len(service.creates) < 20
+    assert (counts.created, counts.in_doubt, counts.sending) == (20 * len(service.creates), 0, 0)

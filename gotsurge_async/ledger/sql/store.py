@@ -18,7 +18,7 @@ from gotsurge_async.database.writer import Backend as DatabaseBackend
 from gotsurge_async.database.writer import Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable, nothing_sent
+from gotsurge_async.ledger.errors import LedgerError, LedgerMoved, LedgerUnusable, nothing_sent
 from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.ledger.sql import postgres, sqlite
 from gotsurge_async.ledger.sql.runs import RecordedTasks
@@ -57,6 +57,11 @@ class Backend(DatabaseBackend):
     advice: ClassVar[Advice] = sqlite.ADVICE
     unusable: ClassVar[type[Exception]] = LedgerUnusable
 
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self._file: tuple[int, int] | None = None
+        """The file that was opened to write, as the system numbers it."""
+
     @property
     def shown(self) -> str:
         """For people."""
@@ -74,6 +79,20 @@ class Backend(DatabaseBackend):
             with closing(self.reading()) as db:
                 return ("ledger_meta",) in db.rows("tables")
 
+    def refuse_moved(self, *, mounted_again: bool = False) -> None:
+        """Raise LedgerMoved if the path leads to another file than the one that was opened to write, or to none.
+
+        Args:
+            mounted_again: accept another number of its volume.
+        """
+        now = None if self._file is None else _numbered(self.place.path)
+        if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):
+            raise LedgerMoved(
+                "is not the file that was opened: that one was moved, removed or replaced. Nothing more is sent from "
+                "it; put it back, or start again with the newest copy",
+                path=self.shown,
+            )
+
     def locks(self) -> RunLocks:
         """The locks of its runs."""
         return FileRunLocks(self.place.path) if self.place.kind is Kind.SQLITE else Leases()
@@ -84,6 +103,7 @@ class Backend(DatabaseBackend):
         if self.place.kind is Kind.SQLITE:
             sqlite.refuse_unwritable(path)
             files.make(path)
+            self._file = _numbered(path)
             texts = statements(TEXT, Kind.SQLITE)
             return files.writing(path, texts, patience=sqlite.BUSY_SECONDS, cache_kib=sqlite.WRITER_CACHE_KIB)
         db = postgres.connected(self.place, TEXT)
@@ -96,6 +116,7 @@ class Backend(DatabaseBackend):
         path = self.place.path
         if self.place.kind is not Kind.SQLITE:
             return postgres.connected(self.place, TEXT)
+        self.refuse_moved()
         if not path.exists():
             raise LedgerError("does not exist", "E501", path=self.shown)
         return files.reading(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
@@ -135,18 +156,23 @@ class Counting(Watcher):
 
     Args:
         slot: the row of the counter that this opening increases.
+        refuse_moved: raises if the ledger is not where it was: then nothing is counted, and so nothing claimed.
     """
 
-    def __init__(self, keeper: Keeper, slot: int) -> None:
+    def __init__(self, keeper: Keeper, slot: int, refuse_moved: Callable[[], None]) -> None:
         self.keeper = keeper
         self.slot = slot
+        self._refuse_moved = refuse_moved
         self._own = 0
         self._counted: tuple[int, int] | None = None
 
     def before_commit(self, db: Database) -> None:
         """Read the counter if this process increased it: to add up all rows takes longer."""
         own = next((n for (n,) in db.rows("counted_by", slot=self.slot)), 0)
-        self._counted = (int(db.rows("counted")[0][0]), own) if own != self._own else None
+        self._counted = None
+        if own != self._own:
+            self._refuse_moved()
+            self._counted = (int(db.rows("counted")[0][0]), own)
 
     def after_commit(self) -> None:
         """Keep the counter."""
@@ -171,6 +197,7 @@ class Store:
         self.clock = clock
         self.slot: int = 0 if counting is None else counting.slot
         self.tasks: RecordedTasks = RecordedTasks()
+        self._backend = backend
         self._writer = writer
         self._counting = counting
         self._readers = Readers(backend, name="ledger", keep=writer is not None)
@@ -195,7 +222,7 @@ class Store:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
             raise
-        counting = Counting(opened.keeper, randbelow(SLOTS - 1) + 1)
+        counting = Counting(opened.keeper, randbelow(SLOTS - 1) + 1, opened.backend.refuse_moved)
         writer = Writer(opened.backend, thread, name="ledger", db=opened.db, watcher=counting)
         return cls(opened.backend, opened.locks, clock, writer, counting)
 
@@ -254,6 +281,25 @@ class Store:
         """Run a function that only reads, on a connection of its own: it sees one moment."""
         return await self._readers.read(ask, *args, **kwargs)
 
+    async def is_writable(self) -> bool:
+        """Whether it is where it was opened, and its writer has not failed: a read may have failed alone."""
+
+        def ask(db: Database) -> None:
+            self._backend.refuse_moved()
+            db.rows("meta")
+
+        if self._writer is None:
+            return False
+        try:
+            await self._writer.read(ask)
+        except LedgerError:
+            return False
+        return True
+
+    async def refuse_replaced(self) -> None:
+        """Raise LedgerMoved if another file is in its place: a copy may share its write-ahead log, and lose claims."""
+        await asyncio.to_thread(self._backend.refuse_moved, mounted_again=True)
+
     async def close(self) -> None:
         """Write what waits, end what is read, close every connection; a caller that is cancelled does not stop it."""
         if self._closing is None:
@@ -269,6 +315,15 @@ class Store:
                 self.locks.end()
             if self._writer is not None:
                 await self._writer.close()
+
+
+def _numbered(path: Path) -> tuple[int, int] | None:
+    """The numbers by which the system knows the file at a path; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 class _Opened(Struct, frozen=True):

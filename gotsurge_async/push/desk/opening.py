@@ -56,7 +56,7 @@ class SharedLedger:
         """The ledger in place of one that failed, opened again unless another desk has done so.
 
         Raises:
-            LedgerUnusable: it is gone, as when its volume is, or another one is in its place.
+            LedgerUnusable, LedgerMoved: it is gone, as when its volume is, or another one is in its place.
         """
         with nothing_sent():
             return await self._open_again(failed, identity)
@@ -66,6 +66,7 @@ class SharedLedger:
             if self.ledger is failed and self.where is not None:
                 if not await asyncio.to_thread(Backend(place(self.where)).is_there):
                     raise LedgerUnusable("is gone: put it back", "E505", path=str(self.where))
+                await failed.refuse_replaced()
                 ledger = await Ledger.open(self.where, clock=failed.now)
                 try:
                     new = await ledger.identity()
