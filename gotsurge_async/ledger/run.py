@@ -297,6 +297,26 @@ class Run(Notes):
         await self._store.request(marks.record, request)
 
     @writes
+    def settle_claimed(self, db: Database, now: int, earlier: "Run", outcome: OrderOutcome) -> None:
+        """Record an outcome that is known of an order which this process claimed under an earlier epoch of the run.
+
+        Args:
+            earlier: the run as it was then. While the claim is that one, no other process has decided what became of
+                the order. Afterwards the order is in doubt, and only ``created`` can be recorded.
+            outcome: ``created``, ``refused``, or ``withdrawn`` of an order that was not sent.
+
+        Raises:
+            IllegalTransition: the order was settled meanwhile, or another process has it in doubt.
+            TaskTaken: its task is recorded for another order.
+        """
+        held = evolve(self._held, claims=dict(earlier._held.claims), seen={})
+        if outcome.state is OrderState.WITHDRAWN:
+            marks.release(db, held, [outcome.id], now)
+            joining.withdraw(db, held, [outcome.id], outcome.error or "", now)
+        else:
+            marks.record(db, [marks.Results(held, [outcome], now)])
+
+    @writes
     def resolve(self, db: Database, now: int, words: Mapping[str, str | None], *, by: str) -> None:
         """Record an operator's decisions about orders in doubt, as `Ledger.resolve`.
 

@@ -243,11 +243,8 @@ class ChunkSender(ABC):
         lost: list[InDoubt[PendingOrder]] = []
         unprocessed: list[int] = []
         for result in results:
-            if isinstance(result, Created):
-                task = result.receipt
-                outcomes.append(OrderOutcome(result.order.id, self.created_as, task.id, task.current_status))
-            elif isinstance(result, Refused):
-                outcomes.append(OrderOutcome(result.order.id, OrderState.REFUSED, error=str(result.error)))
+            if isinstance(result, Created | Refused):
+                outcomes.append(self.outcome_of(result))
             elif isinstance(result, InDoubt):
                 lost.append(result)
             else:
@@ -267,6 +264,17 @@ class ChunkSender(ABC):
         if unprocessed:
             await self.run.release_claim(unprocessed)
         return results
+
+    def outcome_of(
+        self, result: Created[PendingOrder] | Refused[PendingOrder] | Unprocessed[PendingOrder]
+    ) -> OrderOutcome:
+        """What the ledger records of a result, but for ``unprocessed``, whose claim is released."""
+        if isinstance(result, Created):
+            task = result.receipt
+            return OrderOutcome(result.order.id, self.created_as, task.id, task.current_status)
+        if isinstance(result, Refused):
+            return OrderOutcome(result.order.id, OrderState.REFUSED, error=str(result.error))
+        return OrderOutcome(result.order.id, OrderState.WITHDRAWN, error=f"not sent: {result.error}")
 
     async def _keep(self, outcomes: Sequence[OrderOutcome]) -> None:
         """Record an answer, also while another process writes for longer than a write waits (an archive, a backup).

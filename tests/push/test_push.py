@@ -412,7 +412,7 @@ async def test_a_push_whose_ledger_is_moved_away_ends_with_what_is_under_way(tmp
         return created(tasks)
 
     service = Service(respond)
-    async with pushing(tmp_path, service, mode=Mode.DIRECT) as (push, ledger):
+    async with pushing(tmp_path, service, mode=Mode.DIRECT) as (push, _):
         run, _ = await push.load_orders(orders(400))
         async with run:
             with pytest.raises(LedgerMoved, match=r"put it back"):

@@ -2,31 +2,33 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
 
-from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, Run, TaskTaken
+from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, Run, TaskTaken
 
 log: logging.Logger = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
 class _OfRun:
-    """The tasks that the answers to a run's orders named, by key.
+    """The outcomes that the answers to a run's orders gave, by key.
 
     Attributes:
         ledger, epoch: over which, and under which, this process had the run last.
+        claimed_by: the run as it was when it claimed the orders.
     """
 
     ledger: Ledger
     epoch: int
-    tasks: dict[str, str] = attrs.field(factory=dict)
+    claimed_by: Run
+    outcomes: dict[str, OrderOutcome] = attrs.field(factory=dict)
 
 
 class Answers:
-    """The tasks of orders that the ledger has as being sent, or in doubt."""
+    """Known outcomes of orders that the ledger has as being sent, or in doubt: created, refused, or withdrawn."""
 
     def __init__(self) -> None:
         self._of: dict[str, _OfRun] = {}
@@ -38,11 +40,15 @@ class Answers:
     @property
     def tasks(self) -> dict[str, str]:
         """By key, the tasks that are not recorded."""
-        return {key: task for of_run in self._of.values() for key, task in of_run.tasks.items()}
+        return {key: outcome.task_id for key, outcome in self._all() if outcome.task_id is not None}
 
-    def keep(self, ledger: Ledger, run: Run, key: str, task_id: str) -> None:
-        """Keep the task that an answer named."""
-        self._of.setdefault(run.id, _OfRun(ledger, run.epoch)).tasks[key] = task_id
+    def any_of(self, keys: Iterable[str]) -> bool:
+        """Whether the outcome of one of some keys is not recorded."""
+        return bool(self._of) and not {key for key, _ in self._all()}.isdisjoint(keys)
+
+    def keep(self, ledger: Ledger, run: Run, key: str, outcome: OrderOutcome) -> None:
+        """Keep the outcome that an answer gave."""
+        self._of.setdefault(run.id, _OfRun(ledger, run.epoch, run)).outcomes[key] = outcome
 
     async def record(self, ledger: Ledger) -> LedgerError | None:
         """Record them, except those whose run cannot be held or written now; returns the last error of that."""
@@ -54,27 +60,37 @@ class Answers:
                 try:
                     async with await ledger.hold(run_id, epoch=epoch) as run:
                         of_run.ledger, of_run.epoch = ledger, run.epoch
-                        await run.recover()
-                        for key, task in [*of_run.tasks.items()]:  # each alone: others may be settled meanwhile
-                            with _warning_if_settled(key, task):
-                                await run.resolve({key: task}, by="the answer, when the ledger had failed")
-                            del of_run.tasks[key]
+                        for key, outcome in [*of_run.outcomes.items()]:  # each alone: others may be settled meanwhile
+                            with _warning_if_settled(key, outcome):
+                                await run.settle_claimed(of_run.claimed_by, outcome)
+                            del of_run.outcomes[key]
+                        await run.recover()  # orders of its calls that were not answered
                 except LedgerError as error:
                     last = error
-                    log.info("run %s is to have the tasks %s, and cannot be written: %s", run_id, of_run.tasks, error)
-                if not of_run.tasks:
+                    log.info("run %s lacks the answers %s, and cannot be written: %s", run_id, of_run.outcomes, error)
+                if not of_run.outcomes:
                     del self._of[run_id]
         return last
 
     def report(self) -> None:
-        """Log each task that is not recorded."""
-        for key, task in self.tasks.items():
-            log.warning("GotSurge has the order %s as task %s, which could not be recorded: it is in doubt", key, task)
+        """Log each that is not recorded."""
+        for key, outcome in self._all():
+            log.warning("%s, which could not be recorded: it is in doubt", _described(key, outcome))
+
+    def _all(self) -> Iterator[tuple[str, OrderOutcome]]:
+        for of_run in self._of.values():
+            yield from of_run.outcomes.items()
+
+
+def _described(key: str, outcome: OrderOutcome) -> str:
+    if outcome.task_id is not None:
+        return f"GotSurge has the order {key} as task {outcome.task_id}"
+    return f"the order {key} was {'refused' if outcome.state is OrderState.REFUSED else 'not sent'}"
 
 
 @contextmanager
-def _warning_if_settled(key: str, task: str) -> Iterator[None]:
+def _warning_if_settled(key: str, outcome: OrderOutcome) -> Iterator[None]:
     try:
         yield
     except (IllegalTransition, TaskTaken) as error:
-        log.warning("the answer to order %s, task %s, is not recorded: %s", key, task, error)
+        log.warning("%s, which is not recorded: %s", _described(key, outcome), error)

@@ -22,6 +22,7 @@ from gotsurge_async.ledger import (
     Identity,
     Ledger,
     LedgerError,
+    LedgerMoved,
     LedgerUnsure,
     LedgerUnusable,
     Mode,
@@ -123,7 +124,7 @@ class DeskRuns:
                     self._is_recording = True
                     self._spawn(self._record_answers())
         except GotSurgeError as error:  # nothing of these is in the ledger, unless they were tried before
-            self._unusable |= isinstance(error, LedgerUnusable)
+            self.failed(error)
             for entry in entries:
                 entry.end_by_ledger(error)
         except Exception as error:
@@ -139,6 +140,8 @@ class DeskRuns:
             raise
 
     async def _send(self, current: DeskRun, entries: Sequence[Entry]) -> None:
+        if self.answers.any_of(entry.key for entry in entries):  # else the ledger would put these orders in doubt
+            await self.answers.record(self.ledger)
         claim = current.sender.new_claim()
         fresh: dict[int, Entry] = {}
         orders: list[PendingOrder] = []
@@ -196,7 +199,7 @@ class DeskRuns:
             current.lost = True
             for entry in entries:
                 self._again(entry)
-        except LedgerUnusable as error:
+        except (LedgerUnusable, LedgerMoved) as error:
             self._fail(current, error)
             for entry in entries:
                 entry.tried |= isinstance(error, LedgerUnsure)  # the ledger, opened again, shows whether it has it
@@ -248,15 +251,19 @@ class DeskRuns:
                 entry.end_in_doubt(f"its outcome is not known: {error}")
 
     def _keep_answers(self, current: DeskRun, own: dict[int, Entry]) -> None:
-        """Give entries the tasks that an answer named, though the ledger could not record them yet."""
+        """Give entries the outcomes that an answer, or its absence, made certain, though they are not recorded yet."""
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
-            if not isinstance(result, Created) or current.run.info.mode is not Mode.DIRECT:
+            if isinstance(result, InDoubt) or current.run.info.mode is not Mode.DIRECT:
                 continue  # a draft calls no driver
-            if not current.run.knows_task(result.receipt.id):
-                entry = own.pop(number)
-                current.lost = True  # else nobody could hold it to record them
-                self.answers.keep(current.ledger, current.run, entry.key, result.receipt.id)
+            if isinstance(result, Created) and current.run.knows_task(result.receipt.id):
+                continue
+            entry = own.pop(number)
+            current.lost = True  # else nobody could hold it to record them
+            self.answers.keep(current.ledger, current.run, entry.key, current.sender.outcome_of(result))
+            if isinstance(result, Unprocessed):
+                entry.end_unprocessed(result.error)
+            else:
                 entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
@@ -330,8 +337,9 @@ class DeskRuns:
     # --- runs -------------------------------------------------------------------------------------------------------
 
     def _fail(self, current: DeskRun, error: BaseException) -> None:
-        current.lost |= isinstance(error, RunLost | LedgerUnusable)
-        self._unusable |= isinstance(error, LedgerUnusable) and current.ledger is self.ledger
+        current.lost |= isinstance(error, RunLost | LedgerUnusable | LedgerMoved)
+        if current.ledger is self.ledger:
+            self.failed(error)
 
     async def _joinable(self) -> DeskRun:
         """The run that orders join now, with one more chunk under way."""
@@ -344,9 +352,9 @@ class DeskRuns:
             self._now.sending += 1
             return self._now
 
-    def failed(self, error: LedgerError) -> None:
-        """Note an error of the ledger: one that cannot be used is opened again."""
-        self._unusable |= isinstance(error, LedgerUnusable)
+    def failed(self, error: BaseException) -> None:
+        """Note an error: a ledger that cannot be written is opened again."""
+        self._unusable |= isinstance(error, LedgerUnusable | LedgerMoved)
 
     async def usable(self) -> Ledger:
         """The ledger, opened again if it has failed."""
@@ -360,12 +368,9 @@ class DeskRuns:
         """Whether this ledger can be opened again, and must be; or another desk has done so."""
         return self._shared.ledger is not self.ledger or (self._unusable and self._shared.where is not None)
 
-    @property
-    def _is_lost(self) -> bool:
-        """Whether this ledger has failed, and is the caller's, which only the caller can open again."""
-        return self._unusable and self._shared.where is None
-
     async def _open_again_if_unusable(self) -> None:
+        if self._unusable and self._shared.ledger is self.ledger:
+            self._unusable = not await self.ledger.is_writable()  # one of its reads may have failed alone
         if self._has_failed:
             failed, self.ledger = self.ledger, await self._shared.open_again(self.ledger, self._identity)
             last, self._now, self._unusable = self._now, None, False
@@ -378,20 +383,18 @@ class DeskRuns:
     async def _record_answers(self) -> None:
         """Record the answers that came while the ledger could not be written, as soon as it can be."""
         pause = _FIRST_POLL
-        try:
-            while self.answers:
-                try:
-                    await self._keep_up()
-                except LedgerError as error:
-                    log.info("the ledger cannot be used yet: %s", error)
-                if self._is_lost:
-                    self.answers.report()
-                    return
-                if self.answers:
-                    await self._clock.sleep(pause)
-                    pause = min(_LAST_POLL, pause * 2)
-        finally:
-            self._is_recording = self._is_lost
+        while self.answers:
+            try:
+                await self._keep_up()
+            except Exception as error:
+                log.info("the ledger cannot be used yet: %r", error)
+            if self._unusable and self._shared.where is None and not await self.ledger.is_writable():
+                self.answers.report()  # only the caller, whose ledger it is, can open it again
+                return
+            if self.answers:
+                await self._clock.sleep(pause)
+                pause = min(_LAST_POLL, pause * 2)
+        self._is_recording = False
 
     async def _keep_up(self) -> None:
         async with self._changing:
@@ -438,7 +441,7 @@ class DeskRuns:
                 await self._keep_up()
                 await self._resume_left()
             except Exception as error:
-                self._unusable |= isinstance(error, LedgerUnusable)
+                self.failed(error)
                 log.warning("the desk cannot look after its ledger now: %r", error)
             await self._clock.sleep(LOOK)
 

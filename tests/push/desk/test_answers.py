@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import Created, InDoubt
+from gotsurge_async import Created, InDoubt, Refused, Unprocessed
 from gotsurge_async.bulk import Desk, Ledger, OrderState
 from gotsurge_async.ledger import LedgerBusy, LedgerUnusable
 from gotsurge_async.ledger.locks import LEASE_SECONDS
@@ -15,7 +15,8 @@ from gotsurge_async.push import chunks
 from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
-from tests.support.desks import Gate, Service, client, desk_of, fail_once, once_so, states
+from gotsurge_async.transports.base import Response
+from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, once_so, states
 from tests.support.orders import order, orders
 from tests.support.postgres import server
 
@@ -41,7 +42,50 @@ async def test_an_answer_that_could_not_be_recorded_is_recorded_later(
         again = await desk.create(order("T-2"))
         assert isinstance(again, Created)
         assert (again.receipt.id, again.replayed) == ("id-T-2", True)
-        assert [decision.task_id for decision in await desk.ledger.decisions(oldest.id)] == ["id-T-2"]
+        rows = {row.key: (row.state, row.task_id) async for row in desk.ledger.rows(oldest.id)}
+        assert rows["T-2"] == (OrderState.CREATED, "id-T-2")
+
+
+@pytest.mark.parametrize("status", [422, 429])
+async def test_a_refusal_that_could_not_be_recorded_is_recorded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """Its caller hears of it, and its key is free, as in a ledger that did not fail."""
+    service = Service(lambda _: Response(status=status, body=b"{}"))
+    async with desk_of(tmp_path, service) as desk:
+        fail_once(monkeypatch, name="record" if status == 422 else "release", where=marks)
+        refused = await desk.create(order("T-1"))
+        assert isinstance(refused, Refused if status == 422 else Unprocessed)
+        assert refused.error.sent == "refused"
+        service.respond = created
+        again = await desk.create(order("T-1"))
+        assert isinstance(again, Created)
+        assert not again.replayed
+        first = OrderState.REFUSED if status == 422 else OrderState.WITHDRAWN
+        assert await states(desk) == {"T-1": [first, OrderState.CREATED]}
+    assert service.sent == ["T-1", "T-1"]
+
+
+async def test_a_refusal_is_not_recorded_over_another_process_s_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has the order in doubt, and may have settled it: the late refusal is logged, and changes nothing."""
+
+    async def wait(*_: Any) -> None: ...
+
+    async with desk_of(tmp_path, Service(lambda _: Response(status=422, body=b"{}"))) as desk:
+        with monkeypatch.context() as failing:
+            failing.setattr(Answers, "record", wait)
+            failing.setattr(marks, "record", busy)
+            assert isinstance(await desk.create(order("T-1")), Refused)
+            await desk._runs._keep_up()  # which leaves the run
+            (info,) = await desk.ledger.runs()
+            async with await desk.ledger.hold(info.id) as run:
+                await run.recover()
+        await desk.close(timeout=0)
+    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
+        assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
+    assert "the order T-1 was refused, which is not recorded" in caplog.text
 
 
 async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
@@ -132,8 +176,8 @@ async def test_an_order_that_was_settled_meanwhile_drops_no_other_answer(
         assert not desk.unrecorded
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED] * 2
-    assert "the answer to order T-0, task id-T-0, is not recorded" in caplog.text
-    assert "the answer to order T-1" not in caplog.text
+    assert "the order T-0 as task id-T-0, which is not recorded" in caplog.text
+    assert "the order T-1" not in caplog.text
 
 
 async def test_answers_that_a_caller_s_own_ledger_cannot_take_are_named(
