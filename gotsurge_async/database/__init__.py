@@ -20,6 +20,7 @@ from enum import StrEnum
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
@@ -86,6 +87,8 @@ _MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:mem
 """How text begins that was meant to be a URL, or a path that a shell should have written out."""
 _SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
 """Settings as PostgreSQL's own tools take them."""
+_PART = 1000
+"""Milliseconds of a wait for another writer, after which it is asked whether anybody still waits for this one."""
 NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
 """Notice a server whose machine vanished after half a minute, not after hours (s, s, ms)."""
 
@@ -293,6 +296,9 @@ class Database(ABC):
     def begin(self, *, writing: bool = True) -> None:
         """Begin a transaction: one that excludes what it must, or one that sees a single moment."""
 
+    def give_up_when(self, over: Callable[[], bool]) -> None:  # noqa: B027 - only SQLite waits in this process
+        """Have a transaction that waits for another writer give up when something is over, such as the event loop."""
+
     def take_time(self) -> None:  # noqa: B027 - not every database limits it
         """Lift the time limit of this transaction: one that only reads, or changes what no other process does."""
 
@@ -314,6 +320,8 @@ class Sqlite(Database):
 
     kind = Kind.SQLITE
     _mark = "?"
+    _over: Callable[[], bool] | None = None
+    _patience = 0.0
 
     def _script(self, text: str) -> None:
         for one in text.split(";\n"):
@@ -339,7 +347,26 @@ class Sqlite(Database):
     def begin(self, *, writing: bool = True) -> None:
         # A writer that begins by reading could find, at its first write, that another process wrote in between:
         # SQLite then fails it at once, whatever the time-out. IMMEDIATE waits at the beginning instead.
-        self.driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        if not writing or self._over is None:
+            self.driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+            return
+        ends: float | None = None
+        while True:
+            try:
+                self.driver.execute("BEGIN IMMEDIATE")
+            except self.driver.OperationalError as error:
+                ends = ends or monotonic() + self._patience
+                if self._over() or not str(error.sqlite_errorname).startswith("SQLITE_BUSY") or monotonic() >= ends:
+                    raise
+            else:
+                return
+
+    def give_up_when(self, over: Callable[[], bool]) -> None:
+        # A thread that SQLite keeps waiting cannot be interrupted, and Python does not exit before it.
+        ((milliseconds,),) = self.driver.execute("PRAGMA busy_timeout").fetchall()
+        part = min(milliseconds, _PART)
+        self.driver.execute(f"PRAGMA busy_timeout = {part}")
+        self._over, self._patience = over, (milliseconds - part) / 1000
 
     def rollback(self) -> None:
         if self.driver.in_transaction:

@@ -403,6 +403,7 @@ class Writer:
             self._disconnect()
         if self._db is None:
             self._db = self._backend.writing()
+            self._db.give_up_when(self._loop.is_closed)
         return self._db
 
     def _disconnect(self) -> None:

@@ -425,3 +425,33 @@ async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(db: 
     assert all(isinstance(end, Unusable | Closed) for end in ended)
     free.set()
     thread.shutdown()  # what it was doing ends in its own time: only then may the connection be closed
+
+
+def test_a_lock_is_not_waited_for_when_the_event_loop_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No caller is left, and Python does not exit before the thread: it gives up long before its patience ends."""
+    monkeypatch.setattr("gotsurge_async.database._PART", 50)
+    thread, began = ThreadPoolExecutor(1), threading.Event()
+
+    class Patient(Plain):
+        def writing(self) -> Counting:
+            made = super().writing()
+            made.driver.execute("PRAGMA busy_timeout = 300000")
+            began.set()
+            return made
+
+    async def leave() -> None:
+        writer = Writer(Patient(Place(Kind.SQLITE, path)), thread, name="test")
+        writer.begin(lambda c: put(c, 1)).add_done_callback(lambda done: done.exception())
+        await asyncio.to_thread(began.wait, 60)
+
+    with (
+        closing(Plain(Place(Kind.SQLITE, path)).writing()),
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        asyncio.run(leave())
+        ended = threading.Thread(target=thread.shutdown, daemon=True)
+        ended.start()
+        ended.join(60)
+        assert not ended.is_alive()
+    assert numbers(path) == []

@@ -214,7 +214,7 @@ class Store:
             accept_older: take it also when it is an older copy, or when there was one and there is none.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
-        opening = thread.submit(_open, where, clock, accept_older)
+        opening = thread.submit(_open, where, clock, accept_older, asyncio.get_running_loop().is_closed)
         try:
             with nothing_sent():
                 opened = await asyncio.shield(asyncio.wrap_future(opening))
@@ -341,7 +341,7 @@ class _IsArchive(LedgerError, code="E512"):
     """It has the runs of another ledger."""
 
 
-def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opened:
+def _open(where: str | Path | Place, clock: Clock, accept_older: bool, over: Callable[[], bool]) -> _Opened:
     backend = Backend(place(where))
     keeper, locks = Keeper(backend.place), backend.locks()
     is_file = backend.place.kind is Kind.SQLITE
@@ -350,6 +350,7 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
     with backend.translated():
         db = backend.writing()
         with closed_on_error(db):
+            db.give_up_when(over)
             db.begin()
             db.script("creating")  # two that make the tables at once would both fail
             was_there = prepare(db, backend.shown)
@@ -388,7 +389,7 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
             why = "is of an older version, and cannot be brought up to date where it is: look at a copy"
             raise LedgerUnusable(why, "E506", path=backend.shown)
         with suppress(_IsArchive):
-            _open(backend.place, clock, True).close()
+            _open(backend.place, clock, True, lambda: False).close()
     return backend.locks()
 
 

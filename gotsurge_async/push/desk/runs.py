@@ -470,6 +470,7 @@ class DeskRuns:
     def stop(self) -> None:
         """Stop retrying calls that were not processed."""
         self._push.stop()
+        self._is_recording = True  # `close` does it
 
     async def close(self) -> None:
         """End the run; nothing is under way any more."""

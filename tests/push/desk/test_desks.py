@@ -1,6 +1,7 @@
 """The orders of a client that has a ledger: one object for a service."""
 
 import asyncio
+import gc
 import sqlite3
 import threading
 from collections import Counter
@@ -247,6 +248,29 @@ async def test_an_answer_that_a_hanging_ledger_does_not_take_is_in_doubt(
         (info,) = await ledger.runs()
         assert info.state is RunState.DONE
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED]
+
+
+def test_a_loop_that_ends_before_the_ledger_goes_on_has_no_task_left(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The program ends after a closing that the ledger held up: no task is begun then that nothing awaits."""
+    go_on = threading.Event()
+
+    async def main() -> None:
+        gs = await make(MemoryTransport(service := Gate()), ledger=file, clock=(clock := ManualClock())).open()
+        asking = asyncio.create_task(gs.orders.create(order("T-1")))
+        await service.came.wait()
+        monkeypatch.setattr(marks, "record", lambda *_: go_on.wait(60))
+        service.open.set()
+        ending = asyncio.create_task(gs.close(timeout=1))
+        await clock.advance(7)
+        await asyncio.gather(ending, asking)
+
+    asyncio.run(main())
+    gc.collect()
+    go_on.set()
+    assert "could not be written in time" in caplog.text
+    assert "destroyed" not in caplog.text
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------
