@@ -70,10 +70,9 @@ class SubmittedOrders:
             if connection is not None:
                 return (row if over is None else None), None
             # The writer has other orders to write. One that is in this transaction, and must wait, is tried alone.
-            db.rows("wait_at_most", limit="1ms")
             if over is not None:
-                db.change("replace_submitted", number=over)
-            db.change("submit", environment=self._environment, **new)
+                db.change("replace_submitted", number=over, limit="1ms")
+            db.change("submit", environment=self._environment, limit="1ms", **new)
             return self._standing(db, key)[0], None
 
         if connection is not None:
@@ -105,11 +104,12 @@ class SubmittedOrders:
         texts = statements(TEXT, Kind.POSTGRESQL)
         which = {"environment": self._environment, "key": new["key"]}
         async with _IN_USE.setdefault(connection, asyncio.Lock()):
-            ((usual, _),) = await _ask(connection, texts["wait_at_most"], {"limit": f"{PATIENCE:g}s"})
+            limit = {"limit": f"{PATIENCE:g}s"}
+            ((usual, _),) = await _ask(connection, texts["wait_at_most"], limit)
             try:
                 if over is not None:
-                    await _ask(connection, texts["replace_submitted"], {"number": over})
-                await _ask(connection, texts["submit"], {**which, **new})
+                    await _ask(connection, texts["replace_submitted"], {"number": over, **limit})
+                await _ask(connection, texts["submit"], {**which, **new, **limit})
             except Exception as error:
                 if getattr(getattr(error, "orig", error), "sqlstate", "") != "55P03":  # SQLAlchemy wraps the driver's
                     raise

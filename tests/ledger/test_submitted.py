@@ -185,6 +185,13 @@ async def by_sqlalchemy(url: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
+async def by_itself(url: str) -> AsyncIterator[Any]:
+    """A connection of psycopg that commits each statement."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@asynccontextmanager
 async def by_session(url: str) -> AsyncIterator[Any]:
     """A session of SQLAlchemy."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+psycopg://"))
@@ -240,14 +247,15 @@ async def test_an_open_transaction_keeps_nobody_waiting_for_long(url: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize("connected", [by_psycopg, by_sqlalchemy, by_session])
+@pytest.mark.parametrize("connected", [by_psycopg, by_itself, by_sqlalchemy, by_session])
 async def test_a_second_transaction_is_refused_after_a_while(url: str, connected: Any) -> None:
     """It waits no longer than the ledger says, whatever its own limit is, which it has again afterwards."""
     async with await Ledger.open(url) as ledger, by_psycopg(url) as first, connected(url) as second:
         await asyncio.gather(*(waiting(ledger).add("", f"T-{number}", b"{}", first) for number in range(3)))
         assert await (await first.execute("SHOW lock_timeout")).fetchone() == {"lock_timeout": "0"}
         with pytest.raises(LedgerBusy, match="another transaction submitted the key T-1"):
-            await waiting(ledger).add("", "T-1", b"{}", second)
+            async with asyncio.timeout(60):
+                await waiting(ledger).add("", "T-1", b"{}", second)
         await second.rollback()
         await first.commit()
         assert (await waiting(ledger).add("", "T-1", b"{}", second))[0] is not None

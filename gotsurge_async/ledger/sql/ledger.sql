@@ -431,16 +431,20 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. Nothing may wait for the
 -- transaction of a caller who has just submitted the same key.
--- name: wait_at_most@sqlite
-SELECT :limit, :limit;
 -- name: wait_at_most@postgresql
 SELECT current_setting('lock_timeout'), set_config('lock_timeout', :limit, true);
 -- name: has_ledger@postgresql
 SELECT 1 WHERE to_regclass('ledger_meta') IS NOT NULL;
 -- name: has_meta
 SELECT 1 FROM ledger_meta WHERE name = :name AND value = :value;
--- name: submit
+-- name: submit@sqlite
 INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at) VALUES (:environment, :account, :key, :payload, :now, :now)
+ON CONFLICT (environment, key) DO NOTHING;
+-- name: submit@postgresql
+-- The limit is part of the statement, because a connection in autocommit forgets it with each.
+WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', :limit, true))
+INSERT INTO submitted (environment, account, key, payload, submitted_at, due_at)
+SELECT :environment, :account, :key, CAST(:payload AS BYTEA), CAST(:now AS BIGINT), CAST(:now AS BIGINT) FROM limited
 ON CONFLICT (environment, key) DO NOTHING;
 -- name: submitted
 SELECT number, account, key, payload, submitted_at, tries, claimed, stopped FROM submitted WHERE environment = :environment AND key = :key;
@@ -466,8 +470,11 @@ UPDATE submitted SET stopped = :stopped WHERE number = :number AND claimed = 0;
 UPDATE submitted SET stopped = :stopped WHERE claimed = 0 AND stopped = 0;
 -- name: forget_submitted
 DELETE FROM submitted WHERE number IN (SELECT number FROM submitted WHERE number = :number {skip_locked});
--- name: replace_submitted
+-- name: replace_submitted@sqlite
 DELETE FROM submitted WHERE number = :number AND (claimed = 1 OR stopped > 0);
+-- name: replace_submitted@postgresql
+WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', :limit, true))
+DELETE FROM submitted USING limited WHERE number = :number AND (claimed = 1 OR stopped > 0);
 -- name: count_submitted
 SELECT environment, sum(CASE WHEN claimed = 0 AND stopped = 0 THEN 1 ELSE 0 END), sum(CASE WHEN stopped > 0 THEN 1 ELSE 0 END)
 FROM submitted GROUP BY environment ORDER BY environment;
