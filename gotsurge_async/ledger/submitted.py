@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.database import Database, Kind, is_text, statements
+from gotsurge_async.database import Database, Kind, statements
 from gotsurge_async.database.writer import Job
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnsure, nothing_sent
@@ -122,13 +122,7 @@ class SubmittedOrders:
         return _one(rows)
 
     async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
-        """The order that waits under a key, and the one that has it, or had it last, as of one moment.
-
-        Raises:
-            UsageError: no order can have the key.
-        """
-        if not is_text(key):
-            raise UsageError(f"key: give a text without NUL, not {key!r:.60}", "E903")
+        """The order that waits under a key, and the one that has it, or had it last, as of one moment."""
         with nothing_sent():
             return await self._store.read(self._standing, key)
 

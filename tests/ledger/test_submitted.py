@@ -95,13 +95,6 @@ async def test_takers_at_the_same_moment_take_different_ones(ledger: Ledger, whe
     assert 20 <= len(taken) == len(set(taken))
 
 
-@pytest.mark.parametrize("key", ["a\x00b", "\ud800", 5], ids=["NUL", "surrogate", "number"])
-async def test_what_no_database_can_hold_is_not_a_key(ledger: Ledger, key: Any) -> None:
-    """The caller hears that, and no error of the database."""
-    with pytest.raises(UsageError, match="key: give a text"):
-        await waiting(ledger).standing(key)
-
-
 async def test_an_error_says_that_nothing_was_sent(path: Path) -> None:
     """A submission that was not begun, a read, and an opening send nothing, whatever fails."""
     async with await Ledger.open(path) as ledger:

@@ -276,14 +276,14 @@ class Desk:
         order has its key.
 
         Raises:
-            UsageError: no order has the key, or the ledger no longer has its content.
+            UsageError: no order has the key, or can have it, or the ledger no longer has its content.
             ClientClosed: the desk is closed, or was never entered.
             LedgerError: the ledger cannot be read.
         """
         pause = OUTCOME_POLL
         while True:
             self._refuse_closed()
-            if (entry := self._entries.get(key)) is not None:
+            if isinstance(key, str) and (entry := self._entries.get(key)) is not None:
                 await entry.known()
             if (outcome := await self._sender.outcome(key, pause)) is not None:
                 return outcome

@@ -11,6 +11,7 @@ from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.clock import Clock, uninterrupted
+from gotsurge_async.database import is_text
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, WAITING, LedgerError, OrderState, Recorded, Submitted
 from gotsurge_async.ledger.submitted import SubmittedOrders
@@ -96,6 +97,8 @@ class Sender:
 
     async def outcome(self, key: str, pause: float) -> Outcome | None:
         """What became of an order, see `Desk.outcome`; None, after a pause, if that is not known yet."""
+        if not is_text(key):
+            raise UsageError(f"key: give a text without NUL, not {key!r:.60}", "E903")
         ended = self._ended.setdefault(key, asyncio.Event())
         waiting, recorded = await (await self._orders()).standing(key)
         if waiting is None and recorded is None:

@@ -89,6 +89,14 @@ async def test_a_faulty_order_is_not_submitted(tmp_path: Path) -> None:
         await desk.submit(order())
 
 
+@pytest.mark.parametrize("key", ["a\x00b", "\ud800", 5, ["T-1"]], ids=["NUL", "surrogate", "number", "list"])
+async def test_what_no_database_can_hold_is_not_a_key(tmp_path: Path, key: Any) -> None:
+    """The caller hears that, and no error of the database or of Python."""
+    async with desk_of(tmp_path, Service()) as desk:
+        with pytest.raises(UsageError, match="key: give a text"):
+            await desk.outcome(key)
+
+
 async def test_an_order_is_sent_when_there_is_a_connection_again(tmp_path: Path) -> None:
     """It waits in the ledger, and is tried after a second, after two, and so on."""
     clock, down = ManualClock(), [NothingSent("no connection")] * 3
