@@ -251,7 +251,7 @@ class ChunkSender(ABC):
                 unprocessed.append(result.order.id)
         try:
             if outcomes:
-                await self._keep(outcomes)
+                await self._keep(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
         except TaskTaken as taken:
             if len(results) > 1:
                 return [recorded for result in results for recorded in await self._record([result])]
@@ -276,15 +276,15 @@ class ChunkSender(ABC):
             return OrderOutcome(result.order.id, OrderState.REFUSED, error=str(result.error))
         return OrderOutcome(result.order.id, OrderState.WITHDRAWN, error=f"not sent: {result.error}")
 
-    async def _keep(self, outcomes: Sequence[OrderOutcome]) -> None:
+    async def _keep(self, outcomes: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
         """Record an answer, also while another process writes for longer than a write waits (an archive, a backup).
 
         A write that was refused for that changed nothing, and the answer cannot be had again.
         """
         for _ in range(BUSY_TRIES):
             with suppress(LedgerBusy):
-                return await self.run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
-        return await self.run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
+                return await self.run.record(outcomes, broadcast=broadcast)
+        return await self.run.record(outcomes, broadcast=broadcast)
 
     @abstractmethod
     async def _release(self, results: Results) -> None:

@@ -268,7 +268,7 @@ class TwoPhaseSender(ChunkSender):
             unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
             errors += await asyncio.gather(*map(self._look, unproven))
             if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
-                await uninterrupted(self.run.record(outcomes))
+                await uninterrupted(self._keep(outcomes))
             left = [draft for draft in left if draft.result is None]
             if not left:
                 return None

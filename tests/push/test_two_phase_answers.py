@@ -11,7 +11,7 @@ import pytest
 
 from gotsurge_async.bulk import Mode, Push, Run
 from gotsurge_async.errors import SignInNeeded
-from gotsurge_async.ledger import LedgerError, OrderOutcome
+from gotsurge_async.ledger import LedgerBusy, LedgerError, OrderOutcome
 from gotsurge_async.push.brakes import BrakeWatch
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -163,6 +163,24 @@ async def test_what_became_of_a_broadcast_cannot_be_written(tmp_path: Path, monk
         with pytest.raises(LedgerError, match="the disk is full"):
             await push.send(run)
         assert await run.counts() == counted(broadcasting=2)
+
+
+async def test_a_busy_ledger_is_asked_again_for_what_became_of_a_broadcast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was written then, and the answer is known: the orders are not left in doubt for it."""
+    record, busy = Run.record, [1, 1]
+
+    async def fail_twice(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+        if busy and not broadcast and busy.pop():
+            raise LedgerBusy("is locked")
+        await record(run, results, broadcast=broadcast)
+
+    monkeypatch.setattr(Run, "record", fail_twice)
+    async with loaded(tmp_path, Platform(), 2) as (push, run):
+        await push.send(run)
+        assert await run.counts() == counted(created=2)
+    assert not busy
 
 
 @pytest.mark.parametrize(("gone", "told"), [(False, "its draft stays unused"), (True, "its draft is gone")])

@@ -9,8 +9,10 @@ MOST_ORDERS = 50_000
 """Orders of a run; then another one is begun, so that each stays quick to read."""
 LONGEST = 86_400.0
 """Seconds of a run, for the same reason."""
-WITH_DOUBTS = 60.0
-"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends."""
+WITH_DOUBTS = 30.0
+"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends.
+
+Less than the time between two looks of a desk, which would else leave the run at the second one."""
 
 
 @attrs.define(eq=False)

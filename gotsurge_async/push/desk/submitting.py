@@ -176,7 +176,8 @@ class Sender:
             cut = True
             raise
         except TakenByAnother:
-            pass  # which sends it
+            with suppress(LedgerError):  # which sends it, or had it locked only for a moment
+                await (await self._orders()).put_off([order], LAST_POLL)
         except GotSurgeError as error:
             await self._put_off(order, error)
         finally:

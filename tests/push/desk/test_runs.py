@@ -28,6 +28,7 @@ from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Resp
 from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, states
 from tests.support.orders import order, orders
 from tests.support.pushes import place
+from tests.support.threads import Threads
 
 # --- opening and closing ----------------------------------------------------------------------------------------------
 
@@ -162,6 +163,25 @@ async def test_a_run_with_doubts_is_left_to_what_settles_them(tmp_path: Path) ->
         newest, oldest = await desk.ledger.runs()
         assert (newest.state, oldest.state) == (RunState.SENDING, RunState.DONE)
         await (await desk.ledger.hold(oldest.id)).close()
+
+
+async def test_a_run_with_doubts_is_left_at_the_next_look(tmp_path: Path) -> None:
+    """Though it began after the last one, and no other order comes: what settles its doubts has it within a minute."""
+
+    def respond(_: list[dict[str, Any]]) -> Response:
+        raise MaybeSent("reset")
+
+    clock, threads = ManualClock(), Threads()
+    async with desk_of(tmp_path, Service(respond), clock=clock) as desk:
+        await threads.rest(clock)
+        await clock.advance(desk_runs.LOOK / 4)
+        await desk.create(order("T-1"))
+        await clock.advance(desk_runs.LOOK * 3 / 4 - 1)
+        assert [info.state for info in await desk.ledger.runs()] == [RunState.SENDING]
+        while [info.state for info in await desk.ledger.runs()] != [RunState.DONE]:
+            await clock.advance(1)
+            await threads.rest(clock)
+        assert clock.monotonic() < desk_runs.LOOK * 1.5
 
 
 async def test_a_run_ends_after_a_day(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageE
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed
 from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
+from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.push.desk.outcomes import TakenByAnother
@@ -62,6 +63,26 @@ async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_pat
         assert isinstance(outcome, Created)
         assert outcome.order.price == order().price
     assert service.sent == ["T-1"] * 2
+
+
+async def test_an_order_that_was_locked_for_a_moment_is_tried_again_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another desk that takes orders locks this one, too, and passes it over: it does not wait for the lease to end."""
+    whole, skipped = joining.join, [1]
+
+    def join(db: Any, run: Any, rows: Any, *rest: Any, **more: Any) -> Any:
+        return [None for _ in rows] if skipped and skipped.pop() else whole(db, run, rows, *rest, **more)
+
+    monkeypatch.setattr(joining, "join", join)
+    clock, service, threads = ManualClock(), Service(), Threads()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order())
+        while not service.sent:
+            await clock.advance(1)
+            await threads.rest(clock)
+        assert clock.monotonic() < 20
+    assert not skipped
 
 
 async def test_what_is_submitted_while_a_caller_sends_it_is_sent_if_that_fails(tmp_path: Path) -> None:
