@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from itertools import islice
 from types import AsyncGeneratorType, TracebackType
 from typing import Generic, Self, TypeVar, cast
+from weakref import ref
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.config import check_concurrency, is_count
@@ -56,7 +57,8 @@ class _Stream(ABC, Generic[T, C, R]):
         self._stopped = False
         self._error: BaseException | None = None
         self._under_way: dict[int, Sequence[T]] = {}
-        self._yielding: AsyncGenerator[R, None] | None = None
+        self._yielding: ref[AsyncGeneratorType[R, None]] | None = None
+        self._begun = False
         self._workers: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
@@ -73,8 +75,9 @@ class _Stream(ABC, Generic[T, C, R]):
     def __aiter__(self) -> AsyncIterator[R]:
         if self._yielding is not None:
             raise UsageError("a stream of results is read once", "E902")
-        self._yielding = self._yielded()
-        return self._yielding
+        yielding = cast("AsyncGeneratorType[R, None]", self._yielded())
+        self._yielding = ref(yielding)
+        return yielding
 
     async def aclose(self) -> None:
         """Cancel what is in flight, and leave no task. May be called again, also while another task reads the results.
@@ -82,16 +85,17 @@ class _Stream(ABC, Generic[T, C, R]):
         That other task gets a UsageError, so that it does not take its results for all; ``in_flight`` has the rest.
         """
         self._stopped = True
-        if self._yielding is None:
+        yielding = None if self._yielding is None else self._yielding()
+        if not self._begun:
             return
-        if cast("AsyncGeneratorType[R, None]", self._yielding).ag_running:
+        if yielding is None or yielding.ag_running:  # it is being closed, or another task reads it
             why = "the stream was closed by another task while this one read it"
             self._error = self._error or UsageError(why, "E902")
             for worker in self._workers:
                 worker.cancel()
             await self._ended.wait()
         else:
-            await self._yielding.aclose()
+            await yielding.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,16 +110,8 @@ class _Stream(ABC, Generic[T, C, R]):
         """The results of a chunk, for which ``send`` returned ``sent``."""
 
     async def _yielded(self) -> AsyncGenerator[R, None]:
-        ended = self._run()
-        try:
-            async for chunk, sent in ended:
-                for result in self._results_of(chunk, sent):
-                    yield result
-        finally:
-            await ended.aclose()
-
-    async def _run(self) -> AsyncGenerator[tuple[Sequence[T], C], None]:
-        """Each chunk and what ``send`` returned for it, as they arrive."""
+        # One generator, which only its reader holds: one that is left early is closed then and there, with its workers.
+        self._begun = True
         done: asyncio.Queue[tuple[Sequence[T], C] | None] = asyncio.Queue()
         room = asyncio.Semaphore(self._places())  # bounds the results that wait, but never a worker that ends
         try:
@@ -127,7 +123,8 @@ class _Stream(ABC, Generic[T, C, R]):
                     del self._under_way[id(ended[0])]
                 self._hire(done, room)
                 if ended is not None:
-                    yield ended
+                    for result in self._results_of(*ended):
+                        yield result
         finally:
             for worker in self._workers:
                 worker.cancel()

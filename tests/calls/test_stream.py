@@ -1,6 +1,7 @@
 """`gotsurge_async.calls.stream`: any iterable in chunks, a bounded number in flight."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -207,6 +208,29 @@ async def test_leaving_early_leaves_no_task_and_tells_what_was_in_flight() -> No
     assert sorted(cancelled) == [2, 4, 6][: len(cancelled)]
     assert sorted(batcher.in_flight) == [item for first in sorted(cancelled) for item in (first, first + 1)]
     assert batcher.in_flight
+
+
+def test_a_loop_that_is_left_early_without_a_block_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Its workers, of which some wait for room for their results, end at once, and asyncio complains of nothing."""
+
+    async def send(chunk: Sequence[int]) -> Sequence[int]:
+        return chunk
+
+    async def leave() -> None:
+        async for _ in Batcher(range(100), send, size=1, concurrency=2):
+            await asyncio.sleep(0.01)  # all places have their results by then
+            break
+
+    async def main() -> None:
+        await leave()
+        gc.collect()
+        async with asyncio.timeout(10):
+            while others():  # noqa: ASYNC110 - the loop's own
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"]
 
 
 async def test_a_result_that_was_not_taken_is_in_flight() -> None:
