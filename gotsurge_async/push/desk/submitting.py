@@ -81,6 +81,9 @@ class Sender:
         except LedgerError as error:
             self._runs.failed(error)
             raise
+        except asyncio.CancelledError as cancelled:
+            why = "its caller was cancelled, and it may be recorded and sent: submit it again with the same key"
+            raise cancelled from OutcomeUnknown(why, "E907", operation="desk.submit", body=payload)
         if recorded is not None:
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):

@@ -9,7 +9,7 @@ import pytest
 from gotsurge_async import Created, InDoubt, InvalidData, Money, Refused, Unprocessed, UsageError, codec
 from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, OrderState, Push
 from gotsurge_async.clock import to_microseconds
-from gotsurge_async.errors import ClientClosed
+from gotsurge_async.errors import ClientClosed, OutcomeUnknown, what_is_known
 from gotsurge_async.ledger import OTHER_CONTENT
 from gotsurge_async.push.desk import submitting
 from gotsurge_async.testing import ManualClock
@@ -87,6 +87,24 @@ async def test_a_faulty_order_is_not_submitted(tmp_path: Path) -> None:
             await desk.outcome("T-1")
     with pytest.raises(ClientClosed):
         await desk.submit(order())
+
+
+async def test_a_cancelled_submission_may_be_sent(tmp_path: Path) -> None:
+    """Its write may be durable: the error's cause says so, and to submit it again changes nothing."""
+    clock, service = ManualClock(), Service()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        await desk.submit(order("T-1"))
+        asking = asyncio.create_task(desk.submit(order("T-2")))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asking
+        known = what_is_known(cancelled.value)
+        assert isinstance(known, OutcomeUnknown)
+        assert known.sent == "perhaps"
+        await desk.submit(order("T-2"))
+        await once_so(clock, lambda: len(service.sent) == 2)
+    assert sorted(service.sent) == ["T-1", "T-2"]
 
 
 @pytest.mark.parametrize("key", ["a\x00b", "\ud800", 5, ["T-1"]], ids=["NUL", "surrogate", "number", "list"])
