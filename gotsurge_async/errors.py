@@ -389,7 +389,7 @@ NOT_FOLLOWED = (CallError, SignInNeeded, ClientClosed)
 
 
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
-    """What is known of a call that was cancelled, from the error that ended its block::
+    """What is known of a call that was cancelled or failed, from the error that ended its block::
 
         try:
             async with asyncio.timeout(5):
@@ -397,11 +397,14 @@ def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
         except TimeoutError as error:
             known = what_is_known(error)  # NotSent, or OutcomeUnknown with what was sent
 
+    Other errors of this package count by their ``sent``: ``perhaps`` as `OutcomeUnknown`, ``nothing`` as `NotSent`.
+
     Returns:
-        `NotSent` if certainly nothing was processed, `OutcomeUnknown` if the request may have been; None if no call was
-        cancelled. A group of errors tells of the first that was; one that may have been processed goes first.
+        `NotSent` if certainly nothing was processed, `OutcomeUnknown` if the request may have been. None if the error
+        says nothing of a call, or only of a refused one. In a group one that may have been processed goes first.
     """
     not_sent: NotSent | None = None
+    unknown: OutcomeUnknown | None = None
     waiting, seen = [error], set[int]()
     while waiting:
         inner = waiting.pop()
@@ -410,10 +413,13 @@ def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
         seen.add(id(inner))
         if isinstance(inner, OutcomeUnknown):
             return inner
-        not_sent = not_sent or (inner if isinstance(inner, NotSent) else None)
+        if isinstance(inner, GotSurgeError) and inner.sent == "perhaps":
+            unknown = unknown or OutcomeUnknown(str(inner), inner.explain_code)
+        elif isinstance(inner, GotSurgeError) and inner.sent == "nothing":
+            not_sent = not_sent or (inner if isinstance(inner, NotSent) else NotSent(str(inner), inner.explain_code))
         waiting += filter(None, (inner.__cause__, inner.__context__))
         waiting += inner.exceptions if isinstance(inner, BaseExceptionGroup) else ()
-    return not_sent
+    return unknown or not_sent
 
 
 class PartlyDone(CallError, code="E412"):

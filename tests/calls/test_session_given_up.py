@@ -8,7 +8,16 @@ import pytest
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.config import Limits
-from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, RateLimited, UsageError, what_is_known
+from gotsurge_async.errors import (
+    CallError,
+    NotSent,
+    OutcomeUnknown,
+    PartlyDone,
+    RateLimited,
+    SignInNeeded,
+    UsageError,
+    what_is_known,
+)
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.calls.rig import Rig, arguments
@@ -216,3 +225,12 @@ async def test_a_cancellation_that_a_transport_turns_into_a_failure_ends_the_cal
         await asyncio.wait([calling])
         assert calling.cancelled()
         assert len(rig.transport.sent) == 1
+
+
+async def test_an_error_of_another_kind_counts_by_what_it_says_was_sent() -> None:
+    """Of no sign-in nothing was sent, of a batch that was cut some may have been; a refusal is neither."""
+    unsent = what_is_known(SignInNeeded())
+    assert isinstance(unsent, NotSent)
+    assert unsent.explain_code == "E301"
+    assert isinstance(what_is_known(ExceptionGroup("two", [SignInNeeded(), PartlyDone("cut")])), OutcomeUnknown)
+    assert what_is_known(RateLimited()) is None
