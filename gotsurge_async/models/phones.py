@@ -48,6 +48,12 @@ def is_international(text: str) -> bool:
     return form is not None and (form.fullmatch(text, code.end()) is not None or _is_whole(text))
 
 
+def calling_code(text: str) -> str | None:
+    """The country's part of a number in E.164, such as +65; None if it begins with the code of no country."""
+    code = _CODE.match(text)
+    return code and code[0]
+
+
 def region_of(sample: str) -> str | None:
     """The two letters of the main country of the code with which a number begins; None if there is no such country."""
     number = _parsed(sample)

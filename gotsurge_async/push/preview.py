@@ -1,6 +1,5 @@
 """What a push would send, for a person to look at: the first orders, and sums and counts over all of them."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -25,9 +24,6 @@ MOST_ITEMS = 10
 """Items of an order that are shown."""
 MOST_LETTERS = 1000
 """The longest line of a preview."""
-
-_CALLING_CODE = re.compile(r"\+(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[2-9]\d\d)")
-"""The country's part of a phone in E.164."""
 
 
 class _Contact(msgspec.Struct, frozen=True):
@@ -143,6 +139,8 @@ class Previewing:
 
     def add(self, payload: bytes) -> None:
         """Count an order, given as its JSON text."""
+        from gotsurge_async.models.phones import calling_code  # 17 ms, once
+
         if len(self._first) < FIRST:
             self._first.append(msgspec.json.decode(payload))
         order = _order.decode(payload)
@@ -153,8 +151,7 @@ class Previewing:
             self._zip_codes[str(len(address.zip_code or ""))] += 1
         for contact in (order.from_contact, order.to_contact, order.officer_contact):
             if contact.phone:
-                found = _CALLING_CODE.match(contact.phone)
-                self._phones[found[0] if found else "without a country"] += 1
+                self._phones[calling_code(contact.phone) or "without a country"] += 1
         if order.price is not None:
             prices = self._prices.setdefault(order.currency or "", [order.price, order.price, 0, 0])
             prices[0], prices[1] = min(prices[0], order.price), max(prices[1], order.price)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Protocol
 from msgspec import Struct
 
 from gotsurge_async.errors import Coded
+from gotsurge_async.tables.formats.sheet_reader.messages import FREE
 
 MAX_LINE = 1 << 20
 """The longest line or record that is read, in bytes."""
@@ -33,7 +34,6 @@ MOST_RATIO = 250
 _BLOCK = 1 << 16
 _SAMPLE = 10_000  # the number of lines that show how many the whole file has
 _MARGIN = 1.5  # others may be shorter or longer
-_FREE = 64 << 20  # up to here the ratio does not count
 _DAMAGE = "\ufffd".encode()
 _WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
 _SIGNATURES = (
@@ -216,7 +216,7 @@ class Unpacked:
         except (gzip.BadGzipFile, zlib.error):
             raise BadFile("the packed file is damaged: it cannot be unpacked", "E204") from None
         self._expanded += len(block)
-        if self._expanded > MOST_UNPACKED or self._expanded > max(_FREE, self._packed.count * MOST_RATIO):
+        if self._expanded > MOST_UNPACKED or self._expanded > max(FREE, self._packed.count * MOST_RATIO):
             raise BadFile(f"the packed file expands to more than {self._expanded:,} bytes: unpack it first", "E204")
         return block
 

@@ -9,6 +9,8 @@ OUT_OF_MEMORY = 12
 SIZE = 4
 """The number of bytes before each message that state its length, the highest first."""
 ADVICE_TO_SPLIT = "save the sheet as CSV UTF-8, or split it into several workbooks"
+FREE = 64 << 20
+"""Bytes up to which it does not matter how many times its size a packed file expands to."""
 
 
 class Request(msgspec.Struct, kw_only=True):

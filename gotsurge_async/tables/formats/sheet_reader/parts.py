@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, NamedTuple
 from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
 
-from .messages import ADVICE_TO_SPLIT, BadSheet, Request
+from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 
 _ERROR = "is an error of the spreadsheet, such as #N/A: mend its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
@@ -22,7 +22,6 @@ _LOST = "shows errors, or formulas without a value, and does not say in which ce
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
-_FREE = 64 << 20  # up to here the ratio does not count
 _OVERLAP = 64
 # As every program may write it: with a prefix, in any order, with either quote, with spaces.
 _ODD = re.compile(rb"""\st\s*=\s*["']e["']|<(?:[\w.-]+:)?f[\s/>]|value-type\s*=\s*["']error["']""")
@@ -72,7 +71,7 @@ class Parts:
             raise BadSheet("is damaged: it cannot be unpacked") from None
         # What the directory states is all that zipfile reads of a part.
         total = sum(part.file_size for part in self._zip.infolist())
-        allowed = min(request.unpacked, max(_FREE, file.seek(0, os.SEEK_END) * request.ratio))
+        allowed = min(request.unpacked, max(FREE, file.seek(0, os.SEEK_END) * request.ratio))
         if total > allowed:
             raise BadSheet(f"expands to more than {allowed:,} bytes, to {total:,}: {ADVICE_TO_SPLIT}")
         self._odd: set[str] = set()
