@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import attrs
 
-from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, Run, TaskTaken
+from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, TaskTaken
+from gotsurge_async.push.desk.run import DeskRun
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -17,13 +18,13 @@ class _OfRun:
     """The outcomes that the answers to a run's orders gave, by key.
 
     Attributes:
-        ledger, epoch: over which, and under which, this process had the run last.
-        claimed_by: the run as it was when it claimed the orders.
+        current: the run as it was when it claimed the orders.
+        ledger, epoch: over which, and under which, this process had it last.
     """
 
+    current: DeskRun
     ledger: Ledger
     epoch: int
-    claimed_by: Run
     outcomes: dict[str, OrderOutcome] = attrs.field(factory=dict)
 
 
@@ -46,9 +47,13 @@ class Answers:
         """Whether the outcome of one of some keys is not recorded."""
         return bool(self._of) and not {key for key, _ in self._all()}.isdisjoint(keys)
 
-    def keep(self, ledger: Ledger, run: Run, key: str, outcome: OrderOutcome) -> None:
+    def keep(self, current: DeskRun, key: str, outcome: OrderOutcome) -> None:
         """Keep the outcome that an answer gave."""
-        self._of.setdefault(run.id, _OfRun(ledger, run.epoch, run)).outcomes[key] = outcome
+        self.leave(current).outcomes[key] = outcome
+
+    def leave(self, current: DeskRun) -> _OfRun:
+        """Have a run that can no longer be written recovered by `record`, also if no answer is kept of it."""
+        return self._of.setdefault(current.run.id, _OfRun(current, current.ledger, current.run.epoch))
 
     async def record(self, ledger: Ledger) -> LedgerError | None:
         """Record them, except those whose run cannot be held or written now; returns the last error of that."""
@@ -62,14 +67,14 @@ class Answers:
                         of_run.ledger, of_run.epoch = ledger, run.epoch
                         for key, outcome in [*of_run.outcomes.items()]:  # each alone: others may be settled meanwhile
                             with _warning_if_settled(key, outcome):
-                                await run.settle_claimed(of_run.claimed_by, outcome)
+                                await run.settle_claimed(of_run.current.run, outcome)
                             del of_run.outcomes[key]
-                        await run.recover()  # orders of its calls that were not answered
+                        if not of_run.current.sending:  # else a call's answer would come too late for its claim
+                            await run.recover()
+                            del self._of[run_id]
                 except LedgerError as error:
                     last = error
                     log.info("run %s lacks the answers %s, and cannot be written: %s", run_id, of_run.outcomes, error)
-                if not of_run.outcomes:
-                    del self._of[run_id]
         return last
 
     def report(self) -> None:

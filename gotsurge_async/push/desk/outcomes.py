@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, refuse_faulty
 from gotsurge_async.errors import (
     BadRequest,
@@ -236,12 +236,14 @@ class Entry:
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 
-def with_order(result: Created[Any] | Refused[Any] | InDoubt[Any], order: Order) -> Outcome:
+def with_order(result: OrderResult[Any], order: Order) -> Outcome:
     """The result of a call, with the order as its caller passed it."""
     if isinstance(result, Created):
         return Created(order=order, receipt=result.receipt)
     if isinstance(result, Refused):
         return Refused(order=order, error=result.error)
+    if isinstance(result, Unprocessed):
+        return Unprocessed(order=order, error=result.error)
     return InDoubt(order=order, error=result.error)
 
 

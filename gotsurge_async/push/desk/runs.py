@@ -216,7 +216,7 @@ class DeskRuns:
             results = await send()
         except (Exception, asyncio.CancelledError) as error:
             self._fail(current, error)
-            self._keep_answers(current, own)
+            self._keep_answers(current, own, error)
             text = "the desk was closed" if isinstance(error, asyncio.CancelledError) else repr(error)
             why = error if isinstance(error, GotSurgeError) else NotSent(text, "E906", operation=OPERATION)
             await uninterrupted(self._withdraw(current, own, dict.fromkeys(own, why)))
@@ -250,8 +250,10 @@ class DeskRuns:
             for entry in own.values():
                 entry.end_in_doubt(f"its outcome is not known: {error}")
 
-    def _keep_answers(self, current: DeskRun, own: dict[int, Entry]) -> None:
+    def _keep_answers(self, current: DeskRun, own: dict[int, Entry], error: BaseException) -> None:
         """Give entries the outcomes that an answer, or its absence, made certain, though they are not recorded yet."""
+        if isinstance(error, LedgerUnusable | LedgerMoved):
+            self.answers.leave(current)
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
             if isinstance(result, InDoubt) or current.run.info.mode is not Mode.DIRECT:
@@ -260,11 +262,8 @@ class DeskRuns:
                 continue
             entry = own.pop(number)
             current.lost = True  # else nobody could hold it to record them
-            self.answers.keep(current.ledger, current.run, entry.key, current.sender.outcome_of(result))
-            if isinstance(result, Unprocessed):
-                entry.end_unprocessed(result.error)
-            else:
-                entry.end(with_order(result, entry.order))
+            self.answers.keep(current, entry.key, current.sender.outcome_of(result))
+            entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
         """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
@@ -395,6 +394,7 @@ class DeskRuns:
                 await self._clock.sleep(pause)
                 pause = min(_LAST_POLL, pause * 2)
         self._is_recording = False
+        await self._resume_left()  # what these runs had begun
 
     async def _keep_up(self) -> None:
         async with self._changing:

@@ -15,9 +15,9 @@ from gotsurge_async.push import chunks
 from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.transports.base import Response
+from gotsurge_async.transports.base import Request, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, once_so, states
-from tests.support.orders import order, orders
+from tests.support.orders import answer, order, orders
 from tests.support.postgres import server
 
 
@@ -109,6 +109,32 @@ async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
         assert again.replayed
 
 
+async def test_a_refusal_that_comes_after_a_failed_write_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is opened again while another call of the run is under way, which is refused then."""
+    service, go_on = Gate(), asyncio.Event()
+
+    async def respond(tasks: list[dict[str, Any]]) -> Response:
+        if tasks[0]["tracking_id"] != "T-1":
+            return created(tasks)
+        service.came.set()
+        await go_on.wait()
+        return Response(status=422, body=b"{}")
+
+    service.respond = respond
+    clock = ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        asking = asyncio.create_task(desk.create(order("T-1")))
+        await service.came.wait()
+        fail_once(monkeypatch, name="record", where=marks)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        go_on.set()
+        assert isinstance(await asking, Refused)
+        await once_so(clock, lambda: not desk._runs.answers)
+        assert await states(desk) == {"T-1": [OrderState.REFUSED], "T-2": [OrderState.CREATED]}
+
+
 @pytest.mark.slow
 async def test_answers_are_recorded_as_soon_as_a_server_is_back() -> None:
     """PostgreSQL restarts during a call: the desk takes its run again before the lease of the old connection ends."""
@@ -131,6 +157,46 @@ async def test_answers_are_recorded_as_soon_as_a_server_is_back() -> None:
             again = await desk.create(order("T-1"))
             assert isinstance(again, Created)
             assert again.replayed
+    assert service.sent == ["T-1"]
+
+
+class Platform(Gate):
+    """Makes drafts, whose broadcast waits until it may be answered."""
+
+    async def __call__(self, request: Request) -> Response:
+        if request.method == "GET":
+            return answer({"id": request.url.rpartition("/")[2], "current_status": "broadcasting"})
+        if request.url.endswith("/drafts"):
+            return await super().__call__(request)
+        self.came.set()
+        await self.open.wait()
+        return answer({"updated_tasks": []})
+
+    async def _wait(self, tasks: list[dict[str, Any]]) -> Response:
+        return created(tasks)
+
+
+@pytest.mark.slow
+async def test_a_broadcast_is_read_as_soon_as_a_server_is_back() -> None:
+    """PostgreSQL restarts during a broadcast: the desk resumes its own run, and does not wait for the lease to end."""
+    service, clock = Platform(), ManualClock()
+    with server() as running:
+        async with (
+            client(service, clock=clock) as gs,
+            await Desk.open(gs, running.url, mode="two-phase", register=False) as desk,
+        ):
+            asking = asyncio.create_task(desk.create(order("T-1")))
+            await service.came.wait()
+            await asyncio.to_thread(running.stop)
+            service.open.set()
+            assert isinstance(await asking, InDoubt)
+            await asyncio.to_thread(running.start)
+            async with asyncio.timeout(LEASE_SECONDS / 2):
+                again = asyncio.create_task(desk.create(order("T-1")))
+                await once_so(clock, again.done)
+            outcome = await again
+            assert isinstance(outcome, Created)
+            assert outcome.receipt.id == "id-T-1"
     assert service.sent == ["T-1"]
 
 
