@@ -116,8 +116,9 @@ async def test_a_stream_is_not_limited_by_the_callers_that_may_wait(tmp_path: Pa
     assert len(service.sent) == 120
 
 
-async def test_callers_that_come_back_share_the_next_call(tmp_path: Path) -> None:
+async def test_callers_that_come_back_share_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who was answered by one call and asks again goes out together again, with whoever came between."""
+    monkeypatch.setattr("gotsurge_async.push.desk.desk.LINGER", 60.0)  # however long the first call takes
     service = Gate()
     async with desk_of(tmp_path, service) as desk:
 
