@@ -350,7 +350,7 @@ class Sqlite(Database):
         if not writing or self._over is None:
             self.driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
             return
-        ends: float | None = None
+        ends = 0.0
         while True:
             try:
                 self.driver.execute("BEGIN IMMEDIATE")
