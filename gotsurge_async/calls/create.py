@@ -1,10 +1,10 @@
 """The result of a create for each of its orders; any number of orders as a stream of results."""
 
 import asyncio
+import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from hashlib import blake2b
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
@@ -13,6 +13,7 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.codec.compiled import filler
 from gotsurge_async.codec.converters import id_of
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, each_as_read, refuse_faulty
 from gotsurge_async.codec.text import written_batch
@@ -91,6 +92,8 @@ class Unprocessed(Generic[T]):
 
 OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unprocessed[T]
 
+_all_created = filler(Created, "order", "receipt")
+
 
 def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
     """The result of each order of a chunk whose create has failed.
@@ -116,6 +119,9 @@ def results_of_receipts(
     orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
     """The result of each order of a chunk whose create was answered; without a task, or with two, it is in doubt."""
+    if is_in_order(identities, receipts):
+        created: list[OrderResult[T]] = _all_created(orders, receipts)
+        return created
     tasks, doubts = match_alone(identities, receipts, operation)
     return [
         InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
@@ -161,9 +167,8 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
     """
     whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
     receipts = _distinct(receipts)
-    named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
-    if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
-        return list(receipts)  # as nearly always
+    if is_in_order(identities, receipts):
+        return list(receipts)
     matched: list[Answered | None] = [None] * len(identities)
     left = list(receipts)
     for place, name in enumerate(("tracking_id", "invoice_number")):
@@ -185,6 +190,16 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
     ):
         return list(receipts)
     return matched
+
+
+def is_in_order(identities: Sequence[Identity], receipts: Sequence[Receipt | Task]) -> bool:
+    """Whether each receipt, of a task of its own, names the order that stands in its place: as nearly always."""
+    named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
+    return (
+        named == list(identities)
+        and None not in [tracking_id for tracking_id, _ in named]
+        and len({receipt.id for receipt in receipts}) == len(named)
+    )
 
 
 def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
@@ -260,6 +275,8 @@ async def create_chunk(
     return results_of_receipts(orders, identities, receipts, endpoint.name)
 
 
+_IS_WIDE = sys.hash_info.width >= 64
+_DIGEST = 0xFFFF_FFFF_FFFF_FFFF
 _SHARD = 0xFFFF
 """The bits of a digest that choose its array: of a million keys each array has 15, which are searched as quickly as a
 digest is made."""
@@ -268,9 +285,9 @@ digest is made."""
 class KeysSeen:
     """Remembers keys by digests of 8 bytes, in arrays that are chosen by two bytes of the digest.
 
-    A million keys take 20 MB, 4 million 45 MB: 8.3 bytes for each further key, after 12 MB for the arrays. A Python set
-    takes about 80 bytes for each key. Two different keys have one digest about once in 37 million streams of a
-    million keys: then the second counts as seen.
+    A digest is Python's own hash. A million keys take 20 MB, 4 million 45 MB: 8.3 bytes for each further key, after
+    12 MB for the arrays. A Python set takes about 80 bytes for each key. Two different keys have one digest about once
+    in 37 million streams of a million keys: then the second counts as seen.
     """
 
     def __init__(self) -> None:
@@ -278,7 +295,7 @@ class KeysSeen:
 
     def add(self, key: str) -> bool:
         """Remember a key; False if it was seen before."""
-        digest = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        digest = hash(key) & _DIGEST if _IS_WIDE else (hash(key) << 32 | hash(f"{key} ") & 0xFFFFFFFF) & _DIGEST
         shard = self._shards.get(digest & _SHARD)
         if shard is None:
             self._shards[digest & _SHARD] = array("Q", (digest,))

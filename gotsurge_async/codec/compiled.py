@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+import attrs
 import msgspec
 
 from gotsurge_async.models.base import NOT_GIVEN, Field, fields_of, is_model, is_union, read_utc
@@ -125,6 +126,22 @@ def receipt_hook() -> Hook:
     return _made([*lines, "    made.__class__ = cls", "    return made"], scope)
 
 
+def filler(cls: Any, *names: str) -> Hook:
+    """A function that makes many ``cls`` of lists of the values of some fields; the others have their defaults.
+
+    attrs takes four times as long to make a frozen one: 2,000 instructions instead of 500.
+    """
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Thawed": _thawed(cls)}
+    lines = [f"def hook({', '.join(names)}):", "    all_made = []", "    add = all_made.append"]
+    lines += [f"    for {', '.join(f'a_{name}' for name in names)} in zip({', '.join(names)}, strict=True):"]
+    lines += ["        made = new(Thawed)", *(f"        made.{name} = a_{name}" for name in names)]
+    for attribute in attrs.fields(cls):
+        if attribute.name not in names:
+            scope[f"default_{attribute.name}"] = attribute.default
+            lines.append(f"        made.{attribute.name} = default_{attribute.name}")
+    return _made([*lines, "        made.__class__ = cls", "        add(made)", "    return all_made"], scope)
+
+
 def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
     """The hook that makes plain values of a ``cls``, without fields that are None or were not set.
 
@@ -134,41 +151,55 @@ def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> 
         hook_of: returns the hook of a class that a field has.
         with_extra: adds ``extra`` to the plain values.
     """
-    scope: dict[str, Any] = {
-        "no_number": _no_number,
-        "with_extra": with_extra,
-        "NOT_GIVEN": NOT_GIVEN,
-        "finite": finite,
-    }
-    lines = ["def hook(model):", *_written(cls, "model", "plain", scope, hook_of)]
+    scope: dict[str, Any] = {**_WRITING, "with_extra": with_extra}
+    lines = ["def hook(model):", "    plain = {}"]
+    for field in fields_of(cls):
+        if is_model(field.inner):
+            scope[f"hook_{field.name}"] = hook_of(field.inner)
+        test = f"(v := model.{field.name}) is not {_left_out(field)}"
+        lines.append(f"    if {test}: plain[{field.name!r}] = {_written(field)}")
     return _made([*lines, "    return with_extra(model, plain) if model.extra else plain"], scope)
 
 
-def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: Callable[[Any], Hook]) -> list[str]:
-    """The lines that write a model to a dict, and the models in it as well, since a call for each costs more."""
-    lines = [f"    {plain} = {{}}"]
+def struct_hook(cls: Any, hook_of: Callable[[Any], Hook], plain_of: Callable[[Any], Hook]) -> Hook:
+    """The hook that makes a struct of a ``cls``, which msgspec writes as it writes the plain values.
+
+    For a fifth of the instructions that a dict takes to be made and read again: a task has some fifty values.
+
+    Args:
+        hook_of: returns the hook of a class that a field has.
+        plain_of: returns the `writing_hook` of a class, for objects with ``extra``.
+    """
+    fields: list[Any] = [(field.name, Any, None if field.required else field.default) for field in fields_of(cls)]
+    scope: dict[str, Any] = {**_WRITING, "plain": plain_of(cls)}
+    # gc=False: a struct lives until its text is written.
+    scope["Struct"] = msgspec.defstruct(cls.__name__, fields, omit_defaults=True, gc=False)
+    values = []
     for field in fields_of(cls):
-        # A field that is False by default is our own (a partial quote): no answer has it.
-        test = "" if field.default is False else f" is not {'NOT_GIVEN' if field.many else None}"
-        value, inside = "v", f"{model}_{field.name}"
-        if is_model(field.inner) and not field.many:
-            lines.append(f"    if ({inside} := {model}.{field.name}){test}:")
-            lines += [f"    {line}" for line in _written(field.inner, inside, f"{plain}_", scope, hook_of)]
-            lines.append(
-                f"        {plain}[{field.name!r}] = with_extra({inside}, {plain}_) if {inside}.extra else {plain}_"
-            )
-            continue
         if is_model(field.inner):
-            scope[f"hook_{inside}"] = hook_of(field.inner)
-            value = f"[hook_{inside}(each) for each in v]"
-        elif field.inner is Money:
-            value = "v.millicents"
-        elif field.inner is float:  # 0 times a finite number is 0; anything else is refused
-            value = f"v if v * 0 == 0 else no_number({field.name!r}, v)"
-        elif typing.get_origin(field.inner) is dict:
-            value = f"finite({field.name!r}, v)"
-        lines.append(f"    if (v := {model}.{field.name}){test}: {plain}[{field.name!r}] = {value}")
-    return lines
+            scope[f"hook_{field.name}"] = hook_of(field.inner)
+        value = f"model.{field.name}"
+        if (written := _written(field)) != "v":
+            value = f"v if (v := {value}) is {_left_out(field)} else {written}"
+        values.append(value)
+    struct = f"    return plain(model) if model.extra else Struct({', '.join(values)})"
+    return _made(["def hook(model):", struct], scope)
+
+
+def _left_out(field: Field) -> str:
+    """The value of a field that is not written. One that is False by default is our own, and in no answer."""
+    return "False" if field.default is False else "NOT_GIVEN" if field.many else "None"
+
+
+def _written(field: Field) -> str:
+    """The expression that makes the value ``v`` of a field plain."""
+    if is_model(field.inner):
+        return f"[*map(hook_{field.name}, v)]" if field.many else f"hook_{field.name}(v)"
+    if field.inner is Money:
+        return "v.millicents"
+    if field.inner is float:  # 0 times a finite number is 0; anything else is refused
+        return f"v if v * 0 == 0 else no_number({field.name!r}, v)"
+    return f"finite({field.name!r}, v)" if typing.get_origin(field.inner) is dict else "v"
 
 
 def finite(name: str, value: Any) -> Any:
@@ -190,6 +221,9 @@ def finite(name: str, value: Any) -> Any:
 
 def _no_number(name: str, value: Any) -> NoReturn:
     raise ValueError(f"{name} is {value!r}, which JSON has no number for")
+
+
+_WRITING: Mapping[str, Any] = {"NOT_GIVEN": NOT_GIVEN, "no_number": _no_number, "finite": finite}
 
 
 def _thawed(cls: Any) -> Any:

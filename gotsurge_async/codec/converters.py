@@ -1,8 +1,8 @@
-"""The two converters, made of cattrs hooks only: `READING` for the service's answers, `checking` for users' values.
+"""The converters, made of cattrs hooks only: `READING` for answers, `checking` for users' values, `writing` for text.
 
-They differ in one flag. *Reading* is tolerant: a value that does not fit its field stays in ``extra`` as it came. An
-object is unreadable only if its identity, a required field, or a list of objects that have an identity does not fit.
-*Checking* is strict: nothing is coerced, and every fault is reported. Both write alike.
+The first two differ in one flag. *Reading* is tolerant: a value that does not fit its field stays in ``extra`` as it
+came. An object is unreadable only if its identity, a required field, or a list of objects that have an identity does
+not fit. *Checking* is strict: nothing is coerced, and every fault is reported. Both make the same plain values.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 import cattrs
 import msgspec
 
-from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, writing_hook
+from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
 from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.platform import UpdatedTasks
@@ -301,4 +301,11 @@ def _with_extra(model: Model, plain: Plain) -> Plain:
 USUAL = Structs({})
 READING: cattrs.Converter = converter(USUAL, strict=False)
 checking: cattrs.Converter = converter(USUAL, strict=True)
-"""Checks what users give, and writes all that is written."""
+"""Checks what users give, and makes plain values of models."""
+
+writing: cattrs.Converter = cattrs.Converter()
+"""Makes of a model what msgspec writes as the plain values that ``checking`` makes of it: see `struct_hook`."""
+writing.register_unstructure_hook_factory(
+    is_model, lambda cls: struct_hook(cls, writing.get_unstructure_hook, checking.get_unstructure_hook)
+)
+writing.register_unstructure_hook(Money, lambda value: value.millicents)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from gotsurge_async.codec.compiled import Structs
-from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
+from gotsurge_async.codec.converters import (
+    READING,
+    USUAL,
+    Unfit,
+    checking,
+    converter,
+    says_nothing,
+    task_list,
+    writing,
+)
 from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import JsonForm, Model, fields_of, is_model
@@ -122,7 +131,7 @@ class Codec:
             heads = [_Head()]  # not a usual answer
         if all(head.id and not head.id.isspace() for head in heads):
             text = _TaskTexts(body).text
-            return Receipts(hook((head, (text, number)), Receipt) for number, head in enumerate(heads))
+            return Receipts([hook((head, (text, number)), Receipt) for number, head in enumerate(heads)])
         what = "not the answer of a create"
         tree = decode_plain(body, what)
         if type(tree) is dict:
@@ -297,9 +306,9 @@ def encode(value: Any) -> bytes:
 
 
 def encode_order(order: Any) -> tuple[bytes, Any]:
-    """The JSON text of an order, as `encode`, and the plain values that it was made of."""
+    """The JSON text of an order, as `encode`, and what it was written from: a struct, or with ``extra`` a dict."""
     try:
-        plain = unstructure(order)
+        plain = writing.unstructure(order) if isinstance(order, Model | Money) else order
         return _encode(plain), plain
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         problems = misfits(order) if isinstance(order, Model) else []

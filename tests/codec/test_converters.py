@@ -334,7 +334,7 @@ async def test_what_a_push_writes_goes_through_the_converter(monkeypatch: pytest
     """Another hook for orders changes what a create sends."""
     strict = converter(Structs({}), strict=True)
     strict.register_unstructure_hook(Order, lambda order: {"tracking_id": order.tracking_id, "note": "from the hook"})
-    monkeypatch.setattr("gotsurge_async.codec.text.checking", strict)
+    monkeypatch.setattr("gotsurge_async.codec.text.writing", strict)
     async with client(lambda _: answer({"tasks": [{"id": "a", "tracking_id": "T-1"}]})) as (gs, transport):
         await gs.tasks.create([order()])
     sent = json.loads(transport.sent[0].body or b"")
