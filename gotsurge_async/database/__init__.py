@@ -218,7 +218,7 @@ class Database(ABC):
     kind: ClassVar[Kind]
     _mark: ClassVar[str]
     _at_once: ClassVar[int] = 30_000
-    """Values of one statement: SQLite takes 32,766, PostgreSQL 65,535."""
+    """Values of one statement: PostgreSQL takes 65,535."""
 
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
         self.committed: list[Callable[[], object]] = []
@@ -322,6 +322,8 @@ class Sqlite(Database):
     _mark = "?"
     _over: Callable[[], bool] | None = None
     _patience = 0.0
+    _at_once = 600
+    """A statement for more values would take longer to prepare than it saves."""
 
     def _script(self, text: str) -> None:
         for one in text.split(";\n"):

@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 from attrs import field, frozen
 from msgspec import Struct
 
@@ -182,20 +183,22 @@ def sources(target: OrderState) -> frozenset[OrderState]:
     return frozenset(state for state, after in TRANSITIONS.items() if target in after)
 
 
-@frozen
-class NewOrder:
-    """An order to add to a run."""
+class NewOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order to add to a run. A struct, because one is made for every order."""
 
     line: int
     """Its line in the source, 1-based; or its ordinal where a source has no lines."""
     key: str
     """Identifies the order in every file and run: its tracking id, unless the user chose another column."""
-    payload: bytes = field(repr=False)
+    payload: bytes
     """Its JSON, exactly as it will be sent."""
-    source_row: bytes | None = field(default=None, repr=False)
+    source_row: bytes | None = None
     """The row it was read from, which the ledger returns unchanged."""
-    fingerprint: bytes | None = field(default=None, repr=False)
+    fingerprint: bytes | None = None
     """A digest of pickup, delivery, window and invoice: two keys of one fingerprint are worth a warning."""
+
+    def __repr__(self) -> str:
+        return f"NewOrder(line={self.line}, key={self.key!r})"
 
 
 @frozen
@@ -224,8 +227,8 @@ OLDER_COPY = 2
 """An older copy of the ledger was accepted, in which a submitted order waited: it may have been sent since."""
 
 
-class PendingOrder(NamedTuple):
-    """An order that waits to be sent. A tuple, because one is made for every order that is sent."""
+class PendingOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order that waits to be sent. A struct, because one is made for every order that is sent."""
 
     id: int
     line: int

@@ -129,7 +129,8 @@ class Loader(Struct, frozen=True):
                 await run.add(
                     [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
                 )
-                keys.add([row.key for row in block])
+                if self.entering is not None:
+                    keys.add([row.key for row in block])
                 block = await asyncio.to_thread(self._block, rows)
             report = source.report
             if report.fault_count:
@@ -158,7 +159,8 @@ class Loader(Struct, frozen=True):
                 if len(problems) > _MOST_PROBLEMS:
                     break
                 await run.add(rows)
-                keys.add([row.key for row in rows])
+                if self.entering is not None:
+                    keys.add([row.key for row in rows])
             if problems:
                 raise InvalidData("", problems)
             return run, await self._admit(run, keys, name, None)
@@ -187,12 +189,15 @@ def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: 
     of the chunk would be in doubt.
     """
     own: Any = key(order)
+    sent = own, order.tracking_id, "" if order.invoice_number is None else order.invoice_number
+    if own and {*map(type, sent)} == {str} and own.isascii() and own.isprintable() and not own.isspace():
+        return str(own)  # as nearly always
     own = None if isinstance(own, str) and not own.strip() else own
     if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
         if unseen_in(own):
             fault = Fault(file=name, line=number, value=own, rule=Coded(UNSEEN, "E229"))
             raise UnusableSource(f"{name} has faults", [fault], 1)
-        return own  # as nearly always
+        return own
     names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
         Fault(file=name, line=number, column=column, value=str(value), rule=Coded(f"is text, not {kind}", "E229"))

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from msgspec.structs import replace
 
 from gotsurge_async.ledger import (
     LIVE,
@@ -93,7 +93,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Begin a run with some keys; it is admitted, or refused and discarded."""
         run: Run = self.do(self.ledger.begin(environment="e", mode=mode, source="s"))
         # Of a key the order is the same in every run, whatever its line.
-        self.do(run.add([evolve(order(ord(key), key), line=line) for line, key in enumerate(keys, 1)]))
+        self.do(run.add([replace(order(ord(key), key), line=line) for line, key in enumerate(keys, 1)]))
         owners = {key: owner for key in keys if (owner := self.owner(key))}
         if len(set(keys)) < len(keys):
             assert self.do(run.admit()).doubled

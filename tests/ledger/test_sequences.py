@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost, TaskTaken
@@ -47,7 +47,7 @@ async def test_who_sweeps_is_fenced_too(ledger: Ledger) -> None:
 async def test_a_copy_from_before_a_draft_was_recorded_is_noticed(path: Path) -> None:
     """The record of a draft claims its broadcast, and counts: a copy from before it would broadcast a second one."""
     async with await Ledger.open(path) as ledger:
-        sound = attrs.evolve(order(1), payload=b"{}", source_row=None)
+        sound = replace(order(1), payload=b"{}", source_row=None)
         run = await loaded(ledger, [sound], mode=Mode.TWO_PHASE)
         await run.start()
         (one,) = await run.claim(await ids(run))

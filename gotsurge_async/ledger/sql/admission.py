@@ -7,6 +7,7 @@ holds a lock is alive, and keeps its orders.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from operator import itemgetter
 
 from attrs import define
 from msgspec import Struct, field
@@ -22,7 +23,6 @@ from gotsurge_async.ledger.sql.chunks import (
     each_page,
     load,
     number_of,
-    number_of_print,
 )
 from gotsurge_async.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.ledger.sql.pages import Owner, take_key
@@ -114,14 +114,15 @@ def add(
     ]
     put = db.load if claimed is None else db.insert
     put("add_chunks", [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks])
-    put("add_bodies", [body_row(each.id, part, compact=compact) for each, part in zip(chunks, parts, strict=True)])
+    bodies = [body_row(number, part, compact=compact) for number, part in zip(numbers, parts, strict=True)]
+    put("add_bodies", [row for row, _ in bodies])
     keys = [
-        (run.environment, row.key, number, place, number_of_print(row.fingerprint))
-        for number, part in zip(numbers, parts, strict=True)
-        for place, row in enumerate(part)
+        (run.environment, meta[1], number, place, meta[4])
+        for number, (_, metas) in zip(numbers, bodies, strict=True)
+        for place, meta in enumerate(metas)
     ]
     # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
-    if db.insert("add_keys", sorted(keys, key=lambda each: each[1])) == len(keys):
+    if db.insert("add_keys", sorted(keys, key=itemgetter(1))) == len(keys):
         return chunks
     if claimed is not None:
         raise Moved

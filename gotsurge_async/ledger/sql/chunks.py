@@ -289,10 +289,10 @@ def _metas_text(metas: Sequence[Meta]) -> str:
     return msgspec.json.encode(metas).decode()
 
 
-def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
-    """The row of ``bodies`` for some orders."""
-    metas = [
-        Meta(
+def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> tuple[Row, list[Row]]:
+    """The row of ``bodies`` for some orders, and of each order what is in a `Meta`."""
+    metas: list[Row] = [
+        (
             order.line,
             order.key,
             len(order.payload),
@@ -301,11 +301,12 @@ def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
         )
         for order in orders
     ]
+    text = msgspec.json.encode(metas).decode()
     body = JOINED.join([order.payload for order in orders])
     source = b"".join([order.source_row or b"" for order in orders])
     if compact:
-        return chunk, ZLIB, _metas_text(metas), zlib.compress(body, 1), zlib.compress(source, 1)
-    return chunk, RAW, _metas_text(metas), body, source
+        return (chunk, ZLIB, text, zlib.compress(body, 1), zlib.compress(source, 1)), metas
+    return (chunk, RAW, text, body, source), metas
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -93,9 +93,10 @@ class Keys:
 
     def add(self, keys: Iterable[str]) -> None:
         """Add keys, each of which is new."""
-        for key in keys:
-            self._sum += int.from_bytes(hashlib.sha256(key.encode()).digest())
-            self.count += 1
+        sha256, number = hashlib.sha256, int.from_bytes
+        numbers = [number(sha256(key.encode()).digest()) for key in keys]
+        self._sum += sum(numbers)
+        self.count += len(numbers)
 
     def digest(self) -> str:
         """The digest as text."""

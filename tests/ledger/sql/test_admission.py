@@ -2,8 +2,8 @@
 
 import asyncio
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from gotsurge_async.ledger import (
     LIVE,
@@ -269,7 +269,7 @@ async def test_a_changed_order_does_not_take_a_draft_that_may_be_out(ledger: Led
     await bring(first, state)
     await first.close()
     second = await begun(ledger, mode="two-phase")
-    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    await second.add([replace(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
     assert await second.doubtful_rivals() == [first.id]
     assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
     assert await states(ledger, first) == {"TRK-1": state.value}
@@ -283,7 +283,7 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     task_id = (await only(first)).task_id
     await first.close()
     second = await begun(ledger, mode="two-phase")
-    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    await second.add([replace(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
     assert await second.admit() == Admission(pending=1, superseded=1)
     assert [draft.task_id for draft in await ledger.unused_drafts(second.id)] == [task_id]
     assert (await only(second)).task_id is None

@@ -31,7 +31,7 @@ def db(path: Path) -> Iterator[Database]:
 def put(db: Database, states: str, *, compact: bool = False, rows: list[NewOrder] | None = None) -> None:
     """Put a chunk in whose orders are in some states, each given by its letter."""
     db.insert("add_chunks", [(1, 1, 0, NOW, states, None, None)])
-    db.insert("add_bodies", [body_row(1, rows or orders(len(states)), compact=compact)])
+    db.insert("add_bodies", [body_row(1, rows or orders(len(states)), compact=compact)[0]])
 
 
 def read(db: Database) -> Chunk:

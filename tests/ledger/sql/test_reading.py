@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-import attrs
 import pytest
+from msgspec.structs import replace
 
 from gotsurge_async.ledger import (
     Counts,
@@ -187,7 +187,7 @@ async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) 
     """A draft found by its name is an order's own, unless its key had another text, or the draft is known."""
     for text in (b"old", b"new"):
         run = await begun(ledger, mode="two-phase")
-        await run.add([order(1), attrs.evolve(order(2), payload=text), order(3), order(4)])
+        await run.add([order(1), replace(order(2), payload=text), order(3), order(4)])
         await run.admit()
         if text == b"old":
             await run.claim(await ids(run))
@@ -234,7 +234,7 @@ async def test_rivals_are_orders_that_say_something_else(ledger: Ledger) -> None
     """Of orders whose keys are pushed, those are named whose text differs, each once, whatever page they stand on."""
     first = await loaded(ledger, orders(50))
     await bring(first, OrderState.CREATED)
-    second = await loaded(ledger, [attrs.evolve(o, payload=b"other") if o.line % 10 == 0 else o for o in orders(50)])
+    second = await loaded(ledger, [replace(o, payload=b"other") if o.line % 10 == 0 else o for o in orders(50)])
     found: list[Rival] = []
     while some := await second.rivals({OrderState.CHANGED, OrderState.ALREADY_PUSHED}, found[-1].id if found else 0):
         found += some
@@ -255,7 +255,7 @@ async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None
     first = await loaded(ledger, orders(30))
     await bring(first, OrderState.CREATED)
     second = await ledger.begin(environment="simulator", mode="direct", source="orders.csv", chunk=1)
-    await second.add([*orders(29), attrs.evolve(order(30), payload=b"other")])
+    await second.add([*orders(29), replace(order(30), payload=b"other")])
     await second.admit()
     assert [rival.line for rival in await second.rivals({OrderState.CHANGED, OrderState.ALREADY_PUSHED}, 0)] == [30]
     for run in (first, second):

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 import pytest
+from msgspec.structs import replace
 
 from gotsurge_async.database import Database, Sqlite
 from gotsurge_async.ledger import (
@@ -121,7 +122,7 @@ async def test_nothing_that_is_archived_is_pushed_again(
     await finished(ledger, orders(3))
     await finished(ledger, [order(9)], OrderState.REFUSED)
     await move(where, to, clock)
-    run = await loaded(ledger, [*orders(2), attrs.evolve(order(3), payload=b'{"line":"other"}'), order(4), order(9)])
+    run = await loaded(ledger, [*orders(2), replace(order(3), payload=b'{"line":"other"}'), order(4), order(9)])
     counts = await run.counts()
     assert (counts.already_pushed, counts.pending) == (3, 2)
     assert set(await ledger.recorded("simulator", ["task-1", "task-9", "none"])) == {"task-1", "task-9"}
@@ -167,7 +168,7 @@ async def test_what_became_of_keys_elsewhere_is_written_down(
 ) -> None:
     """An archive says of an order that was pushed by another run what the ledger said, though it has no such run."""
     first = await finished(ledger, orders(2))
-    again = await finished(ledger, [order(1), attrs.evolve(order(2), payload=b'{"line":"other"}'), order(3)])
+    again = await finished(ledger, [order(1), replace(order(2), payload=b'{"line":"other"}'), order(3)])
     waiting = await loaded(ledger, [order(4)], mode=Mode.TWO_PHASE)
     await waiting.start()
     await waiting.close()
@@ -195,7 +196,7 @@ async def test_a_change_while_it_is_copied_is_not_lost(
 ) -> None:
     """What was changed before the copy is in it; what would be changed meanwhile waits, and is refused then."""
     old = await finished(ledger, orders(2))
-    other = await loaded(ledger, [attrs.evolve(order(1), payload=b'{"line":"mended"}')], mode=Mode.TWO_PHASE)
+    other = await loaded(ledger, [replace(order(1), payload=b'{"line":"mended"}')], mode=Mode.TWO_PHASE)
     (rival,) = await other.rivals({OrderState.CHANGED}, 0)
     await other.replace(rival, "broadcasting")
     loop = asyncio.get_running_loop()
