@@ -103,6 +103,14 @@ class Deadline:
         return work.done()
 
 
+class Lasting(asyncio.Future[T]):
+    """A future that is awaited to its end: a waiter that is cancelled meanwhile learns of that at the end."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Refuse, as nothing can be withdrawn any more."""
+        return False
+
+
 async def uninterrupted(work: Awaitable[T]) -> T:
     """Await something that must not be left half done: a cancellation waits for its end, and is raised then.
 
@@ -110,7 +118,7 @@ async def uninterrupted(work: Awaitable[T]) -> T:
     """
     task = asyncio.ensure_future(work)
     try:
-        return await asyncio.shield(task)
+        return await (task if isinstance(task, Lasting) else asyncio.shield(task))
     except asyncio.CancelledError as cancelled:
         await asyncio.wait([task])
         if task.cancelled():

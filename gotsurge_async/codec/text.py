@@ -333,7 +333,8 @@ def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:
     """The body of a create from orders that are JSON text already, by `encode`."""
-    return b'{"tasks":[' + b",".join(tasks) + b"]}"
+    first, *others = tasks or [b""]
+    return b",".join([b'{"tasks":[' + first, *others]) + b"]}"
 
 
 def decode_names(order: bytes) -> tuple[str | None, str | None]:

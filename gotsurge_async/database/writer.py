@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 from attrs import define
 from msgspec import Struct, structs
 
+from gotsurge_async.clock import Lasting
 from gotsurge_async.database import Database, Moved, Place
 from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
 from gotsurge_async.errors import Coded
@@ -170,12 +171,24 @@ class Writer:
         """
         return await self._begin(kind, request, after)
 
-    def _begin(self, kind: Kind[A, T], request: A, after: Callable[[], None] | None) -> "asyncio.Future[T]":
+    def lasting(self, kind: Kind[A, T], request: A) -> Lasting[T]:
+        """As `request`, but a caller that is cancelled waits until it is decided."""
+        future: Lasting[T] = Lasting(loop=self._loop)
+        self._begin(kind, request, None, future)
+        return future
+
+    def _begin(
+        self,
+        kind: Kind[A, T],
+        request: A,
+        after: Callable[[], None] | None,
+        future: "asyncio.Future[T] | None" = None,
+    ) -> "asyncio.Future[T]":
         if self._closing or self._fatal is not None:
             if after is not None:
                 after()
             self._refuse_if_over()
-        future: asyncio.Future[T] = self._loop.create_future()
+        future = future or self._loop.create_future()
         self._waiting.append(_Ticket(kind, request, future, after))
         self._wake.set()
         return future

@@ -290,8 +290,9 @@ def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tup
     try:
         names = codec.decode_names_of_batch(body)
         # Pieces that are JSON only together are damaged too, and so are bytes that are not text.
-        apart = all(order.payload[:1] == b"{" and order.payload[-1:] == b"}" for order in orders)
-        if len(names) == len(orders) and apart and (body.isascii() or body.decode()):
+        texts = [order.payload for order in orders]
+        apart = [text for text in texts if text[:1] == b"{" and text[-1:] == b"}" and (text.isascii() or text.decode())]
+        if len(names) == len(orders) == len(apart):
             return names
     except ValueError:
         pass

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.clock import to_microseconds, uninterrupted
+from gotsurge_async.clock import Lasting, to_microseconds, uninterrupted
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.held import writes
@@ -31,6 +31,7 @@ from gotsurge_async.ledger.states import (
     PendingOrder,
     RunInfo,
     RunState,
+    Taken,
 )
 
 LOOKED_AT_SECONDS = 0.1
@@ -228,18 +229,18 @@ class Run(Notes):
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
 
-    async def claim(self, ids: Sequence[int]) -> list[int]:
+    def claim(self, ids: Sequence[int]) -> Lasting[list[int]]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
 
         Returns:
-            The ids that are claimed now, in the order of ``ids``; the others were no longer pending.
+            A future for the ids that are claimed now, in the order of ``ids``; the others were no longer pending.
         """
         target = OrderState.DRAFTING if self.info.mode is Mode.TWO_PHASE else OrderState.SENDING
-        return await self._claim(ids, OrderState.PENDING, target)
+        return self._claim(ids, OrderState.PENDING, target)
 
-    async def claim_broadcast(self, ids: Sequence[int]) -> list[int]:
+    def claim_broadcast(self, ids: Sequence[int]) -> Lasting[list[int]]:
         """Claim drafted orders for their broadcast: ``broadcasting``. Returns the ids that are claimed now."""
-        return await self._claim(ids, OrderState.DRAFTED, OrderState.BROADCASTING)
+        return self._claim(ids, OrderState.DRAFTED, OrderState.BROADCASTING)
 
     async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
         """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
@@ -273,10 +274,10 @@ class Run(Notes):
         """
         marks.release(db, self._held, ids, now)
 
-    async def record(
-        self, results: Sequence[OrderOutcome], *, broadcast: bool = False, read_at: datetime | None = None
-    ) -> None:
-        """Record the outcomes of claimed orders, a chunk at a time, or of orders in doubt.
+    def record(
+        self, results: Sequence[OrderOutcome] | Taken, *, broadcast: bool = False, read_at: datetime | None = None
+    ) -> Lasting[None]:
+        """Record the outcomes of claimed orders, a chunk at a time, or of orders in doubt; returns a future.
 
         Args:
             broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
@@ -286,7 +287,7 @@ class Run(Notes):
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
             StillOpen: what was sent for one of them may still act; nothing was recorded.
         """
-        for result in results:
+        for result in [results] if isinstance(results, Taken) else results:
             if result.state not in marks.RECORDED:
                 known = ", ".join(state.value for state in marks.RECORDED)
                 raise ValueError(f"an outcome is one of {known}, not {result.state.value}")
@@ -294,7 +295,7 @@ class Run(Notes):
         self._check()
         began = None if read_at is None else to_microseconds(read_at)
         request = marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot, began)
-        await self._store.request(marks.record, request)
+        return self._store.request(marks.record, request)
 
     @writes
     def settle_claimed(self, db: Database, now: int, earlier: "Run", outcome: OrderOutcome) -> None:
@@ -343,11 +344,10 @@ class Run(Notes):
         options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
         self.info: RunInfo = evolve(self.info, options=options)
 
-    async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
+    def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> Lasting[list[int]]:
         self._check_admitted()
         wish = marks.Claim(self._held, ids, source, target, self._store.now(), self._store.slot)
-        claimed = await self._store.request(marks.claim, wish)
-        return [order_id for order_id in ids if order_id in claimed]
+        return self._store.request(marks.claim, wish)
 
 
 class _Rivals:

@@ -4,15 +4,16 @@ This is the only place that defines which orders wait, are in flight, are in dou
 aware UTC datetimes; they are stored as whole microseconds since 1970.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import msgspec
 from attrs import field, frozen
 from msgspec import Struct
+
+from gotsurge_async.models.tasks import Receipt
 
 
 class Mode(StrEnum):
@@ -183,7 +184,7 @@ def sources(target: OrderState) -> frozenset[OrderState]:
     return frozenset(state for state, after in TRANSITIONS.items() if target in after)
 
 
-class NewOrder(msgspec.Struct, frozen=True, gc=False):
+class NewOrder(Struct, frozen=True, gc=False):
     """An order to add to a run. A struct, because one is made for every order."""
 
     line: int
@@ -227,7 +228,7 @@ OLDER_COPY = 2
 """An older copy of the ledger was accepted, in which a submitted order waited: it may have been sent since."""
 
 
-class PendingOrder(msgspec.Struct, frozen=True, gc=False):
+class PendingOrder(Struct, frozen=True, gc=False):
     """An order that waits to be sent. A struct, because one is made for every order that is sent."""
 
     id: int
@@ -254,6 +255,21 @@ class OrderOutcome(NamedTuple):
     ended: bool = False
     """Whether the call of a cancel has ended. With ``cancelling`` its result is unknown, and the time until which it
     may act counts from now. With another state its answer shows that no cancel of the task can act any more."""
+
+
+class Taken(Struct, frozen=True):
+    """What became of orders that the service took: a column of ids, one of tasks, and the one state."""
+
+    ids: Sequence[int]
+    state: OrderState
+    tasks: Sequence[Receipt]
+
+    def __iter__(self) -> Iterator[OrderOutcome]:
+        for order, task in zip(self.ids, self.tasks, strict=True):
+            yield OrderOutcome(order, self.state, task.id, task.current_status)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class Remark(Struct, frozen=True):

@@ -34,6 +34,7 @@ from gotsurge_async.ledger import (
     OrderState,
     PendingOrder,
     Run,
+    Taken,
     TaskTaken,
 )
 from gotsurge_async.ledger.errors import names_in
@@ -174,7 +175,10 @@ class ChunkSender(ABC):
             claim = self.new_claim()
             claimed = await claim.take(self.run.claim, [order.id for order in orders])
         part: Sequence[PendingOrder] = ()
-        waiting: list[Sequence[PendingOrder]] = [[order for order in orders if order.id in claimed]] if claimed else []
+        waiting: list[Sequence[PendingOrder]] = []
+        if claimed:
+            all_of_them = len(claimed) == len(orders)
+            waiting.append(orders if all_of_them else [order for order in orders if order.id in claimed])
         results: Results = []
         answered: Results = []
         try:
@@ -184,7 +188,7 @@ class ChunkSender(ABC):
                 answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
                 waiting += again
                 part = ()
-                results += await uninterrupted(self._record(answered))
+                results += await self._recorded(answered)
                 answered = []
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which concerns no order
             self.unrecorded.update((result.order.id, result) for result in answered)
@@ -236,6 +240,25 @@ class ChunkSender(ABC):
         except (CallError, SignInNeeded):
             return receipt
         return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)
+
+    async def _recorded(self, results: Results) -> Results:
+        """Record results, also when this is cancelled meanwhile; where all are created, in one step."""
+        created = [result for result in results if type(result) is Created]
+        if created and len(created) == len(results):
+            ids = [result.order.id for result in created]
+            taken = Taken(ids, self.created_as, [result.receipt for result in created])
+            recording = asyncio.ensure_future(self.run.record(taken, broadcast=self.created_as is OrderState.DRAFTED))
+            try:
+                await uninterrupted(recording)
+            except (LedgerBusy, TaskTaken):
+                pass  # nothing was recorded
+            except asyncio.CancelledError:
+                if isinstance(recording.exception(), LedgerBusy | TaskTaken):
+                    await uninterrupted(self._record(results))
+                raise
+            else:
+                return results
+        return await uninterrupted(self._record(results))
 
     async def _record(self, results: Results) -> Results:
         """Record results, and return them; one whose task is another order's is in doubt."""

@@ -21,7 +21,7 @@ CRASH_WHILE_CLAIMING = """
     run = await loaded(ledger, orders(1000))
     everything = await ids(run)
     say(run.id)
-    done = [asyncio.create_task(run.claim(everything[at : at + 20])) for at in range(0, 1000, 20)]
+    done = [asyncio.ensure_future(run.claim(everything[at : at + 20])) for at in range(0, 1000, 20)]
     await done[0]
     os._exit(9)
 """

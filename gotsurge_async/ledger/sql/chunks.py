@@ -33,6 +33,7 @@ LAST = 2**63 - 1
 """The greatest number that a chunk could have: a run's chunks go to there."""
 
 _known = frozenset(STATE_OF)
+_ALL = list(range(PLACES))
 
 
 def number_of(chunk: int, place: int) -> int:
@@ -43,7 +44,11 @@ def number_of(chunk: int, place: int) -> int:
 def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
     """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
     places: dict[int, list[int]] = {}
-    for number in sorted(numbers):
+    ordered = sorted(numbers)
+    if ordered and ordered[0] // PLACES == ordered[-1] // PLACES:  # all of one, as nearly always
+        first = ordered[0] // PLACES * PLACES
+        return {first // PLACES: [number - first for number in ordered]}
+    for number in ordered:
         chunk = number // PLACES
         if chunk in places:
             places[chunk].append(number % PLACES)
@@ -128,6 +133,17 @@ class Chunk:
         """The places of the orders in some states."""
         letters = {LETTERS[state] for state in states if state in LETTERS}
         return [place for place, letter in enumerate(self.states) if letter in letters]
+
+    def is_all(self, places: Sequence[int], letter: str) -> bool:
+        """Whether these are the places of all of its orders, in their order, and each order has a letter."""
+        number = len(self.states)
+        return self.states.count(letter) == number == len(places) and places == _ALL[:number]
+
+    def take(self, tasks: Sequence[tuple[str, str | None]], letter: str) -> None:
+        """Give each of its orders a letter, and the first task that it has, with its status."""
+        self.states = [letter] * len(tasks)
+        self.tasks = dict(enumerate(tasks))
+        self._new = dict(self.tasks)
 
     def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
         """Move an order on; IllegalTransition if it may not go there from its state, or from ``source``."""

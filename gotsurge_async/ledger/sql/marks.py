@@ -22,6 +22,7 @@ from gotsurge_async.ledger.states import (
     OWNED_ELSEWHERE,
     OrderOutcome,
     OrderState,
+    Taken,
     in_words,
     sources,
 )
@@ -67,14 +68,14 @@ class Claim(Struct, frozen=True):
 _TAKEN_BACK = frozenset({OrderState.CANCELLING, OrderState.CANCELLED})
 
 
-def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
-    """Grant claims; the result has the ids that each claim has now, and no other."""
+def claim(db: Database, wishes: Sequence[Claim]) -> list[list[int]]:
+    """Grant claims; the result has the ids that each claim has now, and no other, in the order of its request."""
     _fence_all(db, wishes)
     wanted = [by_chunk(wish.ids) for wish in wishes]
     chunks = _seen_or_read(
         db, [(wish.run, at, frozenset(LETTERS[wish.source])) for wish, at in zip(wishes, wanted, strict=True)]
     )
-    granted: list[set[int]] = []
+    granted: list[list[int]] = []
     taken: dict[int, Chunk] = {}
     for wish, places in zip(wishes, wanted, strict=True):
         claimed: set[int] = set()
@@ -83,7 +84,9 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
             chunk = chunks.get(number)
             if chunk is None or not wish.run.has(chunk):
                 continue
-            free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
+            free: Sequence[int] = at
+            if not chunk.is_all(at, source):
+                free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
                 free = [place for place in free if place in chunk.tasks]
             if wish.source is OrderState.CANCELLING:
@@ -95,8 +98,8 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
                 keep_open(wish.run, chunk, wish.now)
                 db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
                 taken[number] = chunk
-                claimed.update([number_of(number, place) for place in free])
-        granted.append(claimed)
+                claimed.update([number * PLACES + place for place in free])
+        granted.append([order for order in wish.ids if order in claimed])
     if taken:
         save_all(db, taken.values(), max(wish.now for wish in wishes))
         count(db, wishes[0].slot)
@@ -192,22 +195,34 @@ class Results(Struct, frozen=True):
     """
 
     run: Held
-    outcomes: Sequence[OrderOutcome]
+    outcomes: Sequence[OrderOutcome] | Taken
     now: int
     broadcast: bool = False
     slot: int = 0
     read_at: int | None = None
 
+    @property
+    def ids(self) -> Sequence[int]:
+        """The ids of the orders."""
+        return self.outcomes.ids if isinstance(self.outcomes, Taken) else [outcome.id for outcome in self.outcomes]
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether an order is being cancelled, or was."""
+        return not isinstance(self.outcomes, Taken) and any(each.state in _TAKEN_BACK for each in self.outcomes)
+
 
 def record(db: Database, many: Sequence[Results]) -> list[None]:
     """Record outcomes."""
     _fence_all(db, many)
-    by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
-    wanted = [by_chunk(by_id) for by_id in by_ids]
+    wanted = [by_chunk(results.ids) for results in many]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
     named: dict[tuple[str, str], int] = {}  # by all answers that are recorded together
-    for results, by_id, places in zip(many, by_ids, wanted, strict=True):
+    for results, places in zip(many, wanted, strict=True):
         run = results.run
+        if isinstance(results.outcomes, Taken) and _take(db, results, results.outcomes, places, chunks, named):
+            continue
+        by_id = {outcome.id: outcome for outcome in results.outcomes}
         exist = all(number in chunks and run.has(chunks[number]) for number in places)
         if not exist or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
@@ -229,7 +244,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         db.committed.append(partial(run.tasks.keep, run.environment, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
     # An older copy knows nothing of the claim of a broadcast, nor of a cancel: it would call the order created.
-    if any(results.broadcast or any(each.state in _TAKEN_BACK for each in results.outcomes) for results in many):
+    if any(results.broadcast or results.takes_back for results in many):
         count(db, many[0].slot)
     for results, places in zip(many, wanted, strict=True):
         for number in places:
@@ -238,6 +253,44 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
             else:
                 db.committed.append(partial(results.run.seen.__setitem__, number, chunks[number]))
     return [None] * len(many)
+
+
+def _take(
+    db: Database,
+    results: Results,
+    taken: Taken,
+    places: Mapping[int, Sequence[int]],
+    chunks: Mapping[int, Chunk],
+    named: dict[tuple[str, str], int],
+) -> bool:
+    """Record a whole chunk that this holder has claimed, in one step; False if it is anything else: nothing is changed.
+
+    Each task is new to the ledger, and named for one order only.
+    """
+    run, tasks = results.run, [(task.id, task.current_status) for task in taken.tasks]
+    number, at = next(iter(places.items()), (0, ()))
+    chunk = chunks.get(number)
+    if chunk is None or len(places) != 1 or not run.has(chunk) or run.claims.get(number) != chunk.epoch:
+        return False
+    letter = LETTERS[OrderState.DRAFTING if taken.state is OrderState.DRAFTED else OrderState.SENDING]
+    ids = {task_id: order for (task_id, _), order in zip(tasks, taken.ids, strict=True)}
+    text = "".join([*ids, *[status or "" for _, status in tasks]])
+    if (
+        not chunk.is_all(at, letter)
+        or chunk.tasks
+        or chunk.notes
+        or len(ids) != len(at)
+        or not (text.isascii() and "\0" not in text)
+        or not (run.tasks.has_read(run.environment) and run.tasks.are_new(run.environment, ids))
+        or not named.keys().isdisjoint(new := {(run.environment, task_id): order for task_id, order in ids.items()})
+    ):
+        return False
+    named.update(new)
+    chunk.take(tasks, LETTERS[OrderState.BROADCASTING if results.broadcast else taken.state])
+    if results.broadcast:
+        keep_open(run, chunk, results.now)
+    db.committed.append(partial(run.tasks.keep, run.environment, ids))
+    return True
 
 
 def _record(

@@ -85,11 +85,19 @@ class RecordedTasks:
 
     def has(self, environment: str, task_id: str) -> bool:
         """Whether a task of an environment that was read is recorded; True, very rarely, for one that is not."""
-        number = hash(task_id)
+        return not self.are_new(environment, (task_id,))
+
+    def are_new(self, environment: str, task_ids: Iterable[str]) -> bool:
+        """Whether none of some tasks of an environment that was read is recorded; False, very rarely, if so."""
         with self._lock:
-            numbers = self._of[environment][number % _BUCKETS]
-            place = bisect_left(numbers, number)
-            return place < len(numbers) and numbers[place] == number
+            known = self._of[environment]
+            for task_id in task_ids:
+                number = hash(task_id)
+                numbers = known[number % _BUCKETS]
+                place = bisect_left(numbers, number)
+                if place < len(numbers) and numbers[place] == number:
+                    return False
+        return True
 
     def keep(self, environment: str, task_ids: Iterable[str]) -> None:
         """Add tasks that this process has recorded."""

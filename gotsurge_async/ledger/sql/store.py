@@ -10,7 +10,7 @@ from typing import ClassVar, Concatenate, ParamSpec, Self, TypeVar
 
 from msgspec import Struct
 
-from gotsurge_async.clock import to_microseconds
+from gotsurge_async.clock import Lasting, to_microseconds
 from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
 from gotsurge_async.database.errors import Advice, Trouble
 from gotsurge_async.database.readers import Readers
@@ -252,11 +252,11 @@ class Store:
             raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
         return self._writer.begin(job, after=after)
 
-    async def request(self, kind: Requests[A, T], request: A) -> T:
-        """Have the writer do a request together with others of its kind; see `Writer.request`."""
+    def request(self, kind: Requests[A, T], request: A) -> Lasting[T]:
+        """Have the writer do a request together with others of its kind; see `Writer.lasting`."""
         if self._writer is None:
             raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
-        return await self._writer.request(kind, request)
+        return self._writer.lasting(kind, request)
 
     async def keep_count(self) -> None:
         """Keep on this machine what the ledger counts, the counts of other machines included."""

@@ -106,7 +106,7 @@ async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger)
         *(ledger._store.request(marks.claim, wish) for wish in wishes), return_exceptions=True
     )
     assert isinstance(lost, RunLost)
-    assert claimed == {two}
+    assert claimed == [two]
     outcomes = [
         marks.Results(held, [OrderOutcome(two, OrderState.CREATED, "task-2")], 0) for held in (older, run._held)
     ]

@@ -154,9 +154,9 @@ async def lost(url: str, lose: Callable[[], Any]) -> str:
     run = await loaded(ledger, orders(60))
     everything = await ids(run)
     with keeping(url, "chunks"):
-        claims = [asyncio.create_task(run.claim(everything[at : at + 20])) for at in (0, 20, 40)]
+        claims = [asyncio.ensure_future(run.claim(everything[at : at + 20])) for at in (0, 20, 40)]
         await until(lambda: ask(url, WAITING))
-        claims.append(asyncio.create_task(run.claim(everything)))  # while the first ones are written
+        claims.append(asyncio.ensure_future(run.claim(everything)))  # while the first ones are written
         await asyncio.to_thread(lose)
         told = await asyncio.gather(*claims, return_exceptions=True)
     assert [type(each) for each in told] == [LedgerUnusable] * 4
