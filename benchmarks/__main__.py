@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import machine, tables
 from benchmarks.processes import Server
 from benchmarks.registry import GROUPS, SUITES
-from benchmarks.suites import Size
+from benchmarks.suites import Size, instructions
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -24,6 +24,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the orders in a round (1.0)")
     parser.add_argument("--rounds", type=int, help="instead of each benchmark's own number")
     parser.add_argument("--million", action="store_true", help="measure memory at 1 M orders too (minutes)")
+    parser.add_argument("--check", action="store_true", help="fail where instructions differ from docs/performance.md")
     parser.add_argument("--list", action="store_true", help="say what there is, and end")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - SUITES.keys() - GROUPS.keys()
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
     print("### targets\n")
     print("\n".join(tables.target_table(results)))
+    if options.check and (counted := results.get("instructions")):
+        wrong = instructions.differences({run["name"]: run["instructions"] for run in counted["runs"]})
+        if wrong:
+            raise SystemExit("\n".join(wrong))
     if options.json:
         options.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n", encoding="utf-8")
     if options.plot:

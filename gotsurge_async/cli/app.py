@@ -146,6 +146,7 @@ def _not_collected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # orders come by the hundred, and leave no circles
         gc.enable()
 
 

@@ -129,7 +129,8 @@ class Codec:
             heads = _heads(body).tasks
         except (ValueError, RecursionError):
             heads = [_Head()]  # not a usual answer
-        if all(head.id and not head.id.isspace() for head in heads):
+        ids = [head.id or "" for head in heads]
+        if "" not in ids and not any(map(str.isspace, ids)):
             text = _TaskTexts(body).text
             return Receipts([hook((head, (text, number)), Receipt) for number, head in enumerate(heads)])
         what = "not the answer of a create"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from attrs import define, evolve, field
+from attrs import define, field
 
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Moved, Row
@@ -122,8 +122,9 @@ class Chunk:
     _settles_after: int | None = None
 
     def bare(self) -> "Chunk":
-        """The chunk without what its orders are."""
-        return evolve(self, metas=(), body=b"", source=b"")
+        """The chunk without what its orders are; nothing of it was changed since it was read."""
+        head = self.id, self.run, self.epoch, self.claimed_at, self.updated_at, self.states, self.open_until
+        return Chunk(*head, self.tasks, self.notes, packed=self.packed, was=self._was, parts=self._parts)
 
     def state(self, place: int) -> OrderState:
         """Where an order stands."""
@@ -244,10 +245,13 @@ class Chunk:
     def _result(self) -> Row:
         """The row of what is newly recorded: inserted, never updated, so that no recorded task is replaced."""
         (_, status), *_ = self._new.values()
-        ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
-        for place, (_, other) in self._new.items():
-            if other != status and self.notes.get(place, Note()).status is None:
-                self.note(place, status=other or "")
+        ids: list[str | None] = [task_id for task_id, _ in self._new.values()]
+        if [*self._new] != _ALL[: len(self.states)]:  # not of all orders, or in another order than theirs
+            ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
+        if len({other for _, other in self._new.values()}) > 1:
+            for place, (_, other) in self._new.items():
+                if other != status and self.notes.get(place, Note()).status is None:
+                    self.note(place, status=other or "")
         row = (self.id, self._parts, status, msgspec.json.encode(ids).decode())
         self._parts += 1
         self._new.clear()
@@ -436,8 +440,8 @@ def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
             chunk.metas = _metas.decode(metas)
             chunk.packed = packed
             chunk.body, chunk.source = map(zlib.decompress, (body, source)) if packed == ZLIB else (body, source)
-            size = sum(meta.size for meta in chunk.metas) + len(JOINED) * (len(chunk.metas) - 1)
-            rows = sum(meta.source_size or 0 for meta in chunk.metas)
+            size = sum([meta.size for meta in chunk.metas]) + len(JOINED) * (len(chunk.metas) - 1)
+            rows = sum([meta.source_size or 0 for meta in chunk.metas])
             sizes = len(chunk.states), len(chunk.body), len(chunk.source)
             whole = packed == ARCHIVED or (len(chunk.metas), size, rows) == sizes
             whole = whole and isinstance(chunk.body, bytes) and isinstance(chunk.source, bytes)

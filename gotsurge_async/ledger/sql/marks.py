@@ -121,7 +121,9 @@ def _seen_or_read(
             seen = run.seen.pop(number, None)
             if seen is None or (letters is _CLAIMED and run.claims.get(number) != seen.epoch):
                 missing.add(number)
-            elif letters.issuperset([seen.states[place] for place in at if place < len(seen.states)]):
+            elif letters.issuperset(seen.states) or letters.issuperset(
+                [seen.states[place] for place in at if place < len(seen.states)]
+            ):
                 known.setdefault(number, seen)
             else:
                 missing.add(number)
@@ -217,9 +219,10 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     _fence_all(db, many)
     wanted = [by_chunk(results.ids) for results in many]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
-    named: dict[tuple[str, str], int] = {}  # by all answers that are recorded together
+    all_named: dict[str, dict[str, int]] = {}  # by all answers that are recorded together, by environment
     for results, places in zip(many, wanted, strict=True):
         run = results.run
+        named = all_named.setdefault(run.environment, {})
         if isinstance(results.outcomes, Taken) and _take(db, results, results.outcomes, places, chunks, named):
             continue
         by_id = {outcome.id: outcome for outcome in results.outcomes}
@@ -227,7 +230,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         if not exist or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
-        twice = any(named.setdefault((run.environment, task), order) != order for task, order in tasks.items())
+        twice = any(named.setdefault(task, order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
             raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
         answered: list[tuple[str, int]] = []
@@ -261,7 +264,7 @@ def _take(
     taken: Taken,
     places: Mapping[int, Sequence[int]],
     chunks: Mapping[int, Chunk],
-    named: dict[tuple[str, str], int],
+    named: dict[str, int],
 ) -> bool:
     """Record a whole chunk that this holder has claimed, in one step; False if it is anything else: nothing is changed.
 
@@ -273,8 +276,8 @@ def _take(
     if chunk is None or len(places) != 1 or not run.has(chunk) or run.claims.get(number) != chunk.epoch:
         return False
     letter = LETTERS[OrderState.DRAFTING if taken.state is OrderState.DRAFTED else OrderState.SENDING]
-    ids = {task_id: order for (task_id, _), order in zip(tasks, taken.ids, strict=True)}
-    text = "".join([*ids, *[status or "" for _, status in tasks]])
+    ids = dict(zip([task_id for task_id, _ in tasks], taken.ids, strict=True))
+    text = "".join([*ids, *{status or "" for _, status in tasks}])
     if (
         not chunk.is_all(at, letter)
         or chunk.tasks
@@ -282,10 +285,10 @@ def _take(
         or len(ids) != len(at)
         or not (text.isascii() and "\0" not in text)
         or not (run.tasks.has_read(run.environment) and run.tasks.are_new(run.environment, ids))
-        or not named.keys().isdisjoint(new := {(run.environment, task_id): order for task_id, order in ids.items()})
+        or not named.keys().isdisjoint(ids)
     ):
         return False
-    named.update(new)
+    named.update(ids)
     chunk.take(tasks, LETTERS[OrderState.BROADCASTING if results.broadcast else taken.state])
     if results.broadcast:
         keep_open(run, chunk, results.now)

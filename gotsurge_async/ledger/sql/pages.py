@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import runs
-from gotsurge_async.ledger.sql.chunks import ARCHIVED, LAST, Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.ledger.sql.chunks import ARCHIVED, LAST, PLACES, Chunk, chunks_of, load, number_of, page_of
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
@@ -90,14 +90,15 @@ def pending_pages(
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
+        whole = {number for number, chunk in chunks.items() if chunk.states.count(pending) == len(chunk.states)}
         orders = [
-            PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
-            for chunk in chunks.values()
+            PendingOrder(number * PLACES + place, meta.line, meta.key, payload)
+            for number, chunk in chunks.items()
             for place, meta, payload, _ in chunk.orders()
-            if chunk.states[place] == pending
+            if number in whole or chunk.states[place] == pending
         ]
         # Of these nothing is noted without a claim, which raises the epoch.
-        run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
+        run.see([chunks[number].bare() for number in whole])
         return orders
 
     return pages(store, run.number, states, batch, read, first=run.first, last=run.last)

@@ -91,8 +91,7 @@ class RecordedTasks:
         """Whether none of some tasks of an environment that was read is recorded; False, very rarely, if so."""
         with self._lock:
             known = self._of[environment]
-            for task_id in task_ids:
-                number = hash(task_id)
+            for number in map(hash, task_ids):
                 numbers = known[number % _BUCKETS]
                 place = bisect_left(numbers, number)
                 if place < len(numbers) and numbers[place] == number:
@@ -103,8 +102,7 @@ class RecordedTasks:
         """Add tasks that this process has recorded."""
         with self._lock:
             known = self._of[environment]
-            for task_id in task_ids:
-                number = hash(task_id)
+            for number in map(hash, task_ids):
                 insort(known[number % _BUCKETS], number)
 
 
