@@ -142,6 +142,19 @@ def filler(cls: Any, *names: str) -> Hook:
     return _made([*lines, "        made.__class__ = cls", "        add(made)", "    return all_made"], scope)
 
 
+def whole_check(cls: Any) -> Callable[[Any], bool]:
+    """A function that returns whether an object, and no dict, is in the place of each object in a ``cls``."""
+    scope: dict[str, Any] = {"NOT_GIVEN": NOT_GIVEN}
+    terms = []
+    for field in [field for field in fields_of(cls) if is_model(field.inner)]:
+        scope[f"Class_{field.name}"] = field.inner
+        fits = f"type(v) is Class_{field.name}"
+        if field.many:
+            fits = f"(type(v) is tuple and not [1 for each in v if type(each) is not Class_{field.name}])"
+        terms.append(f"((v := model.{field.name}) is {_left_out(field)} or {fits})")
+    return _made([f"def hook(model): return {' and '.join(terms)}"], scope)
+
+
 def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
     """The hook that makes plain values of a ``cls``, without fields that are None or were not set.
 
@@ -170,20 +183,30 @@ def struct_hook(cls: Any, hook_of: Callable[[Any], Hook], plain_of: Callable[[An
         hook_of: returns the hook of a class that a field has.
         plain_of: returns the `writing_hook` of a class, for objects with ``extra``.
     """
+    scope: dict[str, Any] = {**_WRITING}
+    return _made(["def hook(model):", f"    return {_struct(cls, 'model', scope, hook_of, plain_of)}"], scope)
+
+
+def _struct(
+    cls: Any, model: str, scope: dict[str, Any], hook_of: Callable[[Any], Hook], plain_of: Callable[[Any], Hook]
+) -> str:
+    """The expression of a model's struct, and of the structs in it as well, since a call for each costs more."""
     fields: list[Any] = [(field.name, Any, None if field.required else field.default) for field in fields_of(cls)]
-    scope: dict[str, Any] = {**_WRITING, "plain": plain_of(cls)}
     # gc=False: a struct lives until its text is written.
-    scope["Struct"] = msgspec.defstruct(cls.__name__, fields, omit_defaults=True, gc=False)
+    scope[f"Struct_{model}"] = msgspec.defstruct(cls.__name__, fields, omit_defaults=True, gc=False)
+    scope[f"plain_{model}"] = plain_of(cls)
     values = []
     for field in fields_of(cls):
-        if is_model(field.inner):
+        value, inside, written = f"{model}.{field.name}", "v", _written(field)
+        if is_model(field.inner) and not field.many:
+            inside = f"{model}_{field.name}"
+            written = _struct(field.inner, inside, scope, hook_of, plain_of)
+        elif is_model(field.inner):
             scope[f"hook_{field.name}"] = hook_of(field.inner)
-        value = f"model.{field.name}"
-        if (written := _written(field)) != "v":
-            value = f"v if (v := {value}) is {_left_out(field)} else {written}"
+        if written != "v":
+            value = f"{inside} if ({inside} := {value}) is {_left_out(field)} else ({written})"
         values.append(value)
-    struct = f"    return plain(model) if model.extra else Struct({', '.join(values)})"
-    return _made(["def hook(model):", struct], scope)
+    return f"plain_{model}({model}) if {model}.extra else Struct_{model}({', '.join(values)})"
 
 
 def _left_out(field: Field) -> str:

@@ -4,12 +4,12 @@ import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import product
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import attrs
 
+from gotsurge_async.codec.compiled import whole_check
 from gotsurge_async.codec.converters import Unfit, checking
 from gotsurge_async.errors import Coded, InvalidData, Problem, UsageError, code_of
 from gotsurge_async.models.base import Field, Model, fields_of, is_model, several, utc
@@ -62,25 +62,7 @@ async def _each(orders: AsyncIterable[Any], read: "Callable[[Any], Order | Fault
         yield read(order)
 
 
-_OBJECTS = tuple(field for field in fields_of(Order) if is_model(field.inner) and not field.many)
-_LISTS = tuple(field for field in fields_of(Order) if is_model(field.inner) and field.many)
-_objects = attrgetter(*[field.name for field in _OBJECTS])
-_lists = attrgetter(*[field.name for field in _LISTS])
-_KINDS = frozenset(product(*[(field.inner, type(None)) for field in _OBJECTS]))
-"""The types that an order's objects may have together: to find them takes less than to check each."""
-_LISTED = {field.inner for field in _LISTS}
-
-
-def _is_whole(order: Order) -> bool:
-    """Whether an object, and no dict, is in the place of each object."""
-    if tuple(map(type, _objects(order))) not in _KINDS:
-        return False
-    for listed in _lists(order):
-        if listed and not (type(listed) is tuple and _LISTED.issuperset(map(type, listed))):
-            return False
-    return True
-
-
+_is_whole = whole_check(Order)
 _amounts_of = attrgetter(*TaskFields.MONEY)
 
 
