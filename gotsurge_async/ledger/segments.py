@@ -25,7 +25,7 @@ from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import Leases, SegmentLease
 from gotsurge_async.ledger.run import Run
 from gotsurge_async.ledger.sql import marks, runs
-from gotsurge_async.ledger.sql.chunks import PLACES
+from gotsurge_async.ledger.sql.chunks import PLACES, clean
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
@@ -308,7 +308,7 @@ class Segments:
 
         def job(db: Database) -> bool:
             info = runs.one(db, run_id)
-            stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=marks.clean(why))
+            stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=clean(why))
             if stopped:
                 runs.settled(db, runs.held_as(info), now)
             return stopped == 1

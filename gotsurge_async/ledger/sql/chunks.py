@@ -33,7 +33,6 @@ LAST = 2**63 - 1
 """The greatest number that a chunk could have: a run's chunks go to there."""
 
 _known = frozenset(STATE_OF)
-_ALL = list(range(PLACES))
 
 
 def number_of(chunk: int, place: int) -> int:
@@ -55,6 +54,13 @@ def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
         else:
             places[chunk] = [number % PLACES]
     return places
+
+
+def clean(text: str | None) -> str | None:
+    """A text of a service as databases take it: garbage must not keep the rest of an outcome from being recorded."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 class Meta(NamedTuple):
@@ -135,16 +141,27 @@ class Chunk:
         letters = {LETTERS[state] for state in states if state in LETTERS}
         return [place for place, letter in enumerate(self.states) if letter in letters]
 
-    def is_all(self, places: Sequence[int], letter: str) -> bool:
-        """Whether these are the places of all of its orders, in their order, and each order has a letter."""
-        number = len(self.states)
-        return self.states.count(letter) == number == len(places) and places == _ALL[:number]
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of its orders, in their order."""
+        return list(range(self.id * PLACES, self.id * PLACES + len(self.states)))
 
-    def take(self, tasks: Sequence[tuple[str, str | None]], letter: str) -> None:
-        """Give each of its orders a letter, and the first task that it has, with its status."""
-        self.states = [letter] * len(tasks)
+    def take(self, tasks: Sequence[tuple[str, str | None]], source: str, target: str) -> bool:
+        """Move all of its orders on, and give each, in its place, the first task that it has, with its status.
+
+        Returns:
+            False, and nothing is changed, where that is not all: an order has another letter than ``source``, a task or
+            a note; or a text is not plain.
+        """
+        number = len(self.states)
+        text = "".join([part or "" for task in tasks for part in task])
+        is_new = not self.tasks and not self.notes and clean(text) is text
+        if not is_new or not self.states.count(source) == number == len(tasks):
+            return False
+        self.states = [target] * number
         self.tasks = dict(enumerate(tasks))
         self._new = dict(self.tasks)
+        return True
 
     def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
         """Move an order on; IllegalTransition if it may not go there from its state, or from ``source``."""
@@ -246,7 +263,7 @@ class Chunk:
         """The row of what is newly recorded: inserted, never updated, so that no recorded task is replaced."""
         (_, status), *_ = self._new.values()
         ids: list[str | None] = [task_id for task_id, _ in self._new.values()]
-        if [*self._new] != _ALL[: len(self.states)]:  # not of all orders, or in another order than theirs
+        if [*self._new] != [*range(len(self.states))]:  # not of all orders, or in another order than theirs
             ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
         if len({other for _, other in self._new.values()}) > 1:
             for place, (_, other) in self._new.items():

@@ -13,7 +13,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, accepted_at, add, contested, decide
-from gotsurge_async.ledger.sql.chunks import Meta, load, number_of
+from gotsurge_async.ledger.sql.chunks import Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
@@ -257,7 +257,7 @@ def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) ->
             if place in chunk.tasks:
                 drafts.append((chunk.tasks[place][0], run.number, metas[place].key, now, None))
             chunk.move(place, OrderState.WITHDRAWN)
-            chunk.note(place, error=marks.clean(why))
+            chunk.note(place, error=clean(why))
             keys.append(metas[place].key)
             withdrawn.add(number_of(chunk.id, place))
         if free:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
-from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, each_page, load, number_of, save_all
+from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, clean, each_page, load, number_of, save_all
 from gotsurge_async.ledger.sql.runs import Held, by_number, fence
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -84,9 +84,7 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[list[int]]:
             chunk = chunks.get(number)
             if chunk is None or not wish.run.has(chunk):
                 continue
-            free: Sequence[int] = at
-            if not chunk.is_all(at, source):
-                free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
+            free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
                 free = [place for place in free if place in chunk.tasks]
             if wish.source is OrderState.CANCELLING:
@@ -121,9 +119,7 @@ def _seen_or_read(
             seen = run.seen.pop(number, None)
             if seen is None or (letters is _CLAIMED and run.claims.get(number) != seen.epoch):
                 missing.add(number)
-            elif letters.issuperset(seen.states) or letters.issuperset(
-                [seen.states[place] for place in at if place < len(seen.states)]
-            ):
+            elif letters.issuperset([seen.states[place] for place in at if place < len(seen.states)]):
                 known.setdefault(number, seen)
             else:
                 missing.add(number)
@@ -223,7 +219,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     for results, places in zip(many, wanted, strict=True):
         run = results.run
         named = all_named.setdefault(run.environment, {})
-        if isinstance(results.outcomes, Taken) and _take(db, results, results.outcomes, places, chunks, named):
+        if _take(db, results, places, chunks, named):
             continue
         by_id = {outcome.id: outcome for outcome in results.outcomes}
         exist = all(number in chunks and run.has(chunks[number]) for number in places)
@@ -258,39 +254,32 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     return [None] * len(many)
 
 
-def _take(
-    db: Database,
-    results: Results,
-    taken: Taken,
-    places: Mapping[int, Sequence[int]],
-    chunks: Mapping[int, Chunk],
-    named: dict[str, int],
-) -> bool:
-    """Record a whole chunk that this holder has claimed, in one step; False if it is anything else: nothing is changed.
+_TAKEN_FROM = {OrderState.CREATED: LETTERS[OrderState.SENDING], OrderState.DRAFTED: LETTERS[OrderState.DRAFTING]}
 
-    Each task is new to the ledger, and named for one order only.
-    """
-    run, tasks = results.run, [(task.id, task.current_status) for task in taken.tasks]
-    number, at = next(iter(places.items()), (0, ()))
+
+def _take(
+    db: Database, results: Results, at: Mapping[int, Sequence[int]], chunks: Mapping[int, Chunk], named: dict[str, int]
+) -> bool:
+    """Record a whole chunk that was just claimed, with new tasks, in one step; False if it is anything else."""
+    run, taken = results.run, results.outcomes
+    number = min(at, default=0)
     chunk = chunks.get(number)
-    if chunk is None or len(places) != 1 or not run.has(chunk) or run.claims.get(number) != chunk.epoch:
+    if not isinstance(taken, Taken) or chunk is None or not run.has(chunk) or run.claims.get(number) != chunk.epoch:
         return False
-    letter = LETTERS[OrderState.DRAFTING if taken.state is OrderState.DRAFTED else OrderState.SENDING]
+    tasks = [(task.id, task.current_status) for task in taken.tasks]
     ids = dict(zip([task_id for task_id, _ in tasks], taken.ids, strict=True))
-    text = "".join([*ids, *{status or "" for _, status in tasks}])
+    drafted = results.broadcast and taken.state is OrderState.DRAFTED
+    target = LETTERS[OrderState.BROADCASTING if drafted else taken.state]
     if (
-        not chunk.is_all(at, letter)
-        or chunk.tasks
-        or chunk.notes
-        or len(ids) != len(at)
-        or not (text.isascii() and "\0" not in text)
+        [*taken.ids] != chunk.numbers
+        or len(ids) != len(tasks)
         or not (run.tasks.has_read(run.environment) and run.tasks.are_new(run.environment, ids))
         or not named.keys().isdisjoint(ids)
+        or not chunk.take(tasks, _TAKEN_FROM.get(taken.state, ""), target)
     ):
         return False
     named.update(ids)
-    chunk.take(tasks, LETTERS[OrderState.BROADCASTING if results.broadcast else taken.state])
-    if results.broadcast:
+    if drafted:
         keep_open(run, chunk, results.now)
     db.committed.append(partial(run.tasks.keep, run.environment, ids))
     return True
@@ -396,13 +385,6 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[st
         if state in LIVE:
             live.setdefault(task_id, []).append(number_of(number, place))
     return orders | live
-
-
-def clean(text: str | None) -> str | None:
-    """A text of a service as databases take it: garbage must not keep the rest of an outcome from being recorded."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def recover(db: Database, run: Held, now: int) -> None:

@@ -13,8 +13,8 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition
 from gotsurge_async.ledger.held import HeldRun, reads, writes
 from gotsurge_async.ledger.sql import runs
-from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, each_page, load, number_of
-from gotsurge_async.ledger.sql.marks import chunks_in, clean
+from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, clean, each_page, load, number_of
+from gotsurge_async.ledger.sql.marks import chunks_in
 from gotsurge_async.ledger.sql.pages import owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.states import LETTERS, LIVE, OrderState, Remark, RunState, Similar
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
+import attrs
 import pytest
 from attrs import evolve
 
@@ -18,11 +19,13 @@ from gotsurge_async.ledger import (
     OrderState,
     Run,
     RunLost,
+    Taken,
     TaskTaken,
 )
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.ledger.sql.chunks import Chunk
 from gotsurge_async.ledger.sql.runs import Held, RecordedTasks
+from gotsurge_async.models.tasks import Receipt, TaskStatus
 from tests.ledger.kit import TurnedClock, bring, epoch_of, ids, loaded, moved_behind, only, order, orders, states
 
 
@@ -115,6 +118,45 @@ async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger)
     )
     assert [type(end) for end in ended] == [RunLost, type(None)]
     assert await states(ledger, run) == {"TRK-1": "pending", "TRK-2": "created"}
+    await run.close()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("mode", ["direct", "two-phase"])
+@pytest.mark.parametrize("odd", ["", "status", "text", "part"])
+async def test_columns_are_recorded_as_single_outcomes_are(ledger: Ledger, mode: str, odd: str, turned: bool) -> None:
+    """Each order gets its own task and status, whether its whole chunk is recorded in one step or not."""
+    run = await loaded(ledger, orders(3), mode=mode)
+    await run.start()
+    claimed = await run.claim(await ids(run))
+    of = {order: Receipt(id=f"task-{order}", current_status=TaskStatus("draft")) for order in claimed}
+    if odd == "status":
+        of[claimed[1]] = attrs.evolve(of[claimed[1]], current_status=TaskStatus("other"))
+    if odd == "text":
+        of[claimed[1]] = attrs.evolve(of[claimed[1]], id="t\u00e4sk")
+    some = (claimed[::-1] if turned else claimed)[: 2 if odd == "part" else 3]
+    state = OrderState.DRAFTED if mode == "two-phase" else OrderState.CREATED
+    await run.record(Taken(some, state, [of[order] for order in some]), broadcast=mode == "two-phase")
+    shown = OrderState.BROADCASTING if mode == "two-phase" else state
+    recorded = {row.id: (row.state, row.task_id, row.status) async for row in run.rows((shown,))}
+    assert recorded == {order: (shown, of[order].id, of[order].current_status) for order in some}
+    await run.close()
+
+
+async def test_columns_with_a_task_of_another_order_are_refused(ledger: Ledger) -> None:
+    """A task that is recorded, or that two answers name at one moment, is not recorded for another order."""
+    run = await loaded(ledger, orders(40))
+    await run.start()
+    claimed = await run.claim(await ids(run))
+    first, second = claimed[:20], claimed[20:]
+    tasks = [Receipt(id=f"task-{order}") for order in first]
+    ended = await asyncio.gather(
+        *(run.record(Taken(part, OrderState.CREATED, tasks)) for part in (first, second)), return_exceptions=True
+    )
+    assert sorted(type(end).__name__ for end in ended) == ["NoneType", "TaskTaken"]
+    with pytest.raises(TaskTaken):
+        await run.record(Taken(second if ended[0] is None else first, OrderState.CREATED, tasks))
+    assert (await run.counts()).created == 20
     await run.close()
 
 
