@@ -13,7 +13,7 @@ import attrs
 
 from benchmarks import orders, server
 from benchmarks.work import Setting, Work, chunks, in_parallel
-from gotsurge_async import Created, GotSurge, Limits, NotSent, Order, OutcomeUnknown
+from gotsurge_async import Created, GotSurge, Limits, NotSent, Order, OutcomeUnknown, Timeouts
 
 if TYPE_CHECKING:
     from gotsurge_async.bulk import Ledger
@@ -36,7 +36,9 @@ class Ours(Work):
 def client(setting: Setting) -> GotSurge:
     """A client for the server of a setting."""
     limits = Limits(concurrency=setting.concurrency)
-    return GotSurge("local", api_base=setting.api_base, bearer_token=server.BEARER, limits=limits)
+    # Kept as long as those of the other peers: under valgrind a quarter of a second is nothing.
+    kept = Timeouts(keepalive=15)
+    return GotSurge("local", api_base=setting.api_base, bearer_token=server.BEARER, limits=limits, timeouts=kept)
 
 
 class Push(Ours):
