@@ -24,7 +24,9 @@ from gotsurge_async.money import Money
 MICROSECOND = timedelta(microseconds=1)
 DAY = timedelta(hours=24)
 """The limits of a day count what was proposed within this time."""
-MOST = 1_000_000
+MOST_WAITING = 100
+"""Proposals that wait for a person at the same time."""
+_ALL = 2**31
 
 
 class ProposalState(StrEnum):
@@ -202,8 +204,10 @@ class Proposals:
             same = self._read(db, "proposals_of", digest=digest)
             if same and self._stands(same[0]):
                 return same[0]
-            day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=MOST)
+            day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
             here = [each.offer for each in day if each.state in _COUNTED]
+            if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
+                raise UsageError(f"{MOST_WAITING} proposals wait for a person already: let one decide", "E613")
             place = offer.request.environment
             limits.check(offer.summary, [each.summary for each in here if each.request.environment == place])
             name = digest[:12] + (f"-{len(same) + 1}" if same else "")

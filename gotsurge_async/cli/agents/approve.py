@@ -156,6 +156,9 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         outcome = msgspec.json.format(proposal.outcome or "{}", indent=2)
         click.echo(outcome if isinstance(outcome, str) else outcome.decode())
         click.echo(f"proposal {proposal.id} is {proposal.state}")
+    if proposal.state is ProposalState.SENDING:
+        why = f"the command that sent proposal {proposal.id} was killed: approve it again, and the rest is sent"
+        raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
     return Exit(proposal.exit_code or 0)
 
 

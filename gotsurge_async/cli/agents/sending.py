@@ -82,7 +82,8 @@ def file_digest(path: str) -> str:
 async def send_approved(ledger: Ledger, proposal: Proposal, by: str) -> Proposal:
     """Approve a proposal in a person's name, send it, and return it with its outcome.
 
-    Where its sender had ended in the middle, the rest is sent: the ledger knows what was sent before.
+    Where its sender had ended in the middle, the rest is sent: the ledger knows what was sent before. If the command is
+    killed now, the proposal is still being sent.
 
     Raises:
         UsageError: it is not waiting, or a file has changed since it was proposed; nothing was sent.
@@ -103,9 +104,11 @@ async def _send(ledger: Ledger, proposal: Proposal, by: str) -> Proposal:
         words = [f"{BY}{by}" if word == BY else word for word in words]
         where = ledger.place.url or str(ledger.place.path)
         ran = await run_command(words, proposal.request.stdin, {"GOTSURGE_LEDGER": where})
+    if ran.exit_code < 0:  # killed: whoever approves it once more has the rest sent
+        return await ledger.proposals.get(proposal.id)
     state = ProposalState.FAILED if ran.exit_code in UNFINISHED else ProposalState.DONE
     outcome = msgspec.json.encode(ran.document)
-    return await ledger.proposals.end(proposal, state, max(ran.exit_code, 0), outcome)
+    return await ledger.proposals.end(proposal, state, ran.exit_code, outcome)
 
 
 def _save_plan(proposal: Proposal, path: Path) -> str:
