@@ -104,6 +104,8 @@ async def _list(place: Place, limit: int, as_json: bool) -> None:
         for each in proposals
     ]
     print_table(columns, rows)
+    if any(each.state is ProposalState.PROPOSED for each in proposals):
+        say("gotsurge approve PROPOSAL shows one, and asks")
 
 
 def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | None, by: str, as_json: bool) -> None:

@@ -512,7 +512,7 @@ INSERT INTO proposals (id, digest, body, created_at, expires_at, state) VALUES (
 -- name: proposal
 SELECT * FROM proposals WHERE id = :id;
 -- name: proposals_of
-SELECT * FROM proposals WHERE digest = :digest ORDER BY created_at DESC;
+SELECT * FROM proposals WHERE digest = :digest ORDER BY length(id) DESC, id DESC;
 -- name: proposals_since
 SELECT * FROM proposals WHERE created_at > :since ORDER BY created_at DESC LIMIT :most;
 -- name: decide_proposal
