@@ -1,0 +1,173 @@
+"""The server as clients start it: the SDK's own client over stdio and over HTTP, with processes of its own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+from gotsurge_async.cli.agents.server import ALL
+from gotsurge_async.cli.agents.tools import READ, WRITE
+from tests.support.commands import environment, gotsurge, start, write_orders
+
+from .kit import Agent, order
+
+TOKEN = "a-token-of-more-than-twenty-characters"
+SIMULATED = ("mcp", "--simulate", "--platform", "--account", "platform")
+
+
+@asynccontextmanager
+async def over_stdio(folder: Path) -> AsyncIterator[Agent]:
+    """An agent whose client has started the server."""
+    words = ["-m", "gotsurge_async", *SIMULATED]
+    parameters = StdioServerParameters(command=sys.executable, args=words, env=environment(), cwd=folder)
+    with (folder / "stderr").open("w") as stderr:
+        async with Client(stdio_client(parameters, errlog=stderr)) as client:
+            yield Agent(client)
+
+
+@asynccontextmanager
+async def serving(folder: Path, *words: str) -> AsyncIterator[str]:
+    """A server over HTTP; its URL."""
+    process = await start(*words, "--http", "--port", "0", cwd=folder, env={"GOTSURGE_MCP_TOKEN": TOKEN})
+    assert process.stderr is not None
+    try:
+        async for line in process.stderr:
+            if url := re.search(r"agents connect to (\S+)", line.decode()):
+                break
+        else:
+            raise AssertionError("the server has ended")
+        reading = asyncio.create_task(process.stderr.read())
+        yield url[1]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+    await reading
+
+
+@asynccontextmanager
+async def over_http(folder: Path) -> AsyncIterator[Agent]:
+    """An agent that connects with the token."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with serving(folder, *SIMULATED) as url, create_mcp_http_client(headers=headers) as http:
+        async with Client(streamable_http_client(url, http_client=http)) as client:
+            yield Agent(client)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("connected", [over_stdio, over_http])
+async def test_the_sdks_client_drives_every_tool(connected: Any, tmp_path: Path) -> None:
+    """Each tool answers as its schema says, which the client checks; a person approves in another process."""
+    write_orders(tmp_path / "orders.csv", ["T-A", "T-B"])
+    async with connected(tmp_path) as agent:
+        tools = {tool.name for tool in (await agent.client.list_tools()).tools}
+        assert tools == set(ALL)
+        made = await agent.propose("create_orders", orders=[order("T-1"), order("T-2")])
+        words = made["next"][0].split()[1:]
+        sent = await gotsurge(*words, "--yes", made["digest"], "--json", cwd=tmp_path)
+        assert (sent.code, sent.document["state"]) == (0, "done"), sent
+        tasks = [each["id"] for each in sent.document["outcome"]["orders"]]
+        (run,) = await agent.ask("list_runs")
+        used = {"create_orders", "list_runs", "get_proposal"}
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("list_orders", {}),
+            ("order_history", {"order": "T-1"}),
+            ("run_status", {"run": run["run"]}),
+            ("list_alerts", {}),
+            ("day_report", {}),
+            ("quote_price", {"pickup": "1.2966,103.7764", "deliveries": ["1.2700,103.8600"]}),
+            ("check_table", {"file": "orders.csv"}),
+            ("explain_error", {"words": "E613"}),
+            ("push_table", {"file": "orders.csv"}),
+            ("cancel_order", {"task": tasks[0], "reason": "The ship sailed"}),
+            ("undo_run", {"run": run["run"], "keys": ["T-2"]}),
+            ("resolve_order", {"run": run["run"], "key": "T-1"}),
+            ("change_task", {"task": tasks[1], "set": {"group_tag": "MV Example"}}),
+        ]
+        assert used | {name for name, _ in calls} == {*READ, *WRITE, "get_proposal"}
+        await asyncio.gather(*(agent.ask(name, **arguments) for name, arguments in calls))
+        states = [each["state"] for each in await agent.ask("get_proposal")]
+    assert (sorted(states), len(states)) == (["done", *["proposed"] * 5], 6)
+
+
+@pytest.mark.slow
+async def test_http_is_for_this_machine_and_the_token(tmp_path: Path) -> None:
+    """Without the token, with another one, or under another host's or site's name nothing is answered."""
+    hello = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    good = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/json, text/event-stream"}
+    async with serving(tmp_path, "mcp", "--simulate") as url, httpx.AsyncClient() as client:
+        assert url.startswith("http://127.0.0.1:")
+        for change, status in (
+            ({"Authorization": ""}, 401),
+            ({"Authorization": f"Bearer {TOKEN}x"}, 401),
+            ({"Authorization": TOKEN}, 401),
+            ({"Host": "evil.example"}, 421),
+            ({"Origin": "http://evil.example"}, 403),
+        ):
+            answer = await client.post(url, json=hello, headers={**good, **change})
+            assert answer.status_code == status, change
+            assert "tools" not in answer.text
+
+
+async def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
+    """Production without the explicit setting, HTTP without a token, no place, and tools that do not exist."""
+    for words, why, variables in (
+        (["--env", "production"], "--allow-production", {}),
+        ([], "--allow-production", {"GOTSURGE_ENV": "production"}),
+        (["--simulate", "--http"], "at least 20 characters", {"GOTSURGE_MCP_TOKEN": "short"}),
+        ([], "say where to", {}),
+        (["--simulate", "--tools", "list_runs,approve"], "there is no tool approve", {}),
+    ):
+        done = await gotsurge("mcp", *words, cwd=tmp_path, env=variables)
+        assert (done.code, why in done.err) == (2, True), done
+
+
+async def test_nothing_of_it_is_loaded_unless_it_is_used(tmp_path: Path) -> None:
+    """Neither by the package, nor by the command, nor by a push; without the extra the command says what to install."""
+    script = (
+        "import sys, runpy; import gotsurge_async.bulk, gotsurge_async.cli.app; sys.argv = ['gotsurge', *sys.argv[1:]]\n"
+        "try: runpy.run_module('gotsurge_async', run_name='__main__')\n"
+        "finally: print([n for n in sys.modules if n.startswith(('mcp', 'pydantic', 'starlette', 'uvicorn',"
+        " 'gotsurge_async.cli.agents', 'gotsurge_async.ledger.proposals'))], file=sys.stderr)"
+    )
+    write_orders(tmp_path / "orders.csv", range(2))
+    for words in (["--help"], ["push", "orders.csv", "--simulate", "--quiet"]):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", script, *words),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+        assert err.decode().splitlines()[-1] == "[]"
+    (tmp_path / "mcp").mkdir()
+    (tmp_path / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='mcp')")
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = await gotsurge("mcp", "--simulate", "--json", cwd=tmp_path, env={"PYTHONPATH": paths})
+    assert done.code == 2
+    done = await gotsurge("mcp", "--simulate", cwd=tmp_path, env={"PYTHONPATH": paths})
+    assert (done.code, 'pip install "gotsurge-async[mcp]"' in done.err) == (2, True), done
+    assert json.loads((await gotsurge("schema", "runs", cwd=tmp_path)).out)["type"] == "array"
+
+
+def test_it_is_small() -> None:
+    """With its schemas, its page's code and its part of the ledger it has fewer than 1,500 lines of Python."""
+    import gotsurge_async
+
+    package = Path(gotsurge_async.__file__).parent
+    files = [*(package / "cli" / "agents").glob("*.py"), package / "ledger" / "proposals.py"]
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) < 1500
