@@ -21,29 +21,25 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.money import Money
 
-MICROSECOND = timedelta(microseconds=1)
-DAY = timedelta(hours=24)
-"""The limits of a day count what was proposed within this time."""
+MICROSECOND, DAY = timedelta(microseconds=1), timedelta(hours=24)
 MOST_WAITING = 100
 """Proposals that wait for a person at the same time."""
 _ALL = 2**31
 
 
 class ProposalState(StrEnum):
-    """Where a proposal stands."""
+    """Where a proposal stands. It is sending until its command ends; it failed if that left something unsent."""
 
     PROPOSED = "proposed"
-    """It waits for a person."""
     EXPIRED = "expired"
-    """Nobody approved it in time."""
     REJECTED = "rejected"
-    """A person said no."""
     SENDING = "sending"
-    """A person approved it, and it is being sent, or was when its sender ended."""
     DONE = "done"
-    """It was sent; the outcome says what became of it."""
     FAILED = "failed"
-    """It was approved and not sent, or not all of it. Proposed again, the rest may be sent."""
+
+
+_COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE)
+"""What counts towards the limits of a day."""
 
 
 @frozen(kw_only=True)
@@ -88,21 +84,12 @@ class Summary:
 
 
 @frozen(kw_only=True)
-class Offer:
-    """A request with its summary, and who made it: the user of the machine, and the program."""
-
-    request: Request
-    summary: Summary
-    by: str
-    client: str
-
-
-@frozen(kw_only=True)
 class Proposal:
-    """An offer, and what became of it.
+    """A request, and what became of it.
 
     Attributes:
         id: the beginning of the digest; with a number behind it if the same was proposed before.
+        by, client: who proposed it: the user of the machine, and the program.
         decided_by, decided_at: who approved or rejected it, and when.
         exit_code: that of the command that sent it.
         outcome: that command's JSON document, or why it was rejected.
@@ -110,7 +97,10 @@ class Proposal:
 
     id: str
     digest: str
-    offer: Offer
+    request: Request
+    summary: Summary
+    by: str
+    client: str
     created_at: datetime
     expires_at: datetime
     state: ProposalState
@@ -120,14 +110,9 @@ class Proposal:
     exit_code: int | None
     outcome: str | None
 
-    @property
-    def request(self) -> Request:
-        """What would be sent."""
-        return self.offer.request
-
     def document(self) -> dict[str, Any]:
         """The fields of the JSON document."""
-        request, summary = self.offer.request, self.offer.summary
+        request, summary = self.request, self.summary
         return {
             "proposal": self.id,
             "digest": self.digest,
@@ -139,15 +124,15 @@ class Proposal:
             "preview": list(summary.preview),
             "orders": summary.orders,
             "spend": dict(summary.spend),
-            "proposed_by": self.offer.by,
-            "client": self.offer.client,
-            **{name: getattr(self, name) for name in ("created_at", "expires_at", *_DECIDED)},
+            "proposed_by": self.by,
+            "client": self.client,
+            **{name: getattr(self, name) for name in _LATER},
             "exit": self.exit_code,
             "outcome": None if self.outcome is None else msgspec.Raw(self.outcome.encode()),
         }
 
 
-_DECIDED = ("decided_by", "decided_at", "ended_at")
+_LATER = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
 
 
 @frozen(kw_only=True)
@@ -188,8 +173,10 @@ class Proposals:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def propose(self, offer: Offer, *, lasts: timedelta, limits: DayLimits) -> Proposal:
-        """Record an offer; or return the proposal of the same request, with its outcome, if there is one.
+    async def propose(
+        self, request: Request, summary: Summary, *, by: str, client: str, lasts: timedelta, limits: DayLimits
+    ) -> Proposal:
+        """Record a request; or return the proposal of the same one, with its outcome, if there is one.
 
         Args:
             lasts: for how long a person may approve it.
@@ -197,7 +184,7 @@ class Proposals:
         Raises:
             UsageError: it is more than a day may have.
         """
-        now, digest = self._store.now(), offer.request.digest
+        now, digest = self._store.now(), request.digest
 
         def job(db: Database) -> Proposal:
             db.script("one_proposes")
@@ -205,13 +192,12 @@ class Proposals:
             if same and self._stands(same[0]):
                 return same[0]
             day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
-            here = [each.offer for each in day if each.state in _COUNTED]
             if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
                 raise UsageError(f"{MOST_WAITING} proposals wait for a person already: let one decide", "E613")
-            place = offer.request.environment
-            limits.check(offer.summary, [each.summary for each in here if each.request.environment == place])
+            here = [each for each in day if each.request.environment == request.environment]
+            limits.check(summary, [each.summary for each in here if each.state in _COUNTED])
             name = digest[:12] + (f"-{len(same) + 1}" if same else "")
-            body = msgspec.json.encode(offer)
+            body = msgspec.json.encode((request, summary, by, client))
             db.change("propose", id=name, digest=digest, body=body, now=now, expires_at=now + lasts // MICROSECOND)
             return self._get(db, name)
 
@@ -280,13 +266,17 @@ class Proposals:
 
     def _of(self, row: Row) -> Proposal:
         name, digest, body, created, expires, text, by, decided, ended, code, outcome = row
+        request, summary, who, client = msgspec.json.decode(body, type=tuple[Request, Summary, str, str])
         state = ProposalState(text)
         if expires <= self._store.now() and state is ProposalState.PROPOSED:
             state = ProposalState.EXPIRED
         return Proposal(
             id=name,
             digest=digest,
-            offer=msgspec.json.decode(body, type=Offer),
+            request=request,
+            summary=summary,
+            by=who,
+            client=client,
             created_at=from_microseconds(created),
             expires_at=from_microseconds(expires),
             state=state,
@@ -296,7 +286,3 @@ class Proposals:
             exit_code=code,
             outcome=outcome,
         )
-
-
-_COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE)
-"""What counts towards a day."""

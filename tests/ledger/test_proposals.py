@@ -7,7 +7,7 @@ import pytest
 
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.ledger.proposals import DayLimits, Offer, Proposal, ProposalState, Request, Summary
+from gotsurge_async.ledger.proposals import DayLimits, Proposal, ProposalState, Request, Summary
 from gotsurge_async.money import Money
 
 from .kit import TurnedClock
@@ -16,16 +16,25 @@ HOUR = timedelta(hours=1)
 NO_LIMITS = DayLimits()
 
 
-def offer(word: str = "push", orders: int = 1, client: str = "robot", environment: str = "sandbox") -> Offer:
-    """An offer of a request of this word."""
-    request = Request(kind="push_table", environment=environment, account="", words=(word,), files={"a": "1", "b": "2"})
-    summary = Summary(preview=[f"Push {word}"], orders=orders, spend={"SGD": "2.50"} if orders else {})
-    return Offer(request=request, summary=summary, by="kim", client=client)
+def request(word: str = "push", environment: str = "sandbox") -> Request:
+    """A request of this word."""
+    files = {"a": "1", "b": "2"}
+    return Request(kind="push_table", environment=environment, account="", words=(word,), files=files)
 
 
-async def propose(ledger: Ledger, word: str = "push", *, limits: DayLimits = NO_LIMITS, **changes: object) -> Proposal:
+async def propose(
+    ledger: Ledger,
+    word: str = "push",
+    *,
+    limits: DayLimits = NO_LIMITS,
+    orders: int = 1,
+    client: str = "robot",
+    environment: str = "sandbox",
+) -> Proposal:
     """Propose it for an hour."""
-    return await ledger.proposals.propose(offer(word, **changes), lasts=HOUR, limits=limits)  # type: ignore[arg-type]
+    summary = Summary(preview=[f"Push {word}"], orders=orders, spend={"SGD": "2.50"} if orders else {})
+    asked = request(word, environment)
+    return await ledger.proposals.propose(asked, summary, by="kim", client=client, lasts=HOUR, limits=limits)
 
 
 async def test_many_who_propose_the_same_have_one_proposal(ledger: Ledger, where: str, clock: TurnedClock) -> None:
@@ -33,7 +42,7 @@ async def test_many_who_propose_the_same_have_one_proposal(ledger: Ledger, where
     async with await Ledger.open(where, clock=clock) as other:
         made = await asyncio.gather(*(propose(each, client=f"{n}") for n in range(5) for each in (ledger, other)))
     assert len({each.id for each in made}) == len(await ledger.proposals.newest(10)) == 1
-    first = offer().request
+    first = request()
     turned = Request(kind="push_table", environment="sandbox", account="", words=("push",), files={"b": "2", "a": "1"})
     assert made[0].digest == first.digest == turned.digest
     assert made[0].id == first.digest[:12]

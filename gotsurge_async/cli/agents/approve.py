@@ -4,19 +4,11 @@ import click
 import msgspec
 
 from gotsurge_async.cli.agents.sending import send_approved
+from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option, user_name
-from gotsurge_async.cli.shared.output import (
-    at_a_terminal,
-    confirmed,
-    print_json,
-    print_record,
-    print_table,
-    prose,
-    say,
-    spare,
-)
+from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, print_json, prose, say, spare
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger.proposals import Proposal, ProposalState
@@ -71,13 +63,13 @@ def approve(
     """
     place, who = find_ledger_of(ledger, env), by or user_name()
     if serve:
-        if proposal_id is not None or digest is not None or reject is not None:
+        if (proposal_id, digest, reject) != (None, None, None):
             raise WrongUse("--serve shows all proposals: leave PROPOSAL, --yes and --reject out")
         from gotsurge_async.cli.agents.page import serve_page
 
         serve_page(place, who, port)
     elif proposal_id is None:
-        if digest is not None or reject is not None:
+        if (digest, reject) != (None, None):
             raise WrongUse("say which PROPOSAL", "E101")
         _list(place=place, limit=limit, as_json=as_json)
     else:
@@ -93,17 +85,10 @@ async def _list(place: Place, limit: int, as_json: bool) -> None:
         return
     columns = ("PROPOSAL", "STATE", spare("ENVIRONMENT", 2), spare("UNTIL", 1), prose("WHAT"), spare("CLIENT", 3))
     rows = [
-        (
-            each.id,
-            each.state,
-            each.request.environment,
-            each.expires_at,
-            each.offer.summary.preview[0],
-            each.offer.client,
-        )
+        (each.id, each.state, each.request.environment, each.expires_at, each.summary.preview[0], each.client)
         for each in proposals
     ]
-    print_table(columns, rows)
+    output.print_table(columns, rows)
     if any(each.state is ProposalState.PROPOSED for each in proposals):
         say("gotsurge approve PROPOSAL shows one, and asks")
 
@@ -113,10 +98,9 @@ def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | No
     waits = proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
     if not as_json:
         show(proposal)
-    if digest is not None and digest != proposal.digest:
-        raise Failure(
-            Coded(f"{digest} is not the digest of proposal {proposal.id}: nothing was sent", "E614"), Exit.USAGE
-        )
+    if digest not in (None, proposal.digest):
+        why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
+        raise Failure(Coded(why, "E614"), Exit.USAGE)
     if reject is not None:
         _settle(place=place, proposal=proposal, by=by, reject=reject, as_json=as_json)
     elif digest is not None or (waits and not as_json and at_a_terminal()):
@@ -155,8 +139,7 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
     elif reject is not None:
         click.echo(f"proposal {proposal.id} is rejected")
     else:
-        outcome = msgspec.json.format(proposal.outcome or "{}", indent=2)
-        click.echo(outcome if isinstance(outcome, str) else outcome.decode())
+        click.echo(msgspec.json.format((proposal.outcome or "{}").encode(), indent=2).decode())
         click.echo(f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
         why = f"the command that sent proposal {proposal.id} was killed: approve it again, and the rest is sent"
@@ -166,16 +149,16 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
 
 def show(proposal: Proposal) -> None:
     """Print a proposal for people."""
-    for line in proposal.offer.summary.preview:
+    for line in proposal.summary.preview:
         click.echo(line)
     request = proposal.request
-    print_record(
+    output.print_record(
         [
             ("proposal", proposal.id),
             ("state", proposal.state),
             ("environment", request.environment),
             ("account", request.account or None),
-            ("proposed by", f"{proposal.offer.client}, as {proposal.offer.by}"),
+            ("proposed by", f"{proposal.client}, as {proposal.by}"),
             ("at", proposal.created_at),
             ("until", proposal.expires_at),
             ("decided by", proposal.decided_by),

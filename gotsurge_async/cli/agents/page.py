@@ -4,12 +4,10 @@ Only this page's own forms decide: each has a token that no other page knows, Ho
 port included, and who asks must know the code that the terminal shows.
 """
 
-import asyncio
 import hmac
 import secrets
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,14 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.database import Place
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.ledger.proposals import Proposal, ProposalState
+from gotsurge_async.ledger.proposals import ProposalState
 from gotsurge_async.models.times import written
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
-SHOWN = 50
-"""The number of proposals on the page."""
-LARGEST = 8 * 1024
-"""The largest form, in bytes."""
+SHOWN = 50  # proposals
+DRAIN = 3600.0  # seconds in which the end waits for what is being sent
+LARGEST = 8 * 1024  # bytes of a form
 HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -62,7 +59,6 @@ class ProposalsPage:
         self._ledger = ledger
         self._by = by
         self._form_token = secrets.token_urlsafe(32)
-        self._sending: dict[str, asyncio.Task[Proposal]] = {}
         self._messages: list[str] = []
 
     @property
@@ -70,12 +66,6 @@ class ProposalsPage:
         """What is served."""
         routes = (("GET", "/", self._show), ("GET", "/page.css", self._style), ("POST", "/decide", self._decide))
         return [web.route(method, path, self._guarded(handler)) for method, path, handler in routes]
-
-    async def close(self) -> None:
-        """Wait until everything that was approved is sent."""
-        if self._sending:
-            say("what was approved is sent to its end")
-            await asyncio.wait(self._sending.values())
 
     def _guarded(self, handler: Handler) -> Handler:
         async def guard(request: web.Request) -> web.StreamResponse:
@@ -108,9 +98,8 @@ class ProposalsPage:
         return hmac.compare_digest(code, self.code.encode())
 
     async def _style(self, _: web.Request) -> web.Response:
-        return web.Response(
-            text=(HERE / "page.css").read_text(encoding="utf-8"), content_type="text/css", headers=HEADERS
-        )
+        text = (HERE / "page.css").read_text(encoding="utf-8")
+        return web.Response(text=text, content_type="text/css", headers=HEADERS)
 
     async def _show(self, _: web.Request) -> web.Response:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -126,7 +115,6 @@ class ProposalsPage:
             by=self._by,
             token=self._form_token,
             messages=messages,
-            now=self._ledger.now(),
         )
         return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
@@ -151,22 +139,14 @@ class ProposalsPage:
             return f"Proposal {proposal.id} is rejected."
         if form.get("decision") != "approve" or form.get("read") != "yes":
             return f"Nothing was decided about proposal {proposal.id}: tick that you have read it."
-        work = asyncio.create_task(send_approved(self._ledger, proposal, self._by), name="gotsurge-proposal")
-        self._sending[proposal.id] = work
-        await asyncio.wait([work], timeout=2)  # most have ended by then
-        if not work.done():
-            work.add_done_callback(lambda _: self._sending.pop(proposal.id))
-            return f"Proposal {proposal.id} is approved, and is being sent."
-        del self._sending[proposal.id]
-        return f"Proposal {proposal.id} is {work.result().state}."
+        return f"Proposal {proposal.id} is {(await send_approved(self._ledger, proposal, self._by)).state}."
 
 
 @asynchronous
 async def serve_page(place: Place, by: str, port: int) -> None:
     """Serve the page until Ctrl-C."""
-    async with open_ledger(place) as ledger, AsyncExitStack() as stack:
+    async with open_ledger(place) as ledger:
         page = ProposalsPage(ledger, by)
-        page.origin = await stack.enter_async_context(listening(HOST, port, page.routes))
-        stack.push_async_callback(page.close)
-        say(f"proposals are at {page.origin}/ with any user name and the password {page.code}")
-        await until_a_signal()
+        async with listening(HOST, port, page.routes, drain=DRAIN) as page.origin:
+            say(f"proposals are at {page.origin}/ with any user name and the password {page.code}")
+            await until_a_signal()

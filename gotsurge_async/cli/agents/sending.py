@@ -120,8 +120,8 @@ def _save_plan(proposal: Proposal, path: Path) -> str:
         file=words[-1],
         sha256=files[words[-1]],
         items_sha256=None if items is None else files[items],
-        orders=proposal.offer.summary.orders,
-        spend=dict(proposal.offer.summary.spend),
+        orders=proposal.summary.orders,
+        spend=dict(proposal.summary.spend),
         without_price=0,
     )
     plan.save(path)

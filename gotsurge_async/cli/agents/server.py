@@ -21,14 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.serving import until_a_signal
-from gotsurge_async.cli.agents.schemas import DOCUMENTS, TEXT, VERSION, Schema, fields, listed
+from gotsurge_async.cli.agents.schema import DOCUMENTS, TEXT, VERSION, Schema, fields, listed
 from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ, WRITE, Arguments, Bounds, Refused, Tool
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.output import say
-from gotsurge_async.database import is_text
 from gotsurge_async.errors import ConfigError, GotSurgeError, UsageError
-from gotsurge_async.ledger.proposals import Offer, Proposal, ProposalState
+from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret
@@ -123,8 +122,9 @@ class Agents:
         proposal = await proposals.standing(request.digest)
         if proposal is None:
             summary = await tool.summary(self.bounds, arguments, request)
-            offer = Offer(request=request, summary=summary, by=self.bounds.user, client=client)
-            proposal = await proposals.propose(offer, lasts=self.bounds.lasts, limits=self.bounds.limits)
+            proposal = await proposals.propose(
+                request, summary, by=self.bounds.user, client=client, lasts=self.bounds.lasts, limits=self.bounds.limits
+            )
         if self.bounds.asks_client and proposal.state is ProposalState.PROPOSED:
             asked = await _ask(context, call, proposal)
             if isinstance(asked, types.InputRequiredResult):
@@ -157,8 +157,8 @@ def _check(tool: Tool, arguments: Arguments) -> None:
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the arguments"
         raise UsageError(f"{where}: {one_line(error.message)[:300]}", "E613") from None
-    if not is_text(msgspec.json.encode(arguments).decode()) or "\\u0000" in msgspec.json.encode(arguments).decode():
-        raise UsageError("an argument has a NUL, or is not UTF-8", "E613")
+    if b"\\u0000" in msgspec.json.encode(arguments):
+        raise UsageError("an argument has a NUL", "E613")
 
 
 def result_schema(tool: Tool) -> Schema:
@@ -190,9 +190,8 @@ def _described(name: str, tool: Tool) -> types.Tool:
 
 
 def _result(name: str, document: Any) -> types.CallToolResult:
-    whole = msgspec.json.decode(
-        codec.encode({"schema": f"gotsurge/{name}/{VERSION}", "notice": NOTICE, "result": document})
-    )
+    whole = {"schema": f"gotsurge/{name}/{VERSION}", "notice": NOTICE, "result": document}
+    whole = msgspec.json.decode(codec.encode(whole))
     return types.CallToolResult(content=[_block(whole)], structured_content=whole)
 
 
@@ -219,7 +218,7 @@ async def _ask(
     if capabilities is None or capabilities.elicitation is None:
         return None
     params = types.ElicitRequestFormParams(
-        message="\n".join([*proposal.offer.summary.preview, f"Proposal {proposal.id}. Approve it?"]),
+        message="\n".join([*proposal.summary.preview, f"Proposal {proposal.id}. Approve it?"]),
         requested_schema={
             "type": "object",
             "properties": {_ASKED: {"type": "boolean", "title": "Send this", "default": False}},

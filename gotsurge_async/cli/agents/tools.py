@@ -14,7 +14,7 @@ import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.cli.agents.schemas import FLAG, NUMBER, TEXT, Schema, fields, listed
+from gotsurge_async.cli.agents.schema import FLAG, NUMBER, TEXT, Schema, fields, listed
 from gotsurge_async.cli.agents.sending import BY, PLANNED, Ran, file_digest, run_command
 from gotsurge_async.cli.shared.ledger import OUT
 from gotsurge_async.cli.shared.options import MoneyAmount

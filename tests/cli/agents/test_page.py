@@ -24,7 +24,6 @@ async def serving(office: Office) -> AsyncIterator[ProposalsPage]:
     page = ProposalsPage(office.ledger, "amy")
     async with listening("127.0.0.1", 0, page.routes) as page.origin:
         yield page
-        await page.close()
 
 
 def knowing(page: ProposalsPage) -> aiohttp.ClientSession:

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gotsurge_async.cli.agents.schemas import DOCUMENTS, schema_named
+from gotsurge_async.cli.agents.schema import DOCUMENTS, schema_named
 from gotsurge_async.cli.agents.server import ALL, NOTICE, result_schema
 from gotsurge_async.cli.agents.tools import READ, WRITE
 from gotsurge_async.simulator import Simulator
