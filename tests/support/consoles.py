@@ -3,7 +3,7 @@
 A line that begins with ``$ `` is a command; a line that ends with a backslash goes on. What follows, up to the next
 command, is what the command prints. Only this may differ from the page:
 
-- ids of runs, tasks and proposals: the first time one is printed, the page's stands for the real one until the page ends;
+- ids of runs, tasks, proposals: the first time one is printed, the page's stands for the real one until the page ends;
 - times, dates, and speeds: ``0.1 s``, ``4,571 orders/s``, ``2026-11-26 20:15``, ``2026-11-26T12:15:00Z``;
 - ports: each port of the pages is a free one of this machine;
 - ``…`` in a line is any text, and on a line of its own any lines;

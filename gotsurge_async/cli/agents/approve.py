@@ -67,7 +67,7 @@ def approve(
             raise WrongUse("--serve shows all proposals: leave PROPOSAL, --yes and --reject out")
         from gotsurge_async.cli.agents.page import serve_page
 
-        serve_page(place, who, port)
+        serve_page(place=place, by=who, port=port)
     elif proposal_id is None:
         if (digest, reject) != (None, None):
             raise WrongUse("say which PROPOSAL", "E101")

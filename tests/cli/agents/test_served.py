@@ -19,6 +19,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 import gotsurge_async
 from gotsurge_async.cli.agents.server import ALL
 from gotsurge_async.cli.agents.tools import READ, WRITE
+from gotsurge_async.ledger import Ledger
 from tests.support.commands import Runner, environment, gotsurge, start, write_orders
 
 from .kit import Agent, order
@@ -122,6 +123,24 @@ async def test_http_is_for_this_machine_and_the_token(tmp_path: Path) -> None:
             answer = await client.post(url, json=hello, headers={**good, **change})
             assert answer.status_code == status, change
             assert "tools" not in answer.text
+
+
+@pytest.mark.slow
+async def test_the_page_is_served_until_a_signal(tmp_path: Path) -> None:
+    """The terminal has its address and its password; an open browser does not keep it."""
+    async with await Ledger.open(tmp_path / "ledger.db"):
+        pass
+    process = await start("approve", "--serve", "--port", "0", "--ledger", "ledger.db", cwd=tmp_path)
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    where = re.fullmatch(r"proposals are at (http://127\.0\.0\.1:\d+/) with any .* password (\S+)\n", line)
+    assert where is not None, line
+    async with httpx.AsyncClient(auth=("amy", where[2])) as browser:
+        answer = await browser.get(where[1])
+        assert (answer.status_code, "Waiting for a person: 0" in answer.text) == (200, True)
+        process.terminate()
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
 
 
 @pytest.mark.parametrize(
