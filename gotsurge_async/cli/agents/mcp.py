@@ -36,8 +36,7 @@ def _limit(word: str, text: str, **more: Any) -> Decorator[Any]:
     """An option of what agents may do; a variable of the same name sets it, too."""
     ending = f"_MCP_{word.removeprefix('--').replace('-', '_').upper()}"
     variable = next(name for name in VARIABLES if name.endswith(ending))
-    default = f"  [default: {more.pop('shown')}]" if "shown" in more else ""
-    return in_group("Limits")(word, envvar=variable, help=f"{text} (or {variable}).{default}", **more)
+    return in_group("Limits")(word, envvar=variable, help=f"{text} (or {variable}).", **more)
 
 
 @click.command(cls=GroupedCommand)
@@ -49,7 +48,7 @@ def _limit(word: str, text: str, **more: Any) -> Decorator[Any]:
     "--tools",
     "Only these tools exist, with commas between them; read stands for all that only read",
     default="all",
-    shown="all",
+    show_default=True,
     metavar="NAMES",
 )
 @_limit(
@@ -57,7 +56,7 @@ def _limit(word: str, text: str, **more: Any) -> Decorator[Any]:
     "Only tables in this folder may be read",
     type=PATH,
     default=Path.cwd,
-    shown="the current one",
+    show_default="the current one",
     metavar="FOLDER",
 )
 @_limit(

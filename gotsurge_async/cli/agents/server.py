@@ -49,9 +49,10 @@ _MINE = Tool(
     {"proposal?": {**TEXT, "description": "The id of a proposal.", "maxLength": 100}},
 )
 ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: _MINE}
+ADDING = ("create_orders", "push_table")  # what others propose takes back, or changes
 _ASKED = "approve"
 MOST = 20
-"""Faults that an answer lists; it has their number, too."""
+"""Proposals, and faults, that an answer lists; of faults it has the number, too."""
 
 
 def tools_named(text: str) -> frozenset[str]:
@@ -97,6 +98,8 @@ class Agents:
             if name not in self.tools:
                 raise UsageError(f"there is no tool {one_line(name)}", "E613")
             _check(ALL[name], arguments)
+            if "run" in arguments:
+                await self.bounds.check_run(arguments["run"])
             answer = await self._answer(context, call, arguments, client)
         except Refused as error:
             answer = _failed(error.document)
@@ -116,8 +119,9 @@ class Agents:
             return _failed(ran.document) if ran.error is not None else _result(tool.result, ran.document)
         if tool.request is None or tool.summary is None:
             name = arguments.get("proposal")
-            matches = await proposals.newest(20) if name is None else [await proposals.get(name)]
-            return _result("proposal", [self._shown(each) for each in matches])
+            matches = await proposals.newest(MOST) if name is None else [await proposals.get(name)]
+            own = [each for each in matches if each.request.environment == self.bounds.environment]
+            return _result("proposal", [self._shown(each) for each in own])
         request = await asyncio.to_thread(tool.request, self.bounds, arguments)
         proposal = await proposals.standing(request.digest)
         if proposal is None:
@@ -175,7 +179,7 @@ def _described(name: str, tool: Tool) -> types.Tool:
     hints = types.ToolAnnotations(
         title=title,
         read_only_hint=reads,
-        destructive_hint=None if reads else tool.harms,
+        destructive_hint=None if reads else name not in ADDING,
         idempotent_hint=True,
         open_world_hint=name == "quote_price",
     )

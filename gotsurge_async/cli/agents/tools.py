@@ -72,6 +72,12 @@ class Bounds:
             options = ["--json", *([f"--out={Path(folder) / 'report.csv'}"] if words[0] == "report" else [])]
             return await run_command([words[0], *options, *words[1:]], stdin, self.variables)
 
+    async def check_run(self, run_id: str) -> None:
+        """Refuse a run of another environment, or one that there is not."""
+        info = await self.ledger.run(run_id)
+        if info.environment != self.environment:
+            raise UsageError(f"run {info.id} is of {info.environment}, and this server of {self.environment}", "E613")
+
     def file(self, name: str) -> str:
         """The absolute path of a table.
 
@@ -95,7 +101,6 @@ class Tool:
         read: returns the words of the command that answers; None for a tool that proposes.
         request: returns what would be sent; None for a tool that reads.
         summary: checks that, and sums it up for people.
-        harms: whether it takes something back, or cannot be taken back.
     """
 
     text: str
@@ -104,7 +109,6 @@ class Tool:
     read: Callable[[Bounds, Arguments], list[str]] | None = None
     request: Callable[[Bounds, Arguments], Request] | None = None
     summary: Callable[[Bounds, Arguments, Request], Awaitable[Summary]] | None = None
-    harms: bool = False
 
     @property
     def input_schema(self) -> Schema:
@@ -232,11 +236,7 @@ READ: Mapping[str, Tool] = {
 
 
 class Refused(UsageError):
-    """A command that checks a proposal found faults; its JSON document says which.
-
-    Args:
-        document: that of the command.
-    """
+    """A command that checks a proposal found faults; its JSON document says which."""
 
     def __init__(self, document: Any) -> None:
         super().__init__(document.get("error", "it cannot be proposed"))
@@ -292,7 +292,7 @@ def _push(bounds: Bounds, given: Arguments) -> Request:
 
 async def _sum_up_table(bounds: Bounds, given: Arguments, request: Request) -> Summary:
     plan, table = await _planned(bounds, _check(bounds, given)), request.words[-1]
-    if plan.sha256 != request.files[table]:
+    if not {plan.sha256, plan.items_sha256 or plan.sha256} <= {*request.files.values()}:
         raise UsageError(f"{one_line(table)} has just changed: propose it again", "E613")
     return _sum_up(plan, bounds, f"{one_line(table)}, SHA-256 {plan.sha256}")
 
@@ -376,7 +376,6 @@ WRITE: Mapping[str, Tool] = {
         {"task": _text("The task's id."), "reason": _REASON},
         request=_cancel,
         summary=_sum_up_cancel,
-        harms=True,
     ),
     "undo_run": Tool(
         "Propose to cancel the orders of a run that no driver has taken yet; with keys only these.",
@@ -384,7 +383,6 @@ WRITE: Mapping[str, Tool] = {
         {"run": _RUN_ID, "keys?": listed(_text("The key of an order.")), "reason?": _REASON},
         request=_undo,
         summary=_sum_up_undo,
-        harms=True,
     ),
     "resolve_order": Tool(
         "Propose to record that an order in doubt was created, as a task, or, without one, that it was not.",
@@ -392,7 +390,6 @@ WRITE: Mapping[str, Tool] = {
         {"run": _RUN_ID, "key": _text("The key of the order."), "task?": _text("The task that it became.")},
         request=_resolve,
         summary=_sum_up_resolve,
-        harms=True,
     ),
     "change_task": Tool(
         'Propose to change fields of a task of a platform partner, such as {"price": "SGD 48.50"}.',
@@ -405,7 +402,6 @@ WRITE: Mapping[str, Tool] = {
         },
         request=_change,
         summary=_sum_up_change,
-        harms=True,
     ),
 }
 """The tools that propose, by name."""

@@ -94,6 +94,43 @@ async def test_a_changed_file_is_not_sent(office: Office) -> None:
     assert office.calls.get("tasks.create", 0) == 0
 
 
+async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept map reads columns of other names; when it says something else, its table needs another approval."""
+    maps = office.folder / "maps"
+    maps.mkdir()
+    monkeypatch.setenv("GOTSURGE_MAPS", str(maps))
+    table = write_orders(office.folder / "orders.csv", range(2))
+    table.write_text(table.read_text().replace("tracking_id,", "No.,", 1))
+    (maps / "mine.toml").write_text('[columns]\n"No." = "tracking_id"\n')
+    async with office.agent() as agent:
+        assert "fault" in await agent.refused("push_table", file="orders.csv")
+        assert "does not match" in await agent.refused("push_table", file="orders.csv", map="../mine")
+        made = await agent.propose("push_table", file="orders.csv", map="mine")
+        (maps / "mine.toml").write_text('[columns]\n"No." = "invoice_number"\n')
+        with pytest.raises(UsageError, match="has changed"):
+            await office.approve(made["proposal"])
+        (maps / "mine.toml").write_text('[columns]\n"No." = "tracking_id"\n')
+        assert (await office.approve(made["proposal"])).state == "done"
+    assert {each["tracking_id"] for each in office.simulator.tasks()} == {"T-0", "T-1"}
+
+
+async def test_a_server_is_bound_to_its_environment(platform_office: Office, platform_shell: Shell) -> None:
+    """Runs and proposals of another one in the same ledger are neither shown nor proposed on."""
+    office = platform_office
+    calls = await every_write(office, platform_shell)
+    async with office.agent() as agent:
+        made = await agent.propose("undo_run", **calls["undo_run"])
+    other = attrs.evolve(office, bounds=attrs.evolve(office.bounds, environment="sandbox", api_base=""))
+    async with other.agent() as agent:
+        for name in ("undo_run", "resolve_order"):
+            assert "is of local" in await agent.refused(name, **calls[name])
+        assert "is of local" in await agent.refused("run_status", run=calls["undo_run"]["run"])
+        assert await agent.ask("get_proposal") == []
+        assert await agent.ask("get_proposal", proposal=made["proposal"]) == []
+        assert await agent.ask("list_orders") == []
+        assert await agent.ask("list_runs") == []
+
+
 async def test_an_altered_proposal_is_not_sent(office: Office) -> None:
     """A request that was changed in the ledger is not what its digest was made of."""
     async with office.agent() as agent:
