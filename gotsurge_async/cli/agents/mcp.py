@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from gotsurge_async.cli.shared.connect import Target, takes_target
@@ -104,13 +105,16 @@ async def mcp(
     a person approves it by gotsurge approve, at a terminal or on its page, and that sends it. The same call gives the
     same proposal, also over a lost answer, and the ledger sends no order twice.
 
-    The options of place, account and ledger are those of all agents of this server; no tool has any of them. --http
-    needs a token of at least 20 characters in GOTSURGE_MCP_TOKEN, which its clients send as a bearer token.
+    The options of place, account and ledger are those of all agents of this server; no tool has any of them. Without
+    --env they propose for the sandbox. --http needs a token of at least 20 characters in GOTSURGE_MCP_TOKEN, which its
+    clients send as a bearer token.
 
     \b
     Try it without credentials:
       gotsurge mcp --simulate
     """
+    if not (target.simulate or target.env or os.environ.get("GOTSURGE_ENV")):
+        target = attrs.evolve(target, env="sandbox")
     target.check()
     if target.environment == "production" and not allow_production:
         raise WrongUse("agents propose orders for production only with --allow-production", "E613")

@@ -149,7 +149,7 @@ async def test_the_page_is_served_until_a_signal(tmp_path: Path) -> None:
         (["--env", "production"], "--allow-production", {}),
         ([], "--allow-production", {"GOTSURGE_ENV": "production"}),
         (["--simulate", "--http"], "at least 20 characters", {"GOTSURGE_MCP_TOKEN": "short"}),
-        ([], "say where to", {}),
+        (["--simulate", "--env", "local"], "--simulate brings its own", {}),
         (["--simulate", "--tools", "list_runs,approve"], "there is no tool approve", {}),
         (["--simulate"], "there is no tool nothing", {"GOTSURGE_MCP_TOOLS": "nothing"}),
         (["--simulate", "--max-spend", "much"], "is not an amount", {}),
@@ -159,6 +159,21 @@ def test_what_cannot_be_served_is_refused(run: Runner, words: list[str], why: st
     """Production without the explicit setting, HTTP without a token, no place, and tools that do not exist."""
     done = run("mcp", *words, **variables)
     assert (done.exit_code, why in done.stderr) == (2, True), done.stderr
+
+
+def test_it_is_for_the_sandbox_unless_its_options_say_otherwise(run: Runner, tmp_path: Path) -> None:
+    """A server without a place proposes for the sandbox, and for production only where both options say so."""
+    for words, environment_ in (([], "sandbox"), (["--env", "production", "--allow-production"], "production")):
+        seen: list[str] = []
+
+        async def look(server: Any, seen: list[str] = seen) -> None:
+            agents = server.get_request_handler("tools/call").handler.__self__
+            seen.append(agents.bounds.environment)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gotsurge_async.cli.agents.server.serve_stdio", look)
+            assert run("mcp", *words, "--ledger", tmp_path / "ledger.db").exit_code == 0
+        assert seen == [environment_]
 
 
 def test_without_the_extra_the_command_says_what_to_install(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
