@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
+from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
@@ -42,8 +42,7 @@ _COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE)
 """What counts towards the limits of a day."""
 
 
-@frozen(kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """Exactly what would be sent: a command, its input, and the files that it reads.
 
     Attributes:
@@ -59,7 +58,7 @@ class Request:
     account: str
     words: tuple[str, ...]
     stdin: str = ""
-    files: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, str] = {}
 
     @property
     def digest(self) -> str:
@@ -67,8 +66,7 @@ class Request:
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
-@frozen(kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """What a request would do.
 
     Attributes:
@@ -80,11 +78,10 @@ class Summary:
     preview: Sequence[str]
     orders: int = 0
     unpriced: int = 0
-    spend: Mapping[str, str] = field(factory=dict)
+    spend: Mapping[str, str] = {}
 
 
-@frozen(kw_only=True)
-class Proposal:
+class Proposal(Struct, frozen=True, kw_only=True):
     """A request, and what became of it.
 
     Attributes:
@@ -135,8 +132,7 @@ class Proposal:
 _LATER = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
 
 
-@frozen(kw_only=True)
-class DayLimits:
+class DayLimits(Struct, frozen=True, kw_only=True):
     """What may be proposed in an environment in a day; None for no limit.
 
     Attributes:

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import WrongUse, asynchronous
@@ -114,7 +114,7 @@ async def mcp(
       gotsurge mcp --simulate
     """
     if not (target.simulate or target.env or os.environ.get("GOTSURGE_ENV")):
-        target = attrs.evolve(target, env="sandbox")
+        target = structs.replace(target, env="sandbox")
     target.check()
     if target.environment == "production" and not allow_production:
         raise WrongUse("agents propose orders for production only with --allow-production", "E613")

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from msgspec import Struct
 
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import UsageError
@@ -33,8 +33,7 @@ _SETTLED = ("GOTSURGE_ENV", "GOTSURGE_API_BASE")
 """Variables that a command must not heed: its own words name the place."""
 
 
-@frozen(kw_only=True)
-class Ran:
+class Ran(Struct, frozen=True, kw_only=True):
     """What a command answered.
 
     Attributes:

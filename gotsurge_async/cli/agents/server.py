@@ -12,10 +12,10 @@ import jsonschema  # type: ignore[import-untyped, unused-ignore]
 import mcp_types as types
 import msgspec
 import uvicorn
-from attrs import frozen
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -64,8 +64,7 @@ def tools_named(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
-@frozen(kw_only=True)
-class Agents:
+class Agents(Struct, frozen=True, kw_only=True):
     """The tools over a ledger.
 
     Attributes:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.cli.agents.schema import FLAG, NUMBER, TEXT, Schema, fields, listed
@@ -28,8 +28,7 @@ from gotsurge_async.tables.checks.words import number_of
 Arguments = Mapping[str, Any]
 
 
-@frozen(kw_only=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """What one server may do, as its options say.
 
     Attributes:
@@ -46,7 +45,7 @@ class Bounds:
     api_base: str
     account: str
     accept_assumed: bool = False
-    variables: Mapping[str, str] = field(factory=dict)
+    variables: Mapping[str, str] = {}
     folder: Path
     platform: bool = False
     limits: DayLimits
@@ -90,8 +89,7 @@ class Bounds:
         return str(path)
 
 
-@frozen
-class Tool:
+class Tool(Struct, frozen=True):
     """A tool.
 
     Attributes:

@@ -5,8 +5,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import click
 import pytest
+from msgspec import structs
 
 from gotsurge_async.cli.agents import approve as command
 from gotsurge_async.cli.agents import sending
@@ -108,13 +110,13 @@ async def test_the_exit_code_is_that_of_the_command(office: Office, run: Runner)
     """A service that cannot be reached leaves a proposal that failed, and may be proposed again."""
     made = await proposed(office)
     office.simulator.revoke("plain")
-    object.__setattr__(office.bounds, "api_base", "http://127.0.0.1:1/api")
-    async with office.agent() as agent:
+    lost = attrs.evolve(office, bounds=structs.replace(office.bounds, api_base="http://127.0.0.1:1/api"))
+    async with lost.agent() as agent:
         away = await agent.propose("create_orders", orders=[order()])
     assert away["proposal"] != made["proposal"]
     done = await approve(office, run, away["proposal"], "--yes", away["digest"], "--json")
     assert (done.exit_code, json.loads(done.stdout)["state"]) == (8, "failed")
-    async with office.agent() as agent:
+    async with lost.agent() as agent:
         assert (await agent.propose("create_orders", orders=[order()]))["proposal"] == f"{away['proposal']}-2"
 
 

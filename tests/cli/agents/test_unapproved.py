@@ -12,6 +12,7 @@ import attrs
 import pytest
 from mcp.client import ClientRequestContext
 from mcp_types import ElicitRequestParams, ElicitResult
+from msgspec import structs
 
 from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ, WRITE
@@ -120,7 +121,7 @@ async def test_a_server_is_bound_to_its_environment(platform_office: Office, pla
     calls = await every_write(office, platform_shell)
     async with office.agent() as agent:
         made = await agent.propose("undo_run", **calls["undo_run"])
-    other = attrs.evolve(office, bounds=attrs.evolve(office.bounds, environment="sandbox", api_base=""))
+    other = attrs.evolve(office, bounds=structs.replace(office.bounds, environment="sandbox", api_base=""))
     async with other.agent() as agent:
         for name in ("undo_run", "resolve_order"):
             assert "is of local" in await agent.refused(name, **calls[name])
@@ -197,7 +198,7 @@ async def test_a_text_approves_nothing(office: Office, text: str) -> None:
 
 async def test_a_day_has_limits(office: Office) -> None:
     """More orders, or more money, than a day may have are refused; a day later there is room again."""
-    bounds = attrs.evolve(office.bounds, limits=DayLimits(orders=3, spend=Money.of("150", "SGD")))
+    bounds = structs.replace(office.bounds, limits=DayLimits(orders=3, spend=Money.of("150", "SGD")))
     limited = attrs.evolve(office, bounds=bounds)
     async with limited.agent() as agent:
         await agent.propose("create_orders", orders=[order("T-1"), order("T-2")])
@@ -245,7 +246,7 @@ async def test_a_person_may_approve_in_the_client(office: Office, mode: Any, res
         asked.append(params.message)
         return result
 
-    allowed = attrs.evolve(office, bounds=attrs.evolve(office.bounds, asks_client=True))
+    allowed = attrs.evolve(office, bounds=structs.replace(office.bounds, asks_client=True))
     async with allowed.agent(mode=mode, elicitation_callback=answer) as agent:
         made = await agent.propose("create_orders", orders=[order()])
         assert made["state"] == state
@@ -265,7 +266,7 @@ async def test_a_client_is_not_asked_unless_the_configuration_says_so(office: Of
 
     async with office.agent(mode=mode, elicitation_callback=answer) as agent:
         assert (await agent.propose("create_orders", orders=[order()]))["state"] == "proposed"
-    allowed = attrs.evolve(office, bounds=attrs.evolve(office.bounds, asks_client=True))
+    allowed = attrs.evolve(office, bounds=structs.replace(office.bounds, asks_client=True))
     async with allowed.agent(mode=mode) as agent:
         assert (await agent.propose("create_orders", orders=[order()]))["state"] == "proposed"
     assert office.calls == {}
