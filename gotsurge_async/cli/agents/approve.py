@@ -15,8 +15,6 @@ from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.system import loops
 
-PORT = 8767
-
 
 @click.command()
 @click.argument("proposal_id", metavar="[PROPOSAL]", required=False)
@@ -32,7 +30,7 @@ PORT = 8767
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=PORT,
+    default=8767,
     show_default=True,
     metavar="N",
     help="The port of --serve; 0 takes any free one.",
@@ -157,7 +155,6 @@ def show(proposal: Proposal) -> None:
             ("proposal", proposal.id),
             ("state", proposal.state),
             ("environment", request.environment),
-            ("account", request.account or None),
             ("proposed by", f"{proposal.client}, as {proposal.by}"),
             ("at", proposal.created_at),
             ("until", proposal.expires_at),

@@ -25,7 +25,6 @@ from gotsurge_async.ledger.proposals import ProposalState
 from gotsurge_async.models.times import written
 
 HERE = Path(__file__).parent
-HOST = "127.0.0.1"
 SHOWN = 50  # proposals
 DRAIN = 3600.0  # seconds in which the end waits for what is being sent
 LARGEST = 8 * 1024  # bytes of a form
@@ -147,6 +146,6 @@ async def serve_page(place: Place, by: str, port: int) -> None:
     """Serve the page until Ctrl-C."""
     async with open_ledger(place) as ledger:
         page = ProposalsPage(ledger, by)
-        async with listening(HOST, port, page.routes, drain=DRAIN) as page.origin:
+        async with listening("127.0.0.1", port, page.routes, drain=DRAIN) as page.origin:
             say(f"proposals are at {page.origin}/ with any user name and the password {page.code}")
             await until_a_signal()

@@ -2,9 +2,12 @@
 
 import asyncio
 import hmac
+import os
 import socket
-from collections.abc import Collection
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import AsyncIterator, Collection
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import chain
 from typing import Any
 
 import click
@@ -50,7 +53,6 @@ _MINE = Tool(
 )
 ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: _MINE}
 ADDING = ("create_orders", "push_table")  # what others propose takes back, or changes
-_ASKED = "approve"
 MOST = 20
 """Proposals, and faults, that an answer lists; of faults it has the number, too."""
 
@@ -224,8 +226,8 @@ async def _ask(
         message="\n".join([*proposal.summary.preview, f"Proposal {proposal.id}. Approve it?"]),
         requested_schema={
             "type": "object",
-            "properties": {_ASKED: {"type": "boolean", "title": "Send this", "default": False}},
-            "required": [_ASKED],
+            "properties": {"approve": {"type": "boolean", "title": "Send this", "default": False}},
+            "required": ["approve"],
         },
     )
     if context.session.can_send_request:
@@ -239,7 +241,7 @@ async def _ask(
         if not isinstance(given, types.ElicitResult):
             return None
         answer = given
-    if answer.action == "accept" and (answer.content or {}).get(_ASKED) is True:
+    if answer.action == "accept" and (answer.content or {}).get("approve") is True:
         return True
     return None if answer.action == "cancel" else False
 
@@ -248,9 +250,23 @@ async def _ask(
 
 
 async def serve_stdio(server: "Server[dict[str, Any]]") -> None:
-    """Serve one client over standard input and output, until it leaves."""
-    async with stdio_server() as (reading, writing):
+    """Serve one client over standard input and output, until it leaves, or a signal comes."""
+    async with stdio_server(stdin=_lines()) as (reading, writing):  # type: ignore[arg-type]
         await server.run(reading, writing, server.create_initialization_options())
+
+
+async def _lines() -> AsyncIterator[str]:
+    """The lines of standard input, read by a thread that keeps no process alive: the SDK's own outlives a signal."""
+    loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+
+    def read() -> None:
+        with open(os.dup(0), "rb") as stream, suppress(RuntimeError):  # noqa: PTH123 - a descriptor
+            for line in chain(stream, [b""]):
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    threading.Thread(target=read, name="gotsurge-mcp-stdin", daemon=True).start()
+    while line := await lines.get():
+        yield line.decode(errors="replace")
 
 
 class OnlyWithToken:

@@ -126,6 +126,18 @@ async def test_http_is_for_this_machine_and_the_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_a_signal_ends_a_server_whose_client_stays(tmp_path: Path) -> None:
+    """Standard input may be open, and silent: the process ends all the same."""
+    process = await start("mcp", "--simulate", cwd=tmp_path)
+    assert process.stderr is not None
+    while b"proposals wait" not in await process.stderr.readline():
+        pass
+    process.terminate()
+    async with asyncio.timeout(20):
+        assert await process.wait() == 143
+
+
+@pytest.mark.slow
 async def test_the_page_is_served_until_a_signal(tmp_path: Path) -> None:
     """The terminal has its address and its password; an open browser does not keep it."""
     async with await Ledger.open(tmp_path / "ledger.db"):
