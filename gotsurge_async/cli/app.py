@@ -50,6 +50,11 @@ COMMANDS = {
         "alerts": "What should be looked after.",
         "report": "A day's deliveries, by vessel.",
     },
+    "agents": {
+        "mcp": "Let agents read, and propose.",
+        "approve": "Show what agents propose, and send it.",
+        "schema": "JSON Schemas of what --json prints.",
+    },
     "service": {
         "auth": "Sign in, and see who is signed in until when.",
         "tasks": "Create, read, change and cancel orders.",
@@ -73,7 +78,17 @@ COMMANDS = {
 PRINTING = frozenset(
     {
         *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
-        *("report", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles"),
+        *(
+            "report",
+            "schema",
+            "auth accounts",
+            "tasks get",
+            "tasks list",
+            "price",
+            "orgs get",
+            "orgs list",
+            "orgs roles",
+        ),
         *("endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics"),
     }
 )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import from_microseconds, uninterrupted
@@ -42,6 +42,9 @@ from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.check import Size, size
 from gotsurge_async.ledger.upkeep.counter import Identity, identity_of, refuse_older
 from gotsurge_async.ledger.workers import Workers
+
+if TYPE_CHECKING:
+    from gotsurge_async.ledger.proposals import Proposals
 
 T = TypeVar("T")
 
@@ -115,6 +118,13 @@ class Ledger:
     def workers(self) -> Workers:
         """The workers that send them."""
         return Workers(self._store)
+
+    @cached_property
+    def proposals(self) -> "Proposals":
+        """What programs have proposed to send, and what people decided about it."""
+        from gotsurge_async.ledger.proposals import Proposals  # few ledgers have any
+
+        return Proposals(self._store)
 
     def submitted(self, environment: str) -> SubmittedOrders:
         """The orders of an environment that were submitted, and that a desk is to send."""

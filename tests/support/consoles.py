@@ -3,7 +3,7 @@
 A line that begins with ``$ `` is a command; a line that ends with a backslash goes on. What follows, up to the next
 command, is what the command prints. Only this may differ from the page:
 
-- ids of runs and tasks: the first time one is printed, the page's stands for the real one until the page ends;
+- ids of runs, tasks, proposals: the first time one is printed, the page's stands for the real one until the page ends;
 - times, dates, and speeds: ``0.1 s``, ``4,571 orders/s``, ``2026-11-26 20:15``, ``2026-11-26T12:15:00Z``;
 - ports: each port of the pages is a free one of this machine;
 - ``…`` in a line is any text, and on a line of its own any lines;
@@ -37,7 +37,7 @@ FILE = re.compile(r"^```\w+\n(# ([\w.-]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DO
 ROOT = EXAMPLES.parent
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PORT = re.compile(r"(?:(?<=127\.0\.0\.1:)|(?<=port ))[1-9]\d{3,4}\b")
-_IDS = re.compile(r"\b\d{8}T\d{6}-[a-z0-9]{4}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_IDS = re.compile(r"\b\d{8}T\d{6}-[a-z0-9]{4}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{12}\b")
 _TIMES = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?|\d[\d,.]* (?:s|orders/s)\b"
 )

@@ -50,6 +50,9 @@ CREATE TABLE workers (
   id TEXT PRIMARY KEY, host TEXT NOT NULL, pid {big} NOT NULL, version TEXT NOT NULL, environment TEXT NOT NULL, started_at {big} NOT NULL,
   beat_at {big} NOT NULL, state TEXT NOT NULL, segments INTEGER NOT NULL, orders {big} NOT NULL, orders_per_minute INTEGER NOT NULL,
   trouble TEXT);
+CREATE TABLE proposals (
+  id TEXT PRIMARY KEY, digest TEXT NOT NULL, body {bytes} NOT NULL, created_at {big} NOT NULL, expires_at {big} NOT NULL, state TEXT NOT NULL,
+  decided_by TEXT, decided_at {big}, ended_at {big}, exit_code INTEGER, outcome TEXT);
 
 -- A row for each order, for people who look into a ledger with a tool of their own.
 -- name: view@sqlite
@@ -107,7 +110,7 @@ SELECT page_count * page_size, (SELECT coalesce(sum(length(states)), 0) FROM chu
 -- name: size@postgresql
 SELECT (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace
     AND relkind = 'r' AND relname IN ('ledger_meta', 'counters', 'runs', 'chunks', 'bodies', 'results', 'notes', 'keys', 'contested',
-    'unused_drafts', 'decisions', 'distributions', 'segments', 'workers'))::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
+    'unused_drafts', 'decisions', 'distributions', 'segments', 'workers', 'proposals'))::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
 -- name: page_count@sqlite
 PRAGMA page_count;
 -- name: last_chunk@sqlite
@@ -119,7 +122,7 @@ VACUUM;
 PRAGMA wal_checkpoint(TRUNCATE);
 -- name: vacuum@postgresql
 VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, keys, contested, unused_drafts, decisions, distributions,
-  segments, workers;
+  segments, workers, proposals;
 
 -- --- runs -------------------------------------------------------------------------------------------------------------
 
@@ -496,6 +499,29 @@ INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, dec
 VALUES (:run, :chunk, :place, :key, :created, :task_id, :by, :at);
 -- name: decisions
 SELECT chunk, place, key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :run ORDER BY id;
+
+-- --- proposals ------------------------------------------------------------------------------------------------------------
+
+-- Two that propose at once must not both pass a limit.
+-- name: one_proposes@sqlite
+SELECT 1;
+-- name: one_proposes@postgresql
+LOCK TABLE proposals IN SHARE ROW EXCLUSIVE MODE;
+-- name: propose
+INSERT INTO proposals (id, digest, body, created_at, expires_at, state) VALUES (:id, :digest, :body, :now, :expires_at, 'proposed');
+-- name: proposal
+SELECT * FROM proposals WHERE id = :id;
+-- name: proposals_of
+SELECT * FROM proposals WHERE digest = :digest ORDER BY length(id) DESC, id DESC;
+-- name: proposals_since
+SELECT * FROM proposals WHERE created_at > :since ORDER BY created_at DESC, id LIMIT :most;
+-- name: decide_proposal
+UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, outcome = :outcome
+WHERE id = :id AND digest = :digest AND state = 'proposed' AND expires_at > :now;
+-- name: send_proposal_again
+UPDATE proposals SET decided_by = :by, decided_at = :now WHERE id = :id AND digest = :digest AND state = 'sending' AND decided_at = :since;
+-- name: end_proposal
+UPDATE proposals SET state = :state, ended_at = :now, exit_code = :exit_code, outcome = :outcome WHERE id = :id AND state = 'sending';
 
 -- --- archiving --------------------------------------------------------------------------------------------------------
 

@@ -86,6 +86,8 @@ def columns() -> Mapping[str, Sequence[Column]]:
     return {table: sorted(some, key=lambda column: not column.is_name) for table, some in tables.items()}
 
 
+_PRIVATE = ("bodies", "proposals")
+"""Tables whose values are not shown: they hold orders."""
 _OF_WORKERS = ("distributions", "segments")
 _PARENTS = (
     *((table, "chunk", "chunks", "id") for table in ("bodies", "results", "notes", "keys", "decisions")),
@@ -135,7 +137,7 @@ def _rows(db: Database, table: str) -> Iterator[Flaw]:
     for row in db.stream(f"SELECT {asked} FROM {table}"):  # noqa: S608 - only names of ours
         for at, column in rules:
             if not _fits(row[at], column):
-                what = f"{column.name} cannot be {_shown(row[at], private=table == 'bodies')}"
+                what = f"{column.name} cannot be {_shown(row[at], private=table in _PRIVATE)}"
                 yield Flaw(table, _named(table, row), what)
                 break
 

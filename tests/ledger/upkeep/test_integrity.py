@@ -113,6 +113,7 @@ async def make(path: Path) -> None:
         database.execute("INSERT INTO unused_drafts VALUES ('task-9', 2, 'TRK-41', 1, 2)")
         database.execute("INSERT INTO notes VALUES (3, 4, NULL, 'said', 1, NULL)")
         database.execute("INSERT INTO contested VALUES (3, 4, 1, 'TRK-62')")
+        database.execute("INSERT INTO proposals VALUES ('p', 'd', x'7b7d', 1, 2, 'proposed', 'amy', 1, 1, 0, '{}')")
         database.execute("INSERT INTO submitted VALUES (1, 'local', '', 'TRK-99', x'7b7d', 1, 2, 0, 0, 0)")
         database.execute("INSERT INTO distributions VALUES (3, 1, 1, '{}', 0, 0, 0, 9, 2, 'LimitReached', 'enough')")
         database.execute("INSERT INTO segments VALUES (3, 0, 4, 4, 1, 'open', 'one', 0, 1, 0, 0, 0, 0)")

@@ -1,0 +1,1 @@
+"""Commands for programs that propose, and for the people who approve."""

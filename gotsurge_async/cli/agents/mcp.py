@@ -1,0 +1,176 @@
+"""``gotsurge mcp``: tools for agents, over the Model Context Protocol."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import click
+from msgspec import structs
+
+from gotsurge_async.cli.shared.connect import Target, takes_target
+from gotsurge_async.cli.shared.exits import WrongUse, asynchronous
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
+from gotsurge_async.cli.shared.options import PATH, Decorator, GroupedCommand, MoneyAmount, in_group, user_name
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.cli.variables import VARIABLES
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Place, place_of
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import Ledger
+from gotsurge_async.ledger.proposals import DayLimits
+from gotsurge_async.money import Money
+from gotsurge_async.secrets import Secret
+
+if TYPE_CHECKING:
+    from gotsurge_async.cli.agents.tools import Bounds
+
+TOKEN = "GOTSURGE_MCP_TOKEN"  # noqa: S105 - the name of a variable
+SHORTEST_TOKEN = 20
+_serve = in_group("How it is served")
+
+
+def _limit(word: str, text: str, **more: Any) -> Decorator[Any]:
+    """An option of what agents may do; a variable of the same name sets it, too."""
+    ending = f"_MCP_{word.removeprefix('--').replace('-', '_').upper()}"
+    variable = next(name for name in VARIABLES if name.endswith(ending))
+    return in_group("Limits")(word, envvar=variable, help=f"{text} (or {variable}).", **more)
+
+
+@click.command(cls=GroupedCommand)
+@takes_target
+@ledger_option
+@click.option("--platform", is_flag=True, help="Create single orders as a platform partner.")
+@_limit("--allow-production", "Let agents propose for production", is_flag=True)
+@_limit(
+    "--tools",
+    "Only these tools exist, with commas between them; read stands for all that only read",
+    default="all",
+    show_default=True,
+    metavar="NAMES",
+)
+@_limit(
+    "--folder",
+    "Only tables in this folder may be read",
+    type=PATH,
+    default=Path.cwd,
+    show_default="the current one",
+    metavar="FOLDER",
+)
+@_limit(
+    "--max-orders",
+    "The most orders that may be proposed in 24 hours",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    metavar="N",
+)
+@_limit(
+    "--max-spend",
+    "The most money that may be proposed in 24 hours; with it, each order needs a price",
+    type=MoneyAmount(),
+)
+@_limit(
+    "--expires",
+    "For how long a proposal waits for a person",
+    type=click.FloatRange(min=0, min_open=True, max=10_080),
+    default=60.0,
+    show_default=True,
+    metavar="MINUTES",
+)
+@_limit(
+    "--approve-in-client",
+    "Let a person approve in the client, by its elicitation: you trust the client to ask one",
+    is_flag=True,
+)
+@_serve("--http", is_flag=True, help="Serve streamable HTTP on this machine, and not standard input and output.")
+@_serve(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8766,
+    show_default=True,
+    metavar="N",
+    help="The port of --http; 0 takes any free one.",
+)
+@asynchronous
+async def mcp(
+    target: Target, ledger: Place | None, tools: str, allow_production: bool, http: bool, port: int, **options: Any
+) -> None:
+    """Give agents tools to read and to propose, over the Model Context Protocol.
+
+    The tools read orders, runs, alerts and prices, and propose what would change something. A proposal sends nothing:
+    a person approves it by gotsurge approve, at a terminal or on its page, and that sends it. The same call gives the
+    same proposal, also over a lost answer, and the ledger sends no order twice.
+
+    The options of place, account and ledger are those of all agents of this server; no tool has any of them. Without
+    --env they propose for the sandbox. --http needs a token of at least 20 characters in GOTSURGE_MCP_TOKEN, which its
+    clients send as a bearer token.
+
+    \b
+    Try it without credentials:
+      gotsurge mcp --simulate
+    """
+    if not (target.simulate or target.env or os.environ.get("GOTSURGE_ENV")):
+        target = structs.replace(target, env="sandbox")
+    target.check()
+    if target.environment == "production" and not allow_production:
+        raise WrongUse("agents propose orders for production only with --allow-production", "E613")
+    token = Secret(os.environ.get(TOKEN, ""))
+    if http and len(token.reveal()) < SHORTEST_TOKEN:
+        raise WrongUse(f"--http needs a token of at least {SHORTEST_TOKEN} characters: {TOKEN} is it", "E613")
+    try:
+        from gotsurge_async.cli.agents.server import Agents, serve_http, serve_stdio, tools_named
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'gotsurge mcp needs {error.name}: pip install "gotsurge-async[mcp]"', "E108") from None
+    names = tools_named(tools)
+    async with _bounds(target, ledger, **options) as bounds:
+        server = Agents(bounds=bounds, tools=names).server()
+        await (serve_http(server, port, token) if http else serve_stdio(server))
+
+
+@asynccontextmanager
+async def _bounds(
+    target: Target,
+    ledger: Place | None,
+    platform: bool,
+    folder: Path,
+    max_orders: int,
+    max_spend: Money | None,
+    expires: float,
+    approve_in_client: bool,
+) -> AsyncIterator["Bounds"]:
+    """What the server may do; with ``--simulate`` over a simulator and a ledger that end with the block."""
+    from gotsurge_async.cli.agents.tools import Bounds
+
+    async with AsyncExitStack() as stack:
+        environment, place = target.environment, find_ledger(ledger, target)
+        base, variables = target.api_base or os.environ.get("GOTSURGE_API_BASE", ""), dict[str, str]()
+        if target.simulate:
+            from gotsurge_async.simulator import Simulator
+
+            temporary = Path(stack.enter_context(TemporaryDirectory(prefix="gotsurge-mcp-")))
+            simulator = await stack.enter_async_context(Simulator())
+            environment, base = "local", simulator.api_base
+            place = ledger or place_of(temporary / "ledger.db")
+            variables["GOTSURGE_REGISTER"] = str(temporary / "register.db")
+            say(f"a simulator runs until this server ends: its board is at {simulator.origin}/")
+        opened = await stack.enter_async_context(await Ledger.open(place, clock=SystemClock().now))
+        variables["GOTSURGE_LEDGER"] = place.url or str(place.path)
+        say(f"proposals wait for: gotsurge approve --ledger {opened.path}")
+        yield Bounds(
+            ledger=opened,
+            environment=environment,
+            api_base=base,
+            account=target.account or "",
+            accept_assumed=target.accept_assumed_endpoints,
+            variables=variables,
+            folder=folder,
+            platform=platform,
+            limits=DayLimits(orders=max_orders, spend=max_spend),
+            lasts=timedelta(minutes=expires),
+            asks_client=approve_in_client,
+            user=user_name(),
+        )

@@ -1,0 +1,284 @@
+"""Proposals: what a program asks to send, and what a person decided about it.
+
+A person approves the digest of exactly what would be sent, once, while the proposal lasts. Of two who decide, the
+compare-and-swap of its state lets one. Nothing here sends anything.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.database import Database, Row
+from gotsurge_async.errors import UsageError
+from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.money import Money
+
+MICROSECOND, DAY = timedelta(microseconds=1), timedelta(hours=24)
+MOST_WAITING = 100
+"""Proposals that wait for a person at the same time."""
+_ALL = 2**31
+
+
+class ProposalState(StrEnum):
+    """Where a proposal stands. It is sending until its command ends; it failed if that left something unsent."""
+
+    PROPOSED = "proposed"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    SENDING = "sending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+_COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE)
+"""What counts towards the limits of a day."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """Exactly what would be sent: a command, its input, and the files that it reads.
+
+    Attributes:
+        kind: the tool that proposes it.
+        environment, account: where it would be sent, and as whom; the account is "" for the usual one.
+        words: the words of the ``gotsurge`` command that sends it.
+        stdin: its input; "" without one.
+        files: the path of each file that it reads -> the SHA-256 of its bytes in hex.
+    """
+
+    kind: str
+    environment: str
+    account: str
+    words: tuple[str, ...]
+    stdin: str = ""
+    files: Mapping[str, str] = {}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all of it, in hex."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """What a request would do.
+
+    Attributes:
+        preview: lines for people, safe for a terminal.
+        orders: the number of orders that it would create; ``unpriced`` of them have no price.
+        spend: the sum of the prices by currency, as decimals.
+    """
+
+    preview: Sequence[str]
+    orders: int = 0
+    unpriced: int = 0
+    spend: Mapping[str, str] = {}
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A request, and what became of it.
+
+    Attributes:
+        id: the beginning of the digest; with a number behind it if the same was proposed before.
+        by, client: who proposed it: the user of the machine, and the program.
+        decided_by, decided_at: who approved or rejected it, and when.
+        exit_code: that of the command that sent it.
+        outcome: that command's JSON document, or why it was rejected.
+    """
+
+    id: str
+    digest: str
+    request: Request
+    summary: Summary
+    by: str
+    client: str
+    created_at: datetime
+    expires_at: datetime
+    state: ProposalState
+    decided_by: str | None
+    decided_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    outcome: str | None
+
+    def document(self) -> dict[str, Any]:
+        """The fields of the JSON document."""
+        request, summary = self.request, self.summary
+        return {
+            "proposal": self.id,
+            "digest": self.digest,
+            "state": self.state.value,
+            "kind": request.kind,
+            "environment": request.environment,
+            "account": request.account or None,
+            "command": ["gotsurge", *request.words],
+            "preview": list(summary.preview),
+            "orders": summary.orders,
+            "spend": dict(summary.spend),
+            "proposed_by": self.by,
+            "client": self.client,
+            **{name: getattr(self, name) for name in _LATER},
+            "exit": self.exit_code,
+            "outcome": None if self.outcome is None else msgspec.Raw(self.outcome.encode()),
+        }
+
+
+_LATER = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
+
+
+class DayLimits(Struct, frozen=True, kw_only=True):
+    """What may be proposed in an environment in a day; None for no limit.
+
+    Attributes:
+        spend: the sum of the prices; without a currency, of each one.
+    """
+
+    orders: int | None = None
+    spend: Money | None = None
+
+    def check(self, summary: Summary, before: Sequence[Summary]) -> None:
+        """Refuse what, with all before it, is more than a day may have; UsageError."""
+        orders = sum(each.orders for each in (*before, summary))
+        if self.orders is not None and summary.orders and orders > self.orders:
+            raise UsageError(f"these would be {orders} orders within 24 hours, and the limit is {self.orders}", "E613")
+        if self.spend is None:
+            return
+        if summary.unpriced:
+            raise UsageError("there is a limit on money, so each order needs a price", "E613")
+        totals: Counter[str] = Counter()
+        for each in (*before, summary):
+            for currency, amount in each.spend.items():
+                totals[currency] += Money.of(Decimal(amount), currency).millicents
+        for currency in summary.spend:
+            if self.spend.currency not in ("", currency):
+                raise UsageError(f"the limit on money is in {self.spend.currency}, not in {currency}", "E613")
+            if totals[currency] > self.spend.millicents:
+                total = Money(millicents=totals[currency], currency=currency)
+                raise UsageError(f"this would be {total} within 24 hours, and the limit is {self.spend}", "E613")
+
+
+class Proposals:
+    """The proposals of a ledger; see `Ledger.proposals`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def propose(
+        self, request: Request, summary: Summary, *, by: str, client: str, lasts: timedelta, limits: DayLimits
+    ) -> Proposal:
+        """Record a request; or return the proposal of the same one, with its outcome, if there is one.
+
+        Args:
+            lasts: for how long a person may approve it.
+
+        Raises:
+            UsageError: it is more than a day may have.
+        """
+        now, digest = self._store.now(), request.digest
+
+        def job(db: Database) -> Proposal:
+            db.script("one_proposes")
+            same = self._read(db, "proposals_of", digest=digest)
+            if same and self._stands(same[0]):
+                return same[0]
+            day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
+            if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
+                raise UsageError(f"{MOST_WAITING} proposals wait for a person already: let one decide", "E613")
+            here = [each for each in day if each.request.environment == request.environment]
+            limits.check(summary, [each.summary for each in here if each.state in _COUNTED])
+            name = digest[:12] + (f"-{len(same) + 1}" if same else "")
+            body = msgspec.json.encode((request, summary, by, client))
+            db.change("propose", id=name, digest=digest, body=body, now=now, expires_at=now + lasts // MICROSECOND)
+            return self._get(db, name)
+
+        return await self._store.write(job)
+
+    async def standing(self, digest: str) -> Proposal | None:
+        """The proposal of a request that waits, was sent, or was rejected; None where it may be proposed."""
+        same = await self._store.read(self._read, "proposals_of", digest=digest)
+        return same[0] if same and self._stands(same[0]) else None
+
+    async def get(self, name: str) -> Proposal:
+        """A proposal by its id; UsageError where there is none."""
+        return await self._store.read(self._get, name)
+
+    async def newest(self, most: int) -> list[Proposal]:
+        """The newest proposals, at most so many."""
+        return await self._store.read(self._read, "proposals_since", since=-1, most=most)
+
+    async def approve(self, proposal: Proposal, by: str) -> None:
+        """Approve a proposal for one sending, which follows immediately; or again, where its sender has ended.
+
+        Raises:
+            UsageError: it does not wait any more, or was altered; nothing changed.
+        """
+        if proposal.request.digest != proposal.digest:
+            raise UsageError(f"proposal {proposal.id} was altered after it was made: it cannot be sent", "E614")
+        if proposal.state is ProposalState.SENDING and proposal.decided_at is not None:
+            await self._decide("send_proposal_again", proposal, by, since=to_microseconds(proposal.decided_at))
+        else:
+            await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
+
+    async def reject(self, proposal: Proposal, by: str, why: str = "") -> None:
+        """Reject a proposal; UsageError where it does not wait any more."""
+        outcome = msgspec.json.encode({"rejected": why}).decode()
+        await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
+
+    async def end(self, proposal: Proposal, state: ProposalState, exit_code: int, outcome: bytes) -> Proposal:
+        """Record what became of a proposal that was sent."""
+        values = {"state": state.value, "exit_code": exit_code, "outcome": outcome.decode(), "now": self._store.now()}
+
+        def job(db: Database) -> Proposal:
+            db.change("end_proposal", id=proposal.id, **values)
+            return self._get(db, proposal.id)
+
+        return await self._store.write(job)
+
+    async def _decide(self, statement: str, proposal: Proposal, by: str, **values: Any) -> None:
+        values |= {"id": proposal.id, "digest": proposal.digest, "by": by, "now": self._store.now()}
+        if not await self._store.write(lambda db: db.change(statement, **values)):
+            last = await self.get(proposal.id)
+            raise UsageError(f"proposal {last.id} is {last.state}, and cannot be decided on: propose it again", "E614")
+
+    def _stands(self, proposal: Proposal) -> bool:
+        """Whether the same is not to be proposed anew."""
+        was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at <= self._store.clock()
+        return not was_rejected and proposal.state not in (ProposalState.EXPIRED, ProposalState.FAILED)
+
+    def _get(self, db: Database, name: str) -> Proposal:
+        proposals = self._read(db, "proposal", id=name)
+        if not proposals:
+            raise UsageError(f"there is no proposal {name}: gotsurge approve lists them", "E614")
+        return proposals[0]
+
+    def _read(self, db: Database, statement: str, /, **values: Any) -> list[Proposal]:
+        return [self._of(row) for row in db.rows(statement, **values)]
+
+    def _of(self, row: Row) -> Proposal:
+        name, digest, body, created, expires, text, by, decided, ended, code, outcome = row
+        request, summary, who, client = msgspec.json.decode(body, type=tuple[Request, Summary, str, str])
+        state = ProposalState(text)
+        if expires <= self._store.now() and state is ProposalState.PROPOSED:
+            state = ProposalState.EXPIRED
+        return Proposal(
+            id=name,
+            digest=digest,
+            request=request,
+            summary=summary,
+            by=who,
+            client=client,
+            created_at=from_microseconds(created),
+            expires_at=from_microseconds(expires),
+            state=state,
+            decided_by=by,
+            decided_at=None if decided is None else from_microseconds(decided),
+            ended_at=None if ended is None else from_microseconds(ended),
+            exit_code=code,
+            outcome=outcome,
+        )
