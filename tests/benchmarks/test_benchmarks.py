@@ -41,13 +41,6 @@ def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.slow
-def test_a_push_costs_the_instructions_that_the_page_shows(tmp_path: Path) -> None:
-    """A push and a push with a ledger, of 1,000 orders, are within 3 % of the counts in docs/performance.md."""
-    with Server() as server:
-        assert instructions.differences(instructions.cheap(server, tmp_path, Size())) == []
-
-
 def test_a_count_that_differs_from_the_page_is_named() -> None:
     """The check compares with the page's own table, and names the count that is too far away."""
     ours = dict.fromkeys(("gotsurge_async, 1,000 orders", "not in the page"), 1.0)
