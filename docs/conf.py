@@ -24,6 +24,7 @@ extensions = [
     "sphinx_copybutton",
     "github_markdown",
     "reference",
+    "signatures",
     "synonyms",
     "readable",
     "llms",
@@ -41,6 +42,7 @@ python_maximum_signature_line_length = 88
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_inherit_docstrings = False  # what only fulfils a protocol is described there
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_attr_annotations = False  # the signature of a class has the types of its attributes

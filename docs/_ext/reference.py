@@ -22,8 +22,7 @@ import gotsurge_async
 from gotsurge_async.cli.app import COMMANDS
 
 TOP = "gotsurge_async"
-MOST_WORDS = 9
-"""The description of an option that has at most this length, with its name, is repeated at each command."""
+GAP = "\n    "
 
 
 @cache
@@ -167,7 +166,7 @@ def by_its_last_name(
 
 
 class Options:
-    """Describes an option that several commands of a page share once, and refers to that at the others."""
+    """Describes an option that several commands of a page share once; the others name all such options in one line."""
 
     def __init__(self) -> None:
         self._commands: dict[str, str] = {}
@@ -178,12 +177,45 @@ class Options:
 
     def shorten(self, _: Sphinx, context: click.Context, lines: list[str]) -> None:
         """The options of a command, as reStructuredText."""
-        blocks = "\n".join(lines).split(".. option:: ")
-        for place, block in enumerate(blocks):
+        start, *blocks = "\n".join(lines).split(".. option:: ")
+        own, shared = [start], dict[str, list[str]]()
+        for block in blocks:
             first = self._commands.setdefault(block, context.command_path)
-            if first != context.command_path and len(block.split()) > MOST_WORDS:
-                blocks[place] = f"{block.splitlines()[0]}\n\n    As for ``{first}``.\n"
-        lines[:] = ".. option:: ".join(blocks).split("\n")
+            if first == context.command_path:
+                own.append(block)
+            else:
+                shared.setdefault(first, []).append(block.splitlines()[0])
+        own += [f"{GAP.join(names)}\n\n    As for ``{first}``.\n\n" for first, names in shared.items()]
+        lines[:] = ".. option:: ".join(own).split("\n")
+
+
+class Repeated:
+    """Describes a method that several classes of a page have from one below them once, and refers to that."""
+
+    def __init__(self) -> None:
+        self._names: dict[object, str] = {}
+
+    def begin(self, _: Sphinx, page: str, source: list[str]) -> None:
+        """A page begins."""
+        self._names.clear()
+
+    def shorten(self, _: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+        """The docstring of a name."""
+        if what in ("method", "property") and any(lines):
+            first = self._names.setdefault(thing, name)
+            if first != name:
+                lines[:] = [f"As `{'.'.join(first.split('.')[-2:])}`.", ""]
+
+
+def leave_out(_: Sphinx, __: click.Context, lines: list[str]) -> None:
+    """What is said elsewhere: the usage has the arguments, the text of an option its variable."""
+    lines.clear()
+
+
+def of_arguments(_: Sphinx, __: click.Context, lines: list[str]) -> None:
+    """The usage of a command: only where it says more than the heading."""
+    if any(line.endswith(("[OPTIONS]", "COMMAND [ARGS]...")) for line in lines):
+        lines.clear()
 
 
 class Sentences:
@@ -241,9 +273,16 @@ def setup(app: Sphinx) -> dict[str, bool]:
     options = Options()
     app.connect("source-read", options.begin)
     app.connect("sphinx-click-process-options", options.shorten)
+    app.add_event("sphinx-click-process-envars")  # as sphinx-click emits it; it adds one of another spelling
+    app.connect("sphinx-click-process-envars", leave_out)
+    app.connect("sphinx-click-process-arguments", leave_out)
+    app.connect("sphinx-click-process-usage", of_arguments)
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)
+    repeated = Repeated()
+    app.connect("source-read", repeated.begin)
+    app.connect("autodoc-process-docstring", repeated.shorten, priority=900)
     app.connect("sphinx-click-process-description", one_by_one)
     app.connect("doctree-resolved", with_dashes)
     app.connect("missing-reference", by_its_last_name)
