@@ -159,8 +159,8 @@ async def test_the_simulator_describes_itself(plain: Client) -> None:
 
 
 async def test_every_call_of_its_own_is_documented(plain: Client) -> None:
-    """docs/simulator.md describes each call under /_simulator, and no other."""
-    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    """The reference describes each call under /_simulator, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "simulator.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(GET|POST|DELETE) (/_simulator/[^`?]*)", page, re.MULTILINE))
     assert plain.simulator._runner is not None
     served = {
