@@ -24,6 +24,18 @@ from gotsurge_async.cli.app import COMMANDS
 TOP = "gotsurge_async"
 GAP = "\n    "
 
+OWN = {
+    "Run": "add admit join start replace knows_task withdraw doubtful_rivals discard finish pending claim "
+    "claim_broadcast claim_to_read renew_claim release_claim record resolve recover keep_undo remark rivals "
+    "note_changed note_unchanged note_text adoptable lose_drafts lost_drafts note_unused unused_cancelled "
+    "write_off put_back similar settle_after",
+    "Ledger": "segments workers submitted waiting keep_count keep_count_by_id begin identity accepted_at first_pushed "
+    "all_known refuse_older order_with",
+    "Book": "not_found is_known known strangers say_reading is_read waiting acknowledge failed put_back let_go park",
+    "Inbox": "put sender has_room waiting named claims not_ours drop_bodies alone cursor move_cursor ids clean done",
+}
+"""Methods of public classes that only the package itself calls: the pages say that they are not described."""
+
 
 @cache
 def homes() -> dict[str, str]:
@@ -75,6 +87,8 @@ def told(module: str, name: str) -> list[str]:
         if kind == "autoexception":
             repeated = "" if name == "GotSurgeError" else ", explain_code"
             options += ["inherited-members: Exception", f"exclude-members: add_note, with_traceback{repeated}"]
+        if name in OWN:
+            options += [f"exclude-members: {', '.join(OWN[name].split())}"]
     elif inspect.isroutine(thing):
         kind, options = "autofunction", []
     else:

@@ -13,6 +13,7 @@ import attrs
 from sphinx.application import Sphinx
 
 from gotsurge_async.models.base import Model
+from gotsurge_async.simulator import SWITCHES, SimulatorOptions
 
 NAMED = {"BroadcastPreference", "PriceVehicle", "ServiceType", "TaskStatus", "VehiclePreference"}
 """Types that list their values where they are described."""
@@ -94,6 +95,11 @@ def of_base(thing: Any) -> tuple[set[str], str | None]:
     return set(), None
 
 
+def of_table(thing: Any) -> tuple[set[str], str | None]:
+    """The fields that another place lists, and what they are called."""
+    return (set(SWITCHES), "switches") if thing is SimulatorOptions else of_base(thing)
+
+
 def shorten(
     _: Sphinx, __: str, ___: str, thing: object, ____: object, arguments: str | None, returned: str | None
 ) -> Any:
@@ -107,8 +113,8 @@ def shorten(
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
     _Shorter().visit(function)
     given = function.args
-    inherited, base = of_base(thing)
-    left = {"extra"} | inherited if inspect.isclass(thing) and issubclass(thing, Model) else set()
+    inherited, base = of_table(thing)
+    left = inherited | {"extra"} if inspect.isclass(thing) and issubclass(thing, Model) else inherited
     pairs = list(zip(given.kwonlyargs, given.kw_defaults, strict=True))
     pairs = [(each, default) for each, default in pairs if each.arg not in left and not each.arg.startswith("_")]
     for each, default in pairs:
