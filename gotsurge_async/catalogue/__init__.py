@@ -1,7 +1,7 @@
 """What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
 
 docs/troubleshooting.md includes the file. Each ``###`` of it is an entry: the first bold line is its title, and what to
-do follows, with a label only where a reason stands before it. `UNLESS_SAID` is not written out. A block marked ``text``
+do follows, with a label only where a reason stands before it. `UNLESS_SAID` and `SAID_ABOVE` are not written out. A block marked ``text``
 holds the messages of the entry, with ``…`` for what differs; ``python -m tests.catalogue`` writes these blocks.
 """
 
@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 _ENTRY = re.compile(r"^### (E\d{3}|Exit \d+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 _FAMILY = re.compile(r"^## (.+)$", re.MULTILINE)
-_TITLE = re.compile(r"\*\*(.+?)\*\*\s+(.*)", re.DOTALL)
+_TITLE = re.compile(r"\*\*(.+?)\*\*\s*(.*)", re.DOTALL)
 _MESSAGES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
 _OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
 """What a message adds to a command, so that it can be typed as it stands."""
 UNLESS_SAID = "*Sent:* nothing."
 """The end of an entry that does not say what was sent, with exit code 2 unless it is about a program's mistake."""
+SAID_ABOVE = "what the message says."
+"""What to do where an entry has no words of its own."""
 LEAST = 10
 """Letters that a message must share with one of the catalogue: fewer are a coincidence."""
 
@@ -51,7 +53,8 @@ def entries() -> dict[str, Entry]:
         messages = tuple(said[1].splitlines()) if said else ()
         text = title[2].strip()
         if "*What to do:*" not in text:
-            text = f"*What to do:* {text}"
+            alone = not text or text.startswith("*Sent:*")
+            text = f"*What to do:* {SAID_ABOVE + chr(10) * 2 if alone else ''}{text}".rstrip()
         if code.startswith("E") and "*Sent:*" not in text:
             text += f"\n\n{UNLESS_SAID}" + ("" if code.startswith("E9") else " *Exit code:* [2](#exit-2).")
         made[code] = Entry(code, family, " ".join(title[1].split()).rstrip("."), text, messages)
