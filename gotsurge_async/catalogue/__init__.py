@@ -1,8 +1,9 @@
 """What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
 
 docs/troubleshooting.md includes the file. Each ``###`` of it is an entry: the first bold line is its title, and what to
-do follows, with a label only where a reason stands before it. `UNLESS_SAID` and `SAID_ABOVE` are not written out. A block marked ``text``
-holds the messages of the entry, with ``…`` for what differs; ``python -m tests.catalogue`` writes these blocks.
+do follows, with a label only where a reason stands before it. `UNLESS_SAID` and `SAID_ABOVE` are not written out. A
+block marked ``text`` holds the messages of the entry, with ``…`` for what differs; ``python -m tests.catalogue`` writes
+these blocks.
 """
 
 import re
