@@ -3,7 +3,7 @@
 Every function gives the Markdown of one table. What code writes in double backticks, as docstrings do, is single here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sphinx.pycode import ModuleAnalyzer
@@ -143,24 +143,22 @@ def _type(kind: Any) -> str:
 
 
 def columns() -> str:
-    """Every column of a table of orders and of items."""
-    text, section = "", ""
-    rows: list[Iterable[object]] = []
-    heads = ("column", "type", "required", "meaning", "example")
-
-    def whole() -> Iterator[str]:
-        if rows:
-            yield f"### {section}\n\n{table(heads, rows)}\n"
-
+    """Every column of a table of orders and of items; columns that differ only in their beginning share a row."""
+    names: dict[tuple[object, ...], list[str]] = {}
+    sections: dict[str, list[tuple[tuple[object, ...], str]]] = {}
     for column in all_columns():
-        if column.section != section:
-            text += "".join(whole())
-            section, rows = column.section, []
         kind = column.type if not column.allowed else f"one of {', '.join(map(code, column.allowed))}"
         kind = f"{kind}; {column.unit}" if column.unit else kind
-        example = code(column.example) if column.example else ""
-        rows.append((code(column.name), plain(kind), column.required, plain(column.meaning), example))
-    return text + "".join(whole())
+        key = (column.name.rpartition(".")[2], plain(kind), column.required, plain(column.meaning))
+        if key not in names:
+            sections.setdefault(column.section, []).append((key, code(column.example) if column.example else ""))
+        names.setdefault(key, []).append(code(column.name))
+    heads = ("column", "type", "required", "meaning", "example")
+    tables = {
+        section: table(heads, ((", ".join(names[key]), *key[1:], example) for key, example in rows))
+        for section, rows in sections.items()
+    }
+    return "".join(f"### {section}\n\n{rows}\n" for section, rows in tables.items())
 
 
 def formats() -> str:

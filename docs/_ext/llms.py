@@ -94,7 +94,8 @@ def block(node: nodes.Node, level: int) -> str:
 def line(node: nodes.Node) -> str:
     """What stands in a line."""
     if isinstance(node, nodes.Text):
-        return re.sub(r"\s+", " ", node.astext())
+        text = re.sub(r"\s+", " ", node.astext())
+        return ": " if text == " – " else text  # between a parameter and its meaning
     inner = "".join(map(line, node.children)).replace("****", "")  # the end of one and the beginning of the next
     if isinstance(node, nodes.literal):
         return f"`{node.astext()}`"

@@ -87,6 +87,8 @@ def told(module: str, name: str) -> list[str]:
         if kind == "autoexception":
             repeated = "" if name == "GotSurgeError" else ", explain_code"
             options += ["inherited-members: Exception", f"exclude-members: add_note, with_traceback{repeated}"]
+        if name == "Summary":
+            options.remove("members")
         if name in OWN:
             options += [f"exclude-members: {', '.join(OWN[name].split())}"]
     elif inspect.isroutine(thing):
@@ -203,6 +205,12 @@ class Options:
         lines[:] = ".. option:: ".join(own).split("\n")
 
 
+def of_a_table(_: Sphinx, what: str, name: str, __: object, ___: object, lines: list[str]) -> None:
+    """The fields of a push's summary stand in a table of their own."""
+    if what == "class" and name.endswith(".bulk.Summary"):
+        lines += ["The page of files has its fields.", ""]
+
+
 class Repeated:
     """Describes a method that several classes of a page have from one below them once, and refers to that."""
 
@@ -294,6 +302,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)
+    app.connect("autodoc-process-docstring", of_a_table, priority=300)
     repeated = Repeated()
     app.connect("source-read", repeated.begin)
     app.connect("autodoc-process-docstring", repeated.shorten, priority=900)
