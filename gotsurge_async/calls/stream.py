@@ -128,9 +128,11 @@ class _Stream(ABC, Generic[T, C, R]):
         finally:
             for worker in self._workers:
                 worker.cancel()
-            await asyncio.gather(*self._workers, return_exceptions=True)
-            await self._chunks.aclose()
-            self._ended.set()
+            try:
+                await asyncio.gather(*self._workers, return_exceptions=True)
+                await self._chunks.aclose()
+            finally:  # also when this is cancelled once more
+                self._ended.set()
         if self._error is not None:
             raise self._error
 

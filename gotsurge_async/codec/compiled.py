@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import attrs
 import msgspec
 
-from gotsurge_async.models.base import NOT_GIVEN, Field, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.base import NO_PATHS, NOT_GIVEN, Field, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.money import Money, as_given
 
@@ -85,7 +85,8 @@ def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], oth
     scope |= {"as_given": as_given, "read_utc": read_utc, "UTC": UTC}
     lines = ["def hook(given, _=None):", "    if given.__class__ is not Struct: return otherwise(given)"]
     if any(field.name == "id" and field.required for field in fields_of(cls)):
-        lines += ["    if not given.id.strip(): raise ValueError('the id is blank')"]
+        lines += ["    if not given.id.strip() or given.id in NO_PATHS: raise ValueError('the id names nothing')"]
+        scope["NO_PATHS"] = NO_PATHS
     lines += ["    made = new(Thawed)", "    made.extra = {}"]
     for field in fields_of(cls):
         if is_model(field.inner):
@@ -191,7 +192,10 @@ def _struct(
     cls: Any, model: str, scope: dict[str, Any], hook_of: Callable[[Any], Hook], plain_of: Callable[[Any], Hook]
 ) -> str:
     """The expression of a model's struct, and of the structs in it as well, since a call for each costs more."""
-    fields: list[Any] = [(field.name, Any, None if field.required else field.default) for field in fields_of(cls)]
+    fields: list[Any] = [
+        (field.name, Any, field.default if not field.required else NOT_GIVEN if field.many else None)
+        for field in fields_of(cls)
+    ]
     # gc=False: a struct lives until its text is written.
     scope[f"Struct_{model}"] = msgspec.defstruct(cls.__name__, fields, omit_defaults=True, gc=False)
     scope[f"plain_{model}"] = plain_of(cls)

@@ -16,7 +16,7 @@ import msgspec
 
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
 from gotsurge_async.errors import Coded, Problem
-from gotsurge_async.models.base import Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Receipt
 from gotsurge_async.money import Money, as_given
@@ -211,7 +211,7 @@ def _is_vital(cls: Any, field: Field) -> bool:
 
 
 def _not_blank(value: str) -> str:
-    if not value.strip():
+    if not value.strip() or value in NO_PATHS:
         raise _no("an id", value)
     return value
 
@@ -225,8 +225,10 @@ def says_nothing(value: Any) -> bool:
 
 
 def id_of(value: Any) -> str | None:
-    """The id that a value is: text that is not blank, or a whole number; else None."""
-    return value if type(value) is str and value.strip() else str(value) if type(value) is int else None
+    """The id that a value is: text that is not blank and can stand in a path, or a whole number; else None."""
+    if type(value) is int:
+        return str(value)
+    return value if type(value) is str and value.strip() and value not in NO_PATHS else None
 
 
 # --- shapes that the document leaves open, brought to one -------------------------------------------------------------

@@ -22,7 +22,7 @@ from gotsurge_async.codec.converters import (
 )
 from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import JsonForm, Model, fields_of, is_model
+from gotsurge_async.models.base import NO_PATHS, JsonForm, Model, fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.prices import Stop
 from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
@@ -130,7 +130,7 @@ class Codec:
         except (ValueError, RecursionError):
             heads = [_Head()]  # not a usual answer
         ids = [head.id or "" for head in heads]
-        if "" not in ids and not any(map(str.isspace, ids)):
+        if {"", *NO_PATHS}.isdisjoint(ids) and not any(map(str.isspace, ids)):
             text = _TaskTexts(body).text
             return Receipts([hook((head, (text, number)), Receipt) for number, head in enumerate(heads)])
         what = "not the answer of a create"

@@ -102,6 +102,10 @@ NOT_GIVEN: tuple[Any, ...] = _NotGiven()
 """The default of every list: it equals an empty one, but is not written."""
 
 
+NO_PATHS = (".", "..")
+"""Texts that no path can have as a part: they would lead to another one."""
+
+
 class JsonForm(NamedTuple):
     """How models are written as JSON text and built from plain values; the codec, which imports the models, sets it."""
 

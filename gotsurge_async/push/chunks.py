@@ -252,9 +252,12 @@ class ChunkSender(ABC):
                 await uninterrupted(recording)
             except (LedgerBusy, TaskTaken):
                 pass  # nothing was recorded
-            except asyncio.CancelledError:
-                if isinstance(recording.exception(), LedgerBusy | TaskTaken):
-                    await uninterrupted(self._record(results))
+            except asyncio.CancelledError as cancelled:
+                if recording.done() and isinstance(recording.exception(), LedgerBusy | TaskTaken):
+                    try:
+                        await uninterrupted(self._record(results))
+                    except LedgerError as error:
+                        raise cancelled from error
                 raise
             else:
                 return results

@@ -90,6 +90,7 @@ def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
         b'{"tasks":[{"id":true}]}',
         b'{"tasks":[{"id":"b","tracking_id":[1]}]}',
         b'{"tasks":[{"id":" "},null]}',
+        b'{"tasks":[{"id":".."},{"id":"."}]}',
         b'{"tasks":{"message":"failed","errors":[],"count":{"n":2},"A":{"current_status":"draft"}}}',
         b'{"tasks":{"a":5}}',
         b'{"tasks":[{"id":"a"}]',

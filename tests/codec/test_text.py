@@ -220,6 +220,7 @@ def test_what_was_learned_changes_nothing(cls: type[Model], data: st.DataObject)
         ({"id": 5, "tracking_id": "A"}, ["5"]),
         ({"id": {"tracking_id": "A"}}, ["id"]),
         ([{"id": "a"}, None, {"id": None}, {"tracking_id": "B", "error": "bad"}, {"id": 1.5}, {"id": " "}], ["a"]),
+        ([{"id": "a"}, {"id": "."}, {"id": ".."}], ["a"]),
         ([{"id": "b", "invoice_number": ["x"]}, {"id": "a", "price": "odd"}], ["a"]),
         ([{"id": 7}, {"id": 8}], ["7", "8"]),
         ({}, []),

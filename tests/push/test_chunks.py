@@ -1,6 +1,7 @@
 """Chunks that are refused, cut short, or answered with another one's answer; in both modes."""
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from gotsurge_async.bulk import Mode, OrderState, Push, Run
 from gotsurge_async.calls.create import Refused
+from gotsurge_async.database.writer import Writer
 from gotsurge_async.errors import BadRequest
 from gotsurge_async.ledger import LedgerBusy, OrderOutcome, PendingOrder
+from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push.chunks import OnRefusedChunk, Results, _after_refusal
 from gotsurge_async.simulator import SimulatorOptions
 from gotsurge_async.testing import ManualClock
@@ -235,3 +238,58 @@ async def test_an_answer_is_recorded_while_the_ledger_is_busy(tmp_path: Path) ->
             assert await states(run) == {OrderState.CREATED: 3}
         exactly_once(simulator, orders(3))
     assert busy == -1
+
+
+@pytest.mark.parametrize("kind", [marks.claim, marks.record], ids=["claim", "record"])
+async def test_a_push_ends_that_is_cancelled_twice_within_one_write(kind: Any, tmp_path: Path) -> None:
+    """A second cancellation while a claim or an answer is being written leaves nothing that is waited for in vain."""
+    begun, may_end = asyncio.Event(), threading.Event()
+    loop, do = asyncio.get_running_loop(), Writer._do
+
+    def slow(self: Writer, batch: Any, writing: bool = True) -> Any:
+        if any(ticket.kind is kind for ticket in batch):
+            loop.call_soon_threadsafe(begun.set)
+            may_end.wait(30)
+        return do(self, batch, writing)
+
+    async def respond(request: Request) -> Response:
+        return created(msgspec.json.decode(request.body or b"{}")["tasks"])
+
+    async with pushing_in_memory(tmp_path, respond) as (push, _):
+        run, _ = await push.load_orders(orders(25))
+        with patch.object(Writer, "_do", slow):
+            sending = asyncio.create_task(push.send(run))
+            await begun.wait()
+            for _ in range(2):
+                sending.cancel()
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            may_end.set()
+            done, _ = await asyncio.wait([sending], timeout=30)
+        assert done == {sending}
+        assert sending.cancelled()
+
+
+async def test_a_cancellation_is_not_lost_in_an_error_of_the_ledger(tmp_path: Path) -> None:
+    """A chunk that is cancelled while a busy ledger does not take its answer ends as cancelled."""
+    cancelling: list[asyncio.Task[Any]] = []
+
+    async def respond(request: Request) -> Response:
+        return created(msgspec.json.decode(request.body or b"{}")["tasks"])
+
+    def busy(*_: Any) -> Any:
+        loop.call_soon_threadsafe(cancelling[0].cancel)
+        raise LedgerBusy("is busy", path=tmp_path)
+
+    loop = asyncio.get_running_loop()
+    async with pushing_in_memory(tmp_path, respond) as (push, _):
+        run, _ = await push.load_orders(orders(5))
+        sender = push.sender(run)
+        await run.start()
+        rows = [row async for page in run.pending() for row in page]
+        with patch.object(marks, "record", busy):
+            cancelling.append(asyncio.create_task(sender.send(rows)))
+            await asyncio.wait(cancelling)
+        assert cancelling[0].cancelled()
+        assert len(sender.unrecorded) == 5
+        await run.close()
