@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from gotsurge_async.cli.agents.sending import send_approved
+from gotsurge_async.cli.agents.account import send_as_proposed
 from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
@@ -130,7 +130,7 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         if reject is not None:
             await ledger.proposals.reject(proposal, by, reject)
         else:
-            await send_approved(ledger, proposal, by)
+            await send_as_proposed(ledger, proposal, by)
         proposal = await ledger.proposals.get(proposal.id)
     if as_json:
         print_json(proposal.document())
@@ -155,6 +155,7 @@ def show(proposal: Proposal) -> None:
             ("proposal", proposal.id),
             ("state", proposal.state),
             ("environment", request.environment),
+            ("account", request.account or None),
             ("proposed by", f"{proposal.client}, as {proposal.by}"),
             ("at", proposal.created_at),
             ("until", proposal.expires_at),

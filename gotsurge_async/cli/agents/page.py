@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from gotsurge_async.cli.afterwards.serving import listening, until_a_signal
-from gotsurge_async.cli.agents.sending import send_approved
+from gotsurge_async.cli.agents.account import send_as_proposed
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger
 from gotsurge_async.cli.shared.output import say
@@ -138,7 +138,7 @@ class ProposalsPage:
             return f"Proposal {proposal.id} is rejected."
         if form.get("decision") != "approve" or form.get("read") != "yes":
             return f"Nothing was decided about proposal {proposal.id}: tick that you have read it."
-        return f"Proposal {proposal.id} is {(await send_approved(self._ledger, proposal, self._by)).state}."
+        return f"Proposal {proposal.id} is {(await send_as_proposed(self._ledger, proposal, self._by)).state}."
 
 
 @asynchronous

@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.serving import until_a_signal
+from gotsurge_async.cli.agents.account import send_as_proposed
 from gotsurge_async.cli.agents.schema import DOCUMENTS, TEXT, VERSION, Schema, fields, listed
-from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ, WRITE, Arguments, Bounds, Refused, Tool
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.output import say
@@ -136,7 +136,7 @@ class Agents(Struct, frozen=True, kw_only=True):
                 return asked
             who = f"{self.bounds.user}, asked by {client}"
             if asked is True:
-                proposal = await send_approved(self.bounds.ledger, proposal, who)
+                proposal = await send_as_proposed(self.bounds.ledger, proposal, who)
             elif asked is False:
                 await proposals.reject(proposal, who)
                 proposal = await proposals.get(proposal.id)

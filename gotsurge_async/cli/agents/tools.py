@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.cli.agents.account import account_of
 from gotsurge_async.cli.agents.schema import FLAG, NUMBER, TEXT, Schema, fields, listed
 from gotsurge_async.cli.agents.sending import BY, PLANNED, Ran, file_digest, run_command
 from gotsurge_async.cli.shared.ledger import OUT
@@ -242,7 +243,7 @@ class Refused(UsageError):
 
 
 def _request(bounds: Bounds, kind: str, *words: str, **more: Any) -> Request:
-    return Request(kind=kind, environment=bounds.environment, account=bounds.account, words=words, **more)
+    return Request(kind=kind, environment=bounds.environment, account=account_of(words), words=words, **more)
 
 
 async def _planned(bounds: Bounds, words: list[str], stdin: str = "") -> Plan:

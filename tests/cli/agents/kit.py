@@ -16,7 +16,8 @@ from mcp import Client
 from mcp_types import CallToolResult, Implementation
 
 from gotsurge_async.cli.agents import sending, tools
-from gotsurge_async.cli.agents.sending import Ran, send_approved
+from gotsurge_async.cli.agents.account import send_as_proposed
+from gotsurge_async.cli.agents.sending import Ran
 from gotsurge_async.cli.agents.server import ALL, Agents
 from gotsurge_async.cli.agents.tools import Bounds
 from gotsurge_async.ledger import Ledger
@@ -94,7 +95,7 @@ class Office:
 
     async def approve(self, name: str, by: str = "amy") -> Proposal:
         """A person approves."""
-        return await send_approved(self.ledger, await self.ledger.proposals.get(name), by)
+        return await send_as_proposed(self.ledger, await self.ledger.proposals.get(name), by)
 
 
 @attrs.frozen
@@ -133,6 +134,8 @@ async def open_office(
 ) -> AsyncIterator[Office]:
     """An office; ``changes`` are those of what its agents may do."""
     ran: list[list[str]] = []
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):  # the server and its commands are one user's
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(run.home / name.lower()))
 
     async def run_command(words: Sequence[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> Ran:
         ran.append([*words])

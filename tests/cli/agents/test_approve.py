@@ -162,3 +162,15 @@ async def test_a_question_without_an_answer_sends_nothing(
     done = await approve(office, run, (await proposed(office))["proposal"])
     assert done.exit_code == 2
     assert office.calls == {}
+
+
+@pytest.mark.parametrize("variable", ["GOTSURGE_CLIENT_KEY", "GOTSURGE_BEARER_TOKEN", "GOTSURGE_TOKEN_FILE"])
+async def test_it_is_sent_only_as_the_account_that_was_shown(office: Office, run: Runner, variable: str) -> None:
+    """A shell with other credentials than the server's sends nothing; the account is shown, its secrets are not."""
+    made = await proposed(office)
+    words = ("approve", made["proposal"], "--yes", made["digest"], "--ledger", office.folder / "ledger.db")
+    other = await asyncio.to_thread(lambda: run(*words, **{variable: "of-somebody-else"}))
+    assert (other.exit_code, "was made as account the usual one" in other.stderr) == (2, True)
+    assert (made["account"] in other.stdout, "of-somebody-else" in other.output) == (True, False)
+    assert office.calls == {}
+    assert (await asyncio.to_thread(run, *words)).exit_code == 0
