@@ -11,6 +11,11 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
+def printable_lines(text: str) -> str:
+    """The same as `printable`, with the line breaks kept."""
+    return "\n".join(map(printable, text.splitlines()))
+
+
 def in_words(status: str) -> str:
     """The name of a status as people read it: ``Pending pickup`` for ``pending_pickup``."""
     words = status.replace("_", " ")

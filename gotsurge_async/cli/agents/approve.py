@@ -1,5 +1,7 @@
 """``gotsurge approve``: the proposals of agents, and a person's decisions about them."""
 
+from typing import Any
+
 import click
 import msgspec
 
@@ -13,6 +15,7 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.times import written_clock
+from gotsurge_async.models.words import printable_lines
 from gotsurge_async.system import loops
 
 
@@ -79,7 +82,7 @@ async def _list(place: Place, limit: int, as_json: bool) -> None:
     async with open_ledger(place, look=True) as ledger:
         proposals = await ledger.proposals.newest(limit)
     if as_json:
-        print_json([proposal.document() for proposal in proposals])
+        print_json([_document(proposal) for proposal in proposals])
         return
     columns = ("PROPOSAL", "STATE", spare("ENVIRONMENT", 2), spare("UNTIL", 1), prose("WHAT"), spare("CLIENT", 3))
     rows = [
@@ -107,7 +110,7 @@ def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | No
             raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
         _settle(place=place, proposal=proposal, by=by, reject=None, as_json=as_json)
     elif as_json:
-        print_json(proposal.document())
+        print_json(_document(proposal))
     elif waits:
         say(f"approve it at a terminal, or by: gotsurge approve {proposal.id} --yes {proposal.digest}")
 
@@ -133,16 +136,23 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
             await send_as_proposed(ledger, proposal, by)
         proposal = await ledger.proposals.get(proposal.id)
     if as_json:
-        print_json(proposal.document())
+        print_json(_document(proposal))
     elif reject is not None:
         click.echo(f"proposal {proposal.id} is rejected")
     else:
-        click.echo(msgspec.json.format((proposal.outcome or "{}").encode(), indent=2).decode())
+        click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
         click.echo(f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
         why = f"the command that sent proposal {proposal.id} was killed: approve it again, and the rest is sent"
         raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
     return Exit(proposal.exit_code or 0)
+
+
+def _document(proposal: Proposal) -> dict[str, Any]:
+    """A proposal with its whole request: the orders as they would be sent, and the files that would be read."""
+    request = proposal.request
+    sent = msgspec.Raw(request.stdin.encode()) if request.stdin else None
+    return {**proposal.document(), "input": sent, "files": dict(request.files)}
 
 
 def show(proposal: Proposal) -> None:
@@ -162,5 +172,6 @@ def show(proposal: Proposal) -> None:
             ("decided by", proposal.decided_by),
             ("command", " ".join(["gotsurge", *request.words])),
             ("digest", proposal.digest),
+            ("every field", f"gotsurge approve {proposal.id} --json" if request.stdin else None),
         ]
     )

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gotsurge_async.cli.afterwards.serving import listening, until_a_signal
@@ -23,6 +24,7 @@ from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import ProposalState
 from gotsurge_async.models.times import written
+from gotsurge_async.models.words import printable_lines
 
 HERE = Path(__file__).parent
 SHOWN = 50  # proposals
@@ -104,7 +106,8 @@ class ProposalsPage:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-        environment.filters["time"] = lambda moment: written(moment)
+        environment.filters |= {"time": lambda moment: written(moment), "plain": printable_lines}
+        environment.filters["indented"] = msgspec.json.format
         proposals = await self._ledger.proposals.newest(SHOWN)
         messages, self._messages = self._messages, []
         text = environment.get_template("page.html").render(
@@ -120,7 +123,10 @@ class ProposalsPage:
     async def _decide(self, request: web.Request) -> web.Response:
         if (request.content_length or LARGEST + 1) > LARGEST:
             return web.Response(status=413, text="refused: too large", headers=HEADERS)
-        form: Mapping[str, Any] = await request.post()
+        try:
+            form: Mapping[str, Any] = await request.post()
+        except (ValueError, LookupError, AssertionError):  # a broken part, a charset that nobody knows
+            return web.Response(status=400, text="refused: this is no form", headers=HEADERS)
         if not hmac.compare_digest(str(form.get("token", "")).encode(), self._form_token.encode()):
             return web.Response(status=403, text="refused: the form is not this page's own", headers=HEADERS)
         try:

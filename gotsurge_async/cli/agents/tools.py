@@ -6,12 +6,13 @@ has it run (`gotsurge approve`).
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.cli.agents.account import account_of
@@ -22,11 +23,16 @@ from gotsurge_async.cli.shared.options import MoneyAmount
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import DayLimits, Request, Summary
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.times import written
 from gotsurge_async.models.words import one_line
+from gotsurge_async.money import Money
 from gotsurge_async.push.plan import Plan
+from gotsurge_async.tables.checks.windows import Window
 from gotsurge_async.tables.checks.words import number_of
 
 Arguments = Mapping[str, Any]
+MOST_OF_ADDRESS = 300  # letters that are shown of one
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
@@ -84,9 +90,13 @@ class Bounds(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: it is outside of the folder, or no file.
         """
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
-            raise UsageError(f"{one_line(name)}: there is no such file in the folder of this server", "E613")
+        try:
+            path = (self.folder / name).resolve()
+            there = path.is_relative_to(self.folder.resolve()) and path.is_file()
+        except OSError:  # such as a name that is too long
+            there = False
+        if not there:
+            raise UsageError(f"{one_line(name)[:300]}: there is no such file in the folder of this server", "E613")
         return str(path)
 
 
@@ -277,7 +287,38 @@ def _create(bounds: Bounds, given: Arguments) -> Request:
 
 async def _sum_up_orders(bounds: Bounds, given: Arguments, _: Request) -> Summary:
     lines = "\n".join(msgspec.json.encode(order).decode() for order in given["orders"])
-    return _sum_up(await _planned(bounds, ["plan", "--format=jsonl", *bounds.place, "--", "-"], lines), bounds)
+    plan = await _planned(bounds, ["plan", "--format=jsonl", *bounds.place, "--", "-"], lines)
+    whole = [each.get("tracking_id") for each in plan.preview.first] if plan.preview is not None else []
+    rest = [_briefly(order) for order in given["orders"] if order["tracking_id"] not in whole]
+    summary, spend = _sum_up(plan, bounds), {name: Decimal(amount) for name, amount in plan.spend.items()}
+    for order in given["orders"]:  # GotSurge may raise a price up to the greatest one
+        price, most, currency = order.get("price"), order.get("max_price") or 0, order.get("currency", "")
+        if price is not None and most > price:
+            spend[currency] = spend.get(currency, Decimal(0)) + Money(millicents=most - price, currency=currency).amount
+    return structs.replace(
+        summary,
+        preview=[*summary.preview, *rest],
+        spend={name: str(amount) for name, amount in spend.items()},
+    )
+
+
+def _briefly(order: Mapping[str, Any]) -> str:
+    """One line about an order that the preview does not show whole."""
+    window = msgspec.convert(order["from_time_window"], Window)
+    price = order.get("price")
+    cells = {
+        "from": _address(order["from_address"]),
+        "to": _address(order["to_address"]),
+        "pickup": f"{written(window.start_time_utc)} to {written(window.end_time_utc)}",
+        "price": "none" if price is None else str(Money(millicents=price, currency=order.get("currency", ""))),
+    }
+    return one_line(f"{order['tracking_id']}: " + "; ".join(f"{name} {text}" for name, text in cells.items()))
+
+
+def _address(address: Mapping[str, Any]) -> str:
+    names = sorted(address, key=lambda name: name != "street_address")
+    text = one_line(", ".join(str(address[name]) for name in names if address[name] is not None))
+    return text if len(text) <= MOST_OF_ADDRESS else f"{text[:MOST_OF_ADDRESS]}…"
 
 
 def _push(bounds: Bounds, given: Arguments) -> Request:
@@ -293,7 +334,9 @@ async def _sum_up_table(bounds: Bounds, given: Arguments, request: Request) -> S
     plan, table = await _planned(bounds, _check(bounds, given)), request.words[-1]
     if not {plan.sha256, plan.items_sha256 or plan.sha256} <= {*request.files.values()}:
         raise UsageError(f"{one_line(table)} has just changed: propose it again", "E613")
-    return _sum_up(plan, bounds, f"{one_line(table)}, SHA-256 {plan.sha256}")
+    files = [f"  {one_line(path)}, SHA-256 {digest}" for path, digest in request.files.items()]
+    rows = number_of(plan.orders + plan.already_pushed + plan.left_out, "order")
+    return _sum_up(plan, bounds, *files, f"  {rows} in the table: open it to read those that are not shown here")
 
 
 def _cancel(bounds: Bounds, given: Arguments) -> Request:
@@ -346,11 +389,16 @@ def _change(bounds: Bounds, given: Arguments) -> Request:
 
 async def _sum_up_change(bounds: Bounds, given: Arguments, _: Request) -> Summary:
     values = given.get("set", {})
-    prices = [MoneyAmount().convert(values[name], None, None) for name in ("price", "max_price") if name in values]
+    amounts = [MoneyAmount().convert(values[name], None, None) for name in Order.MONEY if name in values]
+    if least := [money for money in amounts if money.millicents < 0]:
+        raise UsageError(f"an amount is not below 0: {least[0]}", "E613")
+    greatest: dict[str, Money] = {}
+    for money in amounts:
+        greatest[money.currency] = max(money, greatest.get(money.currency, money), key=lambda each: each.millicents)
     lines = [f"Change task {one_line(given['task'])} in {bounds.environment}"]
     lines += [f"  {name} = {one_line(value)}" for name, value in sorted(values.items())]
     lines += [f"  {one_line(name)} is emptied" for name in sorted(given.get("clear", []))]
-    return Summary(preview=lines, spend={money.currency: str(money.amount) for money in prices})
+    return Summary(preview=lines, spend={currency: str(money.amount) for currency, money in greatest.items()})
 
 
 _CREATE, _CANCEL = ("tasks", "create"), ("tasks", "cancel")

@@ -1,6 +1,7 @@
 """``gotsurge approve``: a person at a terminal lists, reads, approves and rejects."""
 
 import asyncio
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from gotsurge_async.cli.agents import approve as command
 from gotsurge_async.cli.agents import sending
 from gotsurge_async.cli.agents.sending import Ran
 from gotsurge_async.ledger.proposals import ProposalState
-from tests.support.commands import Runner
+from tests.support.commands import Runner, write_orders
 
 from .kit import Office, order
 from .test_tools import fits
@@ -174,3 +175,37 @@ async def test_it_is_sent_only_as_the_account_that_was_shown(office: Office, run
     assert (made["account"] in other.stdout, "of-somebody-else" in other.output) == (True, False)
     assert office.calls == {}
     assert (await asyncio.to_thread(run, *words)).exit_code == 0
+
+
+async def test_every_order_is_shown(office: Office, run: Runner) -> None:
+    """Each has a line, in which nothing moves a cursor; --json has all of them whole, as they would be sent."""
+    orders = [order(f"T-{number}") for number in range(20)]
+    orders[7] = order("T-7", to_address={"zip_code": "1" * 400, "street_address": "The Thief's \u202eGarage\x1b[2J 13"})
+    async with office.agent() as agent:
+        made = await agent.propose("create_orders", orders=orders)
+    done = await approve(office, run, made["proposal"])
+    assert all(line.replace("\t", " ").isprintable() for line in done.stdout.splitlines())
+    lines = [line for line in done.stdout.splitlines() if line.startswith("T-")]
+    assert [line.partition(":")[0] for line in lines] == [f"T-{number}" for number in range(3, 20)]
+    assert lines[0] == (
+        "T-3: from T-3 Loyang Way; to Marina South Pier; pickup 2030-03-04 01:00 UTC to 2030-03-04 02:00 UTC; "
+        "price SGD 48.50"
+    )
+    assert "to The Thief's Garage [2J 13, 111" in lines[4]
+    assert lines[4].endswith("price SGD 48.50")
+    document = json.loads((await approve(office, run, made["proposal"], "--json")).stdout)
+    fits(document, "proposal")
+    assert document["input"] == orders
+
+
+async def test_a_table_is_named_with_its_digest(office: Office, run: Runner) -> None:
+    """Its file, the digest of it, and the number of its orders, since not all of them can be shown."""
+    table = write_orders(office.folder / "orders.csv", range(5))
+    async with office.agent() as agent:
+        made = await agent.propose("push_table", file="orders.csv")
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    shown = (await approve(office, run, made["proposal"])).stdout
+    assert f"{table}, SHA-256 {digest}" in shown
+    assert "5 orders in the table: open it to read" in shown
+    document = json.loads((await approve(office, run, made["proposal"], "--json")).stdout)
+    assert (document["input"], document["files"]) == (None, {str(table): digest})

@@ -161,3 +161,40 @@ async def test_hostile_texts_stay_texts(office: Office, browser: aiohttp.ClientS
     assert "<img" not in text
     assert "<script" not in text
     assert "&lt;script&gt;" in text
+
+
+async def test_no_text_turns_the_letters_of_the_page_around(
+    office: Office, page: ProposalsPage, browser: aiohttp.ClientSession
+) -> None:
+    """Neither the command nor its outcome, nor the reason of a rejection, has a mark of direction."""
+    async with office.agent() as agent:
+        await agent.propose("cancel_order", task="T-1\u202e987-T\u202c", reason="late\u2066")
+    for _ in range(2):
+        async with browser.get("/") as answer:
+            text = await answer.text()
+        assert "987-T" in text
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
+        form = {**await form_of(browser, "reject"), "why": "no\u202eon"}
+        assert await decide(page, browser, form) in (303, 403)
+
+
+async def test_the_page_has_every_field_of_an_order(office: Office, browser: aiohttp.ClientSession) -> None:
+    """So what the lines of an order leave out is read before it is sent; and the account is named."""
+    made = await proposed(office, to_contact={"name": "The Thief", "phone": "+6591234567"})
+    async with browser.get("/") as answer:
+        text = unescape(await answer.text())
+    assert '"name": "The Thief"' in text
+    assert f"local, account {made['account']}" in text
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=b", "application/x-www-form-urlencoded; charset=none-such"],
+)
+async def test_what_is_no_form_is_refused(
+    page: ProposalsPage, browser: aiohttp.ClientSession, content_type: str
+) -> None:
+    """With 400, and the page stays."""
+    headers = {"Origin": page.origin, "Content-Type": content_type}
+    async with browser.post("/decide", data=b"token=x", headers=headers) as answer:
+        assert answer.status == 400

@@ -113,7 +113,7 @@ async def test_what_is_wrong_with_a_call_is_said(office: Office) -> None:
     async with office.agent() as agent:
         assert "faults" in await agent.refused("create_orders", orders=[{"tracking_id": "T-1"}])
         assert "fault" in await agent.refused("check_table", file="bad.csv")
-        for name in ("../outside.csv", "link.csv", "missing.csv", "/etc/passwd", "-", "."):
+        for name in ("../outside.csv", "link.csv", "missing.csv", "/etc/passwd", "-", ".", "x" * 5_000):
             assert "no such file in the folder" in await agent.refused("push_table", file=name)
         assert "limit" in await agent.refused("list_runs", limit=0)
         assert "unexpected" in await agent.refused("list_runs", env="production")

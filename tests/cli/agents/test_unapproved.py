@@ -215,6 +215,20 @@ async def test_a_day_has_limits(office: Office) -> None:
         await agent.propose("create_orders", orders=[order("T-4")])
 
 
+async def test_no_amount_makes_room_for_another(office: Office) -> None:
+    """Amounts below 0 are refused, and of several the greatest counts."""
+    bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("100", "SGD")))
+    limited = attrs.evolve(office, bounds=bounds)
+    async with limited.agent() as agent:
+        for name in ("price", "max_price", "min_price"):
+            assert "below 0" in await agent.refused("change_task", task="t", set={name: "SGD -1000"})
+        assert await agent.refused("create_orders", orders=[order(price=-1_000_000)])
+        dear = {"price": "SGD 1000000", "max_price": "SGD 1"}
+        assert "SGD 1000000.00" in await agent.refused("change_task", task="t", set=dear)
+        assert "SGD 900.00" in await agent.refused("create_orders", orders=[order(max_price=90_000_000)])
+        assert (await agent.propose("create_orders", orders=[order(max_price=6_000_000)]))["spend"] == {"SGD": "60.00"}
+
+
 async def test_not_too_many_wait(office: Office) -> None:
     """An agent that proposes without end is stopped."""
     async with office.agent() as agent:
