@@ -188,8 +188,7 @@ async def test_every_order_is_shown(office: Office, run: Runner) -> None:
     lines = [line for line in done.stdout.splitlines() if line.startswith("T-")]
     assert [line.partition(":")[0] for line in lines] == [f"T-{number}" for number in range(3, 20)]
     assert lines[0] == (
-        "T-3: from T-3 Loyang Way; to Marina South Pier; pickup 2030-03-04 01:00 UTC to 2030-03-04 02:00 UTC; "
-        "price SGD 48.50"
+        "T-3: from T-3 Loyang Way; to Marina South Pier; pickup 2030-03-04 01:00Z to 2030-03-04 02:00Z; price SGD 48.50"
     )
     assert "to The Thief's Garage [2J 13, 111" in lines[4]
     assert lines[4].endswith("price SGD 48.50")
