@@ -53,7 +53,7 @@ async def run_command(words: Sequence[str], stdin: str = "", variables: Mapping[
     """Run ``gotsurge WORDS`` to its end, also when the caller is cancelled: then the command is interrupted, too."""
     kept = {name: value for name, value in os.environ.items() if name not in _SETTLED}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gotsurge_async", *words),
+        *(sys.executable, "-P", "-m", "gotsurge_async", *words),  # -P: the folder of tables holds no programs of ours
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
