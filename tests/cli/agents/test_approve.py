@@ -132,9 +132,12 @@ async def test_a_sender_that_was_killed_is_followed_up(
 
     monkeypatch.setattr(sending, "run_command", killed)
     done = await approve(office, run, made["proposal"])
-    assert (done.exit_code, "was killed: approve it again" in done.stderr) == (3, True)
+    assert (done.exit_code, "was killed, or another process" in done.stderr) == (3, True)
     assert (await office.ledger.proposals.get(made["proposal"])).state is ProposalState.SENDING
     monkeypatch.setattr(sending, "run_command", usual)
+    ran = len(office.ran)
+    done = await approve(office, run, made["proposal"], "--yes", made["digest"])
+    assert (done.exit_code, "at a terminal sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
     done = await approve(office, run, made["proposal"], "--by", "amy")
     assert "If the process that sends it has ended" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
