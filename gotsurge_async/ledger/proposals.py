@@ -81,7 +81,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     spend: Mapping[str, str] = {}
 
 
-class Proposal(Struct, frozen=True, kw_only=True):
+class Proposal(Struct, frozen=True):
     """A request, and what became of it.
 
     Attributes:
@@ -232,8 +232,8 @@ class Proposals:
             return await self._decide("send_proposal_again", proposal, by, since=_decided(proposal))
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
 
-    async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> None:
-        """Reject a proposal; UsageError where it does not wait any more.
+    async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
+        """Reject a proposal, which is returned; UsageError where it does not wait any more.
 
         Args:
             ended: a person says that the process that was sending it has ended. Then one that is being sent has failed
@@ -241,9 +241,8 @@ class Proposals:
         """
         outcome = msgspec.json.encode({"rejected": why}).decode()
         if ended and proposal.state is ProposalState.SENDING:
-            await self._decide("give_up_proposal", proposal, by, since=_decided(proposal), outcome=outcome)
-        else:
-            await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
+            return await self._decide("give_up_proposal", proposal, by, since=_decided(proposal), outcome=outcome)
+        return await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
 
     async def end(self, proposal: Proposal, state: ProposalState, exit_code: int, outcome: bytes) -> Proposal:
         """Record what became of a proposal that was sent, unless another sending of it was approved since."""
@@ -265,13 +264,12 @@ class Proposals:
         changed, last = await self._store.write(job)
         if changed:
             return last
-        if last.state is not ProposalState.SENDING:
-            raise UsageError(f"proposal {last.id} is {last.state}, and cannot be decided on: propose it again", "E614")
-        if last.expires_at > self._store.clock():
-            how = f"once its process has ended, `gotsurge approve {last.id}` at a terminal sends the rest"
-        else:
-            how = "see `gotsurge runs`; once its process has ended, reject it at a terminal and propose it again"
-        raise UsageError(f"proposal {last.id} is sending: {how}", "E614")
+        how = "and cannot be decided on: propose it again"
+        if last.state is ProposalState.SENDING:
+            lasts = last.expires_at > self._store.clock()
+            what = "`gotsurge approve` sends the rest" if lasts else "reject it and propose it again"
+            how = f"see `gotsurge runs`: once its process has ended, at a terminal {what}"
+        raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
 
     def _stands(self, proposal: Proposal) -> bool:
         """Whether the same is not to be proposed anew."""
@@ -293,19 +291,6 @@ class Proposals:
         state = ProposalState(text)
         if expires <= self._store.now() and state is ProposalState.PROPOSED:
             state = ProposalState.EXPIRED
-        return Proposal(
-            id=name,
-            digest=digest,
-            request=request,
-            summary=summary,
-            by=who,
-            client=client,
-            created_at=from_microseconds(created),
-            expires_at=from_microseconds(expires),
-            state=state,
-            decided_by=by,
-            decided_at=None if decided is None else from_microseconds(decided),
-            ended_at=None if ended is None else from_microseconds(ended),
-            exit_code=code,
-            outcome=outcome,
-        )
+        start, end = from_microseconds(created), from_microseconds(expires)
+        later = [None if each is None else from_microseconds(each) for each in (decided, ended)]
+        return Proposal(name, digest, request, summary, who, client, start, end, state, by, *later, code, outcome)

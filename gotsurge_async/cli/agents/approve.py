@@ -135,10 +135,9 @@ async def _read(place: Place, proposal_id: str) -> Proposal:
 async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None, again: bool, as_json: bool) -> Exit:
     async with open_ledger(place) as ledger:
         if reject is not None:
-            await ledger.proposals.reject(proposal, by, reject, ended=again)
+            proposal = await ledger.proposals.reject(proposal, by, reject, ended=again)
         else:
-            await send_approved(ledger, proposal, by, again=again)
-        proposal = await ledger.proposals.get(proposal.id)
+            proposal = await send_approved(ledger, proposal, by, again=again)
     if as_json:
         print_json(proposal.document())
     elif reject is not None:

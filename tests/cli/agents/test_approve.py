@@ -137,7 +137,7 @@ async def test_a_sender_that_was_killed_is_followed_up(
     monkeypatch.setattr(sending, "run_command", usual)
     ran = len(office.ran)
     done = await approve(office, run, made["proposal"], "--yes", made["digest"])
-    assert (done.exit_code, "at a terminal sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
+    assert (done.exit_code, "approve` sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
     done = await approve(office, run, made["proposal"], "--by", "amy")
     assert "If the process that sends it has ended" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
