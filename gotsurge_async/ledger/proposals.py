@@ -292,5 +292,5 @@ class Proposals:
         if expires <= self._store.now() and state is ProposalState.PROPOSED:
             state = ProposalState.EXPIRED
         start, end = from_microseconds(created), from_microseconds(expires)
-        later = [None if each is None else from_microseconds(each) for each in (decided, ended)]
-        return Proposal(name, digest, request, summary, who, client, start, end, state, by, *later, code, outcome)
+        when, done = (None if each is None else from_microseconds(each) for each in (decided, ended))
+        return Proposal(name, digest, request, summary, who, client, start, end, state, by, when, done, code, outcome)
