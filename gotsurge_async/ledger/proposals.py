@@ -38,8 +38,8 @@ class ProposalState(StrEnum):
     FAILED = "failed"
 
 
-_COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE)
-"""What counts towards the limits of a day."""
+_COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE, ProposalState.FAILED)
+"""What counts towards the limits of a day; a failed one may have created all of its orders."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     spend: Mapping[str, str] = {}
 
 
-class Proposal(Struct, frozen=True, kw_only=True):
+class Proposal(Struct, frozen=True):
     """A request, and what became of it.
 
     Attributes:
@@ -127,6 +127,11 @@ class Proposal(Struct, frozen=True, kw_only=True):
             "exit": self.exit_code,
             "outcome": None if self.outcome is None else msgspec.Raw(self.outcome.encode()),
         }
+
+
+def _decided(proposal: Proposal) -> int:
+    """When the sending that this copy of a proposal knows was approved, in microseconds; 0 for none."""
+    return 0 if proposal.decided_at is None else to_microseconds(proposal.decided_at)
 
 
 _LATER = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
@@ -212,27 +217,37 @@ class Proposals:
         """The newest proposals, at most so many."""
         return await self._store.read(self._read, "proposals_since", since=-1, most=most)
 
-    async def approve(self, proposal: Proposal, by: str) -> None:
-        """Approve a proposal for one sending, which follows immediately; or again, where its sender has ended.
+    async def approve(self, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
+        """Approve a proposal for one sending, which follows immediately; returns it as the one that `end` takes.
+
+        Args:
+            again: a person says that the process that was sending it has ended; until it expires, not after.
 
         Raises:
             UsageError: it does not wait any more, or was altered; nothing changed.
         """
         if proposal.request.digest != proposal.digest:
             raise UsageError(f"proposal {proposal.id} was altered after it was made: it cannot be sent", "E614")
-        if proposal.state is ProposalState.SENDING and proposal.decided_at is not None:
-            await self._decide("send_proposal_again", proposal, by, since=to_microseconds(proposal.decided_at))
-        else:
-            await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
+        if again and proposal.state is ProposalState.SENDING:
+            return await self._decide("send_proposal_again", proposal, by, since=_decided(proposal))
+        return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
 
-    async def reject(self, proposal: Proposal, by: str, why: str = "") -> None:
-        """Reject a proposal; UsageError where it does not wait any more."""
+    async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
+        """Reject a proposal, which is returned; UsageError where it does not wait any more.
+
+        Args:
+            ended: a person says that the process that was sending it has ended. Then one that is being sent has failed
+                once it has expired, and may be proposed again.
+        """
         outcome = msgspec.json.encode({"rejected": why}).decode()
-        await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
+        if ended and proposal.state is ProposalState.SENDING:
+            return await self._decide("give_up_proposal", proposal, by, since=_decided(proposal), outcome=outcome)
+        return await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
 
     async def end(self, proposal: Proposal, state: ProposalState, exit_code: int, outcome: bytes) -> Proposal:
-        """Record what became of a proposal that was sent."""
+        """Record what became of a proposal that was sent, unless another sending of it was approved since."""
         values = {"state": state.value, "exit_code": exit_code, "outcome": outcome.decode(), "now": self._store.now()}
+        values["since"] = _decided(proposal)
 
         def job(db: Database) -> Proposal:
             db.change("end_proposal", id=proposal.id, **values)
@@ -240,11 +255,21 @@ class Proposals:
 
         return await self._store.write(job)
 
-    async def _decide(self, statement: str, proposal: Proposal, by: str, **values: Any) -> None:
+    async def _decide(self, statement: str, proposal: Proposal, by: str, **values: Any) -> Proposal:
         values |= {"id": proposal.id, "digest": proposal.digest, "by": by, "now": self._store.now()}
-        if not await self._store.write(lambda db: db.change(statement, **values)):
-            last = await self.get(proposal.id)
-            raise UsageError(f"proposal {last.id} is {last.state}, and cannot be decided on: propose it again", "E614")
+
+        def job(db: Database) -> tuple[int, Proposal]:
+            return db.change(statement, **values), self._get(db, proposal.id)
+
+        changed, last = await self._store.write(job)
+        if changed:
+            return last
+        how = "and cannot be decided on: propose it again"
+        if last.state is ProposalState.SENDING:
+            lasts = last.expires_at > self._store.clock()
+            what = "`gotsurge approve` sends the rest" if lasts else "reject it and propose it again"
+            how = f"see `gotsurge runs`: once its process has ended, at a terminal {what}"
+        raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
 
     def _stands(self, proposal: Proposal) -> bool:
         """Whether the same is not to be proposed anew."""
@@ -266,19 +291,6 @@ class Proposals:
         state = ProposalState(text)
         if expires <= self._store.now() and state is ProposalState.PROPOSED:
             state = ProposalState.EXPIRED
-        return Proposal(
-            id=name,
-            digest=digest,
-            request=request,
-            summary=summary,
-            by=who,
-            client=client,
-            created_at=from_microseconds(created),
-            expires_at=from_microseconds(expires),
-            state=state,
-            decided_by=by,
-            decided_at=None if decided is None else from_microseconds(decided),
-            ended_at=None if ended is None else from_microseconds(ended),
-            exit_code=code,
-            outcome=outcome,
-        )
+        start, end = from_microseconds(created), from_microseconds(expires)
+        when, done = (None if each is None else from_microseconds(each) for each in (decided, ended))
+        return Proposal(name, digest, request, summary, who, client, start, end, state, by, when, done, code, outcome)

@@ -55,32 +55,51 @@ async def test_one_of_many_decisions_counts(ledger: Ledger, where: str, clock: T
         decisions = [each.proposals.approve(proposal, by) for by in "abc" for each in (ledger, other)]
         decisions.append(ledger.proposals.reject(proposal, "eve"))
         ended = await asyncio.gather(*decisions, return_exceptions=True)
-    assert sum(each is None for each in ended) == 1
-    assert all(isinstance(each, UsageError) for each in ended if each is not None)
+    assert sum(isinstance(each, UsageError) for each in ended) == len(decisions) - 1
 
 
 async def test_a_sender_that_ended_is_followed_by_one(ledger: Ledger, clock: TurnedClock) -> None:
-    """What was being sent may be approved again; of two who do, one sends."""
+    """What was being sent may be approved again by who says so; of two who do, one sends, and that one ends it."""
     proposal = await propose(ledger)
-    await ledger.proposals.approve(proposal, "amy")
-    sent = await ledger.proposals.get(proposal.id)
-    clock.turn(1)
-    ended = await asyncio.gather(*(ledger.proposals.approve(sent, by) for by in "ab"), return_exceptions=True)
+    sent = await ledger.proposals.approve(proposal, "amy")
+    assert sent == await ledger.proposals.get(proposal.id)
+    with pytest.raises(UsageError, match="is sending, see"):
+        await ledger.proposals.approve(sent, "bob")
+    both = [ledger.proposals.approve(sent, by, again=True) for by in "ab"]  # at the very moment of the first approval
+    ended = await asyncio.gather(*both, return_exceptions=True)
     assert [*map(type, ended)].count(UsageError) == 1
-    done = await ledger.proposals.end(sent, ProposalState.DONE, 0, b'{"ok": true}')
+    (later,) = (each for each in ended if isinstance(each, Proposal))
+    assert (await ledger.proposals.end(sent, ProposalState.FAILED, 8, b"{}")).state == "sending"
+    done = await ledger.proposals.end(later, ProposalState.DONE, 0, b'{"ok": true}')
     assert (done.state, done.exit_code, done.outcome) == ("done", 0, '{"ok": true}')
-    late = await ledger.proposals.end(sent, ProposalState.FAILED, 8, b"{}")
+    late = await ledger.proposals.end(later, ProposalState.FAILED, 8, b"{}")
     assert late == done
     with pytest.raises(UsageError, match="is done"):
         await ledger.proposals.approve(done, "amy")
+
+
+async def test_what_has_expired_is_not_sent_again(ledger: Ledger, clock: TurnedClock) -> None:
+    """Who says that its sender has ended gives it up; then it has failed, and the same may be proposed."""
+    sent = await ledger.proposals.approve(await propose(ledger), "amy")
+    with pytest.raises(UsageError, match="approve` sends the rest"):
+        await ledger.proposals.reject(sent, "amy", ended=True)
+    clock.turn(3600)
+    with pytest.raises(UsageError, match="reject it and propose"):
+        await ledger.proposals.approve(sent, "amy", again=True)
+    with pytest.raises(UsageError, match="reject it and propose"):
+        await ledger.proposals.reject(sent, "amy")
+    assert (await propose(ledger)).state == "sending"
+    await ledger.proposals.reject(sent, "bob", "killed", ended=True)
+    last = await ledger.proposals.end(sent, ProposalState.DONE, 0, b"{}")
+    assert (last.state, last.decided_by, last.outcome) == ("failed", "bob", '{"rejected":"killed"}')
+    assert (await propose(ledger)).id == f"{sent.id}-2"
 
 
 @pytest.mark.parametrize("state", [ProposalState.DONE, ProposalState.FAILED])
 async def test_what_was_not_sent_may_be_proposed_again(ledger: Ledger, state: ProposalState) -> None:
     """A failed one gets a successor with a number; one that is done answers for ever after."""
     proposal = await propose(ledger)
-    await ledger.proposals.approve(proposal, "amy")
-    await ledger.proposals.end(proposal, state, 8, b"{}")
+    await ledger.proposals.end(await ledger.proposals.approve(proposal, "amy"), state, 8, b"{}")
     again = await propose(ledger)
     expected = proposal.id if state is ProposalState.DONE else f"{proposal.id}-2"
     assert (again.id, again.digest) == (expected, proposal.digest)
@@ -88,7 +107,7 @@ async def test_what_was_not_sent_may_be_proposed_again(ledger: Ledger, state: Pr
 
 
 async def test_two_at_once_do_not_both_pass_a_limit(ledger: Ledger, where: str, clock: TurnedClock) -> None:
-    """A limit counts what another process has just proposed, in this environment, and nothing that failed."""
+    """A limit counts what another process has just proposed, in this environment, and what failed: it may exist."""
     async with await Ledger.open(where, clock=clock) as other:
         asked = [
             propose(each, f"{n}", limits=DayLimits(orders=3, spend=Money.of("7.50", "SGD")))
@@ -98,9 +117,7 @@ async def test_two_at_once_do_not_both_pass_a_limit(ledger: Ledger, where: str, 
     assert [*map(type, made)].count(Proposal) == 3
     await propose(ledger, limits=DayLimits(orders=3), environment="local")
     failed = next(each for each in made if isinstance(each, Proposal))
-    await ledger.proposals.approve(failed, "amy")
-    await ledger.proposals.end(failed, ProposalState.FAILED, 8, b"{}")
-    await propose(ledger, "next", limits=DayLimits(orders=3))
+    await ledger.proposals.end(await ledger.proposals.approve(failed, "amy"), ProposalState.FAILED, 8, b"{}")
     with pytest.raises(UsageError, match="the limit is 3"):
         await propose(ledger, "one more", limits=DayLimits(orders=3))
     await propose(ledger, "no orders", orders=0, limits=DayLimits(orders=3))

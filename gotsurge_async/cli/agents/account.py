@@ -35,7 +35,7 @@ def account_of(words: Sequence[str]) -> str:
     return f"{name or 'the usual one'}, fingerprint {hashlib.sha256(what).hexdigest()[:12]}"
 
 
-async def send_as_proposed(ledger: Ledger, proposal: Proposal, by: str) -> Proposal:
+async def send_as_proposed(ledger: Ledger, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
     """Approve a proposal and send it; see `send_approved`.
 
     Raises:
@@ -48,4 +48,4 @@ async def send_as_proposed(ledger: Ledger, proposal: Proposal, by: str) -> Propo
             "was sent; approve it with the variables and the configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
-    return await send_approved(ledger, proposal, by)
+    return await send_approved(ledger, proposal, by, again=again)

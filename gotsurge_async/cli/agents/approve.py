@@ -55,7 +55,7 @@ def approve(
 
     Approved is exactly what is shown, once. If a file has changed since, nothing is sent, and it must be proposed
     again. A proposal is sent by the command that it shows, with the ledger, so that what was sent before is not sent
-    again. If the sender ended in the middle, approve it once more: the rest is sent.
+    again. If the sender ended in the middle, approve it once more at a terminal: the rest is sent.
 
     \b
     Exit codes:
@@ -103,16 +103,23 @@ def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | No
         why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
         raise Failure(Coded(why, "E614"), Exit.USAGE)
     if reject is not None:
-        _settle(place=place, proposal=proposal, by=by, reject=reject, as_json=as_json)
+        _settle(place=place, proposal=proposal, by=by, reject=reject, again=_ended(proposal), as_json=as_json)
     elif digest is not None or (waits and not as_json and at_a_terminal()):
         # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
         if digest is None and not confirmed(_question(proposal)):
             raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
-        _settle(place=place, proposal=proposal, by=by, reject=None, as_json=as_json)
+        _settle(place=place, proposal=proposal, by=by, reject=None, again=digest is None, as_json=as_json)
     elif as_json:
         print_json(_document(proposal))
     elif waits:
-        say(f"approve it at a terminal, or by: gotsurge approve {proposal.id} --yes {proposal.digest}")
+        other = f", or by: gotsurge approve {proposal.id} --yes {proposal.digest}"
+        say(f"approve it at a terminal{other if proposal.state is ProposalState.PROPOSED else ''}")
+
+
+def _ended(proposal: Proposal) -> bool:
+    """Whether a person at a terminal says that the process that was sending a proposal has ended."""
+    is_sending = proposal.state is ProposalState.SENDING and at_a_terminal()
+    return is_sending and confirmed("It is being sent. Has the process that sends it ended?")
 
 
 def _question(proposal: Proposal) -> str:
@@ -128,13 +135,12 @@ async def _read(place: Place, proposal_id: str) -> Proposal:
 
 
 @asynchronous
-async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None, as_json: bool) -> Exit:
+async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None, again: bool, as_json: bool) -> Exit:
     async with open_ledger(place) as ledger:
         if reject is not None:
-            await ledger.proposals.reject(proposal, by, reject)
+            proposal = await ledger.proposals.reject(proposal, by, reject, ended=again)
         else:
-            await send_as_proposed(ledger, proposal, by)
-        proposal = await ledger.proposals.get(proposal.id)
+            proposal = await send_as_proposed(ledger, proposal, by, again=again)
     if as_json:
         print_json(_document(proposal))
     elif reject is not None:
@@ -143,7 +149,7 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
         click.echo(f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
-        why = f"the command that sent proposal {proposal.id} was killed: approve it again, and the rest is sent"
+        why = f"what sends proposal {proposal.id} was killed, or another process sends it: see `gotsurge runs`"
         raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
     return Exit(proposal.exit_code or 0)
 

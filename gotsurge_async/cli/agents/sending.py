@@ -7,8 +7,10 @@ program that proposes has no way of its own to send.
 import asyncio
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,8 +29,10 @@ PLANNED = "--plan="
 """The word of a push in whose place the plan of the proposed file stands."""
 BY = "--by="
 """The word of a decision in whose place the name of the person stands."""
-UNFINISHED = frozenset({2, 4, 5, 6, 8, 130, 143})
-"""Exit codes after which the same may be proposed again: not all was sent, and a repeat sends only the rest."""
+FINISHED = frozenset({0, 9})
+"""Exit codes of a command that left nothing open. After any other the same may be proposed again."""
+HELD = 6
+"""The exit code that says that another process has the run, and still sends."""
 _SETTLED = ("GOTSURGE_ENV", "GOTSURGE_API_BASE")
 """Variables that a command must not heed: its own words name the place."""
 
@@ -53,7 +57,7 @@ async def run_command(words: Sequence[str], stdin: str = "", variables: Mapping[
     """Run ``gotsurge WORDS`` to its end, also when the caller is cancelled: then the command is interrupted, too."""
     kept = {name: value for name, value in os.environ.items() if name not in _SETTLED}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gotsurge_async", *words),
+        *(sys.executable, "-P", "-m", "gotsurge_async", *words),  # -P: the folder of tables holds no programs of ours
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -78,36 +82,54 @@ def file_digest(path: str) -> str:
         return ""
 
 
-async def send_approved(ledger: Ledger, proposal: Proposal, by: str) -> Proposal:
+async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
     """Approve a proposal in a person's name, send it, and return it with its outcome.
 
-    Where its sender had ended in the middle, the rest is sent: the ledger knows what was sent before. If the command is
-    killed now, the proposal is still being sent.
+    If the command is killed, or another process has the run, the proposal is still being sent.
+
+    Args:
+        again: a person says that its sender has ended in the middle: the rest is sent, as the ledger knows what was
+            sent before.
 
     Raises:
         UsageError: it is not waiting, or a file has changed since it was proposed; nothing was sent.
     """
-    for path, digest in proposal.request.files.items():
-        if await asyncio.to_thread(file_digest, path) != digest:
-            why = f"{path} has changed since it was proposed, and nothing was sent: propose it again, and read it again"
-            raise UsageError(why, "E614")
-    await ledger.proposals.approve(proposal, by)
-    return await uninterrupted(_send(ledger, proposal, by))
-
-
-async def _send(ledger: Ledger, proposal: Proposal, by: str) -> Proposal:
-    words = list(proposal.request.words)
     with TemporaryDirectory(prefix="gotsurge-") as folder:
-        if PLANNED in words:  # the push itself compares the very bytes that it reads
-            words[words.index(PLANNED)] += _save_plan(proposal, Path(folder) / "approved-plan.json")
+        words = await asyncio.to_thread(_bound, proposal, Path(folder))
+        approved = await ledger.proposals.approve(proposal, by, again=again)
         words = [f"{BY}{by}" if word == BY else word for word in words]
-        where = ledger.place.url or str(ledger.place.path)
-        ran = await run_command(words, proposal.request.stdin, {"GOTSURGE_LEDGER": where})
-    if ran.exit_code < 0:  # killed: whoever approves it once more has the rest sent
+        return await uninterrupted(_send(ledger, approved, words))
+
+
+async def _send(ledger: Ledger, proposal: Proposal, words: Sequence[str]) -> Proposal:
+    where = ledger.place.url or str(ledger.place.path)
+    ran = await run_command(words, proposal.request.stdin, {"GOTSURGE_LEDGER": where})
+    if ran.exit_code < 0 or ran.exit_code == HELD:  # whoever approves it once more has the rest sent
         return await ledger.proposals.get(proposal.id)
-    state = ProposalState.FAILED if ran.exit_code in UNFINISHED else ProposalState.DONE
+    state = ProposalState.DONE if ran.exit_code in FINISHED else ProposalState.FAILED
     outcome = msgspec.json.encode(ran.document)
     return await ledger.proposals.end(proposal, state, ran.exit_code, outcome)
+
+
+def _bound(proposal: Proposal, folder: Path) -> list[str]:
+    """The words of the command, bound to the bytes that were approved; UsageError if a file has other ones.
+
+    The push itself compares the bytes of its tables with a plan. Of a map it gets a copy, that nobody else writes.
+    """
+    words = list(proposal.request.words)
+    for path, digest in proposal.request.files.items():
+        read, option = path, f"--map={path}"
+        if option in words:
+            read = str(folder / Path(path).name)
+            words[words.index(option)] = f"--map={read}"
+            with suppress(OSError):
+                shutil.copyfile(path, read)
+        if file_digest(read) != digest:
+            why = f"{path} has changed since it was proposed, and nothing was sent: propose it again, and read it again"
+            raise UsageError(why, "E614")
+    if PLANNED in words:
+        words[words.index(PLANNED)] += _save_plan(proposal, folder / "approved-plan.json")
+    return words
 
 
 def _save_plan(proposal: Proposal, path: Path) -> str:

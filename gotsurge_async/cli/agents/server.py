@@ -138,8 +138,7 @@ class Agents(Struct, frozen=True, kw_only=True):
             if asked is True:
                 proposal = await send_as_proposed(self.bounds.ledger, proposal, who)
             elif asked is False:
-                await proposals.reject(proposal, who)
-                proposal = await proposals.get(proposal.id)
+                proposal = await proposals.reject(proposal, who)
         return _result("proposal", [self._shown(proposal)])
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:

@@ -519,9 +519,14 @@ SELECT * FROM proposals WHERE created_at > :since ORDER BY created_at DESC, id L
 UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, outcome = :outcome
 WHERE id = :id AND digest = :digest AND state = 'proposed' AND expires_at > :now;
 -- name: send_proposal_again
-UPDATE proposals SET decided_by = :by, decided_at = :now WHERE id = :id AND digest = :digest AND state = 'sending' AND decided_at = :since;
+UPDATE proposals SET decided_by = :by, decided_at = CASE WHEN :now > :since THEN :now ELSE :since + 1 END
+WHERE id = :id AND digest = :digest AND state = 'sending' AND decided_at = :since AND expires_at > :now;
+-- name: give_up_proposal
+UPDATE proposals SET state = 'failed', decided_by = :by, decided_at = :now, ended_at = :now, outcome = :outcome
+WHERE id = :id AND digest = :digest AND state = 'sending' AND decided_at = :since AND expires_at <= :now;
 -- name: end_proposal
-UPDATE proposals SET state = :state, ended_at = :now, exit_code = :exit_code, outcome = :outcome WHERE id = :id AND state = 'sending';
+UPDATE proposals SET state = :state, ended_at = :now, exit_code = :exit_code, outcome = :outcome
+WHERE id = :id AND state = 'sending' AND decided_at = :since;
 
 -- --- archiving --------------------------------------------------------------------------------------------------------
 

@@ -133,13 +133,32 @@ async def test_a_sender_that_was_killed_is_followed_up(
 
     monkeypatch.setattr(sending, "run_command", killed)
     done = await approve(office, run, made["proposal"])
-    assert (done.exit_code, "was killed: approve it again" in done.stderr) == (3, True)
+    assert (done.exit_code, "was killed, or another process" in done.stderr) == (3, True)
     assert (await office.ledger.proposals.get(made["proposal"])).state is ProposalState.SENDING
     monkeypatch.setattr(sending, "run_command", usual)
+    ran = len(office.ran)
+    done = await approve(office, run, made["proposal"], "--yes", made["digest"])
+    assert (done.exit_code, "approve` sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
     done = await approve(office, run, made["proposal"], "--by", "amy")
     assert "If the process that sends it has ended" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
     assert len(office.simulator.tasks()) == 1
+
+
+async def test_what_expired_while_it_was_sent_is_given_up(office: Office, run: Runner, person: dict[str, Any]) -> None:
+    """It is not sent again; once a person says that its sender has ended, it is rejected, and may be proposed again."""
+    office.clock.moment -= timedelta(hours=2)
+    made = await proposed(office)
+    await office.ledger.proposals.approve(await office.ledger.proposals.get(made["proposal"]), "amy")
+    done = await approve(office, run, made["proposal"])
+    assert (done.exit_code, "reject it and propose it again" in done.stderr) == (2, True)
+    person["yes"] = False
+    assert (await approve(office, run, made["proposal"], "--reject", "killed")).exit_code == 2
+    person["yes"] = True
+    assert (await approve(office, run, made["proposal"], "--reject", "killed")).exit_code == 0
+    assert "ended?" in person["question"]
+    assert (await proposed(office))["proposal"] == f"{made['proposal']}-2"
+    assert office.calls == {}
 
 
 @pytest.mark.parametrize(

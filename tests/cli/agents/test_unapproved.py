@@ -17,7 +17,7 @@ from msgspec import structs
 from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ, WRITE
 from gotsurge_async.errors import UsageError
-from gotsurge_async.ledger.proposals import DayLimits
+from gotsurge_async.ledger.proposals import DayLimits, Proposal
 from gotsurge_async.money import Money
 from tests.support.commands import Shell, write_orders
 
@@ -84,9 +84,10 @@ async def test_a_changed_file_is_not_sent(office: Office) -> None:
         assert (await agent.propose("push_table", file="orders.csv"))["proposal"] == made["proposal"]
         original = office.ledger.proposals.approve
 
-        async def too_late(*given: Any) -> None:
-            await original(*given)
+        async def too_late(*given: Any, **options: Any) -> Proposal:
+            approved = await original(*given, **options)
             table.write_text(content.replace("48.50", "49.50"))
+            return approved
 
         office.ledger.proposals.approve = too_late  # type: ignore[method-assign]
         proposal = await office.approve(made["proposal"])
@@ -96,7 +97,10 @@ async def test_a_changed_file_is_not_sent(office: Office) -> None:
 
 
 async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kept map reads columns of other names; when it says something else, its table needs another approval."""
+    """A kept map reads columns of other names; when it says something else, its table needs another approval.
+
+    Changed just before the push reads it, it does not count.
+    """
     maps = office.folder / "maps"
     maps.mkdir()
     monkeypatch.setenv("GOTSURGE_MAPS", str(maps))
@@ -111,6 +115,14 @@ async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: py
         with pytest.raises(UsageError, match="has changed"):
             await office.approve(made["proposal"])
         (maps / "mine.toml").write_text('[columns]\n"No." = "tracking_id"\n')
+        original = office.ledger.proposals.approve
+
+        async def too_late(*given: Any, **options: Any) -> Proposal:
+            approved = await original(*given, **options)
+            (maps / "mine.toml").write_text('[columns]\n"No." = "invoice_number"\n')
+            return approved
+
+        office.ledger.proposals.approve = too_late  # type: ignore[method-assign]
         assert (await office.approve(made["proposal"])).state == "done"
     assert {each["tracking_id"] for each in office.simulator.tasks()} == {"T-0", "T-1"}
 
