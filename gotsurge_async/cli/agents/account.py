@@ -24,7 +24,8 @@ def account_of(words: Sequence[str]) -> str:
     """
     if words[0] == "resolve":  # it calls nobody
         return ""
-    options = dict(word.removeprefix("--").partition("=")[::2] for word in words[: words.index("--")])
+    cut = (word.removeprefix("--").partition("=") for word in words[: words.index("--")])
+    options = {option: value for option, _, value in cut}
     place = {"GOTSURGE_ENV": options["env"], "GOTSURGE_API_BASE": options.get("api-base", "")}
     settings, name = from_env({**os.environ, **place}), options.get("account")
     credentials = find_credentials(settings, name)

@@ -5,6 +5,7 @@ has it run (`gotsurge approve`).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -90,14 +91,11 @@ class Bounds(Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: it is outside of the folder, or no file.
         """
-        try:
+        with suppress(OSError):  # such as a name that is too long
             path = (self.folder / name).resolve()
-            there = path.is_relative_to(self.folder.resolve()) and path.is_file()
-        except OSError:  # such as a name that is too long
-            there = False
-        if not there:
-            raise UsageError(f"{one_line(name)[:300]}: there is no such file in the folder of this server", "E613")
-        return str(path)
+            if path.is_relative_to(self.folder.resolve()) and path.is_file():
+                return str(path)
+        raise UsageError(f"{one_line(name)[:300]}: there is no such file in the folder of this server", "E613")
 
 
 class Tool(Struct, frozen=True):
