@@ -122,7 +122,7 @@ class Chunk:
     source: bytes = b""
     packed: int = RAW
     _was: tuple[int, str] = field(default=(0, ""), alias="was")
-    _parts: int = 0
+    _parts: int = field(default=0, alias="parts")
     _new: dict[int, tuple[str, str | None]] = field(factory=dict)
     _noted: set[int] = field(factory=set)
     _settles_after: int | None = None
