@@ -20,7 +20,7 @@ from tests.promise.follow_ups import FOLLOW_UPS, push_again, resume, undo
 from tests.promise.station import KILLED, REFUSED_CALLS, Experiment, Station
 from tests.promise.tally import Tally
 
-STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "20"))
+STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "28"))
 """Every how many boundaries a push dies; 1 tries them all."""
 MOST = 400
 """More boundaries than any push of five orders has."""

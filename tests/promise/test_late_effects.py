@@ -24,7 +24,7 @@ from tests.promise.tally import Tally
 LATE = 300.0
 """Seconds after which a call acts; under the time in which the push believes that it may."""
 MOST = 400
-STEP = int(os.environ.get("GOTSURGE_LATE_STEP", "120"))
+STEP = int(os.environ.get("GOTSURGE_LATE_STEP", "160"))
 """Every how many boundaries a command dies; the first one is drawn by the seed of the crashes. 1 tries them all."""
 
 

@@ -25,7 +25,7 @@ from tests.promise.judge import Faults
 from tests.promise.station import Experiment
 from tests.promise.tally import Tally
 
-OUTAGE_STEP = int(os.environ.get("GOTSURGE_OUTAGE_STEP", "12"))
+OUTAGE_STEP = int(os.environ.get("GOTSURGE_OUTAGE_STEP", "16"))
 """Every how many pairs of a lost call and an outage are played; 1 plays them all."""
 
 LOST: dict[str, Any] = {"when": "after", "kind": "reset"}
