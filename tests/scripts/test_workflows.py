@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ def workflow() -> dict[str, Any]:
     return read
 
 
+@pytest.mark.slow  # the extra `test` has no zizmor
 def test_the_linter_of_workflows_finds_nothing() -> None:
     """zizmor, at its strictest, knows no fault of any workflow."""
     words = [Path(sys.executable).parent / "zizmor", "--offline", "--persona=pedantic", "--no-progress", RELEASE.parent]
