@@ -22,7 +22,7 @@ def account_of(words: Sequence[str]) -> str:
     Raises:
         ConfigError: the variables or the configuration file cannot be right.
     """
-    if words[0] == "resolve":  # it calls nobody
+    if words[0] == "resolve":  # it makes no call
         return ""
     cut = (word.removeprefix("--").partition("=") for word in words[: words.index("--")])
     options = {option: value for option, _, value in cut}

@@ -143,10 +143,9 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
             proposal = await send_as_proposed(ledger, proposal, by, again=again)
     if as_json:
         print_json(_document(proposal))
-    elif reject is not None:
-        click.echo(f"proposal {proposal.id} is rejected")
     else:
-        click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
+        if reject is None:
+            click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
         click.echo(f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
         why = f"what sends proposal {proposal.id} was killed, or another process sends it: see `gotsurge runs`"

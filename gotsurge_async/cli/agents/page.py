@@ -125,7 +125,7 @@ class ProposalsPage:
             return web.Response(status=413, text="refused: too large", headers=HEADERS)
         try:
             form: Mapping[str, Any] = await request.post()
-        except (ValueError, LookupError, AssertionError):  # a broken part, a charset that nobody knows
+        except (ValueError, LookupError, AssertionError):  # a broken part, an unknown charset
             return web.Response(status=400, text="refused: this is no form", headers=HEADERS)
         if not hmac.compare_digest(str(form.get("token", "")).encode(), self._form_token.encode()):
             return web.Response(status=403, text="refused: the form is not this page's own", headers=HEADERS)

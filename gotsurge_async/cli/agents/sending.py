@@ -114,7 +114,7 @@ async def _send(ledger: Ledger, proposal: Proposal, words: Sequence[str]) -> Pro
 def _bound(proposal: Proposal, folder: Path) -> list[str]:
     """The words of the command, bound to the bytes that were approved; UsageError if a file has other ones.
 
-    The push itself compares the bytes of its tables with a plan. Of a map it gets a copy, that nobody else writes.
+    The push itself compares the bytes of its tables with a plan. Of a map it gets a private copy.
     """
     words = list(proposal.request.words)
     for path, digest in proposal.request.files.items():

@@ -214,7 +214,7 @@ def _block(document: Any) -> types.TextContent:
 async def _ask(
     context: ServerRequestContext[Any], call: types.CallToolRequestParams, proposal: Proposal
 ) -> "bool | types.InputRequiredResult | None":
-    """Whether the person in front of the client approves; None where the client cannot ask, or nobody decided.
+    """Whether the person in front of the client approves; None where it cannot ask, or the person does not decide.
 
     Newer clients are asked by an answer that they complete, older ones by a request.
     """

@@ -10,7 +10,7 @@ MOST_ORDERS = 50_000
 LONGEST = 86_400.0
 """Seconds of a run, for the same reason."""
 WITH_DOUBTS = 30.0
-"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that nobody sends.
+"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that no process sends.
 
 Less than the time between two looks of a desk, which would else leave the run at the second one."""
 

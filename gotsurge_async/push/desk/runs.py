@@ -261,7 +261,7 @@ class DeskRuns:
             if isinstance(result, Created) and current.run.knows_task(result.receipt.id):
                 continue
             entry = own.pop(number)
-            current.lost = True  # else nobody could hold it to record them
+            current.lost = True  # else no process could hold it to record them
             self.answers.keep(current, entry.key, current.sender.outcome_of(result))
             entry.end(with_order(result, entry.order))
 
