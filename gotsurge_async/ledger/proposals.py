@@ -71,13 +71,15 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     Attributes:
         preview: lines for people, safe for a terminal.
-        orders: the number of orders that it would create; ``unpriced`` of them have no price.
+        orders: the number of its orders; ``unpriced`` of them have no price.
+        known: the number of those that the ledger has: nothing of them would be sent.
         spend: the sum of the prices by currency, as decimals.
     """
 
     preview: Sequence[str]
     orders: int = 0
     unpriced: int = 0
+    known: int = 0
     spend: Mapping[str, str] = {}
 
 
@@ -190,7 +192,7 @@ class Proposals:
         def job(db: Database) -> Proposal:
             db.script("one_proposes")
             same = self._read(db, "proposals_of", digest=digest)
-            if same and self._stands(same[0]):
+            if same and self.stands(same[0]):
                 return same[0]
             day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
             if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
@@ -204,10 +206,10 @@ class Proposals:
 
         return await self._store.write(job)
 
-    async def standing(self, digest: str) -> Proposal | None:
-        """The proposal of a request that waits, was sent, or was rejected; None where it may be proposed."""
+    async def latest(self, digest: str) -> Proposal | None:
+        """The newest proposal of a request; None where it was never proposed."""
         same = await self._store.read(self._read, "proposals_of", digest=digest)
-        return same[0] if same and self._stands(same[0]) else None
+        return same[0] if same else None
 
     async def get(self, name: str) -> Proposal:
         """A proposal by its id; UsageError where there is none."""
@@ -271,8 +273,8 @@ class Proposals:
             how = f"see `gotsurge runs`: once its process has ended, at a terminal {what}"
         raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
 
-    def _stands(self, proposal: Proposal) -> bool:
-        """Whether the same is not to be proposed anew."""
+    def stands(self, proposal: Proposal) -> bool:
+        """Whether it waits, was sent, or was rejected, so that the same is not to be proposed anew."""
         was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at <= self._store.clock()
         return not was_rejected and proposal.state not in (ProposalState.EXPIRED, ProposalState.FAILED)
 

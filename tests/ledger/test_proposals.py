@@ -103,7 +103,7 @@ async def test_what_was_not_sent_may_be_proposed_again(ledger: Ledger, state: Pr
     again = await propose(ledger)
     expected = proposal.id if state is ProposalState.DONE else f"{proposal.id}-2"
     assert (again.id, again.digest) == (expected, proposal.digest)
-    assert (await ledger.proposals.standing(proposal.digest) or proposal).id == again.id
+    assert (await ledger.proposals.latest(proposal.digest) or proposal).id == again.id
 
 
 async def test_two_at_once_do_not_both_pass_a_limit(ledger: Ledger, where: str, clock: TurnedClock) -> None:
@@ -132,4 +132,6 @@ async def test_time_ends_a_proposal(ledger: Ledger, clock: TurnedClock) -> None:
     assert (await ledger.proposals.get(proposal.id)).state == "expired"
     with pytest.raises(UsageError, match="is expired"):
         await ledger.proposals.approve(proposal, "amy")
-    assert await ledger.proposals.standing(proposal.digest) is None
+    latest = await ledger.proposals.latest(proposal.digest)
+    assert latest is not None
+    assert not ledger.proposals.stands(latest)

@@ -5,8 +5,9 @@ import hmac
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -30,7 +31,7 @@ from gotsurge_async.cli.agents.tools import READ, WRITE, Arguments, Bounds, Refu
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError, GotSurgeError, UsageError
-from gotsurge_async.ledger.proposals import Proposal, ProposalState
+from gotsurge_async.ledger.proposals import Proposal, ProposalState, Request, Summary
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret
@@ -124,12 +125,7 @@ class Agents(Struct, frozen=True, kw_only=True):
             own = [each for each in matches if each.request.environment == self.bounds.environment]
             return _result("proposal", [self._shown(each) for each in own])
         request = await asyncio.to_thread(tool.request, self.bounds, arguments)
-        proposal = await proposals.standing(request.digest)
-        if proposal is None:
-            summary = await tool.summary(self.bounds, arguments, request)
-            proposal = await proposals.propose(
-                request, summary, by=self.bounds.user, client=client, lasts=self.bounds.lasts, limits=self.bounds.limits
-            )
+        proposal = await self._proposed(request, partial(tool.summary, self.bounds, arguments, request), client)
         if self.bounds.asks_client and proposal.state is ProposalState.PROPOSED:
             asked = await _ask(context, call, proposal)
             if isinstance(asked, types.InputRequiredResult):
@@ -140,6 +136,28 @@ class Agents(Struct, frozen=True, kw_only=True):
             elif asked is False:
                 proposal = await proposals.reject(proposal, who)
         return _result("proposal", [self._shown(proposal)])
+
+    async def _proposed(self, request: Request, sum_up: Callable[[], Awaitable[Summary]], client: str) -> Proposal:
+        """The proposal of a request: a new one, unless there is one that stands.
+
+        A failed one is the answer, too, while nothing of it would be sent, such as an order that it left in doubt.
+        """
+        proposals = self.bounds.ledger.proposals
+        last = await proposals.latest(request.digest)
+        if last is not None and proposals.stands(last):
+            return last
+        failed = last if last is not None and last.state is ProposalState.FAILED else None
+        try:
+            summary = await sum_up()
+        except Refused:
+            if failed is None:
+                raise
+            return failed
+        if failed is not None and summary.orders and summary.known == summary.orders:
+            return failed
+        return await proposals.propose(
+            request, summary, by=self.bounds.user, client=client, lasts=self.bounds.lasts, limits=self.bounds.limits
+        )
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
         """A proposal as an answer, with what its person types."""

@@ -270,11 +270,13 @@ def _sum_up(plan: Plan, bounds: Bounds, *above: str) -> Summary:
         "alike": plan.similar_count,
         "with too narrow a window": plan.tight_count,
     }
-    lines = [f"Create and broadcast {number_of(plan.orders, 'order')} in {bounds.environment}: {money}", *above]
+    new = number_of(plan.orders - plan.already_pushed, "order")
+    lines = [f"Create and broadcast {new} in {bounds.environment}: {money}", *above]
     lines += [f"  {count:,} {words}" for words, count in notes.items() if count]
     lines += [f"  warning: {one_line(text)}" for text in plan.warnings[:10]]
     lines += plan.preview.lines(None) if plan.preview is not None else ()
-    return Summary(preview=lines, orders=plan.orders, spend=plan.spend, unpriced=plan.without_price)
+    known, unpriced = plan.already_pushed, plan.without_price
+    return Summary(preview=lines, orders=plan.orders, spend=plan.spend, unpriced=unpriced, known=known)
 
 
 def _create(bounds: Bounds, given: Arguments) -> Request:
@@ -333,7 +335,7 @@ async def _sum_up_table(bounds: Bounds, given: Arguments, request: Request) -> S
     if not {plan.sha256, plan.items_sha256 or plan.sha256} <= {*request.files.values()}:
         raise UsageError(f"{one_line(table)} has just changed: propose it again", "E613")
     files = [f"  {one_line(path)}, SHA-256 {digest}" for path, digest in request.files.items()]
-    rows = number_of(plan.orders + plan.already_pushed + plan.left_out, "order")
+    rows = number_of(plan.orders + plan.left_out, "order")
     return _sum_up(plan, bounds, *files, f"  {rows} in the table: open it to read those that are not shown here")
 
 

@@ -91,9 +91,12 @@ async def test_one_driver_comes_for_each_order(office: Office, seed: int) -> Non
     counts = Counter(each["tracking_id"] for each in office.simulator.tasks())
     assert counts == dict.fromkeys(["A-1", "A-2", "A-3", "B-1", "B-2", "B-3", "C-1", "C-2", "C-3", "D-1"], 1)
     assert office.simulator.audit()["doubled"] == {}
-    assert {each["state"] for each in proposals} == {"done"}
-    assert len(proposals) == len(calls)
-    assert sum(each["outcome"]["in_doubt"] for each in proposals) >= 1
+    failed = [each for each in proposals if each["state"] == "failed"]
+    assert failed
+    assert all(each["outcome"]["in_doubt"] >= 1 for each in failed)  # it had the answer that was lost
+    again = {each["digest"] for each in failed}
+    assert {each["state"] for each in proposals if each["digest"] not in again} == {"done"}
+    assert len({each["digest"] for each in proposals}) == len(calls)
 
 
 async def test_a_naive_server_asks_for_three(office: Office) -> None:

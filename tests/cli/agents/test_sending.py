@@ -10,6 +10,7 @@ from gotsurge_async.cli.agents import sending
 from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.errors import UsageError
+from gotsurge_async.simulator import Fault
 
 from .kit import Office, order
 
@@ -62,3 +63,16 @@ async def test_another_sender_ends_only_its_own_sending(office: Office, monkeypa
     goes_on.set()
     assert (done.state, done.decided_by) == ("done", "bob")
     assert await first == done
+
+
+async def test_what_is_in_doubt_answers_with_its_outcome(office: Office) -> None:
+    """A lost answer leaves an order in doubt: the same call tells the agent that, and sends nothing."""
+    office.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset", times=1))
+    async with office.agent() as agent:
+        made = await agent.propose("create_orders", orders=[order()])
+        sent = await office.approve(made["proposal"])
+        calls = office.calls
+        again = await agent.propose("create_orders", orders=[order()])
+    assert (sent.state, sent.exit_code) == ("failed", Exit.IN_DOUBT)
+    assert (again["proposal"], again["state"], again["outcome"]["in_doubt"]) == (made["proposal"], "failed", 1)
+    assert office.calls == calls
