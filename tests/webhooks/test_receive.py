@@ -263,9 +263,7 @@ async def test_a_token_that_could_be_guessed(tmp_path: Path, tokens: list[str]) 
 
 async def test_a_receiver_that_is_gone_leaves_the_loggers(tmp_path: Path) -> None:
     """Nothing of it stays in the process."""
-    before = {
-        *logging.getLogger("aiohttp.access").filters
-    }  # others, such as those of receivers that wait for collection
+    before = {*logging.getLogger("aiohttp.access").filters}  # of other receivers that still wait for collection
     async with Inbox.open(tmp_path / "inbox.db") as inbox:
         receiver = Receiver(inbox, tokens=[TOKEN])
         (mask,) = {*logging.getLogger("aiohttp.access").filters} - before
