@@ -314,7 +314,7 @@ class NotFound(Rejected, code="E407"):
 
 
 class Conflict(Rejected, code="E408"):
-    """409."""
+    """409: the present state does not allow this."""
 
 
 class VersionConflict(Conflict):

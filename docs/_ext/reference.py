@@ -5,7 +5,9 @@ import enum
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,18 +25,54 @@ from gotsurge_async.cli.app import COMMANDS
 
 TOP = "gotsurge_async"
 GAP = "\n    "
+MESSAGES = re.compile(r"\n```text\n.*?^```\n", re.MULTILINE | re.DOTALL)
+MANY, FEW = 4, 5
+"""Commands that share an option of many, and those that are named where it has another meaning."""
+
+LISTED = {
+    "Summary": "files",
+    **dict.fromkeys(["AlertKind", "EventState", "Mode", "OrderState", "RunState", "TaskStatus"], "states"),
+}
+"""Classes whose fields or values another page lists."""
 
 OWN = {
     "Run": "add admit join start replace knows_task withdraw doubtful_rivals discard finish pending claim "
     "claim_broadcast claim_to_read renew_claim release_claim record resolve recover keep_undo remark rivals "
     "note_changed note_unchanged note_text adoptable lose_drafts lost_drafts note_unused unused_cancelled "
-    "write_off put_back similar settle_after",
+    "write_off put_back similar settle_after settle_claimed epoch path",
     "Ledger": "segments workers submitted waiting keep_count keep_count_by_id begin identity accepted_at first_pushed "
-    "all_known refuse_older order_with",
-    "Book": "not_found is_known known strangers say_reading is_read waiting acknowledge failed put_back let_go park",
-    "Inbox": "put sender has_room waiting named claims not_ours drop_bodies alone cursor move_cursor ids clean done",
+    "all_known refuse_older order_with now place proposals is_writable refuse_replaced recorded known last size "
+    "unused_drafts decisions is_held",
+    "Book": "not_found is_known known strangers say_reading is_read waiting acknowledge failed put_back let_go park "
+    "place steps moved newest standings",
+    "Inbox": "put sender has_room waiting named claims not_ours drop_bodies alone cursor move_cursor ids clean done "
+    "arrived learn is_ours place dead oldest",
+    "Brakes": "for_workers of_worker",
+    "Push": "enter sender",
+    "Fault": "hint ends_the_call is_about",
+    "Source": "close_at_end",
+    "SourceOptions": "zone dialect items_dialect",
+    "SourceReport": "add without_faults",
+    "Event": "tree status tracking_id invoice_number group_tag names shortened is_of_a_task",
+    "Only": "statement values",
+    "Connections": "add remove",
+    "Sums": "add",
+    "Hooks": "emit watched next_call request_done",
+    "Secret": "forms",
+    "Profile": "resolve",
+    "Sealer": "is_newest seal open",
+    "SqlStore": "rows change",
+    "TokenManager": "start close keep invalidate",
+    "SignInPages": "start callback receive_page receive",
 }
-"""Methods of public classes that only the package itself calls: the pages say that they are not described."""
+"""Members of public classes that only the package itself uses: the pages say that they are not described."""
+
+PROTOCOLS = {
+    "now monotonic sleep": {"SystemClock", "ManualClock"},
+    "send close": {"AiohttpTransport", "MemoryTransport"},
+    "put take": {"SqlStates", "MemoryStates"},
+}
+"""Methods that a protocol describes, and the classes that only fulfil it."""
 
 
 @cache
@@ -62,13 +100,23 @@ def fronts_of(module: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
+def is_public(cls: type) -> bool:
+    """Whether a class of the package is one for users."""
+    return cls.__module__.startswith(TOP) and cls.__name__ in getattr(import_module(cls.__module__), "__all__", ())
+
+
 def is_inner(cls: type) -> bool:
     """Whether a class of the package has methods and is not public: they are shown with the public classes below it."""
     if not cls.__module__.startswith(TOP):
         return False
-    public = getattr(importlib.import_module(cls.__module__), "__all__", ())
     has_methods = any(inspect.isfunction(value) and not name.startswith("_") for name, value in vars(cls).items())
-    return has_methods and cls.__name__ not in public
+    return has_methods and not is_public(cls)
+
+
+def left_out(name: str) -> list[str]:
+    """The members of a class that its entry does not describe."""
+    fulfilled = (methods for methods, classes in PROTOCOLS.items() if name in classes)
+    return " ".join([OWN.get(name, ""), *fulfilled]).split()
 
 
 def told(module: str, name: str) -> list[str]:
@@ -78,19 +126,20 @@ def told(module: str, name: str) -> list[str]:
     is_error = inspect.isclass(thing) and issubclass(thing, BaseException)
     if inspect.isclass(thing) and not is_error and any(map(is_inner, thing.__mro__[1:])):
         options += ["inherited-members: object"]
-    if inspect.isclass(thing) and any(base.__module__.startswith(TOP) for base in thing.__bases__):
+    if inspect.isclass(thing) and any(map(is_public, thing.__bases__)):
         options += ["show-inheritance"]
     if inspect.isclass(thing):
         kind = "autoexception" if is_error else "autoclass"
-        if issubclass(thing, enum.Enum) or any(base.__name__ == "OpenEnum" for base in thing.__mro__):
+        if name in LISTED:
+            options.remove("members")
+        elif issubclass(thing, enum.Enum) or any(base.__name__ == "OpenEnum" for base in thing.__mro__):
             options += ["undoc-members"]
         if kind == "autoexception":
-            repeated = "" if name == "GotSurgeError" else ", explain_code"
-            options += ["inherited-members: Exception", f"exclude-members: add_note, with_traceback{repeated}"]
-        if name == "Summary":
-            options.remove("members")
-        if name in OWN:
-            options += [f"exclude-members: {', '.join(OWN[name].split())}"]
+            options += ["inherited-members: Exception"]
+        left = left_out(name)
+        if is_error:
+            left += ["add_note", "with_traceback", *(["explain_code"] if name != "GotSurgeError" else [])]
+        options += [f"exclude-members: {', '.join(left)}"] if left else []
     elif inspect.isroutine(thing):
         kind, options = "autofunction", []
     else:
@@ -181,8 +230,67 @@ def by_its_last_name(
     return made
 
 
+def every_command() -> Iterator[click.Context]:
+    """All commands and their groups, each in the context that names it in full."""
+    waiting = [
+        click.Context(import_module(f"{TOP}.cli.{folder}.{name}").__dict__[name], info_name=f"gotsurge {name}")
+        for folder, names in COMMANDS.items()
+        for name in names
+    ]
+    while waiting:
+        context = waiting.pop(0)
+        yield context
+        if isinstance(context.command, click.Group):
+            inner = (
+                (name, context.command.get_command(context, name)) for name in context.command.list_commands(context)
+            )
+            waiting += [click.Context(command, parent=context, info_name=name) for name, command in inner if command]
+
+
+def options_of(context: click.Context) -> list[click.Option]:
+    """The options of a command that its help shows."""
+    return [each for each in context.command.params if isinstance(each, click.Option) and not each.hidden]
+
+
+def identity(option: click.Option) -> tuple[str, str]:
+    """The names and the help of an option: those that have both in common are one option of several commands."""
+    return ", ".join([*option.opts, *option.secondary_opts]), option.help or ""
+
+
+@cache
+def common() -> dict[tuple[str, str], list[str]]:
+    """The options that many commands share, each with the commands."""
+    commands: dict[tuple[str, str], list[str]] = {}
+    for context in every_command():
+        for option in options_of(context):
+            commands.setdefault(identity(option), []).append(context.command_path)
+    return {key: names for key, names in commands.items() if len(names) >= MANY}
+
+
+class CommonOptions(Generated):
+    """The options that many commands share: of a name with several meanings the most frequent comes first."""
+
+    def markdown(self) -> str:
+        options = {identity(each): each for context in every_command() for each in options_of(context)}
+        meanings: dict[str, list[str]] = {}
+        for (names, text), commands in sorted(common().items(), key=lambda item: -len(item[1])):
+            option = options[names, text]
+            if names in meanings:
+                shown = ", ".join(f"``{command}``" for command in commands)
+                meanings[names].append(f"For {shown}: {text}" if len(commands) < FEW else f"For other commands: {text}")
+                continue
+            values = option.type.choices if isinstance(option.type, click.Choice) else ()
+            meanings[names] = [text, f"One of {', '.join(f'``{value}``' for value in values)}."] if values else [text]
+            if option.show_default is True:
+                meanings[names].append(f"Default: ``{option.default}``.")
+        lines = ["```{eval-rst}", ".. program:: gotsurge", ""]
+        for names, texts in sorted(meanings.items()):
+            lines += [f".. option:: {names}", "", *(f"   {' '.join(text.split())}\n" for text in texts)]
+        return "\n".join([*lines, "```"])
+
+
 class Options:
-    """Describes an option that several commands of a page share once; the others name all such options in one line."""
+    """Describes an option that commands of a page share once; the others name it. All name those of many commands."""
 
     def __init__(self) -> None:
         self._commands: dict[str, str] = {}
@@ -194,39 +302,60 @@ class Options:
     def shorten(self, _: Sphinx, context: click.Context, lines: list[str]) -> None:
         """The options of a command, as reStructuredText."""
         start, *blocks = "\n".join(lines).split(".. option:: ")
-        own, shared = [start], dict[str, list[str]]()
-        for block in blocks:
+        own, shared, many = [start], dict[str, list[str]](), list[str]()
+        for option, block in zip(options_of(context), blocks, strict=True):
+            names, _text = identity(option)
+            if identity(option) in common():
+                many.append(f"``{names}``")
+                continue
             first = self._commands.setdefault(block, context.command_path)
             if first == context.command_path:
                 own.append(block)
             else:
-                shared.setdefault(first, []).append(block.splitlines()[0])
+                shared.setdefault(first, []).append(names)
         own += [f"{GAP.join(names)}\n\n    As for ``{first}``.\n\n" for first, names in shared.items()]
-        lines[:] = ".. option:: ".join(own).split("\n")
+        lines[:] = ".. option:: ".join(own).split("\n") if blocks else []
+        if many:
+            lines += ["", f":doc:`Common options </reference/command-options>`: {', '.join(many)}.", ""]
 
 
 def of_a_table(_: Sphinx, what: str, name: str, __: object, ___: object, lines: list[str]) -> None:
-    """The fields of a push's summary stand in a table of their own."""
-    if what == "class" and name.endswith(".bulk.Summary"):
-        lines += ["The page of files has its fields.", ""]
+    """What another page lists is only linked."""
+    if what == "class" and (page := LISTED.get(name.rpartition(".")[2])):
+        lines += [f":doc:`{page.title()} </reference/{page}>` lists them.", ""]
+    elif what == "data" and name.endswith("__version__"):
+        lines[:] = ["The version of the package.", ""]
 
 
 class Repeated:
-    """Describes a method that several classes of a page have from one below them once, and refers to that."""
+    """Describes a method that several classes of a page have from one below them, and an argument, once."""
 
     def __init__(self) -> None:
         self._names: dict[object, str] = {}
+        self._arguments: set[str] = set()
 
     def begin(self, _: Sphinx, page: str, source: list[str]) -> None:
         """A page begins."""
         self._names.clear()
+        self._arguments.clear()
 
     def shorten(self, _: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
         """The docstring of a name."""
-        if what in ("method", "property") and any(lines):
-            first = self._names.setdefault(thing, name)
-            if first != name:
-                lines[:] = [f"As `{'.'.join(first.split('.')[-2:])}`.", ""]
+        if what not in ("method", "property") or not any(lines):
+            return
+        first = self._names.setdefault(thing, name)
+        if first != name:
+            lines[:] = [f"As `{'.'.join(first.split('.')[-2:])}`.", ""]
+            return
+        fields = re.split(r"\n(?=:|\n)", "\n".join(lines))
+        left = [each for each in fields if not (each.startswith(":param ") and each in self._arguments)]
+        self._arguments.update(each for each in fields if each.startswith(":param "))
+        lines[:] = "\n".join(left).split("\n")
+
+
+def without_messages(_: Sphinx, path: Path, page: str, content: list[str]) -> None:
+    """The catalogue as a page: `gotsurge explain` finds a message, and the page would be thrice as long with them."""
+    content[0] = MESSAGES.sub("", content[0])
 
 
 def leave_out(_: Sphinx, __: click.Context, lines: list[str]) -> None:
@@ -254,8 +383,13 @@ class Sentences:
         """After it."""
         if self._before and any(line.startswith(":type:") for line in lines):
             lines[:] = self._before
+        if "Raises:" in lines:
+            at = lines.index("Raises:")
+            lines[at:] = [re.sub(r"^    (?=\w+: )", ":raises ", line) for line in lines[at + 1 :]]
+        lines[:] = [_SEVERAL.sub(lambda names: names[0].replace(", ", ",\u200b"), line) for line in lines]
 
 
+_SEVERAL = re.compile(r"^:ivar \w+(?:, \w+)+:")
 _CODE = re.compile(r"(\d+(?:, \d+)*) (\S.*)")
 
 
@@ -291,6 +425,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("facts", Facts)
     app.add_directive("public", Public)
     app.add_directive("commands", Commands)
+    app.add_directive("common-options", CommonOptions)
     app.add_directive("fixtures", Fixtures)
     options = Options()
     app.connect("source-read", options.begin)
@@ -299,6 +434,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("sphinx-click-process-envars", leave_out)
     app.connect("sphinx-click-process-arguments", leave_out)
     app.connect("sphinx-click-process-usage", of_arguments)
+    app.connect("include-read", without_messages)
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)

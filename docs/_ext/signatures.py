@@ -5,6 +5,7 @@ of all models, are left out. A class of models that adds fields to a public one 
 """
 
 import ast
+import enum
 import inspect
 import re
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import attrs
 from sphinx.application import Sphinx
 
+from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.base import Model
 from gotsurge_async.simulator import SWITCHES, SimulatorOptions
 
@@ -22,6 +24,10 @@ LONGEST = 24
 SINGLE = {"Created", "Refused", "InDoubt", "Unprocessed"}
 NOT_PYTHON = re.compile(r"<(?:[^<>]|<[^<>]*>)*>")
 """As the default of a field that a factory makes."""
+GOT = {"PushStream", "UpdateStream", "DeskStream", "Run", "Ledger", "Book", "Inbox", "Listing", "OAuth", "Summary"}
+"""Classes that a program gets and does not make: nothing shows how they are made."""
+OF_ERRORS = {"message", "explain_code", "reason"}
+"""Arguments that errors have in common."""
 
 
 class _Shorter(ast.NodeTransformer):
@@ -100,12 +106,22 @@ def of_table(thing: Any) -> tuple[set[str], str | None]:
     return (set(SWITCHES), "switches") if thing is SimulatorOptions else of_base(thing)
 
 
+def is_got(thing: Any) -> bool:
+    """Whether no program makes an object of the class by its arguments."""
+    if not inspect.isclass(thing):
+        return False
+    names = [name for name in inspect.signature(thing).parameters if not name.startswith("_")]
+    return thing.__name__ in GOT or issubclass(thing, enum.Enum) or names in ([], ["args", "kwargs"])
+
+
 def shorten(
     _: Sphinx, __: str, ___: str, thing: object, ____: object, arguments: str | None, returned: str | None
 ) -> Any:
     """A signature, and what it returns; None if nothing is to be done."""
     if not arguments:
         return None
+    if is_got(thing):
+        return "", returned
     try:
         tree = ast.parse(f"def f{NOT_PYTHON.sub('...', arguments)} -> {returned or 'None'}: ...")
     except SyntaxError:
@@ -115,6 +131,10 @@ def shorten(
     given = function.args
     inherited, base = of_table(thing)
     left = inherited | {"extra"} if inspect.isclass(thing) and issubclass(thing, Model) else inherited
+    if inspect.isclass(thing) and issubclass(thing, GotSurgeError) and thing is not GotSurgeError:
+        shown = [each for each in given.args if each.arg not in OF_ERRORS]
+        given.defaults = given.defaults[len(given.args) - len(shown) :]
+        given.args, given.kwarg = shown, None
     pairs = list(zip(given.kwonlyargs, given.kw_defaults, strict=True))
     pairs = [(each, default) for each, default in pairs if each.arg not in left and not each.arg.startswith("_")]
     for each, default in pairs:
