@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.promise.tally import told
 from tests.support.postgres import Server, server
 
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("unhurried", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 """How long an example takes says something of the machine."""
 

@@ -67,8 +67,8 @@ OF_WORKERS = ("distributions", "segments", "workers")
 """Tables that hold nothing of orders: of each column one wrong value is enough."""
 
 
-def cases() -> list[tuple[str, str, str]]:
-    """Each column of each table with each value that it cannot hold."""
+def cases() -> list[tuple[str, str, list[str]]]:
+    """Each column of each table with the values that it cannot hold."""
     found = []
     for table, some in columns().items():
         for column in some:
@@ -77,12 +77,13 @@ def cases() -> list[tuple[str, str, str]]:
                 wrong = ("-5",)
             if table in OF_WORKERS:
                 wrong = wrong[-1:]
-            found += [
-                (table, column.name, value)
+            values = [
+                value
                 for value in dict.fromkeys((*wrong, *OTHERS.get((table, column.name), ())))
                 if not (value == "NULL" and (column.may_be_empty or (table in BY_KEY and column.is_name)))
                 and not (value == "-5" and -5 in column.numbers)
             ]
+            found.append((table, column.name, values))
     return found
 
 
@@ -185,15 +186,25 @@ async def test_a_sound_ledger_has_no_flaw(copy: Path) -> None:
     await write_something(copy)
 
 
-@pytest.mark.parametrize(("table", "column", "value"), cases())
-async def test_what_cannot_be_is_refused(copy: Path, table: str, column: str, value: str) -> None:
-    """Each column, with each value that it cannot hold: nothing is written, the table is named; reading tells too."""
-    garble(copy, table, column, value)
+@pytest.mark.parametrize(("number", "table", "column", "values"), [(at, *case) for at, case in enumerate(cases())])
+async def test_what_cannot_be_is_refused(
+    whole: Path, path: Path, number: int, table: str, column: str, values: list[str]
+) -> None:
+    """Each value that a column cannot hold is seen in its table; then nothing is written, and reading tells too.
+
+    The ledger is opened for one value of each column, of another kind from column to column.
+    """
+    for value in values:
+        shutil.copy(whole, path)
+        garble(path, table, column, value)
+        assert any(f"table {table}" in flaw or table == "ledger_meta" for flaw in flaws(path)), value
+    shutil.copy(whole, path)
+    garble(path, table, column, values[number % len(values)])
     with pytest.raises(LedgerError, match=r"damaged|older|newer version") as caught:
-        await write_something(copy)
+        await write_something(path)
     assert f"table {table}" in str(caught.value) or table == "ledger_meta"
     assert "other ledger" in str(caught.value) or "backup" in str(caught.value)
-    message = await outcome(read_all(copy))
+    message = await outcome(read_all(path))
     assert message is None or "table " in message or table == "ledger_meta"
 
 
