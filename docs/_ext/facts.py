@@ -11,7 +11,7 @@ from sphinx.pycode import ModuleAnalyzer
 from gotsurge_async.after.results import FILES, Reason, Summary
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.cli.help.topics import EXIT_CODES, MAP
+from gotsurge_async.cli.help.explain import EXIT_CODES, MAP
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 from gotsurge_async.ledger.states import TRANSITIONS, Mode, OrderState, RunState, word_of
 from gotsurge_async.models.tasks import TaskStatus

@@ -21,7 +21,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 import gotsurge_async
-from gotsurge_async.cli.app import COMMANDS
+from gotsurge_async.cli.app import COMMANDS, module_of
 
 TOP = "gotsurge_async"
 GAP = "\n    "
@@ -207,7 +207,7 @@ class Commands(Generated):
         folder = self.arguments[0]
         parts = []
         for name in COMMANDS[folder]:
-            where = f"{TOP}.cli.{folder}.{name}:{name}"
+            where = f"{module_of(name)}:{name}"
             parts += [f"```{{eval-rst}}\n.. click:: {where}\n   :prog: gotsurge {name}\n   :nested: full\n```\n"]
         return "\n".join(parts)
 

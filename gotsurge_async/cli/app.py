@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.shared.exits import reported
+from gotsurge_async.cli.shared.exits import Exit, reported
 from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
+from gotsurge_async.cli.shared.output import AS_JSON
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.models.times import times_of_people
 from gotsurge_async.starting import heed_interrupts
@@ -72,30 +73,22 @@ COMMANDS = {
         "topics": "Exit codes, variables, maps, completion.",
     },
 }
-"""The commands by folder. A name is that of the command's file and of the object in it; the text is for
-``gotsurge --help``, which loads none of them."""
+"""The commands by folder: `module_of` has the file of each. The text is for ``gotsurge --help``, which loads none."""
 
-PRINTING = frozenset(
-    {
-        *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
-        *(
-            "report",
-            "schema",
-            "auth accounts",
-            "tasks get",
-            "tasks list",
-            "price",
-            "orgs get",
-            "orgs list",
-            "orgs roles",
-        ),
-        *("endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics"),
-    }
-)
+PRINTING = frozenset((
+    "columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders",
+    "report", "schema", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles",
+    "endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics",
+))  # fmt: skip
 """Commands that only print, and end when their reader leaves. Others do something, or end with an exit code that
 matters."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
+_FILES = {
+    "template": "columns", "status": "runs", "results": "runs", "retry": "resume", "stop": "workers",
+    "drafts": "platform", "tracking": "platform", "orgs": "platform", "users": "platform", "topics": "explain",
+}  # fmt: skip
+"""The files of commands that share one with others."""
 
 
 class Gotsurge(click.Group):
@@ -117,7 +110,7 @@ class Gotsurge(click.Group):
             formatter.write_text(", ".join(VARIABLES))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_AS_JSON] = "--json" in args
+        ctx.meta[AS_JSON] = "--json" in args  # also for an error before the option is read
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -128,8 +121,10 @@ class Gotsurge(click.Group):
         return resolved
 
     def invoke(self, ctx: click.Context) -> Any:
-        with times_of_people(), reported(ctx, bool(ctx.meta.get(_AS_JSON))):
-            return super().invoke(ctx)
+        with times_of_people(), reported():
+            code = super().invoke(ctx)
+            if isinstance(code, Exit) and code:
+                raise SystemExit(int(code))
 
 
 def only_prints() -> bool:
@@ -141,10 +136,15 @@ def only_prints() -> bool:
     return " ".join(names) in PRINTING
 
 
+def module_of(name: str) -> str:
+    """The name of the module that has a command, as an object of the command's name."""
+    return f"gotsurge_async.cli.{FOLDER_OF[name]}.{_FILES.get(name, name)}"
+
+
 def load(name: str) -> click.Command:
     """A command by its name."""
     with _not_collected():
-        module = import_module(f"gotsurge_async.cli.{FOLDER_OF[name]}.{name}")
+        module = import_module(module_of(name))
     command: click.Command = getattr(module, name)
     with_whole_words(command)
     return command
@@ -163,9 +163,6 @@ def _not_collected() -> Iterator[None]:
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)  # orders come by the hundred, and leave no circles
         gc.enable()
-
-
-_AS_JSON = "gotsurge_async.cli.as_json"
 
 
 @click.group(cls=Gotsurge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -72,7 +72,7 @@ async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
-    ["columns", "explain --json", "runs", "runs --watch", "runs --json", "ledger export -", "topics exit-codes"],
+    ["columns", "explain --json", "runs", "runs --json", "ledger export -", "topics exit-codes"],
 )
 async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Path, words: str) -> None:
     """With the exit code of SIGPIPE, as other commands in a pipe; nothing is reported."""

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from gotsurge_async.cli.app import COMMANDS, gotsurge
-from gotsurge_async.cli.help.topics import EXIT_CODES
+from gotsurge_async.cli.help.explain import EXIT_CODES
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 from gotsurge_async.ledger.states import OrderState, RunState

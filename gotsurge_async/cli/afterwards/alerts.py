@@ -14,21 +14,33 @@ from msgspec import Struct, structs
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.books import (
+    STALE,
     Books,
+    DueReads,
     book_option,
     books_beside,
+    limits_of,
     open_book,
     refuse_unknown_run,
     run_option,
+    takes_reads,
     vessel_option,
     zone_option,
 )
-from gotsurge_async.cli.afterwards.reading import STALE, DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, prose, say, spare, started_document
+from gotsurge_async.cli.shared.output import (
+    as_json,
+    event_line,
+    print_json,
+    print_table,
+    prose,
+    say,
+    spare,
+    started_document,
+)
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts, is_web_url
@@ -63,7 +75,6 @@ class _Check(Struct, frozen=True, kw_only=True):
     books: Books
     only: Only
     limits: Limits
-    as_json: bool
     gs: GotSurge | None = None
     account: str = ""
     read_age: timedelta = timedelta(0)
@@ -103,7 +114,7 @@ class _Check(Struct, frozen=True, kw_only=True):
     def print_all(self, alerts: Sequence[Alert]) -> None:
         """Print the alerts of one check."""
         now = SystemClock().now()
-        if self.as_json:
+        if as_json():
             print_json([alert.document(now) for alert in alerts])
         elif alerts:
             rows = [(alert.kind.in_words, alert.text(now), alert.name) for alert in alerts]
@@ -117,12 +128,11 @@ class _Check(Struct, frozen=True, kw_only=True):
         """Print the alerts that are new since the last check."""
         now = SystemClock().now()
         for alert, line in zip(alerts, self.lines(alerts), strict=True):
-            if self.as_json:
+            if as_json():
                 click.echo(codec.encode(alert.document(now)).decode())
-            elif is_terminal():
-                click.echo(f"{written_clock(now)}  {line}")
             else:
-                print_table((), [(now, alert.kind.in_words, alert.text(now), alert.name)], headed=False)
+                whole = (now, alert.kind.in_words, alert.text(now), alert.name)
+                click.echo(event_line(whole, (written_clock(now), line)))
 
 
 @click.command(cls=GroupedCommand)
@@ -179,7 +189,6 @@ async def alerts(
     target: Target,
     ledger: Place | None,
     book: Place | None,
-    as_json: bool,
     **minutes: float,
 ) -> Exit:
     """Tell which orders somebody should look after, by GotSurge's own rules.
@@ -200,7 +209,6 @@ async def alerts(
         books=books,
         only=Only(run=run_id, vessel=vessel, environment=books.environment),
         limits=Limits(**{name: timedelta(minutes=min(number, _LONGEST)) for name, number in minutes.items()}),
-        as_json=as_json,
     )
     if post is not None and not is_web_url(post):  # it may hold a secret, and is never shown
         raise WrongUse("--post: give the whole URL, as https://hooks.slack.com/services/…", "E102")

@@ -13,7 +13,7 @@ import msgspec
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, say
+from gotsurge_async.cli.shared.output import Column, as_json, finish, print_json, print_list, print_record, prose, say
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.book import Book
@@ -39,16 +39,12 @@ def inbox() -> None:
     """
 
 
-async def _refuse_none(books: Books) -> None:
+@asynccontextmanager
+async def _opened(books: Books) -> AsyncIterator[tuple[Inbox, Book]]:
     if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
         raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders", "E801")
-
-
-@asynccontextmanager
-async def _opened(books: Books) -> AsyncIterator[Inbox]:
-    await _refuse_none(books)
-    async with Inbox.open(books.book, keep=None) as opened:
-        yield opened
+    async with Inbox.open(books.book, keep=None) as inbox, Book.open(books.book) as book:
+        yield inbox, book
 
 
 @inbox.command("list", short_help="List the newest events.")
@@ -60,18 +56,15 @@ async def _opened(books: Books) -> AsyncIterator[Inbox]:
 @takes_books
 @json_option
 @asynchronous
-async def list_(state: str | None, task_id: str, limit: int, books: Books, as_json: bool) -> Exit:
+async def list_(state: str | None, task_id: str, limit: int, books: Books) -> None:
     """List the newest events, the newest first."""
-    async with _opened(books) as opened:
+    async with _opened(books) as (opened, _):
         events = await opened.newest(state, task_id=task_id, limit=limit)
         counts = await opened.counts()
-    if as_json:
-        print_json([document_of(event) for event in events])
-        return Exit.CREATED
     rows = [(event.id, event.received_at, event.state, event.task_id, event.times, event.why) for event in events]
-    print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", prose("WHY")), rows)
-    say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
-    return Exit.CREATED
+    print_list(list(map(document_of, events)), ("ID", "RECEIVED", "STATE", "TASK", "TIMES", prose("WHY")), rows)
+    if not as_json():
+        say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
 
 
 @inbox.command(short_help="Show one event as it came.")
@@ -80,22 +73,21 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
 @takes_books
 @json_option
 @asynchronous
-async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
+async def show(event_id: int, raw: bool, books: Books) -> None:
     """Show an event with its body."""
-    async with _opened(books) as opened:
+    async with _opened(books) as (opened, _):
         event = await opened.show(event_id)
     if event is None:
         raise UsageError(f"there is no event {event_id}", "E802")
     body = event.body or b""
     if raw:
         sys.stdout.buffer.write(body)
-    elif as_json:
+    elif as_json():
         print_json({**document_of(event), "body": body.decode("utf-8", "backslashreplace")})
     else:
         print_record([(name.replace("_", " "), value) for name, value in document_of(event).items()])
         click.echo()
         click.echo(_for_people(body))
-    return Exit.CREATED
 
 
 @inbox.command(short_help="Have the tasks of events read again.")
@@ -104,14 +96,14 @@ async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
 @takes_books
 @json_option
 @asynchronous
-async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json: bool) -> Exit:
+async def replay(ids: tuple[int, ...], state: str | None, books: Books) -> Exit:
     """Have a receiver read the tasks of events again, as if they had just come.
 
     \b
     Exit codes:
       0 all of them wait               1 some are no events, or there is none of that ID
     """
-    return await _change(Inbox.replay, "replayed", ids, state, books, as_json)
+    return await _change(Inbox.replay, "replayed", ids, state, books)
 
 
 @inbox.command(short_help="Forget events.")
@@ -120,35 +112,45 @@ async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json:
 @takes_books
 @json_option
 @asynchronous
-async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: bool) -> Exit:
+async def drop(ids: tuple[int, ...], state: str | None, books: Books) -> Exit:
     """Forget events. The sweep reads their tasks all the same.
 
     \b
     Exit codes:
       0 they are gone                  1 there is none of some ID
     """
-    return await _change(Inbox.drop, "dropped", ids, state, books, as_json)
+    return await _change(Inbox.drop, "dropped", ids, state, books)
+
+
+async def _change(
+    change: Callable[[Inbox, list[int]], Awaitable[int]], done: str, ids: Iterable[int], state: str | None, books: Books
+) -> Exit:
+    """Change the events with these ids, or in this state, and print how many were ``done``."""
+    chosen = list(dict.fromkeys(ids))
+    if bool(chosen) == (state is not None):
+        raise WrongUse("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+    async with _opened(books) as (opened, _):
+        if state is not None:
+            chosen = list(await opened.ids(state))
+        number = await change(opened, chosen)
+    return _print_done(done, number, len(chosen))
 
 
 @inbox.command(short_help="List the changes that are parked.")
 @takes_books
 @json_option
 @asynchronous
-async def parked(books: Books, as_json: bool) -> Exit:
+async def parked(books: Books) -> None:
     """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
-    await _refuse_none(books)
-    async with Book.open(books.book) as book:
+    async with _opened(books) as (_, book):
         changes = await book.parked_changes(MOST_PARKED + 1)
     if len(changes) > MOST_PARKED:
         changes.pop()
         say(f"more than {MOST_PARKED:,} changes are parked: these are the oldest")
     fields = ("number", "account", "task_id", "status", "seen_at", "attempts", "failing_since", "why")
-    rows = [tuple(getattr(change, name) for name in fields) for change in changes]
-    if as_json:
-        print_json([dict(zip(fields, row, strict=True)) for row in rows])
-    else:
-        print_table((*(name.replace("_", " ").upper() for name in fields[:-1]), prose("WHY")), rows)
-    return Exit.CREATED
+    documents = [{name: getattr(change, name) for name in fields} for change in changes]
+    columns: list[str | Column] = [*(name.replace("_", " ").upper() for name in fields[:-1]), prose("WHY")]
+    print_list(documents, columns, [list(document.values()) for document in documents])
 
 
 @inbox.command(short_help="Hand changes on again.")
@@ -158,7 +160,7 @@ async def parked(books: Books, as_json: bool) -> Exit:
 @takes_books
 @json_option
 @asynchronous
-async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, books: Books, as_json: bool) -> Exit:
+async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, books: Books) -> Exit:
     """Have a receiver hand changes on again: parked ones by their NUMBERs, all --parked, or all --from one on.
 
     The changes of one task come in order, also with those that are new meanwhile. They keep their webhook-id. All
@@ -172,15 +174,13 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
         raise WrongUse(
             "say which: their NUMBERs, --parked, or --from NUMBER; gotsurge inbox parked lists the parked ones"
         )
-    await _refuse_none(books)
-    async with Book.open(books.book) as book:
-        if first is not None:
-            done = asked = await book.resend_from(first)
+    chosen = set(numbers)
+    async with _opened(books) as (_, book):
+        if chosen:
+            done = sum([await book.resend(number) for number in chosen])
         else:
-            chosen = set(numbers)
-            done = sum([await book.resend(number) for number in chosen]) if chosen else await book.resend()
-            asked = len(chosen) or done
-    return _print_done("resent", done, asked, as_json)
+            done = await book.resend() if first is None else await book.resend_from(first)
+    return _print_done("resent", done, len(chosen) or done)
 
 
 @inbox.command(short_help="Give parked changes up.")
@@ -188,47 +188,23 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
 @takes_books
 @json_option
 @asynchronous
-async def skip(numbers: tuple[int, ...], books: Books, as_json: bool) -> Exit:
+async def skip(numbers: tuple[int, ...], books: Books) -> Exit:
     """Give parked changes up, by their NUMBERs, so that the later changes of their tasks are handed on.
 
     \b
     Exit codes:
       0 all of them are skipped        1 no change of some NUMBER is parked
     """
-    await _refuse_none(books)
     chosen = set(numbers)
-    async with Book.open(books.book) as book:
+    async with _opened(books) as (_, book):
         done = sum([await book.skip(number) for number in chosen])
-    return _print_done("skipped", done, len(chosen), as_json)
+    return _print_done("skipped", done, len(chosen))
 
 
-async def _change(
-    change: Callable[[Inbox, list[int]], Awaitable[int]],
-    done: str,
-    ids: Iterable[int],
-    state: str | None,
-    books: Books,
-    as_json: bool,
-) -> Exit:
-    """Change the events with these ids, or in this state, and print how many were ``done``."""
-    chosen = list(dict.fromkeys(ids))
-    async with _opened(books) as opened:
-        if bool(chosen) == (state is not None):
-            raise WrongUse("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
-        if state is not None:
-            chosen = list(await opened.ids(state))
-        number = await change(opened, chosen)
-    return _print_done(done, number, len(chosen), as_json)
-
-
-def _print_done(done: str, number: int, of: int, as_json: bool) -> Exit:
+def _print_done(done: str, number: int, of: int) -> Exit:
     """Print how many of what was asked for were ``done``."""
     code = Exit.CREATED if number == of else Exit.REFUSED
-    if as_json:
-        print_json({done: number, "of": of, "exit": int(code)})
-    else:
-        click.echo(f"{number:,} of {of:,} {done}")
-    return code
+    return finish({done: number, "of": of}, code, f"{number:,} of {of:,} {done}")
 
 
 def document_of(stored: Stored) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from gotsurge_async.cli.afterwards.serving import (
     until_a_signal,
 )
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
-from gotsurge_async.cli.shared.output import event_line, say, started_document
+from gotsurge_async.cli.shared.options import ParamType, json_option_with
+from gotsurge_async.cli.shared.output import as_json, event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, sleep_or
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
@@ -70,11 +70,9 @@ class _Span(ParamType[timedelta]):
 )
 @click.option("--since", type=_Span(), metavar="SPAN", help="Begin with the events of the last 90s, 30m, 2h or 7d.")
 @takes_books
-@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+@json_option_with("Print each event as one line of JSON.")
 @asynchronous
-async def listen(
-    port: int | None, forward_to: str | None, since: timedelta | None, books: Books, as_json: bool
-) -> Exit:
+async def listen(port: int | None, forward_to: str | None, since: timedelta | None, books: Books) -> Exit:
     """Print events as they come into the inbox, until Ctrl-C. For people who build a service that receives them.
 
     Beside a running gotsurge receive it shows the events that come in there. With --port it receives events itself, at
@@ -98,7 +96,7 @@ async def listen(
         if port is not None:
             routes = webhook_routes(Receiver(inbox, tokens=tokens(), account="listen", clock=clock), PREFIX)
             say(f"receiving at {await stack.enter_async_context(listening('127.0.0.1', port, routes))}{PREFIX}/TOKEN")
-        if as_json:
+        if as_json():
             started_document()
         say(
             f"listening to the inbox {books.book}"
@@ -111,7 +109,7 @@ async def listen(
         if cursor is not None:
             begin, after = from_microseconds(0), cursor
             say(f"continuing behind event {cursor}, the last one that was taken")
-        printing = asyncio.create_task(_print(inbox, begin, after, name, forwarder, clock, as_json))
+        printing = asyncio.create_task(_print(inbox, begin, after, name, forwarder, clock))
         printing.add_done_callback(lambda _: stop.set())
         try:
             await until_a_signal(stop)
@@ -132,14 +130,14 @@ def _secret() -> Secret:
 
 
 async def _print(
-    inbox: Inbox, begin: datetime, after: int, name: str, forwarder: Forwarder | None, clock: Clock, as_json: bool
+    inbox: Inbox, begin: datetime, after: int, name: str, forwarder: Forwarder | None, clock: Clock
 ) -> None:
     """Print the events since a moment, in the order in which they arrived, and send them on, until cancelled."""
     while True:
         page = await inbox.oldest(since=begin, after=after, limit=PAGE)
         for stored in page:
             after = stored.id
-            click.echo(_line(stored, as_json=as_json))
+            click.echo(_line(stored))
             if forwarder is not None and stored.is_without_body:
                 say(f"event {stored.id} is not sent on: its body is gone")
             elif forwarder is not None:
@@ -151,11 +149,11 @@ async def _print(
             inbox.arrived.clear()
 
 
-def _line(stored: Stored, *, as_json: bool) -> str:
+def _line(stored: Stored) -> str:
     body = stored.body or b""
     if stored.is_without_body:
         stored = attrs.evolve(stored, why="; ".join(filter(None, ("its body is gone", stored.why))))
-    if as_json:
+    if as_json():
         try:
             is_null = stored.is_without_body or msgspec.json.decode(body) is None
             content: Any = None if is_null else msgspec.Raw(body)

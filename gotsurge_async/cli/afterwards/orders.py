@@ -12,6 +12,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.books import (
+    STALE,
     Books,
     open_book,
     refuse_unknown_run,
@@ -19,11 +20,10 @@ from gotsurge_async.cli.afterwards.books import (
     takes_books,
     vessel_option,
 )
-from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import (
-    cut,
+    as_json,
     is_terminal,
     print_json,
     print_record,
@@ -33,6 +33,7 @@ from gotsurge_async.cli.shared.output import (
     shown,
     spare,
     started_document,
+    tabbed,
 )
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
@@ -47,12 +48,11 @@ COLUMNS = (
     "invoice_number", "planned", "price", "currency", "driver", "run", "account", "seen_at",
 )  # fmt: skip
 """The columns of ``--csv``."""
-_HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "LATE", "GROUP TAG")
-_GIVING_WAY = (
-    spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), cut("VESSEL"), spare("IMO", 6), spare("BERTH", 1),
-    "DUE", spare("LATE", 1), spare("GROUP TAG", 5),
+_LISTED = (
+    spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), prose("VESSEL", 12), spare("IMO", 6),
+    spare("BERTH", 1), "DUE", spare("LATE", 1), spare("GROUP TAG", 5),
 )  # fmt: skip
-"""The headings for a terminal: 80 columns show which order it is, its status, its vessel, and when it is due."""
+"""The columns of the list: 80 columns of a terminal show which order it is, its status, its vessel, when it is due."""
 
 
 @click.command()
@@ -92,7 +92,6 @@ async def orders(
     limit: int | None,
     books: Books,
     as_csv: bool,
-    as_json: bool,
 ) -> Exit:
     """List orders, where each stands, and since when; or the history of one ORDER.
 
@@ -114,14 +113,14 @@ async def orders(
         open=only_open,
         name=order_id,
     )
-    if as_csv and as_json:
+    if as_csv and as_json():
         raise WrongUse("--csv or --json, not both")
     async with open_book(books) as (book, ledger):
         await refuse_unknown_run(book, ledger, run_id)
         await _refuse_unknown_statuses(book, statuses)
         if order_id is not None:
-            await _print_one(book, only, order_id, as_json=as_json, as_csv=as_csv)
-        elif as_json:
+            await _print_one(book, only, order_id, as_csv=as_csv)
+        elif as_json():
             await _print_documents(_first(book.orders(only), limit))
         elif as_csv:
             await _print_csv(_first(book.orders(only), limit))
@@ -194,32 +193,31 @@ def _record(order: BookOrder, now: datetime) -> dict[str, Any]:
 
 
 async def _print_rows(orders: AsyncIterator[BookOrder], limit: int | None) -> None:
-    rows: list[tuple[Any, ...]] = []
     terminal, old, number, now = is_terminal(), 0, 0, SystemClock().now()
-    columns = _GIVING_WAY if terminal else _HEADINGS
+    rows: list[tuple[Any, ...]] = []
+    if not terminal:
+        print_table(_LISTED, ())
     async for order in _first(orders, limit or (100 if terminal else None)):
         number += 1
         old += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
-        rows.append(_row(_record(order, now), terminal=terminal))
-        if not terminal and len(rows) == 500:
-            print_table(columns, rows, headed=number == len(rows))
-            rows = []
-    if rows or number == 0:
-        print_table(columns, rows, headed=number == len(rows))
+        row = _row(_record(order, now))
+        if terminal:
+            rows.append(row)
+        else:  # there may be millions
+            click.echo(tabbed(row))
+    if terminal:
+        print_table(_LISTED, rows)
     if terminal and limit is None and number == 100:
         say("… perhaps more: --limit says how many, --json and --csv list all")
     if old:
         say(f"{old:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
 
 
-def _row(record: Mapping[str, Any], *, terminal: bool) -> tuple[Any, ...]:
-    begin = [record[column] for column in ("task_id", "tracking_id", "status", "changed_at")]
+def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    begin = (record[column] for column in ("task_id", "tracking_id", "status", "changed_at"))
     vessel, imo = record["vessel"], record["imo"]
-    if terminal:
-        vessels = [vessel or (imo and f"IMO {imo}"), imo]
-    else:
-        vessels = [" ".join(filter(None, (vessel, imo and f"({imo})")))]
-    return (*begin, *vessels, record["berth"], record["due_at"], "late" if record["late"] else "", record["group_tag"])
+    late = "late" if record["late"] else ""
+    return (*begin, vessel or (imo and f"IMO {imo}"), imo, record["berth"], record["due_at"], late, record["group_tag"])
 
 
 async def _print_csv(orders: AsyncIterator[BookOrder]) -> None:
@@ -255,7 +253,7 @@ async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
 # --- one --------------------------------------------------------------------------------------------------------------
 
 
-async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv: bool) -> None:
+async def _print_one(book: Book, only: Only, name: str, as_csv: bool) -> None:
     orders = [order async for order in _first(book.orders(only), 20)]
     if not orders:
         why = f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key"
@@ -263,7 +261,7 @@ async def _print_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv
     histories = [(order, await book.history(order)) for order in orders]
     now = SystemClock().now()
     _say_doubles(await book.doubles([order.task for order in orders]))
-    if as_json:
+    if as_json():
         print_json([_document(order, steps, now) for order, steps in histories])
         return
     for order, steps in histories:

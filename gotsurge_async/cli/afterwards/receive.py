@@ -25,8 +25,8 @@ from gotsurge_async.cli.afterwards.serving import (
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import OUTPUT, in_group
-from gotsurge_async.cli.shared.output import event_line, say, started_document
+from gotsurge_async.cli.shared.options import in_group, json_option_with
+from gotsurge_async.cli.shared.output import as_json, event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
@@ -112,7 +112,7 @@ _option = in_group("Receiving")
 @takes_place
 @ledger_option
 @book_option
-@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print each change as one line of JSON.")
+@json_option_with("Print each change as one line of JSON.")
 @asynchronous
 async def receive(
     target: Target,
@@ -127,7 +127,6 @@ async def receive(
     trust: Any,
     keep: int,
     forward_to: str | None,
-    as_json: bool,
 ) -> Exit:
     """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.
 
@@ -151,7 +150,7 @@ async def receive(
       4 not signed in                  141 who read standard output has gone
     """
     books = books_beside(find_ledger(ledger, target), book)
-    if forward_to is not None and as_json:
+    if forward_to is not None and as_json():
         raise WrongUse(
             f"--json prints changes, and --forward-to (or {FORWARD_URL}) sends them instead: leave one of them out"
         )
@@ -164,7 +163,7 @@ async def receive(
             lines, on_status = None, forwarder.send_change
         else:
             lines = Lines(clock)
-            on_status = partial(_print, lines, as_json)
+            on_status = partial(_print, lines)
         gs = await stack.enter_async_context(connected(target))
         opened = await stack.enter_async_context(_ledger(books.ledger))
         inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock))
@@ -194,7 +193,7 @@ async def receive(
         await stack.enter_async_context(follower)
         routes = [*webhook_routes(receiver, PREFIX), *_pages(receiver, follower)]
         url = await stack.enter_async_context(listening(host, port, routes))
-        if as_json:
+        if as_json():
             started_document()
         say(
             f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}"
@@ -244,8 +243,8 @@ def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
     return [web.get("/healthz", health), web.get("/readyz", ready)]
 
 
-async def _print(lines: Lines, as_json: bool, change: Change) -> None:
-    if as_json:
+async def _print(lines: Lines, change: Change) -> None:
+    if as_json():
         line = document_of(change).decode()
     else:
         at, tracking_id = change.at or change.seen_at, change.task.tracking_id

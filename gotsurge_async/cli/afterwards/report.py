@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_of
-from gotsurge_async.cli.afterwards.reading import STALE
+from gotsurge_async.cli.afterwards.books import STALE, Books, open_book, takes_books, vessel_option, zone_of
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option
-from gotsurge_async.cli.shared.output import counted, print_json, say, shown
+from gotsurge_async.cli.shared.output import as_json, counted, print_json, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
@@ -73,7 +72,6 @@ async def report(
     force: bool,
     zone: ZoneInfo,
     books: Books,
-    as_json: bool,
 ) -> Exit:
     """Write what became of the orders of DAY: for each vessel ordered, delivered, late, failed, cancelled.
 
@@ -106,7 +104,7 @@ async def report(
             "--all-environments reports all in one"
         )
     await asyncio.to_thread(_write, result, out, by_order, done)
-    if as_json:
+    if as_json():
         print_json(_document(result, out))
     else:
         numbers = {name: getattr(result.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}

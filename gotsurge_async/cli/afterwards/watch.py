@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book, zone_option
-from gotsurge_async.cli.afterwards.reading import DueReads, limits_of, takes_reads
+from gotsurge_async.cli.afterwards.books import (
+    DueReads,
+    book_option,
+    books_beside,
+    limits_of,
+    open_book,
+    takes_reads,
+    zone_option,
+)
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
 from gotsurge_async.cli.shared.options import STOPPING, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import counted, print_json, print_table, say, shown
+from gotsurge_async.cli.shared.output import as_json, counted, print_json, print_table, say, shown, tabbed
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
@@ -121,7 +128,6 @@ async def watch(
     timeout: float | None,
     ledger: Place | None,
     book: Place | None,
-    as_json: bool,
 ) -> Exit:
     """Watch what becomes of the orders of RUN, until each is at its end.
 
@@ -152,7 +158,7 @@ async def watch(
             platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
-        screen = _screen(as_json, info)
+        screen = _screen(info)
         if isinstance(screen, Terminal):
             stack.enter_context(screen.live)
         watching = Watching(opened, known, info, reads, screen)
@@ -169,7 +175,7 @@ async def watch(
             reading.cancel()
             await asyncio.wait([reading])
     state = watching.shown
-    if as_json:
+    if as_json():
         print_json(
             {
                 "run": info.id,
@@ -224,7 +230,7 @@ class Lines(Screen):
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
         row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
-        print_table((), [row], headed=False)
+        click.echo(tabbed(row))
 
     def update(self, state: Shown) -> None:
         if state.trouble != self._trouble:
@@ -286,10 +292,10 @@ _STYLES: Mapping[str, str] = {
 }
 
 
-def _screen(as_json: bool, info: RunInfo) -> Screen:
+def _screen(info: RunInfo) -> Screen:
     from rich.console import Console
 
-    if as_json:
+    if as_json():
         return Screen()
     console = Console()
     return Terminal(console, info) if console.is_terminal else Lines()

@@ -10,7 +10,16 @@ from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option, user_name
-from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, print_json, prose, say, spare
+from gotsurge_async.cli.shared.output import (
+    as_json,
+    at_a_terminal,
+    confirmed,
+    print_json,
+    print_list,
+    prose,
+    say,
+    spare,
+)
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger.proposals import Proposal, ProposalState
@@ -49,8 +58,7 @@ def approve(
     limit: int,
     serve: bool,
     port: int,
-    as_json: bool,
-) -> None:
+) -> Exit | None:
     """List what agents have proposed; or show one PROPOSAL, ask, and send it.
 
     Approved is exactly what is shown, once. If a file has changed since, nothing is sent, and it must be proposed
@@ -69,51 +77,49 @@ def approve(
         from gotsurge_async.cli.agents.page import serve_page
 
         serve_page(place=place, by=who, port=port)
-    elif proposal_id is None:
+        return None
+    if proposal_id is None:
         if (digest, reject) != (None, None):
             raise WrongUse("say which PROPOSAL", "E101")
-        _list(place=place, limit=limit, as_json=as_json)
-    else:
-        _decide(place, proposal_id, digest, reject, who, as_json)
+        return _list(place=place, limit=limit)
+    return _decide(place, proposal_id, digest, reject, who)
 
 
 @asynchronous
-async def _list(place: Place, limit: int, as_json: bool) -> None:
+async def _list(place: Place, limit: int) -> None:
     async with open_ledger(place, look=True) as ledger:
         proposals = await ledger.proposals.newest(limit)
-    if as_json:
-        print_json([_document(proposal) for proposal in proposals])
-        return
     columns = ("PROPOSAL", "STATE", spare("ENVIRONMENT", 2), spare("UNTIL", 1), prose("WHAT"), spare("CLIENT", 3))
     rows = [
         (each.id, each.state, each.request.environment, each.expires_at, each.summary.preview[0], each.client)
         for each in proposals
     ]
-    output.print_table(columns, rows)
-    if any(each.state is ProposalState.PROPOSED for each in proposals):
+    print_list([_document(proposal) for proposal in proposals], columns, rows)
+    if not as_json() and any(each.state is ProposalState.PROPOSED for each in proposals):
         say("gotsurge approve PROPOSAL shows one, and asks")
 
 
-def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | None, by: str, as_json: bool) -> None:
+def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | None, by: str) -> Exit | None:
     proposal = loops.run(_read(place, proposal_id))
     waits = proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
-    if not as_json:
+    if not as_json():
         show(proposal)
     if digest not in (None, proposal.digest):
         why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
         raise Failure(Coded(why, "E614"), Exit.USAGE)
     if reject is not None:
-        _settle(place=place, proposal=proposal, by=by, reject=reject, again=_ended(proposal), as_json=as_json)
-    elif digest is not None or (waits and not as_json and at_a_terminal()):
+        return _settle(place=place, proposal=proposal, by=by, reject=reject, again=_ended(proposal))
+    if digest is not None or (waits and not as_json() and at_a_terminal()):
         # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
         if digest is None and not confirmed(_question(proposal)):
             raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
-        _settle(place=place, proposal=proposal, by=by, reject=None, again=digest is None, as_json=as_json)
-    elif as_json:
+        return _settle(place=place, proposal=proposal, by=by, reject=None, again=digest is None)
+    if as_json():
         print_json(_document(proposal))
     elif waits:
         other = f", or by: gotsurge approve {proposal.id} --yes {proposal.digest}"
         say(f"approve it at a terminal{other if proposal.state is ProposalState.PROPOSED else ''}")
+    return None
 
 
 def _ended(proposal: Proposal) -> bool:
@@ -135,13 +141,13 @@ async def _read(place: Place, proposal_id: str) -> Proposal:
 
 
 @asynchronous
-async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None, again: bool, as_json: bool) -> Exit:
+async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None, again: bool) -> Exit:
     async with open_ledger(place) as ledger:
         if reject is not None:
             proposal = await ledger.proposals.reject(proposal, by, reject, ended=again)
         else:
             proposal = await send_as_proposed(ledger, proposal, by, again=again)
-    if as_json:
+    if as_json():
         print_json(_document(proposal))
     else:
         if reject is None:

@@ -1,24 +1,31 @@
-"""``gotsurge columns``: what a table of orders may hold."""
+"""``gotsurge columns`` and ``gotsurge template``: what a table of orders may hold, and an empty one to fill in."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import groupby
+from pathlib import Path
+from typing import IO
 
 import click
 from msgspec import structs
 
 from gotsurge_async.cli.shared.exits import WrongUse
-from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, prose
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option
+from gotsurge_async.cli.shared.output import as_json, is_terminal, print_list, print_record, print_table, prose, say
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.rules import nearest
-from gotsurge_async.tables.columns import ColumnInfo, all_columns
-from gotsurge_async.tables.template import how_written
+from gotsurge_async.tables.checks.words import number_of, verb
+from gotsurge_async.tables.columns import ITEMS, ColumnInfo, all_columns, item_columns, order_columns
+from gotsurge_async.tables.template import ORDERS_SHEET, how_written, write_csv, write_workbook
+from gotsurge_async.tables.writing import WholeFile
 
 
 @click.command()
 @click.argument("names", metavar="[COLUMN]...", nargs=-1)
 @click.option("--required", is_flag=True, help="Show only what is required, always or under some condition.")
 @json_option
-def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
+def columns(names: tuple[str, ...], required: bool) -> None:
     """Show every column that a table of orders may have, and those of an items file (section Items).
 
     COLUMN is a name, or the start or end of one, such as to_contact or phone. Required says yes, no, or when: of an
@@ -30,15 +37,13 @@ def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
     if not infos:
         near = nearest(names[0], [info.name for info in all_columns()]) if names else None
         raise WrongUse(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}", "E102")
-    if as_json:
-        print_json([structs.asdict(info) for info in infos])
-    elif len(infos) == 1:
+    if not as_json() and len(infos) == 1:
         print_record(_record(infos[0]))
-    elif is_terminal():
+    elif not as_json() and is_terminal():
         _print_sections(infos)
     else:
-        rows = [[value for _, value in _record(info)] for info in infos]
-        print_table([name for name, _ in _record(infos[0])], rows)
+        titles = [name for name, _ in _record(infos[0])]
+        print_list(list(map(structs.asdict, infos)), titles, [[value for _, value in _record(info)] for info in infos])
 
 
 def _is_named(name: str, words: Sequence[str]) -> bool:
@@ -47,25 +52,63 @@ def _is_named(name: str, words: Sequence[str]) -> bool:
 
 
 def _record(info: ColumnInfo) -> list[tuple[str, str]]:
-    return [
-        ("column", info.name),
-        ("type", info.type),
-        ("unit", info.unit),
-        ("allowed", ", ".join(info.allowed)),
-        ("required", info.required),
-        ("example", info.example),
-        ("section", info.section),
-        ("meaning", info.meaning),
-    ]
+    record = structs.asdict(info) | {"allowed": ", ".join(info.allowed)}
+    names = ("type", "unit", "allowed", "required", "example", "section", "meaning")
+    return [("column", info.name), *((name, record[name]) for name in names)]
 
 
 def _print_sections(infos: Sequence[ColumnInfo]) -> None:
-    for section, columns in groupby(infos, key=lambda info: info.section):
+    for section, members in groupby(infos, key=lambda info: info.section):
         click.secho(f"\n{section}", bold=True)
-        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in columns]
+        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in members]
         print_table(("column", "required", prose("what it says, and how it is written")), rows)
 
 
 def _how(info: ColumnInfo) -> str:
     example = f", such as {info.example}" if info.example and not info.allowed else ""
     return f"({how_written(info)}{example})"
+
+
+@click.command()
+@click.argument("file", type=PATH, metavar="[FILE]", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("csv", "xlsx")),
+    help="The format of the table.  [default: as the ending of FILE says, else csv]",
+)
+@click.option("--items", is_flag=True, help="Write the table of the items, not that of the orders.")
+@click.option("--all", "all_", is_flag=True, help="Write every column, not only the usual ones.")
+@click.option("--example", is_flag=True, help="Add a row of examples.")
+@force_option
+def template(file: Path | None, form: str | None, items: bool, all_: bool, example: bool, force: bool) -> None:
+    """Write an empty table to fill in and push, to FILE or to standard output.
+
+    A workbook (xlsx; extra excel) has drop-downs for what takes a few values, cells of text where a spreadsheet would
+    change what is typed, and a sheet that explains every column; gotsurge columns explains those of a CSV.
+    """
+    form = form or (file.suffix.lower().removeprefix(".") if file is not None else "csv")
+    if form not in ("csv", "xlsx"):
+        raise WrongUse(f"{file}: its ending does not tell its format: say --format csv or --format xlsx", "E102")
+    if file is None and form == "xlsx" and sys.stdout.isatty():
+        raise WrongUse("a workbook is not for a terminal: name a file, such as orders.xlsx")
+    if file is not None and file.exists() and not force:
+        raise ConfigError(f"{file} is there already: --force writes over it", "E110")
+    chosen = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
+    try:
+        with ExitStack() as at_end:
+            whole = None if file is None else WholeFile(file, at_end)
+            stream: IO[bytes] = sys.stdout.buffer if whole is None else whole.stream
+            if form == "csv":
+                write_csv(stream, chosen, example=example)
+            else:
+                write_workbook(stream, chosen, example=example, sheet=ITEMS if items else ORDERS_SHEET)
+            if whole is None:
+                stream.flush()
+            else:
+                whole.put_in_place()
+    except OSError as error:
+        raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}", "E109") from None
+    needed = [column.name for column in chosen if column.required == "yes"]
+    are = verb(len(needed), "is", "are")
+    say(f"{number_of(len(chosen), 'column')}, required {are} {', '.join(needed)}; gotsurge columns explains them")

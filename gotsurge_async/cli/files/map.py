@@ -5,9 +5,8 @@ from pathlib import Path
 import attrs
 import click
 
-from gotsurge_async.cli.shared.exits import interruptible
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
-from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
+from gotsurge_async.cli.shared.output import as_json, print_json, print_list, prose, say
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
 from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.tables import STDIN, FileMap, SourceOptions, open_grid
@@ -33,23 +32,19 @@ def map() -> None:  # noqa: A001 - the command's name
 
 @map.command("list")
 @json_option
-def list_(as_json: bool) -> None:
+def list_() -> None:
     """List the maps that are kept."""
     rows = [(name, str(maps_folder() / f"{name}.toml")) for name in kept_maps()]
-    if as_json:
-        print_json([{"name": name, "file": file} for name, file in rows])
-    else:
-        print_table(("name", prose("file")), rows)
+    print_list([{"name": name, "file": file} for name, file in rows], ("name", prose("file")), rows)
 
 
 @map.command()
 @click.argument("name")
 def show(name: str) -> None:
     """Print a map: one that is kept, or a file. It is checked too."""
-    with interruptible():
-        path = find_map(name)
-        FileMap.load(path)
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+    path = find_map(name)
+    FileMap.load(path)
+    click.echo(path.read_text(encoding="utf-8"), nl=False)
 
 
 @map.command()
@@ -58,9 +53,8 @@ def show(name: str) -> None:
 @_force
 def keep(file: Path, name: str, force: bool) -> None:
     """Check the map in FILE, and keep it as NAME."""
-    with interruptible():
-        FileMap.load(file)
-        say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
+    FileMap.load(file)
+    say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
 
 
 @map.command(cls=GroupedCommand, short_help="Propose a map for a table.")
@@ -72,26 +66,22 @@ def keep(file: Path, name: str, force: bool) -> None:
 )
 @takes_table
 @json_option
-def draft(
-    file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions, as_json: bool
-) -> None:
+def draft(file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions) -> None:
     """Propose a map for the table in FILE, from its header and its first 500 rows.
 
     Header words in English, German, French, Spanish and Chinese are known. What the rows do not prove is a comment in
     the map: choose from these lines, and try the map with gotsurge push FILE --map MAP.toml --dry-run.
     """
-    name_of_source = file_or_query(file, source)
-    with interruptible():
-        draft = _best_draft(name_of_source, source)
-        text = draft.text.encode()
-        if output is not None:
-            write_map(output, text, replace=force)
-        if name is not None:
-            say(f"kept as {name}: {keep_map(name, text, replace=force)}")
-        if as_json:
-            print_json({"map": draft.text, "sure": draft.sure, "choose": draft.choose, "unknown": draft.unknown})
-        elif output is None and name is None:
-            click.echo(draft.text, nl=False)
+    draft = _best_draft(file_or_query(file, source), source)
+    text = draft.text.encode()
+    if output is not None:
+        write_map(output, text, replace=force)
+    if name is not None:
+        say(f"kept as {name}: {keep_map(name, text, replace=force)}")
+    if as_json():
+        print_json({"map": draft.text, "sure": draft.sure, "choose": draft.choose, "unknown": draft.unknown})
+    elif output is None and name is None:
+        click.echo(draft.text, nl=False)
     if draft.sure:
         say(f"sure of {number_of(len(draft.sure), 'column')}: {', '.join(draft.sure)}")
     if draft.choose:

@@ -21,6 +21,7 @@ from gotsurge_async.cli.shared.options import PATH, json_option, user_name
 from gotsurge_async.cli.shared.output import (
     SHOWN,
     Step,
+    as_json,
     at_a_terminal,
     counted,
     finish,
@@ -89,7 +90,7 @@ _QUESTIONS = {
 @json_option
 def audit(
     run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **options: Any
-) -> None:
+) -> Exit:
     """Compare RUN, or all runs of the environment, and their result files, with what GotSurge has.
 
     Every recorded task is read: on the Task List of a platform partner, else by its id. An audit names tasks that
@@ -121,13 +122,13 @@ def audit(
     about_run(run_id)
     with interruptible(_INTERRUPTED):
         report = loops.run(_compare(wish, run_id))
-        if not wish.as_json:
+        if not as_json():
             _show(report)
         if repair:
             # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
             chosen = [some for some in _repairable(report, wish) if yes or click.confirm(_question(some), err=True)]
             loops.run(_repair(wish, report, chosen))
-    raise SystemExit(int(_end(report, wish)))
+    return _end(report, wish)
 
 
 class AuditOptions(Struct, frozen=True, kw_only=True):
@@ -143,7 +144,6 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
     rescan_after: float
     fresh: float
     quiet: bool
-    as_json: bool
 
     def audit(self, ledger: Ledger, **more: Any) -> Audit:
         """An audit with these options; its notes are next to a ledger that is a file, else in --out."""
@@ -349,8 +349,7 @@ def _end(report: Report, options: AuditOptions) -> Exit:
             text = f"{number_of(len(report.repaired), 'order')} repaired, says {options.by}"
             click.echo(f"{text}: {number_of(freed, 'key is', 'keys are')} free")
 
-    finish(document, code, show, as_json=options.as_json, steps=_steps(report, options))
-    return code
+    return finish(document, code, show, steps=_steps(report, options))
 
 
 def _steps(report: Report, options: AuditOptions) -> list[Step]:

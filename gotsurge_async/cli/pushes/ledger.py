@@ -40,7 +40,7 @@ def ledger() -> None:
 @ledger.command("check", short_help="Look for damage.")
 @takes_ledger
 @json_option
-def check_(ledger: Place, as_json: bool) -> None:
+def check_(ledger: Place) -> Exit:
     """Look the whole ledger through: its pages and indexes, each row, and what must agree between them.
 
     Nothing is written. A push may go on at the same time.
@@ -53,8 +53,7 @@ def check_(ledger: Place, as_json: bool) -> None:
     must_exist(ledger)
     health = check(ledger)
     code = Exit.REFUSED if health.flaws else Exit.IN_DOUBT if health.to_look_at else Exit.CREATED
-    finish(_document(health), code, lambda: _show(health), as_json=as_json)
-    raise SystemExit(int(code))
+    return finish(_document(health), code, lambda: _show(health))
 
 
 def _document(health: Health) -> dict[str, object]:
@@ -94,7 +93,7 @@ def _show(health: Health) -> None:
 @takes_ledger
 @force_option
 @json_option
-def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
+def backup_(file: Path, ledger: Place, force: bool) -> Exit:
     """Copy the ledger to FILE as it is at one moment, also while a push goes on. The copy is checked.
 
     FILE has mode 0600. It appears whole or not at all. To go back to the copy, put it where the ledger was, and remove
@@ -109,18 +108,14 @@ def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
     must_exist(ledger)
     copied = backup(ledger, file, force=force)
     runs, orders = number_of(copied.runs, "run"), number_of(copied.orders, "order")
-    finish(
-        {**_document(copied), "path": str(ledger), "file": str(file.absolute())},
-        Exit.CREATED,
-        lambda: click.echo(f"{file}: {runs}, {orders}, counter {copied.counter:,}"),
-        as_json=as_json,
-    )
+    document = {**_document(copied), "path": str(ledger), "file": str(file.absolute())}
+    return finish(document, Exit.CREATED, f"{file}: {runs}, {orders}, counter {copied.counter:,}")
 
 
 @ledger.command("vacuum", short_help="Give back room that is not needed any more.")
 @takes_ledger
 @json_option
-def vacuum_(ledger: Place, as_json: bool) -> None:
+def vacuum_(ledger: Place) -> Exit:
     """Make the ledger as small as what it holds. Nothing that it holds is removed.
 
     A ledger in a file is written anew. For a while this needs as much room again. Nobody may be sending at the same
@@ -134,12 +129,8 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     """
     must_exist(ledger)
     before, after = vacuum(ledger)
-    finish(
-        {"path": str(ledger), "bytes_before": before, "bytes": after},
-        Exit.CREATED,
-        lambda: click.echo(f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"),
-        as_json=as_json,
-    )
+    text = f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now"
+    return finish({"path": str(ledger), "bytes_before": before, "bytes": after}, Exit.CREATED, text)
 
 
 @ledger.command("accept-older", short_help="Go on with an older copy of the ledger.")
@@ -158,7 +149,7 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     help="End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
 )
 @json_option
-def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
+def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool) -> Exit:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
     Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
@@ -179,16 +170,14 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
     """
     if nothing_was_lost:
         loops.run(_end_checks(ledger))
-        text = f"{ledger}: new orders are sent again without being looked up"
-        finish({}, Exit.CREATED, lambda: click.echo(text), as_json=as_json)
-        return
+        return finish({}, Exit.CREATED, f"{ledger}: new orders are sent again without being looked up")
     newest = loops.run(_refused_newest(ledger, out))
     question = f"{ledger}: what was sent since this copy was made is not known to it. Is there really no newer copy?"
     if not yes:
         click.confirm(question, abort=True, err=True)
     accepted, imported = loops.run(_accept(ledger, newest, out))
     document = {**structs.asdict(accepted), **structs.asdict(imported)}
-    finish(document, Exit.CREATED, lambda: _show_accepted(ledger, out, accepted, imported), as_json=as_json)
+    return finish(document, Exit.CREATED, lambda: _show_accepted(ledger, out, accepted, imported))
 
 
 def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Imported) -> None:
@@ -306,7 +295,7 @@ def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
 @takes_ledger
 @json_option
 @asynchronous
-async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bool) -> Exit:
+async def archive_(before: datetime, to: Path | None, ledger: Place) -> Exit:
     """Move the orders of finished runs into FILE, an archive, which runs, status, results and ledger export look at.
 
     Keys, states and task ids stay in the ledger. So no archived order is ever sent again, and a file that was pushed
@@ -340,5 +329,4 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
         if not done.runs:
             say("nothing was archived")
 
-    finish(structs.asdict(done), code, show, as_json=as_json)
-    return code
+    return finish(structs.asdict(done), code, show)

@@ -11,7 +11,7 @@ from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import finish, print_record
+from gotsurge_async.cli.shared.output import as_json, finish, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, for_target, takes_source
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Run
@@ -42,7 +42,6 @@ async def plan(
     mending: Mending,
     target: Target,
     ledger: Place | None,
-    as_json: bool,
 ) -> Exit:
     """Check FILE as a push would, and say how many orders it has, what they cost, and which windows are too narrow.
 
@@ -71,12 +70,11 @@ async def plan(
     async def check(opened: Source) -> Plan:
         return await make_plan(watched(opened, source), now=source.now, zone=source.zone(), known=known)
 
-    made = await mending.read(name, source, check, progress=not as_json)
+    made = await mending.read(name, source, check, progress=not as_json())
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)
-    finish(json.loads(made.to_json()), code, lambda: _show(made, output, source.zone()), as_json=as_json)
-    return code
+    return finish(json.loads(made.to_json()), code, lambda: _show(made, output, source.zone()))
 
 
 def _show(made: Plan, output: Path | None, zone: tzinfo | None) -> None:

@@ -38,7 +38,7 @@ from gotsurge_async.cli.shared.options import (
     json_option,
     together,
 )
-from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish
+from gotsurge_async.cli.shared.output import as_json, at_a_terminal, confirmed, counted, finish
 from gotsurge_async.cli.shared.push_options import (
     check_distributed,
     concurrency,
@@ -147,7 +147,7 @@ _accept_map: Decorator[Any] = in_group(THE_FILE)(
 @json_option
 @quiet_option
 @takes_seen
-def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> None:
+def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **options: Any) -> Exit | None:
     """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
 
     Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
@@ -191,18 +191,16 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     options |= {"source": for_target(options["source"], target), "reading": reading}
     pushed = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **options)
     try:
-        _push(options=pushed, dry_run=dry_run)
+        return _push(options=pushed, dry_run=dry_run)
     except MapNotAccepted:
-        if not (at_a_terminal() and not pushed.as_json and pushed.file != STDIN):
+        if not (at_a_terminal() and not as_json() and pushed.file != STDIN):
             raise
-    else:
-        return
     # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
     known = partial(known_to, pushed.ledger, target=target, out=out)
     seen = loops.run(look(pushed.file, pushed.source, pushed.mending, known))
     if not confirmed(f"Send {number_of(seen.orders - seen.already_pushed, 'order')} as shown?"):
         raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
-    _push(options=structs.replace(pushed, accept_map=True, seen_plan=seen), dry_run=False)
+    return _push(options=structs.replace(pushed, accept_map=True, seen_plan=seen), dry_run=False)
 
 
 @asynchronous
@@ -307,8 +305,7 @@ class Pushing(Sending):
             rest = "no faults" if left is None else f"{number_of(left.rows, 'row')} with faults left out"
             click.echo(f"{number_of(admission.pending, 'order')}{of_them}, {rest}; nothing was sent")
 
-        finish(document, code, show, as_json=options.as_json)
-        return code
+        return finish(document, code, show)
 
     async def _run(self) -> Exit:
         options = self._options
@@ -375,7 +372,7 @@ class Pushing(Sending):
             self._list_warnings(source)
             return loaded
 
-        shown = not (options.quiet or options.as_json)
+        shown = not (options.quiet or as_json())
         run, admission = await options.mending.read(options.file, options.source, load, sends=sends, progress=shown)
         try:
             self._list_similar(await run.similar(), run)
@@ -390,7 +387,7 @@ class Pushing(Sending):
         for difference in self._first.unlike(run):
             self.say(f"warning: {difference}")
         is_new = await self._first.is_new(ledger, run)
-        if is_new and options.seen_plan is None and at_a_terminal() and not (options.as_json or options.quiet):
+        if is_new and options.seen_plan is None and at_a_terminal() and not (as_json() or options.quiet):
             for line in (await preview_of(run, options.source, self._not_read)).lines(options.source.zone()):
                 self.say(line)
         canary = int(is_new and pending > options.batch_size) if options.canary is None else options.canary

@@ -34,7 +34,6 @@ async def reconcile(
     ledger: Place | None,
     absent_means_not_created: bool,
     rescan_after: float,
-    as_json: bool,
 ) -> Exit:
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
 
@@ -74,8 +73,7 @@ async def reconcile(
     for run in held:
         say(run)
     document = {"runs": runs, "held": [run.run_id for run in held]}
-    finish(document, code, lambda: _show(done), as_json=as_json, steps=steps)
-    return code
+    return finish(document, code, lambda: _show(done), steps)
 
 
 async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:

@@ -65,8 +65,7 @@ async def resolve(
     file: Path | None,
     no_check: bool,
     by: str | None,
-    as_json: bool,
-) -> None:
+) -> Exit:
     """Say what became of orders of RUN that are in doubt, when you have looked them up; your word is recorded.
 
     In --file, the in-doubt file of the run, write the task id into gs_task_id if you found the order, or not_created
@@ -109,14 +108,18 @@ async def resolve(
             standing = await Standing.of(opened, info)
             steps = next_steps(attrs.evolve(standing, counts={"in_doubt": resolved.left}))
     one = decisions[0] if file is None and len(decisions) == 1 else None
-    details = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)
-    finish(
-        {"run": run_id, **details, "left_in_doubt": resolved.left},
-        Exit.CREATED,
-        lambda: _show(run_id, resolved, untouched, by, whole=file is not None or len(decisions) > 1),
-        as_json=as_json,
-        steps=steps,
+    details = (
+        _document(resolved, untouched, by)
+        if one is None
+        else {
+            "key": one.key,
+            "created": one.task_id is not None,
+            "task_id": one.task_id,
+            "by": by,
+        }
     )
+    document = {"run": run_id, **details, "left_in_doubt": resolved.left}
+    return finish(document, Exit.CREATED, lambda: _show(run_id, resolved, untouched, by, whole=one is None), steps)
 
 
 def _unread(error: GotSurgeError) -> Failure:
@@ -142,11 +145,6 @@ def _decisions(
     if not all(task_id.strip() for task_id in created):
         raise WrongUse("--created names the task that exists", "E611")
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
-
-
-def _document_of_one(decision: Resolution, by: str) -> dict[str, Any]:
-    created = decision.task_id is not None
-    return {"key": decision.key, "created": created, "task_id": decision.task_id, "by": by}
 
 
 def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``gotsurge resume``: continuing a run."""
+"""``gotsurge resume`` and ``gotsurge retry``: continuing a run, and trying its refused orders again."""
 
 from typing import Any
 
@@ -18,12 +18,20 @@ from gotsurge_async.cli.shared.ledger import (
     target_of,
 )
 from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
-from gotsurge_async.cli.shared.push_options import check_distributed, concurrency, rate, takes_brakes, takes_distributed
+from gotsurge_async.cli.shared.push_options import (
+    check_distributed,
+    concurrency,
+    rate,
+    refused_chunk,
+    takes_brakes,
+    takes_distributed,
+)
 from gotsurge_async.cli.shared.sending import ROW, Sending, SendOptions, try_out
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import UNDO, UNFINISHED, Ledger, Run, RunInfo, RunState
+from gotsurge_async.push.load import load_refused
 from gotsurge_async.push.push import Push
 
 resuming_options: Decorator[Any] = together(
@@ -121,3 +129,29 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
     if options["distributed"] and options["rate"]:
         raise WrongUse("of a run that workers send, --rate is that of its push: give another to gotsurge worker")
     return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()
+
+
+class Retrying(Resuming):
+    """The sending of a run's refused orders, in a run of their own."""
+
+    async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
+        run, admission = await load_refused(ledger, info.id)
+        if admission.already_pushed:
+            self.say(f"{admission.already_pushed:,} of them were pushed by another run since")
+        return run
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("run_id", metavar="RUN")
+@refused_chunk("as before")
+@resuming_options
+@asynchronous
+async def retry(run_id: str, **options: Any) -> Exit:
+    """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
+
+    For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
+    --on-refused-chunk split finds the one that is. A refusal is believed: nothing of it was created. An order that is
+    wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
+    codes are those of gotsurge push.
+    """
+    return await Retrying(run_id, **options).run()

@@ -39,7 +39,7 @@ _INTERRUPTED = Coded("the undo was interrupted: give the same command again, and
 @json_option
 def undo(
     run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **rest: Any
-) -> None:
+) -> Exit | None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
     It may be repeated. With --key only the named orders are cancelled. The key of a cancelled order is free again:
@@ -59,7 +59,7 @@ def undo(
         about_run(run_id)
         if not confirmed(loops.run(_question(place, run_id, drafts, keys))):
             raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    take_back(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
+    return take_back(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **rest)
 
 
 @functools.partial(asynchronous, interrupted=_INTERRUPTED)
@@ -71,7 +71,6 @@ async def take_back(
     keys: tuple[str, ...],
     reason: str,
     concurrency: int | None,
-    as_json: bool,
 ) -> Exit:
     """Take orders of a run back, print what became of them, and exit."""
     async with open_ledger(place) as opened:
@@ -99,8 +98,7 @@ async def take_back(
         say(f"stopped: {done.stopped_by}")
     code = _code_of(done)
     document = {**structs.asdict(done), "stopped_by": None if done.stopped_by is None else str(done.stopped_by)}
-    finish(document, code, lambda: _show(done), as_json=as_json, steps=steps)
-    return code
+    return finish(document, code, lambda: _show(done), steps)
 
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:

@@ -21,6 +21,7 @@ from gotsurge_async.auth.stores import FileStore, Tokens
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import (
     Target,
+    account_options,
     given_tokens,
     how_to_sign_in,
     may_show_secret_key,
@@ -35,9 +36,9 @@ from gotsurge_async.cli.shared.credentials import (
     open_token_store,
     read_config,
 )
-from gotsurge_async.cli.shared.exits import Exit, asynchronous, interruptible
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import gathered, json_option
-from gotsurge_async.cli.shared.output import print_json, print_table, say
+from gotsurge_async.cli.shared.output import as_json, print_json, print_one, print_table, say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Credentials, Settings
@@ -80,11 +81,9 @@ class _Place(Struct, frozen=True):
     @classmethod
     def of(cls, **options: str | None) -> "_Place":
         target = Target.of_place(**options)
-        with interruptible():
-            settings = read_settings(target)
-        environment = settings.environment
-        how = how_to_sign_in(environment.name, target.account, target.api_base)
-        return cls(settings, account_name(environment, target.account), how, target.account)
+        settings = read_settings(target)
+        how = how_to_sign_in(settings.environment.name, target.account, target.api_base)
+        return cls(settings, account_name(settings.environment, target.account), how, target.account)
 
     @asynccontextmanager
     async def client(self, credentials: Credentials | None) -> AsyncIterator[GotSurge]:
@@ -103,22 +102,7 @@ class _Place(Struct, frozen=True):
                 await gs.close()
 
 
-_takes_place = gathered(
-    "place",
-    _Place.of,
-    click.option(
-        "--env",
-        type=click.Choice(("local", "sandbox", "production")),
-        help="Which GotSurge you sign in to (or GOTSURGE_ENV).",
-    ),
-    click.option(
-        "--api-base",
-        metavar="URL",
-        help="The URL before the paths of the API (or GOTSURGE_API_BASE).  [default: that of --env]",
-    ),
-    click.option("--account", metavar="NAME", help="A name of your choice for a second account at the same GotSurge."),
-)
-
+_takes_place = gathered("place", _Place.of, *account_options)
 
 _INTERRUPTED = "interrupted: nothing was changed"
 _asynchronous = functools.partial(asynchronous, interrupted=_INTERRUPTED)
@@ -156,8 +140,7 @@ _asynchronous = functools.partial(asynchronous, interrupted=_INTERRUPTED)
 @json_option
 def login(place: _Place, **options: Any) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
-    with interruptible(interrupted=_INTERRUPTED):
-        known = find_credentials(place.settings, place.account)
+    known = find_credentials(place.settings, place.account)
     # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
     credentials = known if known is not None and known.secret_key is not None else _ask_credentials(known)
     _login(place=place, known=known, credentials=credentials, **options)
@@ -172,7 +155,6 @@ async def _login(
     port: int,
     redirect_url: str,
     timeout: float,
-    as_json: bool,
 ) -> None:
     async with place.client(credentials) as gs:
         if no_browser:
@@ -183,7 +165,7 @@ async def _login(
         partner = await _partner_name(gs) if may_show_secret_key(place.settings) else None
     if known is None and (path := _remember_client_key(place.settings.environment.name, credentials.client_key)):
         say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
-    _print_account(place, done.tokens, as_json, partner)
+    _print_account(place, done.tokens, partner)
 
 
 def _ask_credentials(known: Credentials | None) -> Credentials:
@@ -216,7 +198,7 @@ def _remember_client_key(environment: str, client_key: str) -> Path | None:
 @_takes_place
 @json_option
 @_asynchronous
-async def status(place: _Place, as_json: bool) -> Exit | None:
+async def status(place: _Place) -> Exit | None:
     """Say whether an account is signed in, and until when. Nothing is sent.
 
     A token that GOTSURGE_BEARER_TOKEN or GOTSURGE_REFRESH_TOKEN gives is used by every command instead of what is kept.
@@ -224,18 +206,17 @@ async def status(place: _Place, as_json: bool) -> Exit | None:
     if (tokens := given_tokens(place.settings)) is not None:
         names = ["GOTSURGE_BEARER_TOKEN"] if tokens.bearer else []
         names += ["GOTSURGE_REFRESH_TOKEN"] if tokens.refresh else []
-        if as_json:  # when such a token ends is not known
-            renews = bool(tokens.refresh)
-            print_json({"account": place.name, "state": "given", "given_by": names, "renews_itself": renews})
-        else:
-            variables = " and ".join(names)
-            click.echo(f"{place.name}: every command uses the token of {variables}; what is kept is not looked at")
+        # When such a token ends is not known.
+        renews = bool(tokens.refresh)
+        document = {"account": place.name, "state": "given", "given_by": names, "renews_itself": renews}
+        text = f"{place.name}: every command uses the token of {' and '.join(names)}; what is kept is not looked at"
+        print_one(document, text)
         return None
     async with open_token_store() as store:
         tokens = await store.load(place.name)
     if tokens is None:
         raise SignInNeeded(f"{place.name} is not signed in: {place.how_to_sign_in}", account=place.name)
-    _print_account(place, tokens, as_json)
+    _print_account(place, tokens)
     return Exit.SIGN_IN if _state(tokens) in ("ended", "refused") else None
 
 
@@ -243,7 +224,7 @@ async def status(place: _Place, as_json: bool) -> Exit | None:
 @_takes_place
 @json_option
 @_asynchronous
-async def refresh(place: _Place, as_json: bool) -> None:
+async def refresh(place: _Place) -> None:
     """Renew an account's token now. Nobody needs to: tokens renew themselves."""
     async with place.client(find_credentials(place.settings, place.account)) as gs:
         try:
@@ -251,34 +232,32 @@ async def refresh(place: _Place, as_json: bool) -> None:
         except (SignInNeeded, Unauthorized) as error:
             error.add_note(place.how_to_sign_in)
             raise
-    _print_account(place, tokens, as_json)
+    _print_account(place, tokens)
 
 
 @auth.command()
 @_takes_place
 @json_option
 @_asynchronous
-async def logout(place: _Place, as_json: bool) -> None:
+async def logout(place: _Place) -> None:
     """Forget an account's tokens on this machine. GotSurge offers no way to make them worthless."""
     async with open_token_store() as store:
         was = place.name in await store.accounts()
         async with store.lock(place.name):
             await store.delete(place.name)
-    if as_json:
-        print_json({"account": place.name, "signed_out": was})
-    else:
-        click.echo(f"{place.name}: {'signed out' if was else 'was not signed in'}")
+    text = f"{place.name}: {'signed out' if was else 'was not signed in'}"
+    print_one({"account": place.name, "signed_out": was}, text)
 
 
 @auth.command()
 @json_option
 @_asynchronous
-async def accounts(as_json: bool) -> None:
+async def accounts() -> None:
     """List all accounts whose tokens are kept here. Nothing is sent."""
     async with open_token_store() as store:
         kept = [(name, await store.load(name)) for name in await store.accounts()]
     rows = [_document(name, tokens) for name, tokens in kept if tokens is not None]
-    if as_json:
+    if as_json():
         print_json({"accounts": rows})
     else:
         print_table(("ACCOUNT", "STATE", "UNTIL"), [(row["account"], row["state"], row["expires_at"]) for row in rows])
@@ -287,7 +266,7 @@ async def accounts(as_json: bool) -> None:
 @auth.command("rotate-key")
 @json_option
 @_asynchronous
-async def rotate(as_json: bool) -> None:
+async def rotate() -> None:
     """Encrypt all tokens with a new key.
 
     Without GOTSURGE_TOKEN_KEYS it writes a new key into the first line of the key file. If there is no such file, it
@@ -297,14 +276,12 @@ async def rotate(as_json: bool) -> None:
     path = None if os.environ.get(KEYS_VARIABLE) else key_file()
     count, older = (await _reseal(), 0) if path is None else await _rotate_key_file(path)
     are = number_of(count, "account is", "accounts are")
-    if as_json:
-        print_json({"accounts": count, "key_file": str(path) if path else None})
-    elif path:
-        click.echo(f"{are} encrypted with a new key, in {path}: keep a copy of it elsewhere")
-        if older:
-            say("the older keys stay in the file: remove their lines when no other token store needs them")
-    else:
-        click.echo(f"{are} encrypted with the first of your keys: the others can go")
+    text = f"{are} encrypted with the first of your keys: the others can go"
+    if path:
+        text = f"{are} encrypted with a new key, in {path}: keep a copy of it elsewhere"
+    print_one({"accounts": count, "key_file": str(path) if path else None}, text)
+    if older:
+        say("the older keys stay in the file: remove their lines when no other token store needs them")
 
 
 async def _rotate_key_file(path: Path) -> tuple[int, int]:
@@ -355,12 +332,9 @@ def _document(name: str, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _print_account(place: _Place, tokens: Tokens, as_json: bool, partner: str | None = None) -> None:
+def _print_account(place: _Place, tokens: Tokens, partner: str | None = None) -> None:
     document = _document(place.name, tokens) | ({"partner": partner} if partner else {})
-    if as_json:
-        print_json(document)
-        return
     renews = ", and renews itself" if document["renews_itself"] else ", and cannot renew itself"
     until = written(tokens.expires_at)
     state = _STATES[document["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
-    click.echo(f"{place.name}{f' ({partner})' if partner else ''}: {state}")
+    print_one(document, f"{place.name}{f' ({partner})' if partner else ''}: {state}")

@@ -30,7 +30,7 @@ from gotsurge_async.cli.shared.connect import (
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, shown
+from gotsurge_async.cli.shared.output import as_json, print_json, print_record, shown
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.ledger.errors import RegisterUnusable
@@ -48,28 +48,18 @@ NOT_PROBED = "not probed: it is no GET"
 _PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "click", "rich")
 
 
-class Probe(Struct, frozen=True, kw_only=True):
+class Probe(Struct, frozen=True):
     """One GET, and what its answer means. ``problem`` is the exit code of what is wrong, None if all is well."""
 
     endpoint: Endpoint[Any]
-    status: int | None = None
     verdict: str
     problem: Exit | None = None
+    status: int | None = None
 
     @property
     def request(self) -> str:
         """Verb and template of the path, never the path itself: it may hold the signature."""
         return f"{self.endpoint.verb} {self.endpoint.path}"
-
-    def document(self) -> dict[str, Any]:
-        """The probe as plain values."""
-        return {
-            "operation": self.endpoint.name,
-            "request": self.request,
-            "status": self.status,
-            "verdict": self.verdict,
-            "ok": self.problem is None,
-        }
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -89,7 +79,7 @@ class _Subject(Struct, frozen=True, kw_only=True):
 @click.option("--partner", is_flag=True, help="Ask for Partner Detail too: the secret key stands in its path.")
 @json_option
 @asynchronous
-async def doctor(target: Target, offline: bool, partner: bool, as_json: bool) -> Exit:
+async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
     """Show environment, profile, token, register of ledgers and every assumption, and see whether GotSurge answers.
 
     It sends nothing but GETs that change nothing: the detail of a task that cannot exist; a path that cannot exist, to
@@ -125,9 +115,18 @@ async def doctor(target: Target, offline: bool, partner: bool, as_json: bool) ->
         },
     }
     code = _exit_code([probe.problem for probe in probes], state["token"])
-    if as_json:
+    if as_json():
         assumptions = [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()]
-        documents = [probe.document() for probe in probes]
+        documents = [
+            {
+                "operation": probe.endpoint.name,
+                "request": probe.request,
+                "status": probe.status,
+                "verdict": probe.verdict,
+                "ok": probe.problem is None,
+            }
+            for probe in probes
+        ]
         print_json({"ok": code is Exit.CREATED, **state, "probes": documents, "assumptions": assumptions})
     else:
         _print(state, probes, how_to_sign_in(state["environment"]["name"], target.account, target.api_base))
@@ -219,13 +218,8 @@ async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _
 
 
 def _versions() -> dict[str, str]:
-    versions = {"gotsurge-async": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    packages = {name: metadata.version(name) for name in _PACKAGES}
+    return {"gotsurge-async": __version__, "python": platform.python_version(), **packages}
 
 
 def _environment(target: Target, settings: Settings) -> dict[str, Any]:
@@ -251,12 +245,12 @@ def _environment(target: Target, settings: Settings) -> dict[str, Any]:
 
 
 def _register() -> dict[str, Any]:
-    register = Register()
+    register, trouble, ledgers = Register(), "", list[dict[str, str]]()
     try:
         ledgers = [{"service": service, "ledger": str(entry)} for service, entry in register.ledgers()]
     except RegisterUnusable as error:
-        return {"path": str(register.path), "ledgers": [], "trouble": str(error)}
-    return {"path": str(register.path), "ledgers": ledgers, "trouble": ""}
+        trouble = str(error)
+    return {"path": str(register.path), "ledgers": ledgers, "trouble": trouble}
 
 
 def _token(subject: _Subject, now: datetime) -> dict[str, Any]:
@@ -287,8 +281,7 @@ async def _probes(subject: _Subject, *, partner: bool) -> AsyncIterator[Probe]:
             if partner or may_show_secret_key(subject.settings):
                 yield await _probe_partner(transport, subject, subject.credentials)
             else:
-                verdict = "not probed: the secret key stands in its path, see --partner"
-                yield Probe(endpoint=PARTNER_DETAIL, verdict=verdict)
+                yield Probe(PARTNER_DETAIL, "not probed: the secret key stands in its path, see --partner")
         yield task
     finally:
         await transport.close()
@@ -297,28 +290,26 @@ async def _probes(subject: _Subject, *, partner: bool) -> AsyncIterator[Probe]:
 async def _probe_partner(transport: Transport, subject: _Subject, credentials: Credentials) -> Probe:
     endpoint = subject.settings.profile.resolve(PARTNER_DETAIL)
     if endpoint.verb != "GET":
-        return Probe(endpoint=endpoint, verdict=NOT_PROBED)
+        return Probe(endpoint, NOT_PROBED)
     signature = signature_of(credentials, "base64")
     done = await _get(transport, subject, endpoint, signature=signature.reveal())
     if done.status == 200:
-        verdict, problem = "the path answers, and the credentials are known", None
-    else:
-        verdict, problem = f"{_answer(done)}: the path, or the credentials, are not known", Exit.REFUSED
-    return Probe(endpoint=endpoint, status=done.status, verdict=verdict, problem=problem)
+        return Probe(endpoint, "the path answers, and the credentials are known", None, done.status)
+    why = f"{_answer(done)}: the path, or the credentials, are not known"
+    return Probe(endpoint, why, Exit.REFUSED, done.status)
 
 
 async def _probe_task(transport: Transport, subject: _Subject) -> Probe:
     endpoint = subject.settings.profile.resolve(TASKS_GET)
     if endpoint.verb != "GET":
-        return Probe(endpoint=endpoint, verdict=NOT_PROBED)
+        return Probe(endpoint, NOT_PROBED)
     done = await _get(transport, subject, endpoint, task_id=NO_TASK)
     if done.response is None:
-        verdict = f"no answer: {done.reason}"
-        return Probe(endpoint=endpoint, status=done.status, verdict=verdict, problem=Exit.REFUSED)
+        return Probe(endpoint, f"no answer: {done.reason}", Exit.REFUSED, done.status)
     nowhere = await _get(transport, subject, _NOWHERE)
     same = nowhere.response is not None and (nowhere.status, nowhere.response.body) == (done.status, done.response.body)
     verdict, problem = _verdict(done, same=same, signed=bool(subject.tokens and subject.tokens.bearer))
-    return Probe(endpoint=endpoint, status=done.status, verdict=verdict, problem=problem)
+    return Probe(endpoint, verdict, problem, done.status)
 
 
 def _verdict(done: Attempt, *, same: bool, signed: bool) -> tuple[str, Exit | None]:

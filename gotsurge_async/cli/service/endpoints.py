@@ -6,9 +6,9 @@ import click
 
 from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile, skeleton
-from gotsurge_async.cli.shared.exits import Exit, Failure, interruptible
+from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import print_json, print_table, prose
+from gotsurge_async.cli.shared.output import print_list, prose
 from gotsurge_async.errors import Coded
 
 _profile_option = click.option(
@@ -37,7 +37,7 @@ def endpoints() -> None:
 @endpoints.command("list")
 @_profile_option
 @json_option
-def list_(profile: Path | None, as_json: bool) -> None:
+def list_(profile: Path | None) -> None:
     """Show every operation: verb, path, and what is assumed.
 
     "replay" says what may be done when an answer was lost: safe = repeat; never = a repeat may act twice; converge =
@@ -54,11 +54,8 @@ def list_(profile: Path | None, as_json: bool) -> None:
         }
         for endpoint in _load(profile)
     ]
-    if as_json:
-        print_json(rows)
-    else:
-        columns = [prose(name) if name == "path" else name for name in rows[0]]
-        print_table(columns, [list(row.values()) for row in rows])
+    columns = [prose(name) if name == "path" else name for name in rows[0]]
+    print_list(rows, columns, [list(row.values()) for row in rows])
 
 
 @endpoints.command(short_help="Write an OpenAPI document of all operations.")
@@ -85,8 +82,7 @@ def profile(output: Path | None, force: bool) -> None:
 
 
 def _load(profile: Path | None) -> Profile:
-    with interruptible():
-        return Profile() if profile is None else Profile.load(profile)
+    return Profile() if profile is None else Profile.load(profile)
 
 
 def _write(path: Path | None, text: str, *, force: bool) -> None:

@@ -8,7 +8,7 @@ import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_target
 from gotsurge_async.cli.shared.options import ParamType, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, shown
+from gotsurge_async.cli.shared.output import print_one, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
 
@@ -52,7 +52,7 @@ class Place(ParamType[Stop]):
 )
 @takes_target
 @json_option
-def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str | None, as_json: bool) -> None:
+def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str | None) -> None:
     """Ask what a delivery should cost.
 
     A PLACE is LATITUDE,LONGITUDE in degrees, or an address. Of more than 10 deliveries the service prices only the 10
@@ -63,16 +63,13 @@ def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str
     """
     service_type = None if vehicle is None else PriceVehicle(vehicle)
     quote = call(target, lambda gs: gs.prices.recommend(stops=[pickup, *deliveries], service_type=service_type))
-    if as_json:
-        print_json(quote)
-        return
-    distance = quote.distance or {}
-    print_record(
+    print_one(
+        quote,
         [
             ("total fee", quote.total_fee),
             ("average fee", quote.average_fee),
             ("deliveries priced", quote.total_waypoint),
-            ("distance", ", ".join(f"{name} {shown(value)}" for name, value in distance.items())),
+            ("distance", ", ".join(f"{name} {shown(value)}" for name, value in (quote.distance or {}).items())),
             ("partial", "yes: only the 10 farthest deliveries" if quote.partial else None),
-        ]
+        ],
     )

@@ -9,7 +9,7 @@ import msgspec
 
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import filled, print_json
+from gotsurge_async.cli.shared.output import filled, print_one
 from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import Coded
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
@@ -84,7 +84,7 @@ def simulator(
     if show_options:
         for switch in SWITCHES.values():
             click.echo(filled(f"{switch.name} = {' | '.join(map(str, switch.values))}"))
-            click.echo(filled(switch.meaning, indent="    "))
+            click.echo(filled(switch.meaning, indent=4))
         return
     chosen: dict[str, Any] = {
         **_switches(switches),
@@ -118,17 +118,14 @@ def simulator(
 @click.option("--force", is_flag=True, help="Take the task also to a status that cannot follow by GotSurge's document.")
 @click.option("--note", default="", help="A note beside the status in the task's statuses.")
 @json_option
-def trigger(task: str, status: str, port: int, through: bool, force: bool, note: str, as_json: bool) -> None:
+def trigger(task: str, status: str, port: int, through: bool, force: bool, note: str) -> None:
     """Take TASK of a running simulator to STATUS, as a driver or an operator would; its event is sent.
 
     TASK is a task id, or a tracking id that only one task has.
     """
     change = {"status": status, "through": through, "force": force, "note": note}
     entered = loops.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", change))
-    if as_json:
-        print_json(entered)
-    else:
-        click.echo(f"{entered['id']}\t{', '.join(entered['entered'])}")
+    print_one(entered, f"{entered['id']}\t{', '.join(entered['entered'])}")
 
 
 async def _post(port: int, path: str, content: object) -> dict[str, Any]:

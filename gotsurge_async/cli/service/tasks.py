@@ -20,9 +20,8 @@ from gotsurge_async.cli.shared.output import (
     at_a_terminal,
     confirmed,
     is_terminal,
-    print_json,
-    print_record,
-    print_table,
+    print_list,
+    print_one,
     say,
     shown,
     spare,
@@ -68,8 +67,7 @@ def create(
     max_price: Money | None,
     ledger: Place | None,
     new_ledger: bool,
-    as_json: bool,
-) -> None:
+) -> Exit:
     """Create and broadcast the 1 to 20 orders of FILE, each once; - reads standard input.
 
     FILE is JSON in the API's own shape: one order, a list, or {"tasks": [...]}. In it, as in the API, an amount is a
@@ -96,7 +94,7 @@ def create(
         unsent = (result.error for result in results if isinstance(result, Unprocessed))
         return Results(results, next(filter(stops_all, unsent), None))
 
-    call(target.for_platform() if platform else target, work).print(as_json=as_json)
+    return call(target.for_platform() if platform else target, work).print()
 
 
 @tasks.command()
@@ -104,13 +102,13 @@ def create(
 @takes_target
 @_platform
 @json_option
-def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
+def get(target: Target, task_id: str, platform: bool) -> None:
     """Show a task."""
 
     async def work(gs: GotSurge) -> Task:
         return await (gs.platform.tasks.get(task_id) if platform else gs.tasks.get(task_id))
 
-    _print_task(call(target.for_platform() if platform else target, work), as_json=as_json)
+    _print_task(call(target.for_platform() if platform else target, work))
 
 
 @tasks.command()
@@ -120,7 +118,7 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
 @takes_target
 @ledger_option
 @json_option
-def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place | None, as_json: bool) -> None:
+def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place | None) -> Exit | None:
     """Cancel a task that no driver has accepted yet.
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
@@ -134,17 +132,14 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
         if (known := loops.run(_order_of(place, target, task_id))) is not None:
             run_id, key = known
             say(f"task {task_id} is order {key} of run {run_id}")
-            own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None, "as_json": as_json}
-            take_back(run_id=run_id, target=target, place=place, **own)
-            return
+            own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
+            return take_back(run_id=run_id, target=target, place=place, **own)
     except (RunHeld, LedgerError) as error:
         say(f"the ledger cannot record the cancel now, and will still have the order as created: {error}")
         say(f"to record it later: gotsurge audit --env {target.environment} --repair")
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
-    if as_json:
-        print_json(message)
-    else:
-        click.echo(shown(message.message) or "cancelled")
+    print_one(message, shown(message.message) or "cancelled")
+    return None
 
 
 async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, str] | None:
@@ -174,7 +169,7 @@ async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, st
 )
 @takes_platform
 @json_option
-def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int, as_json: bool) -> None:
+def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int) -> None:
     """List the tasks of a platform partner and its organizations."""
 
     async def work(gs: GotSurge) -> list[Task]:
@@ -186,9 +181,6 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
         return tasks
 
     tasks = call(target, work)
-    if as_json:
-        print_json(tasks)
-        return
     columns = ("id", "tracking_id", "status", spare("price", 3), spare("pickup"), spare("delivery", 2))
     rows = [
         (
@@ -198,7 +190,7 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
         )
         for task in tasks
     ]
-    print_table(columns, rows)
+    print_list(tasks, columns, rows)
 
 
 @tasks.command()
@@ -220,7 +212,6 @@ def update(
     sets: Sequence[str],
     clears: Sequence[str],
     version_rev: str | None,
-    as_json: bool,
 ) -> None:
     """Change fields of a task of a platform partner.
 
@@ -242,16 +233,14 @@ def update(
         task = await gs.platform.tasks.get(task_id)
         return await gs.platform.tasks.update(task, **_in_currency(changes, task.currency))
 
-    _print_task(call(target, work), as_json=as_json)
+    _print_task(call(target, work))
 
 
-def _print_task(task: Task, *, as_json: bool) -> None:
+def _print_task(task: Task) -> None:
     """Print a task."""
-    if as_json:
-        print_json(task)
-        return
     name = in_words if is_terminal() else str
-    print_record(
+    print_one(
+        task,
         [
             ("id", task.id),
             ("tracking_id", task.tracking_id),
@@ -270,7 +259,7 @@ def _print_task(task: Task, *, as_json: bool) -> None:
             ("items", len(task.items) or None),
             ("history", ", ".join(f"{name(entry.status)} {shown(entry.updated_at)}" for entry in task.statuses)),
             ("revision", task.version_rev),
-        ]
+        ],
     )
 
 

@@ -103,7 +103,7 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 _place = in_group(WHERE)
-_places = (
+account_options: tuple[Decorator[Any], ...] = (
     _place(
         "--env",
         type=click.Choice(("local", "sandbox", "production")),
@@ -120,6 +120,10 @@ _places = (
         help="The name that this account has in gotsurge auth login, if you have several. A simulator has plain, the "
         "default, and platform.",
     ),
+)
+"""The options that choose an account of a GotSurge."""
+_places = (
+    *account_options,
     _place(
         "--accept-assumed-endpoints",
         is_flag=True,

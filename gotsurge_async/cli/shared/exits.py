@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
-from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json, say
+from gotsurge_async.cli.shared.output import HAS_DOCUMENT, as_json, meta, print_json, say
 from gotsurge_async.cli.streams import Unread
 from gotsurge_async.errors import (
     CallError,
@@ -135,33 +135,34 @@ _MOST_CODES = 3
 
 def about_run(run_id: str | None) -> None:
     """Name the run that the command is about; the ``--json`` document of an error contains it."""
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta[_RUN] = run_id
+    meta()[_RUN] = run_id
+
+
+def explained_too(codes: Iterable[str | None]) -> None:
+    """When the command ends, name these codes, which explain what is printed already."""
+    meta().setdefault(_CODES, []).extend(filter(None, codes))
 
 
 def asynchronous(
     command: Callable[..., Coroutine[Any, Any, Exit | None]], *, interrupted: str = "interrupted"
-) -> Callable[..., None]:
-    """An async function as a command. The process ends with the exit code that it returns.
+) -> Callable[..., Exit | None]:
+    """An async function as a command.
 
     Args:
         interrupted: the message at Ctrl-C and SIGTERM.
     """
 
     @functools.wraps(command)
-    def run(**options: Any) -> None:
+    def run(**options: Any) -> Exit | None:
         about_run(options.get("run_id"))
         with interruptible(interrupted):
-            code = loops.run(command(**options))
-        if code is not None:
-            raise SystemExit(int(code))
+            return loops.run(command(**options))
 
     return run
 
 
 @contextmanager
-def interruptible(interrupted: str = "interrupted") -> Iterator[None]:
+def interruptible(interrupted: str) -> Iterator[None]:
     """Give Ctrl-C and SIGTERM inside the block this message."""
     try:
         yield
@@ -170,7 +171,7 @@ def interruptible(interrupted: str = "interrupted") -> Iterator[None]:
 
 
 @contextmanager
-def reported(context: click.Context, as_json: bool) -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Report every error of a command: its message and what explains it on stderr, its exit code, and with ``--json``
     a document, unless the command has printed its own."""
     try:
@@ -188,16 +189,23 @@ def reported(context: click.Context, as_json: bool) -> Iterator[None]:
     except GotSurgeError as raised:
         error = _failure_of(raised)
     except SystemExit as ended:
-        if isinstance(ended.code, int) and ended.code and not as_json and not isinstance(ended, Unread):
-            _name_codes([*context.meta.get(_CODES, ()), f"exit-{ended.code}"])
+        if isinstance(ended.code, int) and ended.code and not as_json() and not isinstance(ended, Unread):
+            _name_codes([*meta().get(_CODES, ()), f"exit-{ended.code}"])
         raise
     else:
         return
-    document, codes = _document(error, context.meta.get(_RUN)), _codes_of(error)
-    if as_json and not context.meta.get(DOCUMENT_GIVEN):
-        print_json({**document, "explain": codes})
+    if isinstance(error, Failure):
+        document = {"error": str(error.message), "exit": int(error.code), "run": meta().get(_RUN), **error.more}
+        codes = list(dict.fromkeys(filter(None, error.more.get("explain") or [code_of(error.message)])))
+    else:
+        document = {"error": str(error.format_message()), "exit": error.exit_code, "run": None}
+        is_value = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
+        codes = [code_of(error.message) or ("E102" if is_value else "E101")]
+    document["explain"] = codes or [f"exit-{document['exit']}"]
+    if as_json() and not meta().get(HAS_DOCUMENT):
+        print_json(document)
     error.show()
-    _name_codes(codes)
+    _name_codes(document["explain"])
     raise SystemExit(document["exit"])
 
 
@@ -210,28 +218,6 @@ def _failure_of(error: GotSurgeError) -> Failure:
 
 def _code_of(signalled: KeyboardInterrupt) -> Exit:
     return Exit.TERMINATED if isinstance(signalled, Terminated) else Exit.INTERRUPTED
-
-
-def _document(error: click.ClickException, run_id: str | None) -> dict[str, Any]:
-    if isinstance(error, Failure):
-        return {"error": str(error.message), "exit": int(error.code), "run": run_id, **error.more}
-    return {"error": str(error.format_message()), "exit": error.exit_code, "run": None}
-
-
-def _codes_of(error: click.ClickException) -> list[str]:
-    """What explains an error: its codes, or else its exit code."""
-    if isinstance(error, Failure):
-        codes: Sequence[str | None] = error.more.get("explain") or [code_of(error.message)]
-        return list(dict.fromkeys(filter(None, codes))) or [f"exit-{int(error.code)}"]
-    is_value = isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter)
-    return [code_of(error.message) or ("E102" if is_value else "E101")]
-
-
-def explained_too(codes: Iterable[str | None]) -> None:
-    """When the command ends, name these codes, which explain what is printed already."""
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta.setdefault(_CODES, []).extend(filter(None, codes))
 
 
 def _name_codes(codes: Sequence[str]) -> None:

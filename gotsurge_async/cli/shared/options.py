@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from gotsurge_async.cli.shared.exits import WrongUse
+from gotsurge_async.cli.shared.output import AS_JSON
 from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,11 +87,11 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> Decorator[Any]:
     """Several options as one decorator; the command gets what ``make`` makes of them as its argument ``name``."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
-        def with_gathered(**values: Any) -> None:
+        def with_gathered(**values: Any) -> Any:
             mine = {option: values.pop(option) for option in names}
-            command(**{name: make(**mine)}, **values)
+            return command(**{name: make(**mine)}, **values)
 
         before = len(getattr(command, "__click_params__", ()))
         decorated: Any = together(*options)(with_gathered)
@@ -135,9 +136,17 @@ STOPPING = "Stopping"
 WHERE = "Where to"
 OUTPUT = "Ledger, results and output"
 
-json_option: Decorator[Any] = in_group(OUTPUT)(
-    "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
-)
+
+def _keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[AS_JSON] = value
+
+
+def json_option_with(text: str) -> Decorator[Any]:
+    """``--json`` with a help of its own; `as_json` says whether it was given."""
+    return in_group(OUTPUT)("--json", "as_json", is_flag=True, expose_value=False, callback=_keep_json, help=text)
+
+
+json_option = json_option_with("Print one JSON document, for programs.")
 timezone_option: Decorator[Any] = in_group(THE_FILE)(
     "--timezone",
     metavar="TZ",

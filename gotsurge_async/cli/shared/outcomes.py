@@ -16,7 +16,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, exit_code_of
-from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
+from gotsurge_async.cli.shared.output import as_json, print_json, print_table, prose, say
 from gotsurge_async.errors import Coded, GotSurgeError, code_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import show_times_in
@@ -150,17 +150,17 @@ class Results(Struct, frozen=True):
             return Exit.CHANGED
         return Exit.REFUSED if "refused" in words else Exit.CREATED
 
-    def print(self, *, as_json: bool) -> None:
-        """Print a row for each order, and end the process."""
+    def print(self) -> Exit:
+        """Print a row for each order, and return the exit code."""
         rows = [self._row(result) for result in self.results]
-        if as_json:
+        columns = [prose(name) if name == "error" else name for name in (rows[0] if rows else ())]
+        if as_json():
             print_json(self._document(rows))
         else:
-            columns = [prose(name) if name == "error" else name for name in (rows[0] if rows else ())]
             print_table(columns, [list(row.values()) for row in rows])
         if self.error is not None:
             say(f"Error: {self.error}")
-        raise SystemExit(int(self.exit_code))
+        return self.exit_code
 
     def _document(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         counts = Counter(row["result"] for row in rows)

@@ -66,7 +66,6 @@ class SendOptions(Struct, frozen=True, kw_only=True):
     distributed: bool = False
     no_wait: bool = False
     new_ledger: bool = False
-    as_json: bool
     quiet: bool
 
 
@@ -139,8 +138,7 @@ class Sending:
         code = self._exit_code(summary, stopped_by, failed is not None)
         problems = [Coded(f"stopped: {stopped_by}", stopped_by.explain_code)] if stopped_by is not None else []
         problems += [failed] if failed is not None else []
-        finish_run(summary, code, next_steps(standing), problems=problems, as_json=self._send_options.as_json)
-        return code
+        return finish_run(summary, code, next_steps(standing), problems)
 
     async def _distribute(self, gs: GotSurge, ledger: Ledger, push: Push, run: Run, waiting: int) -> Exit:
         """Publish a held run for workers, wait until they have sent it, write its result files, and report."""
@@ -186,8 +184,7 @@ class Sending:
         left_out = {"left_out": left["rows"], "left_out_file": left["file"]} if left else {}
         document = {"run": run.id, "put_up": waiting, **left_out}
         steps = next_steps(self._standing(run, {})) or None
-        finish(document, code, lambda: click.echo(published), as_json=self._send_options.as_json, steps=steps)
-        return code
+        return finish(document, code, published, steps)
 
     def _progress(self, waiting: int) -> Progress | None:
         return None if self._send_options.quiet else Progress(self._console, "pushing", waiting)
@@ -334,9 +331,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
         say(f"each is cancelled by: {how}")
 
 
-def finish_run(
-    summary: Summary, code: Exit, steps: Sequence[Step], *, problems: Sequence[Coded] = (), as_json: bool
-) -> None:
+def finish_run(summary: Summary, code: Exit, steps: Sequence[Step], problems: Sequence[Coded] = ()) -> Exit:
     """Print what became of a run's orders, why, where its result files are, and what to type next.
 
     Args:
@@ -346,7 +341,7 @@ def finish_run(
         say(text)
         explained_too([text.explain_code])
     document = {**structs.asdict(summary), "error": "; ".join(problems) or None}
-    finish(document, code, lambda: _show(summary), as_json=as_json, steps=steps)
+    return finish(document, code, lambda: _show(summary), steps)
 
 
 def _show(summary: Summary) -> None:

@@ -31,7 +31,7 @@ def test_nothing_is_reported_where_nothing_is_wrong(shell: Shell) -> None:
 def test_a_line_moves_no_cursor(tmp_path: Path) -> None:
     """Whatever an order says, the line of its alert that is followed or posted is one line of printable text."""
     place = place_of(str(tmp_path / "ledger.db"))
-    check = _Check(books=Books(ledger=place, book=place), only=Only(), limits=Limits(), as_json=False)
+    check = _Check(books=Books(ledger=place, book=place), only=Only(), limits=Limits())
     odd = Alert(kind=AlertKind.FAILED, name="T-1", tracking_id="A\x1b[2J\u202eB\r\n", status="expired")
     assert check.lines([odd]) == ["failed: A [2J B : Expired"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import click
 import pytest
 from aiohttp import web
 
@@ -15,6 +16,7 @@ from gotsurge_async import Limits, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.cli.afterwards.listen import _print
 from gotsurge_async.cli.afterwards.serving import forwarding, listening
+from gotsurge_async.cli.shared.output import AS_JSON
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import START, ManualClock, simulated
@@ -381,10 +383,12 @@ async def test_an_event_whose_body_is_gone(tmp_path: Path, capsys: pytest.Captur
             await inbox.put("acme", event(f"task-{number}"))
         await inbox.drop_bodies([1])
         await inbox.not_ours([2], "of nobody")
-        printing = asyncio.create_task(_print(inbox, START, 0, "name", forwarder, clock, as_json))
-        await taken.wait()
-        printing.cancel()
-        await asyncio.wait([printing])
+        with click.Context(click.Command("listen")) as context:
+            context.meta[AS_JSON] = as_json
+            printing = asyncio.create_task(_print(inbox, START, 0, "name", forwarder, clock))
+            await taken.wait()
+            printing.cancel()
+            await asyncio.wait([printing])
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert ["its body is gone" in line for line in lines] == [True, True, False]

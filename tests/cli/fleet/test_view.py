@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.fleet.view`: a run that others send, live."""
+"""`gotsurge_async.cli.fleet.workers`: a run that others send, live."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gotsurge_async.cli.fleet.view import show
+from gotsurge_async.cli.fleet.workers import show
 from gotsurge_async.cli.shared.progress import LINE_EVERY, Progress
 from gotsurge_async.ledger import Counts
 from gotsurge_async.ledger.workers import Worker

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gotsurge_async
-from gotsurge_async.cli.help.topics import MAP, TOPICS
+from gotsurge_async.cli.help.explain import MAP, TOPICS
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.tables.options import read_map

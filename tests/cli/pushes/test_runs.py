@@ -2,11 +2,7 @@
 
 import asyncio
 import csv
-import json
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Runner, Shell, environment, heed_interrupts
+from tests.support.commands import Runner, Shell
 from tests.support.terminal import at_a_terminal
 
 
@@ -226,27 +222,6 @@ def test_a_terminal_shows_runs_whole(shell: Shell) -> None:
     seen = at_a_terminal(["runs", *shell.ledger], cwd=shell.folder)
     assert summary["run"] in seen.text
     assert "2 created" in seen.text
-
-
-@pytest.mark.slow
-def test_runs_are_watched(shell: Shell) -> None:
-    """A line for each run, and another one when it changes, until Ctrl-C."""
-    words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, shell.ledger)]
-    _, first = shell.push("A")
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, text=True, env=environment(), preexec_fn=heed_interrupts
-    ) as watching:
-        assert watching.stdout is not None
-        assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 order", "1 created"]
-        _, second = shell.push("B")
-        while f"{second['run']}\tdone" not in watching.stdout.readline():
-            pass
-        watching.send_signal(signal.SIGINT)
-        assert watching.wait() == 130
-    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True, env=environment()) as watching:
-        assert watching.stdout is not None
-        assert json.loads(watching.stdout.readline())["run"] == first["run"]
-        watching.terminate()
 
 
 def test_what_waits_for_a_desk_is_reported(shell: Shell) -> None:
