@@ -252,7 +252,7 @@ def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]]) 
     for part in parts:
         console.print(part, soft_wrap=True)  # only what nothing could make narrower is broken by the terminal
     if left_out:
-        say(f"not shown at this width: {', '.join(left_out)}; a wider terminal, a pipe and --json have all")
+        say(f"not shown at this width: {', '.join(left_out)}; a pipe and --json have all")
 
 
 def print_first(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]]) -> None:
