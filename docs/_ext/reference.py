@@ -233,8 +233,8 @@ def by_its_last_name(
 def every_command() -> Iterator[click.Context]:
     """All commands and their groups, each in the context that names it in full."""
     waiting = [
-        click.Context(import_module(f"{TOP}.cli.{folder}.{name}").__dict__[name], info_name=f"gotsurge {name}")
-        for folder, names in COMMANDS.items()
+        click.Context(import_module(module_of(name)).__dict__[name], info_name=f"gotsurge {name}")
+        for names in COMMANDS.values()
         for name in names
     ]
     while waiting:
