@@ -137,7 +137,7 @@ class _Operation:
         finally:
             logged.seconds = time.perf_counter() - began
             service.requests.add(logged)
-            service.changes.note("requests")
+            service.note("requests")
 
     async def _answer(self, request: web.Request, plan: Plan, logged: LoggedCall) -> web.Response:
         try:
@@ -185,7 +185,7 @@ class _Operation:
             return self._act(call, plan)
         late = LateCall(self.name, call.path.get("task_id", ""), call.now)
         self.service.late.add(late)
-        self.service.changes.note("faults")
+        self.service.note("faults")
         if fault.kind == "silent":
             await _ended(request)
         self._put_off(late, fault.seconds, call, plan, logged)
@@ -200,12 +200,12 @@ class _Operation:
                 reply = self._act(evolve(call, now=moment), plan)
                 logged.acted_at, logged.acted_status = moment, reply.status
                 late.end(reply)
-                self.service.changes.note("faults")
-                self.service.changes.note("requests")
+                self.service.note("faults")
+                self.service.note("requests")
 
         late.acts_at = self.service.clock.now() + seconds
         self.service.plan(late.acts_at, act)
-        self.service.changes.note("faults")
+        self.service.note("faults")
 
     def _act(self, call: Call, plan: Plan) -> Reply:
         if plan.bends_by("restored"):

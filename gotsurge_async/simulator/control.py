@@ -9,7 +9,6 @@ from aiohttp import web
 
 from gotsurge_async.api.openapi import document
 from gotsurge_async.simulator.app import BASE_PATH
-from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import fault_from_json
 from gotsurge_async.simulator.operations.checks import read_body
 from gotsurge_async.simulator.replies import RefusedError, json_reply, number_in
@@ -70,9 +69,8 @@ Route = tuple[str, str, Callable[[bytes], Any], Action]
 """Verb, path, how the body is read, and the action."""
 
 
-def add_control(app: web.Application, simulator: "Simulator", service: Service, sender: Sender, live: Live) -> None:
+def add_control(app: web.Application, simulator: "Simulator", service: Service, sender: Sender) -> None:
     """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
-    app.router.add_get(f"{PREFIX}/events", live.stream)
     for verb, path, read, action in (*_reads(simulator, service), *_writes(simulator, service)):
         app.router.add_route(verb, f"{PREFIX}/{path}", _handler(sender, read, action))
 
@@ -80,6 +78,7 @@ def add_control(app: web.Application, simulator: "Simulator", service: Service, 
 def _reads(simulator: "Simulator", service: Service) -> tuple[Route, ...]:
     return (
         ("GET", "world", bytes, lambda *_: {"world": service.world}),
+        ("GET", "changes", bytes, lambda *_: {"world": service.world, **service.changes}),
         ("GET", "audit", bytes, lambda *_: simulator.audit()),
         ("GET", "tasks", bytes, lambda request, _: {"tasks": simulator.tasks(request.query.get("prefix", ""))}),
         ("GET", "faults", bytes, lambda *_: {"faults": service.faults.described()}),

@@ -12,7 +12,6 @@ from aiohttp import web
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
 from gotsurge_async.simulator.board.pages import add_board
-from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.control import add_control
 from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import Fault
@@ -117,9 +116,8 @@ class Simulator:
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service, self._sender)
-        live = Live(self._service.changes, self._service.wake)
-        add_control(app, self, self._service, self._sender, live)
-        add_board(app, self._service, self._sender, live)
+        add_control(app, self, self._service, self._sender)
+        add_board(app, self._service, self._sender)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)

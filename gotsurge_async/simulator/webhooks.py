@@ -228,7 +228,7 @@ class Sender:
             event.next_at = None
         elif event.state == "waiting" and event.next_at is None:
             self._plan_again(event)
-        self._service.changes.note("webhooks", event.task_id)
+        self._service.note("webhooks")
 
     def _plan_again(self, event: Event) -> None:
         if len(event.tries) > len(BACK_OFF):

@@ -200,3 +200,21 @@ async def test_one_fault_of_several_can_be_taken_back(plain: Client) -> None:
     assert (await plain.create(order())).status == 200
     assert (await plain.call("DELETE", "/_simulator/faults/1")).status == 404
     assert (await plain.call("DELETE", "/_simulator/faults/x")).status == 404
+
+
+async def test_what_has_changed_is_counted(plain: Client) -> None:
+    """A page that asks again learns which parts are another: orders, requests, faults, the clock, webhooks, or all."""
+
+    async def changed(verb: str, path: str, body: object = None) -> set[str]:
+        before = (await plain.call("GET", "/_simulator/changes")).json
+        await plain.call(verb, path, body)
+        after = (await plain.call("GET", "/_simulator/changes")).json
+        return {part for part in after if after[part] != before.get(part)}
+
+    assert await changed("POST", "/tasks", {"tasks": [order()]}) == {"orders", "requests"}
+    assert await changed("POST", "/_simulator/faults", {"kind": "delay", "seconds": 0}) == {"faults"}
+    assert await changed("GET", "/tasks/x") == {"faults", "requests"}  # it is struck, and the page shows how often
+    assert await changed("POST", "/_simulator/clock", {"speed": 2}) == {"clock"}
+    assert await changed("POST", "/_simulator/webhooks", {"url": ""}) == {"webhooks"}
+    assert {"world", "orders"} <= await changed("POST", "/_simulator/reset")
+    assert await changed("GET", "/_simulator/audit") == set()

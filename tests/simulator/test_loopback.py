@@ -75,9 +75,9 @@ async def test_an_address_is_looked_at_as_well(simulator: Simulator, address: st
 
 @pytest.mark.parametrize("mode", ["no-cors", "cors"])
 async def test_what_another_page_has_fetched_is_refused(simulator: Simulator, mode: str) -> None:
-    """An image or a script of another site's page gets nothing, and opens no stream; a link to a page is followed."""
+    """An image or a script of another site's page gets nothing; a link to a page is followed."""
     fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
-    for path in (CONTROL, "/_simulator/events", API):
+    for path in (CONTROL, "/_simulator/changes", API):
         assert await status(simulator, path, **fetched) == 403
     assert await status(simulator, CONTROL, **{**fetched, "Sec-Fetch-Site": "same-origin"}) == 200
     assert await status(simulator, PAGE, **{**fetched, "Sec-Fetch-Mode": "navigate"}) == 400
@@ -96,7 +96,7 @@ async def test_what_another_page_has_fetched_is_refused(simulator: Simulator, mo
         ("DELETE", "/_simulator/faults"),
         ("DELETE", "/_simulator/tasks/x"),
         ("GET", "/_simulator/requests"),
-        ("GET", "/_simulator/events"),
+        ("GET", "/_simulator/changes"),
     ],
 )
 @pytest.mark.parametrize(

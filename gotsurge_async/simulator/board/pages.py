@@ -24,7 +24,6 @@ from gotsurge_async.simulator.board.order_page import (
     short,
 )
 from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
-from gotsurge_async.simulator.changes import Live
 from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS
 from gotsurge_async.simulator.loopback import PAGE_HEADERS, masked_url
 from gotsurge_async.simulator.replies import number_in
@@ -60,9 +59,9 @@ FAULT_GROUPS = {
 _UUID = re.compile(r"([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{8}([0-9a-f]{4})")
 
 
-def add_board(app: web.Application, service: Service, sender: Sender, live: Live) -> None:
+def add_board(app: web.Application, service: Service, sender: Sender) -> None:
     """Serve the board at ``/``, an order at ``/orders/{task_id}``, and what both consist of under ``/board/``."""
-    board = _Board(service, sender, live)
+    board = _Board(service, sender)
     app.router.add_get("/", board.show)
     app.router.add_get("/orders/{task_id}", board.show_order)
     app.router.add_get("/board/parts", board.parts)
@@ -108,10 +107,9 @@ def templates() -> "Environment":
 
 
 class _Board:
-    def __init__(self, service: Service, sender: Sender, live: Live) -> None:
+    def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
         self._sender = sender
-        self._live = live
         self._orders = Orders()
         self._known: tuple[int, Survey | None] = (-1, None)
         self._arguments: Mapping[str, Callable[[web.Request], tuple[Any, ...]]] = {
@@ -149,11 +147,10 @@ class _Board:
         return self._page("order.html", name, parts={"order": order}, page="order", task=task_id)
 
     async def parts(self, request: web.Request) -> web.Response:
-        """Parts of a page as they are now, by their names, as JSON, with the clock and the position in the stream.
+        """Parts of a page as they are now, by their names, as JSON, with the clock.
 
         A part of what is not there, or not any more, is null.
         """
-        position = self._live.position
         self._catch_up()
         parts: dict[str, str | None] = {}
         for name in request.query.get("names", "").split(","):
@@ -163,7 +160,7 @@ class _Board:
                 except LookupError:
                     parts[name] = None
         clock = {"now": self._service.clock.now(), "speed": self._service.clock.speed}
-        return web.json_response({"position": position, "clock": clock, "parts": parts}, headers=HEADERS)
+        return web.json_response({"clock": clock, "parts": parts}, headers=HEADERS)
 
     def _part(self, name: str, request: web.Request) -> str:
         """A part as HTML, by the macro of its name; raises LookupError if what it is about is not there."""
@@ -179,7 +176,7 @@ class _Board:
     def _survey(self) -> Survey:
         """All orders as they stand now; the same for all pages that ask after the same change."""
         service = self._service
-        now, number = service.clock.now(), service.changes.number
+        now, number = service.clock.now(), service.changes.total()
         known, survey = self._known
         if survey is None or known != number or not 0 <= now - survey.now < max(1.0, service.clock.speed):
             survey = self._orders.survey(service.tasks.all(), now)
@@ -226,7 +223,7 @@ class _Board:
                 title=title,
                 page=page,
                 task=task,
-                position=self._live.position,
+                changes={"world": self._service.world, **self._service.changes},
                 now=local(self._service.clock.now()),
                 seed=self._service.options.seed,
                 drives=self._service.lives.drives,

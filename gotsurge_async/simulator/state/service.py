@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.changes import Changes
 from gotsurge_async.simulator.faults import Faults, LateCalls
 from gotsurge_async.simulator.loopback import check_url
 from gotsurge_async.simulator.options import SimulatorOptions
@@ -68,8 +67,9 @@ class Service:
         self.clock: Clock = Clock(time)
         self.timetable: Timetable = Timetable()
         self.late: LateCalls = LateCalls()
-        self.changes: Changes = Changes()
-        self.faults: Faults = Faults(ENDPOINTS, changed=partial(self.changes.note, "faults"))
+        self.changes: Counter[str] = Counter()
+        """How often each part of the board has changed."""
+        self.faults: Faults = Faults(ENDPOINTS, changed=partial(self.note, "faults"))
         self.replanned: Hook | None = None
         """Called when the next planned moment, or the clock's speed, is another."""
         self.makes_event: MakesEvent = lambda _: None
@@ -102,7 +102,7 @@ class Service:
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
-        self.changes.note("all")
+        self.note("orders")
         self._replan()
 
     def entered(self, record: TaskRecord) -> None:
@@ -119,13 +119,17 @@ class Service:
             if event is not None:
                 self.events.add(event)
                 self.fresh.append(event)
-                self.changes.note("webhooks", record.id)
+                self.note("webhooks")
         self.changed(record)
 
     def changed(self, record: TaskRecord) -> None:
         """Plan a changed task's next step, and note the change; a task that is gone has none."""
         self.lives.plan(record)
-        self.changes.note("orders", record.id)
+        self.note("orders")
+
+    def note(self, part: str) -> None:
+        """Note that a part of the board is another: orders, requests, webhooks, faults or clock."""
+        self.changes[part] += 1
 
     def plan(self, moment: float, action: Action) -> None:
         """Plan an action for a moment of the clock."""
@@ -169,7 +173,7 @@ class Service:
         self.catch_up(now)
         self.tasks.restore(moment)
         self.organizations.restore(moment)
-        self.changes.note("all")
+        self.note("orders")
         self._replan()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
@@ -182,7 +186,7 @@ class Service:
         self.webhook_urls |= dict.fromkeys(accounts, url)
         if url:
             self.wake()
-        self.changes.note("webhooks")
+        self.note("webhooks")
 
     def wake(self) -> None:
         """From now on end broadcasts when they are due, and not only when they are read."""
@@ -198,13 +202,13 @@ class Service:
         """Turn the clock on, and do all that is due by then."""
         self.clock.advance(seconds)
         self.catch_up(self.clock.now())
-        self.changes.note("clock")
+        self.note("clock")
         self._replan()
 
     def run_at(self, speed: float) -> None:
         """Have the clock run at another speed."""
         self.clock.run_at(speed)
-        self.changes.note("clock")
+        self.note("clock")
         self._replan()
 
     def _replan(self) -> None:

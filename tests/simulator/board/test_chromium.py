@@ -140,26 +140,6 @@ async def test_an_order_appears_moves_and_is_sent(
     assert watched.said == []
 
 
-async def test_seven_tabs_stay_live(
-    simulator: Simulator, gs: GotSurge, context: BrowserContext, watched: Watched
-) -> None:
-    """Seven tabs of one browser show each change by one stream; when that tab goes, another one listens."""
-    pages = [await watched.open(context, simulator) for _ in range(7)]
-    await gs.platform.tasks.create([soon(simulator, "T-ONE")])
-    for page in pages:
-        await expect(page.locator("tr", has_text="T-ONE")).to_be_visible()
-    for gone in range(3):
-        await pages.pop(0).close()
-        await gs.platform.tasks.create([soon(simulator, f"T-AFTER-{gone}")])
-        for page in pages:
-            await expect(page.locator("tr", has_text=f"T-AFTER-{gone}")).to_be_visible(timeout=15_000)
-    simulator.reset()
-    simulator.reset()
-    for page in pages:
-        await expect(page.get_by_text("No orders yet")).to_be_visible()
-    assert watched.said == []
-
-
 async def test_a_page_outlives_a_simulator(browser: Browser, watched: Watched) -> None:
     """A page whose simulator has ended says so, and is live again, and right, with the next one at the same port."""
     context = await browser.new_context()

@@ -51,9 +51,11 @@ function become(old, made) {
   for (const { name } of [...old.attributes]) {
     if (!made.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
+  const moved = old.getAttribute("data-is") !== made.getAttribute("data-is");
   for (const { name, value } of made.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
+  if (moved) old.classList.add("hit");
   if (!old.hasAttribute("data-keep")) becomeChildren(old, made);
 }
 
@@ -124,21 +126,9 @@ async function fetchParts() {
   }, pause);
 }
 
-const hit = new Set();
-
 function show(name, html) {
-  const place = one(`[data-part="${name}"]`);
-  if (html === null) {
-    if (name === "order") location.reload();
-    return;
-  }
-  becomeChildren(place, template(html));
-  if (name === "orders") {
-    for (const id of hit) {
-      for (const line of all(`[data-id="${CSS.escape(id)}"]`, place)) line.classList.add("hit");
-    }
-    hit.clear();
-  }
+  if (html !== null) becomeChildren(one(`[data-part="${name}"]`), template(html));
+  else if (name === "order") location.reload();
 }
 
 // ---- the clock
@@ -181,71 +171,28 @@ setInterval(() => {
 }, 2000);
 setInterval(() => refresh([...ABOUT.clock, "order"]), 20000);
 
-// ---- listening: one page of this browser listens for all of them, as a browser opens six connections and no more
+// ---- asking each second what has changed since
 
-let position = document.body.dataset.position;
-let source = null;
-const others = "BroadcastChannel" in window ? new BroadcastChannel("gotsurge-simulator") : null;
+let known = JSON.parse(document.body.dataset.changes);
 
-function setLive(isLive) {
-  const shown = one("#live");
-  shown.classList.toggle("off", !isLive);
-  one("span", shown).textContent = isLive ? "Live" : "Connecting";
-}
-
-function changed(message) {
-  position = message.position;
-  for (const id of message.tasks) if (hit.size < 200) hit.add(id);
-  if (message.parts.includes("all")) {
-    refresh(PARTS);
-    return;
+async function ask() {
+  let isLive = true;
+  try {
+    const now = await (await fetch("/_simulator/changes")).json();
+    const parts = Object.keys(now).filter((part) => now[part] !== known[part]);
+    known = now;
+    if (parts.includes("world")) refresh(PARTS); // started anew, or reset
+    for (const part of parts) refresh(ABOUT[part] || []);
+    if (parts.length) refresh(["order"]);
+  } catch {
+    isLive = false;
   }
-  for (const part of message.parts) refresh(ABOUT[part] || []);
-  const isMine = message.tasks.includes(task) || message.parts.includes("clock") || message.parts.includes("requests");
-  if (page === "order" && isMine) refresh(["order"]);
+  one("#live").classList.toggle("off", !isLive);
+  one("#live span").textContent = isLive ? "Live" : "Connecting";
+  setTimeout(ask, 1000);
 }
 
-function listen() {
-  source = new EventSource(`/_simulator/events?since=${encodeURIComponent(position)}`);
-  const say = (isLive) => {
-    setLive(isLive);
-    if (others) others.postMessage({ live: isLive, position });
-  };
-  source.onopen = () => say(true);
-  source.onerror = () => {
-    say(false);
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000); // refused: try again later
-  };
-  source.addEventListener("change", (event) => {
-    const message = { ...JSON.parse(event.data), position: event.lastEventId };
-    if (others) others.postMessage({ message });
-    changed(message);
-  });
-  return new Promise(() => {}); // for as long as the page is there
-}
-
-if (others) {
-  others.onmessage = ({ data }) => {
-    if (data.who && source) {
-      others.postMessage({ live: source.readyState === EventSource.OPEN, position });
-    } else if (data.message) {
-      changed(data.message);
-      setLive(true);
-    } else if ("live" in data) {
-      setLive(data.live);
-      if (data.live && data.position !== position) {
-        position = data.position;
-        refresh(PARTS);
-      }
-    }
-  };
-}
-if (navigator.locks && others) {
-  navigator.locks.request("gotsurge-simulator", listen);
-  others.postMessage({ who: true });
-} else {
-  listen();
-}
+ask();
 document.addEventListener("visibilitychange", () => refresh([]));
 window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
