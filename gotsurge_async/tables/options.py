@@ -2,14 +2,16 @@
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import attrs
+import msgspec
 from attrs.converters import optional
+from msgspec import Meta
 
 from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import utc
@@ -45,9 +47,6 @@ ENDINGS = {
     ".pq": "parquet",
 }
 """The format of a file by its ending; ``.gz`` may follow those of text."""
-
-CLEANING = ("spaces", "unquote", "pad6", "upper", "lower")
-"""What can be done to a text before it is read."""
 
 _MOST = 1 << 20
 
@@ -181,16 +180,15 @@ def read_map(text: bytes, where: str) -> FileMap:
         table = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{where}: is not TOML: {error}", "E107") from None
-    items = table.pop("items", {})
+    items, file = table.pop("items", {}), table.get("file")
     if not isinstance(items, dict):
         raise ConfigError(f"{where}: items must be a table, with sections such as columns and constants", "E231")
-    file = table.get("file")
     timezone = file.pop("timezone", None) if isinstance(file, dict) else None
     try:
         file_map = FileMap(
-            orders=_Section(table, where, columns_of(Order)).column_map(["timezone"]),
-            items=_Section(items, f"{where}: items", columns_of(ItemRow)).column_map([]),
-            timezone=None if timezone is None else _text(timezone, f"{where}: file: timezone"),
+            orders=_column_map(table, where, columns_of(Order)),
+            items=_column_map(items, f"{where}: items", columns_of(ItemRow)),
+            timezone=_converted(timezone, str | None, f"{where}: file: timezone", _FORMS["file"]),
         )
         zone_named(file_map.timezone)
     except ConfigError as error:
@@ -199,152 +197,125 @@ def read_map(text: bytes, where: str) -> FileMap:
     return file_map
 
 
-class _Section:
-    """The part of a map that is about one file; ``known`` are the fields that it can have."""
+_KINDS: Mapping[str, Any] = {
+    "columns": str,
+    "join": Join,
+    "constants": str,
+    "defaults": str,
+    "dates": Dates,
+    "numbers": str,
+    "phones": str,
+    "values": Annotated[dict[str, str], Meta(min_length=1)],
+    "clean": tuple[Literal["spaces", "unquote", "pad6", "upper", "lower"], ...],
+}
+"""What each section has for a field, after `_in_full`."""
+_FORMS: Mapping[str, str] = {
+    "columns": '"their column" = "field"',
+    "join": 'field = ["A", "B"], or field = { columns = ["A", "B"], with = ", " }',
+    "constants": "field = a text, a number, true, false, or a time",
+    "defaults": "field = a text, a number, true, false, or a time",
+    "dates": 'field = "31/12/2030 23:59", or a table of like, zone, time = "09:00", and minutes_later = 60',
+    "numbers": 'field = "S$1,234.56"',
+    "phones": 'field = "+65 61234567"',
+    "values": 'field = { "what stands there" = "what is meant" }',
+    "clean": "field = a list of spaces, unquote, pad6, upper and lower",
+    "ignore": 'ignore = ["Remark"], a list of column names',
+    "only_rows_with": 'only_rows_with = "Created at"',
+    "file": 'sheet = "March", header_row = 3, delimiter = ";", encoding = "cp1252", timezone = "Asia/Singapore"',
+}
+"""How the entries of a section are written."""
+_FILE = {"sheet": str, "header_row": int, "delimiter": str, "encoding": str}
 
-    def __init__(self, table: Mapping[str, Any], where: str, known: Iterable[str]) -> None:
-        self._table = table
-        self._where = where
-        self._known = frozenset(known)
 
-    def column_map(self, more_of_file: list[str]) -> ColumnMap:
-        """All of it, checked; ``more_of_file`` are names that [file] may have besides those of a `Dialect`."""
-        names = [field.name for field in attrs.fields(ColumnMap) if field.name not in ("dialect", "where")]
-        _refuse_others(self._table, ["file", *names], self._where)
-        columns, only = self._section("columns"), self._table.get("only_rows_with")
-        if not all(isinstance(field, str) for field in columns.values()):
-            raise ConfigError(f'{self._where}: columns is a table of texts: "their column" = "field"', "E231")
-        column_map = ColumnMap(
-            columns=columns,
-            join=self._fields("join", _join),
-            constants=self._fields("constants", _cell),
-            defaults=self._fields("defaults", _cell),
-            ignore=frozenset(self._ignore()),
-            only_rows_with=None if only is None else _text(only, f"{self._where}: only_rows_with"),
-            dates=self._fields("dates", _dates),
-            numbers=self._fields("numbers", _text),
-            phones=self._fields("phones", _text),
-            values=self._fields("values", _values),
-            clean=self._fields("clean", _clean),
-            dialect=self._dialect(more_of_file),
-            where=f"the map {self._where}",
-        )
-        column_map.check(self._known, self._where)
-        self._check_samples(column_map)
-        return column_map
-
-    def _check_samples(self, column_map: ColumnMap) -> None:
-        from gotsurge_async.tables.maps.rules import check_dates, number_style, phone_style  # few have a map
-
-        checks: list[tuple[str, Callable[[Any], object], Mapping[str, Any]]] = [
-            ("numbers", number_style, column_map.numbers),
-            ("phones", phone_style, column_map.phones),
-            ("dates", check_dates, column_map.dates),
-        ]
-        for section, check, samples in checks:
-            for field, sample in samples.items():
-                try:
-                    check(sample)
-                except (ValueError, ConfigError) as error:
-                    raise ConfigError(f"{self._where}: {section}: {field}: {error}", code_of(error)) from None
-
-    def _section(self, name: str) -> dict[str, Any]:
-        section = self._table.get(name, {})
-        if not isinstance(section, dict):
-            raise ConfigError(f"{self._where}: {name} is a table: field = value", "E231")
-        return section
-
-    def _fields(self, name: str, read: Callable[[Any, str], Any]) -> dict[str, Any]:
-        """The entries of a section by their fields. A dotted name without quotes is a table in TOML."""
-        return {
-            field: read(value, f"{self._where}: {name}: {field}") for field, value in self._flat(self._section(name))
+def _column_map(table: Mapping[str, Any], where: str, known: Iterable[str]) -> ColumnMap:
+    """The part of a map that is about one file, checked; ``known`` are the fields that it can have."""
+    known = tuple(known)
+    _refuse_others(table, ["file", *_KINDS, "ignore", "only_rows_with"], where)
+    sections = {name: _converted(table.get(name, {}), dict, f"{where}: {name}", _FORMS[name]) for name in _KINDS}
+    fields = {
+        name: {
+            field: _converted(_in_full(name, value), kind, f"{where}: {name}: {field}", _FORMS[name])
+            for field, value in _flat(sections[name], known)
         }
-
-    def _flat(self, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-        for name, value in table.items():
-            field = prefix + name
-            if isinstance(value, dict) and any(known.startswith(f"{field}.") for known in self._known):
-                yield from self._flat(value, f"{field}.")
-            else:
-                yield field, value
-
-    def _ignore(self) -> list[str]:
-        ignore = self._table.get("ignore", [])
-        if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
-            raise ConfigError(f'{self._where}: ignore is a list of column names, such as ["Remark"]', "E231")
-        return ignore
-
-    def _dialect(self, more: list[str]) -> Dialect:
-        file = self._section("file")
-        texts = ["sheet", "delimiter", "encoding"]
-        _refuse_others(file, ["sheet", "header_row", "delimiter", "encoding", *more], f"{self._where}: file")
-        row = file.get("header_row")
-        if row is not None and type(row) is not int:
-            raise ConfigError(f"{self._where}: file: header_row must be a line number, starting at 1", "E231")
-        return Dialect(
-            header_row=row,
-            **{name: _text(file[name], f"{self._where}: file: {name}") for name in texts if name in file},
-        )
+        for name, kind in _KINDS.items()
+    }
+    ignore, only = table.get("ignore", []), table.get("only_rows_with")
+    column_map = ColumnMap(
+        **fields,
+        ignore=_converted(ignore, frozenset[str], where, _FORMS["ignore"]),
+        only_rows_with=_converted(only, str | None, where, _FORMS["only_rows_with"]),
+        dialect=_dialect(table.get("file", {}), f"{where}: file"),
+        where=f"the map {where}",
+    )
+    column_map.check(known, where)
+    _check_samples(column_map, where)
+    return column_map
 
 
-def _join(value: Any, where: str) -> Join:
-    table = value if isinstance(value, dict) else {"columns": value}
-    _refuse_others(table, ["columns", "with"], where)
-    columns = _texts(table.get("columns"), f"{where}: columns", least=1)
-    return Join(columns=columns, between=_text(table.get("with", " "), where))
+def _converted(value: Any, kind: Any, where: str, form: str) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{where}: write {form}", "E231") from None
 
 
-def _dates(value: Any, where: str) -> Dates:
-    table = value if isinstance(value, dict) else {"like": value}
-    _refuse_others(table, ["like", "zone", "time", "minutes_later"], where)
-    later = table.get("minutes_later", 0)
-    if type(later) is not int:
-        raise ConfigError(f"{where}: minutes_later is a whole number", "E231")
-    texts = {name: _text(table[name], f"{where}: {name}") for name in ("zone", "time") if name in table}
-    like = table.get("like", [])
-    samples = _texts([like] if isinstance(like, str) else like, where, least=0)
-    return Dates(like=samples, minutes_later=later, **texts)
+def _flat(table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of a section by their fields. A dotted name without quotes is a table in TOML."""
+    for name, value in table.items():
+        field = prefix + name
+        if isinstance(value, dict) and any(other.startswith(f"{field}.") for other in known):
+            yield from _flat(value, known, f"{field}.")
+        else:
+            yield field, value
 
 
-def _values(value: Any, where: str) -> Mapping[str, str]:
-    if not isinstance(value, dict) or not value:
-        raise ConfigError(f'{where}: is a table: "what stands there" = "what is meant"', "E231")
-    return {name: _cell(meaning, f"{where}: {name}") for name, meaning in value.items()}
+def _in_full(section: str, value: Any) -> Any:
+    """The entry of a section, of which a text or a list may be the short form; a value as it would be in a cell."""
+    listed = [value] if isinstance(value, str) else value
+    if section in ("constants", "defaults"):
+        return _cell(value)
+    if section == "values" and isinstance(value, dict):
+        return {name: _cell(meaning) for name, meaning in value.items()}
+    if section == "join" and isinstance(value, list):
+        return {"columns": value}
+    if section == "dates":
+        own = value if isinstance(value, dict) else {"like": value}
+        return {**own, "like": [own["like"]]} if isinstance(own.get("like"), str) else own
+    return listed if section == "clean" else value
 
 
-def _clean(value: Any, where: str) -> tuple[str, ...]:
-    steps = _texts([value] if isinstance(value, str) else value, where, least=1)
-    for step in steps:
-        if step not in CLEANING:
-            why = f'{where}: "{step}" is none of {", ".join(CLEANING)}{did_you_mean(step, CLEANING)}'
-            raise ConfigError(why, "E231")
-    return steps
+def _cell(value: Any) -> Any:
+    """A value of TOML as it would be written in a cell; as it is if there is none for it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _dialect(file: Any, where: str) -> Dialect:
+    own = _converted(file, dict[str, Any], where, _FORMS["file"])
+    _refuse_others(own, [*_FILE, *(() if where.endswith("items: file") else ("timezone",))], where)
+    return Dialect(**{name: _converted(value, _FILE[name], where, _FORMS["file"]) for name, value in own.items()})
+
+
+def _check_samples(column_map: ColumnMap, where: str) -> None:
+    from gotsurge_async.tables.maps.rules import check_dates, number_style, phone_style  # few have a map
+
+    checks: list[tuple[str, Callable[[Any], object], Mapping[str, Any]]] = [
+        ("numbers", number_style, column_map.numbers),
+        ("phones", phone_style, column_map.phones),
+        ("dates", check_dates, column_map.dates),
+    ]
+    for section, check, samples in checks:
+        for field, sample in samples.items():
+            try:
+                check(sample)
+            except (ValueError, ConfigError) as error:
+                raise ConfigError(f"{where}: {section}: {field}: {error}", code_of(error)) from None
 
 
 def _refuse_others(table: Mapping[str, Any], names: list[str], where: str) -> None:
     for name in table:
         if name not in names:
             raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}', "E231")
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(f"{where}: give a text in quotes, not {value!r}", "E231")
-    return value
-
-
-def _texts(value: Any, where: str, *, least: int) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value) or len(value) < least:
-        raise ConfigError(f'{where}: give a list of texts, such as ["A", "B"]', "E231")
-    return tuple(value)
-
-
-def _cell(value: Any, where: str) -> str:
-    """A value of TOML as it would be written in a cell."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, str | int | float) and not isinstance(value, date | time):
-        return str(value)
-    raise ConfigError(f"{where}: give text, a number, or a time, not {value!r}", "E231")

@@ -2,11 +2,13 @@
 
 import codecs
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import attrs
+import msgspec
 from attrs.converters import optional
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.rules import nearest
@@ -97,17 +99,17 @@ class Dialect:
         return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
 
 
-class Join(Struct, frozen=True, kw_only=True):
+class Join(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Several columns as one text: those that are not empty, with ``between`` between two.
 
     A join of one column allows that column to give several fields.
     """
 
-    columns: tuple[str, ...]
-    between: str = " "
+    columns: Annotated[tuple[str, ...], Meta(min_length=1)]
+    between: str = msgspec.field(default=" ", name="with")
 
 
-class Dates(Struct, frozen=True, kw_only=True):
+class Dates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How times are written.
 
     Attributes:
