@@ -137,15 +137,11 @@ class _Watched(Around):
         """See `Source.rows`."""
         rows = self._source.rows()
         first = list(islice(rows, _SAMPLE))
-        self._follow()
         if first and self.columns is not None:
             use = MapUse.of(self._options, self, first)
             self._look(use)
             self.kept: Mapping[str, Any] = {**self.kept, MAP: structs.asdict(use)}
-        kept = self.kept
         yield from chain(first, rows)
-        self._follow()
-        self.kept = kept
 
 
 def _digest(options: SourceOptions, columns: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.load import Loader
 from gotsurge_async.push.preview import Preview, Previewing
 from gotsurge_async.tables import Fault, Source
-from gotsurge_async.tables.checks.windows import WindowRules, planned
+from gotsurge_async.tables.checks.windows import broken_rules, planned
 from gotsurge_async.tables.source import Around, SourceRow
 from gotsurge_async.tables.writing import WholeFile
 
@@ -144,7 +144,6 @@ async def make_plan(
 
 
 async def _sum_up(run: Run, source: Source, now: datetime, known: Known, previewing: Previewing) -> Plan:
-    rules = WindowRules()
     spend: Counter[str] = Counter()
     unpriced = tight_count = orders = 0
     tight: list[Tight] = []
@@ -156,7 +155,7 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
             unpriced += 1
         else:
             spend[order.currency or ""] += order.price
-        for rule in rules.broken(order):
+        for rule in broken_rules(order):
             tight_count += 1
             if len(tight) < KEPT:
                 tight.append(Tight(line=row.line, key=row.key, rule=rule))
@@ -220,10 +219,7 @@ class _PlannedSource(Around):
 
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
-        for row in self._source.rows():
-            self._follow()
-            yield row
-        self._follow()
+        yield from self._source.rows()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
         same = (self.sha256, self.items_sha256) == (self._plan.sha256, self._plan.items_sha256)

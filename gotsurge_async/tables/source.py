@@ -165,11 +165,10 @@ class Source(abc.ABC):
         items_sha256: the same of the items file; None if there is no such file, or until it was read.
     """
 
-    faulty: Callable[[int, str], None] | None = None
-    line: int = 0
-    left: Left | None = None
-
     def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:
+        self.faulty: Callable[[int, str], None] | None = None
+        self.line: int = 0
+        self.left: Left | None = None
         self.name = name
         self.report = report
         self.columns: tuple[str, ...] | None = None
@@ -226,25 +225,13 @@ class Source(abc.ABC):
 
 
 class Around(Source):
-    """Reads another source, and has the same attributes as that; only its rows may differ."""
+    """Reads another source, and has its attributes, but those that it sets itself; only its rows may differ."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._follow()
 
-    def _follow(self) -> None:
-        """Copy the attributes of the other source: some are known only with the first row, or at the end."""
-        source = self._source
-        self.name: str = source.name
-        self.report: SourceReport = source.report
-        self.columns: tuple[str, ...] | None = source.columns
-        self.items_columns: tuple[str, ...] = source.items_columns
-        self.not_read: tuple[str, ...] = source.not_read
-        self.form: Form = source.form
-        self.kept: Mapping[str, Any] = source.kept
-        self.left: Left | None = source.left
-        self.sha256: str | None = source.sha256
-        self.items_sha256: str | None = source.items_sha256
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
 
     def close(self) -> None:
         """See `Source.close`."""

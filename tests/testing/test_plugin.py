@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import NotFound, OutcomeUnknown
+from gotsurge_async import OutcomeUnknown
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order
@@ -95,40 +95,6 @@ async def test_faults_are_ordered_in_one_line() -> None:
             await gs.tasks.create([order()])
         await gs.tasks.create([order("T-2")])
         assert simulator.audit()["tasks"] == 2
-
-
-async def test_faults_of_time_are_ordered_in_one_line() -> None:
-    """Late effects, hidden tasks, older states, ids of other orders and a restore come by ``faults``, too."""
-    faults = [
-        Fault(operation="platform.tasks.create", kind="reused", after_calls=1, times=1),
-        Fault(operation="platform.tasks.create", kind="hidden", after_calls=2, times=1, seconds=60),
-        Fault(operation="tasks.get", kind="outdated", times=1, seconds=60),
-        Fault(operation="platform.tasks.create", when="late", after_calls=3, times=1, seconds=5),
-        Fault(operation="platform.tasks.list", kind="restored", after_calls=2, seconds=75),
-    ]
-    clock = ManualClock()
-    async with (
-        Simulator(clock=clock) as simulator,
-        simulated("platform", simulator=simulator, faults=faults, clock=clock) as gs,
-    ):
-        first = (await gs.platform.tasks.create([order("T-1")])).tasks[0]
-        second = (await gs.platform.tasks.create([order("T-2")])).tasks[0]
-        assert (second.id, second.tracking_id) == (first.id, "T-2")
-        with pytest.raises(NotFound):
-            await gs.tasks.get(first.id)
-        await clock.advance(60)
-        await gs.platform.tasks.create([order("T-3")])
-        assert [task.tracking_id async for task in gs.platform.tasks.list()] == ["T-1", "T-2"]
-        assert (await gs.platform.tasks.get(first.id)).current_status == "broadcasting"
-        with pytest.raises(OutcomeUnknown):
-            await gs.platform.tasks.create([order("T-4")])
-        assert [call["operation"] for call in simulator.late_calls()] == ["platform.tasks.create"]
-        await clock.advance(5)
-        assert [task["tracking_id"] for task in simulator.tasks()] == ["T-1", "T-2", "T-3", "T-4"]
-        await clock.advance(60)
-        assert len([task async for task in gs.platform.tasks.list()]) == 4
-        assert [task.tracking_id async for task in gs.platform.tasks.list()] == ["T-1", "T-2"]
-        assert simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
 
 
 async def test_the_clock_of_a_client_is_that_of_its_simulator() -> None:

@@ -13,17 +13,7 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.models.words import in_words
 from gotsurge_async.simulator.app import BASE_PATH
 from gotsurge_async.simulator.board import orders
-from gotsurge_async.simulator.board.order_page import (
-    ACTIONS,
-    brief,
-    imo,
-    money,
-    order_page,
-    plain_number,
-    precise,
-    short,
-)
-from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local
+from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, local, order_page, short
 from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, KINDS
 from gotsurge_async.simulator.loopback import PAGE_HEADERS, masked_url
 from gotsurge_async.simulator.replies import number_in
@@ -82,22 +72,22 @@ def templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(STAGES=orders.STAGES, STAGE_OF=orders.STAGE_OF, CARDS=CARDS, ACTIONS=ACTIONS)
+    environment.globals.update(STAGES=orders.STAGES, STAGE_OF=orders.STAGE_OF, CARDS=CARDS, ACTIONS=orders.ACTIONS)
     environment.globals.update(ENDPOINTS=ENDPOINTS, KINDS=KINDS, FAULT_GROUPS=FAULT_GROUPS)
     environment.globals.update(Axis=Axis, rows_of=orders.rows_of)
     environment.filters |= {
-        "brief": brief,
+        "brief": orders.brief,
         "code_class": _code_class,
         "local": lambda seconds, style: local(seconds).strftime(style),
-        "imo": imo,
+        "imo": orders.imo,
         "in_words": in_words,
         "moment": orders.moment,
-        "money": money,
+        "money": orders.money,
         "name_of": _name_of,
         "number": "{:,}".format,
         "ordinal": _ordinal,
-        "plain_number": plain_number,
-        "precise": precise,
+        "plain_number": orders.plain_number,
+        "precise": orders.precise,
         "short": short,
         "short_ids": lambda path: _UUID.sub(r"\1…\2", path),
         "span": orders.span,

@@ -60,7 +60,6 @@ class Leaving(Around):
             self._db.execute("COMMIT")
             if not self._source.report.whole:
                 self._leave_doubled()
-        self._follow()
         if self.report.fault_count:
             (good,) = self._db.execute("SELECT count(*) FROM rows").fetchone()
             if self.report.whole or not good:

@@ -4,12 +4,17 @@ from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 
 import msgspec
-from msgspec import Struct
 
 from gotsurge_async.tables.checks.words import number_of
 
-EARTH_RADIUS = 6371.0088
+_EARTH_RADIUS = 6371.0088
 """Kilometres."""
+_SHORTEST_PICKUP = 15.0
+"""Minutes; a pickup window that is shorter is hard to meet."""
+_SPEED = 40.0
+"""Kilometres an hour that a driver makes on the road."""
+_DETOUR = 1.3
+"""The length of the road, divided by that of the straight line."""
 
 
 class Window(msgspec.Struct):
@@ -44,43 +49,30 @@ def planned(payload: bytes) -> Planned:
     return _planned.decode(payload)
 
 
-def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
+def _point_of(address: msgspec.Raw) -> tuple[float, float] | None:
     """Latitude and longitude of an address in degrees, if it has both."""
     place = _place.decode(address)
     return None if place.latitude is None or place.longitude is None else (place.latitude, place.longitude)
 
 
-class WindowRules(Struct, frozen=True, kw_only=True):
-    """The limits below which a window is too narrow.
-
-    Attributes:
-        shortest_pickup: minutes; a pickup window that is shorter is hard to meet.
-        speed: kilometres an hour that a driver makes on the road.
-        detour: the length of the road, divided by that of the straight line.
-    """
-
-    shortest_pickup: float = 15.0
-    speed: float = 40.0
-    detour: float = 1.3
-
-    def broken(self, order: Planned) -> list[str]:
-        """The rules that an order breaks. The distance counts only if both addresses have coordinates."""
-        broken: list[str] = []
-        pickup, delivery = order.from_time_window, order.to_time_window
-        length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
-        if length < self.shortest_pickup:
-            broken.append(f"the pickup window lasts {number_of(round(length), 'minute')}")
-        start, end = point_of(order.from_address), point_of(order.to_address)
-        if delivery is not None and start is not None and end is not None:
-            kilometres = self.detour * _kilometres(start, end)
-            way = 60 * kilometres / self.speed
-            time = _minutes(delivery.end_time_utc - pickup.start_time_utc)
-            if time < way:
-                broken.append(
-                    f"{kilometres:.0f} km take {number_of(round(way), 'minute')} at {self.speed:.0f} km/h, and from "
-                    f"the start of the pickup to the end of the delivery there are {time:.0f}"
-                )
-        return broken
+def broken_rules(order: Planned) -> list[str]:
+    """The rules that an order breaks. The distance counts only if both addresses have coordinates."""
+    broken: list[str] = []
+    pickup, delivery = order.from_time_window, order.to_time_window
+    length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
+    if length < _SHORTEST_PICKUP:
+        broken.append(f"the pickup window lasts {number_of(round(length), 'minute')}")
+    start, end = _point_of(order.from_address), _point_of(order.to_address)
+    if delivery is not None and start is not None and end is not None:
+        kilometres = _DETOUR * _kilometres(start, end)
+        way = 60 * kilometres / _SPEED
+        time = _minutes(delivery.end_time_utc - pickup.start_time_utc)
+        if time < way:
+            broken.append(
+                f"{kilometres:.0f} km take {number_of(round(way), 'minute')} at {_SPEED:.0f} km/h, and from "
+                f"the start of the pickup to the end of the delivery there are {time:.0f}"
+            )
+    return broken
 
 
 def _minutes(span: timedelta) -> float:
@@ -92,4 +84,4 @@ def _kilometres(start: tuple[float, float], end: tuple[float, float]) -> float:
     latitude, other = radians(start[0]), radians(end[0])
     across = sin((other - latitude) / 2) ** 2
     along = cos(latitude) * cos(other) * sin(radians(end[1] - start[1]) / 2) ** 2
-    return 2 * EARTH_RADIUS * asin(min(1.0, sqrt(across + along)))
+    return 2 * _EARTH_RADIUS * asin(min(1.0, sqrt(across + along)))

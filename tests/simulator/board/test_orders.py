@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, moment, span
+from gotsurge_async.simulator.board.orders import Axis, Filter, Orders, Survey, moment, order_page, span
 from gotsurge_async.simulator.board.pages import templates
 
 from ..kit import START, Client, order
@@ -135,3 +135,18 @@ def test_an_axis_has_names_of_hours() -> None:
     for days, first, last in ((100, "1 Jan", "11 Apr"), (1600, "Jan 2026", "May 2030")):
         names = [name for _, name in Axis(START, START + days * 24 * HOUR).grid()]
         assert (names[0], names[-1], len(set(names)) == len(names)) == (first, last, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "is_covered"),
+    [("accepted", 0, True), ("accepted", 30, True), ("complete", 0, True), ("complete", 30, False)],
+)
+async def test_the_time_axis_covers_now(plain: Client, status: str, days: int, is_covered: bool) -> None:
+    """As long as anything may happen to the order; afterwards only where the present is near."""
+    (task,) = (await plain.create(order("A"))).json["tasks"]
+    plain.simulator.move(task["id"], status, through=True)
+    plain.simulator.advance(days * 24 * HOUR)
+    service = plain.simulator._service
+    (record,) = service.tasks.all()
+    axis = order_page(service, record, Orders().facts(record), "")["axis"]
+    assert (axis.first <= service.clock.now() <= axis.last) is is_covered

@@ -1,7 +1,7 @@
 """Reads the workbook on standard input, as a `Request`, the only argument, says.
 
 On standard output it writes messages: a `Sheet`, any number of `Rows`, then the `End`; or a `Refusal`. The process ends
-when nobody reads them any more.
+when nobody reads them any more. The rows are read by python-calamine.
 """
 
 import contextlib
@@ -10,12 +10,30 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from .messages import ADVICE_TO_SPLIT, OUT_OF_MEMORY, SIZE, BadSheet, End, Message, Refusal, Request
-from .rows import messages
+from .messages import ADVICE_TO_SPLIT, OUT_OF_MEMORY, SIZE, BadSheet, End, Message, Refusal, Request, Row, Rows, Sheet
+from .parts import Cell, Parts
+from .texts import TEXTS
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet
+
+_ERROR_OF_ODS = (
+    "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
+    "mend its formula, or clear the cell"
+)
+_MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
+_LOCKED = "is locked by a password: save it without one"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""The name under which an old kind of container, which .xls has too, holds an .xlsx with a password."""
+_DIRECTORY = 64 << 20  # that name is searched for up to here
+_BLOCK_ROWS, _BLOCK_LENGTH = 500, 1 << 18
+_ONLY_TEXT = {str}
 
 
 def _confine(request: Request) -> None:
@@ -64,6 +82,145 @@ def main() -> None:
         if not isinstance(error, BadSheet):  # nobody sees a traceback
             error = BadSheet(f"cannot be read ({type(error).__name__}: {error}): {ADVICE_TO_SPLIT}")
         _send(Refusal(str(error), error.explain_code))
+
+
+# --- the rows of a sheet ---------------------------------------------------------------------------------------------
+
+
+def messages(file: IO[bytes], request: Request) -> Iterator[Sheet | Rows]:
+    """What a workbook contains.
+
+    Raises:
+        BadSheet: nothing more can be read.
+    """
+    import python_calamine
+
+    file.seek(0)
+    parts = Parts(file, request) if file.read(2) == b"PK" else None
+    file.seek(0)
+    if parts is None and _ENCRYPTED in file.read(_DIRECTORY):
+        raise BadSheet(_LOCKED)
+    file.seek(0)
+    with _bad_sheet(python_calamine.CalamineError):
+        book = python_calamine.load_workbook(file)
+        work, visible = python_calamine.SheetTypeEnum.WorkSheet, python_calamine.SheetVisibleEnum.Visible
+        about = Sheet(None, {each.name: each.visible == visible for each in book.sheets_metadata if each.typ == work})
+        about.name = _choose(about.visible, request.sheet)
+        if about.name is None:
+            yield about
+            return
+        sheet = book.get_sheet_by_name(about.name)
+    odd: dict[int, list[Cell]] = {}
+    if parts is not None:
+        if parts.has_errors:
+            raise BadSheet(_ERROR_OF_ODS)
+        odd, hidden = parts.search(about.name)
+        about.hidden = (len(hidden), hidden[0]) if hidden else (0, 0)
+    yield about
+    yield from _blocks(_rows(sheet, odd, request.row))
+
+
+def _choose(visible: Mapping[str, bool], name: str | None) -> str | None:
+    """The name of the sheet that is read; None if there is none."""
+    if name is None:
+        return next((name for name in visible if visible[name]), None)
+    return name if name in visible else None
+
+
+def _blocks(rows: Iterable[tuple[Row, int]]) -> Iterator[Rows]:
+    """Rows, each with its length, in blocks that are small in memory."""
+    block: list[Row] = []
+    length = 0
+    for row, size in rows:
+        block.append(row)
+        length += size
+        if len(block) == _BLOCK_ROWS or length > _BLOCK_LENGTH:
+            yield Rows(block)
+            block, length = [], 0
+    yield Rows(block)
+
+
+def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iterator[tuple[Row, int]]:
+    """The rows that have a text, or a cell without a value that is wrong, each with its length."""
+    left = sheet.start[1] if sheet.start else 0
+    with _bad_sheet():
+        rows = enumerate(sheet.iter_rows(), start=1)
+    merged = _below_others(sheet.merged_cell_ranges or ())
+    last_rows: dict[int, int] = {}  # the column of a cell that is merged with those below -> the last of their rows
+    width = 0
+    for line, values in rows:
+        cells, typed = _texts(values)
+        if last_rows:
+            last_rows = {column: last for column, last in last_rows.items() if last >= line}
+        wrong = [*(Cell(column, 0, _MERGED) for column in last_rows), *odd.pop(line, ())]
+        whole, width = "".join(cells), len(cells)
+        if len(whole) > most:
+            yield (line, None, [], {}, False), 0
+        elif whole.strip() or any(cell.rule for cell in wrong):
+            broken = _apply(wrong, cells, left)
+            yield (line, cells, typed, broken, "\0" in whole), len(whole)
+        for column, last in merged.get(line, ()):
+            place = column - left
+            if 0 <= place < len(values) and values[place] != "":
+                last_rows[column] = last
+    for line, wrong in sorted(odd.items()):  # rows of errors alone, below all that have a value
+        if any(cell.rule for cell in wrong):
+            cells = [""] * width
+            yield (line, cells, [], _apply(wrong, cells, left), False), 0
+
+
+def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
+    """The values of a row as text, and the places of those that had another type."""
+    if {*map(type, values)} == _ONLY_TEXT:
+        return values, []
+    cells = [value if type(value) is str else TEXTS[type(value)](value) for value in values]
+    return cells, [place for place, value in enumerate(values) if type(value) is not str]
+
+
+def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
+    """Correct the cells of a row that are odd; the rules that some of them break, by their places.
+
+    Args:
+        left: the column of the first cell.
+    """
+    broken = {}
+    for cell in odd:
+        place = cell.column - left
+        if not 0 <= place < len(cells):
+            continue
+        if cell.rule:
+            broken[place] = cell.rule
+        elif cells[place].isdecimal():
+            cells[place] = cells[place].zfill(cell.zeros)
+    return broken
+
+
+@contextlib.contextmanager
+def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
+    """Turn the errors of calamine into a `BadSheet`, its panics too."""
+    try:
+        yield
+    except errors as error:
+        if type(error).__name__ == "PasswordError":
+            raise BadSheet(_LOCKED) from None
+        raise BadSheet(f"is damaged, or no workbook: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust; it is not an Exception
+            raise
+        raise BadSheet("is damaged: it cannot be read") from None
+
+
+def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
+    """The first row of cells that are merged with those below -> their column, from 0, and their last row.
+
+    Args:
+        ranges: the first and the last cell of each, as row and column from 0.
+    """
+    merged: dict[int, list[tuple[int, int]]] = {}
+    for (first, column), (last, _) in ranges:
+        if last > first:
+            merged.setdefault(first + 1, []).append((column, last + 1))
+    return merged
 
 
 if __name__ == "__main__":
