@@ -69,7 +69,7 @@ OWN = {
 
 PROTOCOLS = {
     "now monotonic sleep": {"SystemClock", "ManualClock"},
-    "send close": {"AiohttpTransport", "MemoryTransport"},
+    "send close": {"AiohttpTransport", "MemoryTransport", "Recorded", "Recorder"},
     "put take": {"SqlStates", "MemoryStates"},
 }
 """Methods that a protocol describes, and the classes that only fulfil it."""
