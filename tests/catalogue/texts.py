@@ -94,6 +94,10 @@ _LONGEST = 100
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
 
+_BARE = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
+"""Most nodes of a file, in which there is no other one that matters."""
+
+
 class _File:
     """One file of the package, with what its names stand for."""
 
@@ -109,7 +113,7 @@ class _File:
             node, scope = waiting.pop()
             self._note(node, scope)
             inner = node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else scope
-            waiting.extend([(child, inner) for child in ast.iter_child_nodes(node)])
+            waiting.extend([(child, inner) for child in ast.iter_child_nodes(node) if not isinstance(child, _BARE)])
 
     def _note(self, node: ast.AST, scope: ast.AST) -> None:
         """Keep what is looked at of a node, calls and classes with the function that they are in."""

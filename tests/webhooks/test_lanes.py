@@ -5,12 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks.event import EventState
-from gotsurge_async.webhooks.lanes import MOST_OF_A_NAME, MOST_UNKNOWN, Lanes
+from gotsurge_async.webhooks.lanes import MOST_OF_A_NAME, Lanes
 from tests.webhooks.kit import event
 from tests.webhooks.test_replicas import Reading, reading
 
 REAL = 20
+FEW, MANY = 500, 5000
+"""How many unknown tasks are known of: as many as the package has, or few, so that a flood is soon there."""
+
+
+@pytest.fixture(autouse=True)
+def most_unknown(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The most unknown tasks of the test."""
+    most = getattr(request, "param", FEW)
+    monkeypatch.setattr(lanes_module, "MOST_UNKNOWN", most)
+    return most
 
 
 def forged(number: int) -> bytes:
@@ -34,8 +45,13 @@ async def flooded(here: Reading, number: int) -> None:
         await here.inbox.put("default", event(f"task-{task}", "accepted", tracking_id=f"T-{task}"))
 
 
-@pytest.mark.parametrize("number", [6000, pytest.param(100_000, marks=pytest.mark.slow)], ids=["few", "many"])
-async def test_orders_that_are_known_by_name_go_first(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "most_unknown"),
+    [(600, FEW), pytest.param(100_000, MANY, marks=pytest.mark.slow)],
+    ids=["few", "many"],
+    indirect=["most_unknown"],
+)
+async def test_orders_that_are_known_by_name_go_first(tmp_path: Path, number: int, most_unknown: int) -> None:
     """Beside forged ids, each task of an order of the ledger is read within a minute: its event has the name."""
     async with reading(tmp_path, running=False) as here:
         here.inbox.is_ours = ours
@@ -48,13 +64,13 @@ async def test_orders_that_are_known_by_name_go_first(tmp_path: Path, number: in
         assert len(here.service.read_at) > 2 * REAL  # the forged ones have their share, and no more
         assert len(here.service.read_at) <= 2 * 55 + 1
         assert (await here.inbox.counts())[EventState.DONE] >= REAL
-        assert len(here.reads._held) <= MOST_UNKNOWN + REAL + 1000
+        assert len(here.reads._held) <= most_unknown + REAL + 1000
 
 
-async def test_the_newest_unknown_event_is_read_first(tmp_path: Path) -> None:
-    """A real order that nobody knows, made by hand for instance, is read soon although thousands of events wait."""
+async def test_the_newest_unknown_event_is_read_first(tmp_path: Path, most_unknown: int) -> None:
+    """A real order that nobody knows, made by hand for instance, is read soon although more events wait than fit."""
     async with reading(tmp_path, running=False) as here:
-        for number in range(MOST_UNKNOWN + 500):
+        for number in range(most_unknown + 500):
             await here.inbox.put("default", forged(number))
         async with here.running():
             await here.turn(5)
@@ -62,7 +78,7 @@ async def test_the_newest_unknown_event_is_read_first(tmp_path: Path) -> None:
             await here.inbox.put("default", event("task-0"))
             await here.turn(5)
             assert "task-0" in [task_id for _, task_id in here.service.read_at]
-            assert len(here.reads._lanes.unknown) <= MOST_UNKNOWN
+            assert len(here.reads._lanes.unknown) <= most_unknown
 
 
 async def test_unknown_events_are_read_address_by_address(tmp_path: Path) -> None:
@@ -71,26 +87,26 @@ async def test_unknown_events_are_read_address_by_address(tmp_path: Path) -> Non
         here.service.moves["task-0"] = [0.0, 0.0]
         async with here.running():
             for number in range(20):
-                for each in range(number * 300, number * 300 + 300):
+                for each in range(number * 30, number * 30 + 30):
                     await here.inbox.put("default", forged(each), "198.51.100.1")
-                    if each == 150:
+                    if each == 15:
                         await here.inbox.put("default", event("task-0"), "203.0.113.7")
                 await here.turn(0.5)
         assert "task-0" in [task_id for _, task_id in here.service.read_at]
 
 
-def test_the_crowd_makes_room() -> None:
+def test_the_crowd_makes_room(most_unknown: int) -> None:
     """Where unknown tasks have no room in memory, one of the address that has most of them is removed."""
     lanes = Lanes()
     assert lanes.add_unknown(("default", "real"), 0, "203.0.113.7", newest=True) == []
-    for number in range(1, MOST_UNKNOWN):
+    for number in range(1, most_unknown):
         assert lanes.add_unknown(("default", f"forged-{number}"), number, "198.51.100.1", newest=True) == []
-    for number in range(1, 600):
+    for number in range(1, 400):
         added = lanes.add_unknown(("default", f"more-{number}"), 9000 + number, "198.51.100.1", newest=True)
         assert added == [number]
     assert lanes.add_unknown(("default", "old"), 7, "198.51.100.2", newest=False) is None
     read = [lanes.take(0.0, 0) for _ in range(2)]
-    assert [each and each.key[1] for each in read] == ["more-599", "real"]
+    assert [each and each.key[1] for each in read] == ["more-399", "real"]
 
 
 async def test_a_name_puts_few_tasks_first(tmp_path: Path) -> None:
