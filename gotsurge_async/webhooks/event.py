@@ -20,7 +20,6 @@ from gotsurge_async import codec
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.errors import GotSurgeError, UnreadableAnswer
 from gotsurge_async.models.base import read_utc
-from gotsurge_async.models.tasks import Task
 
 LARGEST = 256 * 1024
 """Bytes of a body; an event with a whole task in it is some thousand."""
@@ -29,7 +28,6 @@ DEEPEST = 64
 
 _IDS = ("id", "task_id", "_id")
 _STATUS = ("current_status", "status")
-_NAMES = ("tracking_id", "invoice_number", "group_tag")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -51,22 +49,6 @@ class MalformedEvent(GotSurgeError, code="E804"):
     """A body that is no event; it says why, and quotes nothing of it."""
 
 
-class _Names(msgspec.Struct):
-    id: str
-    task: None = None
-
-
-class _Usual(msgspec.Struct):
-    data: _Names
-    timestamp: datetime
-    type: str | None = None
-    model_name: str | None = None
-
-
-_usual = msgspec.json.Decoder(_Usual).decode
-"""Reads what nearly every event is, in a fifth of the time; what it refuses is read with care."""
-
-
 @attrs.frozen(kw_only=True)
 class Event:
     """An event as its body says it; anybody may have written it.
@@ -77,7 +59,7 @@ class Event:
         task_id: the task that it hints at; None if it is about something else.
         timestamp: when it was sent, if that can be read.
         tells_time: whether it says when it was sent: then two of the same text are one event.
-        body: as it came.
+        tree: all that it says.
     """
 
     type: str | None = None
@@ -85,23 +67,12 @@ class Event:
     task_id: str | None = None
     timestamp: datetime | None = None
     tells_time: bool = False
-    body: bytes = attrs.field(default=b"{}", repr=False)
-
-    @property
-    def is_of_a_task(self) -> bool:
-        """Whether it is about a task, as far as it says."""
-        return self.model_name is None or self.model_name.casefold() in ("task", "tasks")
-
-    @property
-    def tree(self) -> Mapping[str, Any]:
-        """All that it says."""
-        return _tree(self.body)
+    tree: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def status(self) -> str | None:
-        """The status that it claims."""
-        *places, tree = self._named_places()
-        return _first([*reversed(places), tree], _STATUS)
+        """The status that it claims; what changed counts more than what was there."""
+        return _first([*reversed(_places(self.tree)), self.tree], _STATUS)
 
     @property
     def tracking_id(self) -> str | None:
@@ -121,44 +92,23 @@ class Event:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the order that it claims to be about: tracking id and invoice number, as far as it has them."""
-        places = self._named_places()
-        return tuple(name for each in _NAMES[:2] if (name := _first(places, (each,))))
+        return tuple(name for name in (self.tracking_id, self.invoice_number) if name)
 
     def shortened(self) -> bytes:
         """A body that has only the names, the status and the time of this event."""
-        places = self._named_places()
-        names = {each: name for each in _NAMES if (name := _first(places, (each,)))}
-        status = _first([*reversed(places[:-1]), places[-1]], _STATUS)
+        names = {"tracking_id": self.tracking_id, "invoice_number": self.invoice_number, "group_tag": self.group_tag}
         return msgspec.json.encode(
             {
                 "type": self.type,
                 "model_name": self.model_name,
-                "data": {"id": self.task_id, **names},
-                "updates": {"current_status": status} if status else {},
+                "data": {"id": self.task_id, **{kind: name for kind, name in names.items() if name}},
+                "updates": {"current_status": self.status} if self.status else {},
                 "timestamp": self.timestamp,
             }
         )
 
-    def _named_places(self) -> list[Mapping[str, Any]]:
-        tree = self.tree
-        return [*_places(tree), tree]
-
     def _name(self, name: str) -> str | None:
-        return _first(self._named_places(), (name,))
-
-    def task(self) -> Task:
-        """The task as the body claims it to be, for who believes bodies.
-
-        Raises:
-            MalformedEvent: it does not name enough of one.
-        """
-        fields: dict[str, Any] = {name: value for place in _places(self.tree) for name, value in place.items()}
-        fields["id"] = self.task_id
-        fields.setdefault("current_status", self.status)
-        try:
-            return codec.Codec().decode(msgspec.json.encode(fields), Task)
-        except UnreadableAnswer as error:
-            raise MalformedEvent(f"contains no task that can be read: {error}") from None
+        return _first([*_places(self.tree), self.tree], (name,))
 
 
 def read_event(body: bytes) -> Event:
@@ -167,58 +117,29 @@ def read_event(body: bytes) -> Event:
     Raises:
         MalformedEvent: it is no JSON object, too large or too deep, or is about a task and does not name it.
     """
-    event = (None if _is_deep(body) or len(body) > LARGEST else _read_usual(body)) or _read_with_care(body)
-    if not event.is_of_a_task:
-        return attrs.evolve(event, task_id=None)
-    if event.task_id is None:
-        raise MalformedEvent("names no task: there is no id in its data")
-    return event
-
-
-def claimed_status(body: bytes) -> str:
-    """The status that an event's body claims; "" if it claims none, or was not kept."""
-    try:
-        return read_event(body).status or ""
-    except MalformedEvent:
-        return ""
-
-
-def claimed_names(body: bytes) -> tuple[str, ...]:
-    """The names of an order that an event's body claims; none if it was not kept."""
-    try:
-        return read_event(body).names
-    except MalformedEvent:
-        return ()
-
-
-def _read_usual(body: bytes) -> Event | None:
-    try:
-        found = _usual(body)
-        moment = read_utc(found.timestamp)
-    except (ValueError, RecursionError):  # as all of msgspec's errors are
-        return None
-    if not _NAME.fullmatch(found.data.id):
-        return None
-    return Event(
-        type=found.type,
-        model_name=found.model_name,
-        task_id=found.data.id,
-        timestamp=moment,
-        tells_time=True,
-        body=body,
-    )
-
-
-def _read_with_care(body: bytes) -> Event:
     tree = _tree(body)
+    model = _text(tree.get("model_name"))
+    task_id = None
+    if model is None or model.casefold() in ("task", "tasks"):
+        task_id = _first(_places(tree) or [tree], _IDS)
+        if task_id is None:
+            raise MalformedEvent("names no task: there is no id in its data")
     return Event(
         type=_text(tree.get("type")),
-        model_name=_text(tree.get("model_name")),
-        task_id=_first(_places(tree) or [tree], _IDS),
+        model_name=model,
+        task_id=task_id,
         timestamp=_moment(tree.get("timestamp")),
         tells_time=tree.get("timestamp") is not None,
-        body=body,
+        tree=tree,
     )
+
+
+def kept_event(body: bytes) -> Event:
+    """What the body of a kept event says; nothing if it was dropped."""
+    try:
+        return read_event(body)
+    except MalformedEvent:
+        return Event()
 
 
 def _tree(body: bytes) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.book.records import account_of
 from gotsurge_async.webhooks.forward import NotDelivered
 from gotsurge_async.webhooks.inbox import Inbox
-from gotsurge_async.webhooks.reads import READ_RATE, Reads, Trust
+from gotsurge_async.webhooks.reads import READ_RATE, Reads
 from gotsurge_async.webhooks.receive import Seldom
 from gotsurge_async.webhooks.settle import LedgerNames, Settler
 from gotsurge_async.webhooks.store import StoreError
@@ -38,10 +38,8 @@ log: logging.Logger = logging.getLogger(__name__)
 
 OnStatus = Callable[[Change], Awaitable[object]]
 
-TRIES = 12
-"""How often a change is handed on in vain until it is parked; about an hour."""
 PARK_AFTER = timedelta(days=3)
-"""How long `gotsurge receive` tries a change until it is parked: a long weekend."""
+"""How long a change is tried until it is parked: a long weekend."""
 HANDLER_SECONDS = 60.0
 """How long a handler may take."""
 AT_ONCE = 20
@@ -91,14 +89,12 @@ class Follower:
             doubt are settled by the tasks that are read.
         read_rate: reads a second, retries included.
         sweep_after: after how many seconds without a word a task is read again; unless given, by its status.
-        trust: ``body`` believes the bodies of events, for who controls the network from GotSurge to here; then what
-            they say is not read again.
         handler_seconds: how long ``on_status`` may take.
         keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
             its account; None keeps it until the book is deleted.
         park_after: how long a change is tried until it is parked. Only the pauses between its tries count, and no
             time in which the process was down. The later changes of its task wait behind it, and the book keeps its
-            order. Unless given, a change is parked after 12 tries, about an hour, and the later ones follow.
+            order.
 
     Attributes:
         ready: set while this process follows.
@@ -117,10 +113,9 @@ class Follower:
         ledger: Ledger | None = None,
         read_rate: float = READ_RATE,
         sweep_after: float | None = None,
-        trust: Trust = "read",
         handler_seconds: float = HANDLER_SECONDS,
         keep: timedelta | None = KEEP,
-        park_after: timedelta | None = None,
+        park_after: timedelta = PARK_AFTER,
         clock: Clock | None = None,
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
@@ -149,7 +144,6 @@ class Follower:
             if on_status
             else None
         )
-        self._keeps_waiting = park_after is not None
 
         def changed() -> None:
             if self._worker is not None:
@@ -168,7 +162,6 @@ class Follower:
             mine,
             rate=read_rate,
             ages=AGES if sweep_after is None else {OTHER: timedelta(seconds=sweep_after)},
-            trust=trust,
             clock=self._clock,
             changed=changed,
             task_read=self._task_read,
@@ -294,8 +287,8 @@ class Follower:
     async def _forget(self) -> None:
         """Remove old orders from the book, until cancelled."""
         while self._keep is not None:
-            before = self._clock.now() - self._keep
-            if gone := await self._book.forget(before, accounts=self._accounts, only_handed_on=self._keeps_waiting):
+            before, hands_on = self._clock.now() - self._keep, self._worker is not None
+            if gone := await self._book.forget(before, accounts=self._accounts, only_handed_on=hands_on):
                 log.info("%d orders were forgotten that were at their end for long", gone)
             await self._clock.sleep(FORGET_EVERY)
 
@@ -325,7 +318,7 @@ class Worker:
     Args:
         accounts: whose changes.
         handler_seconds: how long it may take.
-        park_after: see `Follower`. With it, only one handler at a time runs while nothing but failures comes.
+        park_after: see `Follower`.
     """
 
     def __init__(
@@ -336,7 +329,7 @@ class Worker:
         accounts: Collection[str],
         clock: Clock,
         handler_seconds: float = HANDLER_SECONDS,
-        park_after: timedelta | None = None,
+        park_after: timedelta = PARK_AFTER,
     ) -> None:
         self.waiting: asyncio.Event = asyncio.Event()
         """Set when there may be changes."""
@@ -356,7 +349,7 @@ class Worker:
             newest = False
             while True:
                 # While every send fails, try one change a second, the oldest and the newest in turn.
-                in_vain = self._park_after is not None and self._failures >= AT_ONCE
+                in_vain = self._failures >= AT_ONCE
                 newest = in_vain and not newest
                 room = max(0, (1 if in_vain else AT_ONCE) - len(self._running))
                 for change in await self._taken(room, newest=newest):
@@ -370,11 +363,8 @@ class Worker:
 
     async def _taken(self, most: int, *, newest: bool) -> list[Change]:
         """Changes to hand on. While the book cannot be used there are none, and those in hand go on."""
-        behind_parked = self._park_after is not None
         try:
-            return await self._book.waiting(
-                most, accounts=self._accounts, lease=LEASE, behind_parked=behind_parked, newest=newest
-            )
+            return await self._book.waiting(most, accounts=self._accounts, lease=LEASE, newest=newest)
         except StoreError as error:
             if self._seldom.may(str(error)):
                 log.warning("changes cannot be read now, and wait: %s", error)
@@ -440,17 +430,11 @@ class Worker:
             await self._book.acknowledge(change)
             return
         tries = change.attempts + 1
-        if self._is_over(tries):
+        if sum(backoff(_AGAIN, each, 1.0) for each in range(1, tries)) >= self._park_after.total_seconds():
             log.error("change %d of task %s is parked after %d tries: %s", change.number, change.task_id, tries, why)
-            await self._book.park(change, why, with_later=self._park_after is not None)
+            await self._book.park(change, why)
         else:
             await self._book.failed(change, why, self._clock.now() + timedelta(seconds=backoff(_AGAIN, tries, 1.0)))
-
-    def _is_over(self, tries: int) -> bool:
-        """Whether a change that failed this many times is parked."""
-        if self._park_after is None:
-            return tries >= TRIES
-        return sum(backoff(_AGAIN, each, 1.0) for each in range(1, tries)) >= self._park_after.total_seconds()
 
 
 async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:

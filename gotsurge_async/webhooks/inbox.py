@@ -23,9 +23,8 @@ from gotsurge_async.webhooks.event import (
     Event,
     EventState,
     MalformedEvent,
-    claimed_names,
-    claimed_status,
     digest,
+    kept_event,
     read_event,
 )
 from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
@@ -243,7 +242,7 @@ class Inbox:
 
         def ask(db: Database) -> tuple[dict[int, tuple[str, ...]], set[tuple[str, str]]]:
             bodies = db.rows("bodies", ids=db.listed(event.id for event in events), since=0)
-            named = {number: names for number, body in bodies if (names := claimed_names(bytes(body)))}
+            named = {number: names for number, body in bodies if (names := kept_event(bytes(body)).names)}
             all_names = {name for names in named.values() for name in names}
             has_book = all_names and db.rows("has_book")
             return named, set(db.rows("known_names", names=db.listed(all_names))) if has_book else set()
@@ -266,7 +265,7 @@ class Inbox:
         """The statuses that events claim which came since a moment; "" of one that claims none, or has no body."""
         moment = to_microseconds(since)
         rows = await self._store.read(lambda db: db.rows("bodies", ids=db.listed(ids), since=moment))
-        return {number: claimed_status(bytes(body)) for number, body in rows}
+        return {number: kept_event(bytes(body)).status or "" for number, body in rows}
 
     async def done(self, ids: Sequence[int]) -> None:
         """Say that the tasks of events were read."""

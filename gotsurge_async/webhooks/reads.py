@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
-from typing import Literal, TypeAlias
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
 from gotsurge_async.calls.limiter import yielding
@@ -33,14 +32,11 @@ from gotsurge_async.models.tasks import Task
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.history import RANK, steps_of
-from gotsurge_async.webhooks.event import MalformedEvent, read_event
 from gotsurge_async.webhooks.inbox import Inbox, Waiting
 from gotsurge_async.webhooks.lanes import MOST_EVENTS, MOST_HELD, MOST_OF_A_NAME, Budget, Key, Lanes, Wanted
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)
-
-Trust: TypeAlias = Literal["read", "body"]
 
 READ_RATE = 2.0
 """Reads a second, by default."""
@@ -87,7 +83,6 @@ class Reads:
         accounts: the client of each account whose tasks are read here; events of others are left alone.
         rate: tries a second, all accounts together.
         ages: see `Book.due`.
-        trust: ``read``, or ``body`` to believe bodies: for who controls the network.
         changed: called when the book came to know of changes.
         task_read: called with each task that was read.
         refresh: called before each sweep.
@@ -101,7 +96,6 @@ class Reads:
         *,
         rate: float,
         ages: Mapping[str, timedelta],
-        trust: Trust,
         clock: Clock,
         changed: Callable[[], None],
         task_read: Callable[[str, Task], Awaitable[None]],
@@ -116,7 +110,6 @@ class Reads:
         self._book = book
         self._accounts = accounts
         self._ages = ages
-        self._trust = trust
         self._clock = clock
         self._changed = changed
         self._task_read = task_read
@@ -178,8 +171,6 @@ class Reads:
         of_no_use: list[int] = []
         for event in mine:
             key = (event.account, event.task_id)
-            if self._trust == "body" and await self._believe(event):
-                continue
             if known[key] is False:
                 if key in self._absent or len(self._absent) < MOST_ABSENT:
                     self._absent.add(key)
@@ -203,18 +194,6 @@ class Reads:
                 self._held.difference_update(made_room)
             self._held.add(event.id)
         await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
-
-    async def _believe(self, waiting: Waiting) -> bool:
-        """Take an event's body for the truth; returns whether that was possible."""
-        stored = await self._inbox.show(waiting.id)
-        try:
-            task = read_event((stored and stored.body) or b"").task()
-        except MalformedEvent:
-            return False
-        if await self._book.observe(waiting.account, task, source="event"):
-            self._changed()
-        await self._inbox.done([waiting.id])
-        return True
 
     async def sweep(self) -> None:
         """Queue the tasks of which nothing was heard for too long, until cancelled."""

@@ -1,5 +1,6 @@
 """A simulated day of 5,000 orders: its alerts and its report are those of a plain model of the rules."""
 
+import asyncio
 import random
 from collections import Counter
 from datetime import UTC, date, datetime
@@ -131,7 +132,7 @@ async def test_a_day_of_5000_orders(tmp_path: Path) -> None:
                 # Not after the last one: the simulator's timer, which waits in real time, would go on by an hour.
                 clock.seconds += HOUR if look else 0
                 tasks = [task async for task in gs.platform.tasks.list(per_page=1000)]
-                await book.observe_all("local/platform", tasks)
+                await asyncio.gather(*(book.observe("local/platform", task) for task in tasks))
                 found: dict[str, set[str]] = {}
                 async for alert in alerts_in(book, time.now()):
                     found.setdefault(alert.tracking_id or "", set()).add(alert.kind)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async import TaskStatus
 from gotsurge_async.webhooks.event import DEEPEST, LARGEST, MalformedEvent, read_event
 from tests.webhooks.kit import TASK, event
 
@@ -103,26 +102,6 @@ def test_the_status_of_updates_goes_before() -> None:
     """What changed counts more than what was there."""
     text = body(data={"id": TASK, "current_status": "broadcasting"}, updates={"current_status": "accepted"})
     assert read_event(text).status == "accepted"
-
-
-def test_the_task_of_a_believed_body() -> None:
-    """A body is read as a task, its updates over its data, by the same tolerant reading as an answer."""
-    text = body(
-        data={"id": TASK, "tracking_id": "T", "current_status": "broadcasting", "price": "odd"},
-        updates={
-            "current_status": "accepted",
-            "statuses": [{"status": "accepted", "updated_at": "2026-01-01"}],
-        },
-    )
-    task = read_event(text).task()
-    assert (task.id, task.tracking_id, task.current_status) == (TASK, "T", TaskStatus.ACCEPTED)
-    assert [entry.status for entry in task.statuses] == ["accepted"]
-
-
-def test_a_body_that_is_no_task_is_not_believed() -> None:
-    """What tells one task from another must be readable."""
-    with pytest.raises(MalformedEvent):
-        read_event(body(data={"id": TASK, "tracking_id": {"odd": 1}})).task()
 
 
 NAMES = st.sampled_from(["id", "data", "updates", "task", "model_name"])

@@ -181,7 +181,7 @@ async def sending(folder: Path, clock: ManualClock | None = None) -> AsyncIterat
     async with Book.open(folder / "book.db", clock=clock) as book:
         here = Sending(book, clock, threads)
         forwarder = Forwarder(URL, new_secret(), here, clock)
-        worker = Worker(book, forwarder.send_change, accounts=[ACCOUNT], clock=clock, park_after=PARK_AFTER)
+        worker = Worker(book, forwarder.send_change, accounts=[ACCOUNT], clock=clock)
         working = asyncio.create_task(worker.work())
         try:
             yield here
@@ -388,7 +388,7 @@ async def test_a_book_that_fails_for_a_while_stops_no_task(
             return 200
 
         here.answers = answer
-        await here.book.observe_all(ACCOUNT, [after(3, f"T-{number}") for number in range(3)])
+        await asyncio.gather(*(here.book.observe(ACCOUNT, after(3, f"T-{number}")) for number in range(3)))
         await here.turn(20)
         assert len(here.got) == 3
         failing = False

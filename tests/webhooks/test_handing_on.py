@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,6 @@ async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: 
     """However often a process ends while a handler runs, its change does not die of that."""
     monkeypatch.setattr(follow, "GRACE_SECONDS", 0.01)
     monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))  # type: ignore[attr-defined]
-    monkeypatch.setattr(follow, "TRIES", 2)
     async with followed(tmp_path, following=False) as kit:
         (task_id,) = await kit.create(order("T-0"))
         await kit.event(task_id)
@@ -58,6 +58,6 @@ async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: 
                 begun.set()
                 await asyncio.Event().wait()
 
-            async with follower(kit, on_status=hangs):
+            async with follower(kit, on_status=hangs, park_after=timedelta(microseconds=1)):
                 await asyncio.wait_for(begun.wait(), 60)
         assert await kit.book.parked_changes() == []

@@ -112,7 +112,6 @@ async def reading(folder: Path, rate: float = 2.0, *, running: bool = True) -> A
             {"default": service},  # type: ignore[dict-item]
             rate=rate,
             ages={OTHER: timedelta(days=1)},
-            trust="read",
             clock=clock,
             changed=lambda: None,
             task_read=nothing,

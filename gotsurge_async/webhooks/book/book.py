@@ -103,23 +103,11 @@ class Book(Outbox):
 
         Args:
             at: when it was read; the present unless given.
-            source: what showed it. The body of an ``event`` may hold a part of the task: the rest stays as it was.
+            source: what showed it. A ``ledger`` knows a part of the task: the rest stays as it was.
         """
         now = to_microseconds(self._clock.now())
         moment = now if at is None else to_microseconds(at)
         return await self._store.write(lambda db: observe(db, account, task, moment, source, now))
-
-    async def observe_all(
-        self, account: str, tasks: Iterable[Task], *, at: datetime | None = None, source: Source = "read"
-    ) -> list[Change]:
-        """The same for many tasks, a page of Task List for instance, in one transaction."""
-        now = to_microseconds(self._clock.now())
-        moment = now if at is None else to_microseconds(at)
-        # In one order everywhere, or two processes could wait for each other.
-        ordered = sorted(tasks, key=lambda task: task.id)
-        return await self._store.write(
-            lambda db: [change for task in ordered for change in observe(db, account, task, moment, source, now)]
-        )
 
     async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
         """Remember that the service does not know a task, or not of this account."""
@@ -133,14 +121,11 @@ class Book(Outbox):
 
         await self._store.write(note)
 
-    async def is_known(self, account: str, task_id: str) -> bool | None:
-        """Whether a task is in the book: False for one that the service did not know, None if it was not asked for."""
-        return (await self.known([(account, task_id)]))[account, task_id]
-
     async def known(
         self, tasks: Sequence[tuple[str, str]], *, since: datetime | None = None
     ) -> dict[tuple[str, str], bool | None]:
-        """The same for accounts and ids of many tasks.
+        """Whether tasks are in the book, by account and id: False for one that the service did not know, None if it
+        was not asked for.
 
         Args:
             since: one that the service did not know before is as one that was not asked for.

@@ -94,14 +94,12 @@ UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {a
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number AND (other.dead_at IS NULL OR :behind_parked = 1)
-    OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
+    other.number < head.number OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
 -- name: newest_heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND held_until <= :now
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number AND (other.dead_at IS NULL OR :behind_parked = 1)
-    OR other.number > head.number AND other.held_until > :now)) ORDER BY number DESC LIMIT :most;
+    other.number < head.number OR other.number > head.number AND other.held_until > :now)) ORDER BY number DESC LIMIT :most;
 -- name: hold
 UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
 RETURNING number;

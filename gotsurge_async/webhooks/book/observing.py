@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from gotsurge_async import codec
-from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger import OrderRow, RunInfo
 from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.webhooks.book.history import Kept, Step, read
 from gotsurge_async.webhooks.book.records import (
     Change,
+    changes_of,
     columns,
     countable,
     due_of,
@@ -23,9 +24,8 @@ from gotsurge_async.webhooks.book.records import (
     pushed,
 )
 
-Source: TypeAlias = Literal["event", "read", "sweep", "create"]
-"""What showed a task: an event's own body, a read that an event caused, a read of the sweep, the answer of a create."""
-
+Source: TypeAlias = Literal["ledger", "read", "sweep", "create"]
+"""What showed a task: a ledger, a read that an event caused, a read of the sweep, the answer of a create."""
 
 _COLUMNS = (
     "status", "changed_at", "due_at", "planned", "currency", "tracking_id", "invoice_number", "group_tag", "vessel",
@@ -64,31 +64,17 @@ def observe(db: Database, account: str, task: Task, moment: int, source: Source,
     reading = read(kept, task)
     if reading.stale and not new:
         body, task = known, codec.decode(known, Task)
-    elif source == "event" and not new:
+    elif source == "ledger" and not new:  # it knows a part of the task
         task = codec.decode(body := over(known, body), Task)
     for place, step in reading.dated.items():
         db.change("date_step", order=order, place=place, at=micros(step.at), entry=encoded(step.entry))
-    changes: list[Change] = []
+    numbers: list[int] = []
     for place, each in enumerate(reading.new, len(rows)):
         step = each.step
         ((number,),) = db.rows("add_change", order=order, place=place)
+        numbers.append(number)
         whole = (order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)
         db.insert("add_steps", [(*whole, number, each.previous, int(each.late))])
-        changes.append(
-            Change(
-                number=number,
-                account=account,
-                task_id=task.id,
-                status=step.status,
-                at=step.at,
-                seen_at=from_microseconds(moment),
-                previous=each.previous,
-                late=each.late,
-                source=source,
-                entry=step.entry,
-                task=task,
-            )
-        )
     now_is = {**was, **columns(task), "status": reading.current}
     if was["planned"] is None and task.price is not None:
         now_is |= {"planned": countable(task.price.millicents), "currency": task.price.currency}
@@ -103,12 +89,12 @@ def observe(db: Database, account: str, task: Task, moment: int, source: Source,
         "server_time": later(served, task.server_time),
         "body": body,
     }
-    if now_is == was and not changes:
+    if now_is == was and not numbers:
         db.change("reread", **values)
     else:
         terminal = int(reading.current is not None and reading.current.is_terminal)
-        db.change("set_order", **values, **now_is, terminal=terminal, moved_at=now if changes else None)
-    return changes
+        db.change("set_order", **values, **now_is, terminal=terminal, moved_at=now if numbers else None)
+    return changes_of(db, numbers)
 
 
 def _known_step(row: Row) -> Step:
@@ -128,6 +114,5 @@ def take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow
     for row in sorted(page, key=lambda row: row.task_id or ""):
         shown = further(row, stands[row.task_id])
         if shown is not None:
-            # As an event: it is a part of the task.
-            observe(db, account, shown, to_microseconds(row.updated_at), "event", now)
+            observe(db, account, shown, to_microseconds(row.updated_at), "ledger", now)
     return len(new)

@@ -1,12 +1,12 @@
 """The changes of a book that are to be handed on: each at least once, and those of a task in their order."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from gotsurge_async.clock import Clock, to_microseconds
 from gotsurge_async.database import Database
-from gotsurge_async.webhooks.book.records import Change, change_of, countable, keepable
+from gotsurge_async.webhooks.book.records import Change, changes_of, countable, keepable
 from gotsurge_async.webhooks.store import Store
 
 _NEVER = 2**62
@@ -28,10 +28,11 @@ class Outbox:
         *,
         accounts: Iterable[str] | None = None,
         lease: timedelta = timedelta(seconds=60),
-        behind_parked: bool = False,
         newest: bool = False,
     ) -> list[Change]:
         """Changes to hand on, oldest first, and those that failed last; of each task only the first that waits.
+
+        The later changes of a task wait behind a parked one, too.
 
         The caller holds the returned changes, and no process receives them again while the caller asks again within
         ``lease``. If this process stops asking, another process may receive them after that time.
@@ -39,7 +40,6 @@ class Outbox:
         Args:
             accounts: return only changes of these accounts' tasks.
             limit: the most changes to return.
-            behind_parked: let the later changes of a task wait behind its parked one, too.
             newest: those that came last, of those that have not failed.
         """
         mine = None if accounts is None else list(accounts)
@@ -50,15 +50,14 @@ class Outbox:
         def take(db: Database) -> list[Change]:
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            asked = {"now": now, "most": limit, "behind_parked": int(behind_parked)}
-            asked |= {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
+            asked = {"now": now, "most": limit, "no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
             heads = [
                 number for (number,) in db.rows("newest_heads" if newest else "heads", **asked) if number not in held
             ]
             taken = [
                 number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
             ]
-            return _changes(db, taken)
+            return changes_of(db, taken)
 
         changes = await self._store.write(take)
         self._held.update(change.number for change in changes)
@@ -97,19 +96,12 @@ class Outbox:
         """Hold a change no longer, without a word to the database: it comes again when its lease is over."""
         self._held.discard(change.number)
 
-    async def park(self, change: Change, why: str, *, with_later: bool = False) -> None:
-        """Hand a change on no more, until `resend`.
-
-        Args:
-            with_later: let the later changes of its task wait until then, also those that are still to come.
-        """
+    async def park(self, change: Change, why: str) -> None:
+        """Hand a change on no more, until `resend`; the later changes of its task wait, also those still to come."""
         moment = to_microseconds(self._clock.now())
 
         def park(db: Database) -> None:
-            if (
-                db.change("park", number=change.number, holder=self._holder, why=keepable(why), now=moment)
-                and with_later
-            ):
+            if db.change("park", number=change.number, holder=self._holder, why=keepable(why), now=moment):
                 db.change("put_off", number=change.number, again_at=_NEVER)
 
         await self._store.write(park)
@@ -119,7 +111,7 @@ class Outbox:
         """The changes that are parked, oldest first, at most ``limit`` changes."""
 
         def ask(db: Database) -> list[Change]:
-            return _changes(db, [number for (number,) in db.rows("parked_changes", most=limit)])
+            return changes_of(db, [number for (number,) in db.rows("parked_changes", most=limit)])
 
         return await self._store.read(ask)
 
@@ -153,7 +145,3 @@ class Outbox:
             return db.change("resend_from", number=countable(number))
 
         return await self._store.write(again)
-
-
-def _changes(db: Database, numbers: Sequence[int]) -> list[Change]:
-    return [change_of(row) for row in db.rows("changes", numbers=db.listed(numbers))] if numbers else []

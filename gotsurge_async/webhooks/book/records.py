@@ -313,8 +313,12 @@ def step_of(row: Row) -> Step:
     return Step(TaskStatus(status), moment_of(at), None if entry is None else codec.decode(bytes(entry), StatusEntry))
 
 
-def change_of(row: Row) -> Change:
-    """A change of a row of the statement ``changes``."""
+def changes_of(db: Database, numbers: Sequence[int]) -> list[Change]:
+    """The changes of some numbers, in their order."""
+    return [_change_of(row) for row in db.rows("changes", numbers=db.listed(numbers))] if numbers else []
+
+
+def _change_of(row: Row) -> Change:
     number, account, task_id, status, at, entry, source, seen, previous, late, attempts, failing, why, body = row
     return Change(
         number=number,

@@ -24,9 +24,7 @@ async def main(where: str, url: str) -> None:
     clock = SystemClock()
     async with Book.open(where) as book:
         forwarder = Forwarder(url, Secret(SECRET), AiohttpTransport(0.5, cut_at=1000), clock)
-        worker = follow.Worker(
-            book, forwarder.send_change, accounts=[ACCOUNT], clock=clock, park_after=follow.PARK_AFTER
-        )
+        worker = follow.Worker(book, forwarder.send_change, accounts=[ACCOUNT], clock=clock)
         sys.stdout.write("begun\n")
         sys.stdout.flush()
         await worker.work()

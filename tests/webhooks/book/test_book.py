@@ -58,7 +58,7 @@ async def test_what_was_observed_outlives_the_process(where: str, clock: ManualC
         (change,) = await book.observe(ACCOUNT, after(1))
     async with Book.open(where, clock=clock) as book:
         assert await book.waiting() == [change]
-        assert await book.is_known(ACCOUNT, "T-1") is True
+        assert await is_known(book, ACCOUNT, "T-1") is True
 
 
 async def test_the_file_is_its_owners_alone(path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_a_book_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
 
 
 async def test_one_change_of_a_task_is_in_hand(book: Book) -> None:
-    """The next one of a task comes when the first is acknowledged, or parked; others are not held up."""
+    """The next one of a task comes when the first is acknowledged, also after it was parked; others are not held up."""
     await book.observe(ACCOUNT, after(3))
     await book.observe(ACCOUNT, after(2, "T-2"))
     first = await book.waiting()
@@ -100,45 +100,33 @@ async def test_one_change_of_a_task_is_in_hand(book: Book) -> None:
     (second,) = await book.waiting()
     assert (second.task_id, second.status) == ("T-1", "accepted")
     await book.park(second, "no handler takes it")
-    (third,) = await book.waiting()
-    assert (third.task_id, third.status) == ("T-1", "pending_pickup")
+    assert await book.waiting() == []
     (parked,) = await book.parked_changes()
     assert (parked.number, parked.why, parked.attempts) == (second.number, "no handler takes it", 1)
-    await book.acknowledge(third)
     assert await book.resend(second.number)
     assert not await book.resend(second.number)
-    assert told(await book.waiting()) == ["accepted"]
-
-
-async def test_later_changes_may_wait_behind_a_parked_one(book: Book) -> None:
-    """Whoever asks for that gets no later change of its task before the parked one was sent again and acknowledged."""
-    await book.observe(ACCOUNT, after(2))
-    (first,) = await book.waiting(behind_parked=True)
-    await book.park(first, "HTTP 400")
-    assert await book.waiting(behind_parked=True) == []
-    assert await book.resend() == 1
-    (again,) = await book.waiting(behind_parked=True)
-    assert (again.number, again.attempts, again.failing_since) == (first.number, 0, None)
+    (again,) = await book.waiting()
+    assert (again.number, again.attempts, again.failing_since) == (second.number, 0, None)
     await book.acknowledge(again)
-    assert told(await book.waiting(behind_parked=True)) == ["accepted"]
+    assert told(await book.waiting()) == ["pending_pickup"]
 
 
 async def test_a_parked_change_may_be_skipped(book: Book) -> None:
     """The later ones of its task are handed on then; a change that is not parked stays."""
     await book.observe(ACCOUNT, after(2))
-    (first,) = await book.waiting(behind_parked=True)
+    (first,) = await book.waiting()
     await book.park(first, "HTTP 400")
     assert not await book.skip(first.number + 1)
     assert await book.skip(first.number)
     assert not await book.skip(first.number)
     assert await book.parked_changes() == []
-    assert told(await book.waiting(behind_parked=True)) == ["accepted"]
+    assert told(await book.waiting()) == ["accepted"]
 
 
 async def handed_on(book: Book) -> list[tuple[str, int]]:
     """Tasks and numbers of all changes that wait, as they are handed on, each acknowledged."""
     found = []
-    while changes := await book.waiting(behind_parked=True):
+    while changes := await book.waiting():
         for change in changes:
             found.append((change.task_id, change.number))
             await book.acknowledge(change)
@@ -246,26 +234,31 @@ async def test_the_sweep_reads_what_was_not_heard_of(book: Book) -> None:
     assert len(await book.due(at(600), AGES, limit=2)) == 2
 
 
+async def is_known(book: Book, account: str, task_id: str) -> bool | None:
+    """Whether a task is in the book."""
+    return (await book.known([(account, task_id)]))[account, task_id]
+
+
 async def test_an_unknown_id_is_remembered(book: Book) -> None:
     """It is known not to be there, for the account that asked, until a read or a push says otherwise."""
-    assert await book.is_known(ACCOUNT, "T-1") is None
+    assert await is_known(book, ACCOUNT, "T-1") is None
     await book.not_found(ACCOUNT, "T-1")
-    assert await book.is_known(ACCOUNT, "T-1") is False
-    assert await book.is_known("local/platform", "T-1") is None
+    assert await is_known(book, ACCOUNT, "T-1") is False
+    assert await is_known(book, "local/platform", "T-1") is None
     assert await book.due(at(60_000)) == []
     await book.observe(ACCOUNT, after(1))
-    assert await book.is_known(ACCOUNT, "T-1") is True
+    assert await is_known(book, ACCOUNT, "T-1") is True
     await book.not_found(ACCOUNT, "T-1", at(5))
-    assert await book.is_known(ACCOUNT, "T-1") is True
+    assert await is_known(book, ACCOUNT, "T-1") is True
     assert await book.due(at(14)) == []
     assert await book.due(at(16)) == [(ACCOUNT, "T-1")]
 
 
-async def test_the_body_of_an_event_is_a_part(book: Book) -> None:
+async def test_what_a_ledger_knows_is_a_part(book: Book) -> None:
     """What it does not say stays as it was read."""
     await book.observe(ACCOUNT, after(1, group_tag="G", price=500_000, currency="SGD"))
-    (change,) = await book.observe(ACCOUNT, task(current="accepted", updated_at=written(at(12))), source="event")
-    assert (change.status, change.at, change.entry, change.source) == ("accepted", at(12), None, "event")
+    (change,) = await book.observe(ACCOUNT, task(current="accepted", updated_at=written(at(12))), source="ledger")
+    assert (change.status, change.at, change.entry, change.source) == ("accepted", at(12), None, "ledger")
     assert (change.task.group_tag, change.task.price) == ("G", Money.of("5.00", "SGD"))
     assert await book.observe(ACCOUNT, after(2)) == []
 

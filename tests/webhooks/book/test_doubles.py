@@ -1,5 +1,6 @@
 """Tests of doubles: which tasks of one name are one, as a plain function, and as a book's database finds them."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ async def test_one_without_a_name_is_found_among_many_of_its_invoice(book: Book)
     """However many orders that tell their tracking ids share the invoice number and the window."""
     shared = {"invoice_number": "INV", "from_time_window": WINDOW}
     many = [task(f"A-{n:03}", current="broadcasting", tracking_id=f"T-{n:03}", **shared) for n in range(150)]
-    await book.observe_all(ACCOUNT, many)
+    await asyncio.gather(*(book.observe(ACCOUNT, each) for each in many))
     assert await book.doubles() == []
     await book.observe(ACCOUNT, task("C", current="broadcasting", **shared))
     (found,) = await book.doubles()
@@ -138,7 +139,7 @@ async def test_a_look_takes_as_long_as_there_are_orders(tmp_path: Path) -> None:
                 task(f"A-{n}", current="broadcasting", tracking_id=f"T-{n}", **shared)
                 for n in range(start, start + 400)
             ]
-            await book.observe_all(ACCOUNT, some)
+            await asyncio.gather(*(book.observe(ACCOUNT, each) for each in some))
             work.append(await book._store.read(steps_of_a_look))
     assert work[1] < 3 * work[0]
 

@@ -14,7 +14,7 @@ async def test_what_is_known_of_many(book: Book) -> None:
     keys = [(ACCOUNT, name) for name in ("T-1", "T-2", "T-3")] + [("other", "T-1")]
     assert list((await book.known(keys)).values()) == [True, False, None, None]
     assert list((await book.known(keys, since=at(1))).values()) == [True, None, None, None]
-    assert await book.is_known(ACCOUNT, "T-2") is False
+    assert await book.known([(ACCOUNT, "T-2")]) == {(ACCOUNT, "T-2"): False}
 
 
 async def test_whose_are_due(book: Book) -> None:

@@ -72,7 +72,7 @@ async def test_created_orders_come_with_their_run_and_price(book: Book, ledger: 
     assert found[0].status == "broadcasting"
     assert found[0].due_at == datetime.fromisoformat("2026-01-02T07:00:00Z")
     assert [each.task_id for each in await all_of(book, vessel="example")] == ["T-1", "T-4"]
-    assert await book.is_known("local/plain", "T-1") is True
+    assert await book.known([("local/plain", "T-1")]) == {("local/plain", "T-1"): True}
     assert await book.waiting() == []
     await clock.advance(600)
     assert len(await book.due(clock.now())) == 2
