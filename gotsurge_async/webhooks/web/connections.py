@@ -10,11 +10,10 @@
 
 import asyncio
 import logging
-import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import attrs
@@ -38,14 +37,10 @@ MOST = 512
 """Connections at the same time, or fewer: a third of the files that the process may open."""
 QUEUE = 1024
 """Connections that wait in the system until they are accepted."""
-GRACE_SECONDS = 0.1
-"""How long a connection may be idle before it has to make room for another one."""
-SILENT_SECONDS = 0.5
-"""The same for one that has sent nothing yet: its request may be on its way."""
-BUSY_SECONDS = 1.0
-"""The same for one that has a request, where all have one."""
+_TOGETHER = 8
+"""Connections that are accepted before the requests of earlier ones are read, at most: none has to go before that."""
 _CHECK = 1.0
-"""Seconds between two searches for connections that took too long, and between two tries to accept one."""
+"""Seconds between two searches for connections that took too long."""
 
 
 def most_connections() -> int:
@@ -61,8 +56,7 @@ def most_connections() -> int:
 class Connections:
     """The connections of one server. Where there are too many, one of the address that has most is closed.
 
-    That is the one that has been idle for longest: that has no request whose headers came whole. No more connections
-    are accepted until one can be closed.
+    That is the one that has been idle for longest: that has no request whose headers came whole.
 
     Args:
         most: the number of connections at the same time, at most.
@@ -73,10 +67,9 @@ class Connections:
         self._clock = clock or SystemClock()
         self._seldom = Seldom(self._clock)
         self._idle: dict[_Connection, float] = {}
-        """Those without a request, and since when, the longest first."""
-        self._busy: dict[_Connection, float] = {}
-        """Those with a request, and since when, the longest first."""
+        """Those without a request, and how long they may stay so; the longest idle first."""
         self._by_handler: dict[Any, _Connection] = {}
+        """All of them; those that were accepted first come first."""
 
     def __len__(self) -> int:
         return len(self._by_handler)
@@ -91,14 +84,11 @@ class Connections:
             if connection is None:
                 return await handler(request)
             self._idle.pop(connection, None)
-            self._busy[connection] = self._clock.monotonic()
             try:
                 return await handler(request)
             finally:
-                self._busy.pop(connection, None)
                 if request.protocol in self._by_handler:
-                    connection.was_answered = True
-                    self._idle[connection] = self._clock.monotonic()
+                    self._idle[connection] = self._clock.monotonic() + IDLE_SECONDS
 
         return note
 
@@ -111,23 +101,21 @@ class Connections:
         """
         await runner.setup()
         server_logger.addFilter(self._may_be_logged)
-        factory, loop = cast("Callable[[], asyncio.Protocol]", runner.server), asyncio.get_running_loop()
-        parts: list[asyncio.Task[None]] = []
+        made = cast("Callable[[], asyncio.Protocol]", runner.server)
+        loop, together = asyncio.get_running_loop(), min(_TOGETHER, self.most)
+        closing = asyncio.create_task(self._close_late(), name="gotsurge-connections")
+        server: asyncio.Server | None = None
         try:
-            bound = await loop.create_server(factory, host, port, start_serving=False)
-            listeners = [each.dup() for each in bound.sockets]
-            bound.close()
-            for listener in listeners:
-                listener.setblocking(False)
-                listener.listen(QUEUE)
-                parts.append(asyncio.create_task(self._accept(listener, factory), name="gotsurge-accept"))
-            parts.append(asyncio.create_task(self._close_late(), name="gotsurge-connections"))
-            yield listeners[0].getsockname()[1]
+            server = await loop.create_server(lambda: _Connection(self, made()), host, port, backlog=together)
+            for listener in server.sockets:
+                with listener.dup() as same:
+                    same.listen(QUEUE)  # the system holds more than the loop accepts together
+            yield server.sockets[0].getsockname()[1]
         finally:
-            for part in parts:
-                part.cancel()
-            if parts:
-                await asyncio.wait(parts)
+            if server is not None:
+                server.close()
+            closing.cancel()
+            await asyncio.wait([closing])
             await runner.cleanup()
             server_logger.removeFilter(self._may_be_logged)
 
@@ -138,72 +126,32 @@ class Connections:
             record.exc_info = None  # no line of code is at fault
         return self._seldom.may(f"{record.msg} {type(error).__name__}")
 
-    async def _accept(self, listener: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
-        """Accept connections, until cancelled; then the listener is closed."""
-        loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                try:
-                    accepted, _ = await loop.sock_accept(listener)
-                    with _closed_on_error(accepted):
-                        while len(self) >= self.most and not self._has_closed_one():
-                            await self._clock.sleep(GRACE_SECONDS / 4)
-                    await loop.connect_accepted_socket(lambda: _Connection(self, factory()), accepted)
-                except ConnectionError:
-                    continue  # it has gone again
-                except OSError as error:
-                    if self._seldom.may("accept"):
-                        log.error("connections cannot be accepted now: %s", error)  # noqa: TRY400
-                    await self._clock.sleep(_CHECK)
-
     async def _close_late(self) -> None:
         """Close connections whose headers do not come, until cancelled."""
         while True:
             await self._clock.sleep(_CHECK)
             now = self._clock.monotonic()
-            for connection, since in list(self._idle.items()):
-                if now >= since + (IDLE_SECONDS if connection.was_answered else HEADER_SECONDS):
-                    connection.transport.abort()
-
-    def _has_closed_one(self) -> bool:
-        """Close the connection that has to make room; returns whether there is one."""
-        now = self._clock.monotonic()
-        late = [
-            each
-            for each, since in self._idle.items()
-            if now >= since + (GRACE_SECONDS if each.has_begun else SILENT_SECONDS)
-        ]
-        if not self._idle:
-            late = [each for each, since in self._busy.items() if now >= since + BUSY_SECONDS]
-        if not late:
-            return False
-        ((crowded, _),) = Counter(each.address for each in late).most_common(1)
-        if self._seldom.may("many"):
-            log.warning("there are %d connections, many of %s: idle ones are closed", len(self), crowded or "a socket")
-        connection = next(each for each in late if each.address == crowded)
-        self.remove(connection)
-        connection.transport.abort()
-        return True
+            for connection in [each for each, until in self._idle.items() if now >= until]:
+                connection.transport.abort()
 
     def add(self, connection: "_Connection") -> None:
-        """Count a new connection."""
+        """Count a new connection, for which another one may have to go."""
+        if len(self) >= self.most:
+            may_go = list(self._idle or self._by_handler.values())
+            ((crowded, _),) = Counter(each.address for each in may_go).most_common(1)
+            if self._seldom.may("many"):
+                shown = crowded or "a socket"
+                log.warning("there are %d connections, many of %s: idle ones are closed", len(self), shown)
+            oldest = next(each for each in may_go if each.address == crowded)
+            self.remove(oldest)
+            oldest.transport.abort()
         self._by_handler[connection.inner] = connection
-        self._idle[connection] = self._clock.monotonic()
+        self._idle[connection] = self._clock.monotonic() + HEADER_SECONDS
 
     def remove(self, connection: "_Connection") -> None:
         """Forget a connection that is closed, or is being closed."""
         self._by_handler.pop(connection.inner, None)
         self._idle.pop(connection, None)
-        self._busy.pop(connection, None)
-
-
-@contextmanager
-def _closed_on_error(accepted: socket.socket) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        accepted.close()
-        raise
 
 
 @attrs.define(eq=False)
@@ -214,8 +162,6 @@ class _Connection(asyncio.Protocol):
     inner: asyncio.Protocol
     transport: asyncio.Transport = attrs.field(init=False)
     address: str = attrs.field(default="", init=False)
-    has_begun: bool = attrs.field(default=False, init=False)
-    was_answered: bool = attrs.field(default=False, init=False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -225,7 +171,6 @@ class _Connection(asyncio.Protocol):
         self._all.add(self)
 
     def data_received(self, data: bytes) -> None:
-        self.has_begun = True
         self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:
