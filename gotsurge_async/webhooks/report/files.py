@@ -12,7 +12,7 @@ from gotsurge_async.models.times import written
 from gotsurge_async.models.words import in_words, one_line
 from gotsurge_async.money import Money
 from gotsurge_async.tables.writing import csv_line, defused
-from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
+from gotsurge_async.webhooks.report.day import Day, Line, Sums
 
 Cell: TypeAlias = str | int | Decimal | datetime | None
 
@@ -106,12 +106,13 @@ def _local(moment: datetime | None, day: Day) -> datetime | None:
     return None if moment is None else in_zone(moment, day.zone)
 
 
-def _text(cell: Cell) -> str:
-    """A cell as text; a fraction of a cent is not lost."""
+def _text(cell: Cell, *, grouped: bool = False) -> str:
+    """A cell as text; a fraction of a cent is not lost. ``grouped``: with the thousands of an amount apart."""
     if cell is None:
         return ""
     if isinstance(cell, Decimal):
-        return f"{cell:f}" if -int(cell.as_tuple().exponent) > 2 else f"{cell:.2f}"
+        comma, places = "," if grouped else "", max(2, -int(cell.as_tuple().exponent))
+        return f"{cell:{comma}.{places}f}"
     if isinstance(cell, datetime):
         return cell.isoformat(sep=" ", timespec="minutes")
     return one_line(str(cell))
@@ -223,61 +224,44 @@ def _page(day: Day) -> Iterator[str]:
     )
     if day.environments:
         yield f"<p>Orders of {_escaped(' and '.join(day.environments))}.</p>\n"
-    columns = vessel_columns(day)
-    numeric = [place >= 3 for place in range(len(columns))]
-    yield from _table(columns, vessel_rows(day), numeric, last="total")
+    heads = [(name, "n" if place >= 3 else "") for place, name in enumerate(vessel_columns(day))]
+    rows = [("", [_escaped(_text(cell, grouped=True)) for cell in row]) for row in vessel_rows(day)]
+    yield from _table(heads, [*rows[:-1], ("total", rows[-1][1])])
     for vessel in day.vessels:
-        yield from _vessel(vessel, day)
+        imo = "" if vessel.imo is None else f" (IMO {vessel.imo})"
+        yield f"<h2>{_escaped(f'{vessel.name}{imo}')}</h2>\n"
+        yield from _table(_HEADS, (("", _cells(line, day)) for line in vessel.lines))
     yield "</body></html>\n"
 
 
-def _table(
-    columns: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Sequence[bool], *, last: str
-) -> Iterator[str]:
-    heads = "".join(f'<th scope="col"{_n(n)}>{_escaped(name)}</th>' for name, n in zip(columns, numeric, strict=True))
-    yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
-    whole = list(rows)
-    for number, row in enumerate(whole, 1):
-        style = f' class="{last}"' if number == len(whole) else ""
-        texts = [_grouped(cell) if isinstance(cell, Decimal) else _text(cell) for cell in row]
-        cells = "".join(f"<td{_n(n)}>{_escaped(text)}</td>" for text, n in zip(texts, numeric, strict=True))
-        yield f"<tr{style}>{cells}</tr>\n"
+def _table(heads: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
+    """A table: each column with its style, and each row with its style and its cells as HTML."""
+    titles = "".join(f'<th scope="col" class="{style}">{_escaped(name)}</th>' for name, style in heads)
+    yield f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>\n'
+    for row_style, row in rows:
+        cells = "".join(f'<td class="{style}">{cell}</td>' for cell, (_, style) in zip(row, heads, strict=True))
+        yield f'<tr class="{row_style}">{cells}</tr>\n'
     yield "</tbody></table></div>\n"
 
 
-def _n(numeric: bool) -> str:
-    return ' class="n"' if numeric else ""
+_HEADS = (
+    ("order", ""), ("invoice", ""), ("berth", ""), ("due", "t"), ("status", ""), ("delivered", "t"), ("planned", "n"),
+    ("final", "n"), ("proof of delivery", "proof"),
+)  # fmt: skip
 
 
-_HEADS = ("order", "invoice", "berth", "due", "status", "delivered", "planned", "final", "proof of delivery")
-
-
-def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
-    imo = "" if vessel.imo is None else f" (IMO {vessel.imo})"
-    styles = {"planned": "n", "final": "n", "proof of delivery": "proof"}
-    heads = "".join(f'<th scope="col" class="{styles.get(name, "")}">{name}</th>' for name in _HEADS)
-    yield f"<h2>{_escaped(f'{vessel.name}{imo}')}</h2>\n"
-    yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
-    for line in vessel.lines:
-        yield _line(line, day)
-    yield "</tbody></table></div>\n"
-
-
-def _line(line: Line, day: Day) -> str:
+def _cells(line: Line, day: Day) -> list[str]:
     late = ' <span class="late">late</span>' if line.late else ""
     status = _escaped(in_words(line.status or "not read yet"))
-    cells = [
-        ("", _escaped(line.name)),
-        ("", _escaped(line.invoice_number)),
-        ("", _escaped(line.berth)),
-        ("t", _printed(line.due_at, day)),
-        ("", f'<span class="{line.outcome}" title="{_escaped(line.status)}">{status}</span>{late}'),
-        ("t", _printed(line.delivered_at, day)),
-        ("n", _printed_money(line.planned)),
-        ("n", _printed_money(line.final)),
-        ("", _proof(line)),
+    return [
+        *(_escaped(name) for name in (line.name, line.invoice_number, line.berth)),
+        _printed(line.due_at, day),
+        f'<span class="{line.outcome}" title="{_escaped(line.status)}">{status}</span>{late}',
+        _printed(line.delivered_at, day),
+        _printed_money(line.planned),
+        _printed_money(line.final),
+        _proof(line),
     ]
-    return "".join(["<tr>", *(f'<td class="{style}">{cell}</td>' for style, cell in cells), "</tr>\n"])
 
 
 def _printed(moment: datetime | None, day: Day) -> str:
@@ -287,13 +271,7 @@ def _printed(moment: datetime | None, day: Day) -> str:
 
 
 def _printed_money(money: Money | None) -> str:
-    return "" if money is None else _escaped(f"{money.currency} {_grouped(money.amount)}".strip())
-
-
-def _grouped(amount: Decimal) -> str:
-    """An amount with its thousands apart, and at least two decimals."""
-    whole, _, fraction = _text(amount).partition(".")
-    return f"{int(whole):,}.{fraction}" if whole not in ("-0", "") else f"{whole}.{fraction}"
+    return "" if money is None else _escaped(f"{money.currency} {_text(money.amount, grouped=True)}".strip())
 
 
 def _proof(line: Line) -> str:
