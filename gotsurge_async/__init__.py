@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from gotsurge_async.money import Money
     from gotsurge_async.resources.listing import Listing
     from gotsurge_async.resources.partner import SignatureForm
-    from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
+    from gotsurge_async.resources.platform.tasks import NotUpdated, Updated, UpdateResult, UpdateStream
     from gotsurge_async.secrets import Secret
     from gotsurge_async.transports.base import Response
     from gotsurge_async.version import __version__
@@ -103,7 +103,7 @@ _HOMES = {
     "money": "Money",
     "resources.listing": "Listing",
     "resources.partner": "SignatureForm",
-    "resources.platform.batches": "NotUpdated Updated UpdateResult UpdateStream",
+    "resources.platform.tasks": "NotUpdated Updated UpdateResult UpdateStream",
     "secrets": "Secret",
     "transports.base": "Response",
     "version": "__version__",

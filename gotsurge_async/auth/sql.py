@@ -1,16 +1,11 @@
 """Tokens in a database, SQLite or PostgreSQL, for a service that runs on several machines."""
 
-import math
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
-from gotsurge_async.auth.consent import STATE_LIFE, Pending
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import RecordStore
 from gotsurge_async.clock import Clock
@@ -19,7 +14,7 @@ from gotsurge_async.database.leases import SqlBoard, leased
 from gotsurge_async.database.thread import DatabaseFailed, InThread
 from gotsurge_async.errors import ConfigError
 
-__all__ = ["SqlStates", "SqlStore"]
+__all__ = ["SqlStore"]
 
 T = TypeVar("T")
 
@@ -101,33 +96,6 @@ def _make_tables(db: Database) -> None:
     """Make the tables where they are missing; a user who may not make tables needs them to be there already."""
     if not db.rows("there"):
         db.script("tables")
-
-
-class SqlStates:
-    """Remembers consents under way in the store's database, for a service of several processes or machines.
-
-    A `gotsurge_async.auth.consent.StateStore`. A consent that is never finished is forgotten after its time.
-    """
-
-    def __init__(self, store: SqlStore) -> None:
-        self._store = store
-
-    async def put(self, key: str, pending: Pending) -> None:
-        """Remember a consent."""
-        ends = math.ceil(pending.ends.timestamp())
-        forgotten = ends - int(2 * STATE_LIFE.total_seconds())
-        await self._store.change("forget_sign_ins", forgotten=forgotten)
-        record = msgspec.json.encode({"account": pending.account, "browser": pending.browser}).decode()
-        await self._store.change("begin_sign_in", state=key, record=record, ends=ends)
-
-    async def take(self, key: str) -> Pending | None:
-        """Forget a consent and return it, in one step."""
-        rows = await self._store.rows("end_sign_in", state=key)
-        if not rows:
-            return None
-        record, ends = rows[0]
-        kept = msgspec.json.decode(record, type=dict[str, str])
-        return Pending(**kept, ends=datetime.fromtimestamp(ends, UTC))
 
 
 def _place(url: str) -> Place:

@@ -2,15 +2,14 @@
 -- leases: gotsurge_leases
 
 -- name: there@sqlite
-SELECT 1 FROM sqlite_master WHERE name = 'gotsurge_sign_ins';
+SELECT 1 FROM sqlite_master WHERE name = 'gotsurge_leases';
 -- name: there@postgresql
-SELECT 1 WHERE to_regclass('gotsurge_sign_ins') IS NOT NULL;
+SELECT 1 WHERE to_regclass('gotsurge_leases') IS NOT NULL;
 
 -- name: tables
 {one_creates}
 CREATE TABLE IF NOT EXISTS gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS gotsurge_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat {big} NOT NULL);
-CREATE TABLE IF NOT EXISTS gotsurge_sign_ins (state TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL, ends {big} NOT NULL);
 
 -- name: accounts
 SELECT account FROM gotsurge_tokens;
@@ -27,12 +26,3 @@ UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record 
 
 -- name: delete
 DELETE FROM gotsurge_tokens WHERE account = :account;
-
--- name: begin_sign_in
-INSERT INTO gotsurge_sign_ins (state, record, ends) VALUES (:state, :record, :ends);
-
--- name: end_sign_in
-DELETE FROM gotsurge_sign_ins WHERE state = :state RETURNING record, ends;
-
--- name: forget_sign_ins
-DELETE FROM gotsurge_sign_ins WHERE ends < :forgotten;

@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gotsurge_async.after.audit.comparing import Audit
-from gotsurge_async.after.audit.findings import Finding, Kind
+from gotsurge_async.after.audit import Audit
+from gotsurge_async.after.audit_notes import Finding, Kind
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo, write_results
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.ledger import RunHeld

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gotsurge_async import codec
-from gotsurge_async.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
+from gotsurge_async.after.audit_notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
 from gotsurge_async.models.tasks import Task, TaskFields
 
 SENT: dict[str, Any] = {

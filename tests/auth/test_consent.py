@@ -1,15 +1,11 @@
-from collections.abc import AsyncIterator
-from datetime import timedelta
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gotsurge_async.auth.consent import MOST_PENDING, STATE_LIFE, Begun, Consent, MemoryStates, Pending, StateStore
-from gotsurge_async.auth.sql import SqlStates, SqlStore
+from gotsurge_async.auth.consent import MOST_USED, STATE_LIFE, Consent
 from gotsurge_async.config import Credentials
-from gotsurge_async.errors import BadRequest, SignInFailed
-from gotsurge_async.testing import START, ManualClock
+from gotsurge_async.errors import BadRequest, ConfigError, SignInFailed
+from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.auth import kit
@@ -20,34 +16,21 @@ TOKENS = b'{"bearer_token": "planted-bearer", "refresh_token": "planted-refresh"
 class Rig:
     """A consent flow with its clock, and what it sent."""
 
-    def __init__(self, states: StateStore | None) -> None:
+    def __init__(self, state_key: str | None = None) -> None:
         self.clock = ManualClock()
         self.status = 200
         self.transport = MemoryTransport(self._answer)
         keys = Credentials(client_key="key", secret_key="planted-secret")
         oauth = kit.oauth(self.transport, self.clock, credentials=keys)
-        self.consent = Consent(oauth, "https://example.com/callback", states=states)
+        self.consent = Consent(oauth, "https://example.com/callback", state_key=state_key)
 
     def _answer(self, _: Request) -> Response:
         return Response(status=self.status, body=TOKENS if self.status == 200 else b'{"error": "no planted-code"}')
 
 
-@pytest.fixture(params=["signed", "memory", "sqlite"])
-async def states(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateStore | None]:
-    if request.param == "signed":
-        yield None
-        return
-    if request.param == "memory":
-        yield MemoryStates()
-        return
-    store = SqlStore(f"sqlite:///{tmp_path / 'tokens.db'}", None)
-    yield SqlStates(store)
-    await store.close()
-
-
 @pytest.fixture
-def rig(states: StateStore | None) -> Rig:
-    return Rig(states)
+def rig() -> Rig:
+    return Rig()
 
 
 async def fails(rig: Rig, reason: str, query: dict[str, str], browser: str = "") -> None:
@@ -91,9 +74,9 @@ async def test_a_state_of_another_browser_is_refused(rig: Rig, browser: str) -> 
 
 async def test_beginning_many_displaces_no_other() -> None:
     """However many consents strangers begin, and even end, one that began before them can be finished."""
-    rig = Rig(None)
+    rig = Rig()
     begun = await rig.consent.begin("acme", browser="cookie")
-    for number in range(MOST_PENDING + 200):
+    for number in range(MOST_USED + 200):
         strange = await rig.consent.begin(browser=str(number))
         if number % 100 == 0:
             await fails(rig, "code", {"state": strange.state}, str(number))
@@ -102,13 +85,13 @@ async def test_beginning_many_displaces_no_other() -> None:
 
 async def test_a_signed_state_cannot_be_changed() -> None:
     """A state with any character changed, cut, or signed by another process is refused."""
-    rig = Rig(None)
+    rig = Rig()
     begun = await rig.consent.begin("acme")
     state = begun.state
     for place in range(len(state) - 1):
         changed = state[:place] + ("A" if state[place] != "A" else "B") + state[place + 1 :]
         await fails(rig, "state", {"state": changed, "code": "c"})
-    for wrong in (state[:40], state[:-4], state + "AAAA", "A" * 80, (await Rig(None).consent.begin()).state):
+    for wrong in (state[:40], state[:-4], state + "AAAA", "A" * 80, (await Rig().consent.begin()).state):
         await fails(rig, "state", {"state": wrong, "code": "c"})
     assert (await rig.consent.finish({"state": state, "code": "c"})).account == "acme"
     rig.transport.sent.clear()
@@ -159,35 +142,25 @@ async def test_a_code_that_is_refused_is_the_services_error(rig: Rig) -> None:
     assert "planted" not in str(raised.value) + repr(vars(raised.value))
 
 
-async def test_nothing_is_kept_in_clear() -> None:
-    """A state store learns neither the state nor what the browser holds, and a repr shows neither."""
-    kept: list[tuple[str, Pending]] = []
-
-    class Spy(MemoryStates):
-        async def put(self, key: str, pending: Pending) -> None:
-            kept.append((key, pending))
-
-    begun: Begun = await Rig(Spy()).consent.begin(browser="planted-cookie")
-    assert begun.state not in repr(kept) + repr(begun)
-    assert "planted" not in repr(kept)
+async def test_a_repr_shows_no_secret() -> None:
+    """Neither the state nor the key that signs it."""
+    rig = Rig("planted" * 10)
+    begun = await rig.consent.begin()
+    assert begun.state not in repr(begun)
+    assert "planted" not in repr(vars(rig.consent))
 
 
-async def test_memory_is_bounded() -> None:
-    """However many consents are begun and left, only the newest are remembered."""
-    states = MemoryStates()
-    pending = Pending(account="a", ends=START)
-    for number in range(MOST_PENDING + 5):
-        await states.put(str(number), pending)
-    assert await states.take("4") is None
-    assert await states.take("5") == pending
+async def test_processes_share_a_key() -> None:
+    """A consent that one process began is finished by another one with the same key; a short key is refused."""
+    begun = await Rig("k" * 32).consent.begin("acme", browser="cookie")
+    done = await Rig("k" * 32).consent.finish({"state": begun.state, "code": "c"}, browser="cookie")
+    assert done.account == "acme"
+    with pytest.raises(ConfigError, match="32 characters"):
+        Rig("k" * 31)
 
 
-async def test_a_database_forgets_what_nobody_came_back_for(tmp_path: Path) -> None:
-    """Consents that were left are removed from the database some time after their end."""
-    store = SqlStore(f"sqlite:///{tmp_path / 'tokens.db'}", None)
-    states = SqlStates(store)
-    await states.put("old", Pending(account="a", ends=START))
-    await states.put("new", Pending(account="a", ends=START + timedelta(hours=1)))
-    assert await states.take("old") is None
-    assert await states.take("new") == Pending(account="a", ends=START + timedelta(hours=1))
-    await store.close()
+async def test_memory_is_bounded(rig: Rig) -> None:
+    """However many consents are finished, only the newest are remembered."""
+    for _ in range(MOST_USED + 5):
+        await fails(rig, "code", {"state": (await rig.consent.begin()).state})
+    assert len(rig.consent._used) == MOST_USED

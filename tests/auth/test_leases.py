@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import pytest
 
-from gotsurge_async.auth.leases import FolderBoard
 from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.auth.stores import FolderBoard
 from gotsurge_async.database.leases import BEAT, LIFE, POLL, Board, SqlBoard, leased
 from gotsurge_async.testing import ManualClock
 

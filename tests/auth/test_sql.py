@@ -11,9 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from gotsurge_async.auth.consent import Pending
 from gotsurge_async.auth.sealing import Sealer, new_key
-from gotsurge_async.auth.sql import SqlStates, SqlStore
+from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from tests.auth.kit import pair
@@ -109,14 +108,9 @@ async def test_no_log_shows_a_token(url: str, caplog: pytest.LogCaptureFixture) 
     loop.set_debug(True)
     loop.slow_callback_duration = 0  # each step is logged, with what it is given
     store = SqlStore(url, None)
-    states = SqlStates(store)
-    await states.put("planted-state", Pending(account="a", browser="planted-browser", ends=NOW))
-    with pytest.raises(ConfigError, match="cannot be used"):
-        await states.put("planted-state", Pending(account="a", browser="planted-browser", ends=NOW))
     await store.save("a", tokens())
     assert await store.replace("a", tokens(), tokens(1))
     assert await store.load("a") == tokens(1)
-    assert await states.take("planted-state") is not None
     assert await store.accounts()
     await store.close()
     logged = "\n".join(record.getMessage() for record in caplog.records)

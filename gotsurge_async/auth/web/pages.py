@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gotsurge_async.auth.consent import STATE_LIFE, Consent, StateStore
+from gotsurge_async.auth.consent import STATE_LIFE, Consent
 from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError, GotSurgeError, Rejected, SignInFailed
 from gotsurge_async.models.auth import User
+from gotsurge_async.secrets import Secret
 
 __all__ = ["SignInPages", "WebAnswer", "WebRequest"]
 
@@ -82,13 +83,13 @@ class SignInPages:
             or the scope under ASGI) and the user, who is known only after an SSO and is None before a consent. Never
             take the name from the request unchecked: a visitor could put their own tokens in another's place.
         after: where the browser goes when all is done, a path of the service.
-        states: where consents under way are remembered; a service of several processes needs a shared one, such as
-            `gotsurge_async.auth.sql.SqlStates`. Without it the state itself carries the account's name, signed.
+        state_key: signs the states, see `Consent`; the processes of one service share it.
         sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; by
             default the host of the consent page.
 
     Raises:
-        ConfigError: ``redirect_url`` is no such URL, or ``account`` does not take a request and a user.
+        ConfigError: ``redirect_url`` is no such URL, ``account`` does not take a request and a user, ``state_key`` is
+            too short.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class SignInPages:
         redirect_url: str,
         account: Account = "default",
         after: str = "/",
-        states: StateStore | None = None,
+        state_key: Secret | str | None = None,
         sso_origin: str | None = None,
     ) -> None:
         parts = urlsplit(redirect_url)
@@ -112,7 +113,7 @@ class SignInPages:
         self._keep = keep
         self._account = account
         self._after = after
-        self._consent = Consent(oauth, redirect_url, states=states)
+        self._consent = Consent(oauth, redirect_url, state_key=state_key)
         self._origin = f"{parts.scheme}://{parts.netloc}".lower()
         self._cookie_path = (parts.path or "/").rsplit("/", 1)[0] or "/"  # start and callback are in the same folder
         self._secure = parts.scheme == "https"

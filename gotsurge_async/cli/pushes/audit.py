@@ -11,8 +11,8 @@ import attrs
 import click
 from msgspec import Struct, structs
 
-from gotsurge_async.after.audit.comparing import FRESH, MOST_READS, Audit
-from gotsurge_async.after.audit.findings import REPAIRABLE, WRITTEN_OFF, Finding, Kind
+from gotsurge_async.after.audit import FRESH, MOST_READS, Audit
+from gotsurge_async.after.audit_notes import REPAIRABLE, WRITTEN_OFF, Finding, Kind
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of

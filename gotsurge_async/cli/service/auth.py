@@ -15,9 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from gotsurge_async.auth.keychain import KeyringStore
-from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
-from gotsurge_async.auth.stores import FileStore, Tokens
+from gotsurge_async.auth.stores import FileStore, Tokens, folder_lease
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import (
     Target,

@@ -22,7 +22,7 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import show_times_in
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.outcomes import Changed
-from gotsurge_async.resources.platform.batches import Updated
+from gotsurge_async.resources.platform.tasks import Updated
 from gotsurge_async.tables import SourceOptions
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.jsonl_source import JsonlSource

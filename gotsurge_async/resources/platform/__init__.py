@@ -3,9 +3,8 @@
 from msgspec import Struct
 
 from gotsurge_async.calls.session import Session
-from gotsurge_async.resources.platform.drafts import Drafts
 from gotsurge_async.resources.platform.organizations import Organizations, Users
-from gotsurge_async.resources.platform.tasks import PlatformTasks
+from gotsurge_async.resources.platform.tasks import Drafts, PlatformTasks
 
 __all__ = ["Platform"]
 

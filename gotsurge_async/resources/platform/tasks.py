@@ -1,28 +1,167 @@
-"""`gs.platform.tasks`: tasks of a platform partner and its organizations."""
+"""`gs.platform.tasks` and `gs.platform.drafts`: one task, 20 in a call, or any number, with a result for each."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Literal, Unpack
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic, Literal, TypeVar, Unpack, cast
+
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import (
     CHUNK,
+    DRAFTS_CREATE,
     PATCH_TRACKING_IDS,
     PLATFORM_TASKS_CREATE,
     PLATFORM_TASKS_GET,
     PLATFORM_TASKS_LIST,
 )
-from gotsurge_async.calls.create import PushStream
+from gotsurge_async.calls.create import PushStream, stops_all
+from gotsurge_async.calls.session import Session
+from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.given import OrderLike
-from gotsurge_async.errors import UsageError
-from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import Task, TaskChanges
+from gotsurge_async.errors import (
+    NOT_FOLLOWED,
+    ClientClosed,
+    GotSurgeError,
+    InvalidData,
+    OutcomeUnknown,
+    PartlyDone,
+    UsageError,
+)
+from gotsurge_async.models.platform import TaskPage, UpdatedTask, UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
 from gotsurge_async.money import Money
-from gotsurge_async.resources.converging import update_task
+from gotsurge_async.resources.converging import broadcast, update_task
 from gotsurge_async.resources.listing import Listing, listing
-from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import check_tracking_ids, reader, tracking_request
-from gotsurge_async.resources.tasks import TaskCalls
+from gotsurge_async.resources.reading import (
+    check_task_id,
+    check_tracking,
+    check_tracking_ids,
+    reader,
+    several,
+    task_ids_of,
+    tracking_request,
+)
+from gotsurge_async.resources.tasks import TaskCalls, create
 
-__all__ = ["PlatformTasks"]
+__all__ = ["Drafts", "NotUpdated", "PlatformTasks", "UpdateResult", "UpdateStream", "Updated"]
+
+T = TypeVar("T")
+
+TrackingPair = tuple[str, str]
+"""A task's id, and the tracking id that it is to carry."""
+TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair]
+
+
+class Updated(Struct, Generic[T], frozen=True, kw_only=True):
+    """The service did as asked: ``task`` is its answer. ``item`` is the item of the stream."""
+
+    item: T
+    task: UpdatedTask
+
+
+class NotUpdated(Struct, Generic[T], frozen=True, kw_only=True):
+    """The service did not, or does not say that it did. ``item`` is that of the stream; sending it again is safe."""
+
+    item: T
+    error: GotSurgeError
+
+
+UpdateResult = Updated[T] | NotUpdated[T]
+
+
+class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
+    """An `Updated` or a `NotUpdated` for each item, as they arrive.
+
+    ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. A
+    chunk that the service refuses as a whole gives a `NotUpdated` for each of its items.
+
+    When the service no longer takes the account's token, no more chunks are sent, and the error is raised after the
+    last result.
+
+    Args:
+        size: tasks in a call, 1 to 20.
+        concurrency: the most calls in flight, or a function that returns it.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        call: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
+        check: Callable[[T], None],
+        task_id: Callable[[T], str],
+        size: int,
+        concurrency: int | Callable[[], int],
+    ) -> None:
+        super().__init__(items, size=size, concurrency=concurrency)
+        self._call = call
+        self._check = check
+        self._task_id = task_id
+
+    async def _send(self, items: Sequence[T]) -> list[UpdateResult[T]]:
+        # An item that cannot be sent keeps no other of its chunk from being sent.
+        faults = [self._fault(item) for item in items]
+        fit = [item for item, fault in zip(items, faults, strict=True) if fault is None]
+        outcomes = await self._outcomes(fit) if fit else {}
+        results: list[UpdateResult[T]] = []
+        for item, fault in zip(items, faults, strict=True):
+            outcome = outcomes.get(self._task_id(item)) if fault is None else fault
+            if isinstance(outcome, UpdatedTask):
+                results.append(Updated(item=item, task=outcome))
+            else:
+                unnamed = OutcomeUnknown("the service answers without naming this task", "E404", status=200)
+                results.append(NotUpdated(item=item, error=outcome or unnamed))
+        return results
+
+    def _fault(self, item: T) -> GotSurgeError | None:
+        try:
+            self._check(item)
+        except (UsageError, InvalidData) as error:
+            return error
+        return None
+
+    async def _outcomes(self, items: Sequence[T]) -> dict[str, UpdatedTask | GotSurgeError]:
+        """What became of each task, by its id; without those that the answer does not name."""
+        failed: Mapping[str, GotSurgeError] = {}
+        answer = UpdatedTasks()
+        try:
+            answer = await self._call(items)
+        except PartlyDone as error:
+            answer, failed = error.done, error.failed
+        except NOT_FOLLOWED as error:
+            failed = {self._task_id(item): error for item in items}
+            if isinstance(error, ClientClosed):
+                self.stop(error)
+        for reason in filter(stops_all, failed.values()):
+            self.stop(reason)
+        return {task.id: task for task in answer.updated_tasks} | dict(failed)
+
+
+def tracking_stream(
+    tracking_ids: TrackingPairs,
+    call: Callable[[Mapping[str, str]], Awaitable[UpdatedTasks]],
+    *,
+    size: int,
+    concurrency: int | Callable[[], int],
+) -> UpdateStream[TrackingPair]:
+    """Give any number of tasks their tracking ids; ``call`` does it for 1 to 20, by the task's id."""
+    pairs = cast("Mapping[str, str]", tracking_ids).items() if isinstance(tracking_ids, Mapping) else tracking_ids
+    return UpdateStream(
+        several(pairs, "tracking_ids"),
+        call=lambda chunk: call(dict(chunk)),
+        check=_check_pair,
+        task_id=lambda pair: pair[0],
+        size=size,
+        concurrency=concurrency,
+    )
+
+
+def _check_pair(pair: TrackingPair) -> None:
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        raise UsageError(f"tracking_ids: give pairs of a task's id and its tracking id, not {pair!r}", "E903")
+    check_tracking(*pair)
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
 
 
 class PlatformTasks(TaskCalls, frozen=True):
@@ -151,3 +290,161 @@ class PlatformTasks(TaskCalls, frozen=True):
         """
         in_flight = self._session.limiter.at_most(concurrency)
         return tracking_stream(tracking_ids, self.patch_tracking_ids, size=chunk, concurrency=in_flight)
+
+
+# --- drafts -----------------------------------------------------------------------------------------------------------
+
+
+class Drafts(Struct, frozen=True):
+    """Create drafts, and broadcast them. Only the platform partner's OrgAdmin may.
+
+    This is the way to create tasks that can be repeated: a lost answer to `create` leaves drafts that are never used,
+    and `broadcast` acts only on what is still a draft.
+    """
+
+    _session: Session
+
+    async def create(
+        self,
+        orders: Sequence[OrderLike],
+        *,
+        validate: bool = False,
+        max_price: Money | None = None,
+        timeout: float | None = None,
+    ) -> CreatedTasks:
+        """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
+
+        Not repeated automatically when the answer was lost; creating them again leaves the first ones unused.
+
+        Returns:
+            One draft for each order, in the order of ``orders``. An answer that names another order, fewer or more
+            drafts than orders, or one draft twice is never returned: it is `OutcomeUnknown`.
+
+        Args:
+            orders: each an `Order`, or a dict of its fields as the API writes them.
+            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
+                units of the order's currency.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
+        Raises:
+            InvalidData: a value that is not an order, or a faulty order; every fault with its path. Nothing was sent.
+            UsageError: ``max_price`` is not `Money`, or given without ``validate``. Nothing was sent.
+            TooManyInOneCall: more than 20: `create_all` takes any number.
+            Rejected: the service refused the chunk.
+            OutcomeUnknown: the drafts may exist, and their ids are not known. If an answer came that does not fit the
+                orders, the error's ``done`` holds the drafts that are certain, and ``rows`` the indices of the other
+                orders.
+        """
+        session = self._session.within(timeout)
+        any_number = "gs.platform.drafts.create_all(orders)"
+        return await create(session, DRAFTS_CREATE, orders, any_number, validate=validate, max_price=max_price)
+
+    def create_all(
+        self,
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+        validate: bool = False,
+        max_price: Money | None = None,
+    ) -> PushStream:
+        """Create any number of drafts (section "Create Draft Tasks"): chunks of at most 20, results as they arrive.
+
+        The results are those of `GotSurge.push`.
+
+        Args:
+            concurrency: the most chunks in flight, by default the client's own limit.
+            chunk: orders in a call, 1 to 20.
+            validate, max_price: see `GotSurge.push`.
+        """
+        return PushStream(
+            self._session,
+            DRAFTS_CREATE,
+            orders,
+            size=chunk,
+            concurrency=concurrency,
+            validate=validate,
+            max_price=max_price,
+        )
+
+    async def broadcast(self, task_ids: Sequence[str], *, timeout: float | None = None) -> UpdatedTasks:
+        """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.
+
+        The document does not say whether the service refuses a task that is no longer a draft, leaves it out or accepts
+        it. So a task that the answer does not name is read, and after a refusal those that are still drafts are sent
+        again.
+
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
+        Returns:
+            All of the tasks. Their ``current_status`` is known where the answer names it, or the task was read.
+
+        Raises:
+            TooManyInOneCall: more than 20: `broadcast_all` takes any number.
+            UsageError: an id that can name no task; nothing was sent.
+            NotFound: an id is no task of this account's, and no other was broadcast.
+            PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
+            Rejected: the service refused drafts that it could have broadcast, or tasks that do not show their status.
+            OutcomeUnknown: neither the answers nor the tasks show that they are broadcast.
+        """
+        checked = task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)")
+        return await broadcast(self._session.within(timeout), checked)
+
+    def broadcast_all(
+        self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
+    ) -> UpdateStream[str]:
+        """`broadcast` for any number (section "Broadcast Draft Tasks"): chunks of at most 20, results as they arrive.
+
+        Args:
+            concurrency: the most chunks in flight, by default the client's own limit.
+            chunk: tasks in a call, 1 to 20.
+        """
+        return UpdateStream(
+            several(task_ids, "task_ids"),
+            call=self.broadcast,
+            check=check_task_id,
+            task_id=str,
+            size=chunk,
+            concurrency=self._session.limiter.at_most(concurrency),
+        )
+
+    async def broadcast_with_tracking(
+        self, tracking_ids: Mapping[str, str], *, timeout: float | None = None
+    ) -> UpdatedTasks:
+        """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
+
+        As `broadcast`. The service gives tracking ids only to tasks that this very call broadcasts: a task that an
+        earlier call has broadcast, and that does not show its tracking id, receives it by Patch Tracking IDs.
+
+        Args:
+            tracking_ids: the tracking id of each draft, by the draft's id.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
+        Raises:
+            TooManyInOneCall: more than 20: `broadcast_all_with_tracking` takes any number.
+            UsageError, InvalidData: an id that can name no task, or no tracking id; nothing was sent.
+            NotFound: an id is no task of this account's, and no other was broadcast.
+            PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
+            Rejected: the service refused drafts that it could have broadcast, or a tracking id.
+        """
+        check_tracking_ids(tracking_ids, "gs.platform.drafts.broadcast_all_with_tracking(pairs)")
+        return await broadcast(self._session.within(timeout), list(tracking_ids), tracking_ids)
+
+    def broadcast_all_with_tracking(
+        self,
+        tracking_ids: TrackingPairs,
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+    ) -> UpdateStream[TrackingPair]:
+        """`broadcast_with_tracking` for any number (section "Broadcast with Tracking"): results as they arrive.
+
+        Args:
+            tracking_ids: pairs of a draft's id and its tracking id, or a mapping.
+            concurrency: the most chunks in flight, by default the client's own limit.
+            chunk: tasks in a call, 1 to 20.
+        """
+        in_flight = self._session.limiter.at_most(concurrency)
+        return tracking_stream(tracking_ids, self.broadcast_with_tracking, size=chunk, concurrency=in_flight)

@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
+from gotsurge_async import codec
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInfo, RunState
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
-from gotsurge_async.webhooks.book.history import Step, in_order
-from gotsurge_async.webhooks.book.observing import Source, observe, take_page
+from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
 from gotsurge_async.webhooks.book.outbox import Outbox
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
@@ -22,8 +22,19 @@ from gotsurge_async.webhooks.book.records import (
     Only,
     Standing,
     account_of,
+    changes_of,
+    columns,
+    countable,
+    due_of,
+    encoded,
     environment_of,
+    further,
+    later,
+    micros,
+    moment_of,
     order_of,
+    over,
+    pushed,
     step_of,
 )
 from gotsurge_async.webhooks.store import Store
@@ -58,6 +69,17 @@ AGES: Mapping[str, timedelta] = MappingProxyType(
 
 _RECORDED = READABLE | {OrderState.CREATED, OrderState.CANCELLED}
 """The states in which an order of the ledger may have a task that is to be followed."""
+
+Source: TypeAlias = Literal["ledger", "read", "sweep", "create"]
+"""What showed a task: a ledger, a read that an event caused, a read of the sweep, the answer of a create."""
+
+_COLUMNS = (
+    "status", "changed_at", "due_at", "planned", "currency", "tracking_id", "invoice_number", "group_tag", "vessel",
+    "imo", "berth",
+)  # fmt: skip
+"""The columns of an order as ``lock_order`` returns them: most reads change none of them."""
+_ENTRY = StatusEntry(status=TaskStatus.DRAFT)
+"""Stands for an entry that nobody looks at."""
 
 
 class Book(Outbox):
@@ -107,7 +129,7 @@ class Book(Outbox):
         """
         now = to_microseconds(self._clock.now())
         moment = now if at is None else to_microseconds(at)
-        return await self._store.write(lambda db: observe(db, account, task, moment, source, now))
+        return await self._store.write(lambda db: _observe(db, account, task, moment, source, now))
 
     async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
         """Remember that the service does not know a task, or not of this account."""
@@ -226,7 +248,7 @@ class Book(Outbox):
 
     async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> int:
         now = to_microseconds(self._clock.now())
-        return await self._store.write(lambda db: take_page(db, account, info, page, now)) if page else 0
+        return await self._store.write(lambda db: _take_page(db, account, info, page, now)) if page else 0
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -347,3 +369,88 @@ class Book(Outbox):
         while (some := await self._store.write(remove)) == PAGE:
             gone += some
         return gone + some
+
+
+# --- what a read of a task, or a page of a ledger, changes ------------------------------------------------------------
+
+
+def _observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
+    """Take in a task as it was read: what is new of it is a change, and stands in its history.
+
+    Args:
+        moment: when it was read.
+        source: what showed it.
+        now: the present.
+    """
+    body = codec.encode(task)
+    whose = {"account": account, "task_id": task.id}
+    found = db.rows("lock_order", **whose)
+    new = not found
+    if new:
+        db.change("begin_order", **whose, at=moment, body=body)
+        db.change("present", **whose)
+        found = db.rows("lock_order", **whose)
+    ((order, seen, updated, served, known, *kept_columns),) = found
+    was = dict(zip(_COLUMNS, kept_columns, strict=True))
+    rows = db.rows("steps", orders=db.listed([order]))
+    kept = Kept(
+        steps=[_known_step(row) for row in rows],
+        current=None if was["status"] is None else TaskStatus(was["status"]),
+        updated_at=moment_of(updated),
+        server_time=moment_of(served),
+    )
+    reading = read(kept, task)
+    if reading.stale and not new:
+        body, task = known, codec.decode(known, Task)
+    elif source == "ledger" and not new:  # it knows a part of the task
+        task = codec.decode(body := over(known, body), Task)
+    for place, step in reading.dated.items():
+        db.change("date_step", order=order, place=place, at=micros(step.at), entry=encoded(step.entry))
+    numbers: list[int] = []
+    for place, each in enumerate(reading.new, len(rows)):
+        step = each.step
+        ((number,),) = db.rows("add_change", order=order, place=place)
+        numbers.append(number)
+        whole = (order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)
+        db.insert("add_steps", [(*whole, number, each.previous, int(each.late))])
+    now_is = {**was, **columns(task), "status": reading.current}
+    if was["planned"] is None and task.price is not None:
+        now_is |= {"planned": countable(task.price.millicents), "currency": task.price.currency}
+    times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
+    if reading.current != was["status"] or was["changed_at"] is None:
+        now_is["changed_at"] = times[-1] if times else moment
+    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (times[0] if times else moment)
+    values = {
+        "number": order,
+        "seen_at": max(seen, moment),
+        "updated_at": later(updated, task.updated_at),
+        "server_time": later(served, task.server_time),
+        "body": body,
+    }
+    if now_is == was and not numbers:
+        db.change("reread", **values)
+    else:
+        terminal = int(reading.current is not None and reading.current.is_terminal)
+        db.change("set_order", **values, **now_is, terminal=terminal, moved_at=now if numbers else None)
+    return changes_of(db, numbers)
+
+
+def _known_step(row: Row) -> Step:
+    """A step of a row of the statement ``steps``; of its entry only whether there is one."""
+    _, _, status, at, entry, _, _ = row
+    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
+
+
+def _take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow], now: int) -> int:
+    """Add some orders of a ledger's run that have a task, and what it knows of them; returns the number of new ones."""
+    ids = db.listed(row.task_id for row in page)
+    known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
+    new = [row for row in page if row.task_id not in known]
+    db.insert("take_in", [pushed(account, info, row) for row in new])
+    db.change("all_present", account=account, ids=ids)
+    stands = {task_id: status for task_id, whose, status, _ in db.rows("standings", ids=ids) if whose == account}
+    for row in sorted(page, key=lambda row: row.task_id or ""):
+        shown = further(row, stands[row.task_id])
+        if shown is not None:
+            _observe(db, account, shown, to_microseconds(row.updated_at), "ledger", now)
+    return len(new)

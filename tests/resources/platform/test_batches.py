@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import BadRequest, Forbidden, NotUpdated, OutcomeUnknown, Updated
-from gotsurge_async.resources.platform.batches import UpdateStream
+from gotsurge_async.resources.platform.tasks import UpdateStream
 from gotsurge_async.transports.memory import Handler
 from tests.support.clients import client
 from tests.support.orders import answer

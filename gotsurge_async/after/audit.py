@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Self
 import attrs
 from msgspec import structs
 
-from gotsurge_async.after.audit.findings import (
+from gotsurge_async.after.audit_notes import (
+    MISSING,
     REPAIRABLE,
     WRITTEN_OFF,
     Finding,
     Kind,
+    Notes,
+    Seen,
     finding_of,
+    other_pickup,
+    seen_of,
     verdict_of,
     why_in_doubt,
 )
-from gotsurge_async.after.audit.notes import MISSING, Notes, Seen, other_pickup, seen_of
 from gotsurge_async.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.after.reconcile import RESCAN_AFTER
