@@ -53,7 +53,7 @@ OWN = {
     "Source": "close_at_end",
     "SourceOptions": "zone dialect items_dialect",
     "SourceReport": "add without_faults",
-    "Event": "tree status tracking_id invoice_number group_tag names shortened is_of_a_task",
+    "Event": "tree status tracking_id invoice_number group_tag names shortened",
     "Only": "statement values",
     "Connections": "add remove",
     "Sums": "add",
@@ -70,7 +70,6 @@ OWN = {
 PROTOCOLS = {
     "now monotonic sleep": {"SystemClock", "ManualClock"},
     "send close": {"AiohttpTransport", "MemoryTransport", "Recorded", "Recorder"},
-    "put take": {"SqlStates", "MemoryStates"},
 }
 """Methods that a protocol describes, and the classes that only fulfil it."""
 
