@@ -94,7 +94,7 @@ class Inbox:
     database fails.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, keep: timedelta, keep_dead: timedelta, most_bytes: int) -> None:
+    def __init__(self, store: Store, clock: Clock, *, keep: timedelta, most_bytes: int) -> None:
         self.arrived: asyncio.Event = asyncio.Event()
         """Set when an event came to this process that is to be read; whoever waits for it clears it."""
         self.learn: Callable[[], Coroutine[Any, Any, None]] | None = None
@@ -106,7 +106,6 @@ class Inbox:
         self._store = store
         self._clock = clock
         self._keep = keep
-        self._keep_dead = keep_dead
         self._room = Room(most_bytes, clock)
         self._put = self._room.put  # one object: its requests are seen to be of one kind at a glance
         self._put_known = self._room.put_known
@@ -120,7 +119,6 @@ class Inbox:
         *,
         clock: Clock | None = None,
         keep: timedelta | None = KEEP,
-        keep_dead: timedelta = KEEP_DEAD,
         most_bytes: int = MOST_BYTES,
     ) -> AsyncIterator["Inbox"]:
         """Open an inbox, and make it if there is none. What is old is removed while it is open.
@@ -129,7 +127,6 @@ class Inbox:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``. Never the ledger's
                 own file.
             keep: how long events are kept that were read; None to remove nothing, for who only looks.
-            keep_dead: how long dead ones are.
             most_bytes: of all events that wait or are done; dead ones have a tenth of it besides.
 
         Raises:
@@ -138,7 +135,7 @@ class Inbox:
         """
         store = await Store.open(where, _TEXTS)
         cleaning: asyncio.Task[None] | None = None
-        inbox = cls(store, clock or SystemClock(), keep=keep or KEEP, keep_dead=keep_dead, most_bytes=most_bytes)
+        inbox = cls(store, clock or SystemClock(), keep=keep or KEEP, most_bytes=most_bytes)
         try:
             if keep is not None:
                 await inbox.clean()
@@ -324,7 +321,6 @@ class Inbox:
         state: EventState | str | None = None,
         *,
         task_id: str = "",
-        since: datetime | None = None,
         limit: int = 100,
     ) -> list[Stored]:
         """The newest events, the newest first, without their bodies.
@@ -332,8 +328,8 @@ class Inbox:
         Args:
             limit: at most so many events.
         """
-        given = {"state": str(state or ""), "task_id": task_id, "since": to_microseconds(since) if since else 0}
-        return [_stored(row) for row in await self._store.rows("newest", **given, limit=limit)]
+        rows = await self._store.rows("newest", state=str(state or ""), task_id=task_id, limit=limit)
+        return [_stored(row) for row in rows]
 
     async def show(self, event_id: int) -> Stored | None:
         """One event with its body; None if there is none."""
@@ -399,7 +395,7 @@ class Inbox:
         """Forget what is old; how many events that were."""
         now = self._clock.now()
         gone = 0
-        for state, keep in ((EventState.DONE, self._keep), (EventState.DEAD, self._keep_dead)):
+        for state, keep in ((EventState.DONE, self._keep), (EventState.DEAD, KEEP_DEAD)):
             before = to_microseconds(now - keep)
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.change("forget", state=state.value, before=before):

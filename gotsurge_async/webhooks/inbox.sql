@@ -65,7 +65,7 @@ UNION SELECT account, key FROM book_orders WHERE key {among:names};
 
 -- name: newest
 SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
-    WHERE (:state = '' OR state = :state) AND (:task_id = '' OR task_id = :task_id) AND received_at >= :since
+    WHERE (:state = '' OR state = :state) AND (:task_id = '' OR task_id = :task_id)
     ORDER BY id DESC LIMIT :limit;
 
 -- name: oldest

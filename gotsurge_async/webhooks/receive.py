@@ -90,10 +90,6 @@ class Delivery(Protocol):
         """Who posts."""
         ...
 
-    def here(self) -> bytes | None:
-        """The body, where it has come already; it is not waited for then."""
-        ...
-
     async def body(self, most: int) -> bytes:
         """The body, or as much as shows that it is too long.
 
@@ -211,13 +207,11 @@ class Receiver:
             return _TOO_LARGE
         if not self._is_in_time():
             return _TOO_MANY
-        body = delivery.here()
-        if body is None:
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await delivery.body(self._largest)
-            except TimeoutError:
-                return _TOO_SLOW
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await delivery.body(self._largest)
+        except TimeoutError:
+            return _TOO_SLOW
         if len(body) > self._largest:
             return _TOO_LARGE
         return await self._keep(body, self._addresses.sender(source))

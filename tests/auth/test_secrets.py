@@ -64,15 +64,6 @@ def test_no_pickle_holds_a_secret(name: str) -> None:
         pickle.dumps(HOLDERS[name])
 
 
-async def test_a_sealed_file_shows_nothing(tmp_path: Path) -> None:
-    """With a sealer no token is in the file in clear, and the file is its owner's alone."""
-    store = FileStore(tmp_path / "tokens.json", sealer=Sealer([new_key()]))
-    await store.save("a", tokens())
-    assert PLANTED not in store.path.read_text()
-    assert store.path.stat().st_mode & 0o777 == 0o600
-    assert (await store.load("a")) is not None
-
-
 async def test_a_file_is_sealed_from_one_day_on(tmp_path: Path) -> None:
     """What stands in clear is read by a store with a sealer until `reseal`; one without says that it is encrypted."""
     path = tmp_path / "tokens.json"

@@ -99,26 +99,6 @@ async def test_the_lock_excludes_the_others(store: TokenStore) -> None:
     assert most == 1
 
 
-async def test_a_cancelled_holder_frees_the_lock(store: TokenStore) -> None:
-    """Whoever is cancelled while waiting for the lock, or holding it, leaves it to the next."""
-    held = asyncio.Event()
-
-    async def hold() -> None:
-        async with store.lock("a"):
-            held.set()
-            await asyncio.Event().wait()
-
-    first = asyncio.create_task(hold())
-    await held.wait()
-    second = asyncio.create_task(hold())
-    await asyncio.sleep(0)
-    for task in (second, first):
-        task.cancel()
-    await asyncio.gather(first, second, return_exceptions=True)
-    async with asyncio.timeout(4), store.lock("a"):
-        pass
-
-
 # --- the file ---------------------------------------------------------------------------------------------------------
 
 

@@ -171,16 +171,6 @@ async def test_events_that_are_done_make_room(tmp_path: Path, text: str) -> None
         assert on_disk(tmp_path) < 2.1 * MOST
 
 
-async def test_what_is_done_from_a_flood_of_before_makes_room(tmp_path: Path) -> None:
-    """An inbox that is opened full of events that are done takes events, as many as if it were empty."""
-    async with Inbox.open(tmp_path / "inbox.db", most_bytes=100 * MOST) as large:
-        await asyncio.gather(*(large.put("default", forged(number)) for number in range(200)))
-        await large.done([each.id for each in await large.waiting()])
-    async with receiving(tmp_path) as here:
-        assert [await here.post(real(number, LARGE)) for number in range(60)] == [200] * 60
-        assert (await here.inbox.counts())[EventState.WAITING] == 60
-
-
 async def test_an_inbox_full_of_real_events_is_not_ready(tmp_path: Path) -> None:
     """Real events that nobody reads fill it: it says that it is not ready, and the next is 503, until some are read."""
     async with receiving(tmp_path) as here:
@@ -249,28 +239,6 @@ async def test_the_body_of_an_unknown_task_is_dropped(tmp_path: Path) -> None:
         assert await inbox.replay([two]) == 1
         assert [each.task_id for each in await inbox.waiting()] == [f"99999999-0000-4000-8000-{n:012}" for n in (1, 2)]
         assert all(each.is_without_body for each in await inbox.oldest(since=(await inbox.newest())[0].received_at))
-
-
-async def test_a_flood_over_http_beside_a_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a flood of unknown ids waits for its reads, each step of a real task is taken, read and handed on."""
-    monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
-    async with followed(tmp_path, following=False) as kit, aiohttp.ClientSession() as session:
-        kit.inbox._room.most = MOST
-        (mine,) = await kit.create(order("T-0"))
-        async with (
-            follower(kit, read_rate=100.0),
-            SERVERS["aiohttp"](Receiver(kit.inbox, tokens=[TOKEN])) as url,
-        ):
-            await kit.event(mine)
-            await kit.until(lambda: kit.statuses(mine) == ["broadcasting"])
-            answers = await asyncio.gather(*(post(session, url, forged(number)) for number in range(600)))
-            assert 503 in answers
-            for number, status in enumerate(("accepted", "pending_pickup", "pickup_arriving")):
-                kit.here.simulator.move(mine, status)
-                assert await post(session, url, event(mine, status, at=f"2026-01-02T00:00:0{number}Z")) == 200
-                await kit.until(lambda status=status: kit.statuses(mine)[-1] == status)  # type: ignore[misc]
-            await eventually(lambda: reads_of_the_flood(kit, answers.count(200)))
-            assert await post(session, url, forged(1000)) == 200
 
 
 async def test_a_pushed_order_is_known_before_its_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from gotsurge_async.webhooks import room
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox
-from gotsurge_async.webhooks.room import InboxFull, UnknownFull
+from gotsurge_async.webhooks.room import UnknownFull
 from gotsurge_async.webhooks.store import StoreError
 from tests.support.postgres import postgresql
 from tests.webhooks.kit import TASK, event
@@ -120,20 +120,6 @@ async def test_what_is_old_is_forgotten(inbox: Inbox) -> None:
     assert await inbox.oldest(since=START + timedelta(days=1)) == []
 
 
-async def test_events_that_come_together_share_a_commit(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds at once are some commits, and each is durable when its sender is answered."""
-    commits, commit = list[Database](), Database.commit
-
-    def counted(db: Database) -> None:
-        commits.append(db)
-        commit(db)
-
-    monkeypatch.setattr(Database, "commit", counted)
-    await asyncio.gather(*(inbox.put("acme", event(f"task-{number}")) for number in range(500)))
-    assert len(commits) <= 2
-    assert len(await inbox.waiting()) == 500
-
-
 async def test_a_sender_that_leaves_takes_nobody_with_it(inbox: Inbox) -> None:
     """An event whose sender was cancelled is kept or not, and those beside it are."""
     puts = [asyncio.ensure_future(inbox.put("acme", event(f"task-{number}"))) for number in range(3)]
@@ -179,19 +165,6 @@ async def test_one_at_a_time_follows(inbox: Inbox) -> None:
         await clock.advance(1)
         await asyncio.sleep(0.001)
     assert order == ["first", "second"]
-
-
-async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
-    """What would be too much is refused, also after it was opened again, until something goes."""
-    most = 2 * (len(event()) + room.ROW_BYTES)
-    async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
-        await inbox.put("acme", event("a" * len(TASK)))
-        await inbox.put("acme", event("b" * len(TASK)))
-    async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
-        with pytest.raises(InboxFull, match="no more are taken"):
-            await inbox.put("acme", event())
-        await inbox.drop([each.id for each in await inbox.newest(limit=1)])
-        await inbox.put("acme", event())
 
 
 async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
@@ -276,15 +249,6 @@ async def test_a_locked_file_is_tried_again(tmp_path: Path, monkeypatch: pytest.
         assert len(await inbox.waiting()) == 1
 
 
-async def test_two_processes_share_a_file(tmp_path: Path) -> None:
-    """Two inboxes on one file take events at once; none is lost, and the same one is kept once."""
-    async with Inbox.open(tmp_path / "inbox.db") as one, Inbox.open(tmp_path / "inbox.db") as two:
-        bodies = [event(f"task-{number}") for number in range(40)]
-        await asyncio.gather(*(each.put("acme", body) for body in bodies for each in (one, two)))
-        assert [len(await each.waiting()) for each in (one, two)] == [40, 40]
-        assert {each.times for each in await one.newest()} == {2}
-
-
 async def test_room_is_measured_while_another_process_writes(tmp_path: Path) -> None:
     """Whether a full inbox has room is read, and waits for no other process that is in the middle of a write."""
     async with Inbox.open(tmp_path / "inbox.db", most_bytes=2_000) as inbox:
@@ -311,14 +275,6 @@ def test_the_limits_are_those_that_are_documented() -> None:
     assert (module.KEEP.days, module.KEEP_DEAD.days, module.MOST_BYTES) == (7, 30, 2**30)
 
 
-async def test_events_beside_a_measurement_are_counted(tmp_path: Path) -> None:
-    """Events that share a transaction with a measurement, or a clean-up, before them count in what the inbox holds."""
-    async with Inbox.open(tmp_path / "inbox.db") as inbox:
-        for job in (inbox._room.measure, inbox._room.make):
-            await asyncio.gather(inbox._store.write(job), *(inbox.put("acme", event(at=None)) for _ in range(10)))
-            assert inbox._room.sizes == await inbox._store.read(room.measure)
-
-
 async def test_a_full_disk_refuses_events_and_takes_them_later(tmp_path: Path) -> None:
     """An event for which there is no room is not kept; once there is room, events are taken again."""
     async with Inbox.open(tmp_path / "inbox.db") as inbox:
@@ -333,16 +289,3 @@ async def test_a_full_disk_refuses_events_and_takes_them_later(tmp_path: Path) -
             await asyncio.gather(*(inbox.put("acme", event(f"task-{number}", text="x" * 5000)) for number in range(9)))
         await asyncio.gather(*(inbox.put("acme", event(f"task-{number}", text="x" * 5000)) for number in range(9)))
         assert len(await inbox.waiting()) == 10
-
-
-@pytest.mark.slow
-async def test_a_lease_that_was_lost_is_told(server: str) -> None:
-    """In PostgreSQL, whoever was taken over learns of it."""
-    clock = ManualClock()
-    async with Inbox.open(server, clock=clock) as inbox, inbox.alone("follow") as lost:
-        await inbox._store.write(lambda db: db.change("take", name="follow", me="another", holder="", beat=0))
-        ((holder, beat),) = await inbox._store.read(lambda db: db.rows("sign", name="follow"))
-        await inbox._store.write(lambda db: db.change("take", name="follow", me="another", holder=holder, beat=beat))
-        while not lost.is_set():
-            await clock.advance(1)
-            await asyncio.sleep(0.01)

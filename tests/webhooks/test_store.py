@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from gotsurge_async.database import Database
-from gotsurge_async.database.files import SQLITE_CACHE_KIB
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.inbox import EventState, Inbox
 from gotsurge_async.webhooks.receive import Receiver
@@ -112,10 +111,3 @@ async def test_a_linked_file_in_the_place_of_another(tmp_path: Path) -> None:
                 await inbox.put("acme", event("lost"))
         backup.unlink()
         assert await inbox.put("acme", event("kept")) is EventState.WAITING
-
-
-async def test_a_connection_of_the_inbox_keeps_few_pages(tmp_path: Path) -> None:
-    """Its page cache is SQLite's own: only the ledger's writer needs a large one, and an inbox reads by several."""
-    async with Inbox.open(tmp_path / "inbox.db") as inbox:
-        (cache_kib,) = await inbox._store.read(lambda db: db.driver.execute("PRAGMA cache_size").fetchone())
-    assert cache_kib == -SQLITE_CACHE_KIB

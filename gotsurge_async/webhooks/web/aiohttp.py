@@ -49,10 +49,6 @@ class _Delivery:
         request = self._request
         return Source(request.remote, request.headers.getall("X-Forwarded-For", ()))
 
-    def here(self) -> bytes | None:
-        content = self._request.content
-        return content.read_nowait() if content.is_eof() else None
-
     async def body(self, most: int) -> bytes:
         found = b""
         try:

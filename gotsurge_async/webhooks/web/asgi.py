@@ -60,9 +60,6 @@ class _Delivery:
             rewritten=client is not None and not client[1],  # as uvicorn does it: an address, and no port
         )
 
-    def here(self) -> bytes | None:
-        return None
-
     async def body(self, most: int) -> bytes:
         found = b""
         while len(found) <= most:
