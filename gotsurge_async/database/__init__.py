@@ -76,6 +76,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
 _LEASES = Path(__file__).with_name("leases.sql")
+_WORD = re.compile(r"^-- word: (\w+)\n(.+?)(?=^-- )", re.MULTILINE | re.DOTALL)
 _VALUE = re.compile(r"(?<![:\w]):(\w+)")
 _ROWS = "{rows}"
 _UNREADABLE = (
@@ -95,10 +96,16 @@ NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval
 
 @cache
 def statements(file: Path, kind: Kind) -> Mapping[str, str]:
-    """The statements of a file by name, in the dialect of a database."""
+    """The statements of a file by name, in the dialect of a database.
+
+    A ``word`` of a file stands for the text that several of its statements share.
+    """
     whole = file.read_text(encoding="utf-8")
     if leases := re.search(r"^-- leases: (\w+)$", whole, flags=re.MULTILINE):
         whole += _LEASES.read_text(encoding="utf-8").replace("{leases}", leases[1])
+    for word, text in re.findall(_WORD, whole):
+        whole = whole.replace(f"{{{word}}}", text.strip())
+    whole = _WORD.sub("", whole)
     parts = re.split(r"^-- name: ([\w@]+)\n", whole, flags=re.MULTILINE)[1:]
     texts: dict[str, str] = {}
     for name, text in zip(parts[::2], parts[1::2], strict=True):

@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {b
 CREATE TABLE IF NOT EXISTS book_meta (name TEXT NOT NULL PRIMARY KEY, value {big} NOT NULL);
 INSERT INTO book_meta (name, value) VALUES ('version', 1) ON CONFLICT (name) DO NOTHING;
 
+-- word: order
+number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body
 -- name: version
 SELECT value FROM book_meta WHERE name = 'version';
 
@@ -90,16 +92,15 @@ SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :befo
 
 -- name: keep_held
 UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {among:numbers};
+-- word: is_head
+held_until <= :now
+  AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
+  SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
+    other.number < head.number OR other.number > head.number AND other.held_until > :now))
 -- name: heads
-SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now
-  AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
-  SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number OR other.number > head.number AND other.held_until > :now)) ORDER BY again_at, number LIMIT :most;
+SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND {is_head} ORDER BY again_at, number LIMIT :most;
 -- name: newest_heads
-SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND held_until <= :now
-  AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
-  SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number OR other.number > head.number AND other.held_until > :now)) ORDER BY number DESC LIMIT :most;
+SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND {is_head} ORDER BY number DESC LIMIT :most;
 -- name: hold
 UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
 RETURNING number;
@@ -169,7 +170,7 @@ SELECT invoice_number FROM book_orders WHERE invoice_number IN (SELECT invoice_n
   AND status {among:living} GROUP BY invoice_number HAVING count(*) > 1 AND count(tracking_id) < count(*)
   AND max(CASE WHEN number > :after AND (terminal = 0 OR (moved_at > 0 AND moved_at >= :since)) THEN 1 ELSE 0 END) = 1 LIMIT :most;
 -- name: living_of_names
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+SELECT {order} FROM book_orders
 WHERE (tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers} AND (:all_invoices = 1 OR tracking_id IS NULL)) AND status {among:living}
 ORDER BY CASE WHEN tracking_id IS NULL THEN 0 ELSE 1 END, number LIMIT :most;
 -- name: newest
@@ -177,51 +178,28 @@ SELECT coalesce(max(number), 0) FROM book_orders;
 
 -- --- looking ----------------------------------------------------------------------------------------------------------
 
+-- word: filtered
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
+  AND (:no_run = 1 OR run = :run) AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until))
+  AND moved_at >= :moved_since ORDER BY number LIMIT :most
+
 -- One statement for each way to begin, by an index of its own; all else is looked at row by row.
 -- name: orders
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after {filtered};
 -- name: orders_of_run
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND run = :run
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after AND run = :run {filtered};
 -- name: orders_by_day
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND due_at >= :since AND due_at < :until
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after AND due_at >= :since AND due_at < :until {filtered};
 -- name: orders_open
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND terminal = 0
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:no_run = 1 OR run = :run) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after AND terminal = 0 {filtered};
 -- name: orders_moved
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND moved_at > 0 AND (:no_run = 1 OR run = :run)
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after AND moved_at > 0 {filtered};
 -- name: orders_named
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND (task_id = :name OR tracking_id = :name OR key = :name) AND (:no_run = 1 OR run = :run)
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+SELECT {order} FROM book_orders WHERE number > :after AND (task_id = :name OR tracking_id = :name OR key = :name) {filtered};
 -- name: moved
-SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body, moved_at FROM book_orders
+SELECT {order}, moved_at FROM book_orders
 WHERE moved_at > 0 AND moved_at >= :since AND (:no_run = 1 OR run = :run) ORDER BY moved_at, number LIMIT :most;
 -- name: say_reading
 INSERT INTO book_readers (name, until) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE SET until = excluded.until;
