@@ -145,7 +145,7 @@ class _Watched(Around):
 
 
 def _digest(options: SourceOptions, columns: Sequence[str]) -> str:
-    maps = attrs.asdict(options.file_map, filter=lambda attribute, _: attribute.name not in ("where", "name"))
+    maps = attrs.asdict(options.file_map, filter=lambda attribute, _: attribute.name not in ("where", "name", "sha256"))
     zone = options.timezone or options.file_map.timezone
     dialects = attrs.asdict(options.dialect()), attrs.asdict(options.items_dialect())
     text = msgspec.json.encode([maps, zone, dialects, options.key, list(columns)], order="deterministic")

@@ -5,7 +5,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -23,12 +23,15 @@ from gotsurge_async.push.load import Loader
 from gotsurge_async.push.preview import Preview, Previewing
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.checks.windows import broken_rules, planned
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.source import Around, SourceRow
 from gotsurge_async.tables.writing import WholeFile
 
 VERSION = 1
 KEPT = 1000
 """A plan lists at most this many findings of a kind; all are counted."""
+SHOWN = 10
+"""Findings of a kind that people are shown."""
 
 
 class Tight(Struct, frozen=True, kw_only=True):
@@ -46,11 +49,13 @@ class Plan(Struct, frozen=True, kw_only=True):
         version: the version of this layout.
         made_at: when the plan was made, UTC.
         file, sha256: the file, and the SHA-256 of its bytes in hex.
-        items_sha256: that of the items file; None without one.
+        items_sha256, map_sha256: those of the items file and of the map; None without one.
         orders: the number of orders.
         left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
         without_price: the number of orders without a price.
+        most: the sum of what the orders may cost at most, by currency: an order's greatest price, with its admin_fee.
+        without_most: the number of orders that may cost more: without a price, or with an increment and no max_price.
         tight: windows that leave drivers no time, and ``tight_count`` their number.
         similar: orders that look like another one of the file, each once, and their number.
         warnings: what else looks wrong, and the number of warnings.
@@ -65,10 +70,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     file: str
     sha256: str
     items_sha256: str | None = None
+    map_sha256: str | None = None
     orders: int
     left_out: int = 0
     spend: dict[str, str]
     without_price: int
+    most: dict[str, str] = {}
+    without_most: int = 0
     tight: tuple[Tight, ...] = ()
     tight_count: int = 0
     similar: tuple[str, ...] = ()
@@ -80,6 +88,44 @@ class Plan(Struct, frozen=True, kw_only=True):
     changed: tuple[ChangedRow, ...] = ()
     changed_count: int = 0
     preview: Preview | None = None
+
+    def facts(self) -> dict[str, str]:
+        """Its numbers and sums for people, by name; without those that say nothing."""
+        numbers = {
+            "already pushed": self.already_pushed - self.in_doubt,
+            "in doubt": self.in_doubt,
+            "without a price": self.without_price,
+        }
+        return {
+            "orders": f"{self.orders:,}",
+            **({"rows left out": f"{self.left_out:,}"} if self.left_out else {}),
+            "spend": amounts(self.spend) or "nothing",
+            **({"at most": amounts(self.most)} if self.most != self.spend else {}),
+            **{name: f"{number:,}" for name, number in numbers.items() if number},
+        }
+
+    def findings(self, tail: str = "") -> Iterator[str]:
+        """Lines about what looks wrong: each kind with its number and the first ones; ``tail`` ends the last line."""
+        tight = [f"{self.file}:{window.line}: {window.key}: {window.rule}" for window in self.tight]
+        for lines, count, one, several in (
+            (tight, self.tight_count, "window that is too narrow", "windows that are too narrow"),
+            (
+                self.similar,
+                self.similar_count,
+                "order that looks like another one",
+                "orders that look like another one",
+            ),
+            (self.warnings, self.warning_count, "other warning", "other warnings"),
+            (
+                *(self.changed, self.changed_count),
+                *("order that was pushed before, and differs now", "orders that were pushed before, and differ now"),
+            ),
+        ):
+            if count:
+                yield f"{number_of(count, one, several)}:"
+                yield from (f"  {line}" for line in lines[:SHOWN])
+                if count > SHOWN:
+                    yield f"  … and {count - SHOWN:,} more{tail}"
 
     def to_json(self) -> bytes:
         """The plan as JSON text."""
@@ -145,7 +191,8 @@ async def make_plan(
 
 async def _sum_up(run: Run, source: Source, now: datetime, known: Known, previewing: Previewing) -> Plan:
     spend: Counter[str] = Counter()
-    unpriced = tight_count = orders = 0
+    most: Counter[str] = Counter()
+    unpriced = unknown = tight_count = orders = 0
     tight: list[Tight] = []
     async for row in run.rows():
         order = planned(row.payload)
@@ -155,6 +202,9 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
             unpriced += 1
         else:
             spend[order.currency or ""] += order.price
+        if order.most:
+            most[order.currency or ""] += order.most
+        unknown += order.has_no_end
         for rule in broken_rules(order):
             tight_count += 1
             if len(tight) < KEPT:
@@ -165,13 +215,13 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
         file=source.name,
         sha256=source.sha256 or "",
         items_sha256=source.items_sha256,
+        map_sha256=source.map_sha256,
         orders=orders,
         left_out=0 if source.left is None else source.left.rows,
-        spend={
-            currency: str(Money(millicents=amount, currency="")).removeprefix("? ")
-            for currency, amount in sorted(spend.items())
-        },
+        spend=decimals(spend),
         without_price=unpriced,
+        most=decimals(most),
+        without_most=unknown,
         tight=tuple(tight),
         tight_count=tight_count,
         similar=tuple(
@@ -188,6 +238,16 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
         changed_count=known.changed_count,
         preview=previewing.done(source.not_read, known.differs),
     )
+
+
+def amounts(sums: Mapping[str, str]) -> str:
+    """Sums by currency for people, such as ``SGD 97.00, USD 12.00``; empty without any."""
+    return ", ".join(f"{currency} {amount}".strip() for currency, amount in sums.items())
+
+
+def decimals(sums: Mapping[str, int]) -> dict[str, str]:
+    """Sums by currency in thousandths of a cent, as decimals."""
+    return {name: str(Money(millicents=sum_, currency="")).removeprefix("? ") for name, sum_ in sorted(sums.items())}
 
 
 # --- a push of the file that was planned -----------------------------------------------------------------------------
@@ -222,9 +282,9 @@ class _PlannedSource(Around):
         yield from self._source.rows()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
-        same = (self.sha256, self.items_sha256) == (self._plan.sha256, self._plan.items_sha256)
         if self._name is None:
-            if not same:
+            read, seen = ((each.sha256, each.items_sha256, each.map_sha256) for each in (self, self._plan))
+            if read != seen:
                 changed = Coded("has changed since it was shown: push it again, and look at it again", "E234")
                 self.report.add(Fault(file=self.name, rule=changed))
             return
@@ -232,13 +292,17 @@ class _PlannedSource(Around):
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
-        items, planned_items = self.items_sha256, self._plan.items_sha256
-        if items == planned_items:
+        self._compare(made, "--items", "items file", self.items_sha256, self._plan.items_sha256)
+        self._compare(made, "--map", "map", self.map_sha256, self._plan.map_sha256)
+
+    def _compare(self, made: str, option: str, what: str, digest: str | None, planned: str | None) -> None:
+        """Add a fault if a file of an option is not that of the plan."""
+        if digest == planned:
             return
-        if items is None:
-            rule = f"the plan {made}, has an items file too: give it by --items"
-        elif planned_items is None:
-            rule = f"the plan {made}, has no items file: leave --items out, or plan again"
+        if digest is None:
+            rule = f"the plan {made}, has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it by {option}"
+        elif planned is None:
+            rule = f"the plan {made}, has no {what}: leave {option} out, or plan again"
         else:
-            rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
+            rule = f"what {option} names is not the {what} of the plan {made}: plan again, or give that"
         self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import written, zone_of_people
-from gotsurge_async.models.words import printable
+from gotsurge_async.models.words import one_line, printable
 from gotsurge_async.money import Money
 from gotsurge_async.tables.checks.windows import Window
 from gotsurge_async.tables.columns import order_columns
@@ -22,6 +22,8 @@ MOST_DAYS = 1000
 """A preview names at most this many days: the first and the last ones, if there are more."""
 MOST_ITEMS = 10
 """Items of an order that are shown."""
+MOST_OF_A_TEXT = 300
+"""Letters of a text that are shown of an order on one line."""
 MOST_LETTERS = 1000
 """The longest line of a preview."""
 
@@ -122,6 +124,14 @@ class Preview(Struct, frozen=True, kw_only=True):
                 yield f"  {name}: {', '.join(texts)}"
         for difference in self.differs:
             yield f"  {difference}"
+
+
+def on_one_line(order: Mapping[str, Any]) -> str:
+    """An order with all its fields, for people, safe for a terminal; of a long text the beginning."""
+    cells = (
+        f"{name} {text[:MOST_OF_A_TEXT]}{'…' * (len(text) > MOST_OF_A_TEXT)}" for name, text in _cells_of(order, None)
+    )
+    return one_line("; ".join(cells))
 
 
 class Previewing:

@@ -1,5 +1,6 @@
 """How a user wants a file of orders to be read: its format, its columns, its times; and map files."""
 
+import hashlib
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -58,12 +59,14 @@ class FileMap:
     Attributes:
         timezone: the IANA name of the zone of times without one, unless the user says another.
         name: what the user calls it; empty where there is no map.
+        sha256: the SHA-256 of the bytes of its file in hex; None where there is no map.
     """
 
     orders: ColumnMap = ColumnMap()
     items: ColumnMap = ColumnMap()
     timezone: str | None = None
     name: str = attrs.field(default="", eq=False)
+    sha256: str | None = attrs.field(default=None, eq=False)
 
     @classmethod
     def load(cls, path: Path | str) -> "FileMap":
@@ -79,7 +82,7 @@ class FileMap:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}", "E201") from None
         if len(text) > _MOST:
             raise ConfigError(f"{path}: is larger than any map", "E231")
-        return read_map(text, str(path))
+        return attrs.evolve(read_map(text, str(path)), sha256=hashlib.sha256(text).hexdigest())
 
 
 @attrs.frozen(kw_only=True)

@@ -163,6 +163,7 @@ class Source(abc.ABC):
         left: the rows that were left out, after the last row; None where there are none.
         sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
         items_sha256: the same of the items file; None if there is no such file, or until it was read.
+        map_sha256: the same of the map; None without one.
     """
 
     def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:
@@ -183,6 +184,7 @@ class Source(abc.ABC):
         self._required = required_of(Order)
         self.sha256: str | None = None
         self.items_sha256: str | None = None
+        self.map_sha256: str | None = options.file_map.sha256
         self._at_end = ExitStack()
 
     def close_at_end(self, stream: BinaryIO) -> None:

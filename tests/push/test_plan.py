@@ -16,6 +16,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.push.load import Loader
 from gotsurge_async.push.plan import Plan, check_plan, make_plan
 from gotsurge_async.tables import open_source
+from gotsurge_async.tables.options import FileMap
 from tests.support.order_forms import NOW, good_order, window
 from tests.support.pushes import place
 
@@ -183,6 +184,40 @@ async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
             pytest.raises(UnusableSource, match="not the items file of the plan"),
         ):
             await loader.source(opened)
+
+
+async def test_the_map_is_part_of_the_plan(tmp_path: Path) -> None:
+    """A map that says something else is refused, as one where there was none, and none where there was one."""
+    orders, own, path = tmp_path / "o.csv", tmp_path / "own.toml", tmp_path / "plan.json"
+    row = {
+        "No.": "T-0",
+        "broadcast_preference": "all",
+        "vehicle_preference": "car",
+        "service_type": "ftl",
+        "from_address.street_address": "A",
+        "to_address.street_address": "B",
+        "from_time_window.start_time_utc": "2030-01-02T00:00:00Z",
+        "from_time_window.end_time_utc": "2030-01-02T03:00:00Z",
+        "client_time_utc": NOW.isoformat(),
+    }
+    orders.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+
+    def opened(text: str) -> Source:
+        own.write_text(text)
+        return open_source(orders, options=SourceOptions(now=NOW, file_map=FileMap.load(own)))
+
+    same, other = '[columns]\n"No." = "tracking_id"\n', '[columns]\n"No." = "tracking_id" # changed\n'
+    with opened(same) as source_:
+        (await make_plan(source_, now=NOW)).save(path)
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        loader = Loader(ledger, "local", Mode.DIRECT)
+        with check_plan(path, opened(other)) as source_, pytest.raises(UnusableSource, match="not the map of the plan"):
+            await loader.source(source_)
+        orders.write_text(orders.read_text().replace("No.", "tracking_id"))
+        with open_source(orders, options=SourceOptions(now=NOW)) as source_:
+            (await make_plan(source_, now=NOW)).save(path)
+        with check_plan(path, opened(other)) as source_, pytest.raises(UnusableSource, match="has no map"):
+            await loader.source(source_)
 
 
 async def test_tight_windows_stand_in_the_plan() -> None:

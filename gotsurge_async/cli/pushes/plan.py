@@ -19,9 +19,6 @@ from gotsurge_async.push.changes import Known
 from gotsurge_async.push.map_use import watched
 from gotsurge_async.push.plan import Plan, make_plan
 from gotsurge_async.tables import Source, SourceOptions
-from gotsurge_async.tables.checks.words import number_of
-
-SHOWN = 10
 
 _plan = in_group("The plan")
 
@@ -80,37 +77,8 @@ async def plan(
 def _show(made: Plan, output: Path | None, zone: tzinfo | None) -> None:
     for text in () if made.preview is None else made.preview.lines(zone):
         click.echo(text)
-    numbers = {
-        "already pushed": made.already_pushed - made.in_doubt,
-        "in doubt": made.in_doubt,
-        "without a price": made.without_price,
-    }
-    spend = ", ".join(f"{currency} {amount}".strip() for currency, amount in made.spend.items())
-    print_record(
-        [
-            ("file", made.file),
-            ("orders", f"{made.orders:,}"),
-            ("rows left out", f"{made.left_out:,}" if made.left_out else None),
-            ("spend", spend or "nothing"),
-            *((name, f"{number:,}") for name, number in numbers.items() if number),
-            ("sha256", made.sha256),
-        ]
-    )
-    tight = [f"{made.file}:{window.line}: {window.key}: {window.rule}" for window in made.tight]
-    for lines, count, one, several in (
-        (tight, made.tight_count, "window that is too narrow", "windows that are too narrow"),
-        (made.similar, made.similar_count, "order that looks like another one", "orders that look like another one"),
-        (made.warnings, made.warning_count, "other warning", "other warnings"),
-        (
-            *(made.changed, made.changed_count),
-            *("order that was pushed before, and differs now", "orders that were pushed before, and differ now"),
-        ),
-    ):
-        if count:
-            click.echo(f"{number_of(count, one, several)}:")
-            for line in lines[:SHOWN]:
-                click.echo(f"  {line}")
-            if count > SHOWN:
-                click.echo(f"  … and {count - SHOWN:,} more{': the plan lists them' if output else ''}")
+    print_record([("file", made.file), *made.facts().items(), ("sha256", made.sha256)])
+    for line in made.findings(": the plan lists them" if output else ""):
+        click.echo(line)
     if output is not None:
         click.echo(f"gotsurge push with --plan {output} takes this file, and no other")

@@ -32,7 +32,21 @@ class Planned(msgspec.Struct):
     from_time_window: Window
     to_time_window: Window | None = None
     price: int | None = None
+    min_price: int | None = None
+    max_price: int | None = None
+    increment: int | None = None
+    admin_fee: int | None = None
     currency: str | None = None
+
+    @property
+    def most(self) -> int:
+        """The greatest of its prices, with the fee: what it may cost, unless it `has_no_end`."""
+        return max(each or 0 for each in (self.price, self.min_price, self.max_price)) + (self.admin_fee or 0)
+
+    @property
+    def has_no_end(self) -> bool:
+        """Whether no field says what it may cost: it has no price, or one that rises without a greatest one."""
+        return self.price is None or bool(self.increment and not self.max_price)
 
 
 class _Place(msgspec.Struct):
