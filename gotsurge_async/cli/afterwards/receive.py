@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import click
 from aiohttp import web
@@ -24,7 +25,7 @@ from gotsurge_async.cli.afterwards.serving import (
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import in_group, json_option_with
+from gotsurge_async.cli.shared.options import in_group, json_option_with, port_option
 from gotsurge_async.cli.shared.output import as_json, event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
@@ -34,7 +35,7 @@ from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.book.records import account_named
-from gotsurge_async.webhooks.follow import KEEP, Follower
+from gotsurge_async.webhooks.follow import KEEP, PARK_AFTER, Follower
 from gotsurge_async.webhooks.forward import document_of
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE
@@ -45,14 +46,7 @@ _option = in_group("Receiving")
 
 
 @click.command()
-@_option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8766,
-    show_default=True,
-    metavar="PORT",
-    help="The port to listen at; 0 takes any that is free.",
-)
+@port_option(8766, option=_option)
 @_option(
     "--host",
     default="127.0.0.1",
@@ -88,6 +82,13 @@ _option = in_group("Receiving")
     help="Read at most so many tasks a second.",
 )
 @_option(
+    "--trust",
+    type=click.Choice(("read", "body")),
+    default="read",
+    show_default=True,
+    help="Read the task of each event (read), or believe the event itself (body): only where nobody else can post.",
+)
+@_option(
     "--keep",
     type=click.IntRange(1, 36_500),
     default=KEEP.days,
@@ -116,6 +117,7 @@ async def receive(
     read_rate: float,
     allow: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
+    trust: Any,
     keep: int,
     forward_to: str | None,
 ) -> Exit:
@@ -165,9 +167,11 @@ async def receive(
             {account: gs},
             on_status=on_status,  # an exception leaves it unacknowledged
             handler_seconds=math.inf,  # a disk may be full for longer than any handler may take
+            park_after=PARK_AFTER,
             ledger=opened,
             read_rate=read_rate,
             sweep_after=sweep_after,
+            trust=trust,
             keep=timedelta(days=keep),
             clock=clock,
         )

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import json_option, port_option
 from gotsurge_async.cli.shared.output import filled, print_one
 from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import Coded
@@ -20,14 +20,7 @@ PORT = 8765
 
 
 @click.group(invoke_without_command=True)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=PORT,
-    show_default=True,
-    metavar="PORT",
-    help="The port to listen at; 0 takes any that is free.",
-)
+@port_option(PORT)
 @click.option(
     "--life", is_flag=True, help="Let drivers accept, pick up and deliver the orders, as the simulator's clock goes on."
 )

@@ -157,6 +157,24 @@ max_price_option: Decorator[Any] = in_group(THE_FILE)(
     type=MoneyAmount(),
     help="The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
 )
+
+
+def port_option(default: int, when: str = "", option: Callable[..., Decorator[Any]] = click.option) -> Decorator[Any]:
+    """The option of a command that listens.
+
+    Args:
+        when: ends "to listen at", such as " with --serve".
+    """
+    return option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=default,
+        show_default=True,
+        metavar="PORT",
+        help=f"The port to listen at{when}; 0 takes any that is free.",
+    )
+
+
 force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 
 
