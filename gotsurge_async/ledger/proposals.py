@@ -5,7 +5,6 @@ compare-and-swap of its state lets one. Nothing here sends anything.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -71,9 +70,9 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     Attributes:
         preview: lines for people, safe for a terminal.
-        orders: the number of its orders; ``unpriced`` of them have no price.
+        orders: the number of its orders; of ``unpriced`` of them nothing says what they may cost.
         known: the number of those that the ledger has: nothing of them would be sent.
-        spend: the sum of the prices by currency, as decimals.
+        spend: the sum of what they may cost at most, by currency, as decimals.
     """
 
     preview: Sequence[str]
@@ -112,6 +111,7 @@ class Proposal(Struct, frozen=True):
     def document(self) -> dict[str, Any]:
         """The fields of the JSON document."""
         request, summary = self.request, self.summary
+        later = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
         return {
             "proposal": self.id,
             "digest": self.digest,
@@ -125,25 +125,17 @@ class Proposal(Struct, frozen=True):
             "spend": dict(summary.spend),
             "proposed_by": self.by,
             "client": self.client,
-            **{name: getattr(self, name) for name in _LATER},
+            **{name: getattr(self, name) for name in later},
             "exit": self.exit_code,
             "outcome": None if self.outcome is None else msgspec.Raw(self.outcome.encode()),
         }
-
-
-def _decided(proposal: Proposal) -> int:
-    """When the sending that this copy of a proposal knows was approved, in microseconds; 0 for none."""
-    return 0 if proposal.decided_at is None else to_microseconds(proposal.decided_at)
-
-
-_LATER = ("created_at", "expires_at", "decided_by", "decided_at", "ended_at")
 
 
 class DayLimits(Struct, frozen=True, kw_only=True):
     """What may be proposed in an environment in a day; None for no limit.
 
     Attributes:
-        spend: the sum of the prices; without a currency, of each one.
+        spend: the sum of what the orders may cost at most; without a currency, of each one.
     """
 
     orders: int | None = None
@@ -157,16 +149,15 @@ class DayLimits(Struct, frozen=True, kw_only=True):
         if self.spend is None:
             return
         if summary.unpriced:
-            raise UsageError("there is a limit on money, so each order needs a price", "E613")
-        totals: Counter[str] = Counter()
-        for each in (*before, summary):
-            for currency, amount in each.spend.items():
-                totals[currency] += Money.of(Decimal(amount), currency).millicents
+            raise UsageError(
+                "there is a limit on money: each order needs a price, and one with an increment a max_price", "E613"
+            )
         for currency in summary.spend:
             if self.spend.currency not in ("", currency):
                 raise UsageError(f"the limit on money is in {self.spend.currency}, not in {currency}", "E613")
-            if totals[currency] > self.spend.millicents:
-                total = Money(millicents=totals[currency], currency=currency)
+            amounts = (Decimal(each.spend.get(currency, 0)) for each in (*before, summary))
+            total = Money.of(sum(amounts, Decimal(0)), currency)
+            if total.millicents > self.spend.millicents:
                 raise UsageError(f"this would be {total} within 24 hours, and the limit is {self.spend}", "E613")
 
 
@@ -231,7 +222,7 @@ class Proposals:
         if proposal.request.digest != proposal.digest:
             raise UsageError(f"proposal {proposal.id} was altered after it was made: it cannot be sent", "E614")
         if again and proposal.state is ProposalState.SENDING:
-            return await self._decide("send_proposal_again", proposal, by, since=_decided(proposal))
+            return await self._decide("send_proposal_again", proposal, by)
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
 
     async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
@@ -243,27 +234,22 @@ class Proposals:
         """
         outcome = msgspec.json.encode({"rejected": why}).decode()
         if ended and proposal.state is ProposalState.SENDING:
-            return await self._decide("give_up_proposal", proposal, by, since=_decided(proposal), outcome=outcome)
+            return await self._decide("give_up_proposal", proposal, by, outcome=outcome)
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
 
     async def end(self, proposal: Proposal, state: ProposalState, exit_code: int, outcome: bytes) -> Proposal:
         """Record what became of a proposal that was sent, unless another sending of it was approved since."""
-        values = {"state": state.value, "exit_code": exit_code, "outcome": outcome.decode(), "now": self._store.now()}
-        values["since"] = _decided(proposal)
+        values = {"state": state.value, "exit_code": exit_code, "outcome": outcome.decode()}
+        return (await self._change("end_proposal", proposal, **values))[1]
 
-        def job(db: Database) -> Proposal:
-            db.change("end_proposal", id=proposal.id, **values)
-            return self._get(db, proposal.id)
-
-        return await self._store.write(job)
+    async def _change(self, statement: str, proposal: Proposal, **values: Any) -> tuple[int, Proposal]:
+        """Whether a statement changed a proposal whose sending is the one that this copy knows; and the proposal."""
+        since = 0 if proposal.decided_at is None else to_microseconds(proposal.decided_at)
+        values |= {"id": proposal.id, "digest": proposal.digest, "now": self._store.now(), "since": since}
+        return await self._store.write(lambda db: (db.change(statement, **values), self._get(db, proposal.id)))
 
     async def _decide(self, statement: str, proposal: Proposal, by: str, **values: Any) -> Proposal:
-        values |= {"id": proposal.id, "digest": proposal.digest, "by": by, "now": self._store.now()}
-
-        def job(db: Database) -> tuple[int, Proposal]:
-            return db.change(statement, **values), self._get(db, proposal.id)
-
-        changed, last = await self._store.write(job)
+        changed, last = await self._change(statement, proposal, by=by, **values)
         if changed:
             return last
         how = "and cannot be decided on: propose it again"

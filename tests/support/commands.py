@@ -139,11 +139,12 @@ class Shell:
     simulator: Simulator
     folder: Path
     account: str | None = None
+    database: str | None = None
 
     @property
     def ledger(self) -> list[str | Path]:
         """The option that names the ledger."""
-        return ["--ledger", self.folder / "ledger.db"]
+        return ["--ledger", self.database or self.folder / "ledger.db"]
 
     @property
     def place(self) -> list[str]:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import click
 from aiohttp import web
@@ -35,7 +34,7 @@ from gotsurge_async.models.times import written_clock
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.book.records import account_named
-from gotsurge_async.webhooks.follow import KEEP, PARK_AFTER, Follower
+from gotsurge_async.webhooks.follow import KEEP, Follower
 from gotsurge_async.webhooks.forward import document_of
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE
@@ -82,13 +81,6 @@ _option = in_group("Receiving")
     help="Read at most so many tasks a second.",
 )
 @_option(
-    "--trust",
-    type=click.Choice(("read", "body")),
-    default="read",
-    show_default=True,
-    help="Read the task of each event (read), or believe the event itself (body): only where nobody else can post.",
-)
-@_option(
     "--keep",
     type=click.IntRange(1, 36_500),
     default=KEEP.days,
@@ -117,7 +109,6 @@ async def receive(
     read_rate: float,
     allow: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
-    trust: Any,
     keep: int,
     forward_to: str | None,
 ) -> Exit:
@@ -167,11 +158,9 @@ async def receive(
             {account: gs},
             on_status=on_status,  # an exception leaves it unacknowledged
             handler_seconds=math.inf,  # a disk may be full for longer than any handler may take
-            park_after=PARK_AFTER,
             ledger=opened,
             read_rate=read_rate,
             sweep_after=sweep_after,
-            trust=trust,
             keep=timedelta(days=keep),
             clock=clock,
         )

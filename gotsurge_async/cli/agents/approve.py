@@ -5,26 +5,18 @@ from typing import Any
 import click
 import msgspec
 
-from gotsurge_async.cli.agents.account import send_as_proposed
+from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
-from gotsurge_async.cli.shared.options import json_option, user_name
-from gotsurge_async.cli.shared.output import (
-    as_json,
-    at_a_terminal,
-    confirmed,
-    print_json,
-    print_list,
-    prose,
-    say,
-    spare,
-)
+from gotsurge_async.cli.shared.options import json_option, port_option, user_name
+from gotsurge_async.cli.shared.output import as_json, at_a_terminal, confirmed, print_one, prose, say, spare
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
 from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.models.words import printable_lines
+from gotsurge_async.push.plan import amounts
 from gotsurge_async.system import loops
 
 
@@ -39,14 +31,7 @@ from gotsurge_async.system import loops
 @click.option("--by", metavar="NAME", help="Who decides about the proposal.  [default: your user name on this machine]")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List the newest N.")
 @click.option("--serve", is_flag=True, help="Show the proposals on a page on this machine, until Ctrl-C.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8767,
-    show_default=True,
-    metavar="N",
-    help="The port of --serve; 0 takes any free one.",
-)
+@port_option(8767, " with --serve")
 @json_option
 def approve(
     proposal_id: str | None,
@@ -94,45 +79,37 @@ async def _list(place: Place, limit: int) -> None:
         (each.id, each.state, each.request.environment, each.expires_at, each.summary.preview[0], each.client)
         for each in proposals
     ]
-    print_list([_document(proposal) for proposal in proposals], columns, rows)
+    output.print_list([_document(proposal) for proposal in proposals], columns, rows)
     if not as_json() and any(each.state is ProposalState.PROPOSED for each in proposals):
         say("gotsurge approve PROPOSAL shows one, and asks")
 
 
 def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | None, by: str) -> Exit | None:
     proposal = loops.run(_read(place, proposal_id))
-    waits = proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
+    is_sending = proposal.state is ProposalState.SENDING
+    waits = is_sending or proposal.state is ProposalState.PROPOSED
     if not as_json():
         show(proposal)
     if digest not in (None, proposal.digest):
         why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
         raise Failure(Coded(why, "E614"), Exit.USAGE)
-    if reject is not None:
-        return _settle(place=place, proposal=proposal, by=by, reject=reject, again=_ended(proposal))
-    if digest is not None or (waits and not as_json() and at_a_terminal()):
-        # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
-        if digest is None and not confirmed(_question(proposal)):
-            raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
-        return _settle(place=place, proposal=proposal, by=by, reject=None, again=digest is None)
+    question = f"Send this to {proposal.request.environment}, as {proposal.id}?"
+    if is_sending and proposal.decided_at is not None:
+        rest = "" if reject is not None else ", and is the rest to be sent"
+        question = f"It is being sent since {written_clock(proposal.decided_at)}. Has its process ended{rest}?"
+    # Asked outside of an event loop, which would not notice Ctrl-C before a line is typed.
+    asks = digest is None and at_a_terminal() and (is_sending if reject is not None else waits and not as_json())
+    agrees = asks and confirmed(question)
+    if agrees or digest is not None or reject is not None:
+        return _settle(place=place, proposal=proposal, by=by, reject=reject, again=agrees)
+    if asks:
+        raise Failure(Coded("nothing was sent", "E112"), Exit.USAGE)
     if as_json():
-        print_json(_document(proposal))
+        output.print_json(_document(proposal))
     elif waits:
-        other = f", or by: gotsurge approve {proposal.id} --yes {proposal.digest}"
-        say(f"approve it at a terminal{other if proposal.state is ProposalState.PROPOSED else ''}")
+        other = "" if is_sending else f", or by: gotsurge approve {proposal.id} --yes {proposal.digest}"
+        say(f"approve it at a terminal{other}")
     return None
-
-
-def _ended(proposal: Proposal) -> bool:
-    """Whether a person at a terminal says that the process that was sending a proposal has ended."""
-    is_sending = proposal.state is ProposalState.SENDING and at_a_terminal()
-    return is_sending and confirmed("It is being sent. Has the process that sends it ended?")
-
-
-def _question(proposal: Proposal) -> str:
-    if proposal.state is ProposalState.SENDING:
-        since = "" if proposal.decided_at is None else f" since {written_clock(proposal.decided_at)}"
-        return f"It is being sent{since}. If the process that sends it has ended, send the rest?"
-    return f"Send this to {proposal.request.environment}, as {proposal.id}?"
 
 
 async def _read(place: Place, proposal_id: str) -> Proposal:
@@ -146,13 +123,10 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         if reject is not None:
             proposal = await ledger.proposals.reject(proposal, by, reject, ended=again)
         else:
-            proposal = await send_as_proposed(ledger, proposal, by, again=again)
-    if as_json():
-        print_json(_document(proposal))
-    else:
-        if reject is None:
-            click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
-        click.echo(f"proposal {proposal.id} is {proposal.state}")
+            proposal = await send_approved(ledger, proposal, by, again=again)
+    if reject is None and not as_json():
+        click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
+    print_one(_document(proposal), f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
         why = f"what sends proposal {proposal.id} was killed, or another process sends it: see `gotsurge runs`"
         raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
@@ -167,22 +141,10 @@ def _document(proposal: Proposal) -> dict[str, Any]:
 
 
 def show(proposal: Proposal) -> None:
-    """Print a proposal for people."""
+    """Print a proposal for people: its preview, then the fields of its document but what became of it."""
     for line in proposal.summary.preview:
         click.echo(line)
-    request = proposal.request
-    output.print_record(
-        [
-            ("proposal", proposal.id),
-            ("state", proposal.state),
-            ("environment", request.environment),
-            ("account", request.account or None),
-            ("proposed by", f"{proposal.client}, as {proposal.by}"),
-            ("at", proposal.created_at),
-            ("until", proposal.expires_at),
-            ("decided by", proposal.decided_by),
-            ("command", " ".join(["gotsurge", *request.words])),
-            ("digest", proposal.digest),
-            ("every field", f"gotsurge approve {proposal.id} --json" if request.stdin else None),
-        ]
-    )
+    record = {name.replace("_", " "): value for name, value in proposal.document().items()}
+    record |= {"command": " ".join(record["command"]), "spend": amounts(record["spend"])}
+    record |= {"every field": f"gotsurge approve {proposal.id} --json" if proposal.request.stdin else None}
+    output.print_record((name, value) for name, value in record.items() if name not in ("preview", "outcome"))

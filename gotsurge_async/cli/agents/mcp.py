@@ -1,12 +1,11 @@
 """``gotsurge mcp``: tools for agents, over the Model Context Protocol."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from msgspec import structs
@@ -14,7 +13,15 @@ from msgspec import structs
 from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import PATH, Decorator, GroupedCommand, MoneyAmount, in_group, user_name
+from gotsurge_async.cli.shared.options import (
+    PATH,
+    Decorator,
+    GroupedCommand,
+    MoneyAmount,
+    in_group,
+    port_option,
+    user_name,
+)
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.clock import SystemClock
@@ -25,79 +32,64 @@ from gotsurge_async.ledger.proposals import DayLimits
 from gotsurge_async.money import Money
 from gotsurge_async.secrets import Secret
 
-if TYPE_CHECKING:
-    from gotsurge_async.cli.agents.tools import Bounds
-
 TOKEN = "GOTSURGE_MCP_TOKEN"  # noqa: S105 - the name of a variable
 SHORTEST_TOKEN = 20
+MINUTES = click.FloatRange(min=0, min_open=True, max=10_080)
 _serve = in_group("How it is served")
 
 
-def _limit(word: str, text: str, **more: Any) -> Decorator[Any]:
-    """An option of what agents may do; a variable of the same name sets it, too."""
-    ending = f"_MCP_{word.removeprefix('--').replace('-', '_').upper()}"
+def _limit(words: str, text: str, **more: Any) -> Decorator[Any]:
+    """An option, with what stands for its value, of what agents may do; a variable of the same name sets it, too."""
+    option, _, value = words.partition(" ")
+    ending = f"_MCP_{option.removeprefix('--').replace('-', '_').upper()}"
     variable = next(name for name in VARIABLES if name.endswith(ending))
-    return in_group("Limits")(word, envvar=variable, help=f"{text} (or {variable}).", **more)
+    more = {"show_default": True, "metavar": value or None, "is_flag": not value, **more}
+    return in_group("Limits")(option, envvar=variable, help=f"{text} (or {variable}).", **more)
 
 
 @click.command(cls=GroupedCommand)
 @takes_target
 @ledger_option
 @click.option("--platform", is_flag=True, help="Create single orders as a platform partner.")
-@_limit("--allow-production", "Let agents propose for production", is_flag=True)
+@_limit("--allow-production", "Let agents propose for production")
 @_limit(
-    "--tools",
+    "--tools NAMES",
     "Only these tools exist, with commas between them; read stands for all that only read",
     default="all",
-    show_default=True,
-    metavar="NAMES",
 )
 @_limit(
-    "--folder",
+    "--folder FOLDER",
     "Only tables in this folder may be read",
     type=PATH,
     default=Path.cwd,
     show_default="the current one",
-    metavar="FOLDER",
 )
+@_limit("--max-orders N", "The most orders that may be proposed in 24 hours", type=click.IntRange(0), default=100)
 @_limit(
-    "--max-orders",
-    "The most orders that may be proposed in 24 hours",
-    type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    metavar="N",
-)
-@_limit(
-    "--max-spend",
+    "--max-spend AMOUNT",
     "The most money that may be proposed in 24 hours; with it, each order needs a price",
     type=MoneyAmount(),
 )
+@_limit("--expires MINUTES", "For how long a proposal waits for a person", type=MINUTES, default=60.0)
 @_limit(
-    "--expires",
-    "For how long a proposal waits for a person",
-    type=click.FloatRange(min=0, min_open=True, max=10_080),
-    default=60.0,
-    show_default=True,
-    metavar="MINUTES",
-)
-@_limit(
-    "--approve-in-client",
-    "Let a person approve in the client, by its elicitation: you trust the client to ask one",
-    is_flag=True,
+    "--approve-in-client", "Let a person approve in the client, by its elicitation: you trust the client to ask one"
 )
 @_serve("--http", is_flag=True, help="Serve streamable HTTP on this machine, and not standard input and output.")
-@_serve(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8766,
-    show_default=True,
-    metavar="N",
-    help="The port of --http; 0 takes any free one.",
-)
+@port_option(8766, " with --http", _serve)
 @asynchronous
 async def mcp(
-    target: Target, ledger: Place | None, tools: str, allow_production: bool, http: bool, port: int, **options: Any
+    target: Target,
+    ledger: Place | None,
+    platform: bool,
+    allow_production: bool,
+    tools: str,
+    folder: Path,
+    max_orders: int,
+    max_spend: Money | None,
+    expires: float,
+    approve_in_client: bool,
+    http: bool,
+    port: int,
 ) -> None:
     """Give agents tools to read and to propose, over the Model Context Protocol.
 
@@ -115,6 +107,7 @@ async def mcp(
     """
     if not (target.simulate or target.env or os.environ.get("GOTSURGE_ENV")):
         target = structs.replace(target, env="sandbox")
+    target = structs.replace(target, api_base=target.api_base or os.environ.get("GOTSURGE_API_BASE"))
     target.check()
     if target.environment == "production" and not allow_production:
         raise WrongUse("agents propose orders for production only with --allow-production", "E613")
@@ -123,50 +116,27 @@ async def mcp(
         raise WrongUse(f"--http needs a token of at least {SHORTEST_TOKEN} characters: {TOKEN} is it", "E613")
     try:
         from gotsurge_async.cli.agents.server import Agents, serve_http, serve_stdio, tools_named
+        from gotsurge_async.cli.agents.tools import Bounds
     except ModuleNotFoundError as error:
         raise ConfigError(f'gotsurge mcp needs {error.name}: pip install "gotsurge-async[mcp]"', "E108") from None
     names = tools_named(tools)
-    async with _bounds(target, ledger, **options) as bounds:
-        server = Agents(bounds=bounds, tools=names).server()
-        await (serve_http(server, port, token) if http else serve_stdio(server))
-
-
-@asynccontextmanager
-async def _bounds(
-    target: Target,
-    ledger: Place | None,
-    platform: bool,
-    folder: Path,
-    max_orders: int,
-    max_spend: Money | None,
-    expires: float,
-    approve_in_client: bool,
-) -> AsyncIterator["Bounds"]:
-    """What the server may do; with ``--simulate`` over a simulator and a ledger that end with the block."""
-    from gotsurge_async.cli.agents.tools import Bounds
-
     async with AsyncExitStack() as stack:
-        environment, place = target.environment, find_ledger(ledger, target)
-        base, variables = target.api_base or os.environ.get("GOTSURGE_API_BASE", ""), dict[str, str]()
+        place, variables = find_ledger(ledger, target), dict[str, str]()
         if target.simulate:
             from gotsurge_async.simulator import Simulator
 
             temporary = Path(stack.enter_context(TemporaryDirectory(prefix="gotsurge-mcp-")))
             simulator = await stack.enter_async_context(Simulator())
-            environment, base = "local", simulator.api_base
+            target = structs.replace(target, simulate=False, env="local", api_base=simulator.api_base)
             place = ledger or place_of(temporary / "ledger.db")
             variables["GOTSURGE_REGISTER"] = str(temporary / "register.db")
             say(f"a simulator runs until this server ends: its board is at {simulator.origin}/")
         opened = await stack.enter_async_context(await Ledger.open(place, clock=SystemClock().now))
-        variables["GOTSURGE_LEDGER"] = place.url or str(place.path)
         say(f"proposals wait for: gotsurge approve --ledger {opened.path}")
-        yield Bounds(
+        bounds = Bounds(
             ledger=opened,
-            environment=environment,
-            api_base=base,
-            account=target.account or "",
-            accept_assumed=target.accept_assumed_endpoints,
-            variables=variables,
+            target=target,
+            variables={**variables, "GOTSURGE_LEDGER": place.url or str(place.path)},
             folder=folder,
             platform=platform,
             limits=DayLimits(orders=max_orders, spend=max_spend),
@@ -174,3 +144,5 @@ async def _bounds(
             asks_client=approve_in_client,
             user=user_name(),
         )
+        server = Agents(bounds=bounds, tools=names).server()
+        await (serve_http(server, port, token) if http else serve_stdio(server))

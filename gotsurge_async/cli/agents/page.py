@@ -6,16 +6,15 @@ port included, and who asks must know the code that the terminal shows.
 
 import hmac
 import secrets
-from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
 from gotsurge_async.cli.afterwards.serving import listening, until_a_signal
-from gotsurge_async.cli.agents.account import send_as_proposed
+from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger
 from gotsurge_async.cli.shared.output import say
@@ -73,8 +72,7 @@ class ProposalsPage:
             reason = self._stranger(request)
             if reason is not None:
                 return web.Response(status=403, text=f"refused: {reason} is not this page's own", headers=HEADERS)
-            scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "basic" or not self._knows_code(credentials):
+            if not self._knows_code(request):
                 asking = {"WWW-Authenticate": 'Basic realm="GotSurge proposals, code as password", charset="UTF-8"'}
                 return web.Response(status=401, text="the terminal shows the code", headers={**HEADERS, **asking})
             return await handler(request)
@@ -91,23 +89,21 @@ class ProposalsPage:
         wanted = [self.origin] if request.method == "POST" else []
         return None if origins in (wanted, [self.origin]) else "Origin"
 
-    def _knows_code(self, credentials: str) -> bool:
+    def _knows_code(self, request: web.Request) -> bool:
         try:
-            _, _, code = b64decode(credentials, validate=True).partition(b":")
+            code = BasicAuth.decode(request.headers.get("Authorization", "")).password
         except ValueError:
             return False
-        return hmac.compare_digest(code, self.code.encode())
+        return hmac.compare_digest(code.encode(), self.code.encode())
 
     async def _style(self, _: web.Request) -> web.Response:
-        text = (HERE / "page.css").read_text(encoding="utf-8")
-        return web.Response(text=text, content_type="text/css", headers=HEADERS)
+        return web.Response(text=(HERE / "page.css").read_text("utf-8"), content_type="text/css", headers=HEADERS)
 
     async def _show(self, _: web.Request) -> web.Response:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-        environment.filters |= {"time": lambda moment: written(moment), "plain": printable_lines}
-        environment.filters["indented"] = msgspec.json.format
+        environment.filters |= {"time": written, "plain": printable_lines, "indented": msgspec.json.format}
         proposals = await self._ledger.proposals.newest(SHOWN)
         messages, self._messages = self._messages, []
         text = environment.get_template("page.html").render(
@@ -144,7 +140,7 @@ class ProposalsPage:
             return f"Proposal {proposal.id} is rejected."
         if form.get("decision") != "approve" or form.get("read") != "yes":
             return f"Nothing was decided about proposal {proposal.id}: tick that you have read it."
-        return f"Proposal {proposal.id} is {(await send_as_proposed(self._ledger, proposal, self._by)).state}."
+        return f"Proposal {proposal.id} is {(await send_approved(self._ledger, proposal, self._by)).state}."
 
 
 @asynchronous

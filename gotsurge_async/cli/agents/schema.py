@@ -6,6 +6,7 @@ task, is an object of any fields.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -44,21 +45,12 @@ def fields(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def numbers(names: str) -> dict[str, Schema]:
-    """Fields that are whole numbers."""
-    return dict.fromkeys(names.split(), NUMBER)
+def named(schema: Schema, names: str) -> dict[str, Schema]:
+    """Fields of one schema; those whose names end with "?" may be null."""
+    return {name.rstrip("?"): maybe(schema) if name.endswith("?") else schema for name in names.split()}
 
 
-def texts(names: str) -> dict[str, Schema]:
-    """Fields that are texts; those whose names end with "?" may be null."""
-    return {name.rstrip("?"): maybe(TEXT) if name.endswith("?") else TEXT for name in names.split()}
-
-
-def times(names: str) -> dict[str, Schema]:
-    """The same for times."""
-    return {name.rstrip("?"): maybe(TIME) if name.endswith("?") else TIME for name in names.split()}
-
-
+numbers, texts, times = (partial(named, schema) for schema in (NUMBER, TEXT, TIME))
 _COUNTS = "orders created already_pushed changed refused in_doubt unprocessed in_flight cancelled"
 _RUN = {
     **texts("run state environment mode source archived_in?"), **times("created_at finished_at? archived_at?"),
@@ -71,7 +63,7 @@ _ORDER = {
 }  # fmt: skip
 _SUMS = {
     **numbers("ordered delivered late failed cancelled open not_comparable"),
-    **dict.fromkeys(("planned", "planned_delivered", "final"), listed(TEXT)),
+    **named(listed(TEXT), "planned planned_delivered final"),
 }
 _UNDONE = listed(fields(**texts("key task_id status? error")))
 
@@ -83,23 +75,22 @@ DOCUMENTS: Mapping[str, Schema] = {
     ),
     "orders": listed(fields(**_ORDER)),
     "order": listed(fields(**_ORDER, history=listed(fields(**texts("status note?"), **times("at?"))), task=OBJECT)),
-    "alerts": listed(
-        fields(
-            **texts("kind order text tracking_id? status? vessel? berth? account?"), **times("at? seen_at?"),
-            imo=maybe(NUMBER),
-        )
-    ),
+    "alerts": listed(fields(
+        **texts("kind order text tracking_id? status? vessel? berth? account?"), **times("at? seen_at?"),
+        imo=maybe(NUMBER),
+    )),
     "report": fields(
         **texts("day timezone file"), **times("oldest_read?"), environments=listed(TEXT), **_SUMS,
         vessels=listed(fields(vessel=TEXT, imo=maybe(NUMBER), **_SUMS)),
     ),
     "price": OBJECT,
     "plan": fields(
-        **texts("file"), **times("made_at"), sha256=SHA256, items_sha256=maybe(SHA256), spend=AMOUNTS,
+        **texts("file"), **times("made_at"), **named(SHA256, "sha256 items_sha256? map_sha256?"),
+        **named(AMOUNTS, "spend most"),
         tight=listed(fields(**texts("key rule"), line=NUMBER)), similar=listed(TEXT), warnings=listed(TEXT),
         changed=listed(fields(**texts("key reason"), line=NUMBER)), preview=maybe(OBJECT),
-        **numbers("version orders left_out without_price tight_count similar_count warning_count already_pushed"),
-        **numbers("in_doubt changed_count exit"),
+        **numbers("version orders left_out without_price without_most tight_count similar_count warning_count"),
+        **numbers("already_pushed in_doubt changed_count exit"),
     ),
     "explain": listed(fields(**texts("code family title text"), messages=listed(TEXT))),
     "create": fields(
@@ -110,7 +101,7 @@ DOCUMENTS: Mapping[str, Schema] = {
     "cancel": OBJECT,
     "undo": fields(
         **texts("run stopped_by?"), **numbers("in_doubt unprocessed unused_drafts exit"), next=listed(TEXT),
-        **dict.fromkeys(("cancelled", "already_cancelled", "too_late", "failed"), _UNDONE),
+        **named(_UNDONE, "cancelled already_cancelled too_late failed"),
     ),
     "resolve": fields(**texts("run by"), **numbers("left_in_doubt exit"), next=listed(TEXT)),
     "change": OBJECT,
@@ -126,7 +117,12 @@ PRINTED_BY = {
     "create": "tasks create", "cancel": "tasks cancel", "change": "tasks update", "order": "orders ORDER",
     "proposal": "approve ID", "error": "any command that fails",
 }  # fmt: skip
-"""The command that prints a document, where it has another name."""
+"""The command that prints a document, where it has another name; what a person puts in is in capitals."""
+
+
+def command_of(name: str) -> list[str]:
+    """The words of the command that prints a document."""
+    return [word for word in PRINTED_BY.get(name, name).split() if word.islower()]
 
 
 def schema_named(name: str) -> Schema:

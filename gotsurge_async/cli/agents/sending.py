@@ -7,10 +7,8 @@ program that proposes has no way of its own to send.
 import asyncio
 import hashlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +16,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gotsurge_async.cli.shared.credentials import find_credentials, token_file
+from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.clock import uninterrupted
+from gotsurge_async.config import from_env
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import Proposal, ProposalState
@@ -29,33 +30,23 @@ PLANNED = "--plan="
 """The word of a push in whose place the plan of the proposed file stands."""
 BY = "--by="
 """The word of a decision in whose place the name of the person stands."""
-FINISHED = frozenset({0, 9})
-"""Exit codes of a command that left nothing open. After any other the same may be proposed again."""
-HELD = 6
-"""The exit code that says that another process has the run, and still sends."""
-_SETTLED = ("GOTSURGE_ENV", "GOTSURGE_API_BASE")
-"""Variables that a command must not heed: its own words name the place."""
 
 
 class Ran(Struct, frozen=True, kw_only=True):
     """What a command answered.
 
     Attributes:
-        document: its JSON document; of one that printed none, an object with its ``error``.
+        document: its JSON document; of one that did nothing, an object with its ``error``.
     """
 
     exit_code: int
     document: Any
 
-    @property
-    def error(self) -> str | None:
-        """Why it did nothing, None if it did something."""
-        return self.document.get("error") if isinstance(self.document, dict) else None
-
 
 async def run_command(words: Sequence[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> Ran:
     """Run ``gotsurge WORDS`` to its end, also when the caller is cancelled: then the command is interrupted, too."""
-    kept = {name: value for name, value in os.environ.items() if name not in _SETTLED}
+    place = ("GOTSURGE_ENV", "GOTSURGE_API_BASE")  # the command's own words name it
+    kept = {name: value for name, value in os.environ.items() if name not in place}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "gotsurge_async", *words),  # -P: the folder of tables holds no programs of ours
         stdin=asyncio.subprocess.PIPE,
@@ -82,6 +73,35 @@ def file_digest(path: str) -> str:
         return ""
 
 
+def account_of(words: Sequence[str]) -> str:
+    """The account of a command that is sent from this process, with a fingerprint of what signs it in.
+
+    The fingerprint is of the host, the client key, and the place of the tokens, or the token of the variables.
+
+    Raises:
+        ConfigError: the variables or the configuration file cannot be right.
+    """
+    if words[0] == "resolve":  # it changes nothing at GotSurge, and reads tasks as the account of its run
+        return ""
+    cut = (word.removeprefix("--").partition("=") for word in words[: words.index("--")])
+    options = {option: value for option, _, value in cut}
+    place = {"GOTSURGE_ENV": options["env"], "GOTSURGE_API_BASE": options.get("api-base", "")}
+    settings, name = from_env({**os.environ, **place}), options.get("account")
+    credentials = find_credentials(settings, name)
+    tokens = [each and each.reveal() for each in (settings.bearer_token, settings.refresh_token)]
+    stored = None if any(tokens) else (os.environ.get("GOTSURGE_TOKEN_STORE"), str(token_file().absolute()))
+    key = credentials and credentials.client_key
+    what = msgspec.json.encode((settings.environment.api_base, name, key, tokens, stored))
+    return f"{name or 'the usual one'}, fingerprint {hashlib.sha256(what).hexdigest()[:12]}"
+
+
+def files_of(words: Sequence[str]) -> dict[str, str]:
+    """The paths of the files that a command reads, by what they are: "items", "map", and "file" for the table."""
+    cut = (word.partition("=") for word in words)
+    paths = {option.removeprefix("--"): path for option, _, path in cut if option in ("--items", "--map")}
+    return {**paths, "file": words[-1]} if words[0] == "push" else {}
+
+
 async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
     """Approve a proposal in a person's name, send it, and return it with its outcome.
 
@@ -92,58 +112,51 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
             sent before.
 
     Raises:
-        UsageError: it is not waiting, or a file has changed since it was proposed; nothing was sent.
+        UsageError: it is not waiting, a file has changed since it was proposed, or it would be sent as another
+            account; nothing was sent.
     """
+    request, account = proposal.request, account_of(proposal.request.words)
+    if account != request.account:
+        why = (
+            f"proposal {proposal.id} was made as account {request.account}, and this is {account}: nothing was sent; "
+            "approve it with the variables and the configuration of gotsurge mcp"
+        )
+        raise UsageError(why, "E614")
+    for path, digest in request.files.items():
+        if await asyncio.to_thread(file_digest, path) != digest:
+            why = f"{path} has changed since it was proposed, and nothing was sent: propose it again, and read it again"
+            raise UsageError(why, "E614")
     with TemporaryDirectory(prefix="gotsurge-") as folder:
-        words = await asyncio.to_thread(_bound, proposal, Path(folder))
-        approved = await ledger.proposals.approve(proposal, by, again=again)
-        words = [f"{BY}{by}" if word == BY else word for word in words]
-        return await uninterrupted(_send(ledger, approved, words))
+        plan, end = Path(folder) / "approved-plan.json", request.words.index("--")
+        if request.files:
+            _plan_of(proposal).save(plan)
+        values = {BY: f"{BY}{by}", PLANNED: f"{PLANNED}{plan}"}
+        words = [*(values.get(word, word) for word in request.words[:end]), *request.words[end:]]
+        return await uninterrupted(_send(ledger, await ledger.proposals.approve(proposal, by, again=again), words))
 
 
 async def _send(ledger: Ledger, proposal: Proposal, words: Sequence[str]) -> Proposal:
     where = ledger.place.url or str(ledger.place.path)
     ran = await run_command(words, proposal.request.stdin, {"GOTSURGE_LEDGER": where})
-    if ran.exit_code < 0 or ran.exit_code == HELD:  # whoever approves it once more has the rest sent
+    if ran.exit_code < 0 or ran.exit_code == Exit.HELD:  # whoever approves it once more has the rest sent
         return await ledger.proposals.get(proposal.id)
-    state = ProposalState.DONE if ran.exit_code in FINISHED else ProposalState.FAILED
+    is_done = ran.exit_code in (Exit.CREATED, Exit.RESULTS_FAILED)  # any other code leaves something open
+    state = ProposalState.DONE if is_done else ProposalState.FAILED
     outcome = msgspec.json.encode(ran.document)
     return await ledger.proposals.end(proposal, state, ran.exit_code, outcome)
 
 
-def _bound(proposal: Proposal, folder: Path) -> list[str]:
-    """The words of the command, bound to the bytes that were approved; UsageError if a file has other ones.
-
-    The push itself compares the bytes of its tables with a plan. Of a map it gets a private copy.
-    """
-    words = list(proposal.request.words)
-    for path, digest in proposal.request.files.items():
-        read, option = path, f"--map={path}"
-        if option in words:
-            read = str(folder / Path(path).name)
-            words[words.index(option)] = f"--map={read}"
-            with suppress(OSError):
-                shutil.copyfile(path, read)
-        if file_digest(read) != digest:
-            why = f"{path} has changed since it was proposed, and nothing was sent: propose it again, and read it again"
-            raise UsageError(why, "E614")
-    if PLANNED in words:
-        words[words.index(PLANNED)] += _save_plan(proposal, folder / "approved-plan.json")
-    return words
-
-
-def _save_plan(proposal: Proposal, path: Path) -> str:
-    """Write the plan of the files that were approved; returns its path."""
-    files, words = proposal.request.files, proposal.request.words
-    items = next((word.removeprefix("--items=") for word in words if word.startswith("--items=")), None)
-    plan = Plan(
+def _plan_of(proposal: Proposal) -> Plan:
+    """The plan of the files that were approved: the push compares the bytes that it reads with it."""
+    request, summary = proposal.request, proposal.summary
+    digests = {name: request.files[path] for name, path in files_of(request.words).items()}
+    return Plan(
         made_at=proposal.created_at,
-        file=words[-1],
-        sha256=files[words[-1]],
-        items_sha256=None if items is None else files[items],
-        orders=proposal.summary.orders,
-        spend=dict(proposal.summary.spend),
+        file=request.words[-1],
+        sha256=digests["file"],
+        items_sha256=digests.get("items"),
+        map_sha256=digests.get("map"),
+        orders=summary.orders,
+        spend=dict(summary.spend),
         without_price=0,
     )
-    plan.save(path)
-    return str(path)

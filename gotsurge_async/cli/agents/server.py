@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -20,13 +20,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from msgspec import Struct
-from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.serving import until_a_signal
-from gotsurge_async.cli.agents.account import send_as_proposed
-from gotsurge_async.cli.agents.schema import DOCUMENTS, TEXT, VERSION, Schema, fields, listed
+from gotsurge_async.cli.agents.schema import DOCUMENTS, FLAG, TEXT, VERSION, Schema, fields, listed
+from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ, WRITE, Arguments, Bounds, Refused, Tool
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.output import say
@@ -67,6 +67,10 @@ def tools_named(text: str) -> frozenset[str]:
     return frozenset(names)
 
 
+Context = ServerRequestContext[Any]
+Answer = types.CallToolResult | types.InputRequiredResult
+
+
 class Agents(Struct, frozen=True, kw_only=True):
     """The tools over a ledger.
 
@@ -91,9 +95,7 @@ class Agents(Struct, frozen=True, kw_only=True):
     async def _list(self, _: Any, __: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_described(name, ALL[name]) for name in ALL if name in self.tools])
 
-    async def _call(
-        self, context: ServerRequestContext[Any], call: types.CallToolRequestParams
-    ) -> types.CallToolResult | types.InputRequiredResult:
+    async def _call(self, context: Context, call: types.CallToolRequestParams) -> Answer:
         """Answer a call; what is wrong with it is an answer, too."""
         name, arguments, client = call.name, call.arguments or {}, _client(context)
         try:
@@ -102,7 +104,7 @@ class Agents(Struct, frozen=True, kw_only=True):
             _check(ALL[name], arguments)
             if "run" in arguments:
                 await self.bounds.check_run(arguments["run"])
-            answer = await self._answer(context, call, arguments, client)
+            answer = await self._answer(context, call, client)
         except Refused as error:
             answer = _failed(error.document)
         except (GotSurgeError, click.BadParameter) as error:
@@ -112,19 +114,16 @@ class Agents(Struct, frozen=True, kw_only=True):
         say(f"{written(self.bounds.ledger.now(), seconds=True)} {client}: {one_line(name)}{': failed' * bool(failed)}")
         return answer
 
-    async def _answer(
-        self, context: ServerRequestContext[Any], call: types.CallToolRequestParams, arguments: Arguments, client: str
-    ) -> types.CallToolResult | types.InputRequiredResult:
-        tool, proposals = ALL[call.name], self.bounds.ledger.proposals
-        if tool.read is not None:
-            ran = await self.bounds.run(tool.read(self.bounds, arguments))
-            return _failed(ran.document) if ran.error is not None else _result(tool.result, ran.document)
-        if tool.request is None or tool.summary is None:
+    async def _answer(self, context: Context, call: types.CallToolRequestParams, client: str) -> Answer:
+        tool, arguments, proposals = ALL[call.name], call.arguments or {}, self.bounds.ledger.proposals
+        if call.name in READ:
+            return _result(tool.result, (await self.bounds.run(tool.words(self.bounds, arguments))).document)
+        if tool.summary is None:
             name = arguments.get("proposal")
             matches = await proposals.newest(MOST) if name is None else [await proposals.get(name)]
             own = [each for each in matches if each.request.environment == self.bounds.environment]
             return _result("proposal", [self._shown(each) for each in own])
-        request = await asyncio.to_thread(tool.request, self.bounds, arguments)
+        request = await asyncio.to_thread(tool.request, call.name, self.bounds, arguments)
         proposal = await self._proposed(request, partial(tool.summary, self.bounds, arguments, request), client)
         if self.bounds.asks_client and proposal.state is ProposalState.PROPOSED:
             asked = await _ask(context, call, proposal)
@@ -132,7 +131,7 @@ class Agents(Struct, frozen=True, kw_only=True):
                 return asked
             who = f"{self.bounds.user}, asked by {client}"
             if asked is True:
-                proposal = await send_as_proposed(self.bounds.ledger, proposal, who)
+                proposal = await send_approved(self.bounds.ledger, proposal, who)
             elif asked is False:
                 proposal = await proposals.reject(proposal, who)
         return _result("proposal", [self._shown(proposal)])
@@ -162,11 +161,11 @@ class Agents(Struct, frozen=True, kw_only=True):
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
         """A proposal as an answer, with what its person types."""
         ledger = self.bounds.ledger.path
-        waits = proposal.state is ProposalState.PROPOSED
+        waits = proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
         return {**proposal.document(), "next": [f"gotsurge approve --ledger {ledger} {proposal.id}"] if waits else []}
 
 
-def _client(context: ServerRequestContext[Any]) -> str:
+def _client(context: Context) -> str:
     """The name and version that a client says it has."""
     params = context.session.client_params
     return "unknown" if params is None else one_line(f"{params.client_info.name} {params.client_info.version}")[:100]
@@ -185,17 +184,16 @@ def _check(tool: Tool, arguments: Arguments) -> None:
 
 def result_schema(tool: Tool) -> Schema:
     """The schema of a tool's answer: what the command prints, wrapped, so that it is always an object."""
-    name = "proposal" if tool.read is None else tool.result
-    result = listed(DOCUMENTS[name]) if tool.read is None else DOCUMENTS[name]
+    reads = tool in READ.values()
+    name = tool.result if reads else "proposal"
+    result = DOCUMENTS[name] if reads else listed(DOCUMENTS[name])
     return fields(schema={"const": f"gotsurge/{name}/{VERSION}"}, notice=TEXT, result=result)
 
 
 def _described(name: str, tool: Tool) -> types.Tool:
-    reads = name not in WRITE
-    text = tool.text if reads else f"{tool.text} It sends nothing: a person has to approve it."
-    title = name.replace("_", " ").capitalize() if reads else f"Propose to {name.replace('_', ' ')}"
+    reads, spaced = name not in WRITE, name.replace("_", " ")
+    title = spaced.capitalize() if reads else f"Propose to {spaced}"
     hints = types.ToolAnnotations(
-        title=title,
         read_only_hint=reads,
         destructive_hint=None if reads else name not in ADDING,
         idempotent_hint=True,
@@ -204,7 +202,7 @@ def _described(name: str, tool: Tool) -> types.Tool:
     return types.Tool(
         name=name,
         title=title,
-        description=text,
+        description=tool.text if reads else f"{tool.text} It sends nothing: a person has to approve it.",
         input_schema=tool.input_schema,
         output_schema=result_schema(tool),
         annotations=hints,
@@ -230,8 +228,8 @@ def _block(document: Any) -> types.TextContent:
 
 
 async def _ask(
-    context: ServerRequestContext[Any], call: types.CallToolRequestParams, proposal: Proposal
-) -> "bool | types.InputRequiredResult | None":
+    context: Context, call: types.CallToolRequestParams, proposal: Proposal
+) -> bool | types.InputRequiredResult | None:
     """Whether the person in front of the client approves; None where it cannot ask, or the person does not decide.
 
     Newer clients are asked by an answer that they complete, older ones by a request.
@@ -241,20 +239,14 @@ async def _ask(
         return None
     params = types.ElicitRequestFormParams(
         message="\n".join([*proposal.summary.preview, f"Proposal {proposal.id}. Approve it?"]),
-        requested_schema={
-            "type": "object",
-            "properties": {"approve": {"type": "boolean", "title": "Send this", "default": False}},
-            "required": ["approve"],
-        },
+        requested_schema=fields(approve={**FLAG, "title": "Send this", "default": False}),
     )
     if context.session.can_send_request:
         answer = await context.session.elicit_form(params.message, params.requested_schema, context.request_id)
     else:
-        answers = call.input_responses or {}
-        if proposal.digest not in answers:  # the key is the digest: an answer to another content is none
-            requests: types.InputRequests = {proposal.digest: types.ElicitRequest(params=params)}
-            return types.InputRequiredResult(input_requests=requests)
-        given = answers[proposal.digest]
+        given = (call.input_responses or {}).get(proposal.digest)  # an answer to another content is none
+        if given is None:
+            return types.InputRequiredResult(input_requests={proposal.digest: types.ElicitRequest(params=params)})
         if not isinstance(given, types.ElicitResult):
             return None
         answer = given
@@ -286,29 +278,18 @@ async def _lines() -> AsyncIterator[str]:
         yield line.decode(errors="replace")
 
 
-class OnlyWithToken:
-    """Refuses requests without the bearer token, before anything of them is read."""
+def _http_app(server: "Server[dict[str, Any]]", token: Secret) -> ASGIApp:
+    """The server over streamable HTTP at ``/mcp``: for this machine's names alone, and only with the token."""
+    app, expected = server.streamable_http_app(host="127.0.0.1"), f"Bearer {token.reveal()}".encode()
 
-    def __init__(self, app: ASGIApp, token: Secret) -> None:
-        self._app = app
-        self._expected = f"Bearer {token.reveal()}".encode()
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "lifespan" or hmac.compare_digest(given, expected):
+            await app(scope, receive, send)
+        else:
+            await Response(status_code=401, headers={"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
-                headers = [(b"content-length", b"0"), (b"www-authenticate", b"Bearer")]
-                await send({"type": "http.response.start", "status": 401, "headers": headers})
-                await send({"type": "http.response.body", "body": b""})
-                return
-        await self._app(scope, receive, send)
-
-
-def http_app(server: "Server[dict[str, Any]]", token: Secret) -> Starlette:
-    """The server over streamable HTTP at ``/mcp``: for this machine's names alone, and with the token."""
-    app = server.streamable_http_app(host="127.0.0.1")
-    app.add_middleware(OnlyWithToken, token=token)
-    return app
+    return guarded
 
 
 async def serve_http(server: "Server[dict[str, Any]]", port: int, token: Secret) -> None:
@@ -318,7 +299,10 @@ async def serve_http(server: "Server[dict[str, Any]]", port: int, token: Secret)
     except OSError as error:
         raise ConfigError(f"cannot listen at 127.0.0.1:{port}: {error.strerror or error}", "E111") from None
     with listener:
-        program = _Program(uvicorn.Config(http_app(server, token), log_level="warning", access_log=False, ws="none"))
+        program = uvicorn.Server(
+            uvicorn.Config(_http_app(server, token), log_level="warning", access_log=False, ws="none")
+        )
+        program.capture_signals = nullcontext  # type: ignore[assignment, method-assign]  # signals are the command's
         work = asyncio.create_task(program.serve(sockets=[listener]), name="gotsurge-mcp")
         say(f"agents connect to http://127.0.0.1:{listener.getsockname()[1]}/mcp")
         try:
@@ -326,10 +310,3 @@ async def serve_http(server: "Server[dict[str, Any]]", port: int, token: Secret)
         finally:
             program.should_exit = True
             await work
-
-
-class _Program(uvicorn.Server):
-    """A server that leaves signals to the command."""
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        return nullcontext()

@@ -97,6 +97,12 @@ class Target(Struct, frozen=True, kw_only=True):
         """Whether orders call real drivers, or GotSurge's own sandbox."""
         return is_real(self.environment)
 
+    def words(self, *, account: bool = True) -> list[str]:
+        """The options of a command to the same GotSurge; without ``account`` only those that name the place."""
+        options = {"env": self.environment, "api-base": self.api_base, "account": self.account if account else None}
+        words = [f"--{name}={value}" for name, value in options.items() if value]
+        return [*words, "--accept-assumed-endpoints"] if account and self.accept_assumed_endpoints else words
+
     def for_platform(self) -> "Target":
         """The same for a command of platform partners, who have an account of their own on a simulator."""
         return self if self.is_real or self.account else structs.replace(self, account="platform")

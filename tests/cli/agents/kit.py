@@ -1,5 +1,6 @@
 """Agents, and a person who approves, over one simulator and one ledger. Commands run inside the test: that is quick."""
 
+import abc
 import asyncio
 import json
 import threading
@@ -16,10 +17,11 @@ from mcp import Client
 from mcp_types import CallToolResult, Implementation
 
 from gotsurge_async.cli.agents import sending, tools
-from gotsurge_async.cli.agents.account import send_as_proposed
-from gotsurge_async.cli.agents.sending import Ran
+from gotsurge_async.cli.agents.sending import Ran, send_approved
 from gotsurge_async.cli.agents.server import ALL, Agents
-from gotsurge_async.cli.agents.tools import Bounds
+from gotsurge_async.cli.agents.tools import READ, Bounds
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.database import place_of
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import DayLimits, Proposal
 from gotsurge_async.simulator import Simulator
@@ -95,20 +97,19 @@ class Office:
 
     async def approve(self, name: str, by: str = "amy") -> Proposal:
         """A person approves."""
-        return await send_as_proposed(self.ledger, await self.ledger.proposals.get(name), by)
+        return await send_approved(self.ledger, await self.ledger.proposals.get(name), by)
 
 
-@attrs.frozen
-class Agent:
-    """What an agent calls."""
+class Caller(abc.ABC):
+    """What calls tools."""
 
-    client: Client
+    @abc.abstractmethod
+    async def names(self) -> set[str]:
+        """The tools that there are."""
 
+    @abc.abstractmethod
     async def call(self, name: str, **arguments: Any) -> CallToolResult:
         """The whole answer to a call."""
-        answer = await self.client.call_tool(name, arguments)
-        assert isinstance(answer, CallToolResult)
-        return answer
 
     async def ask(self, name: str, **arguments: Any) -> Any:
         """The result of a call that succeeds."""
@@ -121,6 +122,10 @@ class Agent:
         (proposal,) = await self.ask(name, **arguments)
         return dict(proposal)
 
+    async def writes(self) -> set[str]:
+        """The tools that do not only read, as the server lists them: so none can be left out of a test."""
+        return await self.names() - {*READ, "get_proposal"}
+
     async def refused(self, name: str, **arguments: Any) -> str:
         """Why a call fails."""
         answer = await self.call(name, **arguments)
@@ -128,9 +133,32 @@ class Agent:
         return str(json.loads(answer.content[0].text)["result"]["error"])  # type: ignore[union-attr]
 
 
+@attrs.frozen
+class Agent(Caller):
+    """What calls tools by the SDK's own client."""
+
+    client: Client
+
+    async def names(self) -> set[str]:
+        """See `Caller.names`."""
+        return {tool.name for tool in (await self.client.list_tools()).tools}
+
+    async def call(self, name: str, **arguments: Any) -> CallToolResult:
+        """See `Caller.call`."""
+        answer = await self.client.call_tool(name, arguments)
+        assert isinstance(answer, CallToolResult)
+        return answer
+
+
 @asynccontextmanager
 async def open_office(
-    run: Runner, simulator: Simulator, folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any
+    run: Runner,
+    simulator: Simulator,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    account: str | None = None,
+    database: str | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Office]:
     """An office; ``changes`` are those of what its agents may do."""
     ran: list[list[str]] = []
@@ -153,14 +181,13 @@ async def open_office(
     monkeypatch.setattr(tools, "run_command", run_command)
     monkeypatch.setattr(sending, "run_command", run_command)
     clock = Turned()
-    async with await Ledger.open(folder / "ledger.db", clock=clock) as ledger:
+    place = database or str(folder / "ledger.db")
+    async with await Ledger.open(place_of(place), clock=clock) as ledger:
         bounds = Bounds(
             **{
                 "ledger": ledger,
-                "environment": "local",
-                "api_base": simulator.api_base,
-                "account": "",
-                "variables": {"GOTSURGE_LEDGER": str(folder / "ledger.db")},
+                "target": Target(env="local", api_base=simulator.api_base, account=account),
+                "variables": {"GOTSURGE_LEDGER": place},
                 "folder": folder,
                 "limits": DayLimits(orders=100),
                 "lasts": timedelta(hours=1),

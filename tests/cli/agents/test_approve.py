@@ -14,6 +14,7 @@ from msgspec import structs
 from gotsurge_async.cli.agents import approve as command
 from gotsurge_async.cli.agents import sending
 from gotsurge_async.cli.agents.sending import Ran
+from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.ledger.proposals import ProposalState
 from tests.support.commands import Runner, write_orders
 
@@ -111,7 +112,8 @@ async def test_the_exit_code_is_that_of_the_command(office: Office, run: Runner)
     """A service that cannot be reached leaves a proposal that failed, and may be proposed again."""
     made = await proposed(office)
     office.simulator.revoke("plain")
-    lost = attrs.evolve(office, bounds=structs.replace(office.bounds, api_base="http://127.0.0.1:1/api"))
+    away_ = Target(env="local", api_base="http://127.0.0.1:1/api")
+    lost = attrs.evolve(office, bounds=structs.replace(office.bounds, target=away_))
     async with lost.agent() as agent:
         away = await agent.propose("create_orders", orders=[order()])
     assert away["proposal"] != made["proposal"]
@@ -135,12 +137,14 @@ async def test_a_sender_that_was_killed_is_followed_up(
     done = await approve(office, run, made["proposal"])
     assert (done.exit_code, "was killed, or another process" in done.stderr) == (3, True)
     assert (await office.ledger.proposals.get(made["proposal"])).state is ProposalState.SENDING
+    repeated = await proposed(office)
+    assert (repeated["state"], repeated["next"]) == ("sending", made["next"])  # the agent has what its person types
     monkeypatch.setattr(sending, "run_command", usual)
     ran = len(office.ran)
     done = await approve(office, run, made["proposal"], "--yes", made["digest"])
     assert (done.exit_code, "approve` sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
     done = await approve(office, run, made["proposal"], "--by", "amy")
-    assert "If the process that sends it has ended" in person["question"]
+    assert "Has its process ended, and is the rest to be sent?" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
     assert len(office.simulator.tasks()) == 1
 
@@ -204,13 +208,12 @@ async def test_every_order_is_shown(office: Office, run: Runner) -> None:
         made = await agent.propose("create_orders", orders=orders)
     done = await approve(office, run, made["proposal"])
     assert all(line.replace("\t", " ").isprintable() for line in done.stdout.splitlines())
-    lines = [line for line in done.stdout.splitlines() if line.startswith("T-")]
-    assert [line.partition(":")[0] for line in lines] == [f"T-{number}" for number in range(3, 20)]
-    assert lines[0] == (
-        "T-3: from T-3 Loyang Way; to Marina South Pier; pickup 2030-03-04 01:00Z to 2030-03-04 02:00Z; price SGD 48.50"
-    )
-    assert "to The Thief's Garage [2J 13, 111" in lines[4]
-    assert lines[4].endswith("price SGD 48.50")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("  tracking_id ")]
+    assert [line.partition(";")[0] for line in lines] == [f"  tracking_id T-{number}" for number in range(3, 20)]
+    assert "; from_time_window.start_time_utc 2030-03-04 01:00Z; " in lines[0]
+    assert "street_address The Thief's Garage [2J 13;" in lines[4]
+    assert f"zip_code {'1' * 300}…;" in lines[4]
+    assert lines[4].endswith("; currency SGD; price 48.50")
     document = json.loads((await approve(office, run, made["proposal"], "--json")).stdout)
     fits(document, "proposal")
     assert document["input"] == orders
@@ -224,6 +227,6 @@ async def test_a_table_is_named_with_its_digest(office: Office, run: Runner) -> 
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
     shown = (await approve(office, run, made["proposal"])).stdout
     assert f"{table}, SHA-256 {digest}" in shown
-    assert "5 orders in the table: open it to read" in shown
+    assert "  orders: 5\n" in shown
     document = json.loads((await approve(office, run, made["proposal"], "--json")).stdout)
     assert (document["input"], document["files"]) == (None, {str(table): digest})

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gotsurge_async.cli.agents import sending
@@ -11,6 +12,7 @@ from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
+from tests.support.commands import write_orders
 
 from .kit import Office, order
 
@@ -63,6 +65,48 @@ async def test_another_sender_ends_only_its_own_sending(office: Office, monkeypa
     goes_on.set()
     assert (done.state, done.decided_by) == ("done", "bob")
     assert await first == done
+
+
+async def test_what_was_refused_may_be_proposed_again(office: Office) -> None:
+    """Of several orders only those that are not there: approved again, no order is created twice."""
+    async with office.agent() as agent:
+        await office.approve((await agent.propose("create_orders", orders=[order("T-1")]))["proposal"])
+        both = [order("T-1"), order("T-2")]
+        made = await agent.propose("create_orders", orders=both)
+        office.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, times=1))
+        assert (await office.approve(made["proposal"])).state == "failed"
+        again = await agent.propose("create_orders", orders=both)
+        assert (again["proposal"], again["state"]) == (f"{made['proposal']}-2", "proposed")
+        assert again["preview"][0].startswith("Create and broadcast 1 order in")
+        assert (await office.approve(again["proposal"])).state == "done"
+        assert await agent.propose("create_orders", orders=both) != again
+    assert sorted(each["tracking_id"] for each in office.simulator.tasks()) == ["T-1", "T-2"]
+    assert office.simulator.audit()["doubled"] == {}
+
+
+async def test_a_cancel_that_failed_may_be_proposed_again(office: Office) -> None:
+    """So may all that create nothing: another try sends no driver."""
+    async with office.agent() as agent:
+        for number in range(1, 3):
+            made = await agent.propose("cancel_order", task="none-such", reason="The ship sailed")
+            assert (made["state"], made["proposal"].endswith("-2")) == ("proposed", number == 2)
+            assert (await office.approve(made["proposal"])).state == "failed"
+
+
+async def test_the_next_step_after_a_mapped_push_names_the_map(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is the kept one, which stays: no copy of it that is gone afterwards."""
+    maps = office.folder / "maps"
+    maps.mkdir()
+    monkeypatch.setenv("GOTSURGE_MAPS", str(maps))
+    table = write_orders(office.folder / "orders.csv", range(2))
+    table.write_text(table.read_text().replace("tracking_id,", "No.,", 1))
+    (maps / "mine.toml").write_text('[columns]\n"No." = "tracking_id"\n')
+    office.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, times=1))
+    async with office.agent() as agent:
+        made = await agent.propose("push_table", file="orders.csv", map="mine")
+        proposal = await office.approve(made["proposal"])
+    (command,) = (step for step in msgspec.json.decode(proposal.outcome or "")["next"] if "--map" in step)
+    assert f"--map {maps / 'mine.toml'}" in command
 
 
 async def test_what_is_in_doubt_answers_with_its_outcome(office: Office) -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 import attrs
 import pytest
+from aiohttp import web
 from mcp.client import ClientRequestContext
 from mcp_types import ElicitRequestParams, ElicitResult
 from msgspec import structs
 
+from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.cli.agents.sending import send_approved
-from gotsurge_async.cli.agents.tools import READ, WRITE
+from gotsurge_async.cli.agents.tools import READ
+from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.proposals import DayLimits, Proposal
 from gotsurge_async.money import Money
@@ -33,13 +36,19 @@ INJECTIONS = (
 )
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def ledger_place(request: pytest.FixtureRequest) -> str | None:
+    """Where the ledger is: all of this holds over a file, and over a database."""
+    return None if request.param == "sqlite" else str(request.getfixturevalue("database"))
+
+
 async def test_no_proposal_sends_a_byte(platform_office: Office, platform_shell: Shell) -> None:
     """Every tool that proposes is called, often and at once; only checks of tables run, and no call is made."""
     office = platform_office
     calls = await every_write(office, platform_shell)
-    assert set(calls) == set(WRITE)
     before, tasks = office.calls, office.simulator.tasks()
     async with office.agent() as agent, office.agent(name="other") as other:
+        assert set(calls) == await agent.writes()
         asked = [who.propose(name, **calls[name]) for name in calls for who in (agent, other, agent)]
         proposals = await asyncio.gather(*asked)
         for name in READ:
@@ -56,6 +65,7 @@ async def test_what_has_expired_is_not_sent(platform_office: Office, platform_sh
     calls = await every_write(office, platform_shell)
     before = office.calls
     async with office.agent() as agent:
+        assert set(calls) == await agent.writes()
         made = [await agent.propose(name, **calls[name]) for name in calls]
         office.clock.moment += timedelta(hours=1)
         ran = len(office.ran)
@@ -66,6 +76,31 @@ async def test_what_has_expired_is_not_sent(platform_office: Office, platform_sh
         again = [await agent.propose(name, **calls[name]) for name in calls]
     assert [each["proposal"] for each in again] == [f"{each['proposal']}-2" for each in made]
     assert {each["state"] for each in again} == {"proposed"}
+    assert office.calls == before
+
+
+async def test_what_was_changed_or_rejected_is_not_sent(platform_office: Office, platform_shell: Shell) -> None:
+    """Neither with another request under the same digest, nor with its own digest, nor after a person said no."""
+    office = platform_office
+    calls = await every_write(office, platform_shell)
+    before, ran = office.calls, [*office.ran]
+    async with office.agent() as agent:
+        assert set(calls) == await agent.writes()
+        made = [(await agent.propose(name, **calls[name]))["proposal"] for name in calls]
+        checked = [words for words in office.ran if words not in ran]
+        for name in made:
+            proposal = await office.ledger.proposals.get(name)
+            request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), files={})
+            for digest, why in ((proposal.digest, "was altered"), (request.digest, "cannot be decided on")):
+                other = structs.replace(proposal, request=request, digest=digest)
+                with pytest.raises(UsageError, match=why):
+                    await send_approved(office.ledger, other, "eve")
+            await office.ledger.proposals.reject(proposal, "amy")
+            with pytest.raises(UsageError, match="is rejected"):
+                await office.approve(name)
+        again = [await agent.propose(name, **calls[name]) for name in calls]
+    assert {each["state"] for each in again} == {"rejected"}
+    assert {words[0] for words in checked} == CHECKS
     assert office.calls == before
 
 
@@ -99,7 +134,7 @@ async def test_a_changed_file_is_not_sent(office: Office) -> None:
 async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept map reads columns of other names; when it says something else, its table needs another approval.
 
-    Changed just before the push reads it, it does not count.
+    Changed just before the push reads it, nothing is sent either.
     """
     maps = office.folder / "maps"
     maps.mkdir()
@@ -123,8 +158,10 @@ async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: py
             return approved
 
         office.ledger.proposals.approve = too_late  # type: ignore[method-assign]
-        assert (await office.approve(made["proposal"])).state == "done"
-    assert {each["tracking_id"] for each in office.simulator.tasks()} == {"T-0", "T-1"}
+        proposal = await office.approve(made["proposal"])
+    assert (proposal.state, proposal.exit_code) == ("failed", 2)
+    assert "is not the map of the plan" in str(proposal.outcome)
+    assert office.calls.get("tasks.create", 0) == 0
 
 
 async def test_a_server_is_bound_to_its_environment(platform_office: Office, platform_shell: Shell) -> None:
@@ -133,7 +170,7 @@ async def test_a_server_is_bound_to_its_environment(platform_office: Office, pla
     calls = await every_write(office, platform_shell)
     async with office.agent() as agent:
         made = await agent.propose("undo_run", **calls["undo_run"])
-    other = attrs.evolve(office, bounds=structs.replace(office.bounds, environment="sandbox", api_base=""))
+    other = attrs.evolve(office, bounds=structs.replace(office.bounds, target=Target(env="sandbox")))
     async with other.agent() as agent:
         for name in ("undo_run", "resolve_order"):
             assert "is of local" in await agent.refused(name, **calls[name])
@@ -144,13 +181,14 @@ async def test_a_server_is_bound_to_its_environment(platform_office: Office, pla
         assert await agent.ask("list_runs") == []
 
 
+@pytest.mark.parametrize("ledger_place", ["sqlite"], indirect=True)
 async def test_an_altered_proposal_is_not_sent(office: Office) -> None:
     """A request that was changed in the ledger is not what its digest was made of."""
     async with office.agent() as agent:
         made = await agent.propose("create_orders", orders=[order()])
     with closing(sqlite3.connect(office.folder / "ledger.db")) as database:
-        body = database.execute("SELECT body FROM proposals").fetchone()[0].replace(b"48", b"99")
-        database.execute("UPDATE proposals SET body = ?", (body.replace(b"Loyang", b"Other"),))
+        body = database.execute("SELECT body FROM proposals").fetchone()[0].replace(b"Loyang", b"Other")
+        database.execute("UPDATE proposals SET body = ?", (body,))
         database.commit()
     with pytest.raises(UsageError, match="altered"):
         await office.approve(made["proposal"])
@@ -208,6 +246,35 @@ async def test_a_text_approves_nothing(office: Office, text: str) -> None:
     assert office.calls == {}
 
 
+@pytest.mark.parametrize("text", INJECTIONS)
+async def test_a_text_of_the_service_approves_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A service that answers every call with it gets no other call: not one proposal but the approved one is sent."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"message": text, "approve": True, "status": text}, status=400)
+
+    monkeypatch.setenv("GOTSURGE_BEARER_TOKEN", "a-token")
+    async with listening("127.0.0.1", 0, [web.route("*", "/{path:.*}", answer)]) as origin:
+        bounds = structs.replace(office.bounds, target=Target(env="local", api_base=f"{origin}/api"))
+        evil = attrs.evolve(office, bounds=bounds)
+        async with evil.agent() as agent:
+            waiting = await agent.propose("create_orders", orders=[order("T-1")])
+            await agent.call("quote_price", pickup="1.2966,103.7764", deliveries=["1.2700,103.8600"])
+            sent = await agent.propose("create_orders", orders=[order("T-2")])
+            calls = len(asked)
+            proposal = await office.approve(sent["proposal"])
+            assert (calls > 0, len(asked) > calls, proposal.state) == (True, True, "failed")
+            calls = len(asked)
+            for name in ("list_orders", "list_runs", "list_alerts", "get_proposal"):
+                await agent.call(name)
+            (after,) = await agent.ask("get_proposal", proposal=waiting["proposal"])
+    assert (after["state"], len(asked)) == ("proposed", calls)
+
+
 async def test_a_day_has_limits(office: Office) -> None:
     """More orders, or more money, than a day may have are refused; a day later there is room again."""
     bounds = structs.replace(office.bounds, limits=DayLimits(orders=3, spend=Money.of("150", "SGD")))
@@ -239,6 +306,57 @@ async def test_no_amount_makes_room_for_another(office: Office) -> None:
         assert "SGD 1000000.00" in await agent.refused("change_task", task="t", set=dear)
         assert "SGD 900.00" in await agent.refused("create_orders", orders=[order(max_price=90_000_000)])
         assert (await agent.propose("create_orders", orders=[order(max_price=6_000_000)]))["spend"] == {"SGD": "60.00"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({"max_price": 9_000_000}, "90.00"),
+        ({"min_price": 8_000_000}, "80.00"),
+        ({"admin_fee": 3_000_000}, "78.50"),
+        ({"max_price": 9_000_000, "admin_fee": 3_000_000, "increment": 100_000}, "120.00"),
+    ],
+)
+async def test_the_most_that_may_be_paid_counts(office: Office, changes: dict[str, int], most: str) -> None:
+    """Of single orders and of tables alike: the greatest price, and the fee; and it is shown."""
+    amounts = {name: f"{amount / 100_000:.2f}" for name, amount in changes.items()}
+    table = write_orders(office.folder / "orders.csv", ["T-9"])
+    header, row = table.read_text().splitlines()
+    table.write_text(f"{header},{','.join(amounts)}\n{row},{','.join(amounts.values())}\n")
+    calls: dict[str, dict[str, Any]] = {
+        "create_orders": {"orders": [order(**changes)]},
+        "push_table": {"file": "orders.csv"},
+    }
+    limits = DayLimits(spend=Money.of(most, "SGD"))
+    less = DayLimits(spend=Money(millicents=limits.spend.millicents - 1, currency="SGD"))  # type: ignore[union-attr]
+    for name, arguments in calls.items():
+        for limit in (less, limits):
+            office.clock.moment += timedelta(hours=24)
+            limited = attrs.evolve(office, bounds=structs.replace(office.bounds, limits=limit))
+            async with limited.agent() as agent:
+                if limit is less:
+                    assert f"SGD {most}" in await agent.refused(name, **arguments)
+                else:
+                    made = await agent.propose(name, **arguments)
+                    assert made["spend"] == {"SGD": most}
+                    assert f"  at most: SGD {most}" in made["preview"]
+
+
+async def test_a_price_without_an_end_is_refused(office: Office) -> None:
+    """Where there is a limit on money: a price that rises by an increment needs a greatest one."""
+    bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("1000", "SGD")))
+    async with attrs.evolve(office, bounds=bounds).agent() as agent:
+        assert "increment" in await agent.refused("create_orders", orders=[order(increment=100_000)])
+        await agent.propose("create_orders", orders=[order(increment=100_000, max_price=6_000_000)])
+        for changes in (
+            {"set": {"increment": "SGD 1"}},
+            {"clear": ["price"]},
+            {"clear": ["max_price"]},
+            {"set": {"price": "SGD 50"}, "clear": ["max_price"]},
+        ):
+            assert "increment" in await agent.refused("change_task", task="t", **changes)
+        dear = {"price": "SGD 600", "admin_fee": "SGD 500"}
+        assert "SGD 1160.00" in await agent.refused("change_task", task="t", set=dear)
 
 
 async def test_not_too_many_wait(office: Office) -> None:
