@@ -13,8 +13,8 @@ from attrs import define, field, frozen
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.faults import Fault
 
-MOST_REQUESTS, MOST_REQUEST_BYTES = 500, 16 << 20
-MOST_EVENTS, MOST_EVENT_BYTES = 100_000, 64 << 20
+MOST_REQUESTS = 500
+MOST_EVENTS = 100_000
 BODY_LIMIT = 64 << 10
 """Bytes of the body of each call, and of its answer, that are kept at most."""
 
@@ -22,39 +22,32 @@ BODY_LIMIT = 64 << 10
 class _Entry(Protocol):
     number: int
 
-    @property
-    def size(self) -> int: ...
-
 
 E = TypeVar("E", bound=_Entry)
 
 
 class Log(Generic[E]):
-    """Entries by their numbers, which count from 1; where there are too many, or bytes, the oldest are forgotten.
+    """Entries by their numbers, which count from 1; where there are too many, the oldest are forgotten.
 
     Args:
         what: the name of an entry in messages.
     """
 
-    def __init__(self, what: str, most: int, most_bytes: int) -> None:
+    def __init__(self, what: str, most: int) -> None:
         self._what = what
         self._most = most
-        self._most_bytes = most_bytes
         self._by_number: OrderedDict[int, E] = OrderedDict()
         self._added = 0
-        self._bytes = 0
 
     def add(self, entry: E) -> None:
         """Number and keep an entry."""
         self._added += 1
         entry.number = self._added
         self._by_number[entry.number] = entry
-        self._bytes += entry.size
-        while len(self._by_number) > self._most or self._bytes > self._most_bytes:
+        while len(self._by_number) > self._most:
             number, oldest = next(iter(self._by_number.items()))
             if not self._may_forget(oldest):
                 break
-            self._bytes -= oldest.size
             del self._by_number[number]
 
     def _may_forget(self, entry: E) -> bool:
@@ -117,11 +110,6 @@ class LoggedCall:
     def signs_in(self) -> bool:
         """Whether the call or its answer may contain secrets."""
         return not ENDPOINTS[self.operation].bearer
-
-    @property
-    def size(self) -> int:
-        """The bytes that it takes in the log."""
-        return len(self.body) + len(self.answer)
 
     def take_body(self, body: bytes) -> None:
         """Keep the request's body, cut to the limit."""
@@ -226,11 +214,6 @@ class Event:
     tries: list[Try] = field(factory=list)
     next_at: float | None = None
 
-    @property
-    def size(self) -> int:
-        """The bytes that it takes in the log."""
-        return len(self.body)
-
     def has(self, kind: str) -> Fault | None:
         """The fault of a kind that struck it."""
         return next((fault for fault in self.faults if fault.kind == kind), None)
@@ -257,8 +240,8 @@ class Event:
 class Events(Log[Event]):
     """The events; one that is still to be sent is never forgotten."""
 
-    def __init__(self, most: int = MOST_EVENTS, most_bytes: int = MOST_EVENT_BYTES) -> None:
-        super().__init__("event", most, most_bytes)
+    def __init__(self, most: int = MOST_EVENTS) -> None:
+        super().__init__("event", most)
         self._forgotten: Counter[str] = Counter()
 
     def _may_forget(self, entry: Event) -> bool:

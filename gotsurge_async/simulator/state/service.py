@@ -25,7 +25,7 @@ from gotsurge_async.simulator.state.accounts import (
 )
 from gotsurge_async.simulator.state.clock import Action, Clock, TellsTime, Timetable, write_instant
 from gotsurge_async.simulator.state.life import Lives
-from gotsurge_async.simulator.state.log import MOST_REQUEST_BYTES, MOST_REQUESTS, Event, Events, Log, LoggedCall
+from gotsurge_async.simulator.state.log import MOST_REQUESTS, Event, Events, Log, LoggedCall
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
 
 Hook = Callable[[], None]
@@ -98,7 +98,7 @@ class Service:
         self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
         self.browsers: dict[str, Browser] = {}
         self.calls: Calls = Calls()
-        self.requests: Log[LoggedCall] = Log("request", MOST_REQUESTS, MOST_REQUEST_BYTES)
+        self.requests: Log[LoggedCall] = Log("request", MOST_REQUESTS)
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
