@@ -103,29 +103,25 @@ class _Drafting:
     """The text of one draft."""
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        found = Proposals(names, rows)
-        self._names = found.names
-        self._proposals = found.proposals
-        self._choose = found.choose
-        self._unknown = found.unknown
-        self._named = found.named
+        self._found = found = Proposals(names, rows)
+        self._proposals, self._choose = found.proposals, found.choose
 
     def draft(self, file: Sequence[str]) -> Draft:
         """The map; ``file`` are the lines of [file]."""
         text = "\n\n".join("\n".join(lines) for lines in self._sections(file) if lines)
         sure = [name for proposal in self._proposals for name in proposal.columns if name not in self._choose]
-        choose = {name: self._choose[name] for name in self._names if name in self._choose}
-        return Draft(f"{text}\n", [name for name in self._names if name in sure], choose, self._unknown)
+        choose = {name: self._choose[name] for name in self._found.names if name in self._choose}
+        return Draft(f"{text}\n", [name for name in self._found.names if name in sure], choose, self._found.unknown)
 
     def _sections(self, file: Sequence[str]) -> Iterator[list[str]]:
         yield [
             "# A proposal: read it, mend it, and try it with gotsurge push FILE --map THIS.toml --dry-run.",
             "# Where several lines are comments, remove the # before the right one, and add what is missing.",
         ]
-        if self._unknown:
+        if self._found.unknown:
             lines = [
-                f"  {'# ' if name in self._named else ''}{quoted(name)},  # {why}"
-                for name, why in self._unknown.items()
+                f"  {'# ' if name in self._found.named else ''}{quoted(name)},  # {why}"
+                for name, why in self._found.unknown.items()
             ]
             yield ["# These are not read. Give those that matter a field in [columns].", "ignore = [", *lines, "]"]
         yield _titled("file", file)

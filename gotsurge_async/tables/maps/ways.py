@@ -14,7 +14,7 @@ from gotsurge_async.models.phones import is_international, meant_by, names_count
 from gotsurge_async.models.rules import imo_check_digit
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-from gotsurge_async.tables.cells import Exact, Parse, parser, shortened_by_spreadsheet
+from gotsurge_async.tables.cells import Exact, Parse, parse_int, parse_money, parse_number, shortened_by_spreadsheet
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.maps.column_map import Dates
 from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS
@@ -26,7 +26,7 @@ PLAIN = '"1234.56"'
 LONGEST = 300
 """The greatest length of a text that is examined; only notes are longer."""
 
-_NUMBERS = (int, float, Money)
+_NUMBER_PARSERS: Mapping[type, Parse] = {int: parse_int, float: parse_number, Money: parse_money}
 
 
 class Ways(NamedTuple):
@@ -50,10 +50,10 @@ def ways(field: str, cells: Sequence[str]) -> Ways | None:
     """The ways to read the cells of a field, none of which is empty; None where the text is the value."""
     kind = columns_of(Order)[field].kind
     if any(len(cell) > LONGEST for cell in cells):
-        return Ways({}, cells[0], certain=False) if kind is datetime or kind in _NUMBERS else None
+        return Ways({}, cells[0], certain=False) if kind is datetime or kind in _NUMBER_PARSERS else None
     if kind is datetime:
         return _dates(cells)
-    if kind in _NUMBERS:
+    if kind in _NUMBER_PARSERS:
         return _numbers(field, kind, cells)
     return _phones(cells) if field.endswith(".phone") else None
 
@@ -178,8 +178,7 @@ def marks_of(text: str) -> tuple[str, str]:
 
 
 def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
-    parse = parser(kind, None)
-    assert parse is not None  # noqa: S101 - each kind of number has one
+    parse = _NUMBER_PARSERS[kind]
     texts = [cell for cell in cells if type(cell) is not Exact]
     if not all(_is_possible(field, cell) for cell in cells if type(cell) is Exact and reads_all(parse, [cell])):
         return Ways({}, cells[0], certain=False)
@@ -209,9 +208,7 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
 
 def _styles(field: str, kind: type, texts: Sequence[str], marks: tuple[str, str]) -> dict[str | None, list[str]]:
     """The samples as which all texts are written, each with the numbers that it makes of them; None is no sample."""
-    parse = parser(kind, None)
-    assert parse is not None  # noqa: S101 - each kind of number has one
-    before, after = marks
+    parse, (before, after) = _NUMBER_PARSERS[kind], marks
     styles: dict[str | None, list[str]] = {}
     for style in (None, *_STYLES):
         rule = None if style is None else f"{before}{style}{after}"
