@@ -65,10 +65,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def registers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all registers: a folder for each would be thousands."""
+    return tmp_path_factory.mktemp("registers")
+
+
 @pytest.fixture(autouse=True)
-def register(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def register(registers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A register of ledgers for each test alone: many tests push with a ledger of their own to one simulator."""
-    path = tmp_path_factory.mktemp("register") / "register.db"
+    path = registers / f"{next(_numbers)}.db"
     monkeypatch.setenv("GOTSURGE_REGISTER", str(path))
     return path
 
