@@ -120,6 +120,14 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
     return Meaning(Trouble.UNUSABLE, text)
 
 
+def wrote_nothing(error: BaseException) -> bool:
+    """Whether the commit that an error ended is certainly not durable.
+
+    What makes a transaction of SQLite whole is written last; a full disk did not take that, or what comes before it.
+    """
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text: the others may quote a row."""
     lines = str(error).strip().splitlines()

@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from gotsurge_async.clock import Lasting
 from gotsurge_async.database import Database, Moved, Place
-from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of
+from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of, wrote_nothing
 from gotsurge_async.errors import Coded
 
 A = TypeVar("A")
@@ -383,7 +383,8 @@ class Writer:
         except Exception as error:
             meaning = meaning_of(error, self._backend.advice)
             text = first_line(error) if meaning is None else meaning.text
-            end = self._give_up(error, self._backend.failure(Trouble.UNSURE, text))
+            trouble = Trouble.UNUSABLE if wrote_nothing(error) else Trouble.UNSURE
+            end = self._give_up(error, self._backend.failure(trouble, text))
             # What follows is not written.
             return structs.replace(end, fatal=self._backend.failure(Trouble.UNUSABLE, text))
         for call in db.committed:

@@ -22,10 +22,13 @@ class Counting(Sqlite):
 
     commits = 0
     broken = False
+    full = False
 
     def commit(self) -> None:
-        if self.broken:
-            raise sqlite3.OperationalError("the disk went away")
+        if self.broken or self.full:
+            error = sqlite3.OperationalError("the disk went away")
+            error.sqlite_errorname = "SQLITE_FULL" if self.full else "SQLITE_IOERR_FSYNC"
+            raise error
         self.commits += 1
         super().commit()
 
@@ -276,13 +279,24 @@ async def test_a_failed_commit_fails_everybody(db: Counting, path: Path) -> None
         return_exceptions=True,
     )
     db.broken = False
-    assert all(isinstance(end, Unsure) and "the disk went away" in str(end) for end in ended)
+    assert all(isinstance(end, Unsure) and "the disk" in str(end) for end in ended)
     assert len({id(end) for end in ended}) == 5
-    with pytest.raises(Unusable, match="the disk went away") as later:
+    with pytest.raises(Unusable, match="the disk") as later:
         await writer.run(lambda c: put(c, 9))
     assert not isinstance(later.value, Unsure)
     assert numbers(path) == []
     await writer.close()
+
+
+async def test_a_commit_that_a_full_disk_refuses_wrote_nothing(db: Counting, path: Path) -> None:
+    """Its callers need not doubt: the end of the transaction did not fit on the disk."""
+    writer = writing(db, path)
+    db.full = True
+    with pytest.raises(Unusable, match="the disk is full") as refused:
+        await writer.run(lambda c: put(c, 1))
+    assert not isinstance(refused.value, Unsure)
+    await writer.close()
+    assert numbers(path) == []
 
 
 async def test_a_transaction_is_bounded(db: Counting, path: Path) -> None:
