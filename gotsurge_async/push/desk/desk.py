@@ -466,9 +466,9 @@ class Desk:
             for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()
             self._stopped.set()
-            if tasks := [*self._tasks, *self._looking]:
-                await asyncio.wait(tasks)
+            await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
             await self._runs.close()
+            await asyncio.gather(*self._tasks, return_exceptions=True)  # which close a ledger that failed
             self._end_in_doubt()  # those of tasks that were cancelled before they began
             with suppress(LedgerError):  # then others take them in a minute
                 await self._sender.release()

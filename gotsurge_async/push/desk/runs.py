@@ -308,8 +308,7 @@ class DeskRuns:
                     self._read_at = {recorded.run.id: self._clock.monotonic()}
                     with suppress(RunHeld, CallError, SignInNeeded):  # then it stays in doubt
                         await Reconciler(self._gs, self.ledger).reconcile(recorded.run.id, task_list=False)
-            now = await self.known(entry.key)
-            if now is None:
+            if (now := await self.known(entry.key)) is None:
                 self._again(entry)
             else:
                 entry.end(replayed(entry, now))
@@ -406,8 +405,7 @@ class DeskRuns:
 
     async def _leave_if_over(self) -> None:
         """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
-        current = self._now
-        if current is not None and current.is_over(self._clock.monotonic()):
+        if (current := self._now) is not None and current.is_over(self._clock.monotonic()):
             self._now = None
             await uninterrupted(self._end(current))
 
@@ -474,7 +472,9 @@ class DeskRuns:
 
     async def close(self) -> None:
         """End the run; nothing is under way any more."""
+        if self.answers:
+            with suppress(Exception):  # then they are reported
+                await self._keep_up()
         if self._now is not None:
             await self._end(self._now)
-        await self.answers.record(self.ledger)
         self.answers.report()

@@ -200,6 +200,31 @@ async def test_a_broadcast_is_read_as_soon_as_a_server_is_back() -> None:
     assert service.sent == ["T-1"]
 
 
+@pytest.mark.parametrize(("status", "state"), [(200, OrderState.CREATED), (429, OrderState.WITHDRAWN)])
+async def test_a_desk_that_closes_opens_its_ledger_again_for_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, state: OrderState
+) -> None:
+    """It is back since the last try: what is certain of an order stays certain, though no time is left to wait."""
+    respond = created if status == 200 else lambda _: Response(status=status, body=b"{}")
+    whole, tried = SharedLedger.open_again, asyncio.Event()
+
+    async def gone(*_: Any) -> Any:
+        tried.set()
+        raise LedgerUnusable("is gone")
+
+    async with desk_of(tmp_path, Service(respond)) as desk:
+        monkeypatch.setattr(SharedLedger, "open_again", gone)
+        fail_once(monkeypatch, name="record" if status == 200 else "release", where=marks)
+        outcome = await desk.create(order("T-1"))
+        assert isinstance(outcome, Created if status == 200 else Unprocessed)
+        await tried.wait()
+        monkeypatch.setattr(SharedLedger, "open_again", whole)
+        await desk.close(timeout=0)
+        assert not desk._runs.answers
+    async with desk_of(tmp_path, Service()) as desk:
+        assert await states(desk) == {"T-1": [state]}
+
+
 async def test_a_desk_that_closes_says_what_is_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
