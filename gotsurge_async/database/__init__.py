@@ -230,6 +230,8 @@ class Database(ABC):
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
         self.committed: list[Callable[[], object]] = []
         """Called by the writer, in its thread, when the transaction is durable; forgotten when it is undone."""
+        self.counted: int | None = None
+        """How far a counter has come that this transaction increased, for its watcher; forgotten in the same way."""
         self.driver = driver
         self._texts = texts
 

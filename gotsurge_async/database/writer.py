@@ -7,11 +7,13 @@ ask again, or they would always be served by every other transaction. Requests o
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
+from itertools import chain
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from attrs import define
@@ -104,12 +106,14 @@ class _End(Struct, frozen=True, kw_only=True):
         spoiled: whether one of several jobs failed, and all were undone.
         error: why all were refused.
         fatal: the error after which the connection cannot be used.
+        broken: what nobody expected: the writer ends.
     """
 
     answers: Sequence[Any] = ()
     spoiled: bool = False
     error: Exception | None = None
     fatal: Exception | None = None
+    broken: BaseException | None = None
 
 
 class Writer:
@@ -144,20 +148,26 @@ class Writer:
         self._enough = min(ENOUGH, together)
         self._patience = patience
         self._waiting: list[_Ticket[Any, Any]] = []
+        self._parts: deque[Sequence[_Ticket[Any, Any]]] = deque()  # of a batch that a job spoiled
+        self._batch: Sequence[_Ticket[Any, Any]] | None = None  # in the thread
+        self._is_idle = True
         self._last = 0  # jobs that there were when the last transaction ended
-        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._fatal: Exception | None = None
         self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._work(), name=f"gotsurge-{name}-writer")
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._task = self._loop.create_task(self._live(), name=f"gotsurge-{name}-writer")
 
     async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job in a transaction; see `request`."""
         return await self.begin(job, after=after)
 
-    def begin(self, job: Job[T], *, after: Callable[[], None] | None = None) -> "asyncio.Future[T]":
-        """Begin to `run` a job, and return a future for its answer."""
-        return self._begin(_one_by_one, job, after)
+    def begin(
+        self, job: Job[T], *, after: Callable[[], None] | None = None, future: "asyncio.Future[T] | None" = None
+    ) -> "asyncio.Future[T]":
+        """Begin to `run` a job, and return a future for its answer: the one that is passed, if one is."""
+        return self._begin(_one_by_one, job, after, future)
 
     async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
         """Have a request done in a transaction, with others; returns its answer when that is durable.
@@ -190,7 +200,9 @@ class Writer:
             self._refuse_if_over()
         future = future or self._loop.create_future()
         self._waiting.append(_Ticket(kind, request, future, after))
-        self._wake.set()
+        if self._is_idle:
+            self._is_idle = False
+            self._loop.call_soon(self._next)  # when all of this turn have come
         return future
 
     async def read(self, ask: Callable[[Database], T]) -> T:
@@ -205,7 +217,8 @@ class Writer:
     async def close(self) -> None:
         """Finish what waits, then stop, and close the connection."""
         self._closing = True
-        self._wake.set()
+        if self._is_idle:
+            self._next()
         try:
             await asyncio.shield(self._task)
         finally:
@@ -228,51 +241,97 @@ class Writer:
             raise self._backend.failure(Trouble.CLOSED, "is closed")
 
     # --- in the event loop ------------------------------------------------------------------------------------------
+    #
+    # Plain calls, as a task and its futures would cost a lone job as much as its transaction.
 
-    async def _work(self) -> None:
+    async def _live(self) -> None:
+        """Last until the writer is closed. Where that is cancelled, as when the event loop ends, no caller waits on."""
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._waiting:
-                    if self._last != 1 or len(self._waiting) > 1:  # else whoever asks one by one would wait in vain
-                        await self._all_came()
-                    batch = self._waiting[: self._together]
-                    del self._waiting[: self._together]
-                    await self._answer(batch)
-                if self._closing:
-                    return
+            await self._ended
         finally:
             self._closing = True
+            if self._batch is not None:  # it was never committed, or nobody knows
+                why = Coded("the writer was stopped in the middle; open it again", "E528")
+                self._refuse(self._batch, self._backend.failure(Trouble.UNSURE, why))
             closed = self._backend.failure(Trouble.CLOSED, Coded("was closed before this was written", "E528"))
-            self._refuse(self._waiting, closed)
-            self._waiting.clear()
+            self._refuse_all(closed)
+            self._batch = None
 
-    async def _all_came(self) -> None:
-        """Return when no new job came for a while, or when enough wait."""
-        seen, quiet = len(self._waiting), 0
-        while quiet < QUIET_TURNS and seen < self._enough:
-            await asyncio.sleep(0)
-            quiet = quiet + 1 if len(self._waiting) == seen else 0
-            seen = len(self._waiting)
+    def _next(self) -> None:
+        """Begin what is to be done next, if anything is."""
+        if self._fatal is not None:
+            self._refuse_all(self._fatal)
+        self._is_idle = False
+        if self._parts:
+            self._start(self._parts.popleft(), alone=True)
+        elif len(self._waiting) == self._last == 1:  # whoever asks one by one would wait in vain
+            self._start_all()
+        elif self._waiting:
+            self._gather()
+        else:
+            self._is_idle = True
+            if self._closing and not self._ended.done():
+                self._ended.set_result(None)
 
-    async def _answer(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
-        """Run a batch, and answer every ticket of it, whatever happens."""
+    def _gather(self) -> None:
+        """Begin a transaction when no new job came for a while, or when enough wait."""
+        self._count(0, 0)
+
+    def _count(self, seen: int, quiet: int) -> None:
+        number = len(self._waiting)
+        if self._closing and not number:  # the writer was stopped
+            return
+        quiet = quiet + 1 if number == seen else 0
+        if quiet > QUIET_TURNS or number >= self._enough:
+            self._start_all()
+        else:
+            self._loop.call_soon(self._count, number, quiet)
+
+    def _start_all(self) -> None:
+        batch = self._waiting[: self._together]
+        del self._waiting[: self._together]
+        self._start(batch)
+
+    def _start(self, batch: Sequence[_Ticket[Any, Any]], *, alone: bool = False) -> None:
+        """Begin one transaction for a whole batch; ``alone``: it was part of one that a job spoiled."""
+        self._batch = batch
+        if self._patience is not None:
+            self._timer = self._loop.call_later(self._patience, self._refuse_slow, batch, self._patience)
+        self._thread.submit(copy_context().run, self._do_and_settle, batch, alone)
+
+    def _do_and_settle(self, batch: Sequence[_Ticket[Any, Any]], alone: bool) -> None:
         try:
-            if not await self._attempt(batch):
-                together, parts = self._last, self._parts(batch)  # a single part is the batch, which just failed
-                for part in parts:
-                    if len(parts) == 1 or not await self._attempt(part):
-                        for ticket in part:
-                            await self._attempt([ticket])
-                self._last = together  # not the number of those that were tried alone
-        except BaseException:
-            # The writer was cancelled, or is broken: its transaction was never committed, or nobody knows.
-            why = Coded("the writer was stopped in the middle; open it again", "E528")
-            self._refuse(batch, self._backend.failure(Trouble.UNSURE, why))
-            raise
+            end = self._do(batch)
+        except BaseException as error:
+            end = _End(broken=error)
+        with suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(self._settle, batch, end, alone)
 
-    def _parts(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
+    def _settle(self, batch: Sequence[_Ticket[Any, Any]], end: _End, alone: bool) -> None:
+        """Answer every ticket of a transaction that has ended, and begin the next one."""
+        if batch is not self._batch:  # the writer was stopped
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        if end.broken is not None:
+            self._ended.set_exception(end.broken)
+            return
+        self._batch, self._fatal = None, end.fatal
+        if not alone:
+            self._last = len(batch) + len(self._waiting)
+        if end.error is not None:
+            self._refuse(batch, end.error)
+        if end.spoiled:
+            parts = self._divided(batch)  # a single part is the batch, which just failed
+            self._parts.extendleft(reversed(parts if len(parts) > 1 else [[ticket] for ticket in batch]))
+        for ticket, answer in zip(batch, end.answers, strict=False):
+            if ticket.after is not None:
+                self._end(ticket)
+            if not ticket.future.done():  # else its caller was cancelled
+                ticket.future.set_result(answer)
+        self._next()
+
+    def _divided(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
         """What is tried alone after a job spoiled a batch: each job; over a new connection all requests of a kind."""
         parts: dict[Any, list[_Ticket[Any, Any]]] = {}
         for ticket in batch:
@@ -280,52 +339,18 @@ class Writer:
             parts.setdefault(ticket if is_job else ticket.kind, []).append(ticket)
         return list(parts.values())
 
-    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> bool:
-        """One transaction for a whole batch; False when a job spoiled it, and its parts are to be tried alone."""
-        if self._fatal is not None:
-            self._refuse(batch, self._fatal)
-            return True
-        doing: asyncio.Future[_End] = self._loop.create_future()
-        self._in_thread(self._do_and_settle, batch, doing)
-        if self._patience is not None:
-            await self._in_time(doing, batch, self._patience)
-        return not (await doing).spoiled
+    def _refuse_slow(self, batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
+        """While the disk stands still, refuse the requests that wait, and those that come."""
+        slow = self._backend.failure(Trouble.BUSY, Coded(f"the disk takes longer than {patience:g} s", "E803"))
+        self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
+        self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
+        self._timer = self._loop.call_later(patience, self._refuse_slow, batch, patience)
 
-    def _do_and_settle(self, batch: Sequence[_Ticket[Any, Any]], doing: "asyncio.Future[_End]") -> None:
-        end: _End | BaseException
-        try:
-            end = self._do(batch)
-        except BaseException as error:
-            end = error
-        with suppress(RuntimeError):  # the loop was closed
-            self._loop.call_soon_threadsafe(self._settle, batch, doing, end)
-
-    def _settle(
-        self, batch: Sequence[_Ticket[Any, Any]], doing: "asyncio.Future[_End]", end: _End | BaseException
-    ) -> None:
-        """Answer every ticket of a transaction that has ended, two turns before the writer's task could do it."""
-        if doing.done():  # the writer was stopped
-            return
-        if isinstance(end, BaseException):
-            doing.set_exception(end)
-            return
-        self._fatal = end.fatal
-        self._last = len(batch) + len(self._waiting)
-        if end.error is not None:
-            self._refuse(batch, end.error)
-        for ticket, answer in zip(batch, end.answers, strict=False):
-            if ticket.after is not None:
-                self._end(ticket)
-            if not ticket.future.done():  # else its caller was cancelled
-                ticket.future.set_result(answer)
-        doing.set_result(end)
-
-    async def _in_time(self, doing: "asyncio.Future[Any]", batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
-        """Wait for a transaction. While the disk stands still, refuse the requests that wait, and those that come."""
-        while not (await asyncio.wait([doing], timeout=patience))[0]:
-            slow = self._backend.failure(Trouble.BUSY, Coded(f"the disk takes longer than {patience:g} s", "E803"))
-            self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
-            self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
+    def _refuse_all(self, error: Exception) -> None:
+        """Refuse all that waits."""
+        self._refuse([*chain.from_iterable(self._parts), *self._waiting], error)
+        self._parts.clear()
+        self._waiting.clear()
 
     def _refuse(self, tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
         for ticket in tickets:
@@ -354,6 +379,7 @@ class Writer:
             try:
                 db = self._connected()
                 db.committed.clear()
+                db.counted = None
                 db.begin(writing=writing)
             except Exception as error:
                 return self._give_up(error)
@@ -363,7 +389,7 @@ class Writer:
             except Exception as error:
                 meant = self._backend.translate(error)
                 is_lost = isinstance(meant, self._backend.unusable)
-                if is_lost and not (self._replaces and len(self._parts(batch)) > 1):
+                if is_lost and not (self._replaces and len(self._divided(batch)) > 1):
                     return self._give_up(error)
                 if len(batch) > 1:
                     # One job spoiled it. The others are innocent, and were undone with it: all again, each alone.

@@ -132,16 +132,20 @@ class HeldRun:
         return await self._begin_write(job, after=after)
 
     def _begin_write(
-        self, job: Callable[[Database], T], *, after: Callable[[], None] | None = None
+        self,
+        job: Callable[[Database], T],
+        *,
+        after: Callable[[], None] | None = None,
+        future: "asyncio.Future[T] | None" = None,
     ) -> "asyncio.Future[T]":
-        """Begin a `_write`, and return a future for its answer."""
+        """Begin a `_write`, and return a future for its answer, see `Writer.begin`."""
 
         def fenced(db: Database) -> T:
             runs.fence(db, self._held)
             return job(db)
 
         self._check()
-        return self._store.begin_write(fenced, after=after)
+        return self._store.begin_write(fenced, after=after, future=future)
 
     def _check_loading(self) -> None:
         self._check()

@@ -141,7 +141,7 @@ class Run(Notes):
                 taken.end(now)
             return answers
 
-        adding = self._begin_write(job, after=rivals.close)
+        adding = self._begin_write(job, after=rivals.close, future=Lasting())
         try:
             return await uninterrupted(adding)
         except asyncio.CancelledError:

@@ -79,6 +79,7 @@ _VEHICLES = dict.fromkeys(map(str, VehiclePreference))
 _SERVICES = dict.fromkeys(map(str, ServiceType))
 _TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
 _totals_of = attrgetter(*_TOTALS)
+_measures_of = attrgetter(*_ITEM_MEASURES)
 _NO_TOTALS = (None, None, None)
 
 
@@ -334,20 +335,22 @@ def _check_counts(order: Any, report: Report) -> None:
     if totals != _NO_TOTALS:
         for path, total in zip(_TOTALS, totals, strict=True):
             _check_measure(path, total, report)
-    if order.items:
-        for index, item in enumerate(order.items):
+    for index, item in enumerate(order.items or ()):
+        if not _has_good_measures(item):
             check_item(item, report, prefix=f"items[{index}].")
-    if order.cargo_details:
-        for index, detail in enumerate(order.cargo_details):
+    for index, detail in enumerate(order.cargo_details or ()):
+        if not _has_good_measures(detail):
             check_item(detail, report, prefix=f"cargo_details[{index}].")
+
+
+def _has_good_measures(item: Item) -> bool:
+    return not [value for value in _measures_of(item) if value is not None and not 0 <= value < inf]
 
 
 def check_item(item: Item, report: Report, *, prefix: str = "") -> None:
     """Report everything that is wrong with one item; ``prefix`` comes before its field names."""
-    for name in _ITEM_MEASURES:
-        value: float | None = getattr(item, name)
-        if value is not None and not 0 <= value < inf:
-            _check_measure(prefix + name, value, report)
+    for name, value in zip(_ITEM_MEASURES, _measures_of(item), strict=True):
+        _check_measure(prefix + name, value, report)
 
 
 def _check_measure(path: str, value: float | None, report: Report) -> None:

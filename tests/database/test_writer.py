@@ -116,13 +116,13 @@ async def test_jobs_that_come_together_share_a_commit(db: Counting, path: Path) 
 async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs one after the other are a commit each; after the first one nothing waits for others that may come."""
     waits: list[int] = []
-    whole = Writer._all_came
+    whole = Writer._gather
 
-    async def all_came(writer: Writer) -> None:
+    def gather(writer: Writer) -> None:
         waits.append(db.commits)
-        await whole(writer)
+        whole(writer)
 
-    monkeypatch.setattr(Writer, "_all_came", all_came)
+    monkeypatch.setattr(Writer, "_gather", gather)
     writer = writing(db, path)
     for number in range(5):
         await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
@@ -135,16 +135,16 @@ async def test_a_group_of_which_one_fails_stays_a_group(
 ) -> None:
     """Each is tried alone then, and the next job waits for the others all the same."""
     waits: list[int] = []
-    whole = Writer._all_came
+    whole = Writer._gather
 
-    async def all_came(writer: Writer) -> None:
+    def gather(writer: Writer) -> None:
         waits.append(db.commits)
-        await whole(writer)
+        whole(writer)
 
     writer = writing(db, path)
     group = (writer.run(lambda c, n=n: put(c, n)) for n in (1, 1, 2))  # type: ignore[misc]
     await asyncio.gather(*group, return_exceptions=True)
-    monkeypatch.setattr(Writer, "_all_came", all_came)
+    monkeypatch.setattr(Writer, "_gather", gather)
     await writer.run(lambda c: put(c, 3))
     assert len(waits) == 1
     assert numbers(path) == [1, 2, 3]

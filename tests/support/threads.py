@@ -5,9 +5,22 @@ How long a disk takes is no matter of the time that a test turns: a call would b
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from gotsurge_async.testing import ManualClock
+
+_submit = ThreadPoolExecutor.submit
+_watching: WeakKeyDictionary[asyncio.AbstractEventLoop, "Threads"] = WeakKeyDictionary()
+
+
+def _submitted(executor: ThreadPoolExecutor, work: Callable[..., Any], *values: Any) -> Future[Any]:
+    future: Future[Any] = _submit(executor, work, *values)
+    loop = asyncio._get_running_loop()
+    if loop is not None and (threads := _watching.get(loop)) is not None and not threads.is_running_in_executor:
+        threads.watch(asyncio.wrap_future(future))
+    return future
 
 
 class Threads:
@@ -15,16 +28,25 @@ class Threads:
 
     def __init__(self) -> None:
         self._at_work: set[asyncio.Future[Any]] = set()
+        self.is_running_in_executor: bool = False
         loop = asyncio.get_running_loop()
         run: Callable[..., asyncio.Future[Any]] = loop.run_in_executor
 
         def watched(*arguments: Any) -> asyncio.Future[Any]:
+            self.is_running_in_executor = True
             done = run(*arguments)
-            self._at_work.add(done)
-            done.add_done_callback(self._at_work.discard)
+            self.is_running_in_executor = False
+            self.watch(done)
             return done
 
         loop.run_in_executor = watched  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = _submitted  # type: ignore[method-assign,assignment]
+        _watching[loop] = self
+
+    def watch(self, done: asyncio.Future[Any]) -> None:
+        """Count something as work until it is done."""
+        self._at_work.add(done)
+        done.add_done_callback(self._at_work.discard)
 
     @property
     def work(self) -> bool:

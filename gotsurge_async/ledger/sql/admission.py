@@ -93,11 +93,13 @@ def add(
     *,
     compact: bool,
     claimed: OrderState | None = None,
+    after: int | None = None,
 ) -> list[Chunk]:
     """Insert orders, as they will be when the run is admitted; ``size`` of them make a chunk. Returns the chunks.
 
     Args:
         claimed: the state of orders that are claimed by the same write, of a run that is being sent.
+        after: the epoch after which epochs begin, where it is known: see `runs.first_epoch`.
 
     Raises:
         Moved: a key of a claimed order is taken.
@@ -106,7 +108,8 @@ def add(
     allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
     # One number is the last of a row of them; several are themselves, with others' between them.
     numbers = allotted if len(allotted) == len(parts) else range(allotted[-1] - len(parts) + 1, allotted[-1] + 1)
-    letter, epoch = LETTERS[claimed or OrderState.PENDING], runs.first_epoch(db) + (claimed is not None)
+    first = runs.first_epoch(db) if after is None else after
+    letter, epoch = LETTERS[claimed or OrderState.PENDING], first + (claimed is not None)
     at, until = (None, None) if claimed is None else (now, now + run.settle)
     chunks = [
         Chunk(number, run.number, epoch, at, now, [letter] * len(part), until, was=(epoch, letter * len(part)))

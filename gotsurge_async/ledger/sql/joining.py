@@ -12,7 +12,7 @@ from msgspec import Struct
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
-from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, accepted_at, add, contested, decide
+from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
@@ -121,11 +121,13 @@ def _join(
         return ()
     target = OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
     keys = [row.key for row in rows]
-    accepted = accepted_at(db)
+    meta: dict[str, int] = dict(db.rows("meta"))
+    accepted = meta.get(ACCEPTED_AT) or None
     taken = db.rows("keys", environment=run.environment, keys=db.listed(keys))
     if accepted is None and not taken:
         rows = _with_fingerprints(rows, fingerprint)
-        (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target)
+        after = meta.get("first_epoch", 0)
+        (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target, after=after)
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
         db.committed.append(partial(run.see, [chunk]))
         return [number_of(chunk.id, place) for place in range(len(rows))]

@@ -163,22 +163,20 @@ class Counting(Watcher):
         self.keeper = keeper
         self.slot = slot
         self._refuse_moved = refuse_moved
-        self._own = 0
         self._counted: tuple[int, int] | None = None
 
     def before_commit(self, db: Database) -> None:
         """Read the counter if this process increased it: to add up all rows takes longer."""
-        own = next((n for (n,) in db.rows("counted_by", slot=self.slot)), 0)
         self._counted = None
-        if own != self._own:
+        if db.counted is not None:
             self._refuse_moved()
-            self._counted = (int(db.rows("counted")[0][0]), own)
+            self._counted = (int(db.rows("counted")[0][0]), db.counted)
 
     def after_commit(self) -> None:
         """Keep the counter."""
         if self._counted is not None:
-            counter, self._own = self._counted
-            self.keeper.keep(counter, (self.slot, self._own))
+            counter, own = self._counted
+            self.keeper.keep(counter, (self.slot, own))
 
     def close(self) -> None:
         """Close the file."""
@@ -244,13 +242,15 @@ class Store:
         """Run a job on the writer; see `Writer.run`."""
         return await self.begin_write(job, after=after)
 
-    def begin_write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> "asyncio.Future[T]":
-        """Begin a `write`, and return a future for its answer."""
+    def begin_write(
+        self, job: Job[T], *, after: Callable[[], None] | None = None, future: "asyncio.Future[T] | None" = None
+    ) -> "asyncio.Future[T]":
+        """Begin a `write`, and return a future for its answer, see `Writer.begin`."""
         if self._writer is None:
             if after is not None:
                 after()
             raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
-        return self._writer.begin(job, after=after)
+        return self._writer.begin(job, after=after, future=future)
 
     def request(self, kind: Requests[A, T], request: A) -> Lasting[T]:
         """Have the writer do a request together with others of its kind; see `Writer.lasting`."""
