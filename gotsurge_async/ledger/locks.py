@@ -47,11 +47,8 @@ class FileRunLock:
     def __init__(self, lock: FileLock, path: Path) -> None:
         self._lock = lock
         self._path = path
-
-    @property
-    def held(self) -> bool:
+        self.held: bool = True
         """Whether it is still held."""
-        return self._lock.is_locked
 
     def hold(self, db: Database, epoch: int) -> None:
         """Nothing to write: the lock is the file's."""
@@ -61,8 +58,9 @@ class FileRunLock:
 
     def release(self) -> None:
         """Release the run; does nothing when it was released before."""
-        if not self._lock.is_locked:
+        if not self.held:
             return
+        self.held = False
         # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
         # opens anew. Where a held file cannot be removed (Windows) it stays.
         with suppress(OSError):

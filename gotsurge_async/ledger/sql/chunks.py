@@ -290,7 +290,7 @@ class Chunk:
 
     def payload(self, place: int) -> bytes:
         """The text of one order."""
-        start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
+        start = sum([meta.size for meta in self.metas[:place]]) + len(JOINED) * place
         return self.body[start : start + self.metas[place].size]
 
     def keep_names_only(self, db: Database) -> None:

@@ -147,7 +147,8 @@ class DeskRuns:
         orders: list[PendingOrder] = []
         begun: dict[int, Entry] = {}
         drafts: list[OrderRow] = []
-        for entry, row, answer in await self._join(current, await self._refuse_there(entries)):
+        await self._refuse_there(entries)
+        for entry, row, answer in await self._join(current, entries):
             if isinstance(answer, int):
                 fresh[answer] = entry
                 orders.append(PendingOrder(answer, row.line, row.key, row.payload))
@@ -168,8 +169,8 @@ class DeskRuns:
         if begun:
             await self._take(current, begun, partial(current.sender.finish, drafts))
 
-    async def _refuse_there(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Refuse orders that another ledger sent, and return the others."""
+    async def _refuse_there(self, entries: Sequence[Entry]) -> None:
+        """Refuse orders that another ledger sent."""
         there = [entry for entry in entries if entry.order.tracking_id in self._there]
         if there and self._push.entering is not None:
             # The list may have been read when another desk over this ledger had sent them.
@@ -177,7 +178,6 @@ class DeskRuns:
             for entry in there:
                 if entry.key not in known:
                     entry.end(self._push.entering.orders_there([entry.key]))
-        return entries
 
     async def _join(
         self, current: DeskRun, entries: Sequence[Entry]
