@@ -179,10 +179,12 @@ SELECT coalesce(max(number), 0) FROM book_orders;
 -- --- looking ----------------------------------------------------------------------------------------------------------
 
 -- word: filtered
-  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
-  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
-  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
-  AND (:no_run = 1 OR run = :run) AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until))
+  AND (:no_status = 1 OR status {among:statuses})
+  AND (CAST(:vessel AS TEXT) IS NULL OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (CAST(:berth AS TEXT) IS NULL OR berth = :berth) AND (CAST(:tag AS TEXT) IS NULL OR group_tag = :tag)
+  AND (CAST(:account AS TEXT) IS NULL OR account = :account) AND (CAST(:run AS TEXT) IS NULL OR run = :run)
+  AND (CAST(:environment AS TEXT) IS NULL OR account = :environment OR account LIKE :of_environment ESCAPE '!')
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until))
   AND moved_at >= :moved_since ORDER BY number LIMIT :most
 
 -- One statement for each way to begin, by an index of its own; all else is looked at row by row.

@@ -148,27 +148,21 @@ class Only(Struct, frozen=True, kw_only=True):
         return "orders_open" if self.open else "orders"
 
     def values(self, db: Database) -> dict[str, Any]:
-        """The values of that statement."""
-        name = (self.vessel or "").casefold().strip()
+        """The values of that statement; None for what is not asked for."""
+        name = None if self.vessel is None else self.vessel.casefold().strip()
         days = self.since is not None and self.until is not None
         return {
-            "no_run": int(self.run is None),
-            "run": self.run or "",
+            "run": self.run,
             "no_status": int(self.statuses is None),
             "statuses": db.listed(self.statuses or ()),
-            "no_vessel": int(self.vessel is None),
-            "vessel": f"%{_literal(name)}%",
-            "imo": int(name) if name.isdecimal() and len(name) < 19 else -1,
-            "no_berth": int(self.berth is None),
-            "berth": (self.berth or "").casefold().strip(),
-            "no_tag": int(self.group_tag is None),
-            "tag": self.group_tag or "",
-            "no_account": int(self.account is None),
-            "account": self.account or "",
-            "no_environment": int(self.environment is None),
-            "environment": self.environment or "",
+            "vessel": None if name is None else f"%{_literal(name)}%",
+            "imo": int(name) if name is not None and name.isdecimal() and len(name) < 19 else -1,
+            "berth": None if self.berth is None else self.berth.casefold().strip(),
+            "tag": self.group_tag,
+            "account": self.account,
+            "environment": self.environment,
             "of_environment": f"{_literal(self.environment or '')}/%",
-            "name": self.name or "",
+            "name": self.name,
             "no_days": int(not days),
             "since": to_microseconds(self.since) if days and self.since else 0,
             "until": to_microseconds(self.until) if days and self.until else 0,
