@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,18 +24,12 @@ from tests.examples.fleet_files import (
     unit_command,
 )
 from tests.support.commands import finish, start
-from tests.support.postgres import Server
+from tests.support.postgres import Server, free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ORDERS = 500
 """In examples/orders.csv."""
-
-
-def free_port() -> str:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return str(listener.getsockname()[1])
 
 
 @attrs.frozen
@@ -90,7 +83,7 @@ async def audit(origin: str) -> Any:
 async def test_the_compose_file_pushes_the_examples(postgres: Server, tmp_path: Path) -> None:
     """Its services, started in their order, put all orders of the examples before drivers, each once, and stop."""
     commands = {command.name: command for command in compose_commands()}
-    port = free_port()
+    port = str(free_port())
     machine = Machine(
         tmp_path,
         {
@@ -123,7 +116,7 @@ async def test_the_manifests_and_the_unit_push_the_examples(postgres: Server, tm
     """The Job loads and ends, the Deployment's worker and systemd's send, and the probe is answered meanwhile."""
     by_name = {command.name: command for command in kubernetes_commands()}
     url = postgres.create("kubernetes")
-    simulator_port, metrics_port, other_port = free_port(), free_port(), free_port()
+    simulator_port, metrics_port, other_port = (str(free_port()) for _ in range(3))
     settings = {
         "GOTSURGE_ENV": "local",
         "GOTSURGE_API_BASE": f"http://127.0.0.1:{simulator_port}/api/partnership/v1",

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,9 @@ from gotsurge_async.bulk import Mode
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Finished, environment, finish, gotsurge, start, write_orders
 from tests.support.postgres import Server
+from tests.support.threads import eventually
 
 ROOT = Path(__file__).parents[2]
-
-
-async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
-    """Wait until something holds that only a database or a process tells."""
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - another process's rows are no event
-            await asyncio.sleep(0.02)
 
 
 @attrs.define(eq=False)

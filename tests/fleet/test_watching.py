@@ -7,7 +7,8 @@ import signal
 import pytest
 
 from gotsurge_async.bulk import Ledger, Mode, RunHeld
-from tests.fleet.kit import Fleet, eventually
+from tests.fleet.kit import Fleet
+from tests.support.threads import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.parametrize("mode", [Mode.DIRECT])]
 

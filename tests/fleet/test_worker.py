@@ -9,8 +9,9 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.simulator import Fault
-from tests.fleet.kit import Fleet, eventually
+from tests.fleet.kit import Fleet
 from tests.support.commands import Finished
+from tests.support.threads import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -55,7 +55,7 @@ class Server:
         self._bin = bin_folder
         self._settings = settings
         self._as_whom = _unprivileged(folder)
-        self._port = _free_port()
+        self._port = free_port()
 
     @property
     def url(self) -> str:
@@ -107,7 +107,7 @@ class Server:
 
     def standby(self, *, same_address: bool = False) -> "Server":
         """A copy of it that follows it, not started yet; at the same address it can only take its place."""
-        copy = Server(self._folder, self._bin, self._settings, f"standby-{_free_port()}")
+        copy = Server(self._folder, self._bin, self._settings, f"standby-{free_port()}")
         if same_address:
             copy._port = self._port
         self._do("pg_basebackup", "-d", self.url, "-D", copy.data, "-R", "-c", "fast", "--no-sync")
@@ -183,7 +183,8 @@ def _run(command: list[str | Path], as_whom: int | None) -> None:
         assert ran.returncode == 0, output.read().decode(errors="replace")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

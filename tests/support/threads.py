@@ -67,3 +67,10 @@ class Threads:
         while not awaited.done():
             await clock.advance(step)
             await self.rest(clock)
+
+
+async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
+    """Wait until something holds that only a database, a server or another process tells."""
+    async with asyncio.timeout(seconds):
+        while not await holds():  # noqa: ASYNC110 - another process's rows are no event
+            await asyncio.sleep(0.02)

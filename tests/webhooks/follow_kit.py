@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,6 @@ from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.follow import Follower
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.support.pushes import Place, place
-
-
-async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
-    """Wait until something holds that only a database or a server tells."""
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - another process's rows are no event
-            await asyncio.sleep(0.02)
 
 
 @attrs.define

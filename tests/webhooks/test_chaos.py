@@ -7,7 +7,6 @@ which is 20,000 events: ``CHAOS_TASKS=2858 CHAOS_KILLS=30 CHAOS_READ_RATE=250``.
 import asyncio
 import os
 import random
-import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,7 +25,8 @@ from gotsurge_async.webhooks import Book, EventState, Inbox, read_event
 from gotsurge_async.webhooks.follow import AT_ONCE
 from tests.cli.afterwards.receiving import Receiving, receiving
 from tests.support.orders import order, orders
-from tests.webhooks.follow_kit import eventually
+from tests.support.postgres import free_port
+from tests.support.threads import eventually
 
 TASKS = int(os.environ.get("CHAOS_TASKS", "80"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
@@ -46,14 +46,6 @@ def faults() -> Iterator[Fault]:
     yield Fault(operation="webhook", kind="doubled", rate=0.2, seed=2)
     yield Fault(operation="webhook", kind="reordered", rate=0.1, seconds=60, seed=3)
     yield Fault(operation="webhook", kind="delay", rate=0.02, seconds=120, seed=4)
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def live(simulator: Simulator, ids: list[str]) -> None:

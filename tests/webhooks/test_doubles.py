@@ -10,7 +10,8 @@ from gotsurge_async.config import SETTLE
 from gotsurge_async.webhooks import settle
 from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order, orders
-from tests.webhooks.follow_kit import eventually, followed, follower
+from tests.support.threads import eventually
+from tests.webhooks.follow_kit import followed, follower
 from tests.webhooks.test_follow import all_done, states_are
 
 

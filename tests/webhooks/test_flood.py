@@ -25,7 +25,8 @@ from gotsurge_async.webhooks.reads import READ_RATE
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.room import InboxFull, UnknownFull
 from tests.support.orders import order
-from tests.webhooks.follow_kit import Followed, eventually, followed, follower
+from tests.support.threads import eventually
+from tests.webhooks.follow_kit import Followed, followed, follower
 from tests.webhooks.kit import SERVERS, TASK, TOKEN, event
 
 MOST = 4 * 1024**2

@@ -16,7 +16,8 @@ from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.follow import Follower, changes
 from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order, orders
-from tests.webhooks.follow_kit import Followed, eventually, followed, follower
+from tests.support.threads import eventually
+from tests.webhooks.follow_kit import Followed, followed, follower
 
 NOBODYS = "99999999-0000-4000-8000-000000000000"
 

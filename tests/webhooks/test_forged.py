@@ -10,7 +10,8 @@ from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks import reads as reads_module
 from gotsurge_async.webhooks.receive import Receiver
 from tests.support.orders import order
-from tests.webhooks.follow_kit import Followed, eventually, followed
+from tests.support.threads import eventually
+from tests.webhooks.follow_kit import Followed, followed
 from tests.webhooks.kit import SERVERS, TOKEN, Served, event
 
 UNKNOWN = "99999999-0000-4000-8000-000000000000"

@@ -9,7 +9,8 @@ from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks import reads
 from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order
-from tests.webhooks.follow_kit import eventually, followed, follower
+from tests.support.threads import eventually
+from tests.webhooks.follow_kit import followed, follower
 from tests.webhooks.test_follow import all_done
 
 

@@ -13,9 +13,9 @@ import pytest
 from gotsurge_async import Secret
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.forward import key_of, signed
+from tests.support.threads import eventually
 from tests.webhooks.book.kit import ACCOUNT, WAY, after
 from tests.webhooks.book.sender import SECRET
-from tests.webhooks.follow_kit import eventually
 
 TASKS = 30
 KILLS = 30

@@ -19,7 +19,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.web import connections as connections_module
 from gotsurge_async.webhooks.web.connections import Connections, most_connections
 from tests.cli.afterwards.receiving import TOKEN, receiving
-from tests.webhooks.follow_kit import eventually
+from tests.support.threads import eventually
 from tests.webhooks.kit import event
 
 HALF = b"POST /webhooks/wrong HTTP/1.1\r\nHost: x\r\nX-Endless: "
