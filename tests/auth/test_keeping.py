@@ -84,7 +84,7 @@ async def test_thousands_sleep_in_a_few_tasks() -> None:
     st.lists(st.tuples(st.sampled_from([0.0, 0.5, 7.0]), st.sampled_from([1.0, 4.0, 60.0])), min_size=1, max_size=5),
     st.lists(st.tuples(st.sampled_from([0.0, 1.0, 13.0]), st.integers(0, 4), st.booleans()), max_size=8),
 )
-@settings(max_examples=60)
+@settings(max_examples=30)
 async def test_nobody_is_forgotten(accounts: list[tuple[float, float]], steps: list[tuple[float, int, bool]]) -> None:
     """Whatever is removed, changed and added again meanwhile, no account waits longer than it asked for."""
     clock = ManualClock()

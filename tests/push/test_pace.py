@@ -139,7 +139,7 @@ async def test_late_429s_lose_and_double_nothing(tmp_path: Path, mode: Mode) -> 
     ):
         far.takes = 30
         push = Push(gs, ledger, mode=mode, chunk=1)
-        run, _ = await push.load_orders(orders(400))
+        run, _ = await push.load_orders(orders(200))
         async with run:
             sent = await push.send(run)
             states = {row.state async for row in run.rows()}
@@ -149,4 +149,4 @@ async def test_late_429s_lose_and_double_nothing(tmp_path: Path, mode: Mode) -> 
         assert far.most <= 64
         assert gs.session.limiter.places <= 31
         audit = simulator.audit()
-        assert (audit["doubled"], len(audit["by_tracking_id"])) == ({}, 400)
+        assert (audit["doubled"], len(audit["by_tracking_id"])) == ({}, 200)
