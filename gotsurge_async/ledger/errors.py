@@ -282,11 +282,7 @@ def unreadable(which: str, path: str = "") -> LedgerUnusable:
 
 
 def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:
-    """The names of some orders, read from the body that holds them all; before they are claimed.
-
-    Raises:
-        LedgerUnusable: the JSON of an order is damaged: the service would refuse the whole chunk.
-    """
+    """The names of some orders, read from the body that holds them all, as `Run.names_in`."""
     try:
         names = codec.decode_names_of_batch(body)
         # Pieces that are JSON only together are damaged too, and so are bytes that are not text.

@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from attrs import evolve
 
+from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import Lasting, to_microseconds, uninterrupted
 from gotsurge_async.database import Database
-from gotsurge_async.ledger.errors import LedgerError
+from gotsurge_async.ledger.errors import LedgerError, names_in
 from gotsurge_async.ledger.held import writes
 from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import admission, joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.ledger.sql.chunks import JOINED, PLACES
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
 from gotsurge_async.ledger.sql.runs import Held
@@ -228,6 +231,18 @@ class Run(Notes):
         """
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
+
+    def names_in(self, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:
+        """The names of some orders, read from the body that holds them all; before they are claimed.
+
+        Raises:
+            LedgerUnusable: the JSON of an order is damaged: the service would refuse the whole chunk.
+        """
+        known = self._held.sums.pop(orders[0].id // PLACES, None)
+        texts = [order.payload for order in orders]
+        if known is not None and known == crc32(JOINED.join(texts)):  # as it was written, so it is JSON
+            return [codec.decode_names(text) for text in texts]
+        return names_in(self.path, orders, body)
 
     def claim(self, ids: Sequence[int]) -> Lasting[list[int]]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.

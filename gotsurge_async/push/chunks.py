@@ -37,7 +37,6 @@ from gotsurge_async.ledger import (
     Taken,
     TaskTaken,
 )
-from gotsurge_async.ledger.errors import names_in
 from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
 from gotsurge_async.resources.reading import task_of
 
@@ -216,7 +215,7 @@ class ChunkSender(ABC):
 
     def _body(self, orders: Sequence[PendingOrder]) -> Body:
         text = codec.encode_batch([order.payload for order in orders])
-        return text, names_in(self.run.path, orders, text)
+        return text, self.run.names_in(orders, text)
 
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body

@@ -13,11 +13,13 @@ import msgspec
 from attrs import define, field
 
 from gotsurge_async import codec
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
 from gotsurge_async.models.tasks import ENDED_EARLY, Task
+from gotsurge_async.resources.listing import listing, read_names
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.transports.memory import MemoryTransport
@@ -111,7 +113,10 @@ class Entering:
         """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""
         there: set[str] = set()
         try:
-            async with aclosing(self.gs.platform.tasks.list(per_page=PAGE, order="desc").pages()) as pages:
+            newest = listing(
+                self.gs.session, PLATFORM_TASKS_LIST, read_names, "tasks", per_page=PAGE, query={"order": "desc"}
+            )
+            async with aclosing(newest.pages()) as pages:
                 number = 0
                 async for page in pages:
                     number += 1

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -5,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async import Organization, OutcomeUnknown, UsageError
-from gotsurge_async.models.platform import OrganizationPage, PageMeta
-from gotsurge_async.resources.listing import Listing
+from gotsurge_async.codec import Codec
+from gotsurge_async.models.platform import OrganizationPage, PageMeta, TaskPage
+from gotsurge_async.resources.listing import Listing, read_names
+from gotsurge_async.resources.reading import reader
 from tests.support.clients import client
 from tests.support.orders import answer
 
@@ -150,3 +153,20 @@ async def test_a_reading_begins_with_any_page(total: bool) -> None:
     assert [[each.id for each in page.organizations] for page in pages] == [["c", "d"], ["e"]]
     assert listing.gap == ""
     assert [page async for page in listing.pages(first=9)] == []
+
+
+@pytest.mark.parametrize(
+    "second", ['{"id":"2","tracking_id":null}', '{"id":2,"tracking_id":"B"}', '{"id":"2","driver":3}']
+)
+def test_a_page_of_names_is_read_like_the_whole_page(second: str) -> None:
+    """It has the same names and statuses, and the same end of the list, also where an answer is unusual."""
+    task = '{"id":"1","tracking_id":"A","current_status":"new status","items":[{}],"driver":{"name":"D"}}'
+    for tasks in (task, f"{task},{second}"):
+        said = answer({"meta": {"page": 1, "per_page": 2, "total": 7}, "tasks": json.loads(f"[{tasks}]")})
+        names, whole = read_names(Codec(), said), reader(TaskPage)(Codec(), said)
+        assert (names.meta and names.meta.total) == (whole.meta and whole.meta.total) == 7
+        assert list(map(_named, names.tasks)) == list(map(_named, whole.tasks))
+
+
+def _named(task: Any) -> tuple[Any, ...]:
+    return task.id, task.tracking_id, task.current_status, task.current_status and task.current_status.is_draft

@@ -366,6 +366,9 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool, over: Cal
             identity = identified(db, None if kept is None else kept.id)
             db.commit()
             now = to_microseconds(clock())
+            if not was_there:  # nothing of it can be damaged
+                keeper.keep_for(identity)
+                return _Opened(backend, db, locks, keeper)
             remembered = look_over(db, backend.shown, now)
             if (remembered or not is_large(db)) and find_shared(db):
                 with suppress(Moved):  # another process is at work in it: it is seen at the next opening

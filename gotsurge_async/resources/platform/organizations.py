@@ -101,7 +101,7 @@ class Organizations(Struct, frozen=True):
 
 
 def _listing(session: Session, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
-    return listing(session, ORGANIZATIONS_LIST, OrganizationPage, "organizations", per_page=per_page)
+    return listing(session, ORGANIZATIONS_LIST, reader(OrganizationPage), "organizations", per_page=per_page)
 
 
 async def _organization(session: Session, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:

@@ -214,7 +214,7 @@ class PlatformTasks(TaskCalls, frozen=True):
         if order not in ("asc", "desc"):
             raise UsageError(f'the order is "asc" or "desc", not {order!r}', "E903")
         query = {"order": order}
-        return listing(self._session, PLATFORM_TASKS_LIST, TaskPage, "tasks", per_page=per_page, query=query)
+        return listing(self._session, PLATFORM_TASKS_LIST, reader(TaskPage), "tasks", per_page=per_page, query=query)
 
     async def update(
         self,
