@@ -3,12 +3,15 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from gotsurge_async import codec
 from gotsurge_async.ledger import (
     Counts,
     Ledger,
     LedgerClosed,
     LedgerError,
+    LedgerUnusable,
     NewOrder,
     OrderOutcome,
     OrderState,
@@ -186,4 +189,16 @@ async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
         await run.add([order(4)])
     await run.recover()  # waits for the writer
     assert await run.counts() == Counts(pending=3)
+    await run.close()
+
+
+@pytest.mark.parametrize("damaged", [b"{damaged", b'{"tracking_id":"TRK-2"'])
+async def test_orders_that_changed_since_they_were_added_are_parsed(ledger: Ledger, damaged: bytes) -> None:
+    """Of what is read as it was added the names are taken; anything else must be JSON."""
+    texts = [b'{"tracking_id":"TRK-%d","invoice_number":"I"}' % number for number in (1, 2)]
+    run = await loaded(ledger, [NewOrder(line, f"K{line}", text) for line, text in enumerate(texts, 1)])
+    ((first, second),) = [page async for page in run.pending()]
+    with pytest.raises(LedgerUnusable, match=f"order {second.id}, line 2, key K2"):
+        run.names_in([first, replace(second, payload=damaged)], codec.encode_batch([texts[0], damaged]))
+    assert run.names_in([first, second], codec.encode_batch(texts)) == [("TRK-1", "I"), ("TRK-2", "I")]
     await run.close()
