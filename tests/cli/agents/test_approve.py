@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import click
+import psutil
 import pytest
 from msgspec import structs
 
@@ -16,7 +18,8 @@ from gotsurge_async.cli.agents import sending
 from gotsurge_async.cli.agents.sending import Ran
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.ledger.proposals import ProposalState
-from tests.support.commands import Runner, write_orders
+from gotsurge_async.simulator import Fault
+from tests.support.commands import Runner, start, write_orders
 
 from .kit import Office, order
 from .test_tools import fits
@@ -147,6 +150,33 @@ async def test_a_sender_that_was_killed_is_followed_up(
     assert "Has its process ended, and is the rest to be sent?" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
     assert len(office.simulator.tasks()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_its_command", [True, False])
+async def test_whoever_sends_the_rest_sends_nothing_twice(
+    office: Office, run: Runner, person: dict[str, Any], with_its_command: bool
+) -> None:
+    """A sender is killed in the middle of a call; its command is, too, or still waits for the answer."""
+    made = await proposed(office)
+    office.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="silent", times=1))
+    words = (made["proposal"], "--yes", made["digest"], "--ledger", office.folder / "ledger.db")
+    process = await start("approve", *words, cwd=office.folder)
+    while not office.simulator.tasks():  # noqa: ASYNC110 - another process is at it
+        await asyncio.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for child in children if with_its_command else ():
+        child.kill()
+    await process.communicate()
+    done = await approve(office, run, made["proposal"])
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    assert (done.exit_code, '"in_doubt": 1' in done.stdout) == (3, True), done.output
+    again = await proposed(office)
+    assert (again["proposal"], again["state"]) == (made["proposal"], "failed")
+    assert (office.calls["tasks.create"], len(office.simulator.tasks())) == (1, 1)
 
 
 async def test_what_expired_while_it_was_sent_is_given_up(office: Office, run: Runner, person: dict[str, Any]) -> None:

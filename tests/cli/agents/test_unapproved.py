@@ -359,6 +359,14 @@ async def test_a_price_without_an_end_is_refused(office: Office) -> None:
         assert "SGD 1160.00" in await agent.refused("change_task", task="t", set=dear)
 
 
+async def test_an_amount_without_its_currency_passes_no_limit(office: Office) -> None:
+    """It is in the currency of its task, which is not known here: else it would not be added to the others."""
+    for limit in ("", "SGD"):
+        bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("60", limit)))
+        async with attrs.evolve(office, bounds=bounds).agent() as agent:
+            assert "an amount in none" in await agent.refused("change_task", task="t", set={"price": "50"})
+
+
 async def test_not_too_many_wait(office: Office) -> None:
     """An agent that proposes without end is stopped."""
     async with office.agent() as agent:
