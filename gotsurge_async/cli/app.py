@@ -10,7 +10,7 @@ import click
 
 from gotsurge_async.cli.shared.exits import Exit, reported
 from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
-from gotsurge_async.cli.shared.output import AS_JSON
+from gotsurge_async.cli.shared.output import AS_JSON, WORDS
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.models.times import times_of_people
 from gotsurge_async.starting import heed_interrupts
@@ -85,8 +85,9 @@ matters."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 _FILES = {
-    "template": "columns", "status": "runs", "results": "runs", "retry": "resume", "stop": "workers",
-    "drafts": "platform", "tracking": "platform", "orgs": "platform", "users": "platform", "topics": "explain",
+    "template": "columns", "status": "runs", "results": "runs", "retry": "resume", "reconcile": "resolve",
+    "stop": "workers", "listen": "receive", "drafts": "platform", "tracking": "platform", "orgs": "platform",
+    "users": "platform", "topics": "explain",
 }  # fmt: skip
 """The files of commands that share one with others."""
 
@@ -110,6 +111,7 @@ class Gotsurge(click.Group):
             formatter.write_text(", ".join(VARIABLES))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
         ctx.meta[AS_JSON] = "--json" in args  # also for an error before the option is read
         return super().parse_args(ctx, args)
 

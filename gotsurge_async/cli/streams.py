@@ -44,11 +44,7 @@ class LossyStream(io.RawIOBase):
         self._only_prints = only_prints
 
     def write(self, data: Any, /) -> int:
-        """Write, or lose; all of it counts as written once output is lost.
-
-        Raises:
-            Unread: the reader of a command that only prints has left; once.
-        """
+        """Write, or lose, all of it; raises `Unread` once, where a command only prints and its reader has left."""
         rest = memoryview(data).cast("B")
         size = rest.nbytes
         while rest and self.trouble is None:

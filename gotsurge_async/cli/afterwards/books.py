@@ -113,11 +113,7 @@ async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | No
 
 @asynccontextmanager
 async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
-    """The order book, with all orders of the ledger next to it; and that ledger, to read, if it can be used.
-
-    Raises:
-        ConfigError: there is neither, or the ledger is an archive, from which no order book is begun.
-    """
+    """The order book, with all orders of the ledger next to it; and that ledger, to read, if it can be used."""
     clock = SystemClock()
     has_ledger = await asyncio.to_thread(Backend(books.ledger).is_there)
     if books.book.kind is Kind.SQLITE and not books.book.path.exists():

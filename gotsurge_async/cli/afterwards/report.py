@@ -1,7 +1,6 @@
 """``gotsurge report``: a day, by vessel."""
 
 import asyncio
-from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import click
 from gotsurge_async.cli.afterwards.books import STALE, Books, open_book, takes_books, vessel_option, zone_of
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option
-from gotsurge_async.cli.shared.output import as_json, counted, print_json, say, shown
+from gotsurge_async.cli.shared.output import as_json, counted, output_to, print_json, say, shown
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
 from gotsurge_async.tables.checks.words import number_of
-from gotsurge_async.tables.writing import WholeFile
 from gotsurge_async.webhooks.book import Only
 from gotsurge_async.webhooks.report import Day, Sums, day_of, write_csv, write_html, write_xlsx
 from gotsurge_async.webhooks.report.day import bounds
@@ -91,8 +88,6 @@ async def report(
         raise WrongUse("--orders is for a CSV: other files have both vessels and orders")
     if done and not by_order:
         raise WrongUse("--done: only --orders leaves these orders out: give both, or neither")
-    if not force and await asyncio.to_thread(out.exists):
-        raise ConfigError(f"{out} exists: --force replaces it", "E110")
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
         orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
@@ -103,7 +98,7 @@ async def report(
             f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
             "--all-environments reports all in one"
         )
-    await asyncio.to_thread(_write, result, out, by_order, done)
+    await asyncio.to_thread(_write, result, out, by_order, done, force)
     if as_json():
         print_json(_document(result, out))
     else:
@@ -131,20 +126,14 @@ def _day_of(text: str, zone: ZoneInfo) -> date:
         raise WrongUse(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday", "E102") from None
 
 
-def _write(day: Day, out: Path, by_order: bool, done: bool) -> None:
-    """Write the file whole, or not at all; for its owner alone."""
-    try:
-        with ExitStack() as at_end:
-            file = WholeFile(out, at_end)
-            if out.suffix == ".html":
-                write_html(day, file.stream)
-            elif out.suffix == ".xlsx":
-                write_xlsx(day, file.stream)
-            else:
-                write_csv(day, file.stream, orders=by_order, done=done)
-            file.put_in_place()
-    except OSError as error:
-        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}", "E109") from None
+def _write(day: Day, out: Path, by_order: bool, done: bool, force: bool) -> None:
+    with output_to(out, force=force) as stream:
+        if out.suffix == ".html":
+            write_html(day, stream)
+        elif out.suffix == ".xlsx":
+            write_xlsx(day, stream)
+        else:
+            write_csv(day, stream, orders=by_order, done=done)
 
 
 def _document(day: Day, out: Path) -> dict[str, Any]:

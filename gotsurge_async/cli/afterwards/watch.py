@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
 from gotsurge_async.cli.shared.options import STOPPING, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import as_json, counted, print_json, print_table, say, shown, tabbed
+from gotsurge_async.cli.shared.output import as_json, counted, finish, is_terminal, print_table, say, shown, tabbed
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
@@ -37,7 +37,7 @@ from gotsurge_async.webhooks.book import Book, BookOrder, Step
 from gotsurge_async.webhooks.book.records import Standing, account_of
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 EVERY = 1.0
 """Seconds between two readings of the book."""
@@ -158,9 +158,8 @@ async def watch(
             platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
-        screen = _screen(info)
-        if isinstance(screen, Terminal):
-            stack.enter_context(screen.live)
+        screen = Screen() if as_json() else Terminal(info) if is_terminal() else Lines()
+        stack.enter_context(screen.shown())
         watching = Watching(opened, known, info, reads, screen)
         reading = asyncio.create_task(watching.read_on(max(1, int(read_rate * 2))))
         try:
@@ -175,21 +174,15 @@ async def watch(
             reading.cancel()
             await asyncio.wait([reading])
     state = watching.shown
-    if as_json():
-        print_json(
-            {
-                "run": info.id,
-                "orders": state.orders,
-                "statuses": dict(state.rows()),
-                "in_doubt": state.in_doubt,
-                "without_task": sum(state.others.values()),
-                "others": state.others,
-                "exit": int(code),
-            }
-        )
-    else:
-        say(f"run {info.id}: {state}")
-    return code
+    document = {
+        "run": info.id,
+        "orders": state.orders,
+        "statuses": dict(state.rows()),
+        "in_doubt": state.in_doubt,
+        "without_task": sum(state.others.values()),
+        "others": state.others,
+    }
+    return finish(document, code, lambda: say(f"run {info.id}: {state}"))
 
 
 async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
@@ -209,8 +202,9 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
 class Screen:
     """Where a run is shown: nowhere, with ``--json``."""
 
-    def begin(self) -> None:
-        """Show what stands before the first change."""
+    def shown(self) -> AbstractContextManager[object]:
+        """Show it inside the block."""
+        return nullcontext()
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
         """Show a step of an order."""
@@ -225,8 +219,9 @@ class Lines(Screen):
     def __init__(self) -> None:
         self._trouble: str | None = None
 
-    def begin(self) -> None:
+    def shown(self) -> AbstractContextManager[object]:
         print_table(("AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"), ())
+        return nullcontext()
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
         row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
@@ -241,13 +236,16 @@ class Lines(Screen):
 class Terminal(Screen):
     """A terminal, on which the whole state is drawn again and again."""
 
-    def __init__(self, console: "Console", info: RunInfo) -> None:
+    def __init__(self, info: RunInfo) -> None:
         from rich.live import Live
 
-        self.live: Live = Live(console=console, auto_refresh=False, transient=False)
+        self._live = Live(auto_refresh=False)
         self._info = info
         self._recent: deque[tuple[str, str, str]] = deque(maxlen=RECENT)
         self._began = time.monotonic()
+
+    def shown(self) -> AbstractContextManager[object]:
+        return self._live
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
         at = "" if step.at is None else written_clock(step.at)
@@ -256,7 +254,7 @@ class Terminal(Screen):
         self._recent.append((at, name, shown(f"{before}{in_words(step.status)}")))
 
     def update(self, state: Shown) -> None:
-        self.live.update(self._picture(state), refresh=True)
+        self._live.update(self._picture(state), refresh=True)
 
     def _picture(self, state: Shown) -> "RenderableType":
         from rich.console import Group
@@ -290,15 +288,6 @@ _STYLES: Mapping[str, str] = {
     TaskStatus.UNSUCCESSFUL_PICKUP: "red",
     TaskStatus.UNSUCCESSFUL_DELIVERY: "red",
 }
-
-
-def _screen(info: RunInfo) -> Screen:
-    from rich.console import Console
-
-    if as_json():
-        return Screen()
-    console = Console()
-    return Terminal(console, info) if console.is_terminal else Lines()
 
 
 class Watching:
@@ -345,7 +334,6 @@ class Watching:
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
         """Show the run until every order of it is at its end and no process sends it any more, or the reading fails."""
-        self._screen.begin()
         while True:
             if reading.done():
                 reading.result()

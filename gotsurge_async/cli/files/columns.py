@@ -2,23 +2,28 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import IO
 
 import click
 from msgspec import structs
 
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import as_json, is_terminal, print_list, print_record, print_table, prose, say
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.cli.shared.output import (
+    as_json,
+    is_terminal,
+    output_to,
+    print_list,
+    print_record,
+    print_table,
+    prose,
+    say,
+)
 from gotsurge_async.models.rules import nearest
 from gotsurge_async.tables.checks.words import number_of, verb
 from gotsurge_async.tables.columns import ITEMS, ColumnInfo, all_columns, item_columns, order_columns
 from gotsurge_async.tables.template import ORDERS_SHEET, how_written, write_csv, write_workbook
-from gotsurge_async.tables.writing import WholeFile
 
 
 @click.command()
@@ -92,23 +97,12 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
         raise WrongUse(f"{file}: its ending does not tell its format: say --format csv or --format xlsx", "E102")
     if file is None and form == "xlsx" and sys.stdout.isatty():
         raise WrongUse("a workbook is not for a terminal: name a file, such as orders.xlsx")
-    if file is not None and file.exists() and not force:
-        raise ConfigError(f"{file} is there already: --force writes over it", "E110")
     chosen = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
-    try:
-        with ExitStack() as at_end:
-            whole = None if file is None else WholeFile(file, at_end)
-            stream: IO[bytes] = sys.stdout.buffer if whole is None else whole.stream
-            if form == "csv":
-                write_csv(stream, chosen, example=example)
-            else:
-                write_workbook(stream, chosen, example=example, sheet=ITEMS if items else ORDERS_SHEET)
-            if whole is None:
-                stream.flush()
-            else:
-                whole.put_in_place()
-    except OSError as error:
-        raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}", "E109") from None
+    with output_to(file, force=force) as stream:
+        if form == "csv":
+            write_csv(stream, chosen, example=example)
+        else:
+            write_workbook(stream, chosen, example=example, sheet=ITEMS if items else ORDERS_SHEET)
     needed = [column.name for column in chosen if column.required == "yes"]
     are = verb(len(needed), "is", "are")
     say(f"{number_of(len(chosen), 'column')}, required {are} {', '.join(needed)}; gotsurge columns explains them")

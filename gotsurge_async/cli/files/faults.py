@@ -61,9 +61,6 @@ class Mending(Struct, frozen=True, kw_only=True):
         Args:
             sends: whether the orders are sent after that: what is left out then must be kept.
             progress: whether a terminal shows how far the file was read.
-
-        Raises:
-            Failure: the file has faults, which are reported.
         """
         if self.leave and sends and self.faults is None:
             raise WrongUse("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
@@ -108,11 +105,7 @@ class Mending(Struct, frozen=True, kw_only=True):
             yield source
 
     def _free(self, file: str, now: datetime) -> Path | None:
-        """The file to write, which is not there yet.
-
-        Raises:
-            WrongUse: it is.
-        """
+        """The file to write, which is not there yet."""
         if self.faults is None or not self.faults.exists():
             return self.faults
         if not self.faults.is_dir():

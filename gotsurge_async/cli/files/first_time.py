@@ -34,11 +34,7 @@ class FirstTime(Struct, frozen=True):
     accepted: bool
 
     def check(self, use: MapUse) -> None:
-        """Refuse a map that is new to a real GotSurge, unless a person has accepted it.
-
-        Raises:
-            MapNotAccepted: nobody has.
-        """
+        """Refuse a map that is new to a real GotSurge, unless a person has accepted it."""
         if self.accepted or not self.target.is_real or use.digest in accepted_maps(self.earlier):
             return
         last = last_use(self.earlier, use.name)
@@ -82,11 +78,7 @@ async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], 
 
 
 async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> Plan:
-    """Read a file as a push would, and show on stderr what that would send.
-
-    Raises:
-        Failure: the file has faults, which are reported.
-    """
+    """Read a file as a push would, and show on stderr what that would send."""
 
     async def plan(source: Source) -> Plan:
         return await make_plan(watched(source, options), now=options.now, zone=options.zone(), known=known)

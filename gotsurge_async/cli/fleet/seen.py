@@ -35,11 +35,7 @@ class Seen:
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[None]:
-        """Serve the metrics inside the block, if there is a port.
-
-        Raises:
-            ConfigError: the extra is not installed, or the port cannot be used.
-        """
+        """Serve the metrics inside the block, if there is a port."""
         if self._port is None:
             yield
             return

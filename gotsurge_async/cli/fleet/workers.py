@@ -109,11 +109,7 @@ async def stop(run_id: str, ledger: Place) -> Exit:
 
 
 async def watch_run(place: Place, run_id: str) -> None:
-    """Show a run on stderr until no process sends it any more. A database that goes away meanwhile is waited for.
-
-    Raises:
-        LedgerError: there is no such run, or the ledger cannot be used.
-    """
+    """Show a run on stderr until no process sends it any more. A database that goes away meanwhile is waited for."""
     from rich.console import Console  # loaded when there is something to watch
 
     progress = Progress(Console(stderr=True, highlight=False, markup=False), f"run {run_id}", transient=True)

@@ -42,11 +42,7 @@ def explain(words: tuple[str, ...]) -> None:
 
 
 def entries_for(words: Sequence[str]) -> list[Entry]:
-    """The entries of codes or of a message; all without either.
-
-    Raises:
-        click.UsageError: there are none.
-    """
+    """The entries of codes or of a message; all without either."""
     if not words:
         return list(entries().values())
     if all(map(is_code, words)):

@@ -2,16 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import click
 from msgspec import Struct, structs
 
-from gotsurge_async.after.audit import FRESH, MOST_READS, Audit
+from gotsurge_async.after.audit import MOST_READS, Audit
 from gotsurge_async.after.audit_notes import REPAIRABLE, WRITTEN_OFF, Finding, Kind
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
@@ -31,13 +30,15 @@ from gotsurge_async.cli.shared.output import (
 )
 from gotsurge_async.cli.shared.progress import LINE_EVERY
 from gotsurge_async.cli.shared.push_options import rate, rescan_after
-from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Ledger, OrderState, RunHeld, RunInfo, RunState
 from gotsurge_async.system import loops, shell
 from gotsurge_async.tables.checks.words import number_of
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 _INTERRUPTED = "the audit was interrupted: the same command continues it, and does not read again what it has read"
 _QUESTIONS = {
@@ -78,14 +79,6 @@ _QUESTIONS = {
 )
 @rate(help="How many reads may begin in a second.")
 @rescan_after(help="What differs is read again after this time.")
-@click.option(
-    "--fresh",
-    type=click.FloatRange(min=0),
-    default=FRESH / 60,
-    show_default=True,
-    metavar="MINUTES",
-    help="How long an audit that was interrupted relies on what it read before.",
-)
 @quiet_option
 @json_option
 def audit(
@@ -142,7 +135,6 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
     max_reads: int
     rate: float | None
     rescan_after: float
-    fresh: float
     quiet: bool
 
     def audit(self, ledger: Ledger, **more: Any) -> Audit:
@@ -151,11 +143,7 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
         is_file = self.place.kind is Database.SQLITE
         path = self.place.path
         notes = path.with_name(f"{path.name}-{name}") if is_file else (self.out or OUT) / f".gotsurge-{name}.db"
-        return Audit(ledger, notes, rescan_after=self.rescan_after, fresh=self.fresh * 60, **more)
-
-    def connected(self, target: Target) -> AbstractAsyncContextManager[GotSurge]:
-        """A client of an account."""
-        return connected(target, Limits(rate=self.rate))
+        return Audit(ledger, notes, rescan_after=self.rescan_after, **more)
 
 
 @attrs.define(kw_only=True)
@@ -195,30 +183,37 @@ async def _compare(options: AuditOptions, run_id: str | None) -> Report:
         async with options.audit(ledger, most_reads=options.max_reads, progress=progress) as audit:
             report = Report(groups=groups, audit=audit)
             report.findings += [finding async for finding in audit.in_ledger(runs)]
-            folders: dict[Path, list[RunInfo]] = {}
-            for run in runs:
-                folders.setdefault(options.out or Path(run.options.get("out") or OUT), []).append(run)
+            folders = grouped(runs, lambda run: options.out or Path(run.options.get("out") or OUT))
             for folder, some in folders.items():
                 report.findings += [finding async for finding in audit.in_files(folder, some)]
             for target, some in report.groups:
-                async with options.connected(target) as gs:
+                async with connected(target, Limits(rate=options.rate)) as gs:
                     account = target.account or ""
                     report.findings += [finding async for finding in audit.at_service(gs, some, account=account)]
     return report
 
 
+def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Things by what ``key`` says of them, in their order."""
+    groups: dict[K, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return groups
+
+
 async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tuple[Target, list[RunInfo]]]:
     """The runs to compare, by the account that made them."""
     infos = [await ledger.run(run_id)] if run_id is not None else await ledger.runs()
-    groups: dict[str | None, tuple[Target, list[RunInfo]]] = {}
-    for info in infos:
-        if run_id is None:
-            others = target.account and info.options.get("account") not in (None, target.account)
-            if info.environment != target.environment or info.state is RunState.LOADING or others:
-                continue
-        reached = target_of(info, target)
-        groups.setdefault(reached.account, (reached, []))[1].append(info)
-    return list(groups.values())
+    if run_id is None:
+        accounts = (None, target.account) if target.account else None
+        infos = [
+            info
+            for info in infos
+            if info.environment == target.environment
+            and info.state is not RunState.LOADING
+            and (accounts is None or info.options.get("account") in accounts)
+        ]
+    return list(grouped(infos, lambda info: target_of(info, target)).items())
 
 
 def _progress(total: int) -> Callable[[int, int, float], None]:
@@ -241,20 +236,20 @@ def _progress(total: int) -> Callable[[int, int, float], None]:
 
 def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
     """The findings that can be repaired, by run and kind."""
-    chosen: dict[tuple[str, Kind], list[Finding]] = {}
+    chosen: list[Finding] = []
     doubtful = frozenset[str]() if options.all_vanished else _perhaps_of_others(report)
     in_files = {finding.key for finding in report.findings if finding.kind is Kind.FILE and finding.task_ids}
     for finding in report.findings:
         if finding.kind in REPAIRABLE and finding.key in in_files:
             say(f"{finding.key} is not repaired: a result file has another task of it; read that task first")
         elif finding.kind in REPAIRABLE and not (finding.kind is Kind.VANISHED and finding.run in doubtful):
-            chosen.setdefault((finding.run, finding.kind), []).append(finding)
+            chosen.append(finding)
     for run in sorted(doubtful):
         say(
             f"run {run} is not repaired: GotSurge has not one of its tasks, as if the account or a path were wrong. If "
             "you are certain that this account created them, add --all-vanished"
         )
-    return list(chosen.values())
+    return list(_by_run_and_kind(chosen).values())
 
 
 def _perhaps_of_others(report: Report) -> frozenset[str]:
@@ -289,7 +284,7 @@ async def _repair(options: AuditOptions, report: Report, chosen: Sequence[list[F
             some = [findings for findings in chosen if findings[0].run in mine]
             if not some:
                 continue
-            async with options.connected(target) as gs:
+            async with connected(target, Limits(rate=options.rate)) as gs:
                 for findings in some:
                     try:
                         keys = set(await audit.repair(gs, mine[findings[0].run], findings, by=options.by))
@@ -354,36 +349,36 @@ def _end(report: Report, options: AuditOptions) -> Exit:
 
 def _steps(report: Report, options: AuditOptions) -> list[Step]:
     """What to type about what is left: one command for each run and kind."""
-    groups: dict[tuple[str, Kind], list[Finding]] = {}
-    for finding in report.left:
-        groups.setdefault((finding.run, finding.kind), []).append(finding)
     steps: list[Step] = []
     doubtful = _perhaps_of_others(report)
-    for (run_id, kind), findings in groups.items():
+    for (run_id, kind), findings in _by_run_and_kind(report.left).items():
         info = report.runs.get(run_id)
         if info is None:
             continue
-        first, number = findings[0], len(findings)
         readable = any(finding.task_ids for finding in findings)
-        standing = Standing(info=info, counts={"in_doubt": number}, ledger=options.place, recorded=readable)
-        why = f"{number:,} {kind.replace('_', ' ')}"
+        standing = Standing(info=info, counts={"in_doubt": len(findings)}, ledger=options.place, recorded=readable)
+        why = f"{len(findings):,} {kind.replace('_', ' ')}"
+        task_ids = findings[0].task_ids
         if kind is Kind.IN_DOUBT:
             steps += next_steps(standing)
         elif kind in REPAIRABLE:
-            all_of_it = kind is Kind.VANISHED and run_id in doubtful
-            more = ("--all-vanished",) if all_of_it else ()
-            why = f"{why}, if you are certain that this account created them" if all_of_it else why
-            steps.append(Step(why, standing.command("audit", "--repair", *more, calls=True)))
+            more = ""
+            if kind is Kind.VANISHED and run_id in doubtful:
+                why, more = f"{why}, if you are certain that this account created them", "--all-vanished"
+            steps.append(Step(why, standing.command("audit", "--repair", more, calls=True)))
         elif kind is Kind.CHANGING:
-            steps.append(
-                Step(f"{why}, by the file that has what they should be", standing.push("FILE", "--replace-changed"))
-            )
+            why += ", by the file that has what they should be"
+            steps.append(Step(why, standing.push("FILE", "--replace-changed")))
         elif kind is Kind.DRAFT:
             keys = [f"--key {shell.word(finding.key)}" for finding in findings[:SHOWN]]
             steps.append(Step(f"{why}, to order anew", standing.command("undo", *keys, calls=True)))
         elif kind is Kind.TWICE:
-            task_id = shell.word(first.task_ids[-1])
-            steps.append(Step(why, about_task(info, "cancel", task_id, '--reason "ordered twice"')))
-        elif first.task_ids:
-            steps.append(Step(why, about_task(info, "get", shell.word(first.task_ids[0]))))
+            command = about_task(info, "cancel", shell.word(task_ids[-1]), '--reason "ordered twice"')
+            steps.append(Step(why, command))
+        elif task_ids:
+            steps.append(Step(why, about_task(info, "get", shell.word(task_ids[0]))))
     return steps
+
+
+def _by_run_and_kind(findings: Sequence[Finding]) -> dict[tuple[str, Kind], list[Finding]]:
+    return grouped(findings, lambda finding: (finding.run, finding.kind))

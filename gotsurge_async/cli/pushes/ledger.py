@@ -3,19 +3,18 @@
 import asyncio
 import shlex
 import sys
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from msgspec import structs
 
-from gotsurge_async.after.export import Exported, export
+from gotsurge_async.after.export import export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import finish, print_record, say
+from gotsurge_async.cli.shared.output import finish, output_to, print_record, say
 from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
@@ -29,7 +28,6 @@ from gotsurge_async.ledger.upkeep.older_copy import Accepted, accept_older, refu
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN
 from gotsurge_async.tables.checks.words import number_of
-from gotsurge_async.tables.writing import WholeFile
 
 
 @click.group()
@@ -243,39 +241,20 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
       2 wrong usage; no ledger, or a damaged one; FILE exists, or cannot be written
     """
     async with open_ledger(ledger, look=True) as opened:
-        if file == STDIN:
-            stream = sys.stdout.buffer
+        path = None if file == STDIN else Path(file)
+        if path is not None and opened.place.kind is Kind.SQLITE and _is_same(path, opened.place.path):
+            raise ConfigError(f"{path} is the ledger itself: give another name", "E110")
+        with output_to(path, force=force) as stream:
             done = await export(opened, stream)
-            if (trouble := lost(stream)) is not None:
-                raise ConfigError(f"cannot write standard output, or not all of it: {trouble}", "E109")
-        else:
-            done = await _export_to(opened, Path(file), force)
+        if path is None and (trouble := lost(sys.stdout.buffer)) is not None:
+            raise ConfigError(f"cannot write standard output, or not all of it: {trouble}", "E109")
     say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
     for run_id, where in done.archived.items():
         say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")
 
 
-async def _export_to(opened: Ledger, path: Path, force: bool) -> Exported:
-    try:
-        await asyncio.to_thread(_refuse_to_replace, path, opened.place, force)
-        with ExitStack() as at_end:
-            whole = WholeFile(path, at_end)
-            done = await export(opened, whole.stream)
-            whole.put_in_place()
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}", "E109") from None
-    return done
-
-
-def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
-    if not path.exists():
-        return
-    if not path.is_file():  # a device or a folder, which a file would replace
-        raise ConfigError(f"{path} is no file: give another name, or - for standard output", "E110")
-    if not force:
-        raise ConfigError(f"{path} exists already: give another name, or --force", "E110")
-    if ledger.kind is Kind.SQLITE and path.samefile(ledger.path):
-        raise ConfigError(f"{path} is the ledger itself: give another name", "E110")
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and one.samefile(other)
 
 
 @ledger.command("archive", short_help="Move finished runs into a file.")

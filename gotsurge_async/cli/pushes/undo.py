@@ -108,7 +108,7 @@ async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
         f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
         f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
         code,
-        more={"next": [same_again(info.id)], "explain": ["E115"]},
+        more={"next": [same_again()], "explain": ["E115"]},
     )
 
 

@@ -6,10 +6,8 @@ import click
 
 from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile, skeleton
-from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
-from gotsurge_async.cli.shared.output import print_list, prose
-from gotsurge_async.errors import Coded
+from gotsurge_async.cli.shared.output import output_to, print_list, prose
 
 _profile_option = click.option(
     "--profile",
@@ -66,7 +64,8 @@ def openapi(output: Path | None, profile: Path | None) -> None:
 
     It is this program's own document, not GotSurge's: what is assumed is marked with x-gotsurge-assumed.
     """
-    _write(output, document_text(_load(profile)), force=True)
+    with output_to(output, force=True) as file:
+        file.write(document_text(_load(profile)).encode())
 
 
 @endpoints.command(short_help="Write a profile to fill in.")
@@ -78,21 +77,9 @@ def profile(output: Path | None, force: bool) -> None:
     Each operation stands in it as a comment, with the verb and the path that are assumed. Correct what is wrong, and
     take the # signs away from what GotSurge confirms: an operation without them counts as confirmed.
     """
-    _write(output, skeleton(), force=force)
+    with output_to(output, force=force) as file:
+        file.write(skeleton().encode())
 
 
 def _load(profile: Path | None) -> Profile:
     return Profile() if profile is None else Profile.load(profile)
-
-
-def _write(path: Path | None, text: str, *, force: bool) -> None:
-    if path is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-    except FileExistsError:
-        raise Failure(Coded(f"{path} is there already: --force replaces it", "E110"), Exit.USAGE) from None
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror or error}", Exit.USAGE) from None

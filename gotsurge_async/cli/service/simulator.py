@@ -7,14 +7,13 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from gotsurge_async.cli.shared.connect import ask_simulator
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.options import json_option, port_option
 from gotsurge_async.cli.shared.output import filled, print_one
-from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import Coded
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
 from gotsurge_async.system import loops
-from gotsurge_async.transports.base import Request, TransportError
 
 PORT = 8765
 
@@ -117,27 +116,12 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
     TASK is a task id, or a tracking id that only one task has.
     """
     change = {"status": status, "through": through, "force": force, "note": note}
-    entered = loops.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", change))
+    url = f"http://127.0.0.1:{port}/_simulator/tasks/{quote(task, safe='')}/status"
+    answer = loops.run(ask_simulator(url, change))
+    entered: dict[str, Any] = msgspec.json.decode(answer.body)
+    if answer.status != 200:
+        raise Failure(Coded(entered.get("message", f"HTTP {answer.status}"), "E102"), Exit.REFUSED)
     print_one(entered, f"{entered['id']}\t{', '.join(entered['entered'])}")
-
-
-async def _post(port: int, path: str, content: object) -> dict[str, Any]:
-    """The answer of a simulator's control; raises Failure with its reason."""
-    from gotsurge_async.transports.aiohttp import AiohttpTransport  # loaded by what sends, and by nothing else
-
-    url = f"http://127.0.0.1:{port}{path}"
-    transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
-    try:
-        response = await transport.send(Request(method="POST", url=url, body=msgspec.json.encode(content)))
-        answer: dict[str, Any] = msgspec.json.decode(response.body)
-    except (TransportError, ValueError):
-        where = f"no simulator answers at 127.0.0.1:{port}: start one with `gotsurge simulator --port {port}`"
-        raise Failure(Coded(where, "E851"), Exit.UNREACHABLE) from None
-    finally:
-        await transport.close()
-    if response.status != 200:
-        raise Failure(Coded(answer.get("message", f"HTTP {response.status}"), "E102"), Exit.REFUSED)
-    return answer
 
 
 def _switches(switches: tuple[str, ...]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.system import loops
 
+PAGE = 200
+"""Tasks in one call of the list."""
+
 _platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")
 
 
@@ -159,22 +162,14 @@ async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, st
     help="By the time of creation: the oldest first (asc), or the newest (desc).",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N tasks.")
-@click.option(
-    "--per-page",
-    type=click.IntRange(1, 1000),
-    default=200,
-    show_default=True,
-    metavar="N",
-    help="How many tasks are asked for in one call.",
-)
 @takes_platform
 @json_option
-def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int) -> None:
+def list_(target: Target, order: Literal["asc", "desc"], limit: int | None) -> None:
     """List the tasks of a platform partner and its organizations."""
 
     async def work(gs: GotSurge) -> list[Task]:
         tasks: list[Task] = []
-        async for task in gs.platform.tasks.list(order=order, per_page=min(per_page, limit or per_page)):
+        async for task in gs.platform.tasks.list(order=order, per_page=min(PAGE, limit or PAGE)):
             tasks.append(task)
             if len(tasks) == limit:
                 break
@@ -286,23 +281,17 @@ _FIELDS = {field.name: field for field in fields_of(Task)}
 
 def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
     """The fields and their new values, None for those to be emptied."""
-    changes: dict[str, Any] = {}
-    for text in sets:
-        name, equals, value = text.partition("=")
+    pairs = [text.partition("=") for text in sets]
+    for name, equals, value in pairs:
         if not name or not equals:
-            raise click.BadParameter(f"{text!r} is not FIELD=VALUE", param_hint=_HINT)
-        _add(changes, name, _value(name, value))
-    for name in clears:
-        _add(changes, name, None)
+            raise click.BadParameter(f"{name + equals + value!r} is not FIELD=VALUE", param_hint=_HINT)
+    names = [*(name for name, _, _ in pairs), *clears]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise WrongUse(f"{twice[0]} is given twice", "E102")
+    changes = {name: _value(name, value) for name, _, value in pairs} | dict.fromkeys(clears)
     if not changes:
         raise WrongUse("say what to change: --set FIELD=VALUE or --clear FIELD")
     return changes
-
-
-def _add(changes: dict[str, Any], name: str, value: Any) -> None:
-    if name in changes:
-        raise WrongUse(f"{name} is given twice", "E102")
-    changes[name] = value
 
 
 def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:

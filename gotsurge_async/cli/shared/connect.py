@@ -28,7 +28,7 @@ from gotsurge_async.errors import CallError, ConfigError, OutcomeUnknown, SignIn
 from gotsurge_async.secrets import Secret
 from gotsurge_async.system import loops
 from gotsurge_async.transports.aiohttp import AiohttpTransport
-from gotsurge_async.transports.base import Request, TransportError
+from gotsurge_async.transports.base import Request, Response, TransportError
 
 T = TypeVar("T")
 
@@ -61,31 +61,18 @@ class Target(Struct, frozen=True, kw_only=True):
     account: str | None = None
     accept_assumed_endpoints: bool = False
 
-    def check(self) -> None:
-        """Refuse options that contradict each other, or name no place.
-
-        Raises:
-            click.UsageError: so they do.
-        """
+    def check(self, how: str = "--simulate, or --env") -> "Target":
+        """Refuse options that contradict each other, or name no place."""
         if self.simulate and (self.env or self.api_base):
             raise WrongUse("--simulate brings its own GotSurge: leave --env and --api-base out")
-        if not self.simulate:
-            self._check_place("--simulate, or --env")
+        if not self.simulate and not self.env and not os.environ.get("GOTSURGE_ENV"):
+            raise WrongUse(f"say where to: {how} local, sandbox or production", "E104")
+        return self
 
     @classmethod
     def of_place(cls, **options: Any) -> "Target":
-        """The target of options without ``--simulate``.
-
-        Raises:
-            click.UsageError: they name no place.
-        """
-        target = cls(**options)
-        target._check_place("--env")
-        return target
-
-    def _check_place(self, how: str) -> None:
-        if not self.env and not os.environ.get("GOTSURGE_ENV"):
-            raise WrongUse(f"say where to: {how} local, sandbox or production", "E104")
+        """The target of options without ``--simulate``."""
+        return cls(**options).check("--env")
 
     @property
     def environment(self) -> str:
@@ -159,13 +146,7 @@ may_take_place: Decorator[Any] = gathered("target", Target, *_places)
 async def connected(
     target: Target, limits: Limits | None = None, timeouts: Timeouts | None = None
 ) -> AsyncIterator[GotSurge]:
-    """A signed-in client. An error of a token that is refused inside the block gets a note on what to do.
-
-    Raises:
-        SignInNeeded: there is no token that works.
-        Unreachable: no simulator answers where one should.
-        ConfigError: the environment variables or the profile cannot be right.
-    """
+    """A signed-in client. An error of a token that is refused inside the block gets a note on what to do."""
     try:
         async with _connected(target, _settling(limits), timeouts) as gs:
             yield gs
@@ -177,11 +158,7 @@ async def connected(
 
 
 def _settling(limits: Limits | None) -> Limits | None:
-    """The limits, with the time of GOTSURGE_SETTLE, after which a request that was not answered can no longer act.
-
-    Raises:
-        ConfigError: it is not such a time.
-    """
+    """The limits, with the time of GOTSURGE_SETTLE, after which a request that was not answered can no longer act."""
     text = os.environ.get("GOTSURGE_SETTLE", "").strip()
     if not text:
         return limits
@@ -241,11 +218,7 @@ def _note_profiles_host(settings: Settings) -> None:
 
 
 def read_settings(target: Target) -> Settings:
-    """The settings of the environment variables and the options.
-
-    Raises:
-        ConfigError: they cannot be right.
-    """
+    """The settings of the environment variables and the options."""
     variables = dict(os.environ)
     if target.env:
         variables["GOTSURGE_ENV"] = target.env
@@ -301,29 +274,28 @@ async def _simulated(
 
 async def _consent(origin: str, account: str) -> dict[str, str]:
     """The code of a simulator's consent page, and the credentials with which it is exchanged."""
-    transport = AiohttpTransport()
-    body = msgspec.json.encode({"account": account})
-    request = Request(
-        method="POST", url=f"{origin}/_simulator/code", headers={"Content-Type": "application/json"}, body=body
-    )
-    try:
-        answer = await transport.send(request)
-    except TransportError as error:
-        why = f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`"
-        raise Unreachable(why, "E851") from None
-    finally:
-        await transport.close()
+    answer = await ask_simulator(f"{origin}/_simulator/code", {"account": account})
     if answer.status != 200:
         raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}", "E302")
     return msgspec.json.decode(answer.body, type=dict[str, str])
 
 
-def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
-    """Sign in, do the work, and return its result.
+async def ask_simulator(url: str, content: object) -> Response:
+    """The answer of a simulator to a request of ours, which no other service knows."""
+    transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
+    headers = {"Content-Type": "application/json"}
+    try:
+        return await transport.send(Request(method="POST", url=url, headers=headers, body=msgspec.json.encode(content)))
+    except TransportError as error:
+        parts = urlsplit(url)
+        why = f"no simulator at {parts.scheme}://{parts.netloc} ({error.reason}): start one with `gotsurge simulator`"
+        raise Unreachable(why, "E851") from None
+    finally:
+        await transport.close()
 
-    Raises:
-        Failure: an answer was lost; exit code 3 where the service may have acted and must not be asked again.
-    """
+
+def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
+    """Sign in, do the work, and return its result."""
     target.check()
 
     async def connect() -> T:

@@ -42,11 +42,7 @@ def config_file() -> Path:
 
 
 def find_credentials(settings: Settings, account: str | None) -> Credentials | None:
-    """The credentials of the environment variables, else of the configuration file; None without any.
-
-    Raises:
-        ConfigError: the file cannot be read, is not what the module says, or may be read by others.
-    """
+    """The credentials of the environment variables, else of the configuration file; None without any."""
     if settings.credentials is not None:
         return settings.credentials
     section = _section(read_config(), settings.environment.name, account)
@@ -59,11 +55,7 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
 
 
 def read_config() -> dict[str, Any]:
-    """The content of the configuration file; empty without one.
-
-    Raises:
-        ConfigError: it cannot be read, is not TOML, or may be read by others.
-    """
+    """The content of the configuration file; empty without one."""
     path = config_file()
     if not path.exists():
         return {}
@@ -109,11 +101,7 @@ def in_database() -> bool:
 
 @asynccontextmanager
 async def open_token_store() -> AsyncIterator[Store]:
-    """The store of the commands.
-
-    Raises:
-        ConfigError: it cannot be used, or is a database without keys.
-    """
+    """The store of the commands."""
     where = os.environ.get("GOTSURGE_TOKEN_STORE", "")
     if where == "keyring":
         yield KeyringStore(token_file())

@@ -38,11 +38,7 @@ _WORDS = {
 
 
 def shared_ledger(option: Place | None) -> Place:
-    """The ledger of ``--ledger`` or GOTSURGE_LEDGER, which many machines can share.
-
-    Raises:
-        click.UsageError: it is a file.
-    """
+    """The ledger of ``--ledger`` or GOTSURGE_LEDGER, which many machines can share."""
     place = find_ledger(option, Target())
     if place.kind is not Kind.POSTGRESQL:
         raise WrongUse(
@@ -54,11 +50,7 @@ def shared_ledger(option: Place | None) -> Place:
 
 
 def fleet_package() -> ModuleType:
-    """The package `gotsurge_async.fleet`, which needs an extra.
-
-    Raises:
-        ConfigError: the extra is not installed.
-    """
+    """The package `gotsurge_async.fleet`, which needs an extra."""
     try:
         from gotsurge_async import fleet
     except ModuleNotFoundError as error:
@@ -104,11 +96,7 @@ class Watch:
     _alone_since: float | None = attrs.field(factory=time.monotonic, init=False)
 
     async def to_the_end(self) -> Sent | None:
-        """How the sending ended; None where it continues without this process.
-
-        Raises:
-            LedgerError: the ledger cannot be used; its database may be away for some minutes.
-        """
+        """How the sending ended; None where it continues without this process."""
         self.interrupts.on_stop = self._interrupted.set
         self.interrupts.words = _WORDS
         away_since: float | None = None

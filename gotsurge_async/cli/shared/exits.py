@@ -1,4 +1,7 @@
-"""Exit codes, and the one way to them from an error or a signal; with ``--json`` an error is a document, too."""
+"""Exit codes, and the one way to them from an error or a signal; with ``--json`` an error is a document, too.
+
+A command raises, and `reported` reports: docstrings of the command name no errors.
+"""
 
 import asyncio
 import functools

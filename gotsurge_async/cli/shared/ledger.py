@@ -58,11 +58,7 @@ quiet_option: Decorator[Any] = _option(
 
 
 def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
-    """The ledger of ``--ledger`` or GOTSURGE_LEDGER; else that of the user's real pushes, or one in ``out``.
-
-    Raises:
-        click.UsageError: GOTSURGE_LEDGER is not a place for a ledger.
-    """
+    """The ledger of ``--ledger`` or GOTSURGE_LEDGER; else that of the user's real pushes, or one in ``out``."""
     if option is not None:
         return option
     if where := os.environ.get("GOTSURGE_LEDGER"):
@@ -71,11 +67,7 @@ def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
 
 
 def place_named(text: str, name: str) -> Place:
-    """The place in the value of an option or a variable of this name.
-
-    Raises:
-        click.UsageError: it is not one, or its driver is not installed.
-    """
+    """The place in the value of an option or a variable of this name."""
     try:
         place = place_of(text)
         driver_of(place)
@@ -99,9 +91,6 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
 
     Args:
         look: only read it: it may be older than it was, or damaged in part, and need not be writable.
-
-    Raises:
-        ConfigError: there is none.
     """
     await asyncio.to_thread(must_exist, where)
     opening = Ledger.look if look else Ledger.open
@@ -110,12 +99,7 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
 
 
 def must_exist(where: Place) -> None:
-    """Refuse a place without a ledger.
-
-    Raises:
-        LedgerOlder: there was one, and it is gone.
-        ConfigError: there is none.
-    """
+    """Refuse a place without a ledger."""
     if not _is_there(where):
         why = f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
         raise ConfigError(why, "E501")
@@ -133,9 +117,6 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
 
     Args:
         out: the folder of the push's result files, whose summaries may know of a newer copy.
-
-    Raises:
-        LedgerUnusable: it is damaged, older than it was, or gone: the push would be refused, too.
     """
     if not await asyncio.to_thread(_is_there, where):
         return Known()
@@ -175,11 +156,7 @@ def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
 
 
 def target_of(run: RunInfo, target: Target) -> Target:
-    """The target for continuing a run: its own environment, and the account that made it.
-
-    Raises:
-        UsageError: the options name another environment or account.
-    """
+    """The target for continuing a run: its own environment, and the account that made it."""
     if run.environment == SIMULATED:
         raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again", "E527")
     if target.environment != run.environment:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
-from click.core import ParameterSource
 
 from gotsurge_async.after.reading import form_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
-from gotsurge_async.cli.shared.output import Step
+from gotsurge_async.cli.shared.output import WORDS, Step, meta
 from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
@@ -184,19 +182,10 @@ def _resolved(ledger: Place) -> Place:
     return attrs.evolve(ledger, path=ledger.path.resolve()) if ledger.kind is Kind.SQLITE else ledger
 
 
-def same_again(run_id: str) -> str:
-    """The running command about a run, with its options, to be typed again."""
-    context = click.get_current_context()
-    words = ["gotsurge", str(context.info_name), run_id]
-    for option in context.command.params:
-        name = str(option.name)
-        is_typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if not is_typed or name == "as_json" or not isinstance(option, click.Option):
-            continue
-        typed = context.params[name]
-        for value in typed if option.multiple else [typed]:
-            words += option.opts[:1] if option.is_flag else [option.opts[0], shell.word(str(value))]
-    return _joined(*words)
+def same_again() -> str:
+    """The running command, with its options, to be typed again."""
+    words: list[str] = meta()[WORDS]
+    return _joined("gotsurge", *(shell.word(word) for word in words if word != "--json"))
 
 
 def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:

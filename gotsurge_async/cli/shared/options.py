@@ -179,11 +179,7 @@ force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Repla
 
 
 def user_name() -> str:
-    """The name of the user on this machine, for decisions that are recorded with a name.
-
-    Raises:
-        click.UsageError: the machine does not know it.
-    """
+    """The name of the user on this machine, for decisions that are recorded with a name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

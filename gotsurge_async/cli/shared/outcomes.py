@@ -33,9 +33,6 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
 
     The file holds one order, a list of orders, the body of a create (``{"tasks": […]}``), or an order a line, all in
     the API's own shape. ``-`` is standard input.
-
-    Raises:
-        Failure: every fault, order by order.
     """
     rows = _rows(file)
     if not 1 <= len(rows) <= CHUNK:
@@ -97,11 +94,7 @@ def words_of(arguments: Sequence[str]) -> list[str]:
 
 
 def pairs_of(words: Sequence[str]) -> dict[str, str]:
-    """Read ``TASK_ID=TRACKING_ID`` words.
-
-    Raises:
-        click.UsageError: a word has another form, or a task is named twice.
-    """
+    """Read ``TASK_ID=TRACKING_ID`` words."""
     pairs: dict[str, str] = {}
     for word in words:
         task_id, _, tracking_id = word.partition("=")

@@ -3,16 +3,18 @@
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 from msgspec import Struct
 
 from gotsurge_async import codec
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import in_words, one_line
@@ -27,6 +29,8 @@ Code = TypeVar("Code", bound=int)
 SHOWN = 20
 """The most rows, or ids, that are listed for people; --json lists all."""
 
+WORDS = "gotsurge_async.cli.words"
+"""The key in `meta` of the words of the command line."""
 AS_JSON = "gotsurge_async.cli.as_json"
 """The key in `meta` that says whether the command was given ``--json``."""
 HAS_DOCUMENT = "gotsurge_async.cli.has_document"
@@ -181,6 +185,26 @@ def finish(
     for step in steps or ():
         say(step)
     return code
+
+
+@contextmanager
+def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
+    """Where a command writes: standard output, or a file, whole or not at all; only ``--force`` replaces a file."""
+    from gotsurge_async.tables.writing import WholeFile  # few commands write a file
+
+    if path is not None and path.exists() and not (force and path.is_file()):
+        how = "--force replaces it" if path.is_file() else "name a file"
+        raise ConfigError(f"{path} is there already: {how}", "E110")
+    try:
+        with ExitStack() as at_end:
+            whole = None if path is None else WholeFile(path, at_end)
+            yield sys.stdout.buffer if whole is None else whole.stream
+            if whole is None:
+                sys.stdout.flush()
+            else:
+                whole.put_in_place()
+    except OSError as error:
+        raise ConfigError(f"cannot write {path or 'standard output'}: {error.strerror or error}", "E109") from None
 
 
 def print_one(document: Any, show: str | Iterable[tuple[str, Any]]) -> None:

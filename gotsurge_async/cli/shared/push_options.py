@@ -46,11 +46,7 @@ def _source(sql: str | None, url: str | None, file_map: str | None = None, **par
 
 
 def load_named(name: str) -> FileMap:
-    """A map by its file, or by the name under which it is kept.
-
-    Raises:
-        ConfigError: there is none, or it is not a map.
-    """
+    """A map by its file, or by the name under which it is kept."""
     from gotsurge_async.tables.maps.kept import find_map  # few pushes have a map
 
     return attrs.evolve(FileMap.load(find_map(name)), name=name)
@@ -62,11 +58,7 @@ def for_target(source: SourceOptions, target: Target) -> SourceOptions:
 
 
 def file_or_query(file: str | None, source: SourceOptions) -> str:
-    """The name of the file or the query in messages.
-
-    Raises:
-        click.UsageError: there is neither, or both.
-    """
+    """The name of the file or the query in messages."""
     if source.query is None:
         if file is None:
             raise WrongUse("Missing argument 'FILE'.", "E101")
@@ -196,11 +188,7 @@ takes_distributed: Decorator[Any] = together(
 
 
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
-    """Refuse ``--no-wait`` alone.
-
-    Raises:
-        click.UsageError: so it is.
-    """
+    """Refuse ``--no-wait`` alone."""
     if no_wait and not distributed:
         raise WrongUse("--no-wait goes with --distributed: a push that workers send")
 

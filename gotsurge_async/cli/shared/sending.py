@@ -83,11 +83,7 @@ class Sending:
         self._interrupts: Interrupts
 
     async def run(self) -> Exit:
-        """Send, print how it ended, and return the exit code.
-
-        Raises:
-            Failure: nothing was sent, or the ledger failed; also when it was interrupted before anything was sent.
-        """
+        """Send, print how it ended, and return the exit code."""
         self._interrupts = Interrupts(self.say)
         with self._interrupts.caught():
             try:
@@ -303,11 +299,7 @@ def _how_it_ended(ledger: Ledger, run: Run) -> str:
 
 
 async def try_out(folder: Path, size: int, consequence: str) -> None:
-    """Check that result files of ``size`` bytes can be written.
-
-    Raises:
-        ConfigError: they cannot.
-    """
+    """Check that result files of ``size`` bytes can be written."""
     try:
         await asyncio.to_thread(try_folder, folder, size)
     except ConfigError as error:

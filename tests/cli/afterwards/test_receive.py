@@ -14,7 +14,7 @@ from aiohttp import web
 
 from gotsurge_async import Limits, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
-from gotsurge_async.cli.afterwards.listen import _print
+from gotsurge_async.cli.afterwards.receive import _print_events
 from gotsurge_async.cli.afterwards.serving import forwarding, listening
 from gotsurge_async.cli.shared.output import AS_JSON
 from gotsurge_async.clock import SystemClock
@@ -24,7 +24,7 @@ from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from gotsurge_async.webhooks.forward import Forwarder, new_secret, signed
 from gotsurge_async.webhooks.inbox import Inbox
-from tests.cli.afterwards.receiving import NEXT, TOKEN, Moment, receiving
+from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
 from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import order, orders
@@ -228,12 +228,6 @@ async def test_a_damaged_ledger_does_not_keep_events_out(here: Simulator, tmp_pa
         assert "not settled" in "".join(receiver.said)
 
 
-def test_waits_of_two_processes_count_once() -> None:
-    """Of seconds in which both waited for a processor, those of the longer wait are left out, and no more."""
-    begin, end = Moment(100.0, [5.0, 40.0]), Moment(110.0, [8.0, 42.0])
-    assert (begin.waited_until(end), begin.seconds_until(end)) == (3.0, 7.0)
-
-
 @pytest.mark.slow
 async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
     """To a service that fails first: in order, signed, once taken not again; sent again from a number beside it."""
@@ -385,7 +379,7 @@ async def test_an_event_whose_body_is_gone(tmp_path: Path, capsys: pytest.Captur
         await inbox.not_ours([2], "of nobody")
         with click.Context(click.Command("listen")) as context:
             context.meta[AS_JSON] = as_json
-            printing = asyncio.create_task(_print(inbox, START, 0, "name", forwarder, clock))
+            printing = asyncio.create_task(_print_events(inbox, START, 0, "name", forwarder, clock))
             await taken.wait()
             printing.cancel()
             await asyncio.wait([printing])

@@ -21,16 +21,12 @@ from tests.support.commands import (
     finish,
     gotsurge,
     inside,
+    local,
     start,
     write_orders,
 )
 
 DAY = 86_400
-
-
-def local(simulator: Simulator) -> list[str]:
-    """The options that push to a simulator."""
-    return ["--env", "local", "--api-base", simulator.api_base]
 
 
 async def push(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
@@ -255,32 +251,6 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
     done = inside("push", "orders.csv", "--dry-run", cwd=tmp_path)
     assert (done.code, done.out.splitlines()[-1]) == (0, "3 orders, no faults; nothing was sent")
     assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("words", "code", "hint"),
-    [
-        (["orders.csv"], 2, "--simulate"),
-        (["nowhere.csv", "--simulate"], 2, "nowhere.csv"),
-        (["orders.csv", "--simulate", "--env", "local"], 2, "--simulate"),
-        (["orders.csv", "--env", "sandbox"], 4, "GOTSURGE_BEARER_TOKEN"),
-        (["orders.csv", "--env", "local", "--api-base", "http://127.0.0.1:9/api"], 8, "gotsurge simulator"),
-        (["orders.csv", "--env", "sandbox", "--api-base", "http://example.com/api"], 2, "https"),
-        (["orders.csv", "--simulate", "--batch-size", "21"], 2, "20"),
-        (["orders.csv", "--simulate", "--ledger", "/proc/ledger.db"], 2, "/proc/ledger.db"),
-        (["orders.csv", "--simulate", "--max-price", "lots"], 2, "amount"),
-    ],
-)
-def test_what_cannot_be_is_reported_with_its_exit_code(tmp_path: Path, words: list[str], code: int, hint: str) -> None:
-    """Wrong usage is exit 2, a missing sign-in 4, nobody there 8; a sentence says what to do, and no traceback."""
-    write_orders(tmp_path / "orders.csv", range(3))
-    (tmp_path / "home").mkdir()
-    done = inside("push", *words, cwd=tmp_path, env={"HOME": str(tmp_path / "home")})
-    assert done.code == code, done.err
-    assert hint in done.err
-    assert "Traceback" not in done.err
-    assert done.out == ""
 
 
 def test_production_does_not_create_on_a_guess(tmp_path: Path) -> None:

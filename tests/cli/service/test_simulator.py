@@ -75,7 +75,7 @@ def test_a_simulator_that_does_not_run_is_reported(run: Runner) -> None:
     """Without a simulator at the port nothing is triggered, and the message says how to start one."""
     done = run("simulator", "trigger", "A", "accepted", "--port", "9")
     assert done.exit_code == 8
-    assert "gotsurge simulator --port 9" in done.stderr
+    assert "no simulator at http://127.0.0.1:9" in done.stderr
 
 
 def test_a_webhook_of_another_machine_is_refused(run: Runner) -> None:

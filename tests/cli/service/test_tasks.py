@@ -205,13 +205,6 @@ def test_nobody_signed_in_is_reported(run: Runner) -> None:
     assert run("tasks", "get", "x").exit_code == 2
 
 
-def test_production_does_not_create_on_a_guess(run: Runner) -> None:
-    """Assumed endpoints are refused with exit 2, before anything is sent, and the option that allows it is named."""
-    done = run("tasks", "create", "-", "--env", "production", stdin=json.dumps(order("A")), GOTSURGE_BEARER_TOKEN="any")
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert "--accept-assumed-endpoints" in done.stderr
-
-
 @pytest.mark.parametrize("platform", [False, True])
 def test_a_task_is_shown(run: Runner, simulator: Simulator, platform: bool) -> None:
     """A line a field, money in units of its currency; --json is the API's own object."""
@@ -316,9 +309,9 @@ def test_too_late_to_cancel_says_where_the_task_stands(run: Runner, simulator: S
 
 
 def test_tasks_are_listed(run: Runner, simulator: Simulator) -> None:
-    """A row each, over several pages, in the order that was asked for, no more than the limit."""
+    """A row each, in the order that was asked for, no more than the limit."""
     ids = created(run, simulator, *(order(f"T-{n}") for n in range(5)), platform=True)
-    done = run("tasks", "list", *local(simulator), "--per-page", "2")
+    done = run("tasks", "list", *local(simulator))
     heading, *rows = lines(done)
     assert heading == ["id", "tracking_id", "status", "price", "pickup", "delivery"]
     assert [row[0] for row in rows] == ids

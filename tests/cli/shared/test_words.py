@@ -33,31 +33,6 @@ def test_every_document_has_its_exit_code(shell: Shell) -> None:
     assert shell.document(ended[-1]) == {"runs": [], "held": [], "next": [], "exit": 0}
 
 
-def test_changed_orders_have_one_shape(shell: Shell) -> None:
-    """A dry run and a plan list them alike: line, key and reason."""
-    shell.push("A")
-    file = shell.folder / "orders.csv"
-    file.write_text(file.read_text().replace("A Loyang Way", "Tuas South 9"))
-    dry = shell.document(shell.call("push", file, "--dry-run", "--json"))
-    plan = shell.document(shell.call("plan", file, "--json"))
-    assert dry["changed"] == plan["changed"]
-    assert [(each["line"], each["key"]) for each in plan["changed"]] == [(2, "A")]
-    assert "differs from what was sent" in plan["changed"][0]["reason"]
-
-
-def test_a_push_of_changed_rows_says_how_to_go_on(platform_shell: Shell) -> None:
-    """Exit 7 names the command that changes the tasks, and it works as it stands."""
-    shell = platform_shell
-    shell.push("A")
-    file = shell.folder / "orders.csv"
-    file.write_text(file.read_text().replace("A Loyang Way", "Tuas South 9"))
-    done = shell.call("push", file, "--out", shell.folder / "out", "--json", "--quiet")
-    (command,) = shell.document(done)["next"]
-    assert (done.exit_code, command.endswith("--replace-changed")) == (7, True)
-    again = shell.run(*shlex.split(command)[1:], "--quiet")
-    assert again.exit_code == 0, again.output
-
-
 def test_an_undo_with_doubts_says_how_to_go_on(shell: Shell) -> None:
     """Exit 3 names the file to fill in, and the command that takes it."""
     run_id = shell.push_lost("A")
@@ -111,14 +86,6 @@ def test_unused_drafts_are_reported_again_with_the_results(platform_shell: Shell
         assert cancelled.exit_code == 0, cancelled.output
 
 
-def test_a_folder_that_cannot_be_is_reported_with_what_follows(shell: Shell) -> None:
-    """Nothing was sent, and another folder may be named."""
-    (shell.folder / "out").write_text("a file")
-    file = write_orders(shell.folder / "orders.csv", ["A"])
-    done = shell.call("push", file, "--out", shell.folder / "out")
-    assert (done.exit_code, "nothing was sent: name another folder by --out" in done.stderr) == (2, True)
-
-
 def test_a_sign_in_that_is_refused_at_the_start_has_a_way_on(shell: Shell) -> None:
     """Exit 4 says what to do: for a simulator, and for GotSurge."""
     shell.simulator.order_fault(Fault(operation="auth.exchange", when="before", kind="status", status=401))
@@ -140,15 +107,6 @@ def test_a_simulator_that_does_not_answer_its_sign_in_is_not_reached(shell: Shel
     file = write_orders(shell.folder / "orders.csv", ["A"])
     done = shell.call("push", file, "--out", shell.folder / "out")
     assert (done.exit_code, "does not answer its sign-in" in done.stderr) == (8, True), done.output
-
-
-def test_runs_have_a_column_for_every_word(shell: Shell) -> None:
-    """What was pushed already, and what was changed, is counted in the list too."""
-    shell.push("A")
-    shell.push("A")
-    head, first, _ = (line.split("\t") for line in shell.on_ledger("runs").stdout.splitlines())
-    row = dict(zip(head, first, strict=True))
-    assert (row["ALREADY PUSHED"], row["CHANGED"], row["CREATED"]) == ("1", "0", "0")
 
 
 @pytest.mark.parametrize("planned", [False, True], ids=["planned without", "planned with"])
