@@ -13,6 +13,7 @@ import pytest
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order as an_order
+from tests.support.threads import until
 
 from .kit import DRAFTS, START, Client, FakeTime, order, signed_in
 from .receiver import receiving
@@ -81,17 +82,13 @@ async def lost(client: Client, verb: str, path: str, body: Any, **options: Any) 
 
 async def received(simulator: Simulator) -> None:
     """Wait until a call was read as a whole."""
-    changes = simulator._service.changes
-    while not simulator._service.late.described():
-        await changes.after(changes.number)
+    await until(simulator._service.late.described)
 
 
 async def put_off(simulator: Simulator) -> None:
     """Wait until it is known when the effect of a call comes."""
     await received(simulator)
-    changes = simulator._service.changes
-    while simulator._service.late.described()[0]["acts_at"] is None:
-        await changes.after(changes.number)
+    await until(lambda: simulator._service.late.described()[0]["acts_at"] is not None)
 
 
 @pytest.mark.parametrize("kind", ["reset", "garbage", "half", "status", "silent", "delay"])
@@ -206,9 +203,7 @@ async def test_the_clock_alone_brings_the_effect() -> None:
         client = await Client(session, simulator).sign_in()
         simulator.order_fault(Fault(operation="tasks.create", when="late", seconds=0.05))
         await lost(client, "POST", "/tasks", {"tasks": [order("A")]})
-        changes, tasks = simulator._service.changes, simulator._service.tasks
-        while not tasks.all():
-            await changes.after(changes.number)
+        await until(simulator._service.tasks.all)
     assert simulator.audit()["by_tracking_id"] == {"A": 1}
 
 

@@ -74,3 +74,12 @@ async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 60
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - another process's rows are no event
             await asyncio.sleep(0.02)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """The same for something that is asked without waiting."""
+
+    async def held() -> object:
+        return holds()
+
+    await eventually(held)

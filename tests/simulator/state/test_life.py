@@ -1,4 +1,3 @@
-import asyncio
 import time
 from collections import Counter
 from itertools import pairwise
@@ -7,6 +6,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async.simulator import Life, SimulatorOptions
+from tests.support.threads import until
 
 from ..kit import START, Client, FakeTime, order, signed_in
 
@@ -212,10 +212,7 @@ async def test_the_clock_moves_orders_by_itself() -> None:
         await client.create(order("L"))
         assert simulator.now() == stands
         simulator.run_at(86_400)
-        async with asyncio.timeout(60):
-            changes = simulator._service.changes
-            while lives(client)["L"][-1][0] not in ENDS:
-                await changes.after(changes.number)
+        await until(lambda: lives(client)["L"][-1][0] in ENDS)
         assert len(lives(client)["L"]) == 7
 
 
