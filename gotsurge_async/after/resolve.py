@@ -152,7 +152,7 @@ def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
     tasks: dict[str, Resolution] = {}
     for one in resolutions:
         if keys.setdefault(one.key, one) is not one:
-            yield _fault(one, "is spoken of twice: one order, one word")
+            yield _fault(one, "appears twice: give one decision for each order")
         elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
             yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too")
 
@@ -285,7 +285,7 @@ def _unclear(task_id: str, status: str, named: bool) -> str:
     if status == _NOT_CREATED:
         return f"says that it was not created, and {TASK_ID} names a task: leave one of them out" if named else ""
     if status == _CREATED:
-        return "" if task_id else f"says that it was created: name its task in {TASK_ID}"
+        return "" if task_id else f"is marked as created: put its task into {TASK_ID}"
     if status in _IN_DOUBT:
         return ""
     return f"say {_CREATED} (with its task in {TASK_ID}) or {_NOT_CREATED}, or leave it in_doubt"

@@ -92,20 +92,20 @@ class Consent:
         state = query.get("state", "")
         if query.get("error") and not state:
             # Only a refusal may come without a state: it grants nothing. But its writer is not known.
-            raise SignInFailed("access was not granted: begin the sign-in anew", reason="refused")
+            raise SignInFailed("access was denied: start the sign-in again", reason="refused")
         consent = self._take(state, browser)
         if consent is None:
             raise SignInFailed(
-                "this sign-in was not begun here, or was finished already: begin it anew", reason="state"
+                "this sign-in was not started here, or was finished already: start it again", reason="state"
             )
         if query.get("error"):
             reason = query.get("error_description") or query["error"]
             raise SignInFailed(f"GotSurge did not grant access: {_plain(reason)}", reason="refused")
         account, ends = consent
         if self._oauth.clock.now() >= ends:
-            raise SignInFailed("this sign-in took too long: begin it anew", reason="timeout")
+            raise SignInFailed("this sign-in took too long: start it again", reason="timeout")
         if not query.get("code"):
-            raise SignInFailed("GotSurge sent no code: begin the sign-in anew", reason="code")
+            raise SignInFailed("GotSurge sent no code: start the sign-in again", reason="code")
         return Finished(account=account, tokens=await self._oauth.exchange(query["code"]))
 
     def _take(self, state: str, browser: str) -> tuple[str, datetime] | None:

@@ -249,7 +249,7 @@ class RecordStore(TokenStore):
             ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
         """
         if self._sealer is None:
-            raise ConfigError("sealing anew needs token keys", "E305")
+            raise ConfigError("encrypting the tokens again needs token keys", "E305")
         accounts = await self.accounts()
         for account in accounts:
             await self.load(account)

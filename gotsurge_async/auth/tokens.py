@@ -309,7 +309,7 @@ class TokenManager:
         try:
             done = await self._store.replace(self.account, over, new)
         except BaseException as error:  # a store may raise anything, and these tokens exist only here
-            known = error if isinstance(error, Exception) else ConfigError("storing them was interrupted", "E310")
+            known = error if isinstance(error, Exception) else ConfigError("storing the tokens was interrupted", "E310")
             self._unstored = _Unstored(over, new, known)
             if known is not error:
                 raise

@@ -277,9 +277,9 @@ class SharedRate:
         now = self._clock.monotonic()
         if self._unheard_since is None:
             self._unheard_since = now
-            log.warning("the shared rate cannot be asked for: %s", why)
+            log.warning("the shared rate cannot be used: %s", why)
         if now - self._unheard_since >= PATIENCE:
-            self._refuse(NotSent(f"the shared rate cannot be asked for: {why}", "E416"))
+            self._refuse(NotSent(f"the shared rate cannot be used: {why}", "E416"))
 
 
 @asynccontextmanager

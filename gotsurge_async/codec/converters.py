@@ -36,7 +36,7 @@ class Unfit(ValueError):
     def below(self, step: str, field: Field | None = None) -> list[Problem]:
         """The faults with their paths from one level above; a secret is not shown."""
         if field is not None and field.secret:
-            return [Problem(step, Coded("is not what it should be", "E237"))]
+            return [Problem(step, Coded("has the wrong type or content", "E237"))]
         return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
 
 

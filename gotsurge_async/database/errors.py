@@ -111,7 +111,7 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
         case "42P01" | "42703":  # an undefined table or column
             return Meaning(Trouble.UNUSABLE, f"{advice.lacks_tables}: {original}")
         case "25P03" | "25P04":  # idle_in_transaction_session_timeout, transaction_timeout
-            text = Coded(f"this process stood still, and lost its transaction: resume ({original})", "E509")
+            text = Coded(f"this process paused too long, and lost its transaction: resume ({original})", "E509")
         case _ if unreachable:
             why = f"cannot be used: {original}; see that the server runs and can be reached, then try again"
             text = Coded(why, "E509")

@@ -48,7 +48,7 @@ def _refuse_second_name(real: Path) -> None:
     if links > 1 and real.is_file():
         raise Unfit(Coded(f"has {links} names (hard links), and must have one: remove the others", "E507"))
     if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
-        why = "is mounted as a file of its own, so that it has another name elsewhere: mount its folder instead"
+        why = "is mounted as a file of its own, so it has another name elsewhere: mount its folder instead"
         raise Unfit(Coded(why, "E507"))
 
 
@@ -137,8 +137,8 @@ def _mode(path: Path) -> str:
         return "mode=ro"
     if has_log:
         why = (
-            f"has a write-ahead log without an index, and none can be made in {path.parent}: copy {path.name} and "
-            f"{log.name} into a folder of your own, and look there"
+            f"has a write-ahead log without an index, and none can be created in {path.parent}: copy {path.name} and "
+            f"{log.name} into a folder of your own, and open the copy"
         )
         raise Unfit(Coded(why, "E503"))
     return "mode=ro&immutable=1"

@@ -57,7 +57,7 @@ class InThread:
 
     def _run(self, work: Callable[[Database], T], asked: float) -> T:
         if time.monotonic() - asked > PATIENCE:
-            raise DatabaseFailed(f"others have waited for it for {PATIENCE:.0f} s")
+            raise DatabaseFailed(f"it was busy for more than {PATIENCE:.0f} s: try again")
         try:
             return work(self._connected())
         except (self._driver.Error, OSError) as error:
@@ -84,5 +84,5 @@ class InThread:
 def _why(error: Exception) -> str:
     why = first_line(error)
     if why == "database is locked":
-        why += ": another process is writing, or was frozen while it wrote; wake or end it"
+        why += ": another process is writing, or was frozen while it wrote; resume that process, or end it"
     return why

@@ -422,7 +422,7 @@ class Writer:
         """Undo the transaction, and refuse every job of it; after an unusable database every later one, too."""
         lost = self._undo()
         if isinstance(error, Moved):
-            text = "other processes kept on changing the same rows; try again"
+            text = "other processes keep changing the same rows; try again"
             meant = self._backend.failure(Trouble.BUSY, Coded(text, "E508"))
         meant = meant or self._backend.translate(error) or error
         if meant is not error:

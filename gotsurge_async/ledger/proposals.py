@@ -188,7 +188,9 @@ class Proposals:
                 return same[0]
             day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
             if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
-                raise UsageError(f"{MOST_WAITING} proposals wait for a person already: let one decide", "E613")
+                raise UsageError(
+                    f"{MOST_WAITING} proposals are already waiting: let a person decide on one first", "E613"
+                )
             here = [each for each in day if each.request.environment == request.environment]
             limits.check(summary, [each.summary for each in here if each.state in _COUNTED])
             name = digest[:12] + (f"-{len(same) + 1}" if same else "")
@@ -218,7 +220,7 @@ class Proposals:
             again: a person says that the process that was sending it has ended; until it expires, not after.
 
         Raises:
-            UsageError: it does not wait any more, or was altered; nothing changed.
+            UsageError: it is no longer waiting, or was altered; nothing changed.
         """
         if proposal.request.digest != proposal.digest:
             raise UsageError(f"proposal {proposal.id} was altered after it was made: it cannot be sent", "E614")
@@ -227,7 +229,7 @@ class Proposals:
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
 
     async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
-        """Reject a proposal, which is returned; UsageError where it does not wait any more.
+        """Reject a proposal, which is returned; UsageError where it is no longer waiting.
 
         Args:
             ended: a person says that the process that was sending it has ended. Then one that is being sent has failed

@@ -280,7 +280,7 @@ class ChunkSender(ABC):
         except TaskTaken as taken:
             if len(results) > 1:
                 return [recorded for result in results for recorded in await self._record([result])]
-            why = f"the answer gives it a task that another order has already: {taken.words}"
+            why = f"the answer names a task that already belongs to another order: {taken.words}"
             error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=200)
             lost = [InDoubt(order=results[0].order, error=error)]
             results = [*lost]

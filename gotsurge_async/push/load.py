@@ -233,7 +233,7 @@ async def admit(
         lines = {doubled.line for doubled in admission.doubled}
         rows = {row.line: row async for row in run.rows() if row.line in lines}
         for doubled in admission.doubled:
-            rule = Coded(f"this key stands in line {doubled.first_line} already: one order, one key", "E229")
+            rule = Coded(f"this key is also in line {doubled.first_line}: one order, one key", "E229")
             report.add(
                 Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
                 _original(rows.get(doubled.line), run.info.columns),

@@ -285,7 +285,7 @@ class _PlannedSource(Around):
         if self._name is None:
             read, seen = ((each.sha256, each.items_sha256, each.map_sha256) for each in (self, self._plan))
             if read != seen:
-                changed = Coded("has changed since it was shown: push it again, and look at it again", "E234")
+                changed = Coded("has changed since it was shown: push it again, and check the new preview", "E234")
                 self.report.add(Fault(file=self.name, rule=changed))
             return
         made = f"{self._name}, which was made of {self._plan.file} at {written(self._plan.made_at)}"

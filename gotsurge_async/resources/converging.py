@@ -259,7 +259,7 @@ def _why_not(name: str) -> str:
     if name in _DISALLOWED:
         return Coded(_DISALLOWED[name], "E413")
     near = difflib.get_close_matches(name, TaskChanges.__annotations__, n=1)
-    return Coded(f"is no field of an update{f': did you mean {near[0]}?' if near else ''}", "E212")
+    return Coded(f"is not a field that an update can change{f': did you mean {near[0]}?' if near else ''}", "E212")
 
 
 def _not_comparable(now: Task, wanted: Mapping[str, Any]) -> list[str]:

@@ -59,7 +59,7 @@ def check_tracking(task_id: object, tracking_id: object) -> None:
     """
     check_task_id(task_id)
     if not isinstance(tracking_id, str) or not tracking_id:
-        why = Coded("is text that is not empty", "E237")
+        why = Coded("must be text, and not empty", "E237")
         raise InvalidData("", [Problem(f"tracking_ids[{task_id!r}]", why, tracking_id)])
 
 
@@ -108,7 +108,7 @@ def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
     def read(codec: Codec, answer: Response) -> M:
         content = codec.decode(answer.body, cls)
         if content.extra and not any(_has(content, field) for field in fields_of(cls)):
-            raise UnreadableAnswer("the answer holds nothing of what was asked for")
+            raise UnreadableAnswer("the answer contains nothing that was requested")
         return content
 
     return read
@@ -125,7 +125,7 @@ def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
         task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
             why = Coded(f"asked for {task_id}, the answer is of {task.id}", "E403")
-            raise UnreadableAnswer("the answer is another task than was asked for", [Problem("id", why)])
+            raise UnreadableAnswer("the answer is another task than the one requested", [Problem("id", why)])
         return task
 
     return read

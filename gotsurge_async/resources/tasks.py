@@ -226,7 +226,7 @@ def _matched(
     tasks, doubts = match_alone(identities, created.tasks, operation, whole=not unread)
     done = tuple(task for task in tasks if task is not None)
     counts = Counter(task.id for task in created.tasks)
-    faults = [f"the task {task_id} stands twice" for task_id, count in counts.items() if count > 1]
+    faults = [f"the task {task_id} appears twice" for task_id, count in counts.items() if count > 1]
     known = {task.id for task in done}
     foreign = [task_id for task_id, count in counts.items() if task_id not in known and count == 1]
     if foreign:

@@ -43,7 +43,7 @@ def _plain(value: Any) -> str:
     """A text of a subclass of str as plain text."""
     if isinstance(value, str):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_plain).encode

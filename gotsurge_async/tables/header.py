@@ -140,7 +140,7 @@ class Header:
         self.key: Callable[[Sequence[str]], str] | None = _text_at(key, reading, reading.key) if key else None
         if not key:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
-            wrong(reading.key, Coded(f"there is no such column, and it tells one row from another{another}", "E211"))
+            wrong(reading.key, Coded(f"there is no such column, but it is the key of the rows{another}", "E211"))
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with
         self.needed: int | None = names.index(only) if only in names else None
@@ -361,7 +361,7 @@ def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: 
 
 
 def _repeated(name: str, where: str, *, in_map: bool) -> Coded:
-    """The fault of a name that stands twice; ``in_map``: whether a map, or an option, names the column."""
+    """The fault of a name that appears twice; ``in_map``: whether a map, or an option, names the column."""
     if in_map:
-        return Coded(f'stands twice {where}: name them "{name}" and "{name}#2" in a map', "E210")
-    return Coded(f"stands twice {where}: remove one of them", "E210")
+        return Coded(f'appears twice {where}: name them "{name}" and "{name}#2" in a map', "E210")
+    return Coded(f"appears twice {where}: remove one of them", "E210")

@@ -146,7 +146,7 @@ class JsonlSource(Source):
         if path not in columns_of(Order):
             tree.pop(path, None)
         if not isinstance(key, str) or not key.strip():
-            self._wrong(path, Coded("is text that tells this order from every other, and must be given", "E229"))
+            self._wrong(path, Coded("is the order's key: text that is required, and different for each order", "E229"))
             return None
         try:
             if key != key.strip():

@@ -29,8 +29,10 @@ IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
-NOT_MENDED = "what is wrong with this row is not seen in its cells, but in its gs_error: mend it, then empty this cell"
-SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+NOT_MENDED = "the fault of this row is described in its gs_error: correct it, then clear this cell"
+SHORTENED = (
+    "a spreadsheet has shortened this number, and others to the same value: make the column text, and export again"
+)
 UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
 """The rule for keys: two keys that look the same but differ would send one order twice."""
 

@@ -73,7 +73,7 @@ class Table:
                 self._report_damage(header)
             for index in header.unnamed:
                 if record.cells[index].strip():
-                    rule = Coded("stands in a column without a name: name the column in the header", "E213")
+                    rule = Coded("is in a column without a name: name the column in the header", "E213")
                     self.wrong_cell(index, rule)
             yield record
         self.read_to_end = not self.grid.stopped
@@ -212,7 +212,7 @@ class Table:
         elif other := self._other_delimiter(cells):
             rule = Coded(f"the columns seem to be separated by {other}: say --delimiter {other}", "E210")
         elif row is None and (later := self._later_header(cells, records)):
-            rule = Coded(f"this is no header; line {later} looks like it: say --header-row {later}", "E210")
+            rule = Coded(f"this is not the header; line {later} looks like it: say --header-row {later}", "E210")
         else:
             header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
             if header.places:

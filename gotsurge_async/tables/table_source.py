@@ -141,7 +141,7 @@ class TableSource(Source):
         key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
         try:
             if not key:
-                raise Misread("is empty, but tells this order from every other", "E229")
+                raise Misread("is empty, but is the order's key", "E229")
             check_key(key)
         except ValueError as error:
             if place is None:

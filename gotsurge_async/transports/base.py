@@ -107,5 +107,5 @@ async def read_all(parts: AsyncIterable[bytes], encoding: str = "") -> bytes:
     except zlib.error:
         raise MaybeSent("the answer cannot be unpacked") from None
     if unpacking and not unpacking.eof:
-        raise MaybeSent("the answer broke off")
+        raise MaybeSent("the answer was cut off")
     return read[0] if len(read) == 1 else b"".join(read)

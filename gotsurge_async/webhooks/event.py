@@ -31,7 +31,7 @@ _STATUS = ("current_status", "status")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_TOO_DEEP = f"has more than {DEEPEST} objects and lists in each other"
+_TOO_DEEP = f"is nested more than {DEEPEST} levels deep"
 
 
 class EventState(StrEnum):
@@ -123,7 +123,7 @@ def read_event(body: bytes) -> Event:
     if model is None or model.casefold() in ("task", "tasks"):
         task_id = _first(_places(tree) or [tree], _IDS)
         if task_id is None:
-            raise MalformedEvent("names no task: there is no id in its data")
+            raise MalformedEvent("names no task: its data has no id")
     return Event(
         type=_text(tree.get("type")),
         model_name=model,
@@ -166,7 +166,7 @@ def _unpacked(body: bytes) -> bytes:
     try:
         return zlib.decompressobj(wbits=31).decompress(body, LARGEST + 1)
     except zlib.error:
-        raise MalformedEvent("is no JSON, and cannot be unpacked") from None
+        raise MalformedEvent("is not JSON, and cannot be decompressed") from None
 
 
 def _is_deep(body: bytes) -> bool:

@@ -132,8 +132,8 @@ class Room:
         """Why an event was refused."""
         waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
         if kind is UnknownFull:
-            return UnknownFull(f"{waiting}, and only those of known tasks and orders are taken now")
-        return InboxFull(f"{waiting}, and no more are taken until some are read")
+            return UnknownFull(f"{waiting}, and only events of known tasks and orders are accepted now")
+        return InboxFull(f"{waiting}, and no more are accepted until some have been read")
 
 
 def measure(db: Database) -> Counter[EventState]:

@@ -40,10 +40,10 @@ PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 
 ADVICE = Advice(
-    busy="another process is writing, or was frozen while it wrote: wake or end it",
-    damaged="is damaged: put it away, and let it be made anew from reads",
+    busy="another process is writing, or was frozen while it wrote: resume that process, or end it",
+    damaged="is damaged: move the file away; a new one is made from reads",
     not_a_database="is not a database: name another file",
-    lacks_tables="is damaged, or no order book",
+    lacks_tables="is damaged, or is not an order book",
 )
 
 _File: TypeAlias = tuple[int, int]

@@ -264,7 +264,7 @@ async def test_a_database_that_stays_away_ends_the_wait(clock: ManualClock, row:
     async with process(row, clock, 10.0) as one:
         turn = asyncio.create_task(one.shared.take_turn())
         await clock.advance(PATIENCE + 2)
-        with pytest.raises(NotSent, match="the shared rate cannot be asked for: the server is away"):
+        with pytest.raises(NotSent, match="the shared rate cannot be used: the server is away"):
             await turn
         row.away = False
         turn = asyncio.create_task(one.shared.take_turn())

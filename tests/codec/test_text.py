@@ -140,7 +140,7 @@ def test_secrets_are_in_no_repr_and_no_reason() -> None:
     detail = codec.decode(b'{"id":"p","secret_key":"planted"}', PartnerDetail)
     assert detail.secret_key == "planted"
     odd = codec.decode(b'{"bearer_token":"planted","refresh_token":["planted"]}', TokenAnswer)
-    assert codec.unreadable(odd) == {"refresh_token": "is not what it should be"}
+    assert codec.unreadable(odd) == {"refresh_token": "has the wrong type or content"}
     assert "planted" not in f"{detail!r} {odd!r} {codec.unreadable(odd)}"
     with pytest.raises(UnreadableAnswer) as caught:
         codec.decode(b'{"bearer_token":["planted"]}', TokenAnswer)

@@ -34,7 +34,7 @@ def of_sqlite(code: str, text: str = "some text") -> sqlite3.Error:
         (psycopg.errors.DiskFull("some text"), Trouble.UNUSABLE, "no space left"),
         (psycopg.errors.ReadOnlySqlTransaction("some text"), Trouble.UNUSABLE, "may not be written to"),
         (psycopg.errors.UndefinedTable("some text"), Trouble.UNUSABLE, "lacks tables: some text"),
-        (psycopg.errors.IdleInTransactionSessionTimeout("some text"), Trouble.UNUSABLE, "this process stood still"),
+        (psycopg.errors.IdleInTransactionSessionTimeout("some text"), Trouble.UNUSABLE, "this process paused too long"),
         (
             psycopg.OperationalError("some text"),
             Trouble.UNUSABLE,

@@ -68,7 +68,7 @@ async def test_a_file_is_loaded_with_its_lines(ledger: Ledger, tmp_path: Path) -
 
 async def test_a_file_with_a_fault_leaves_nothing(ledger: Ledger, tmp_path: Path) -> None:
     """The faults of a file are told, and no run of it is in the ledger, nor is one of a key that stands twice."""
-    for names, told in ((["A", ""], "tracking_id"), (["A", "A"], "stands in line 2 already")):
+    for names, told in ((["A", ""], "tracking_id"), (["A", "A"], "is also in line 2")):
         source = open_source(file_of(tmp_path, *names), options=SourceOptions(now=NOW))
         with pytest.raises(UnusableSource) as caught:
             await loader(ledger).source(source)

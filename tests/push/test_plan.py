@@ -64,7 +64,7 @@ async def test_a_faulty_file_has_no_plan() -> None:
     with pytest.raises(UnusableSource) as caught:
         await plan([good_order(), bad])
     assert caught.value.faults[0].line == 2
-    with pytest.raises(UnusableSource, match="this key stands in line 1"):
+    with pytest.raises(UnusableSource, match="this key is also in line 1"):
         await plan([good_order(), good_order()])
 
 

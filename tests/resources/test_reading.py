@@ -41,7 +41,10 @@ def test_nothing_is_not_too_many() -> None:
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("planted-bearer", "the answer is another task than was asked for; id: asked for t-1, the answer is of t-2"),
+        (
+            "planted-bearer",
+            "the answer is another task than the one requested; id: asked for t-1, the answer is of t-2",
+        ),
         ("t-2", r"the answer is not what was asked for \(id\)$"),  # a secret, so that the answer is not quoted
     ],
 )
@@ -61,7 +64,7 @@ def test_an_empty_list_is_one(body: bytes) -> None:
 
 def test_another_answer_is_not_an_empty_list() -> None:
     """A success that holds only fields that were not asked for is not taken for a list without items."""
-    with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
+    with pytest.raises(UnreadableAnswer, match="nothing that was requested"):
         read(OrganizationPage, b'{"code":"error","message":"not today"}')
     assert read(OrganizationPage, b'{"meta":{"page":1},"more":1}').organizations == ()
 
@@ -83,7 +86,7 @@ def test_an_empty_list_with_unknown_fields_is_one(cls: type[Any], body: bytes) -
 @pytest.mark.parametrize("body", [b'{"code":"error","roles":null}', b'{"roles":null,"count":0}'])
 def test_a_list_that_is_null_with_unknown_fields_is_none(body: bytes) -> None:
     """Null in the place of a list is no answer to what was asked for, where all else is unknown."""
-    with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
+    with pytest.raises(UnreadableAnswer, match="nothing that was requested"):
         read(RoleList, body)
 
 

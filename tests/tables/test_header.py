@@ -64,7 +64,7 @@ def test_a_column_that_is_named_and_stands_twice(text: str, key: str, name: str)
     cells = ["01/02/2030", *CELLS.values(), "03/04/2030"]
     result = read(plain_table(header, cells), file_map=read_map(text.encode(), "m.toml"), key=key)
     rules = [fault.rule for fault in result.report.faults if (fault.line, fault.column) == (1, name)]
-    assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), result.faults
+    assert any(rule.startswith(f"appears twice (columns 1 and {len(header)})") for rule in rules), result.faults
 
 
 @pytest.mark.parametrize(
@@ -132,4 +132,4 @@ def test_a_column_of_the_items_that_stands_twice(tmp_path: Any) -> None:
     items.write_text(plain_table(["tracking_id", "Qty", "Name", "Qty"], ["SHS-1", "1", "a", "2"]), encoding="utf-8")
     text = b'[items]\nignore = ["Name"]\n[items.join]\nquantity = ["Qty"]\n'
     result = read(plain_table(CELLS, CELLS.values()), file_map=read_map(text, "m.toml"), items=items)
-    assert any("Qty: stands twice (columns 2 and 4)" in fault for fault in result.faults), result.faults
+    assert any("Qty: appears twice (columns 2 and 4)" in fault for fault in result.faults), result.faults

@@ -32,7 +32,7 @@ def test_a_column_that_stands_twice() -> None:
     """Which of the two is meant is not known."""
     head, row = two_lines()
     (fault,) = read(f"{head.rstrip()},price\n{row.rstrip()},50").faults
-    assert fault == "orders.csv:1: price: stands twice (columns 7 and 20): remove one of them"
+    assert fault == "orders.csv:1: price: appears twice (columns 7 and 20): remove one of them"
 
 
 def test_required_columns_that_are_missing_are_reported_once_and_rows_are_still_read() -> None:

@@ -63,7 +63,7 @@ FAILURES = [
     (aiohttp.SocketTimeoutError("Timeout on reading data"), MaybeSent, "no answer in time"),
     (aiohttp.ServerTimeoutError(), MaybeSent, "no answer in time"),
     (TimeoutError(), MaybeSent, "no answer in time"),
-    (aiohttp.ClientPayloadError("not enough data"), MaybeSent, "the answer broke off"),
+    (aiohttp.ClientPayloadError("not enough data"), MaybeSent, "the answer was cut off"),
     (aiohttp.ClientResponseError(INFO, (), status=400, message="bad"), MaybeSent, "the answer is not HTTP"),
     (aiohttp.ClientConnectionError("Connector is closed"), MaybeSent, "broke: ClientConnectionError"),
     (BrokenPipeError(32, "Broken pipe"), MaybeSent, "broke: Broken pipe"),

@@ -154,9 +154,9 @@ class SignInPages:
         except SignInFailed as error:
             return _page(403 if error.reason == "refused" else 400, "Not signed in", f"{error}.")
         except Rejected:
-            return _page(400, "Not signed in", "GotSurge does not take this code: begin the sign-in anew.")
+            return _page(400, "Not signed in", "GotSurge does not take this code: start the sign-in again.")
         except GotSurgeError:
-            return _page(502, "Not signed in", "GotSurge could not be asked: begin the sign-in anew.")
+            return _page(502, "Not signed in", "GotSurge could not complete the sign-in: start it again.")
         return _redirect(303, self._after, self._set_cookie(name, "", 0))
 
     async def receive_page(self, _: WebRequest) -> WebAnswer:

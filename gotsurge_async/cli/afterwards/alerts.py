@@ -213,7 +213,7 @@ async def alerts(
     if post is not None and not is_web_url(post):  # it may hold a secret, and is never shown
         raise WrongUse("--post: give the whole URL, as https://hooks.slack.com/services/…", "E102")
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
-        raise WrongUse("--read-rate asks GotSurge: say which one, by --env")
+        raise WrongUse("--read-rate reads from GotSurge: choose its environment with --env")
     async with AsyncExitStack() as stack:
         if read_rate:
             check = structs.replace(

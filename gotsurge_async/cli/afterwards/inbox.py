@@ -128,7 +128,7 @@ async def _change(
     """Change the events with these ids, or in this state, and print how many were ``done``."""
     chosen = list(dict.fromkeys(ids))
     if bool(chosen) == (state is not None):
-        raise WrongUse("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+        raise WrongUse("name events by ID, or pass --all STATE; gotsurge inbox list shows them")
     async with _opened(books) as (opened, _):
         if state is not None:
             chosen = list(await opened.ids(state))
@@ -172,7 +172,7 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
     """
     if [bool(numbers), all_parked, first is not None].count(True) != 1:
         raise WrongUse(
-            "say which: their NUMBERs, --parked, or --from NUMBER; gotsurge inbox parked lists the parked ones"
+            "name changes by NUMBER, or pass --parked or --from NUMBER; gotsurge inbox parked lists the parked ones"
         )
     chosen = set(numbers)
     async with _opened(books) as (_, book):

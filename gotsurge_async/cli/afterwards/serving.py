@@ -60,7 +60,7 @@ async def forwarding(url: str, secret: Secret, clock: Clock) -> AsyncIterator[Fo
     try:
         forwarder = Forwarder(url, secret, transport, clock)
         if url.lower().startswith("http:") and not _is_near(url):
-            say(f"warning: {url_for_log(url)} is not https: others can read on the way what is sent there")
+            say(f"warning: {url_for_log(url)} is not https: others can read what is sent there")
         yield forwarder
     finally:
         await transport.close()
@@ -124,7 +124,7 @@ class Lines:
         self._one_at_a_time = asyncio.Lock()
         self._tries = 0
         if sys.stdout is None:
-            why = "standard output is closed: let it lead to a file, or to /dev/null if nobody reads it"
+            why = "standard output is closed: redirect it to a file, or to /dev/null"
             raise UsageError(why, "E806")
         self._out = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding

@@ -96,7 +96,7 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
     if form not in ("csv", "xlsx"):
         raise WrongUse(f"{file}: its ending does not tell its format: say --format csv or --format xlsx", "E102")
     if file is None and form == "xlsx" and sys.stdout.isatty():
-        raise WrongUse("a workbook is not for a terminal: name a file, such as orders.xlsx")
+        raise WrongUse("a workbook cannot be printed to a terminal: name a file, such as orders.xlsx")
     chosen = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
     with output_to(file, force=force) as stream:
         if form == "csv":

@@ -65,7 +65,7 @@ class Mending(Struct, frozen=True, kw_only=True):
         if self.leave and sends and self.faults is None:
             raise WrongUse("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
         if self.faults is not None and str(self.faults) == STDIN:
-            raise WrongUse("--faults names a file, not standard output: it is mended, and pushed")
+            raise WrongUse("--faults needs a file, not standard output: you correct it, and push it")
         faults = await asyncio.to_thread(self._free, file, options.now)
         with ExitStack() as at_end:
             written = None

@@ -158,7 +158,7 @@ async def worker(
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
-            text = Coded("aborted: what was in flight is in doubt, or is read by whoever goes on", "E112")
+            text = Coded("aborted: orders in flight are in doubt, or are read when the run is resumed", "E112")
             raise Failure(text, interrupts.code) from None
     say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED

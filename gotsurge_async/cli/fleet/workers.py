@@ -100,7 +100,7 @@ async def stop(run_id: str, ledger: Place) -> Exit:
     async with open_ledger(ledger) as opened:
         stopped = await opened.segments.stop(run_id, INTERRUPTED, INTERRUPTED)
         if not stopped and await opened.segments.distribution(run_id) is None:
-            raise UsageError(f"run {run_id} is not put up for workers", "E702")
+            raise UsageError(f"run {run_id} is not distributed to workers", "E702")
     text = f"run {run_id}: {'is stopped' if stopped else 'was stopped already'}"
     return finish({"run": run_id, "stopped": stopped}, Exit.CREATED, text)
 

@@ -40,7 +40,7 @@ from gotsurge_async.tables.checks.words import number_of
 T = TypeVar("T")
 K = TypeVar("K")
 
-_INTERRUPTED = "the audit was interrupted: the same command continues it, and does not read again what it has read"
+_INTERRUPTED = "the audit was interrupted: run the same command to continue it"
 _QUESTIONS = {
     Kind.VANISHED: "GotSurge does not have the tasks of {orders} of run {run} any more.",
     Kind.CANCELLED: "The tasks of {orders} of run {run} were cancelled at GotSurge.",
@@ -109,7 +109,7 @@ def audit(
     if (yes or options["all_vanished"]) and not repair:
         raise WrongUse("--yes and --all-vanished belong to --repair")
     if repair and not yes and not at_a_terminal():
-        raise WrongUse("--repair asks a person at a terminal: say --yes where there is none")
+        raise WrongUse("--repair asks a person at a terminal: pass --yes if there is no terminal")
     place, by = find_ledger(ledger, target), by or (user_name() if repair else "")
     wish = AuditOptions(place=place, target=target, by=by, **options)
     about_run(run_id)

@@ -294,7 +294,7 @@ async def archive_(before: datetime, to: Path | None, ledger: Place) -> Exit:
     """
     if to is None:
         if ledger.kind is not Kind.SQLITE:
-            raise WrongUse("say where the archive is: --to FILE")
+            raise WrongUse("name the file of the archive: --to FILE")
         to = ledger.path.with_name(f"{ledger.path.stem}-archive{ledger.path.suffix}")
     await asyncio.to_thread(must_exist, ledger)
     done = await archive(ledger, to, before=before.replace(tzinfo=UTC), clock=SystemClock().now)

@@ -223,7 +223,7 @@ async def resolve(
 
 
 def _unread(error: GotSurgeError) -> Failure:
-    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
+    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check records your decision anyway"
     return Failure(text, exit_code_of(error), more={"explain": [error.explain_code, "E612"]})
 
 
@@ -232,7 +232,7 @@ def _decisions(
 ) -> tuple[Resolution, ...]:
     if file is not None:
         if keys or created or not_created:
-            raise WrongUse("--file says it all: leave --key, --created and --not-created out", "E611")
+            raise WrongUse("--file contains the decisions: leave out --key, --created and --not-created", "E611")
         return ()
     if not keys:
         raise WrongUse("say which order, by --key, or give the filled in --file", "E611")

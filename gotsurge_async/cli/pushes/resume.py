@@ -124,10 +124,10 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
     exit codes are those of gotsurge push.
     """
     if last == (run_id is not None):
-        raise WrongUse("say which run, or --last; gotsurge runs lists them")
+        raise WrongUse("name a run, or pass --last; gotsurge runs lists all runs")
     check_distributed(**options)
     if options["distributed"] and options["rate"]:
-        raise WrongUse("of a run that workers send, --rate is that of its push: give another to gotsurge worker")
+        raise WrongUse("the workers use the --rate of the push: give another one to gotsurge worker")
     return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()
 
 

@@ -99,7 +99,8 @@ class _Redirect:
                 async with asyncio.timeout(timeout):
                     query = await self._query
             except TimeoutError:
-                raise SignInFailed(f"nobody signed in within {timeout:.0f} s: begin anew", reason="timeout") from None
+                why = f"the sign-in was not completed within {timeout:.0f} s: start it again"
+                raise SignInFailed(why, reason="timeout") from None
             finished = await consent.finish(query)
             outcome = "You are signed in. You can close this window, and go back to the terminal."
         except GotSurgeError as error:

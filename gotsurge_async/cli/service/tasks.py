@@ -290,7 +290,7 @@ def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
         raise WrongUse(f"{twice[0]} is given twice", "E102")
     changes = {name: _value(name, value) for name, _, value in pairs} | dict.fromkeys(clears)
     if not changes:
-        raise WrongUse("say what to change: --set FIELD=VALUE or --clear FIELD")
+        raise WrongUse("name what to change: --set FIELD=VALUE or --clear FIELD")
     return changes
 
 

@@ -263,11 +263,13 @@ async def _simulated(
             await gs.sign_in(key["code"])
         except OutcomeUnknown as error:
             text = (
-                f"the simulator at {parts.netloc} does not answer its sign-in: start it anew with `gotsurge simulator`"
+                f"the simulator at {parts.netloc} does not answer its sign-in: start it again with `gotsurge simulator`"
             )
             raise Unreachable(f"{text} ({error})", error.explain_code) from None
         except CallError as error:
-            error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
+            error.add_note(
+                f"the simulator at {parts.netloc} does not sign in: start it again with `gotsurge simulator`"
+            )
             raise
         yield gs
 
@@ -302,7 +304,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         async with connected(target) as gs:
             return await work(gs)
 
-    with interruptible("interrupted: what was in flight may have been done"), warnings.catch_warnings():
+    with interruptible("interrupted: calls in flight may have taken effect"), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:
@@ -314,5 +316,5 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
 def _unknown(error: OutcomeUnknown) -> Failure:
     endpoint, more = ENDPOINTS.get(error.operation), {"explain": [error.explain_code]}
     if endpoint is not None and endpoint.replay is Replay.SAFE:
-        return Failure(f"{error}\nit does no harm to try again", Exit.UNREACHABLE, more=more)
-    return Failure(f"{error}\nthe service may have done it: look before you try again", Exit.IN_DOUBT, more=more)
+        return Failure(f"{error}\nit is safe to try again", Exit.UNREACHABLE, more=more)
+    return Failure(f"{error}\nGotSurge may have acted: check before you try again", Exit.IN_DOUBT, more=more)

@@ -183,4 +183,4 @@ def user_name() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
-        raise WrongUse("say who you are: --by NAME", "E611") from None
+        raise WrongUse("give your name: --by NAME", "E611") from None

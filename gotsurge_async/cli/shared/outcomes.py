@@ -52,7 +52,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
         raise Failure("\n".join(faults), Exit.USAGE, more={"explain": [*map(code_of, rules)]})
     twice = [name for name, count in Counter(order.tracking_id for order in orders).items() if count > 1]
     if twice:
-        raise Failure(Coded(f"{file}: tracking_id {twice[0]} stands there twice; nothing was sent", "E229"), Exit.USAGE)
+        raise Failure(Coded(f"{file}: tracking_id {twice[0]} appears twice; nothing was sent", "E229"), Exit.USAGE)
     return orders
 
 
@@ -101,7 +101,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
         if not task_id or not tracking_id:
             raise WrongUse(f"{word!r} is not TASK_ID=TRACKING_ID", "E102")
         if task_id in pairs:
-            raise WrongUse(f"task {task_id} stands there twice", "E102")
+            raise WrongUse(f"task {task_id} appears twice", "E102")
         pairs[task_id] = tracking_id
     return pairs
 

@@ -37,7 +37,7 @@ _file = in_group(THE_FILE)
 def _source(sql: str | None, url: str | None, file_map: str | None = None, **parameters: Any) -> SourceOptions:
     is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
     if (sql is not None and url is None) or (sql is None and is_typed):
-        raise WrongUse("--sql and --from belong together: what is asked, and whom")
+        raise WrongUse("--sql and --from belong together: the query and its database")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     columns = FileMap() if file_map is None else load_named(file_map)
     options = SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)

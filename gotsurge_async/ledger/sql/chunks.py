@@ -356,7 +356,7 @@ def chunk_of(row: Row) -> Chunk:
         raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
     numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
     if not all(isinstance(value, int) for value in numbers):
-        raise damaged("chunks", f"chunk {number}", "a number or a time is none")
+        raise damaged("chunks", f"chunk {number}", "a number or a time is invalid")
     return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
 
 
@@ -463,7 +463,7 @@ def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
             whole = packed == ARCHIVED or (len(chunk.metas), size, rows) == sizes
             whole = whole and isinstance(chunk.body, bytes) and isinstance(chunk.source, bytes)
         except (ValueError, TypeError, zlib.error) as error:
-            raise damaged("bodies", f"chunk {number}", f"what its orders are cannot be read: {error}") from error
+            raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
             raise damaged("bodies", f"chunk {number}", "its sizes are not those of its orders")
     if seen != len(chunks):

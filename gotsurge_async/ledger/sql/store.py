@@ -249,13 +249,13 @@ class Store:
         if self._writer is None:
             if after is not None:
                 after()
-            raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
+            raise LedgerUnusable("is open for reading only: open it for writing", "E503", path=self.path)
         return self._writer.begin(job, after=after, future=future)
 
     def request(self, kind: Requests[A, T], request: A) -> Lasting[T]:
         """Have the writer do a request together with others of its kind; see `Writer.lasting`."""
         if self._writer is None:
-            raise LedgerUnusable("is only looked at; open it to write", "E503", path=self.path)
+            raise LedgerUnusable("is open for reading only: open it for writing", "E503", path=self.path)
         return self._writer.lasting(kind, request)
 
     async def keep_count(self) -> None:
@@ -389,7 +389,7 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
         older = is_older(db, backend.shown)
     if older:
         if backend.place.kind is Kind.SQLITE and not files.is_writable(backend.place.path):
-            why = "is of an older version, and cannot be brought up to date where it is: look at a copy"
+            why = "is of an older version, and cannot be upgraded in place: open a copy"
             raise LedgerUnusable(why, "E506", path=backend.shown)
         with suppress(_IsArchive):
             _open(backend.place, clock, True, lambda: False).close()

@@ -168,7 +168,7 @@ def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
         except LedgerUnusable as error:
             yield from error.flaws
         if (row[10] is None) != (row[12] is None):
-            yield Flaw("runs", _named("runs", row[1:]), "who has it is half written")
+            yield Flaw("runs", _named("runs", row[1:]), "its holder is incomplete")
 
 
 def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> Iterator[Flaw]:
@@ -200,7 +200,7 @@ def _read(db: Database, rows: Sequence[Row]) -> tuple[list[Chunk], tuple[Flaw, .
     except LedgerUnusable as error:
         return [], error.flaws
     except (TypeError, ValueError, OverflowError):
-        return [], (Flaw("chunks", _named("chunks", rows[0]), "what belongs to it cannot be read"),)
+        return [], (Flaw("chunks", _named("chunks", rows[0]), "its data cannot be read"),)
 
 
 def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:

@@ -72,7 +72,7 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
         return False
     kept = keeper.kept()
     if kept is None or not kept.counter:
-        raise LedgerError("does not exist, and nothing is known of one that did", "E501", path=str(where))
+        raise LedgerError("does not exist, and there is no record that it ever did", "E501", path=str(where))
     return True
 
 

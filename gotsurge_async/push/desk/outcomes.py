@@ -293,6 +293,8 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         not_there = NotSent(f"{why} (not there since run {recorded.run.id})", "E906", operation=OPERATION)
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
-        waits = NotSent(f"it waits in run {recorded.run.id}, which nobody sends now", "E906", operation=OPERATION)
+        waits = NotSent(
+            f"it waits in run {recorded.run.id}, which no process is sending now", "E906", operation=OPERATION
+        )
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)

@@ -196,7 +196,7 @@ class Sender:
         orders = await self._orders()
         waiting, recorded = await orders.standing(order.key)
         if waiting is None or waiting.number != order.number:
-            raise TakenByAnother("it does not wait any more", "E906", operation=OPERATION)
+            raise TakenByAnother("it is no longer waiting", "E906", operation=OPERATION)
         if recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
             await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
             return None
@@ -242,7 +242,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
     """The outcome of an order that waits under a key, or else of the one that has it; None if it is not known yet."""
     if waiting is not None and waiting.stopped == OLDER_COPY:
         order = codec.decode(waiting.payload, Order)
-        why = "it waited in an older copy of the ledger, and may have been sent since: look whether GotSurge has it"
+        why = "it waited in an older copy of the ledger, and may have been sent since: check whether GotSurge has it"
         return InDoubt(order=order, error=OutcomeUnknown(why, "E907", operation=OPERATION, body=waiting.payload))
     if recorded is None or (waiting is not None and not (waiting.stopped or waiting.claimed)):
         return None

@@ -65,7 +65,7 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
     if not records:
         line, rule = faults[0] if faults else (0, "")
         where = f": line {line} {rule}" if faults else ""
-        raise ConfigError(f"there is no table to look at{where}", code_of(rule) or "E210")
+        raise ConfigError(f"there is no table to read{where}", code_of(rule) or "E210")
     place = _header_of(records, dialect.header_row)
     header, below = records[place], records[place + 1 :]
     if header.damaged:

@@ -82,7 +82,7 @@ def _translation(table: Mapping[str, str]) -> Step:
             return text
         names = [name for name in table if name != ALL]
         shown = f"{', '.join(names[:_SHOWN])}{' …' if len(names) > _SHOWN else ''}"
-        why = f"is none of the values that the map knows{did_you_mean(text, names) or f': it knows {shown}'}"
+        why = f"is not one of the values in the map{did_you_mean(text, names) or f': it knows {shown}'}"
         raise Misread(why, "E224")
 
     return translate

@@ -104,7 +104,7 @@ async def test_a_tampered_state(service: Partner, page: Page, simulator: Simulat
     await page.goto(page.url.replace("state=", "state=x"))
     await sign_in(page)
     await page.get_by_role("button", name="Allow").click()
-    await expect(page.get_by_text("was not begun here")).to_be_visible()
+    await expect(page.get_by_text("was not started here")).to_be_visible()
     assert simulator.audit()["calls"].get("auth.exchange", 0) == 0
 
 

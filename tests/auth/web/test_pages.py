@@ -143,7 +143,7 @@ async def test_a_code_that_is_refused_is_reported(service: Partner, browser: Pag
     back = await consent(browser, service.url("start"))
     simulator.order_fault(Fault(operation="auth.exchange", kind="status", status=503))
     page = await browser.go(back)
-    assert (browser.status, "could not be asked" in page) == (502, True)
+    assert (browser.status, "could not complete" in page) == (502, True)
     simulator.clear_faults()
     back = await consent_again(browser, service)
     assert "does not take this code" in await browser.go(re.sub("code=[^&]*", "code=wrong", back))

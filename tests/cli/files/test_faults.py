@@ -338,7 +338,7 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     ("words", "message"),
     [
         (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
-        (("--leave-faulty", "--faults", "-"), "--faults names a file, not standard output"),
+        (("--leave-faulty", "--faults", "-"), "--faults needs a file, not standard output"),
     ],
 )
 def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], message: str) -> None:

@@ -121,7 +121,7 @@ def test_a_run_that_was_never_put_up_cannot_be_stopped(
     done = run("push", file, *local(simulator), "--ledger", url, "--json", "--out", tmp_path / "out")
     pushed = json.loads(done.stdout)["run"]
     done = run("stop", pushed, "--ledger", url)
-    assert (done.exit_code, "is not put up for workers" in done.stderr) == (2, True)
+    assert (done.exit_code, "is not distributed to workers" in done.stderr) == (2, True)
     assert run("stop", "20200101T000000-none", "--ledger", url).exit_code == 2
 
 

@@ -270,7 +270,7 @@ async def test_ended_in_the_middle_and_started_again(tmp_path: Path, sent: signa
         await simulator.called("tasks.get", times=200)
         first.send_signal(sent)
         ended = await finish(first)
-        assert (ended.code, "the same command continues it" in ended.err + ended.out) == (code, code != -9)
+        assert (ended.code, "run the same command to continue it" in ended.err + ended.out) == (code, code != -9)
         simulator.clear_faults()
         done = await gotsurge("audit", *words, cwd=tmp_path)
         assert (done.code, done.document["orders"], done.document["findings"]) == (0, 200, [])

@@ -75,7 +75,7 @@ def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
         ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: states", ("results", "status", "runs")),
         ("UPDATE chunks SET updated_at = -1", "table chunks, chunk 1: updated_at", ()),
         ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
-        ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "table bodies, chunk 1: what its", ("results",)),
+        ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "table bodies, chunk 1: its orders", ("results",)),
         ("UPDATE runs SET columns = '{]'", "table runs, row", ("runs", "status", "results")),
         ("UPDATE runs SET options = '[1]'", "table runs, row", ("runs", "status", "results")),
         ("UPDATE runs SET mode = 'pigeon'", "table runs, row", ("runs", "status", "results")),
@@ -280,7 +280,7 @@ def test_commands_are_printed_for_the_very_ledger(shell: Shell) -> None:
 def test_nobody_is_asked_about_a_ledger_that_is_not_older(shell: Shell) -> None:
     """`accept-older` says that it is not older, or never was there, with exit 2, before it asks anything."""
     shell.push("A")
-    for path, said in ((book(shell), "is not older"), (shell.folder / "none.db", "nothing is known")):
+    for path, said in ((book(shell), "is not older"), (shell.folder / "none.db", "there is no record")):
         done = clean(shell.run("ledger", "accept-older", "--ledger", path, stdin=""))
         assert (done.exit_code, said in done.stderr, "really" in done.stderr) == (2, True, False)
 

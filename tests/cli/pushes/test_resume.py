@@ -235,4 +235,4 @@ def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(shell: Shell) -
     """Another one is not taken and forgotten: it is refused, with what takes it."""
     done = shell.call("resume", "R", "--distributed", "--rate", "5")
     assert done.exit_code == 2
-    assert "give another to gotsurge worker" in done.stderr
+    assert "give another one to gotsurge worker" in done.stderr

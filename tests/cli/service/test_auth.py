@@ -194,8 +194,8 @@ async def test_a_logout_forgets(person: Person) -> None:
     ("how", "said"),
     [
         ("refuse", "did not grant access: The user refused"),
-        ("tamper", "nobody signed in within 2 s"),
-        ("close", "nobody signed in within 2 s"),
+        ("tamper", "the sign-in was not completed within 2 s"),
+        ("close", "the sign-in was not completed within 2 s"),
     ],
 )
 async def test_a_login_that_fails_has_a_clear_end(person: Person, how: str, said: str) -> None:

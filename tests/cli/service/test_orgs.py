@@ -55,7 +55,7 @@ def test_a_lost_answer_is_in_doubt_unless_the_list_shows_it(run: Runner, simulat
     simulator.order_fault(Fault(operation="platform.organizations.create", when="before", kind="reset", times=1))
     done = run("orgs", "create", "Lost 2", *local(simulator))
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "look before you try again" in done.stderr
+    assert "check before you try again" in done.stderr
 
 
 def test_roles_are_listed_and_people_invited(run: Runner, simulator: Simulator) -> None:

@@ -28,7 +28,7 @@ async def test_a_request_that_is_held_open_does_not_hold_up_the_end(monkeypatch:
     gs = GotSurge(Environment.named("local", api_base="http://127.0.0.1:9/api"), credentials=credentials)
     began = time.monotonic()
     try:
-        with pytest.raises(SignInFailed, match="nobody signed in"):
+        with pytest.raises(SignInFailed, match="the sign-in was not completed"):
             await sign_in.sign_in_with_browser(gs.oauth, "plain", port=port, timeout=0.5)
     finally:
         await gs.close()

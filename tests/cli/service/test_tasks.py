@@ -120,7 +120,7 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
     [
         ("{", "- is not JSON"),
         ('{"a": 1}\n{', "line 2 of it is not either"),
-        (json.dumps([order("A"), order("A")]), "tracking_id A stands there twice"),
+        (json.dumps([order("A"), order("A")]), "tracking_id A appears twice"),
         (json.dumps(order(...)), "tracking_id"),
     ],
 )
@@ -356,7 +356,7 @@ def test_an_old_revision_changes_nothing(run: Runner, simulator: Simulator) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "say what to change"),
+        ([], "name what to change"),
         (["--set", "price"], "is not FIELD=VALUE"),
         (["--set", "=1"], "is not FIELD=VALUE"),
         (["--set", "price=1,50x"], "price: '1,50x' is not an amount such as 1000 or SGD 1000.00"),

@@ -44,10 +44,10 @@ def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (OutcomeUnknown("lost", operation="tasks.create"), 3, "look before you try again"),
-        (OutcomeUnknown("lost", operation="platform.tasks.update"), 3, "look before you try again"),
-        (OutcomeUnknown("lost", operation="tasks.get"), 8, "no harm to try again"),
-        (OutcomeUnknown("lost"), 3, "look before you try again"),
+        (OutcomeUnknown("lost", operation="tasks.create"), 3, "check before you try again"),
+        (OutcomeUnknown("lost", operation="platform.tasks.update"), 3, "check before you try again"),
+        (OutcomeUnknown("lost", operation="tasks.get"), 8, "safe to try again"),
+        (OutcomeUnknown("lost"), 3, "check before you try again"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )

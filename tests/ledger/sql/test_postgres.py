@@ -293,7 +293,7 @@ async def test_who_never_comes_through_is_told(ledger: Ledger) -> None:
     def job(_: Database) -> None:
         raise Moved
 
-    with pytest.raises(LedgerBusy, match="kept on changing the same rows"):
+    with pytest.raises(LedgerBusy, match="keep changing the same rows"):
         await ledger._store.write(job)
     await (await begun(ledger)).close()
 

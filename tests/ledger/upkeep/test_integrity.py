@@ -235,7 +235,7 @@ async def test_what_cannot_be_is_refused(
         ("UPDATE ledger_meta SET value = 3 WHERE name = 'last_chunk'", "3, but there is a chunk 4"),
         ("DELETE FROM ledger_meta WHERE name = 'last_chunk'", "the last chunk is missing"),
         ("UPDATE runs SET columns = '[1]' WHERE columns IS NOT NULL", "table runs.*Expected `str`, got `int`"),
-        ("UPDATE runs SET holder_since = 5 WHERE number = 1", "table runs, row .*half written"),
+        ("UPDATE runs SET holder_since = 5 WHERE number = 1", "table runs, row .*its holder is incomplete"),
         (
             "UPDATE bodies SET meta = replace(meta, '26161', '99999999999999999999') WHERE chunk = 1",
             "line 1, key TRK-1: its line, its size",

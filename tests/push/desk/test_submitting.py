@@ -270,7 +270,7 @@ async def test_an_order_of_a_stopped_file_push_is_unprocessed(tmp_path: Path) ->
         async with Desk(gs, ledger, mode=Mode.DIRECT) as desk:
             waits = await desk.outcome("T-1")
             assert isinstance(waits, Unprocessed)
-            assert f"it waits in run {run.id}, which nobody sends now" in str(waits.error)
+            assert f"it waits in run {run.id}, which no process is sending now" in str(waits.error)
             await desk.submit(order("T-1"))
             assert isinstance(await desk.outcome("T-1"), Created)
     assert service.sent == ["T-1"]

@@ -127,7 +127,7 @@ def test_what_excel_says_of_the_delimiter() -> None:
 def test_a_title_above_the_header() -> None:
     """It is recognized, and skipped with --header-row."""
     text = 'Orders of March,,\n"exported\nby Mei"\n\n' + table({}, {"tracking_id": "B", "price": "x"})
-    assert read(text).faults == ["orders.csv:1: this is no header; line 5 looks like it: say --header-row 5"]
+    assert read(text).faults == ["orders.csv:1: this is not the header; line 5 looks like it: say --header-row 5"]
     assert read(text, header_row=5).places == [(7, "price")]
     assert "was said to name the columns" in read(text, header_row=4).faults[0]
     assert "was said to name the columns" in read(text, header_row=99).faults[0]

@@ -324,7 +324,7 @@ def test_a_title_above_the_header() -> None:
     """It is recognized, and skipped with --header-row."""
     rows = [["Orders of March"], [], HEADER, row_of()]
     data = xlsx_bytes(rows)
-    assert read_book(data).faults == ["orders.xlsx:1: this is no header; line 3 looks like it: say --header-row 3"]
+    assert read_book(data).faults == ["orders.xlsx:1: this is not the header; line 3 looks like it: say --header-row 3"]
     assert read_book(data, header_row=3).order == good_order()
     assert "was said to name the columns" in read_book(data, header_row=2).faults[0]
 

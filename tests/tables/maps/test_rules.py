@@ -347,7 +347,7 @@ def test_values_are_looked_up() -> None:
     for cell, meant in (("MARINE", "marine"), ("whole  squad", "squad"), ("squad", "squad")):
         assert mapped(text, {"broadcast_preference": cell}).order.broadcast_preference == meant
     (fault,) = mapped(text, {"broadcast_preference": "Squads"}).report.faults
-    assert fault.rule.startswith("is none of the values that the map knows")
+    assert fault.rule.startswith("is not one of the values in the map")
     assert fault.value == "Squads"
     assert mapped(text + '"*" = "all"', {"broadcast_preference": "x"}).order.broadcast_preference == "all"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ERROR_OF_ODS = (
     "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
-    "mend its formula, or clear the cell"
+    "correct its formula, or clear the cell"
 )
 _MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
 _LOCKED = "is locked by a password: save it without one"

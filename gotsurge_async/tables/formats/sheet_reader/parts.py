@@ -16,7 +16,7 @@ from xml.etree import ElementTree  # expands nothing beyond what it reads, which
 
 from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 
-_ERROR = "is an error of the spreadsheet, such as #N/A: mend its formula"
+_ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
 _LOST = "shows errors, or formulas without a value, and does not say in which cells: save it in a spreadsheet program"
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
@@ -192,7 +192,7 @@ def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
     if rows * columns > most:
         raise BadSheet(
             f"has a sheet of {rows:,} rows and {columns:,} columns, and more than {most:,} cells are too many: "
-            "delete what stands far from the table, or save it as CSV UTF-8"
+            "delete cells far from the table, or save it as CSV UTF-8"
         )
     return rows, columns
 
