@@ -75,7 +75,7 @@ def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
         ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: states", ("results", "status", "runs")),
         ("UPDATE chunks SET updated_at = -1", "table chunks, chunk 1: updated_at", ()),
         ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
-        ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "table bodies, chunk 1: its orders", ("results",)),
+        ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "bodies, chunk 1: its orders", ("results",)),
         ("UPDATE runs SET columns = '{]'", "table runs, row", ("runs", "status", "results")),
         ("UPDATE runs SET options = '[1]'", "table runs, row", ("runs", "status", "results")),
         ("UPDATE runs SET mode = 'pigeon'", "table runs, row", ("runs", "status", "results")),
