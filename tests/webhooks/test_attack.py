@@ -247,7 +247,7 @@ async def running(*attacks: "Stranger | Forger") -> AsyncIterator[None]:
 def disk_bytes() -> float:
     """What the page says that the inbox takes of the disk at most."""
     page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
-    (gigabytes,) = re.findall(r"takes ([\d.]+) GB of the disk at most", page)
+    (gigabytes,) = re.findall(r"\(([\d.]+) GB on disk with SQLite\)", page)
     return float(gigabytes) * 1e9
 
 
