@@ -52,7 +52,7 @@ def checked_base(url: str) -> str:
     """
     scheme, host = _scheme_and_host(url) if isinstance(url, str) else ("", None)
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
-        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}", "E105")
+        raise ConfigError(f"the API base must be a URL such as https://app.gotsurge.co{API_PATH}", "E105")
     if scheme == "http" and host not in _LOOPBACK:
         raise ConfigError(f"the API base is https: {host} is not this machine, and tokens are secrets", "E105")
     return url.rstrip("/")

@@ -108,7 +108,7 @@ def test_a_rate_is_a_number(value: Any) -> None:
         ({"transport": "x"}, "transport: give an object such as AiohttpTransport"),
         ({"clock": 5}, "clock: give an object such as SystemClock"),
         ({"profile": 5}, "profile: give a Profile, a mapping, or the path of a TOML file, not int"),
-        ({"api_base": 5}, "the API base is a plain URL"),
+        ({"api_base": 5}, "the API base must be a URL"),
         ({"assumed_endpoints": "acept"}, 'assumed_endpoints is "accept" or "refuse", not \'acept\''),
         ({"assumed_endpoints": True}, 'assumed_endpoints is "accept" or "refuse", not True'),
         ({"transport": None, "proxy": 5}, "a proxy is http://HOST:PORT"),

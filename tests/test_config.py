@@ -78,7 +78,7 @@ def test_a_plain_url_is_a_base(url: str) -> None:
 )
 def test_what_is_no_plain_url_is_no_base(url: str) -> None:
     """User, query, fragment, a bad port or a stray character are refused, without showing the URL."""
-    with pytest.raises(ConfigError, match=r"the API base is a plain URL such as https://app\.gotsurge\.co") as caught:
+    with pytest.raises(ConfigError, match=r"the API base must be a URL such as https://app\.gotsurge\.co") as caught:
         checked_base(url)
     assert "pw" not in str(caught.value)
 

@@ -111,7 +111,7 @@ def _why_impossible(number: PhoneNumber) -> str:
     digits, lengths = len(phonenumbers.national_significant_number(number)), _usual_lengths(code)
     known = " or ".join(map(str, lengths)) if len(lengths) < 3 else f"{lengths[0]} to {lengths[-1]}"
     what = "too long" if digits > lengths[-1] else "too short" if digits < lengths[0] else "of the wrong length"
-    return f"is {what} for {place}: {digits} digits, where numbers have {known}"
+    return f"is {what} for {place}: {digits} digits instead of {known}"
 
 
 def _usual_lengths(code: int) -> list[int]:

@@ -266,7 +266,7 @@ def _check_dates(order: Any, now: datetime, zone: tzinfo | None, report: Report)
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo | None) -> str | None:
     """The warning of a pickup that ends soon: how long drivers can take the order."""
     if pickup_end < now:
-        return f"the pickup is already over (it is {_shown(now, zone)})"
+        return f"the pickup has already ended (it is now {_shown(now, zone)})"
     squad = preference == BroadcastPreference.SQUAD
     until = pickup_end - SQUAD_CUT_OFF if squad else pickup_end
     why = "the squad is asked until 30 minutes before the pickup ends" if squad else "the pickup ends soon"

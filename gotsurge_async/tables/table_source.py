@@ -276,7 +276,7 @@ class _Items:
             values = table.values()
             tracking_id = values.pop(ITEM_KEY, None)
             if not values and not table.bad:
-                table.wrong(ITEM_KEY, Coded("this row says nothing of the item", "E230"))
+                table.wrong(ITEM_KEY, Coded("this row has no details of the item", "E230"))
             item = make(**values)
             check_item(item, table.add)
             if not table.bad:

@@ -204,8 +204,8 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("preference", "now", "words"),
     [
-        ("marine", END + MINUTE, "the pickup is already over (it is 2030-03-05 03:01Z)"),
-        ("squad", END + MINUTE, "the pickup is already over"),
+        ("marine", END + MINUTE, "the pickup has already ended (it is now 2030-03-05 03:01Z)"),
+        ("squad", END + MINUTE, "the pickup has already ended"),
         ("all", END, "the pickup ends soon: drivers have 0 minutes to take it"),
         ("marine", END - 59 * MINUTE, "drivers have 59 minutes to take it"),
         ("all", END - 60 * MINUTE, None),

@@ -144,7 +144,7 @@ def test_all_that_may_stand_in_one() -> None:
         ('[columns]\nA = "price"\n[join]\nprice = ["B"]', '"join price" and "A" both give price'),
         ('[defaults]\nprise = "1"', 'default prise": there is no field "prise"; did you mean "price"'),
         ('[dates]\nprise = "31/12/2030 23:59"', 'there is no field "prise"'),
-        ('[dates]\n"*" = "dd/mm/yyyy"', "m.toml: dates: .*no sample of a time: write 31 December 2030"),
+        ('[dates]\n"*" = "dd/mm/yyyy"', "m.toml: dates: .*not a valid sample of a time: write 31 December 2030"),
         ('[dates]\n"*" = { like = "31/12/2030", at = "9" }', "a table of like, zone, time"),
         ('[dates]\n"*" = { like = "31/12/2030 23:59", zone = "SGT" }', 'time zone "SGT" is not known'),
         ('[dates]\n"*" = { minutes_later = "1" }', "minutes_later = 60"),

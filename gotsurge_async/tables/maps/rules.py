@@ -147,7 +147,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
         piece = _PIECE.match(sample, at)
         if piece is None:
             if sample[at].isdigit():
-                raise Misread(f'"{sample}" is no sample of a time: {_SAMPLE}', "E231")
+                raise Misread(f'"{sample}" is not a valid sample of a time: {_SAMPLE}', "E231")
             parts.append(re.escape(sample[at]))
             at, after_number = at + 1, False
             continue
@@ -172,7 +172,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
     has_day = {"year", "short"} & has and {"month", "name"} & has and "day" in has
     has_clock = {"hour", "half"} & has or "minute" not in has
     if not has_day or not has_clock or ("half" in has) != ("noon" in has):
-        raise Misread(f'"{sample}" is no sample of a time: {_SAMPLE}', "E231")
+        raise Misread(f'"{sample}" is not a valid sample of a time: {_SAMPLE}', "E231")
     return pattern
 
 
@@ -294,7 +294,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
-        why = f'"{sample}" is no sample of a number: write 1234.56 as the file would, such as S$1,234.56'
+        why = f'"{sample}" is not a valid sample of a number: write 1234.56 as the file would, such as S$1,234.56'
         raise Misread(why, "E231")
     before, group, point, after = parts["before"].strip(), parts["group"], parts["point"], parts["after"].strip()
     between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)
@@ -378,7 +378,7 @@ def _phone_reader(sample: str) -> Step:
 
     region = phones.region_of(sample) if _PHONE_SAMPLE.fullmatch(sample) else None
     if region is None and sample != "+":
-        why = f'"{sample}" is no sample of a phone number: write one with its country apart: +65 61234567'
+        why = f'"{sample}" is not a valid sample of a phone number: write one with its country apart: +65 61234567'
         raise Misread(why, "E231")
 
     def international(text: str) -> str:

@@ -428,7 +428,7 @@ def test_result_files_are_read_with_the_same_map() -> None:
         ("", "6.59E+09", "a spreadsheet has rounded it, 3 digits are left", None),
         (SINGAPORES, "+65 0091755010", "has a zero after the country code", None),
         (SINGAPORES, "+650091755010", "has a zero after the country code", None),
-        (SINGAPORES, "6123456", "is too short for Singapore: 7 digits, where numbers have 8", None),
+        (SINGAPORES, "6123456", "is too short for Singapore: 7 digits instead of 8", None),
         (SINGAPORES, "6.59E+09", "a spreadsheet has rounded it, 3 digits are left", None),
     ],
 )
