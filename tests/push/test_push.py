@@ -372,7 +372,7 @@ async def test_orders_need_a_key_of_their_own(tmp_path: Path) -> None:
     async with pushing(tmp_path, Service()) as (push, ledger):
         with pytest.raises(UnusableSource, match="no key"):
             await push.load_orders([order("A"), order(None)])
-        with pytest.raises(UnusableSource, match="already"):
+        with pytest.raises(UnusableSource, match="also in line 1"):
             await push.load_orders([order("A"), order("A")])
         assert await ledger.runs() == []
 
