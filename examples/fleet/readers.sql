@@ -4,4 +4,4 @@
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO gotsurge_reader;
 GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO gotsurge_reader;
 -- Tokens are encrypted; readers need not see them even so. Leave this line out if the tokens are elsewhere.
-REVOKE ALL ON gotsurge_tokens, gotsurge_sign_ins FROM gotsurge_reader;
+REVOKE ALL ON gotsurge_tokens FROM gotsurge_reader;

@@ -61,7 +61,7 @@ async def test_many_can_be_the_first(url: str) -> None:
     """Many that begin at once, on a database without tables, all find them made."""
     if url.startswith("postgresql"):
         with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute("DROP TABLE IF EXISTS gotsurge_tokens, gotsurge_leases, gotsurge_sign_ins")
+            admin.execute("DROP TABLE IF EXISTS gotsurge_tokens, gotsurge_leases")
     stores = [SqlStore(url, None) for _ in range(16)]
     await asyncio.gather(*(store.save(str(n), tokens(n)) for n, store in enumerate(stores)))
     assert len(await stores[0].accounts()) == 16
