@@ -44,11 +44,11 @@ async def test_who_watches_knows_an_older_copy(
     """A machine that sends nothing itself refuses a copy that was made before what it saw others send."""
     pushing, sending = (str(tmp_path / name) for name in ("pushing", "sending"))
     monkeypatch.setenv("XDG_DATA_HOME", pushing)
-    url = postgres.create("ledger")
+    url = postgres.create("watched")
     async with await Ledger.open(url) as ledger:
         run = await loaded(ledger, orders(20))
         await ledger.segments.put_up(run, brakes={}, enqueue=lambda *_: None)
-    postgres.create("copy", "TEMPLATE ledger")
+    postgres.create("copy", "TEMPLATE watched")
 
     seen = Seen()
     watch = Watch(ledger.place, run.id, cast("Progress", seen), lambda _: None, Interrupts(lambda _: None))
@@ -69,8 +69,8 @@ async def test_who_watches_knows_an_older_copy(
     await asyncio.wait([watching])
 
     monkeypatch.setenv("XDG_DATA_HOME", pushing)
-    postgres.ask("ALTER DATABASE ledger RENAME TO newer")
-    postgres.ask("ALTER DATABASE copy RENAME TO ledger")
+    postgres.ask("ALTER DATABASE watched RENAME TO newer")
+    postgres.ask("ALTER DATABASE copy RENAME TO watched")
     with pytest.raises(LedgerOlder):
         await Ledger.open(url)
 
