@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 OTHERS = """
     aiohttp aiohttp.web attrs cattrs click click.testing concurrent.futures cryptography.fernet csv ctypes duckdb
-    filelock getpass hypothesis keyring keyring.backends.fail logging.handlers msgspec multiprocessing
+    filelock getpass hypothesis keyring keyring.backends.fail logging.handlers mcp.server.stdio msgspec multiprocessing
     opentelemetry.trace platformdirs procrastinate prometheus_client psycopg psycopg_pool pytest python_calamine
     rich.console rich.live rich.progress rich.table shutil sqlalchemy sqlite3 subprocess tempfile trustme webbrowser
     xlsxwriter yaml zoneinfo
