@@ -11,6 +11,9 @@ import gotsurge_async.starting  # noqa: F401 - first of all: see there
 from gotsurge_async.starting import lazily
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from gotsurge_async.api.profile import Profile
     from gotsurge_async.auth.oauth import OAuth, SignedIn
     from gotsurge_async.auth.sealing import Sealer
@@ -200,4 +203,4 @@ __all__ = [
     "what_is_known",
 ]
 
-__getattr__ = lazily(__name__, _HOMES)
+__getattr__: "Callable[[str], Any]" = lazily(__name__, _HOMES)

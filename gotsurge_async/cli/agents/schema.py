@@ -5,7 +5,7 @@ does not know. `VERSION` is raised when a field goes, or changes its meaning. Wh
 task, is an object of any fields.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -50,7 +50,9 @@ def named(schema: Schema, names: str) -> dict[str, Schema]:
     return {name.rstrip("?"): maybe(schema) if name.endswith("?") else schema for name in names.split()}
 
 
-numbers, texts, times = (partial(named, schema) for schema in (NUMBER, TEXT, TIME))
+numbers: Callable[[str], dict[str, Schema]] = partial(named, NUMBER)
+texts: Callable[[str], dict[str, Schema]] = partial(named, TEXT)
+times: Callable[[str], dict[str, Schema]] = partial(named, TIME)
 _COUNTS = "orders created already_pushed changed refused in_doubt unprocessed in_flight cancelled"
 _RUN = {
     **texts("run state environment mode source archived_in?"), **times("created_at finished_at? archived_at?"),

@@ -146,7 +146,7 @@ def json_option_with(text: str) -> Decorator[Any]:
     return in_group(OUTPUT)("--json", "as_json", is_flag=True, expose_value=False, callback=_keep_json, help=text)
 
 
-json_option = json_option_with("Print one JSON document, for programs.")
+json_option: Decorator[Any] = json_option_with("Print one JSON document, for programs.")
 timezone_option: Decorator[Any] = in_group(THE_FILE)(
     "--timezone",
     metavar="TZ",
