@@ -8,12 +8,9 @@ aiohttp.
 from typing import TYPE_CHECKING
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
-from gotsurge_async.starting import lazily
+from gotsurge_async.starting import Lazy, lazily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from gotsurge_async.api.profile import Profile
     from gotsurge_async.auth.oauth import OAuth, SignedIn
     from gotsurge_async.auth.sealing import Sealer
@@ -203,4 +200,4 @@ __all__ = [
     "what_is_known",
 ]
 
-__getattr__: "Callable[[str], Any]" = lazily(__name__, _HOMES)
+__getattr__: Lazy = lazily(__name__, _HOMES)

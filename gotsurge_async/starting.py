@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if _break := getattr(signal, "SIGBREAK", None):  # Ctrl-Break on Windows
@@ -52,7 +52,11 @@ def heed_interrupts() -> None:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else terminate)
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+Lazy: TypeAlias = Callable[[str], Any]
+"""What returns a name of a package that is asked for, and imports what has it."""
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Lazy:
     """The ``__getattr__`` of a package that imports what it names when that is first asked for.
 
     Args:

@@ -5,12 +5,9 @@ Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 
 from typing import TYPE_CHECKING
 
-from gotsurge_async.starting import lazily
+from gotsurge_async.starting import Lazy, lazily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
     from gotsurge_async.after.results import Summary, write_results
     from gotsurge_async.after.undo import Undo, Undone
@@ -81,4 +78,4 @@ __all__ = [
     "write_results",
 ]
 
-__getattr__: "Callable[[str], Any]" = lazily(__name__, _HOMES)
+__getattr__: Lazy = lazily(__name__, _HOMES)
