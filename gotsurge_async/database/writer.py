@@ -241,21 +241,21 @@ class Writer:
             raise self._backend.failure(Trouble.CLOSED, "is closed")
 
     # --- in the event loop ------------------------------------------------------------------------------------------
-    #
     # Plain calls, as a task and its futures would cost a lone job as much as its transaction.
-
     async def _live(self) -> None:
         """Last until the writer is closed. Where that is cancelled, as when the event loop ends, no caller waits on."""
         try:
             await self._ended
         finally:
             self._closing = True
+            if self._timer is not None:
+                self._timer.cancel()
             if self._batch is not None:  # it was never committed, or nobody knows
                 why = Coded("the writer was stopped in the middle; open it again", "E528")
                 self._refuse(self._batch, self._backend.failure(Trouble.UNSURE, why))
-            closed = self._backend.failure(Trouble.CLOSED, Coded("was closed before this was written", "E528"))
-            self._refuse_all(closed)
             self._batch = None
+            closed = Coded("was closed before this was written", "E528")
+            self._refuse_all(self._backend.failure(Trouble.CLOSED, closed))
 
     def _next(self) -> None:
         """Begin what is to be done next, if anything is."""
@@ -267,25 +267,22 @@ class Writer:
         elif len(self._waiting) == self._last == 1:  # whoever asks one by one would wait in vain
             self._start_all()
         elif self._waiting:
-            self._gather()
+            self._gather(0, 0)
         else:
             self._is_idle = True
             if self._closing and not self._ended.done():
                 self._ended.set_result(None)
 
-    def _gather(self) -> None:
+    def _gather(self, seen: int, quiet: int) -> None:
         """Begin a transaction when no new job came for a while, or when enough wait."""
-        self._count(0, 0)
-
-    def _count(self, seen: int, quiet: int) -> None:
-        number = len(self._waiting)
-        if self._closing and not number:  # the writer was stopped
+        if self._closing and not self._waiting:  # the writer was stopped
             return
+        number = len(self._waiting)
         quiet = quiet + 1 if number == seen else 0
         if quiet > QUIET_TURNS or number >= self._enough:
             self._start_all()
         else:
-            self._loop.call_soon(self._count, number, quiet)
+            self._loop.call_soon(self._gather, number, quiet)
 
     def _start_all(self) -> None:
         batch = self._waiting[: self._together]
@@ -297,7 +294,11 @@ class Writer:
         self._batch = batch
         if self._patience is not None:
             self._timer = self._loop.call_later(self._patience, self._refuse_slow, batch, self._patience)
-        self._thread.submit(copy_context().run, self._do_and_settle, batch, alone)
+        try:
+            self._thread.submit(copy_context().run, self._do_and_settle, batch, alone)
+        except RuntimeError as error:  # it cannot be started, or Python is exiting: nothing was begun
+            unusable = self._backend.failure(Trouble.UNUSABLE, str(error))
+            self._settle(batch, _End(error=unusable, fatal=unusable), alone)
 
     def _do_and_settle(self, batch: Sequence[_Ticket[Any, Any]], alone: bool) -> None:
         try:
@@ -311,12 +312,12 @@ class Writer:
         """Answer every ticket of a transaction that has ended, and begin the next one."""
         if batch is not self._batch:  # the writer was stopped
             return
-        if self._timer is not None:
-            self._timer.cancel()
         if end.broken is not None:
             self._ended.set_exception(end.broken)
             return
         self._batch, self._fatal = None, end.fatal
+        if self._timer is not None:
+            self._timer.cancel()
         if not alone:
             self._last = len(batch) + len(self._waiting)
         if end.error is not None:

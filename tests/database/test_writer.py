@@ -11,67 +11,12 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.database import Database, Kind, Moved, Place, Sqlite, files
-from gotsurge_async.database.errors import Advice, Trouble
+from gotsurge_async.database import Database, Kind, Moved, Place
+from gotsurge_async.database.errors import Trouble
 from gotsurge_async.database.readers import Readers
-from gotsurge_async.database.writer import TRIES, Backend, Writer
+from gotsurge_async.database.writer import TRIES, Writer
 
-
-class Counting(Sqlite):
-    """A database that counts its commits, and can be told to fail them."""
-
-    commits = 0
-    broken = False
-    full = False
-
-    def commit(self) -> None:
-        if self.broken or self.full:
-            error = sqlite3.OperationalError("the disk went away")
-            error.sqlite_errorname = "SQLITE_FULL" if self.full else "SQLITE_IOERR_FSYNC"
-            raise error
-        self.commits += 1
-        super().commit()
-
-
-class Failure(Exception):
-    """What the users of the database get instead of its errors."""
-
-    trouble = Trouble.UNEXPECTED
-
-
-class Busy(Failure):
-    trouble = Trouble.BUSY
-
-
-class Unusable(Failure):
-    trouble = Trouble.UNUSABLE
-
-
-class Unsure(Unusable):
-    trouble = Trouble.UNSURE
-
-
-class Closed(Failure):
-    trouble = Trouble.CLOSED
-
-
-class Plain(Backend):
-    """A file with one table."""
-
-    advice = Advice(busy="busy", damaged="damaged", not_a_database="no database", lacks_tables="no table")
-    unusable = Unusable
-
-    def writing(self) -> Counting:
-        made = files.writing(self.place.path, {"put": "INSERT INTO t VALUES (:n)"}, patience=0.05)
-        made.driver.execute("CREATE TABLE IF NOT EXISTS t (n INTEGER PRIMARY KEY)")
-        return Counting(made.driver, made._texts)
-
-    def reading(self) -> Sqlite:
-        return files.reading(self.place.path, {"all": "SELECT n FROM t ORDER BY n"}, patience=0.05)
-
-    def failure(self, trouble: Trouble, text: str) -> Failure:
-        kinds = {kind.trouble: kind for kind in (Failure, Busy, Unusable, Unsure, Closed)}
-        return kinds[trouble](text)
+from .kit import Busy, Closed, Counting, Failure, Plain, Unsure, Unusable, numbers, put, writing
 
 
 @pytest.fixture
@@ -84,24 +29,6 @@ def db(path: Path) -> Iterator[Counting]:
     made = Plain(Place(Kind.SQLITE, path)).writing()
     yield made
     made.driver.close()  # a writer that has failed does not have it any more
-
-
-def writing(db: Database | None, path: Path, *, thread: ThreadPoolExecutor | None = None, **more: Any) -> Writer:
-    """A writer on a database, which closes it."""
-    backend = Plain(Place(Kind.SQLITE, path))
-    return Writer(backend, thread or ThreadPoolExecutor(1), name="test", db=db, **more)
-
-
-def put(db: Database, number: int) -> int:
-    """A job: insert a number, which fails if it is there."""
-    db.change("put", n=number)
-    return number
-
-
-def numbers(path: Path) -> list[int]:
-    """What is in the table for everybody to see."""
-    with closing(sqlite3.connect(path)) as reader:
-        return [n for (n,) in reader.execute("SELECT n FROM t ORDER BY n")]
 
 
 async def test_jobs_that_come_together_share_a_commit(db: Counting, path: Path) -> None:
@@ -118,9 +45,9 @@ async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path, mo
     waits: list[int] = []
     whole = Writer._gather
 
-    def gather(writer: Writer) -> None:
-        waits.append(db.commits)
-        whole(writer)
+    def gather(writer: Writer, seen: int, quiet: int) -> None:
+        waits.extend([] if seen else [db.commits])
+        whole(writer, seen, quiet)
 
     monkeypatch.setattr(Writer, "_gather", gather)
     writer = writing(db, path)
@@ -137,9 +64,9 @@ async def test_a_group_of_which_one_fails_stays_a_group(
     waits: list[int] = []
     whole = Writer._gather
 
-    def gather(writer: Writer) -> None:
-        waits.append(db.commits)
-        whole(writer)
+    def gather(writer: Writer, seen: int, quiet: int) -> None:
+        waits.extend([] if seen else [db.commits])
+        whole(writer, seen, quiet)
 
     writer = writing(db, path)
     group = (writer.run(lambda c, n=n: put(c, n)) for n in (1, 1, 2))  # type: ignore[misc]
@@ -439,6 +366,40 @@ async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(db: 
     assert all(isinstance(end, Unusable | Closed) for end in ended)
     free.set()
     thread.shutdown()  # what it was doing ends in its own time: only then may the connection be closed
+
+
+async def test_a_stopped_writer_refuses_nothing_more(db: Counting, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock stands, too, however long the disk takes for what it was doing."""
+    refusals: list[Trouble] = []
+    failure = Plain.failure
+    monkeypatch.setattr(Plain, "failure", lambda self, kind, text: refusals.append(kind) or failure(self, kind, text))
+    thread, free = ThreadPoolExecutor(1), threading.Event()
+    writer = writing(db, path, thread=thread, patience=0.02)
+    standing = asyncio.create_task(writer.run(lambda _: free.wait()))
+    while Trouble.BUSY not in refusals:  # noqa: ASYNC110 - only its clock shows that it stands
+        await asyncio.sleep(0.01)
+    writer._task.cancel()
+    with pytest.raises(Unsure):
+        await standing
+    number = len(refusals)
+    await asyncio.sleep(0.1)
+    assert len(refusals) == number
+    free.set()
+    thread.shutdown()
+
+
+async def test_a_thread_that_cannot_be_started_writes_nothing(db: Counting, path: Path) -> None:
+    """Those who wait are refused, and so is who comes later."""
+    thread = ThreadPoolExecutor(1)
+    thread.shutdown()
+    writer = writing(db, path, thread=thread)
+    for number in (1, 2):
+        async with asyncio.timeout(10):
+            with pytest.raises(Unusable) as refused:
+                await writer.run(lambda c, number=number: put(c, number))  # type: ignore[misc]
+        assert not isinstance(refused.value, Unsure)
+    assert numbers(path) == []
+    writer._task.cancel()
 
 
 def test_a_lock_is_not_waited_for_when_the_event_loop_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

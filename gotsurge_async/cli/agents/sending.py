@@ -44,7 +44,7 @@ class Ran(Struct, frozen=True, kw_only=True):
 
 
 async def run_command(words: Sequence[str], stdin: str = "", variables: Mapping[str, str] | None = None) -> Ran:
-    """Run ``gotsurge WORDS`` to its end, also when the caller is cancelled: then the command is interrupted, too."""
+    """Run ``gotsurge WORDS`` to its end, even if the caller is cancelled."""
     place = ("GOTSURGE_ENV", "GOTSURGE_API_BASE")  # the command's own words name it
     kept = {name: value for name, value in os.environ.items() if name not in place}
     process = await asyncio.create_subprocess_exec(

@@ -95,7 +95,7 @@ async def stop(run_id: str, ledger: Place) -> Exit:
     \b
     Exit codes:
       0 it is stopped
-      2 no such run or ledger, or the run is not put up
+      2 no such run or ledger, or the run is not distributed
     """
     async with open_ledger(ledger) as opened:
         stopped = await opened.segments.stop(run_id, INTERRUPTED, INTERRUPTED)

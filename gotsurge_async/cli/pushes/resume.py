@@ -151,7 +151,7 @@ async def retry(run_id: str, **options: Any) -> Exit:
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
     --on-refused-chunk split finds the one that is. A refusal is believed: nothing of it was created. An order that is
-    wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
+    wrong itself is refused again: correct it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
     codes are those of gotsurge push.
     """
     return await Retrying(run_id, **options).run()

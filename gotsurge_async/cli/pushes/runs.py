@@ -155,7 +155,7 @@ async def runs(ledger: Place | None, env: str | None, limit: int) -> None:
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @takes_ledger
-@click.option("--watch", is_flag=True, help="Show how it goes on, until nobody sends it any more.")
+@click.option("--watch", is_flag=True, help="Show its progress until no process sends it any more.")
 @click.option("--file", type=PATH, help="Tell whether RUN was made from this file, as it is now.")
 @json_option
 @asynchronous
