@@ -14,7 +14,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
 from itertools import chain
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from attrs import define
 from msgspec import Struct, structs
@@ -25,7 +25,6 @@ from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_
 from gotsurge_async.errors import Coded
 
 A = TypeVar("A")
-P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 Job = Callable[[Database], T]
@@ -36,7 +35,7 @@ Kind = Callable[[Database, Sequence[A]], Sequence[T]]
 
 TOGETHER = 1024
 """Jobs of one transaction, at most."""
-QUIET_TURNS = 6
+QUIET_TURNS = 7
 """Turns of the event loop without a new job after which a transaction begins: as many as it takes from the answer of
 one job to the caller's next one, through the tasks between them."""
 ENOUGH = 24
@@ -279,7 +278,7 @@ class Writer:
             return
         number = len(self._waiting)
         quiet = quiet + 1 if number == seen else 0
-        if quiet > QUIET_TURNS or number >= self._enough:
+        if quiet == QUIET_TURNS or number >= self._enough:
             self._start_all()
         else:
             self._loop.call_soon(self._gather, number, quiet)
@@ -298,9 +297,12 @@ class Writer:
             self._thread.submit(copy_context().run, self._do_and_settle, batch, alone)
         except RuntimeError as error:  # it cannot be started, or Python is exiting: nothing was begun
             unusable = self._backend.failure(Trouble.UNUSABLE, str(error))
-            self._settle(batch, _End(error=unusable, fatal=unusable), alone)
+            self._batch = refused = [*batch]  # the thread may start later: what is queued for it is not this one
+            self._loop.call_soon(self._settle, refused, _End(error=unusable, fatal=unusable), alone)
 
     def _do_and_settle(self, batch: Sequence[_Ticket[Any, Any]], alone: bool) -> None:
+        if batch is not self._batch:  # it was refused before the thread began it
+            return
         try:
             end = self._do(batch)
         except BaseException as error:
@@ -315,7 +317,7 @@ class Writer:
         if end.broken is not None:
             self._ended.set_exception(end.broken)
             return
-        self._batch, self._fatal = None, end.fatal
+        self._batch, self._fatal = None, None if self._replaces else end.fatal
         if self._timer is not None:
             self._timer.cancel()
         if not alone:
@@ -371,7 +373,6 @@ class Writer:
         end = self._transaction(batch, writing)
         if end.fatal is not None and self._replaces:
             self._disconnect()
-            return structs.replace(end, fatal=None)
         return end
 
     def _transaction(self, batch: Sequence[_Ticket[Any, Any]], writing: bool) -> _End:
@@ -411,8 +412,7 @@ class Writer:
             meaning = meaning_of(error, self._backend.advice)
             text = first_line(error) if meaning is None else meaning.text
             trouble = Trouble.UNUSABLE if wrote_nothing(error) else Trouble.UNSURE
-            end = self._give_up(error, self._backend.failure(trouble, text))
-            # What follows is not written.
+            end = self._give_up(error, self._backend.failure(trouble, text))  # and what follows is not written
             return structs.replace(end, fatal=self._backend.failure(Trouble.UNUSABLE, text))
         for call in db.committed:
             call()

@@ -402,6 +402,29 @@ async def test_a_thread_that_cannot_be_started_writes_nothing(db: Counting, path
     writer._task.cancel()
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_what_was_refused_for_want_of_a_thread_is_never_written(
+    db: Counting, path: Path, replaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that starts later does not run it; a writer that replaces its connection works on."""
+    real, can_start = threading.Thread.start, False
+
+    def start(thread: threading.Thread) -> None:
+        if not can_start:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    writer = writing(None if replaces else db, path)
+    jobs = [writer.begin(lambda c, n=n: put(c, n)) for n in range(3)]  # type: ignore[misc]
+    done = await asyncio.gather(*jobs, return_exceptions=True)
+    assert [type(each) for each in done] == [Unusable] * 3
+    can_start = True
+    last = (await asyncio.gather(writer.run(lambda c: put(c, 9)), return_exceptions=True))[0]
+    await writer.close()
+    assert (numbers(path), type(last)) == (([9], int) if replaces else ([], Unusable))
+
+
 def test_a_lock_is_not_waited_for_when_the_event_loop_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No caller is left, and Python does not exit before the thread: it gives up long before its patience ends."""
     monkeypatch.setattr("gotsurge_async.database._PART", 50)
