@@ -91,17 +91,15 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     def facts(self) -> dict[str, str]:
         """Its numbers and sums for people, by name; without those that say nothing."""
-        numbers = {
-            "already pushed": self.already_pushed - self.in_doubt,
-            "in doubt": self.in_doubt,
-            "without a price": self.without_price,
-        }
+        numbers = {"already pushed": self.already_pushed - self.in_doubt, "in doubt": self.in_doubt}
+        unpriced = self.without_price
         return {
             "orders": f"{self.orders:,}",
             **({"rows left out": f"{self.left_out:,}"} if self.left_out else {}),
-            "spend": amounts(self.spend) or "nothing",
+            "spend": amounts(self.spend) or ("no prices" if unpriced else "nothing"),
             **({"at most": amounts(self.most)} if self.most != self.spend else {}),
             **{name: f"{number:,}" for name, number in numbers.items() if number},
+            **({"without a price": f"{unpriced:,}: GotSurge sets it"} if unpriced else {}),
         }
 
     def findings(self, tail: str = "") -> Iterator[str]:

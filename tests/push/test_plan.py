@@ -58,6 +58,18 @@ async def test_orders_and_money_are_counted() -> None:
     assert (made.tight, made.similar, made.warnings) == ((), (), ())
 
 
+async def test_what_people_read_of_prices_is_true() -> None:
+    """Orders without a price are not called free: GotSurge sets their price."""
+    without = [good_order(tracking_id=f"N-{n}", price=None, invoice_number=f"N-{n}") for n in range(2)]
+    assert (await plan(without)).facts() == {
+        "orders": "2",
+        "spend": "no prices",
+        "without a price": "2: GotSurge sets it",
+    }
+    both = (await plan([*numbered(1), *without])).facts()
+    assert (both["spend"], both["without a price"]) == ("SGD 48.50", "2: GotSurge sets it")
+
+
 async def test_a_faulty_file_has_no_plan() -> None:
     """Every check of a push is made: faults, and keys that stand twice, are reported as by a push."""
     bad = good_order(tracking_id="B", price=Money.of("1.00", "SGD"))

@@ -260,11 +260,10 @@ async def _sum_up_creation(bounds: Bounds, given: Arguments, request: Request) -
     plan = msgspec.convert(ran.document, Plan)
     if request.files and {plan.sha256, plan.items_sha256, plan.map_sha256} - {None} != {*request.files.values()}:
         raise UsageError(f"{one_line(plan.file)} has just changed: propose it again", "E613")
-    facts, new = plan.facts(), number_of(plan.orders - plan.already_pushed, "order")
-    lines = [f"Create and broadcast {new} in {bounds.environment}: {facts['spend']}"]
+    lines = [f"Create and broadcast {number_of(plan.orders - plan.already_pushed, 'order')} in {bounds.environment}"]
     lines += [f"  {path}, SHA-256 {digest}" for path, digest in request.files.items()]
     lines += ["  open the table to read the orders that are not shown here"] if request.files else []
-    lines += [f"  {name}: {fact}" for name, fact in facts.items()]
+    lines += [f"  {name}: {fact}" for name, fact in plan.facts().items()]
     lines += [f"  {finding}" for finding in plan.findings()]
     if plan.preview is not None:
         lines += plan.preview.lines(None)

@@ -77,7 +77,7 @@ async def test_what_was_refused_may_be_proposed_again(office: Office) -> None:
         assert (await office.approve(made["proposal"])).state == "failed"
         again = await agent.propose("create_orders", orders=both)
         assert (again["proposal"], again["state"]) == (f"{made['proposal']}-2", "proposed")
-        assert again["preview"][0].startswith("Create and broadcast 1 order in")
+        assert again["preview"][0] == "Create and broadcast 1 order in local"  # and not the money of both
         assert (await office.approve(again["proposal"])).state == "done"
         assert await agent.propose("create_orders", orders=both) != again
     assert sorted(each["tracking_id"] for each in office.simulator.tasks()) == ["T-1", "T-2"]
