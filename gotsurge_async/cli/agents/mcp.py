@@ -107,8 +107,8 @@ async def mcp(
     """
     if not (target.simulate or target.env or os.environ.get("GOTSURGE_ENV")):
         target = structs.replace(target, env="sandbox")
-    target = structs.replace(target, api_base=target.api_base or os.environ.get("GOTSURGE_API_BASE"))
     target.check()
+    target = structs.replace(target, api_base=target.api_base or os.environ.get("GOTSURGE_API_BASE"))
     if target.environment == "production" and not allow_production:
         raise WrongUse("agents propose orders for production only with --allow-production", "E613")
     token = Secret(os.environ.get(TOKEN, ""))

@@ -199,6 +199,20 @@ def test_it_is_for_the_sandbox_unless_its_options_say_otherwise(run: Runner, tmp
         assert seen == [environment_]
 
 
+def test_a_simulator_of_its_own_goes_before_the_variables(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that name another GotSurge stop no --simulate, and lead none of its orders there."""
+    seen: list[Any] = []
+
+    async def look(server: Any) -> None:
+        seen.append(server.get_request_handler("tools/call").handler.__self__.bounds.target)
+
+    monkeypatch.setattr("gotsurge_async.cli.agents.server.serve_stdio", look)
+    elsewhere = {"GOTSURGE_API_BASE": "http://127.0.0.1:1/api", "GOTSURGE_ENV": "sandbox"}
+    done = run("mcp", "--simulate", **elsewhere)
+    assert done.exit_code == 0, done.stderr
+    assert (seen[0].env, seen[0].api_base == elsewhere["GOTSURGE_API_BASE"]) == ("local", False)
+
+
 def test_without_the_extra_the_command_says_what_to_install(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """The schemas and the approvals need nothing of it."""
     monkeypatch.delitem(sys.modules, "gotsurge_async.cli.agents.server")
