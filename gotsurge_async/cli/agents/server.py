@@ -145,15 +145,9 @@ class Agents(Struct, frozen=True, kw_only=True):
         last = await proposals.latest(request.digest)
         if last is not None and proposals.stands(last):
             return last
-        failed = last if last is not None and last.state is ProposalState.FAILED else None
-        try:
-            summary = await sum_up()
-        except Refused:
-            if failed is None:
-                raise
-            return failed
-        if failed is not None and summary.orders and summary.known == summary.orders:
-            return failed
+        summary, failed = await sum_up(), last is not None and last.state is ProposalState.FAILED
+        if last is not None and failed and summary.orders and summary.known == summary.orders:
+            return last
         return await proposals.propose(
             request, summary, by=self.bounds.user, client=client, lasts=self.bounds.lasts, limits=self.bounds.limits
         )

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async.cli.agents import sending
+from gotsurge_async.cli.agents import sending, tools
 from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.errors import UsageError
@@ -107,6 +107,20 @@ async def test_the_next_step_after_a_mapped_push_names_the_map(office: Office, m
         proposal = await office.approve(made["proposal"])
     (command,) = (step for step in msgspec.json.decode(proposal.outcome or "")["next"] if "--map" in step)
     assert f"--map {maps / 'mine.toml'}" in command
+
+
+async def test_a_failed_proposal_hides_no_new_reason(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its orders cannot be checked any more, the agent is told why, and not what was once answered."""
+    office.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset", times=1))
+    async with office.agent() as agent:
+        made = await agent.propose("create_orders", orders=[order()])
+        assert (await office.approve(made["proposal"])).state == "failed"
+
+        async def held(*_: Any) -> Ran:
+            return Ran(exit_code=Exit.HELD, document={"error": "the ledger is held by another process", "exit": 6})
+
+        monkeypatch.setattr(tools, "run_command", held)
+        assert "held by another process" in await agent.refused("create_orders", orders=[order()])
 
 
 async def test_what_is_in_doubt_answers_with_its_outcome(office: Office) -> None:
