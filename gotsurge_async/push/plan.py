@@ -27,7 +27,7 @@ from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.source import Around, SourceRow
 from gotsurge_async.tables.writing import WholeFile
 
-VERSION = 1
+VERSION = 2
 KEPT = 1000
 """A plan lists at most this many findings of a kind; all are counted."""
 SHOWN = 10
@@ -157,7 +157,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         except msgspec.MsgspecError as error:
             raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}", "E234") from None
         if plan.version != VERSION:
-            raise ConfigError(f"{path} is a plan of version {plan.version}, and this program knows {VERSION}", "E234")
+            raise ConfigError(f"{path} was made by another version: plan again", "E234")
         return plan
 
 

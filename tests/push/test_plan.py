@@ -127,7 +127,11 @@ async def test_a_plan_survives_its_file(tmp_path: Path) -> None:
         (b'{"orders": 3}', "not a plan"),
         (
             b'{"version":9,"made_at":"2030-01-01T00:00:00Z","file":"","sha256":"","orders":0,"spend":{},"without_price":0}',
-            "version 9",
+            "another version: plan again",
+        ),
+        (
+            b'{"version":1,"made_at":"2030-01-01T00:00:00Z","file":"","sha256":"","orders":0,"spend":{},"without_price":0}',
+            "another version: plan again",  # it has no digest of its map
         ),
     ],
 )
