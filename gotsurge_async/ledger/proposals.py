@@ -153,9 +153,11 @@ class DayLimits(Struct, frozen=True, kw_only=True):
                 "there is a limit on money: each order needs a price, and one with an increment a max_price", "E613"
             )
         for currency in summary.spend:
-            if not currency or self.spend.currency not in ("", currency):
-                limit = self.spend.currency or "each currency"
-                raise UsageError(f"the limit on money is in {limit}, and an amount in {currency or 'none'}", "E613")
+            if not currency:
+                raise UsageError("give each amount its currency: there is a limit on money", "E613")
+            if self.spend.currency not in ("", currency):
+                limit = self.spend.currency
+                raise UsageError(f"the limit on money is in {limit}, and an amount in {currency}", "E613")
             amounts = (Decimal(each.spend.get(currency, 0)) for each in (*before, summary))
             total = Money.of(sum(amounts, Decimal(0)), currency)
             if total.millicents > self.spend.millicents:
