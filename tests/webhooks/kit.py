@@ -1,5 +1,6 @@
 """Events as GotSurge sends them, and services that receive them: real servers."""
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send
+from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.web.aiohttp import webhook_routes
 from gotsurge_async.webhooks.web.asgi import WebhookApp
@@ -33,6 +35,11 @@ def event(
         **({"timestamp": at} if at else {}),
     }
     return json.dumps(tree).encode()
+
+
+async def put_all(inbox: Inbox, *events: bytes, sender: str = "") -> None:
+    """Put events into an inbox, in their order; they share few commits."""
+    await asyncio.gather(*(inbox.put("default", each, sender) for each in events))
 
 
 Served = Callable[[Receiver], AbstractAsyncContextManager[str]]

@@ -12,6 +12,7 @@ from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order, orders
 from tests.support.threads import eventually
 from tests.webhooks.follow_kit import followed, follower
+from tests.webhooks.kit import event, put_all
 from tests.webhooks.test_follow import all_done, states_are
 
 
@@ -111,8 +112,7 @@ async def test_a_flood_of_unknown_ids_does_not_keep_an_order_in_doubt(
     async with followed(tmp_path, following=False) as kit:
         run_id = await kit.here.lose(orders(1))
         await kit.event(kit.here.simulator.tasks()[0]["id"])
-        for number in range(200):
-            await kit.event(f"99999999-0000-4000-8000-{number:012}")
+        await put_all(kit.inbox, *(event(f"99999999-0000-4000-8000-{number:012}") for number in range(200)))
         async with follower(kit, ledger=kit.here.ledger, read_rate=40.0):
             await states_are(kit, run_id, "created")
             assert (await kit.inbox.counts())[EventState.WAITING] > 100

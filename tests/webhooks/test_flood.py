@@ -27,7 +27,7 @@ from gotsurge_async.webhooks.room import InboxFull, UnknownFull
 from tests.support.orders import order
 from tests.support.threads import eventually
 from tests.webhooks.follow_kit import Followed, followed, follower
-from tests.webhooks.kit import SERVERS, TASK, TOKEN, event
+from tests.webhooks.kit import SERVERS, TASK, TOKEN, event, put_all
 
 MOST = 4 * 1024**2
 """Bytes that the inboxes here may hold; `MOST_BYTES` is far more."""
@@ -114,9 +114,9 @@ async def test_little_is_kept_of_what_is_unknown(tmp_path: Path) -> None:
     """Of events of 256 KB with unknown ids, twelve times what may be held, only the names are kept; all are taken."""
     count = 12 * MOST // len(HUGE)
     async with receiving(tmp_path) as here:
-        for number in range(count):
-            body = event(f"99999999-0000-4000-8000-{number:012}", text=HUGE, tracking_id="F")
-            await here.inbox.put("default", body)
+        for start in range(0, count, 16):
+            ids = (f"99999999-0000-4000-8000-{number:012}" for number in range(start, min(start + 16, count)))
+            await put_all(here.inbox, *(event(each, text=HUGE, tracking_id="F") for each in ids))
         assert await here.receiver.is_ready()
         assert await here.post(real(0, HUGE)) == 200
         shown = await here.inbox.show(1)

@@ -8,7 +8,7 @@ import pytest
 from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.lanes import MOST_OF_A_NAME, Lanes
-from tests.webhooks.kit import event
+from tests.webhooks.kit import event, put_all
 from tests.webhooks.test_replicas import Reading, reading
 
 REAL = 20
@@ -39,8 +39,7 @@ async def flooded(here: Reading, number: int) -> None:
     for task in range(REAL):
         here.service.moves[f"task-{task}"] = [0.0, 0.0]
     for start in range(0, number, number // REAL):
-        for each in range(start, start + number // REAL):
-            await here.inbox.put("default", forged(each))
+        await put_all(here.inbox, *map(forged, range(start, start + number // REAL)))
         task = start * REAL // number
         await here.inbox.put("default", event(f"task-{task}", "accepted", tracking_id=f"T-{task}"))
 
@@ -70,8 +69,7 @@ async def test_orders_that_are_known_by_name_go_first(tmp_path: Path, number: in
 async def test_the_newest_unknown_event_is_read_first(tmp_path: Path, most_unknown: int) -> None:
     """A real order that nobody knows, made by hand for instance, is read soon although more events wait than fit."""
     async with reading(tmp_path, running=False) as here:
-        for number in range(most_unknown + 500):
-            await here.inbox.put("default", forged(number))
+        await put_all(here.inbox, *map(forged, range(most_unknown + 500)))
         async with here.running():
             await here.turn(5)
             here.service.moves["task-0"] = [0.0, 0.0]
@@ -87,10 +85,10 @@ async def test_unknown_events_are_read_address_by_address(tmp_path: Path) -> Non
         here.service.moves["task-0"] = [0.0, 0.0]
         async with here.running():
             for number in range(20):
-                for each in range(number * 30, number * 30 + 30):
-                    await here.inbox.put("default", forged(each), "198.51.100.1")
-                    if each == 15:
-                        await here.inbox.put("default", event("task-0"), "203.0.113.7")
+                first = number * 30
+                await put_all(here.inbox, *map(forged, range(first, first + 15)), sender="198.51.100.1")
+                await put_all(here.inbox, event("task-0"), sender="203.0.113.7")
+                await put_all(here.inbox, *map(forged, range(first + 15, first + 30)), sender="198.51.100.1")
                 await here.turn(0.5)
         assert "task-0" in [task_id for _, task_id in here.service.read_at]
 
