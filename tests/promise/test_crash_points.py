@@ -6,7 +6,6 @@ end; else at every eighth one, from one that the seed draws. After each follow-u
 goes through the command line; the judge is `judge`.
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +16,10 @@ import pytest
 from gotsurge_async.bulk import Mode
 from tests.conftest import CRASH_SEED
 from tests.promise.follow_ups import FOLLOW_UPS, push_again, resume, undo
+from tests.promise.sampling import STEP, first
 from tests.promise.station import KILLED, REFUSED_CALLS, Experiment, Station
 from tests.promise.tally import Tally
 
-STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "28"))
-"""Every how many boundaries a push dies; 1 tries them all."""
 MOST = 400
 """More boundaries than any push of five orders has."""
 
@@ -47,7 +45,7 @@ def crashes(
 ) -> Iterator[tuple[int, Experiment]]:
     """A push for each boundary that is tried, dead there."""
     step *= STEP
-    for at in range(Random(f"{CRASH_SEED} {mode} {name}").randint(1, step), MOST, step):
+    for at in range(1 + first(f"{mode} {name}", step), MOST, step):
         experiment = crash(service, folder, mode, name, at, refusing=refusing)
         if experiment is None:
             return

@@ -6,11 +6,9 @@ pushed as a file. What the program printed before it died must be true as well.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import attrs
@@ -18,8 +16,7 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.ledger.submitted import LEASE
-from tests.conftest import CRASH_SEED
-from tests.promise import test_crash_points
+from tests.promise import sampling
 from tests.promise.follow_ups import push_again
 from tests.promise.judge import CREATED, Faults
 from tests.promise.station import BROKEN, KILLED, Experiment, Finished, Frozen, Station
@@ -30,7 +27,7 @@ from tests.support.postgres import Server
 
 PROGRAM = "tests.promise.as_desk"
 MOST = 400
-STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", test_crash_points.STEP * 2))
+STEP = sampling.STEP * sampling.PART
 """Every how many boundaries a program is struck; 1 tries them all."""
 NOT_OPENED = 1
 OTHER_PRICE = "5200000"
@@ -165,7 +162,7 @@ def crashes(
     service: Station, folder: Path, mode: Mode, name: str, step: int, *words: str
 ) -> Iterator[tuple[int, AtDesk]]:
     """A program for each boundary that is tried, dead there."""
-    for at in range(Random(f"{CRASH_SEED} desk {mode} {name}").randint(1, step), MOST, step):
+    for at in range(1 + sampling.first(f"desk {mode} {name}", step), MOST, step):
         prefix = f"{mode}-desk-{name}-{at}-".replace(" ", "-")
         experiment = AtDesk(service, folder / prefix, mode, prefix)
         if experiment.ask(*words, die=at).code != KILLED:
@@ -227,7 +224,7 @@ def test_a_desk_that_wakes_does_no_harm(service: Station, tally: Tally, folder: 
     names = boundaries(service, folder, mode)
     places = [at for at, name in enumerate(names, 1) if name != HOLDS_THE_FILE]
     step = max(1, STEP // 2)
-    for number, at in enumerate(places[Random(f"{CRASH_SEED} {mode} {late}").randrange(step) :: step]):
+    for number, at in enumerate(places[sampling.first(f"{mode} {late}", step) :: step]):
         prefix = f"{mode}-desk-woken-{late}-{at}-"
         experiment = AtDesk(service, folder / prefix, mode, prefix)
         frozen = experiment.freeze_asking(at, late=late)
@@ -257,8 +254,7 @@ def test_a_desk_over_postgresql(
 ) -> None:
     """One of two replicas dies, or stands still while its lease ends, and the other one is asked: each order once."""
     names = boundaries(service, folder, mode)
-    first = Random(f"{CRASH_SEED} {mode} {strike}").randrange(STEP)
-    for at in range(1 + first, len(names) + 1, STEP):
+    for at in range(1 + sampling.first(f"{mode} {strike}", STEP), len(names) + 1, STEP):
         prefix = f"{mode}-desk-pg-{strike}-{at}-".replace(" ", "-")
         url = postgres.create(f"desk_{mode.name}_{len(strike)}_{at}".lower())
         experiment = AtDeskOnServer(service, folder / prefix, mode, prefix, url=url)

@@ -5,7 +5,7 @@
 
 import shutil
 from collections.abc import Iterator
-from itertools import count, cycle
+from itertools import chain, count, cycle
 from pathlib import Path
 
 import attrs
@@ -15,6 +15,7 @@ from gotsurge_async.bulk import Mode
 from tests.promise.at_hand import AtHand, at_hand
 from tests.promise.follow_ups import FOLLOW_UPS
 from tests.promise.judge import USAGE, Faults
+from tests.promise.sampling import PART, first
 from tests.promise.station import KILLED, Experiment, Finished
 from tests.promise.tally import Tally
 
@@ -114,7 +115,8 @@ def play(place: AtHand, folder: Path, mode: Mode, broken: Break, number: int, fo
 def test_every_write(place: AtHand, tally: Tally, folder: Path, mode: Mode, broken: Break, step: int) -> None:
     """Whichever write of the ledger fails, or is the last: no double, no loss, no untrue word, and it can go on."""
     then = cycle(FOLLOW_UPS)
-    for number in count(1, step):
+    step *= PART
+    for number in chain([1], count(2 + first(f"{broken} {mode}", step), step)):
         if not play(place, folder, mode, broken, number, next(then), tally):
             break
     assert number > 1, "nothing was broken"

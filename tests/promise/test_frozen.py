@@ -8,6 +8,7 @@ import pytest
 from gotsurge_async.bulk import Mode
 from tests.promise.follow_ups import push_again, resume
 from tests.promise.judge import CREATED, HELD
+from tests.promise.sampling import part
 from tests.promise.station import Experiment, Station
 from tests.promise.tally import Tally
 
@@ -34,7 +35,7 @@ def lose_the_lock(experiment: Experiment) -> None:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_what_wakes_does_no_harm(service: Station, tally: Tally, folder: Path, mode: Mode, late: bool) -> None:
     """A push that was frozen, and whose run another one took over, sends nothing twice and says nothing untrue."""
-    for number, at in enumerate(boundaries(service, folder, mode)):
+    for number, at in enumerate(part(boundaries(service, folder, mode), f"frozen {mode} {late}")):
         prefix = f"{mode}-woken-{late}-{at}-"
         experiment = Experiment(service, folder / prefix, mode, prefix)
         frozen = experiment.freeze(at, late=late)

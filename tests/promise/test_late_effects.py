@@ -9,15 +9,14 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from random import Random
 
 import attrs
 import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.config import SETTLE
-from tests.conftest import CRASH_SEED
 from tests.promise.follow_ups import push_again, push_unprocessed, resume, undo
+from tests.promise.sampling import first
 from tests.promise.station import KILLED, Experiment, Station
 from tests.promise.tally import Tally
 
@@ -116,7 +115,7 @@ def brought_to_its_end(service: Station, experiment: Experiment, follow_up: Call
 @pytest.mark.parametrize("write", WRITES, ids=str)
 def test_every_late_write(service: Station, tally: Tally, folder: Path, write: Write, follow_up: str) -> None:
     """Wherever its sender dies, and whatever is done before and after it acts, each order is live at most once."""
-    at = Random(f"{CRASH_SEED} {write} {follow_up}").randint(1, STEP)
+    at = 1 + first(f"{write} {follow_up}", STEP)
     while (experiment := died(service, folder, write, follow_up, at)) is not None:
         brought_to_its_end(service, experiment, FOLLOW_UPS[follow_up])
         tally.take(experiment, f"{write}, crash at {at}, {follow_up}", crashes=1, late=1)
@@ -145,7 +144,7 @@ UPDATED: Mapping[str, Callable[[Experiment], None]] = {
 @pytest.mark.parametrize("follow_up", UPDATED)
 def test_every_late_update(service: Station, tally: Tally, folder: Path, follow_up: str) -> None:
     """A change of tasks that acts late is never forgotten: in the end every task is as the newest file has it."""
-    at = Random(f"{CRASH_SEED} update {follow_up}").randint(1, STEP)
+    at = 1 + first(f"update {follow_up}", STEP)
     while True:
         prefix = f"late-update-{follow_up}-{at}-".replace(" ", "-")
         experiment = Experiment(service, folder / prefix, Mode.TWO_PHASE, prefix)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import cycle, product
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import attrs
@@ -18,14 +17,14 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.simulator import SimulatorOptions
-from tests.conftest import CRASH_SEED
 from tests.promise import follow_ups
 from tests.promise.at_hand import READ, AtHand, Worded, at_hand, hurried
 from tests.promise.judge import Faults
+from tests.promise.sampling import first
 from tests.promise.station import Experiment
 from tests.promise.tally import Tally
 
-OUTAGE_STEP = int(os.environ.get("GOTSURGE_OUTAGE_STEP", "16"))
+OUTAGE_STEP = int(os.environ.get("GOTSURGE_OUTAGE_STEP", "24"))
 """Every how many pairs of a lost call and an outage are played; 1 plays them all."""
 
 LOST: dict[str, Any] = {"when": "after", "kind": "reset"}
@@ -175,8 +174,7 @@ def on(ways: Iterable[Way]) -> pytest.MarkDecorator:
 def test_every_outage(stage: Stage, tally: Tally, follow_up: str) -> None:
     """Whichever answer is lost, whatever comes next and whatever is done then: no double, no loss, no untrue word."""
     places = [*product(stage.calls(), OUTAGES)]
-    first = Random(f"{CRASH_SEED} {stage.way} {follow_up}").randrange(OUTAGE_STEP)
-    for call, outage in places[first::OUTAGE_STEP]:
+    for call, outage in places[first(f"{stage.way} {follow_up}", OUTAGE_STEP) :: OUTAGE_STEP]:
         stage.play(call, LOST, outage, follow_up)
     assert not tally.verdict, tally.verdict
 

@@ -6,7 +6,7 @@ have passed: the lease of a run, and that of a transaction that stands still.
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from gotsurge_async.bulk import Mode
 from tests.promise.follow_ups import push_again, resume
 from tests.promise.judge import CREATED, IN_DOUBT, USAGE
+from tests.promise.sampling import part
 from tests.promise.station import KILLED, Experiment, Station
 from tests.promise.tally import Tally
 from tests.support.postgres import Server, server
@@ -91,21 +92,21 @@ def make(postgres: Server, service: Station, folder: Path) -> Iterator[Any]:
             postgres.ask(f"DROP DATABASE IF EXISTS {each.url.rpartition('/')[2]} WITH (FORCE)")
 
 
-def points(make: Any, mode: Mode, *, step: int = 1) -> list[tuple[int, str]]:
+def points(make: Any, mode: Mode, *, step: int) -> Sequence[tuple[int, str]]:
     """Some of the boundaries of a push that comes to its end, each with its name."""
     whole = make(mode, "whole").push()
     assert whole.code == CREATED
-    return list(enumerate(whole.boundaries, 1))[::step]
+    return part(list(enumerate(whole.boundaries, 1)), f"postgresql {mode}", step)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_every_second_crash_point(make: Any, tally: Tally, mode: Mode) -> None:
     """Wherever a push dies, and whether it is resumed or pushed again: no order is lost or doubled, all words true."""
-    for at, name in points(make, mode, step=2):
+    for number, (at, name) in enumerate(points(make, mode, step=2)):
         experiment = make(mode, f"crash-{at}")
         assert experiment.push(die=at).code == KILLED
         experiment.time_passes()
-        follow_up = (resume, push_again)[at // 2 % 2]
+        follow_up = (resume, push_again)[number % 2]
         follow_up(experiment)
         experiment.end()
         tally.take(experiment, f"{mode}, crash at {at} ({name}), {follow_up.__name__}", crashes=1)

@@ -17,6 +17,7 @@ import pytest
 from gotsurge_async.bulk import Mode
 from tests.promise.follow_ups import push_again, resume, undo
 from tests.promise.judge import HELD
+from tests.promise.sampling import part
 from tests.promise.station import KILLED, Finished, Frozen, Station
 from tests.promise.tally import Tally
 from tests.promise.test_postgres import OnServer
@@ -146,7 +147,7 @@ def points(make: Callable[..., WithWorkers], mode: Mode) -> list[tuple[int, str]
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_worker_that_dies_at_any_step(make: Callable[..., WithWorkers], tally: Tally, mode: Mode) -> None:
     """Wherever it dies, and whoever goes on: no order is lost or doubled, and all words are true."""
-    for at, name in points(make, mode):
+    for at, name in part(points(make, mode), f"dead workers {mode}"):
         told, follow_up = list(FOLLOW_UPS.items())[at % len(FOLLOW_UPS)]
         experiment = make(mode, f"crash-{at}")
         experiment.put_up()
@@ -165,11 +166,11 @@ def test_a_worker_that_wakes_after_it_was_taken_over(
     make: Callable[..., WithWorkers], tally: Tally, mode: Mode
 ) -> None:
     """One that stood still at any step, at once or an hour, sends nothing twice, whoever has its segment by then."""
-    for at, name in points(make, mode)[::3]:
-        told, follow_up = list(FOLLOW_UPS.items())[at // 3 % 3]
+    for number, (at, name) in enumerate(part(points(make, mode), f"frozen workers {mode}", 3)):
+        told, follow_up = list(FOLLOW_UPS.items())[number % 3]
         experiment = make(mode, f"woken-{at}")
         experiment.put_up()
-        frozen = experiment.freeze_worker(at, late=bool(at // 3 % 2))
+        frozen = experiment.freeze_worker(at, late=bool(number % 2))
         assert frozen is not None
         experiment.time_passes()
         follow_up(experiment)
