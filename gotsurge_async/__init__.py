@@ -1,7 +1,7 @@
 """Asyncio client and bulk loader for the GotSurge Partnership API.
 
-The names below are the public API; `gotsurge_async.bulk` holds the push with a ledger, `gotsurge_async.webhooks` what
-became of orders afterwards, `gotsurge_async.testing` what your own tests need. Importing the package does not import
+The names below are the public API; `gotsurge_async.bulk` holds the push with a ledger, `gotsurge_async.webhooks`
+the later events of orders, `gotsurge_async.testing` tools for your own tests. Importing the package does not import
 aiohttp.
 """
 
@@ -108,7 +108,7 @@ _HOMES = {
     "transports.base": "Response",
     "version": "__version__",
 }
-"""The names below by their modules: each is imported when it is first asked for."""
+"""The public names by the module that defines them: each is imported on first use."""
 
 
 __all__ = [

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 CLOSE = 10.0
 """Seconds that `GotSurge.close` waits for what is under way; containers are usually given 10 to 30 seconds to stop."""
 _STORING = 1.0
-"""Seconds that a renewal of tokens has at least, and the storing of its tokens: lost ones cost a sign-in."""
+"""The least seconds for renewing tokens and for storing them when a client closes: lost tokens cost a sign-in."""
 
 
 class GotSurge:
@@ -160,7 +160,7 @@ class GotSurge:
         self._use(session)
 
     def _use(self, session: Session) -> None:
-        """Make the resources over a session."""
+        """Create the resources, whose calls go through a session."""
         self._session = session
         self.tasks: Tasks = Tasks(session)
         self.prices: Prices = Prices(session)
@@ -170,7 +170,7 @@ class GotSurge:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Unpack[AllOptions]) -> Self:
-        """A client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence.
+        """Return a client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence.
 
         GOTSURGE_LEDGER is not one of them: a client with a ledger sends what waits in it, so its program names it.
         """
@@ -272,7 +272,7 @@ class GotSurge:
         await self.as_account(account).tokens.adopt(tokens)
 
     async def sign_in(self, code: str) -> None:
-        """Exchange the code of a consent for tokens, store them and use them (section "Exchange Token").
+        """Exchange the code of a consent for tokens, store them, and use them (section "Exchange Token").
 
         Raises:
             Rejected: the code is wrong, used or too old.
@@ -380,7 +380,7 @@ class GotSurge:
         return self._parts.transport
 
     async def open(self) -> Self:
-        """Belong to the running event loop, open the ledger, use the given tokens, and renew them in the background.
+        """Bind the client to the running event loop, open the ledger, and begin to renew tokens in the background.
 
         Raises:
             UsageError: it was opened before.
@@ -417,9 +417,9 @@ class GotSurge:
         self.tokens.start(self._parts.keeper)
 
     async def close(self, timeout: float = CLOSE) -> None:
-        """Wait for orders and calls under way, end the background work, close ledger and connections. Idempotent.
+        """Wait for orders and calls under way, then close the ledger and the connections. Idempotent.
 
-        First `orders` takes no more of them, and those that wait or are under way end. Then no call is tried again: one
+        First `orders` accepts no more, and those that wait or are under way end. Then no call is tried again: one
         that waits for its next try ends with the outcome of its last. If this is cancelled, the closing continues.
 
         Args:

@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """What the package asks of time."""
+    """The clock that the package uses."""
 
     def now(self) -> datetime:
         """The present in UTC, aware."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards, and go on while the machine is suspended where the system can tell."""
+        """Seconds that never run backwards, and include suspended time where the system can tell."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for some seconds."""
         ...
 
 
 class SystemClock:
-    """The machine's own time."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
         """The present in UTC, aware."""
@@ -49,12 +49,12 @@ class SystemClock:
             return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for some seconds."""
         await asyncio.sleep(seconds)
 
 
 async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock, seconds: float) -> bool:
-    """Sleep, or return early when an event, or one of several, is set. Returns whether one is set."""
+    """Sleep, or return early when an event, or one of several, is set. Returns whether an event is set."""
     events = [event] if isinstance(event, asyncio.Event) else event
     waiting = [asyncio.ensure_future(each) for each in (clock.sleep(seconds), *(one.wait() for one in events))]
     try:
@@ -67,7 +67,7 @@ async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock,
 
 
 class Deadline:
-    """When something has to end, by a clock: so many seconds from now, or never. It can only become sooner."""
+    """The time at which something must end, by a clock, or never. A deadline can only become earlier."""
 
     def __init__(self, clock: Clock, seconds: float | None = None) -> None:
         self._clock = clock
@@ -76,24 +76,24 @@ class Deadline:
         self.within(seconds)
 
     def within(self, seconds: float | None) -> None:
-        """Have it come at most so many seconds from now."""
+        """Move the deadline to at most ``seconds`` from now, unless it is earlier."""
         if seconds is not None:
             self._at = min(self._at, self._clock.monotonic() + seconds)
             self._sooner.set()
 
     @property
     def left(self) -> float:
-        """Seconds until it, 0 when it has passed."""
+        """The seconds until the deadline, 0 when it has passed."""
         return max(0.0, self._at - self._clock.monotonic())
 
     async def passed(self, more: float = 0.0) -> None:
-        """Return so many seconds after it."""
+        """Wait until ``more`` seconds after the deadline."""
         while (left := self._at + more - self._clock.monotonic()) > 0:
             self._sooner.clear()
             await (sleep_or(self._sooner, self._clock, left) if left < math.inf else self._sooner.wait())
 
     async def awaits(self, work: asyncio.Future[Any], more: float = 0.0) -> bool:
-        """Wait for work until so many seconds after it, and return whether the work has ended. It is not cancelled."""
+        """Wait for work until ``more`` seconds after the deadline; returns whether the work has ended."""
         late = asyncio.ensure_future(self.passed(more))
         try:
             await asyncio.wait([work, late], return_when=asyncio.FIRST_COMPLETED)
@@ -104,17 +104,17 @@ class Deadline:
 
 
 class Lasting(asyncio.Future[T]):
-    """A future that is awaited to its end: a waiter that is cancelled meanwhile learns of that at the end."""
+    """A future that cannot be cancelled: a waiter that is cancelled gets its CancelledError when the future is done."""
 
     def cancel(self, msg: Any = None) -> bool:
-        """Refuse, as nothing can be withdrawn any more."""
+        """Refuse to cancel: the work cannot be withdrawn any more."""
         return False
 
 
 async def uninterrupted(work: Awaitable[T]) -> T:
-    """Await something that must not be left half done: a cancellation waits for its end, and is raised then.
+    """Await work that must not be left half done: a cancellation is raised only when the work has ended.
 
-    If it failed meanwhile, its error is the cause of the cancellation that is raised.
+    If the work failed meanwhile, its error is the cause of the cancellation that is raised.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -127,12 +127,12 @@ async def uninterrupted(work: Awaitable[T]) -> T:
 
 
 def cancellations() -> int:
-    """How often the running task was cancelled."""
+    """The number of times that the running task was cancelled."""
     return task.cancelling() if (task := asyncio.current_task()) else 0
 
 
 def moved_by(moment: datetime, span: timedelta) -> datetime:
-    """A time so much later, in its zone; the first or the last time that there is, where it would be beyond."""
+    """A moment moved by a span, in its zone; the first or last possible datetime if the result would be beyond it."""
     try:
         return moment + span
     except OverflowError:
@@ -141,7 +141,7 @@ def moved_by(moment: datetime, span: timedelta) -> datetime:
 
 
 def in_zone(moment: datetime, zone: tzinfo) -> datetime:
-    """An aware time as a zone's clocks show it; as it is, where that would be beyond the years that there are."""
+    """A moment as a zone's clocks show it; unchanged if that would be beyond the range of datetime."""
     try:
         return moment.astimezone(zone)
     except OverflowError:
@@ -153,7 +153,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_microseconds(moment: datetime) -> int:
-    """An aware datetime as whole microseconds since 1970, which sort, and come back exactly as they went in."""
+    """An aware datetime as whole microseconds since 1970, which sort by time and convert back exactly."""
     if moment.tzinfo is None:
         raise ValueError(f"the clock gave {moment.isoformat()}, which names no zone; give aware datetimes")
     return (moment - _EPOCH) // _MICROSECOND

@@ -1,4 +1,4 @@
-"""Settings: where the service is, how long to wait, how often to try, how much at once."""
+"""Settings: the place of the service, time-outs, retries, and limits."""
 
 import math
 import os
@@ -177,12 +177,12 @@ def _settle(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None
 
 
 def _shorter(usual: float, total: float) -> float:
-    """Seconds that are less than a total, which is checked later."""
+    """The usual seconds, or half of ``total`` if that is shorter. `Timeouts` checks ``total`` later."""
     return min(usual, total / 2) if is_number(total) else usual
 
 
 def settings_of(cls: type[S], value: "S | float | None", argument: str, field: str) -> S:
-    """The settings as an object: as they are, the defaults for None, or made from a number, which is one field.
+    """The settings as an object: unchanged, the defaults for None, or with a number as the value of ``field``.
 
     Raises:
         ConfigError: the value is something else, or cannot be that field.
@@ -206,7 +206,7 @@ _PARTS = {
 
 
 def check_parts(**parts: object) -> None:
-    """Check that each part of a client has the methods that the client calls; None is not a part.
+    """Check that each part of a client has the methods that the client calls; parts that are None are skipped.
 
     Raises:
         ConfigError: a part lacks one of them; the message names an example of what to give.
@@ -219,10 +219,10 @@ def check_parts(**parts: object) -> None:
 
 
 def check_settings(credentials: object, assumed_endpoints: object, application: object) -> None:
-    """Check settings of a client that are of one kind, or one of some words.
+    """Check the settings of a client that must have one type, or be one of a few words.
 
     Raises:
-        ConfigError: one of them is not; the message says what to write.
+        ConfigError: one of them does not; the message says what to write.
     """
     if not (credentials is None or isinstance(credentials, Credentials)):
         why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
@@ -249,7 +249,7 @@ def check_account(account: str, *, setting: bool = False) -> None:
 
 
 def check_timeout(timeout: float) -> None:
-    """Check the time that a call may take; there is no limit without one.
+    """Check the time that a call may take, which must be positive.
 
     Raises:
         UsageError: it is not a number of seconds above 0.
@@ -348,12 +348,12 @@ def limits_for(timeouts: Timeouts, limits: Limits) -> Limits:
 
 
 LEAST_SECRET = 3
-"""Characters of a secret. A secret is hidden wherever it appears in a text, and 34 of 100 pairs of letters and digits
+"""The least length of a secret. A secret is hidden wherever it appears, and 34 of 100 pairs of letters and digits
 appear in the page of our messages alone; of three it is 3 of 100. Tests use three: ``bearer_token="any"``."""
 
 
 def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
-    """A secret among the settings, which is never shown. An empty one counts as none.
+    """A setting as a `Secret`, which is never shown; None if it is empty.
 
     Raises:
         ConfigError: it is not text, or has one or two characters.

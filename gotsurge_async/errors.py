@@ -72,13 +72,13 @@ __all__ = [
 
 
 class Coded(str):
-    """A message with its code: what is wrong with a row, for instance, which is no error by itself."""
+    """A message with its error code, for a fault that is not an exception, such as that of a row."""
 
     __slots__ = ("explain_code",)
     explain_code: str | None
 
     def __new__(cls, message: object, explain_code: str | None = None) -> Self:
-        """The text of a message or an error, with its own code unless another one is given."""
+        """Make a coded text of a message or an error, with its own code unless ``explain_code`` is given."""
         coded = super().__new__(cls, str(message))
         coded.explain_code = explain_code or code_of(message)
         return coded
@@ -116,7 +116,7 @@ class GotSurgeError(Exception):
 
     @property
     def explain_code(self) -> str | None:
-        """The code of this error, such as ``E413``: ``gotsurge explain E413`` says what it means, and what to do."""
+        """The code of this error, such as ``E413``: ``gotsurge explain E413`` shows its meaning and what to do."""
         return self._code
 
 
@@ -129,15 +129,15 @@ class TooManyInOneCall(UsageError, code="E235"):
 
 
 class WrongLoop(UsageError, code="E901"):
-    """A client belongs to the event loop in which it was opened."""
+    """A call of a client from another event loop than the one in which it was opened."""
 
 
 class ClientClosed(UsageError, code="E901"):
-    """A client is used inside its ``async with`` block, or between ``open()`` and ``close()``."""
+    """A call of a client that is not open: use it inside ``async with``, or between ``open()`` and ``close()``."""
 
 
 class EndpointsAssumed(UsageError, code="E114"):
-    """The paths of the API are assumed until a profile confirms them: production changes nothing on a guess."""
+    """Production changes nothing on paths that no profile confirms, because they are assumed."""
 
 
 class ConfigError(GotSurgeError, ValueError):
@@ -150,9 +150,9 @@ class Problem(NamedTuple):
     path: str
     """Where: dotted field names and indices, such as ``tasks[7].to_address.latitude``; empty for the whole."""
     message: str
-    """What is wrong, and what would be right."""
+    """The fault, and what would be right."""
     value: Any = None
-    """The faulty value; shortened where it is shown."""
+    """The faulty value; messages shorten it."""
 
 
 class InvalidData(GotSurgeError, ValueError):
@@ -182,9 +182,9 @@ class RepeatedKey(InvalidData, code="E229"):
 
 
 class UnreadableAnswer(InvalidData, code="E403"):
-    """An answer of the service that is no JSON, or not the JSON that the operation promises.
+    """An answer of the service that is not JSON, or not the JSON that the operation promises.
 
-    ``problems`` lists the first 100 faults; the message tells the first 5 of them, and how many more were found.
+    ``problems`` lists the first 100 faults; the message names the first 5, and how many more there are.
     """
 
     sent: Sent = "perhaps"
@@ -213,7 +213,7 @@ class SignInFailed(GotSurgeError, code="E302"):
 
 
 class SignInNeeded(GotSurgeError, code="E301"):
-    """No bearer token that works, and none to be had without a person signing in (section "Basic Oauth2 steps")."""
+    """No bearer token works, and a new one needs a person who signs in (section "Basic Oauth2 steps")."""
 
     def __init__(
         self, message: str = "sign in to GotSurge first", explain_code: str | None = None, *, account: str = ""
@@ -320,7 +320,7 @@ class Conflict(Rejected, code="E408"):
 class VersionConflict(Conflict):
     """An update made from a revision that is no longer the newest: read the task and try again.
 
-    ``task`` is the task as it was read after the conflict, None if the service does not tell its revision.
+    ``task`` is the task as it was read after the conflict, None if the service does not return its revision.
     """
 
     def __init__(self, message: str = "", *, task: Any = None, **details: Any) -> None:
@@ -337,11 +337,11 @@ class TooLateToCancel(Rejected, code="E408"):
 
 
 class PayloadTooLarge(Rejected, code="E409"):
-    """413."""
+    """413: the request is too large."""
 
 
 class RateLimited(Rejected, code="E410"):
-    """429, after all attempts; ``retry_after`` is what the service asked for last, in seconds."""
+    """429, after all attempts; ``retry_after`` is the wait in seconds that the service last asked for."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None, **details: Any) -> None:
         super().__init__(message, **details)
@@ -385,11 +385,11 @@ class OutcomeUnknown(CallError, code="E402"):
 
 
 NOT_FOLLOWED = (CallError, SignInNeeded, ClientClosed)
-"""The errors of a call that follows another one: it failed, and says nothing of the first."""
+"""The errors of a call that follows another one: such an error shows nothing about the first call."""
 
 
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
-    """What is known of a call that was cancelled or failed, from the error that ended its block::
+    """Return what is known of a call that was cancelled or failed, from the error that ended its block::
 
         try:
             async with asyncio.timeout(5):

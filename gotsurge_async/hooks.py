@@ -179,7 +179,7 @@ def named(account: str) -> str:
 
 
 class Hooks:
-    """Calls each listener in turn; one that raises is logged and does not disturb the call."""
+    """Calls each listener in turn. A listener that raises is logged, and does not disturb the call."""
 
     def __init__(self, *listeners: Hook) -> None:
         self._keys = itertools.count()
@@ -187,10 +187,10 @@ class Hooks:
         self._numbers = itertools.count(1)
 
     def add(self, listener: Hook) -> Callable[[], None]:
-        """Listen from now on; the function returned ends it, and may be called again.
+        """Call a listener from now on. The returned function ends this, and may be called more than once.
 
         Raises:
-            ConfigError: it is not a plain function.
+            ConfigError: ``listener`` is not a plain function.
         """
         key = next(self._keys)
         self._listeners[key] = _checked(listener)
@@ -202,11 +202,11 @@ class Hooks:
 
     @property
     def watched(self) -> bool:
-        """Whether anybody would learn of a request: a listener, or the log."""
+        """Whether a listener, or the log, receives the events of requests."""
         return bool(self._listeners) or logger.isEnabledFor(logging.DEBUG)
 
     def emit(self, event: Event) -> None:
-        """Tell all listeners."""
+        """Call all listeners with an event."""
         for listener in tuple(self._listeners.values()):
             try:
                 listener(event)
@@ -214,11 +214,11 @@ class Hooks:
                 logger.exception("a hook failed on %s", type(event).__name__)
 
     def next_call(self) -> int:
-        """The number of a call that begins."""
+        """The number of a call that begins, counted from 1."""
         return next(self._numbers)
 
     def request_done(self, event: RequestDone) -> None:
-        """Log a try in one line, and tell of it."""
+        """Log a try in one line, and call the listeners."""
         logger.debug(
             "%s%s %s in %.0f ms, attempt %d, request id %s",
             event.operation,

@@ -1,4 +1,4 @@
-"""The options of `GotSurge` by their names and types, for functions that pass them on."""
+"""The options of `GotSurge` as typed dictionaries, for functions that pass them on."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

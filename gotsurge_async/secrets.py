@@ -1,4 +1,4 @@
-"""What may be shown. Everything is hidden unless it is listed here."""
+"""Secrets, and the values that logs may show: everything is hidden unless it is listed here."""
 
 import base64
 import json
@@ -41,11 +41,11 @@ class Secret:
         self._forms: tuple[str, ...] | None = None
 
     def reveal(self) -> str:
-        """The text itself, at the one place that sends or stores it."""
+        """Return the text itself, where it is sent or stored."""
         return self._value
 
     def forms(self) -> tuple[str, ...]:
-        """The text in all the ways in which a service may quote it; the longest first."""
+        """The text in all the forms in which a service may quote it; the longest first."""
         if self._forms is None:
             self._forms = tuple(sorted(set(_forms(self._value)) - {""}, key=len, reverse=True))
         return self._forms
@@ -74,14 +74,14 @@ class Secret:
 
 
 class Known:
-    """The secrets of one account, which are looked for in what a service says: those given, and its newest tokens."""
+    """The secrets of one account that are hidden in the service's texts: its keys, and its newest tokens."""
 
     def __init__(self, *given: Secret) -> None:
         self._given = given
         self._tokens: deque[Secret] = deque(maxlen=8)
 
     def add(self, *tokens: Secret | None) -> None:
-        """Look for these too; the oldest of many are forgotten."""
+        """Hide these tokens, too; only the newest eight are remembered."""
         self._tokens.extend(token for token in tokens if token and token not in self._tokens)
 
     def __iter__(self) -> Iterator[Secret]:
@@ -99,7 +99,7 @@ def headers_for_log(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_for_log(url: str) -> str:
-    """Scheme, host and port of a URL: its path may carry a signature, its query a code. No URL at all is hidden."""
+    """Scheme, host and port of a URL: its path may carry a signature, its query a code. Other text is hidden."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -145,7 +145,7 @@ def _forms(text: str) -> Iterator[str]:
 
 
 def longest_form(secrets: Iterable[Secret]) -> int:
-    """The bytes of the longest form of any secret: so much of the end of a text that was cut may be a part of one."""
+    """The bytes of the longest form of any secret: a text that was cut may end with a part of that length."""
     return max((len(form.encode("utf-8", "surrogatepass")) for each in secrets for form in each.forms()), default=0)
 
 
@@ -153,7 +153,7 @@ _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w+;|\\u[0-9A-Fa-f]{4}")
 _ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _URLSAFE = str.maketrans("+/", "-_")
 _SURELY = 8
-"""A shorter piece of base64 may stand in any text."""
+"""The least length of a piece of base64 that surely belongs to a secret: a shorter one may stand in any text."""
 
 
 def hidden_values(model: object) -> list[str]:

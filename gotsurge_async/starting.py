@@ -20,7 +20,7 @@ _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 
 
 def _is_command() -> bool:
-    """Whether this process is the command, as a script or as ``python -m``, and nothing else."""
+    """Whether this process runs the command ``gotsurge``, as a script or as ``python -m``."""
     name = sys.argv[0] if sys.argv else ""
     if name == "-m":  # what it stands for is still being looked for
         words = sys.orig_argv
@@ -33,11 +33,11 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: whatever goes on ends as at Ctrl-C, but for its exit code."""
+    """SIGTERM arrived: the command ends as at Ctrl-C, but with another exit code."""
 
 
 def terminate(*_: object) -> NoReturn:
-    """What SIGTERM calls.
+    """Handle SIGTERM.
 
     Raises:
         Terminated: always.
@@ -46,18 +46,18 @@ def terminate(*_: object) -> NoReturn:
 
 
 def heed_interrupts() -> None:
-    """Let Ctrl-C be raised as KeyboardInterrupt again, and SIGTERM as Terminated."""
+    """Raise Ctrl-C as KeyboardInterrupt again, and SIGTERM as Terminated."""
     for number in _CODES:
         if signal.getsignal(number) is _leave:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else terminate)
 
 
 Lazy: TypeAlias = Callable[[str], Any]
-"""What returns a name of a package that is asked for, and imports what has it."""
+"""Returns a name of a package, after importing the module that defines it."""
 
 
 def lazily(package: str, homes: Mapping[str, str]) -> Lazy:
-    """The ``__getattr__`` of a package that imports what it names when that is first asked for.
+    """Return the ``__getattr__`` of a package, which imports the module of a name when the name is first used.
 
     Args:
         homes: by module, without the name of this package, the names that it defines, with spaces between them.

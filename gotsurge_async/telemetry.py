@@ -31,7 +31,7 @@ _HEADER = "traceparent"
 
 
 def traceparent() -> str | None:
-    """The present place in the trace, in the form of the W3C; None outside of any."""
+    """The present place in the trace in the W3C's form; None outside of any trace."""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get(_HEADER)
@@ -39,7 +39,7 @@ def traceparent() -> str | None:
 
 @attrs.define
 class _Call:
-    """What is known of a call under way."""
+    """The span of a call under way, and what is known of the call."""
 
     span: Span
     status: int | None = None
@@ -76,7 +76,7 @@ class Tracing:
         kind: SpanKind = SpanKind.CONSUMER,
         attributes: Mapping[str, str | int] | None = None,
     ) -> Iterator[None]:
-        """A span around a block, under which the calls of the block stand.
+        """Open a span around a block, as the parent of the spans of its calls.
 
         Args:
             parent: the `traceparent` of the process that began the work; by default the present span. Unreadable text
@@ -87,7 +87,7 @@ class Tracing:
             yield
 
     def __call__(self, event: Event) -> None:
-        """Take an event of the client's hooks."""
+        """Handle an event of the client's hooks."""
         match event:
             case CallStarted():
                 self._start(event)

@@ -1,1 +1,1 @@
-"""What the service is: its operations, what is assumed about them, and what an OpenAPI document says of them."""
+"""The service's operations, the assumptions about them, and their OpenAPI document."""

@@ -41,7 +41,7 @@ CHUNK = 20
 
 
 class Replay(StrEnum):
-    """What may be done when the answer was lost."""
+    """Whether a call may be repeated when its answer was lost."""
 
     SAFE = "safe"
     """Repeat freely: the operation changes nothing, or changes it to the same again."""

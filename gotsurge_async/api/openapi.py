@@ -65,7 +65,7 @@ _MORE: Mapping[tuple[type, str], Schema] = {
     (OrganizationRequest, "business_name"): {"pattern": "^[A-Za-z0-9 _-]+$"},
     (Invitation, "emails"): {"minItems": 1},
 }
-"""Limits and descriptions of fields that their types do not have."""
+"""Limits and descriptions of fields, which their types do not contain."""
 _ALSO: Mapping[tuple[type, str], Schema] = {
     (CreatedTasks, "tasks"): {"type": "object", "description": "One task, or tasks by their ids."},
     (UpdatedTasks, "updated_tasks"): {"type": "array", "items": {"type": "string"}, "description": "Ids alone."},
@@ -171,7 +171,7 @@ def _content(schema: Schema) -> Schema:
 
 
 class _Schemas:
-    """Makes schemas of types. Those of classes are kept by name, and referred to."""
+    """Makes schemas of types. Each class becomes a named schema, which the others refer to."""
 
     def __init__(self) -> None:
         self.named: dict[str, Schema] = {}
@@ -213,7 +213,7 @@ class _Schemas:
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
     def _changes(self, cls: Any) -> Schema:
-        """An update: null clears a field, and the revision guards it."""
+        """The schema of an update: null clears a field, and the revision guards the update."""
         properties = {
             name: {**self.of(hint), **_more(TaskFields, name)} for name, hint in typing.get_type_hints(cls).items()
         }

@@ -72,7 +72,7 @@ class Profile:
         return cls(api_base=api_base, endpoints={name: _override(name, value) for name, value in overrides.items()})
 
     def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
-        """The endpoint as this profile has it."""
+        """The endpoint with the verb and the path of this profile."""
         return cast("Endpoint[T]", self.endpoints.get(endpoint.name, endpoint))
 
     def require(self, endpoints: Iterable[Endpoint[Any]]) -> None:
@@ -97,7 +97,7 @@ class Profile:
 
 
 def skeleton() -> str:
-    """A profile as TOML in which every operation is a comment, with the verb and the path that are assumed."""
+    """Operations"""
     lines = [
         "# A profile of GotSurge's API. Correct what is wrong, and take the # signs away from what GotSurge confirms.",
         "# An operation without them counts as confirmed, also for production.",

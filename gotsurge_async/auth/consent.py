@@ -25,15 +25,15 @@ from gotsurge_async.secrets import Secret, as_secret
 __all__ = ["Begun", "Consent", "Finished"]
 
 STATE_LIFE = timedelta(minutes=10)
-"""How long a consent may take, from the start to the redirect."""
+"""The longest time of a consent, from the start to the redirect."""
 MOST_USED = 10_000
-"""States that are remembered as used: the oldest are forgotten, so the memory is bounded."""
+"""The number of used states that are remembered: the oldest are forgotten, so the memory is bounded."""
 _SHORTEST_KEY = 32
 
 
 @attrs.frozen(kw_only=True)
 class Begun:
-    """A consent that has begun: where to send the browser, and the state that must come back."""
+    """A consent that has begun: the URL for the browser, and the state that must come back."""
 
     url: str = attrs.field(repr=False)
     state: str = attrs.field(repr=False)
@@ -110,7 +110,7 @@ class Consent:
         return Finished(account=account, tokens=await self._oauth.exchange(query["code"]))
 
     def _take(self, state: str, browser: str) -> tuple[str, datetime] | None:
-        """The account and end of a state, once; None for one that is not ours, was used, or is another browser's."""
+        """Use up a state; returns its account and end, or None if it is not ours, was used, or another browser's."""
         try:
             decoded = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
         except ValueError:

@@ -7,19 +7,19 @@ from gotsurge_async.clock import Clock, sleep_or
 
 
 class Kept(Protocol):
-    """The tokens of an account, as a `Keeper` sees them."""
+    """The tokens of an account, as a `Keeper` uses them."""
 
     account: str
 
     async def keep(self) -> float:
-        """Do what is due; returns the seconds until the next time. It raises nothing."""
+        """Renew or store what is due; returns the seconds until the next time. It raises nothing."""
         ...
 
 
 class Keeper:
     """Keeps the tokens of any number of accounts fresh, each when it is due; a slow account delays no other.
 
-    While none is due one task sleeps; an account has a task of its own only while it is at work.
+    While none is due, one task sleeps; an account has a task of its own only while its tokens are renewed.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -41,7 +41,7 @@ class Keeper:
         self._changed.set()
 
     async def remove(self, account: Kept) -> None:
-        """Keep an account no more; with the last one the task ends."""
+        """Stop keeping an account; with the last one the task ends."""
         self._due.pop(account, None)
         ending = [task] if (task := self._at_work.pop(account, None)) is not None else []
         if not self._due and self._task is not None:

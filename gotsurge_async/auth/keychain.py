@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 _INDEX = "accounts"
 _SHORT = 1000
-"""Characters that every keyring keeps."""
+"""The number of characters that every keyring can store."""
 _ADVICE = "keep them in a file, or in a database (GOTSURGE_TOKEN_STORE)"
 
 
 class Backend(Protocol):
-    """What the store needs of a keyring: texts under names."""
+    """The methods of a keyring that the store needs: texts under names."""
 
     def get_password(self, service: str, username: str, /) -> str | None: ...
 
@@ -37,7 +37,7 @@ class KeyringStore(LocalStore):
     """Keeps tokens in a keyring; a keyring has no lock, so a lease in a folder stands in for it.
 
     Args:
-        locks: a path in a folder of the user's own, such as that of the configuration; lease files stand next to it.
+        locks: a path in the user's own folder, such as that of the configuration; lease files are next to it.
         service: the name under which the keyring shows the entries.
         backend: another keyring than the system's.
 

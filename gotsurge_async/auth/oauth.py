@@ -1,4 +1,4 @@
-"""The consent page, and the two calls that give tokens (section "Basic Oauth2 steps")."""
+"""The consent page, and the calls that return tokens (section "Basic Oauth2 steps")."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from gotsurge_async.secrets import Secret
 T = TypeVar("T")
 
 LIFE = timedelta(days=30)
-"""How long a bearer token lasts when it does not say so itself (section "Demo Oauth2")."""
+"""The life of a bearer token that does not contain its end (section "Demo Oauth2")."""
 
 
 class SignedIn(Struct, frozen=True, kw_only=True):
@@ -48,12 +48,12 @@ class OAuth:
     call: Call = attrs.field(repr=False)
 
     def authorization_url(self, redirect_url: str, *, state: str = "") -> str:
-        """Where to send the user's browser; it comes back to ``redirect_url`` with ``code`` and ``state``."""
+        """The URL for the user's browser, which comes back to ``redirect_url`` with ``code`` and ``state``."""
         query = {"client_key": self._credentials().client_key, "redirect_url": redirect_url}
         return f"{self.environment.consent_base}/oauth2/auth?{urlencode(query | ({'state': state} if state else {}))}"
 
     async def exchange(self, code: str) -> Tokens:
-        """Tokens for the code of a consent (section "Exchange Token").
+        """Exchange the code of a consent for tokens (section "Exchange Token").
 
         Raises:
             ConfigError: no secret key is known.
@@ -70,20 +70,20 @@ class OAuth:
         return self._tokens(AUTH_EXCHANGE, answer)
 
     async def refresh(self, refresh_token: Secret) -> Tokens:
-        """A new bearer token (section "Refresh Token").
+        """Get a new bearer token (section "Refresh Token").
 
         The refresh token stays the same unless the service gives a new one.
 
         Raises:
             Rejected: the service does not take the refresh token.
-            NotSent, OutcomeUnknown: no answer, or one without tokens that can be; a repeat is safe.
+            NotSent, OutcomeUnknown: no answer, or one without valid tokens; a repeat is safe.
         """
         request = RefreshRequest(client_key=self._credentials().client_key, refresh_token=refresh_token.reveal())
         answer = await self.call(AUTH_REFRESH, body=request)
         return self._tokens(AUTH_REFRESH, answer, refresh_token)
 
     async def exchange_session(self, session_id: str) -> SignedIn:
-        """Tokens for the session id that the browser brought, and the user (section "SSO Exchange Token").
+        """Exchange the session id that the browser brought for tokens, and the user (section "SSO Exchange Token").
 
         Raises:
             Rejected: the session id is wrong, used or too old.
@@ -100,7 +100,7 @@ class OAuth:
     def _tokens(
         self, endpoint: Endpoint[Any], answer: TokenAnswer | SsoAnswer, refresh_token: Secret | None = None
     ) -> Tokens:
-        """The tokens of an answer. One whose tokens cannot be any is refused before they take the place of good ones.
+        """The tokens of an answer. Invalid tokens are refused, so that they do not replace good ones.
 
         Args:
             refresh_token: stays, if the answer names no other.
@@ -114,7 +114,7 @@ class OAuth:
 
 
 def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: datetime) -> Tokens:
-    """Tokens with their end: the JWT's own ``exp`` if it carries one, else 30 days from ``issued_at``."""
+    """Tokens with their end: the ``exp`` of the JWT if it has one, else 30 days after ``issued_at``."""
     return Tokens(
         bearer=Secret(bearer),
         refresh=refresh,
@@ -124,7 +124,7 @@ def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: 
 
 
 def _jwt_expiry(token: str) -> datetime | None:
-    """When a JWT ends. Its signature is not verified: this only decides when to renew."""
+    """The end of a JWT. Its signature is not verified: the end only decides when to renew."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -22,13 +22,13 @@ KEY_FILE_VARIABLE = "GOTSURGE_TOKEN_KEY_FILE"
 
 
 class Sealer:
-    """Encrypts what is at rest.
+    """Encrypts stored data.
 
     Args:
         keys: Fernet keys (32 bytes in URL-safe base64), the newest first.
 
     Raises:
-        ConfigError: no key, one that is none, or the package ``cryptography`` is missing.
+        ConfigError: no key, an invalid key, or the package ``cryptography`` is missing.
     """
 
     def __init__(self, keys: Iterable[str | Secret]) -> None:
@@ -53,7 +53,7 @@ class Sealer:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None) -> Self | None:
-        """With the keys of GOTSURGE_TOKEN_KEYS (commas between them, the newest first), else of the file that
+        """A sealer with the keys of GOTSURGE_TOKEN_KEYS (commas between them, the newest first), else of the file that
         GOTSURGE_TOKEN_KEY_FILE names; None when neither is set.
 
         Raises:
@@ -66,7 +66,7 @@ class Sealer:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """With the keys of a file. A running program survives a rotation: the file is read again before sealing when it
+        """A sealer with the keys of a file. A rotation needs no restart: the file is read again before sealing when it
         has changed, and before opening when no key fits.
         """
         version = _version(Path(path))
@@ -88,7 +88,7 @@ class Sealer:
         """Decrypt with whichever key fits.
 
         Raises:
-            ConfigError: none does, or the text was changed.
+            ConfigError: no key fits, or the text was changed.
         """
         from cryptography.fernet import InvalidToken
 
@@ -101,7 +101,7 @@ class Sealer:
         raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits", "E305")
 
     def is_newest(self, sealed: str) -> bool:
-        """Whether the newest key sealed it."""
+        """Whether a text was encrypted with the newest key."""
         from cryptography.fernet import InvalidToken
 
         try:
@@ -125,7 +125,7 @@ def read_keys(path: str | Path) -> list[Secret]:
     """The keys of a file, one in a line, the newest first.
 
     Raises:
-        ConfigError: it cannot be read, or others than its owner may read it.
+        ConfigError: the file cannot be read, or others than its owner may read it.
     """
     return [Secret(line) for line in read_private(Path(path), "the key file").split() if line]
 
@@ -148,7 +148,7 @@ def read_private(path: Path, what: str) -> str:
     """The text of a file that holds secrets, which only its owner may read.
 
     Raises:
-        ConfigError: it cannot be read, is no text, or others may read it.
+        ConfigError: the file cannot be read, is not text, or others may read it.
     """
     content = read_private_bytes(path, what)
     if content is None:
@@ -163,7 +163,7 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
     """The content of a file that only its owner may read; None where there is none.
 
     Raises:
-        ConfigError: it cannot be read, or others may read it.
+        ConfigError: the file cannot be read, or others may read it.
     """
     try:
         with path.open("rb") as file:
@@ -184,7 +184,7 @@ def write_private(path: Path, content: bytes, what: str) -> None:
     A symbolic link stays, and its target is replaced.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the file cannot be written.
     """
     import tempfile  # here: it loads much, and only token files need it
 

@@ -55,19 +55,19 @@ class SqlStore(RecordStore):
             yield
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         await self._connection.close()
 
     async def rows(self, name: str, /, **values: str | int) -> list[Row]:
-        """The rows of a statement of ``tokens.sql``, which is committed. Whole, also when the caller is cancelled.
+        """Run and commit a statement of ``tokens.sql``, to its end even if the caller is cancelled; returns its rows.
 
         Args:
-            values: what stands for the names in it; times are whole seconds since 1970.
+            values: the values of its parameters; times are whole seconds since 1970.
         """
         return await self._in_thread(lambda database: database.rows(name, **values))
 
     async def change(self, name: str, /, **values: str | int) -> int:
-        """The number of rows that a statement of ``tokens.sql`` changed; otherwise as `rows`.
+        """Run a statement of ``tokens.sql`` as `rows` does; returns the number of rows that it changed.
 
         Args:
             values: as of `rows`; times are whole seconds since 1970.
@@ -99,7 +99,7 @@ def _make_tables(db: Database) -> None:
 
 
 def _place(url: str) -> Place:
-    """Where a URL leads; a SQLite file is made for its owner alone."""
+    """The place that a URL names; a SQLite file is made for its owner alone."""
     if "://" not in url:
         why = "the URL of the token database cannot be read: sqlite:///PATH or postgresql://USER@HOST/NAME"
         raise ConfigError(why, "E309")

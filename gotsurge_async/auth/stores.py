@@ -1,4 +1,4 @@
-"""Tokens, how they are written, and where they are kept: in memory, or in a file that several processes share.
+"""Tokens, their written form, and their stores: memory, or a file that several processes share.
 
 `gotsurge_async.auth.sql` keeps them in a database, `gotsurge_async.auth.keychain` in the system's keyring.
 """
@@ -25,14 +25,14 @@ from gotsurge_async.secrets import Secret, as_secret
 T = TypeVar("T")
 
 LONGEST_TOKEN = 16_384
-"""Characters; servers take headers of 8 to 16 KiB."""
+"""The most characters of a token; servers accept headers of 8 to 16 KiB."""
 LONGEST_SHOWN = 128
-"""Characters of a name in hex in a file's name, which has 255 at most; of a longer name the file shows the SHA-256."""
+"""The most hex characters of a name in a file's name, which may have 255; a longer name is shown as its SHA-256."""
 
 
 @attrs.frozen(kw_only=True)
 class Tokens:
-    """What an account signs its calls with. Times are aware, in UTC.
+    """The tokens with which an account signs its calls. Times are aware, in UTC.
 
     Attributes:
         refused_at: when the service refused the refresh token; None while it is good. The bearer token lasts to its
@@ -65,7 +65,7 @@ class _Record(msgspec.Struct):
     expires_at: datetime
     refused_at: datetime | None = None
     account: str | None = None
-    """Whose tokens they are. Only a sealed record contains it."""
+    """The account of the tokens. Only a sealed record contains it."""
 
 
 class _Sealed(msgspec.Struct):
@@ -73,7 +73,7 @@ class _Sealed(msgspec.Struct):
 
 
 def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> str:
-    """Tokens as a JSON object; a sealer encrypts them and the account's name, into the one field ``sealed``."""
+    """Write tokens as a JSON object; a sealer encrypts them and the account's name, into the one field ``sealed``."""
     record = {
         "bearer_token": tokens.bearer.reveal(),
         "refresh_token": tokens.refresh.reveal() if tokens.refresh else None,
@@ -88,13 +88,13 @@ def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> str:
 
 
 def from_record(record: str, sealer: Sealer | None, account: str, where: str) -> Tokens:
-    """Tokens from what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
+    """Read tokens that `to_record` wrote. An unsealed record is read as well, so that encryption can begin at any time.
 
     A sealed record names its account: a person who may write where tokens are kept, and has no key, could else put one
     account's record in the place of another's.
 
     Args:
-        where: where it is kept, for the error.
+        where: the record's place, for the error.
 
     Raises:
         ConfigError: the record is damaged, or sealed and no key fits, or another account's.
@@ -150,11 +150,11 @@ class TokenStore(Protocol):
         ...
 
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
-        """Keep ``new`` if ``old`` (see `same_pair`) is still what is kept, in one step; whether it was."""
+        """Store ``new`` if ``old`` (see `same_pair`) is still stored, in one step; returns whether it was."""
         ...
 
     async def delete(self, account: str) -> None:
-        """Forget an account."""
+        """Delete the tokens of an account."""
         ...
 
     async def accounts(self) -> list[str]:
@@ -162,7 +162,7 @@ class TokenStore(Protocol):
         ...
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        """Exclude everybody else from renewing this account."""
+        """Exclude all others from renewing this account."""
         ...
 
 
@@ -198,7 +198,7 @@ class MemoryStore(TokenStore):
 
 
 class RecordStore(TokenStore):
-    """Keeps a record for each account, and replaces it only in place of the one that was read.
+    """Keeps a record for each account, and replaces a record only if it is still the one that was read.
 
     Args:
         where: names the place, for errors.
@@ -217,7 +217,7 @@ class RecordStore(TokenStore):
 
     @abstractmethod
     async def _write(self, account: str, record: str | None, over: str | None = None) -> bool:
-        """Put a record there (None removes it), but if ``over`` is given only in its place; whether it was put there.
+        """Store a record (None removes it), with ``over`` only in place of that one; returns whether it was stored.
 
         The write is durable on return, and whole also when the caller is cancelled.
         """
@@ -240,10 +240,10 @@ class RecordStore(TokenStore):
         await self._write(account, None)
 
     async def reseal(self) -> int:
-        """Encrypt again what is not sealed with the newest key.
+        """Encrypt again the records that are not sealed with the newest key.
 
         Returns:
-            The number of accounts whose records were not.
+            The number of accounts whose records were encrypted again.
 
         Raises:
             ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
@@ -268,8 +268,8 @@ class RecordStore(TokenStore):
 class FolderBoard:
     """Leases as files: ``<base>.<name in hex>.<holder>.lease``, empty, mode 0600; the sign of life is the file's time.
 
-    The holder is the process that has put its file there and then sees no other: of two that do so at once at least one
-    sees both, and removes its own. This needs nothing but a folder, so it works wherever files do.
+    The holder is the process that has made its file and then sees no other: of two that do so at once at least one
+    sees both, and removes its own. This needs only a folder, so it works wherever files do.
     """
 
     def __init__(self, base: Path) -> None:
@@ -304,7 +304,7 @@ class FolderBoard:
         return False
 
     def _sign(self, name: str, me: str | None) -> str | None:
-        """The first lease file of ``name`` that is not ours, with its time; a name and a number, "/" between them."""
+        """The name and the time of the first lease file of ``name`` that is not ours, as NAME/NUMBER; None if none."""
         mine = self._path(name, me).name if me else None
         prefix = self._prefix(name)
         for path in sorted(self._base.parent.iterdir()):
@@ -395,7 +395,7 @@ class LocalStore(RecordStore):
 class FileStore(LocalStore):
     """Keeps tokens in one JSON file (mode 0600), which is replaced as a whole; several processes may share it.
 
-    A symbolic link to it stays one.
+    A symbolic link to the file stays one.
 
     Args:
         path: the file; its folder is made (mode 0700) when it is missing.

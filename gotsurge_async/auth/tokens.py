@@ -1,4 +1,4 @@
-"""Tokens that renew themselves: one refresh at a time, before the end, shared by all callers that wait."""
+"""Tokens that renew themselves: one refresh at a time, before they end, shared by all callers that wait."""
 
 import asyncio
 import logging
@@ -30,21 +30,21 @@ JITTER = 0.05
 HARD_LIMIT = timedelta(minutes=1)
 """With less than this left, callers wait for the new token."""
 LONGEST_SLEEP = 3600.0
-"""The background coroutine reads the clock at least this often (seconds): clocks jump and laptops sleep."""
+"""The most seconds between two reads of the clock in the background: clocks jump and laptops sleep."""
 LONGEST_WAIT = 60.0
 """Seconds that a call waits for a new token; the renewal continues without it."""
 LONGEST_CALL = 120.0
 """Seconds that the call of a renewal may take, with all its tries: a service may send its answer byte by byte."""
 LONGEST_CLOSE = 10.0
-"""Seconds that `close` waits for a renewal, and as many for storing what could not be stored before."""
+"""Seconds that `close` waits for a renewal, and as many for storing tokens that could not be stored before."""
 ASK_AGAIN = timedelta(hours=1)
-"""How long a refusal of the refresh token counts: it may be mended at the service."""
+"""The time for which a refusal of the refresh token counts: its cause may be repaired at the service."""
 REFUSED = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", "expired_token"))
 """Codes that refuse the refresh token itself; after another refusal, such as a firewall's 403, it is tried again."""
 
 
 class _Unstored(Struct, frozen=True):
-    """New tokens that the store did not take, the tokens that it holds in their place, and the reason."""
+    """New tokens that could not be stored, the stored tokens that they replace, and the reason."""
 
     stored: Tokens
     new: Tokens
@@ -102,7 +102,7 @@ class TokenManager:
         """The token to sign a call with.
 
         Raises:
-            SignInNeeded: no token works, and no new one can be had without a person.
+            SignInNeeded: no token works, and a person must sign in to get a new one.
             CallError: the token has ended, and the service could not be reached for a new one, or not within a minute.
         """
         tokens = self._tokens or await self._load()
@@ -127,7 +127,7 @@ class TokenManager:
         return _outcome_of(renewal)
 
     def invalidate(self, bearer: Secret) -> None:
-        """Note that the service refused this token. Does nothing if another one is in use since."""
+        """Note that the service refused this token; does nothing if another token is in use by now."""
         if self._tokens is not None and self._tokens.bearer == bearer:
             self._rejected = bearer
 
@@ -150,7 +150,7 @@ class TokenManager:
         return self._tokens or await self._store.load(self.account)
 
     def start(self, keeper: Keeper | None = None) -> None:
-        """Begin to renew in the background, until `close`; a ``keeper`` does it for several accounts."""
+        """Renew tokens in the background until `close`; a ``keeper`` does it for several accounts."""
         if self._keeper is None:
             self._keeper = keeper or Keeper(self._clock)
             self._keeper.add(self)
@@ -162,7 +162,7 @@ class TokenManager:
         tried once more.
 
         Args:
-            timeout: seconds for both; to store has one second at least.
+            timeout: seconds for both; storing has at least one second.
         """
         ends = self._clock.monotonic() + timeout
         keeper, self._keeper = self._keeper, None
@@ -209,7 +209,7 @@ class TokenManager:
         return ends and not (self._just_renewed() and same_pair(tokens, self._tokens))
 
     def _just_renewed(self) -> bool:
-        """Whether the tokens are too new to have ended: if they seem to have, a clock is wrong."""
+        """Whether the tokens are so new that they cannot have ended: if they seem to have, a clock is wrong."""
         past = None if self._renewed_at is None else self._clock.monotonic() - self._renewed_at
         return past is not None and past < HARD_LIMIT.total_seconds()
 
@@ -253,7 +253,7 @@ class TokenManager:
             self._failed(self._unstored.error)
 
     async def _outcome(self, renewal: asyncio.Task[Tokens]) -> Tokens:
-        """The tokens of a renewal, for a caller that waits at most a minute; the renewal outlives its cancellation."""
+        """The tokens of a renewal, for a caller that waits at most a minute; cancelling it does not end the renewal."""
         if not await self._ends_within(renewal, LONGEST_WAIT):
             why = f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
@@ -291,7 +291,7 @@ class TokenManager:
         return renewed
 
     async def _stored(self) -> Tokens:
-        """The stored tokens; while the store does not take newer ones, those."""
+        """The stored tokens; or newer ones that could not be stored."""
         stored = await self._store.load(self.account)
         if self._unstored is not None:
             if same_pair(stored, self._unstored.stored):
@@ -303,7 +303,7 @@ class TokenManager:
         return stored
 
     async def _put(self, used: Tokens, new: Tokens) -> bool:
-        """Store new tokens in place of those they were made from, or keep them for later; False if others are there."""
+        """Store new tokens in place of those that they renew, or keep them for later; False if others are stored."""
         unstored = self._unstored
         over = used if unstored is None else unstored.stored
         try:
@@ -349,7 +349,7 @@ class TokenManager:
         return SignInNeeded("the service does not take the refresh token: sign in again", account=self.account)
 
     async def _renew(self, tokens: Tokens) -> Tokens | None:
-        """New tokens; None when the service does not take the refresh token."""
+        """Get new tokens; None if the service refuses the refresh token."""
         if tokens.refresh is None:
             raise SignInNeeded("the token has ended and there is no refresh token: sign in again", account=self.account)
         self._in_flight = True
@@ -368,10 +368,10 @@ class TokenManager:
     # --- in the background ------------------------------------------------------------------------------------------
 
     async def keep(self) -> float:
-        """Renew at about 80 % of the life; after a failure again later, because days are left. See `Keeper`.
+        """Renew the tokens at about 80 % of their life, and after a failure again, because days are left. See `Keeper`.
 
         Returns:
-            Seconds until it is due again.
+            Seconds until the next call is due.
         """
         try:
             await self._renew_if_due()
@@ -404,7 +404,7 @@ class TokenManager:
     # --- reports ----------------------------------------------------------------------------------------------------
 
     def _report_sign_in(self, reason: str) -> None:
-        """Report once that a person must sign in; again only after a sign-in."""
+        """Report that a person must sign in, once until the next sign-in."""
         if self._sign_in_reported:
             return
         self._sign_in_reported = True
@@ -415,7 +415,7 @@ class TokenManager:
         self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))
 
     def _failed(self, error: Exception) -> None:
-        """Note a failed renewal, and log it; the level rises as the end nears, because there are days to mend it."""
+        """Note and log a failed renewal; the level rises as the token's end nears, because days are left at first."""
         self._failure, self._failed_at = error, self._clock.monotonic()
         self._failures += 1
         self._spread = 0.5 + self._random.random() / 2
@@ -439,7 +439,7 @@ def _outcome_of(renewal: asyncio.Task[Tokens]) -> Tokens:
 
 
 async def _end(work: asyncio.Future[Any]) -> None:
-    """Cancel it if it has not ended, wait for its end, and ignore its failure."""
+    """Cancel work that has not ended, wait for its end, and ignore its failure."""
     if not work.done():
         work.cancel()
         await asyncio.wait([work])

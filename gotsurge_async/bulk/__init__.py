@@ -37,7 +37,7 @@ _HOMES = {
     "push.push": "Push Sent",
     "tables": "Fault FileMap Source SourceOptions SourceReport open_source",
 }
-"""The names below by their modules: each is imported when it is first asked for."""
+"""The public names by the module that defines them: each is imported on first use."""
 
 
 __all__ = [

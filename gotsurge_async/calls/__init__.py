@@ -1,1 +1,1 @@
-"""One call to the service, and many."""
+"""Calls to the service: one call, and streams of calls."""

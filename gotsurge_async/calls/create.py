@@ -118,7 +118,7 @@ def stops_all(error: GotSurgeError) -> bool:
 def results_of_receipts(
     orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
-    """The result of each order of a chunk whose create was answered; without a task, or with two, it is in doubt."""
+    """The results of a chunk whose create was answered; an order without a task, or with two, is in doubt."""
     if is_in_order(identities, receipts):
         created: list[OrderResult[T]] = _all_created(orders, receipts)
         return created
@@ -132,7 +132,7 @@ def results_of_receipts(
 def match_alone(
     identities: Sequence[Identity], answered: Sequence[Answered], operation: str, *, whole: bool = True
 ) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
-    """`match`, but an order for which the answer names more than one task has none.
+    """Match orders as `match`, but give none to an order for which the answer names more than one task.
 
     Returns:
         The task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
@@ -193,7 +193,7 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
 
 
 def is_in_order(identities: Sequence[Identity], receipts: Sequence[Receipt | Task]) -> bool:
-    """Whether each receipt, of a task of its own, names the order that stands in its place: as nearly always."""
+    """Whether each receipt is of another task, and names the order in its position: nearly always."""
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     return (
         named == list(identities)
@@ -203,7 +203,7 @@ def is_in_order(identities: Sequence[Identity], receipts: Sequence[Receipt | Tas
 
 
 def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
-    """The receipts that can be matched: a task that appears twice counts once if its tracking id is always the same."""
+    """The receipts that can be matched: a task that is repeated counts once if its tracking id is always the same."""
     if len({receipt.id for receipt in receipts}) == len(receipts):
         return receipts
     by_task: dict[str, list[Answered]] = {}
@@ -217,12 +217,12 @@ def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
 
 
 def named_by(task: Receipt | Task) -> Identity:
-    """The names of a task's order, as the service has them."""
+    """The names that the service has for a task's order."""
     return task.tracking_id, task.invoice_number
 
 
 def other_name(identity: Identity, named: Identity) -> str:
-    """The name by which the service has another order than this one; "" if it has not, or has no name."""
+    """A description of a name that shows that the service's task is of another order; "" if none does."""
     # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
     mine, theirs = identity[0], named[0]
     if mine and theirs and mine != theirs:
@@ -278,7 +278,7 @@ async def create_chunk(
 _IS_WIDE = sys.hash_info.width >= 64
 _DIGEST = 0xFFFF_FFFF_FFFF_FFFF
 _SHARD = 0xFFFF
-"""The bits of a digest that choose its array: of a million keys each array has 15, which are searched as quickly as a
+"""The bits of a digest that choose its array: of a million keys each array has 15, a quick search.
 digest is made."""
 
 

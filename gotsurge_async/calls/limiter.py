@@ -62,7 +62,7 @@ def yielding() -> Iterator[None]:
 
 
 class Shared(Protocol):
-    """A rate and a pace that many processes have together."""
+    """A rate and a pace that many processes share."""
 
     async def take_turn(self) -> None:
         """Wait until a call may begin."""
@@ -104,7 +104,7 @@ class Limiter:
 
     @property
     def places(self) -> int:
-        """How many may be in flight now."""
+        """The number of calls that may be in flight now."""
         return self._places
 
     def resize(self, places: int) -> None:
@@ -113,7 +113,7 @@ class Limiter:
         self._admit()
 
     def at_most(self, most: int | None) -> Callable[[], int]:
-        """A function that returns how many calls can use the places now, at most ``most`` if that is given.
+        """Return a function that returns the number of places now, at most ``most`` if that is given.
 
         Raises:
             UsageError: ``most`` is not a whole number of 1 or more.
@@ -156,7 +156,7 @@ class Limiter:
 
     @contextmanager
     def shared(self, shared: Shared) -> Iterator[None]:
-        """Take the turns of many processes instead of its own, inside the block, and report a slower pace to them."""
+        """Take the turns of many processes, instead of its own, inside the block, and report a slower pace to them."""
         before, self._shared = self._shared, shared
         try:
             yield
@@ -224,11 +224,11 @@ class Limiter:
 
 @attrs.define
 class _Latency:
-    """How long the answers of an operation take.
+    """The time that answers of an operation take.
 
     Attributes:
         average: of the last ones, in seconds.
-        usual: the least that the average was, as far as that is not forgotten, in seconds.
+        usual: the least average so far that is not forgotten, in seconds.
     """
 
     average: float = 0.0
@@ -250,18 +250,18 @@ class _Latency:
 
     @property
     def is_quick(self) -> bool:
-        """Answers take about as long as usual."""
+        """Whether answers take about as long as usual."""
         return self._answers >= KNOWN and self.average <= STEADY * self.usual
 
     @property
     def is_slow(self) -> bool:
-        """Answers take much longer than usual."""
+        """Whether answers take much longer than usual."""
         return self.average > max(SLOW * self.usual, SLOW_SECONDS)
 
     def is_usual_now(self, places: int) -> bool:
-        """Whether answers are slow for a reason that fewer calls do not mend: then this is usual from now on.
+        """Whether answers are slow for a reason that fewer calls do not mend; then this becomes the usual time.
 
-        This is decided when half of the places are gone since answers became slow.
+        The decision is made when half of the places are gone since answers became slow.
         """
         if self._slow_since is None:
             self._slow_since = places, self.average

@@ -30,7 +30,7 @@ from gotsurge_async.secrets import Secret, headers_for_log, longest_form, url_fo
 from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, Transport
 
 MOVED = (301, 307, 308)
-"""An answer with such a status asks for the request elsewhere."""
+"""Statuses of answers that send the client to another URL."""
 MOST_VALUES = 1_000_000
 """Values in an answer that is read; a page of 200 tasks has some fifty thousand."""
 
@@ -43,9 +43,9 @@ class Outcome(Enum):
     NOT_SENT = "not sent"
     """Certainly never processed."""
     REJECTED = "rejected"
-    """An answer says no."""
+    """The service answered, and said no."""
     RATE_LIMITED = "rate limited"
-    """An answer says: not now (429)."""
+    """The service asks to wait (429)."""
     UNKNOWN = "unknown"
     """May have been processed."""
 
@@ -190,14 +190,14 @@ _MEND = "correct the API base, or the path in the profile"
 
 
 def _target(failed: Attempt, secrets: Iterable[Secret]) -> str:
-    """Where a redirect leads, without its path and its query, which may hold a secret."""
+    """The target of a redirect without its path and its query, which may hold a secret."""
     location = failed.response.headers.get("location", "") if failed.response else ""
     host = url_for_log(without(location, secrets))  # before it is written in lower case
     return "another path" if host == "://" else _short(host)
 
 
 def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Sequence[Secret]) -> Response | None:
-    """The answer for an error, of a long one the beginning; None if it has secrets, as answers to calls without a
+    """The answer as an error keeps it, cut if it is long; None if it has secrets, as answers to calls without a
     bearer token have."""
     if answer is None or not endpoint.bearer:
         return None
@@ -212,8 +212,8 @@ def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Seque
 
 
 def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
-    """Why an answer cannot be read. Of an answer with secrets, as to calls without a bearer token, only the places; of
-    a long one too, because only the whole of it would show whether a secret is quoted in part."""
+    """The reason why an answer cannot be read. It names only the places of faults if the answer may have secrets (a
+    call without a bearer token), or is so long that a secret in it might be quoted in part."""
     if endpoint.bearer and len(answer.body) <= _SCANNED:
         quotes = answer.body.decode("utf-8", "replace") + str(error)
         if without(quotes, secrets) == quotes:
@@ -315,7 +315,7 @@ _ROW = re.compile(r"\btasks?[.\[/](\d{1,3})\b")
 
 
 def named_rows(body: bytes) -> tuple[int, ...]:
-    """The indices (from 0) of a batch that a refusal names: as ``index``, or in a path such as ``tasks[3].price``."""
+    """The indices (from 0) of items in a batch that a refusal names: as ``index``, or in a path, ``tasks[3].price``."""
     try:
         tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

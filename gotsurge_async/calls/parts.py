@@ -41,7 +41,7 @@ _GIVE_BACK = 1.0
 
 
 class Parts:
-    """What the accounts of a client share. The arguments are those of `GotSurge`.
+    """The parts that the accounts of a client share. The arguments are those of `GotSurge`.
 
     Raises:
         ConfigError: a setting that cannot be right; the message says what to write.

@@ -1,4 +1,4 @@
-"""The only request loop: token, limiter, send, classify, hook, and again or not."""
+"""The only request loop: token, limiter, send, classify, hook, and perhaps another try."""
 
 import asyncio
 import copy
@@ -133,7 +133,7 @@ class Session:
         return other
 
     def open(self) -> None:
-        """Belong to the running event loop from now on."""
+        """Bind the session to the running event loop."""
         self._life.loop = asyncio.get_running_loop()
 
     def end_retries(self) -> None:
@@ -319,7 +319,7 @@ class Session:
         raise self._given_up(call, f"it did not end within {seconds:.3g} s")
 
     def _given_up(self, call: Call, why: str) -> CallError:
-        """The error of a call that was given up, at whatever stage it was."""
+        """The error of a call that was given up, by the stage that the call had reached."""
         outcome, stage, code = Outcome.NOT_SENT, "before anything was processed", "E401"
         if call.maybe_sent:
             outcome, stage, code = Outcome.UNKNOWN, "when it may have been processed", "E402"
@@ -370,7 +370,7 @@ class Session:
                 raise self._error(call, self._what_is_known(call, lost, done))
 
     async def _bearer(self, call: Call, tokens: TokenManager, lost: Attempt | None) -> Secret:
-        """The token for the next try. Where there is none, an earlier try that may have been processed counts."""
+        """The token for the next try; without one, raises the error of an earlier try that may have been processed."""
         try:
             return await tokens.bearer()
         except Exception as error:  # a store may raise anything
@@ -384,7 +384,7 @@ class Session:
             raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from None
 
     def _what_is_known(self, call: Call, lost: Attempt | None, last: Attempt) -> Attempt:
-        """The last try; or the one that was lost and may have acted, where the last one does not show that."""
+        """The last try; or the lost one that may have been processed, unless the last one shows its outcome."""
         shows_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
         return lost if lost is not None and shows_nothing and call.endpoint.verb != "GET" else last
 
@@ -468,12 +468,12 @@ class _Life:
         self.idle.set()
 
     def begin(self, call: asyncio.Timeout) -> None:
-        """Note that a call has begun."""
+        """Note that a call began."""
         self.calls.add(call)
         self.idle.clear()
 
     def end(self, call: asyncio.Timeout) -> None:
-        """Note that it has ended."""
+        """Note that a call ended."""
         self.calls.discard(call)
         if not self.calls:
             self.idle.set()

@@ -35,9 +35,9 @@ LATE = 0.02
 TRIES = 3
 """A call that is late this many times begins all the same: a process may be too busy ever to be in time."""
 BLOCK = 0.25
-"""Seconds of turns that are taken together, at most."""
+"""The most seconds of turns that are taken together."""
 LOOK = 0.5
-"""Seconds between two reads of the row, where no turns are taken."""
+"""Seconds between two reads of the row while no turns are taken."""
 PATIENCE = 10.0
 """Seconds that a call waits for a database that is away, before it fails: its claimed orders wait with it."""
 SOON = 1.0
@@ -67,7 +67,7 @@ class Seen(Struct, frozen=True):
 
 
 class Row:
-    """What is shared: a row in a ledger's database. Every method may raise DatabaseFailed.
+    """The shared row in a ledger's database. Every method may raise DatabaseFailed.
 
     Args:
         name: processes that give the same name share one limit.
@@ -96,7 +96,7 @@ class Row:
         return seen
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         await self._connection.close()
 
     async def _ask(self, statement: str, **values: float) -> list[Seen]:
@@ -177,7 +177,7 @@ class SharedRate:
         task.add_done_callback(self._writing.discard)
 
     def give_up(self) -> None:
-        """Let no call begin any more that has no turn yet, or one that is far away."""
+        """Refuse the calls that have no turn yet, and let no later call begin."""
         self._over.set()
         self._refuse(NotSent(_OVER, "E416"))
 

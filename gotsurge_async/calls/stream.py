@@ -137,7 +137,7 @@ class _Stream(ABC, Generic[T, C, R]):
             raise self._error
 
     def _hire(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
-        """Have as many workers as there are places; surplus ones end by themselves, and perhaps some more."""
+        """Start workers until there is one for each place. Surplus workers end by themselves."""
 
         def ended(worker: asyncio.Task[None]) -> None:  # called also for one that is cancelled before it begins
             self._workers.discard(worker)

@@ -33,7 +33,7 @@ class Call:
     tries: int = 0
     bearer: Secret | None = None
     maybe_sent: bool = False
-    """A try was sent that may have been processed."""
+    """Whether a try was sent that may have been processed."""
 
     def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
         """The result of the call; raises UnreadableAnswer."""
@@ -54,7 +54,7 @@ def build_request(
     bearer: Secret | None = None,
     headers: Mapping[str, str] = {},
 ) -> Request:
-    """One request of a call, with its headers; those of the call itself take precedence."""
+    """Make one request of a call, with its headers; those of the call itself take precedence."""
     all_headers = {"Accept": "application/json", "User-Agent": user_agent}
     if body is not None:
         all_headers["Content-Type"] = "application/json"

@@ -1,4 +1,4 @@
-"""What each error and each exit code means: `troubleshooting.md` next to this file, read on demand.
+"""The meaning of each error and exit code: `troubleshooting.md` next to this file, read on demand.
 
 docs/troubleshooting.md includes the file. Each ``###`` of it is an entry: the first bold line is its title, and what to
 do follows, with a label only where a reason stands before it. `UNLESS_SAID` and `SAID_ABOVE` are not written out. A
@@ -17,13 +17,13 @@ _TITLE = re.compile(r"\*\*(.+?)\*\*\s*(.*)", re.DOTALL)
 _MESSAGES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
 _OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
-"""What a message adds to a command, so that it can be typed as it stands."""
+"""The option that a message adds to a command, so that the command can be typed as it stands."""
 UNLESS_SAID = "*Sent:* nothing."
 """The end of an entry that does not say what was sent, with exit code 2 unless it is about a program's mistake."""
 SAID_ABOVE = "what the message says."
-"""What to do where an entry has no words of its own."""
+"""The advice of an entry that has none of its own."""
 LEAST = 10
-"""Letters that a message must share with one of the catalogue: fewer are a coincidence."""
+"""Letters that a message must share with a message of the catalogue: fewer are a coincidence."""
 
 
 class Entry(NamedTuple):
@@ -34,14 +34,14 @@ class Entry(NamedTuple):
     family: str
     title: str
     text: str
-    """What it means and what to do, in Markdown."""
+    """The messages that it explains, each with ``…`` for the parts that vary."""
     messages: tuple[str, ...]
     """What it explains, each with ``…`` for what differs."""
 
 
 @cache
 def entries() -> dict[str, Entry]:
-    """All of them by their codes, in the order of the page."""
+    """All entries by their codes, in the order of the page."""
     page = Path(__file__).with_name("troubleshooting.md").read_text(encoding="utf-8")
     families = [(found.start(), found[1]) for found in _FAMILY.finditer(page)]
     made = {}
@@ -94,7 +94,7 @@ def explaining(message: str) -> Entry | None:
 
 
 def mentioning(words: str) -> list[Entry]:
-    """The entries that have all of some words in one message; if there is none, those that have them in their text."""
+    """The entries with all of the words in one of their messages; if there is none, those with all in their text."""
     wanted = words.lower().split()
     in_a_message, elsewhere = [], []
     for each in entries().values():
@@ -116,7 +116,7 @@ def _patterns() -> list[tuple[list[str], int, Entry]]:
 
 
 def _follow(parts: list[str], text: str) -> bool:
-    """Whether the parts stand in a text one after another."""
+    """Whether the parts appear in a text one after another."""
     at = 0
     for part in parts:
         at = text.find(part, at)

@@ -1,4 +1,4 @@
-"""The fast way of the converters' hooks, and the only place where the package sets ``__class__``.
+"""The fast versions of the converters' hooks, and the only place where the package sets ``__class__``.
 
 `exec` runs here, and in `tables/header.py` for the rows of a table.
 
@@ -72,7 +72,7 @@ class Structs:
 
 
 def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook) -> Hook:
-    """The hook that makes a ``cls`` of its struct; ``otherwise`` makes it of anything else.
+    """The hook that makes a ``cls`` from its struct; ``otherwise`` makes it from anything else.
 
     It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, amounts in a currency.
 
@@ -120,7 +120,7 @@ def _read(cls: Any, field: Field) -> str:
 
 
 def receipt_hook() -> Hook:
-    """The hook that makes a `Receipt` of a pair: an object with its four fields, and its text or the place of that."""
+    """The hook that makes a `Receipt` from a pair: an object with its four fields, and its text or the text's place."""
     scope: dict[str, Any] = {"new": object.__new__, "cls": Receipt, "Thawed": _thawed(Receipt)}
     lines = ["def hook(given, _=None):", "    head, raw = given", "    made = new(Thawed)", "    made._raw = raw"]
     lines += [f"    made.{name} = head.{name}" for name in ("id", "tracking_id", "invoice_number", "current_status")]
@@ -128,7 +128,7 @@ def receipt_hook() -> Hook:
 
 
 def filler(cls: Any, *names: str) -> Hook:
-    """A function that makes many ``cls`` of lists of the values of some fields; the others have their defaults.
+    """Return a function that makes many ``cls`` from lists of the values of some fields; others have their defaults.
 
     attrs takes four times as long to make a frozen one: 2,000 instructions instead of 500.
     """
@@ -144,7 +144,7 @@ def filler(cls: Any, *names: str) -> Hook:
 
 
 def whole_check(cls: Any) -> Callable[[Any], bool]:
-    """A function that returns whether an object, and no dict, is in the place of each object in a ``cls``."""
+    """Return a function that checks whether every nested object of a ``cls`` is an object, not a dict."""
     scope: dict[str, Any] = {"NOT_GIVEN": NOT_GIVEN}
     terms = []
     for field in [field for field in fields_of(cls) if is_model(field.inner)]:
@@ -157,9 +157,9 @@ def whole_check(cls: Any) -> Callable[[Any], bool]:
 
 
 def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
-    """The hook that makes plain values of a ``cls``, without fields that are None or were not set.
+    """The hook that makes plain values from a ``cls``, without fields that are None or were not set.
 
-    It raises ValueError or TypeError for a number field without a finite number.
+    The hook raises ValueError or TypeError for a number field without a finite number.
 
     Args:
         hook_of: returns the hook of a class that a field has.
@@ -176,9 +176,9 @@ def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> 
 
 
 def struct_hook(cls: Any, hook_of: Callable[[Any], Hook], plain_of: Callable[[Any], Hook]) -> Hook:
-    """The hook that makes a struct of a ``cls``, which msgspec writes as it writes the plain values.
+    """The hook that makes a struct from a ``cls``, which msgspec writes as it writes the plain values.
 
-    In three quarters of the instructions that a dict takes to be made and written: a task has some fifty values.
+    This takes three quarters of the instructions of making and writing a dict: a task has some fifty values.
 
     Args:
         hook_of: returns the hook of a class that a field has.
@@ -191,7 +191,7 @@ def struct_hook(cls: Any, hook_of: Callable[[Any], Hook], plain_of: Callable[[An
 def _struct(
     cls: Any, model: str, scope: dict[str, Any], hook_of: Callable[[Any], Hook], plain_of: Callable[[Any], Hook]
 ) -> str:
-    """The expression of a model's struct, and of the structs in it as well, since a call for each costs more."""
+    """The expression of a model's struct and of the structs in it, since a call for each costs more."""
     fields: list[Any] = [
         (field.name, Any, field.default if not field.required else NOT_GIVEN if field.many else None)
         for field in fields_of(cls)
@@ -214,7 +214,7 @@ def _struct(
 
 
 def _left_out(field: Field) -> str:
-    """The value of a field that is not written. One that is False by default is our own, and in no answer."""
+    """The value with which a field is not written. A field that is False by default is ours, and in no answer."""
     return "False" if field.default is False else "NOT_GIVEN" if field.many else "None"
 
 
@@ -230,7 +230,7 @@ def _written(field: Field) -> str:
 
 
 def finite(name: str, value: Any) -> Any:
-    """The value of an open field, unchanged. Infinity or not-a-number in it would be written as null, which clears it.
+    """The value of an open field, unchanged. Infinity or not-a-number would be written as null, which clears the field.
 
     Raises:
         ValueError: it contains one, at ``name``.

@@ -27,7 +27,7 @@ _WORDS = {str: "text", int: "a whole number", bool: "true or false", float: "a n
 
 
 class Unfit(ValueError):
-    """A value that does not fit its place; ``problems`` are all faults in it."""
+    """A value that does not fit its place; ``problems`` lists all faults in it."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(problems)
@@ -73,7 +73,7 @@ def converter(structs: Structs, *, strict: bool) -> cattrs.Converter:
 
 
 def shown(value: Any) -> str:
-    """A value for a message, its start if it is long."""
+    """A value as messages show it, cut if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -220,12 +220,12 @@ _id_hook = _leaf("text", str, then=_not_blank)
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether it is an empty object or list: another form of no value, whatever the field."""
+    """Whether a value is an empty object or list: another form of no value, whatever the field."""
     return type(value) in (dict, list) and not value
 
 
 def id_of(value: Any) -> str | None:
-    """The id that a value is: text that is not blank and can stand in a path, or a whole number; else None."""
+    """The id in a value: text that is not blank and can stand in a path, or a whole number; else None."""
     if type(value) is int:
         return str(value)
     return value if type(value) is str and value.strip() and value not in NO_PATHS else None
@@ -235,7 +235,7 @@ def id_of(value: Any) -> str | None:
 
 
 def task_list(tasks: Any, *, named: bool = False) -> Any:
-    """``tasks`` as a list: it may be an object of tasks by their ids, or one task, which has an id of its own.
+    """The tasks as a list: ``tasks`` may also be an object of tasks by their ids, or one task with its id.
 
     Args:
         named: only an object with a name is a task, and a name or a mere number is not an id: which ids a create's
@@ -260,7 +260,7 @@ def task_list(tasks: Any, *, named: bool = False) -> Any:
 
 _NAMES = ("tracking_id", "invoice_number")
 _COUNTED = re.compile(r"\d{1,3}")
-"""The keys of a list that became an object: at most as many as there are orders in a create."""
+"""The keys of a list that became an object: counting numbers of up to three digits."""
 
 
 def _created(plain: Plain) -> Plain:
@@ -306,7 +306,7 @@ checking: cattrs.Converter = converter(USUAL, strict=True)
 """Checks what users give, and makes plain values of models."""
 
 writing: cattrs.Converter = cattrs.Converter()
-"""Makes of a model what msgspec writes as the plain values that ``checking`` makes of it: see `struct_hook`."""
+"""Makes from a model what msgspec writes as the plain values that ``checking`` makes from it: see `struct_hook`."""
 writing.register_unstructure_hook_factory(
     is_model, lambda cls: struct_hook(cls, writing.get_unstructure_hook, checking.get_unstructure_hook)
 )

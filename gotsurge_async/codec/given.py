@@ -1,4 +1,4 @@
-"""Values that a program passes, as the object that belongs there: the object itself, or a dict as the API writes it."""
+"""Converts values that a program passes to objects of the API: each is the object itself, or a dict of its fields."""
 
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ StopLike: TypeAlias = Stop | Address | Mapping[str, Any]
 
 
 class Faulty(NamedTuple):
-    """A value that is not an order, as it was passed, and why; the paths begin in it."""
+    """A value that is not an order, as it was passed, and its faults, whose paths begin in the value."""
 
     given: Any
     error: InvalidData
@@ -47,7 +47,7 @@ def as_read(value: Any) -> "Order | Faulty":
 def each_as_read(
     orders: Iterable[Any] | AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]" = as_read
 ) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
-    """`as_read` of each order, when it is asked for.
+    """Read each order with `as_read` when the iteration reaches it.
 
     Args:
         read: reads each order instead of `as_read`.
@@ -72,7 +72,7 @@ def has_currency(order: TaskFields) -> bool:
 
 
 def made_of(value: Any, cls: type[M], path: str = "") -> M:
-    """An object of a class, and every object in it.
+    """Make an object of a class, with every object in it, from an object or a dict.
 
     A dict has the names of the API, times as aware datetimes or RFC 3339 text with a zone, money as `Money` or in whole
     thousandths of a cent. A name that the class does not have is a fault: fields that only the service knows stand in
@@ -82,14 +82,14 @@ def made_of(value: Any, cls: type[M], path: str = "") -> M:
         path: its place, for faults.
 
     Raises:
-        InvalidData: it is neither, or something in it does not fit; every fault with its path.
+        InvalidData: the value is neither, or a field does not fit; every fault with its path.
     """
     (made,) = _all_made([(value, cls, path)])
     return cast("M", made)
 
 
 def each_made(values: Sequence[Any], kind_of: Callable[[Any], type[M]], path: str) -> tuple[M, ...]:
-    """`made_of` of each value; ``kind_of`` returns its class. The path of the first is such as ``stops[0]``."""
+    """Make an object of each value with `made_of`; ``kind_of`` returns its class, and ``stops[0]`` is such a path."""
     return _all_made([(value, kind_of(value), f"{path}[{number}]") for number, value in enumerate(values)])
 
 
@@ -105,7 +105,7 @@ _OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
 
 
 def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
-    """The stops of a route. A dict is a stop if it may be one: latitude and longitude are written alike in both."""
+    """The stops of a route. A dict that fits both is a stop: latitude and longitude are written alike in both."""
 
     def kind_of(place: Any) -> type[Stop | Address]:
         if isinstance(place, Mapping):
@@ -117,13 +117,13 @@ def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
 
 
 def check_limit(validate: bool, max_price: object) -> None:
-    """Check that a limit for amounts is one, and is used."""
+    """Check that a limit for amounts is `Money`, and that ``validate`` is set, so that the limit is used."""
     if max_price is not None and not (validate and isinstance(max_price, Money)):
         raise UsageError(f"max_price: give Money, together with validate=True, not {max_price!r:.60}", "E903")
 
 
 def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | None) -> None:
-    """Check each order before it is sent, by the rules that `gotsurge push` has for a file.
+    """Check each order by the rules that `gotsurge push` has for a file; raises InvalidData for faults.
 
     Args:
         now, max_price: see `check_order`.
@@ -155,7 +155,7 @@ def misfits(model: Model) -> list[Problem]:
 
 
 def _whole(value: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
-    """`_object`, whose amounts have a currency."""
+    """Make an object as `_object`, and report its amounts without a currency."""
     before = len(problems)
     made = _object(value, cls, path, problems)
     if len(problems) == before and isinstance(made, TaskFields) and not has_currency(made):
@@ -165,7 +165,7 @@ def _whole(value: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
 
 
 def _object(value: Any, cls: Any, path: str, problems: list[Problem], *, dicts: bool = True) -> Any:
-    """The object; None where there are faults, which are added to the others.
+    """Make an object of a class; None if there are faults, which are added to ``problems``.
 
     Args:
         dicts: whether a dict may be in the place of an object.
@@ -220,7 +220,7 @@ def _value(
     *,
     dicts: bool = True,
 ) -> Any:
-    """The value of a field; ``check`` checks one that is neither an object nor a list."""
+    """The value of a field; ``check`` is called for one that is neither an object nor a list."""
 
     def one(item: Any, at: str) -> Any:
         if is_model(field.inner):
@@ -249,7 +249,7 @@ _WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {
 
 
 def _of_object(value: Any, field: Field, path: str, problems: list[Problem]) -> Any:
-    """The value of an object's field, as the class declares it."""
+    """The value of a field in an object, as the class declares it."""
     words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
     if isinstance(field.inner, type) and field.inner is not Any and not isinstance(value, kinds):
         shown = "what it is" if field.secret else _shown(value)
@@ -258,7 +258,7 @@ def _of_object(value: Any, field: Field, path: str, problems: list[Problem]) -> 
 
 
 def _of_dict(value: Any, field: Field, path: str, problems: list[Problem]) -> Any:
-    """The value of a dict's field, as the API writes it, or as the class declares it."""
+    """The value of a field in a dict, as the API writes it, or as the class declares it."""
     kind = field.inner
     if kind is Money and isinstance(value, Money):
         return value
@@ -281,7 +281,7 @@ def _moment(text: Any) -> datetime:
 
 
 def times_without_a_zone(plain: Any, cls: Any, path: str = "") -> Iterator[Problem]:
-    """The times in plain values of an object that name no instant: the converter takes them for UTC."""
+    """The times in plain values of an object that name no instant: the converter would take them for UTC."""
     for field in fields_of(cls) if isinstance(plain, Mapping) else ():
         value = plain.get(field.name)
         at = _below(path, field.name)

@@ -39,7 +39,7 @@ MOST_LEARNED = 32
 MOST_DIGITS = 1000
 """A longer whole number is read as text: Python is slow with such numbers, and refuses still longer ones."""
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
-"""An escape in JSON; group 1 is half a surrogate pair, which no text can contain."""
+"""An escape in JSON; group 1 is half of a surrogate pair, which no text can contain."""
 
 _PLAIN_NAME = re.compile(r"[\w.:-]+")
 _NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
@@ -91,7 +91,7 @@ class Receipts(list[Receipt]):
 class Codec:
     """Reads the answers of one service, and learns which fields it has besides the documented ones.
 
-    A service has the same ones in every answer: answers that have no others are read as quickly as if the API document
+    Since every answer of a service has the same fields, later answers are read as quickly as if the API document
     named these fields. The result is the same.
 
     Attributes:
@@ -122,7 +122,7 @@ class Codec:
         """Read the answer of a create into small receipts, in the order of the answer; each keeps its task's JSON text.
 
         Raises:
-            UnreadableAnswer: no JSON, no ``tasks``, or none that can be read.
+            UnreadableAnswer: the body is not JSON, has no ``tasks``, or no task can be read.
         """
         hook = self.reading.get_structure_hook(Receipt)
         try:
@@ -222,7 +222,7 @@ def unreadable(model: Model) -> dict[str, str]:
 
 
 def decode_plain(body: bytes, otherwise: str = "") -> Any:
-    """JSON text as plain values. What Python has no value for, such as half a surrogate pair, is kept as its text.
+    """Read JSON text as plain values. A part that Python has no value for, such as half a surrogate pair, stays text.
 
     Raises:
         UnreadableAnswer: it is not JSON, or nested too deep; ``otherwise`` begins the message.
@@ -279,7 +279,7 @@ def decode(body: bytes, cls: type[T]) -> T:
 
 
 def structure(tree: Any, cls: type[T], by: "cattrs.Converter" = checking) -> T:
-    """Make a model of a user's plain values: dicts, lists, text, numbers.
+    """Make a model from a user's plain values: dicts, lists, text, numbers.
 
     Raises:
         InvalidData: ``problems`` lists every fault with its path.
@@ -307,7 +307,7 @@ def encode(value: Any) -> bytes:
 
 
 def encode_order(order: Any) -> tuple[bytes, Any]:
-    """The JSON text of an order, as `encode`, and what it was written from: a struct, or with ``extra`` a dict."""
+    """The JSON text of an order, as `encode`, and the written value: a struct, or with ``extra`` a dict."""
     try:
         plain = writing.unstructure(order) if isinstance(order, Model | Money) else order
         return _encode(plain), plain
@@ -333,7 +333,7 @@ def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
 
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:
-    """The body of a create from orders that are JSON text already, by `encode`."""
+    """Join orders that are JSON text already, by `encode`, to the body of a create."""
     first, *others = tasks or [b""]
     return b",".join([b'{"tasks":[' + first, *others]) + b"]}"
 
@@ -357,7 +357,7 @@ def decode_names_of_batch(body: bytes) -> list[tuple[str | None, str | None]]:
 
 
 def unstructure(value: Any) -> Any:
-    """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back.
+    """Make plain values from a model: None left out, money in thousandths of a cent, ``extra`` written back.
 
     Raises:
         ValueError, TypeError: a number field has no finite number.
@@ -366,7 +366,7 @@ def unstructure(value: Any) -> Any:
 
 
 def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
-    """Make plain values of an update's changes; None stays, and clears.
+    """Make plain values from an update's changes; None stays, and clears a field.
 
     The currency of its amounts is written, too.
 
@@ -387,7 +387,7 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
 
 
 _WRITTEN = (Order, Address, Contact, TimeWindow, Item, Stop)
-"""What programs write: from plain values these are made strictly, even if answers contain them, too."""
+"""Classes that programs write: they are strictly made from plain values, even if answers contain them, too."""
 
 
 def _from_plain(plain: Any, cls: type[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""SQL as SQL, on SQLite and PostgreSQL: one text for both, by the databases' own drivers, one connection a thread.
+"""Plain SQL on SQLite and PostgreSQL: one text for both, with the databases' own drivers and a connection a thread.
 
 A text is a file of named statements::
 
@@ -8,7 +8,7 @@ A text is a file of named statements::
     SELECT nextval('chunk_ids');
 
 ``:most`` is a value. ``{word}`` is one of `WORDS`, where the databases differ in a word; where they differ in more, a
-statement stands twice, with the database behind its name. A line ``-- leases: TABLE`` adds the statements of
+statement is written twice, with the database behind its name. A line ``-- leases: TABLE`` adds the statements of
 ``leases.sql`` for that table.
 """
 
@@ -72,7 +72,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "short_wait": "SET LOCAL lock_timeout = '2s';",
     },
 }
-"""Where the two databases say the same thing in another word."""
+"""Words in which the two databases differ, by their names in a statement."""
 
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
 _LEASES = Path(__file__).with_name("leases.sql")
@@ -83,15 +83,15 @@ _UNREADABLE = (
     "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
 )
 _SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
-"""Settings of a URL without which it leads elsewhere, and that hold no secret."""
+"""Settings of a URL that decide where it leads, and that hold no secret."""
 _MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
-"""How text begins that was meant to be a URL, or a path that a shell should have written out."""
+"""The beginning of text that was meant as a URL, or as a path that a shell should have expanded."""
 _SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
-"""Settings as PostgreSQL's own tools take them."""
+"""Settings in the form that PostgreSQL's own tools accept."""
 _PART = 1000
-"""Milliseconds of a wait for another writer, after which it is asked whether anybody still waits for this one."""
+"""Milliseconds of a wait for another writer, after which the waiter checks whether any caller still waits for it."""
 NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
-"""Notice a server whose machine vanished after half a minute, not after hours (s, s, ms)."""
+"""Settings that notice a server whose machine vanished after half a minute, not after hours (s, s, ms)."""
 
 
 @cache
@@ -123,7 +123,7 @@ def _absolute(path: Path) -> Path:
 
 @frozen
 class Place:
-    """Where a database is.
+    """The place of a database.
 
     Attributes:
         kind: which database.
@@ -136,7 +136,7 @@ class Place:
     url: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """For people: without a password, and without settings that may hold one."""
+        """The place for people: without a password, and without settings that may hold one."""
         if self.kind is Kind.SQLITE:
             return str(self.path)
         parts = urlsplit(self.url)
@@ -158,12 +158,12 @@ def _file(path: str | Path) -> Place:
 
 
 def place_of(where: str | Path) -> Place:
-    """Where a path, or a URL, leads: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
+    """The place that a path or a URL names: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
 
-    A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is passed over.
+    A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is ignored.
 
     Raises:
-        ConfigError: it is neither database, or no URL at all.
+        ConfigError: the text names neither database, or is not a URL.
     """
     if isinstance(where, Path):
         return _file(where)
@@ -194,10 +194,10 @@ def place_of(where: str | Path) -> Place:
 
 
 def driver_of(place: Place) -> Any:
-    """The module of a database's driver, which is loaded only now.
+    """Load the module of a database's driver.
 
     Raises:
-        ConfigError: it is not installed, or cannot read the URL.
+        ConfigError: the driver is not installed, or cannot read the URL.
     """
     if place.kind is Kind.SQLITE:
         import sqlite3
@@ -216,16 +216,16 @@ def driver_of(place: Place) -> Any:
 
 
 class Moved(Exception):
-    """Another process's write conflicts with this transaction: it may be tried again."""
+    """Another process's write conflicts with this transaction, which may be tried again."""
 
 
 class Database(ABC):
-    """A connection, for one thread at a time, and the statements that it knows by name."""
+    """A connection, used by one thread at a time, with statements that have names."""
 
     kind: ClassVar[Kind]
     _mark: ClassVar[str]
     _at_once: ClassVar[int] = 30_000
-    """Values of one statement: PostgreSQL takes 65,535."""
+    """The most values of one statement; PostgreSQL's limit is 65,535."""
 
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
         self.committed: list[Callable[[], object]] = []
@@ -249,9 +249,9 @@ class Database(ABC):
         return self._insert(self._texts[name], rows) if rows else 0
 
     def load(self, name: str, rows: Sequence[Row]) -> int:
-        """Insert very many rows, by the quickest way of the database.
+        """Insert very many rows in the database's quickest way.
 
-        Not where others wait: a process that stands still in the middle keeps its locks for as long as a whole
+        Not for tables where others wait: a process that stops in the middle keeps its locks for as long as a whole
         transaction may take.
         """
         return self.insert(name, rows)
@@ -295,28 +295,28 @@ class Database(ABC):
 
     @abstractmethod
     def listed(self, values: Iterable[Any]) -> Any:
-        """A value for ``{among:…}``."""
+        """Convert values to one for ``{among:…}``."""
 
     @abstractmethod
     def having(self, letters: Iterable[str]) -> str:
-        """A pattern for ``{like}``: text that has one of some letters."""
+        """Make a pattern for ``{like}`` that matches text with one of some letters."""
 
     @abstractmethod
     def begin(self, *, writing: bool = True) -> None:
-        """Begin a transaction: one that excludes what it must, or one that sees a single moment."""
+        """Begin a transaction: one that excludes other writers where it must, or one that reads a single moment."""
 
     def give_up_when(self, over: Callable[[], bool]) -> None:  # noqa: B027 - only SQLite waits in this process
-        """Have a transaction that waits for another writer give up when something is over, such as the event loop."""
+        """Make a transaction that waits for another writer fail when ``over`` is True, as when the event loop ends."""
 
     def take_time(self) -> None:  # noqa: B027 - not every database limits it
-        """Lift the time limit of this transaction: one that only reads, or changes what no other process does."""
+        """Lift the time limit of a transaction that only reads, or changes what no other process changes."""
 
     def commit(self) -> None:
-        """Make it durable."""
+        """Commit the transaction."""
         self._execute("COMMIT", {})
 
     def rollback(self) -> None:
-        """Undo it, if there is one."""
+        """Undo the transaction, if there is one."""
         self._execute("ROLLBACK", {})
 
     def close(self) -> None:
@@ -325,7 +325,7 @@ class Database(ABC):
 
 
 class Sqlite(Database):
-    """Over sqlite3. While a transaction writes, no other writer, of any process, does."""
+    """A connection over sqlite3. While a transaction writes, no other writer of any process can write."""
 
     kind = Kind.SQLITE
     _mark = "?"
@@ -385,7 +385,7 @@ class Sqlite(Database):
 
 
 class Postgres(Database):
-    """Over psycopg, autocommit: transactions are ours. What two writers could both change, a statement must compare."""
+    """A connection over psycopg in autocommit. Statements must compare what two writers could both change."""
 
     kind = Kind.POSTGRESQL
     _mark = "%s"
@@ -450,7 +450,7 @@ class Postgres(Database):
 
 @contextmanager
 def closed_on_error(db: Database) -> Iterator[None]:
-    """Close a connection that is not to be used after all."""
+    """Close a connection if the block raises."""
     try:
         yield
     except BaseException:
@@ -467,7 +467,7 @@ def connect(place: Place, texts: Path, *, patience: float = 30.0) -> Database:
 
     Raises:
         ConfigError: as of `driver_of`.
-        Exception: the driver's ``Error``, when there is no connection to be had.
+        Exception: the driver's ``Error``, when no connection can be made.
     """
     driver = driver_of(place)
     known = statements(texts, place.kind)

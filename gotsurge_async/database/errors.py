@@ -1,4 +1,4 @@
-"""What an error of a database means: one table for SQLite, PostgreSQL and the file system."""
+"""The meaning of a database's errors: one table for SQLite, PostgreSQL and the file system."""
 
 import sqlite3
 import sys
@@ -16,11 +16,11 @@ _OF_DAMAGE = (
     "JSON cannot hold BLOB values",
     "malformed",
 )
-"""How errors of SQLite begin that have no code of their own, and that only a damaged row or schema can cause."""
+"""The beginnings of SQLite errors without a code of their own that only a damaged row or schema can cause."""
 
 
 NO_RIGHT = "42501"
-"""PostgreSQL's code where a user lacks a right, which is not damage."""
+"""PostgreSQL's code for a user who lacks a right, which is not damage."""
 
 
 class Unfit(Exception):
@@ -28,22 +28,22 @@ class Unfit(Exception):
 
 
 class Trouble(Enum):
-    """What an error means for whoever uses the database."""
+    """The meaning of an error for the user of the database."""
 
     BUSY = auto()
-    """Another process keeps it locked: nothing was written, and the next try may succeed."""
+    """Another process has locked it: nothing was written, and the next try may succeed."""
     UNUSABLE = auto()
     """Nothing can be written over this connection any more."""
     UNSURE = auto()
-    """The same, in the middle of a commit: what it wrote may be durable, or not."""
+    """As UNUSABLE, but in the middle of a commit: its changes may be durable, or not."""
     CLOSED = auto()
-    """It was closed by this process."""
+    """This process closed the connection."""
     UNEXPECTED = auto()
     """Anything else: the fault of one statement."""
 
 
 class Advice(Struct, frozen=True, kw_only=True):
-    """The advice that depends on what the database is for."""
+    """The advice in messages, which depends on the purpose of the database."""
 
     busy: str
     damaged: str
@@ -52,14 +52,14 @@ class Advice(Struct, frozen=True, kw_only=True):
 
 
 class Meaning(NamedTuple):
-    """What an error means, and the text for people."""
+    """The meaning of an error, and its text for people."""
 
     trouble: Trouble
     text: str
 
 
 def meaning_of(error: BaseException, advice: Advice) -> Meaning | None:
-    """What an error means; None if neither a database nor the file system raised it."""
+    """The meaning of an error; None if neither a database nor the file system raised it."""
     if isinstance(error, Unfit):
         return Meaning(Trouble.UNUSABLE, Coded(error))
     if isinstance(error, OSError):
@@ -123,12 +123,12 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
 def wrote_nothing(error: BaseException) -> bool:
     """Whether the commit that an error ended is certainly not durable.
 
-    What makes a transaction of SQLite whole is written last; a full disk did not take that, or what comes before it.
+    SQLite writes last what makes a transaction whole; a full disk did not take that, or an earlier part.
     """
     return getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text: the others may quote a row."""
+    """The first line of an error's text: other lines may quote a row."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

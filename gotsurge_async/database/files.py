@@ -1,4 +1,4 @@
-"""Files of SQLite: how one is made, opened to write durably, and read where it cannot be written."""
+"""Files of SQLite: making one, opening it to write durably, and reading one that cannot be written."""
 
 import os
 import sqlite3
@@ -17,7 +17,7 @@ PAGE_BYTES = 8192
 SQLITE_CACHE_KIB = 2000
 """SQLite's own page cache for each connection."""
 JOURNAL_LIMIT = 64 * 1024 * 1024
-"""Bytes that the write-ahead log keeps after a write of millions of rows made it grow."""
+"""The most bytes of the write-ahead log that stay after a write of millions of rows."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _EFFECTIVE = os.access in os.supports_effective_ids
@@ -118,7 +118,7 @@ def reading(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
     """A connection that only reads a file that exists.
 
     Raises:
-        Unfit: what another process wrote last cannot be seen from here.
+        Unfit: the last writes of another process cannot be read from here.
     """
     # Whoever sees a short log become a long one, and has read the file alone, has read something old: so the way is
     # chosen for each connection, and each is short.

@@ -1,11 +1,11 @@
-"""Which process may do something now: a lease that its holder must keep alive.
+"""Leases: only the holder may act, and must keep its lease alive.
 
 A lock of the operating system or of a database is free again when its holder dies, but not when its holder is frozen
 (SIGSTOP, a suspended laptop, a stalled virtual machine). A lease is: its holder shows a sign of life every second, and
-a waiter that sees the same sign for `LIFE` seconds takes the lease over. No two clocks are compared, each waits by its
+a waiter that reads the same sign for `LIFE` seconds takes the lease over. No two clocks are compared, each waits by its
 own.
 
-A frozen holder that wakes may believe for a moment that it still holds the lease. So what it writes then must be
+A frozen holder that wakes may believe for a moment that it still holds the lease. So its writes must then be
 refused by other means: new tokens, for one, are stored only in place of those that they were made from
 (`TokenStore.replace`).
 """
@@ -28,30 +28,30 @@ POLL = 0.05
 
 
 class Board(Protocol):
-    """Where leases are recorded. A sign is text that changes whenever the holder shows that it lives."""
+    """The record of leases. A sign is text that changes whenever the holder shows that it lives."""
 
     async def sign(self, name: str) -> str | None:
-        """The sign of the present holder, None without one."""
+        """The sign of the present holder; None without a holder."""
         ...
 
     async def take(self, name: str, me: str, over: str | None) -> bool:
-        """Become the holder if there is none, or if the sign is still ``over``; whether that succeeded."""
+        """Become the holder if there is none, or if the sign is still ``over``; returns whether that succeeded."""
         ...
 
     async def beat(self, name: str, me: str) -> bool:
-        """Show that the holder lives; False when it is the holder no more."""
+        """Show that the holder lives; returns False if ``me`` is no longer the holder."""
         ...
 
     async def give_back(self, name: str, me: str) -> None:
-        """Be the holder no more."""
+        """Release the lease."""
         ...
 
 
 @asynccontextmanager
 async def leased(board: Board, name: str, clock: Clock) -> AsyncIterator[asyncio.Event]:
-    """Hold the lease ``name`` inside the block; waits until it is free, or its holder seems dead.
+    """Wait until the lease ``name`` is free, or its holder seems dead, and hold it inside the block.
 
-    The event that it yields is set when another process has taken the lease over.
+    The yielded event is set when another process has taken the lease over.
     """
     me = os.urandom(8).hex()  # as `secrets` does it, which loads much
     await _take(board, name, me, clock)
@@ -113,7 +113,7 @@ class Statements(Protocol):
 
 
 class SqlBoard:
-    """Leases as rows; the sign of life is a count."""
+    """Leases as rows; the sign of life is a counter."""
 
     def __init__(self, database: Statements) -> None:
         self._database = database

@@ -15,14 +15,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
-"""Threads that read at the same time, at most."""
+"""The most threads that read at the same time."""
 
 
 class Readers:
     """Reads at the same time, each over a connection of its own.
 
     Args:
-        keep: whether connections are kept for the next read; without, each read sees the file as it is by then.
+        keep: whether connections are kept for the next read; if not, each read opens the file anew.
     """
 
     def __init__(self, backend: Backend, *, name: str, keep: bool) -> None:
@@ -34,7 +34,7 @@ class Readers:
         self._closing = False
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that only reads; it sees one moment."""
+        """Run a function that only reads; all its statements see the same moment."""
         if self._closing:
             raise self._backend.failure(Trouble.CLOSED, "is closed")
         loop, here = asyncio.get_running_loop(), copy_context()
@@ -75,7 +75,7 @@ class Readers:
             reading.exception()  # retrieved, also when the caller has gone
 
     async def close(self) -> None:
-        """Wait for the reads that go on, and close every connection."""
+        """Wait for the reads under way, and close every connection."""
         self._closing = True
         try:
             if self._reads:

@@ -1,4 +1,4 @@
-"""One connection in a thread of its own, for statements that are a transaction each; it is replaced when it is dead."""
+"""A connection in its own thread, for statements that are a transaction each; a dead connection is replaced."""
 
 import asyncio
 import time
@@ -15,19 +15,19 @@ from gotsurge_async.database.errors import first_line
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds that a statement waits for others, of this process or another, which take milliseconds."""
+"""Seconds that a statement waits for statements of this or another process, which take milliseconds."""
 
 
 class DatabaseFailed(Exception):
-    """The database cannot be used at this moment; the text says why. The next one gets a new connection."""
+    """The database cannot be used at this moment; the text says why. The next statement gets a new connection."""
 
 
 class InThread:
-    """Runs statements one after another, each whole, also when its caller is cancelled.
+    """Runs statements one after another, each to its end even if its caller is cancelled.
 
     Args:
         texts: the file of the statements.
-        name: of the thread.
+        name: that of the thread.
         prepare: called with each new connection, before all else.
 
     Raises:
@@ -43,16 +43,16 @@ class InThread:
         self._database: Database | None = None
 
     async def do(self, work: Callable[[Database], T]) -> T:
-        """Have something done in the thread.
+        """Run a function in the thread, with the connection.
 
         Raises:
-            DatabaseFailed: it was not, or nobody knows.
+            DatabaseFailed: its changes were not made, or it is not known whether they were.
         """
         run = partial(self._run, work, time.monotonic())
         return await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, run))
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect))
 
     def _run(self, work: Callable[[Database], T], asked: float) -> T:

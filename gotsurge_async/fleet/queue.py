@@ -29,22 +29,22 @@ from gotsurge_async.push.worker import Worker
 log: logging.Logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 300.0
-"""How long a worker waits for a database that is away, before it leaves that to its supervisor."""
+"""Seconds that a worker waits for a database that is away; then it ends, and its supervisor starts another one."""
 LONGEST_PAUSE = 10.0
 SEGMENT = "gotsurge.segment"
 SWEEP = "gotsurge.sweep"
 EVERY = "* * * * * */2"
-"""When the sweeper runs: the seconds stand last."""
+"""The schedule of the sweeper: the last field is the seconds."""
 SWEPT = 1000
 """The most segments for which one sweep adds jobs."""
 URGENT, FIRST = 10, 1000
 """Priorities of urgent jobs: for a segment whose worker was lost, and for the sweep."""
 BEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
-"""How often a worker reports to the queue, and after how long without a report its jobs are deleted."""
+"""Seconds between two reports of a worker to the queue, and without a report until its jobs are deleted."""
 
 IDLE_SECONDS = 3
-"""How long a transaction of the queue may be idle: its worker is frozen then, and all others wait for its locks."""
+"""Seconds that a transaction of the queue may be idle: its worker is frozen then, and all others wait for its locks."""
 
 _MISSING = "has no queue for workers yet: make it with `gotsurge db upgrade`"
 _NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
@@ -143,7 +143,7 @@ async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[
 
 
 async def serve(app: procrastinate.App, worker: Worker) -> None:
-    """Do jobs until it is cancelled; jobs that were begun end first."""
+    """Do jobs until cancelled; jobs that have begun are finished first."""
 
     async def serve_one(*, urgent: bool) -> None:
         await app.run_worker_async(
@@ -170,7 +170,7 @@ async def serve(app: procrastinate.App, worker: Worker) -> None:
 
 
 async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECONDS) -> None:
-    """Have a worker send the segments that jobs name, until it is stopped, also across restarts of its database.
+    """Send the segments that jobs name, with a worker, until it is stopped, also across restarts of its database.
 
     Args:
         place: the ledger, in PostgreSQL.
@@ -210,7 +210,7 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
 
 
 def must_be_there(place: Place) -> None:
-    """Refuse a database that has no queue; one that is away may have one."""
+    """Raise LedgerError if the database has no queue. A database that is away passes, because it may have one."""
     with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
         if not _is_there(connection):
             raise LedgerError(_MISSING, "E701", path=str(place))

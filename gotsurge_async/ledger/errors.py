@@ -15,7 +15,7 @@
         ├── TaskTaken              a task is recorded for another order already
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
         ├── RegisterUnusable       the register of this machine's ledgers cannot be read, or is damaged
-        └── IllegalTransition      an order is not in a state from which it may go where it was sent
+        └── IllegalTransition      the state of an order does not allow the change that was requested
             └── StillOpen          what was sent for it, and not answered, may still act
     UsageError
     └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
@@ -42,7 +42,7 @@ RESCUE = (
     "the damage. Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm "
     "files; then `gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
 )
-"""What a person does about a ledger that is damaged."""
+"""Advice for a person whose ledger is damaged."""
 
 
 _OF_FILES = (
@@ -97,7 +97,7 @@ def nothing_sent() -> Iterator[None]:
 
 
 class Flaw(Struct, frozen=True):
-    """Something that is wrong in the ledger: in which table and row, in words ("" if in none), and what."""
+    """A fault in the ledger: its table and row, in words ("" if it is in none), and a description."""
 
     table: str
     row: str
@@ -112,7 +112,7 @@ class LedgerUnusable(LedgerError, code="E504"):
     """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
 
     flaws: tuple[Flaw, ...] = ()
-    """What is wrong with it, where that is known."""
+    """The faults of the ledger, where they are known."""
 
     @property
     def lasts(self) -> bool:
@@ -121,22 +121,22 @@ class LedgerUnusable(LedgerError, code="E504"):
 
 
 class LedgerUnsure(LedgerUnusable, code="E504"):
-    """The same, in the middle of a commit: what was to be written may be durable, or not."""
+    """The ledger failed in the middle of a commit: the changes may be durable, or not."""
 
 
 class LedgerOlder(LedgerUnusable, code="E505"):
-    """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
+    """The ledger is an older copy, or missing where one was: what was sent since would be sent again."""
 
     @property
     def lasts(self) -> bool:
-        """Always."""
+        """Whether a person must repair it: always."""
         return True
 
 
 class LedgerMoved(LedgerError, code="E505"):
     """The file was moved, removed or replaced while it was open: another process may claim the same orders by its path.
 
-    What was under way can still be recorded in it.
+    Outcomes of claimed orders can still be recorded in it.
     """
 
 
@@ -227,7 +227,7 @@ class RunLost(LedgerError, code="E525"):
 
 
 class TaskTaken(LedgerError, code="E526"):
-    """The task that an answer gave an order is recorded for another one already: whose it is, is not known."""
+    """The task that an answer named for an order is already recorded for another one: its owner is not known."""
 
 
 class IllegalTransition(LedgerError, code="E526"):
@@ -239,7 +239,7 @@ class StillOpen(IllegalTransition):
 
 
 def open_words(until: datetime | None, *, cancelling: bool) -> str:
-    """Why an order stays in doubt, and when it can be settled, for people."""
+    """The reason why an order stays in doubt, and when it can be settled, for people."""
     if until is None:
         return "a cancel of its task is on its way"
     request = "a cancel of its task" if cancelling else "the request that was sent for it"
@@ -253,7 +253,7 @@ _whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 @contextmanager
 def reading_payload(path: str, order: PendingOrder | OrderRow) -> Iterator[None]:
-    """Turn an error of decoding what the ledger keeps of an order into LedgerUnusable, which names the order."""
+    """Turn an error of decoding an order's stored data into LedgerUnusable, which names the order."""
     try:
         yield
     except (InvalidData, ValueError, TypeError) as error:

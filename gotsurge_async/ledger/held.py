@@ -1,4 +1,4 @@
-"""A run in this process's hands: what it is, and how all that is asked and noted of it reaches the database."""
+"""A run that this process holds: its properties, and how its reads and writes reach the database."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -32,7 +32,7 @@ H = TypeVar("H", bound="HeldRun")
 
 
 def reads(question: Callable[Concatenate[R, Database, P], T]) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
-    """Make a method of a question to the database: a reader's thread answers it."""
+    """Make a method from a function that reads the database: a reader's thread runs it."""
 
     @wraps(question)
     async def method(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,7 +43,7 @@ def reads(question: Callable[Concatenate[R, Database, P], T]) -> Callable[Concat
 
 
 def writes(mark: Callable[Concatenate[H, Database, int, P], T]) -> Callable[Concatenate[H, P], Coroutine[Any, Any, T]]:
-    """Make a method of a write, which also gets the time of the call: the writer does it, fenced, in a transaction."""
+    """Make a method from a function that writes: the writer calls it with the time, fenced by the epoch."""
 
     @wraps(mark)
     async def method(self: H, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -55,7 +55,7 @@ def writes(mark: Callable[Concatenate[H, Database, int, P], T]) -> Callable[Conc
 
 
 def _hide(method: Any, *names: str) -> None:
-    """Leave out of a method's signature what its caller does not pass: `help` and the documents show the rest."""
+    """Hide arguments that callers do not pass from a method's signature, so that `help` and the reference omit them."""
     signature = inspect.signature(method)
     kept = [parameter for name, parameter in signature.parameters.items() if name not in names]
     method.__signature__ = signature.replace(parameters=kept)
@@ -63,7 +63,7 @@ def _hide(method: Any, *names: str) -> None:
 
 
 class HeldRun:
-    """What `Run` and the writes of its parts share."""
+    """The base of `Run`, and of the classes with parts of its methods."""
 
     def __init__(self, store: Store, info: RunInfo, lock: RunLock) -> None:
         self.info: RunInfo = info
@@ -76,12 +76,12 @@ class HeldRun:
 
     @property
     def id(self) -> str:
-        """Its name: the UTC time of its beginning and four characters, such as ``20261124T233800-k3f9``."""
+        """The run's id: the UTC time of its beginning and four characters, such as ``20261124T233800-k3f9``."""
         return self.info.id
 
     @property
     def epoch(self) -> int:
-        """The epoch under which it is held: another process that takes the run raises it."""
+        """The epoch under which this process holds the run: another process that takes the run raises it."""
         return self._held.epoch
 
     @property
@@ -90,7 +90,7 @@ class HeldRun:
         return self._store.path
 
     def settle_after(self, seconds: float) -> None:
-        """Set for how long a request of this process that is not answered may act: `Limits.settle`."""
+        """Set how long a request of this process that is not answered may act: `Limits.settle`."""
         self._held = evolve(self._held, settle=int(seconds * 1_000_000))
 
     async def __aenter__(self) -> Self:
@@ -102,7 +102,7 @@ class HeldRun:
         await self.close()
 
     async def close(self) -> None:
-        """Let another process have the run. What was still to be written is written first."""
+        """Write what waits to be written, and let other processes have the run."""
         if not self._lock.held:
             return
         # The names are for people; the lock is what counts, and it is free.

@@ -121,38 +121,38 @@ class Ledger:
 
     @cached_property
     def proposals(self) -> "Proposals":
-        """What programs have proposed to send, and what people decided about it."""
+        """The proposals of programs to send orders, and the decisions of people about them."""
         from gotsurge_async.ledger.proposals import Proposals  # few ledgers have any
 
         return Proposals(self._store)
 
     def submitted(self, environment: str) -> SubmittedOrders:
-        """The orders of an environment that were submitted, and that a desk is to send."""
+        """The submitted orders of an environment, which a desk sends later."""
         return SubmittedOrders(self._store, environment)
 
     @reads
     def waiting(self, db: Database) -> dict[str, tuple[int, int]]:
-        """By environment, how many submitted orders wait to be sent, and how many are stopped; without the others."""
+        """By environment, the numbers of submitted orders that wait and that are stopped, where there are any."""
         return {environment: (int(waits), int(stopped)) for environment, waits, stopped in db.rows("count_submitted")}
 
     async def keep_count(self) -> None:
-        """Remember on this machine the ledger's count, also of other machines: then an older copy is refused."""
+        """Store the ledger's count, other machines' included, on this machine: then an older copy is refused."""
         await self._store.keep_count()
 
     async def keep_count_by_id(self) -> None:
-        """Keep the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
+        """Store the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
         await self._store.keep_by_id()
 
     async def is_writable(self) -> bool:
-        """Whether it can still be written, and a file is where it was opened; one failed read does not matter."""
+        """Whether the ledger can still be written, and its file has not been moved; one failed read does not matter."""
         return await self._store.is_writable()
 
     async def refuse_replaced(self) -> None:
-        """Raise LedgerMoved if another file is where it was opened."""
+        """Raise LedgerMoved if another file has the ledger's path."""
         await self._store.refuse_replaced()
 
     async def close(self) -> None:
-        """Write what waits to be written, then close the file. May be called again."""
+        """Write what waits to be written, then close the ledger. May be called again."""
         await self._store.close()
 
     async def begin(
@@ -215,8 +215,8 @@ class Ledger:
                 If no other process has taken it since, it is taken without waiting for the lease of that connection.
 
         Raises:
-            NoSuchRun: there is none of that id.
-            RunHeld: a living process has it.
+            NoSuchRun: there is no run of that id.
+            RunHeld: a living process holds it.
             LedgerError: it was never admitted, so nothing of it was sent: begin it anew; or it is archived.
         """
         holder = this_process(self._store.clock())
@@ -243,7 +243,7 @@ class Ledger:
 
         Args:
             see: called first; what it writes stays.
-            take_up: called when the run is ours alone; returns the run as it is then.
+            take_up: called when no other process has the run; returns the run as it is then.
             epoch: see `hold`.
         """
         locks = ExitStack()
@@ -282,15 +282,15 @@ class Ledger:
                         lock.release()
 
     async def is_held(self, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run in its hands."""
+        """Whether a living process, this one included, holds a run."""
         return await self._store.read(self._store.locks.is_held, run_id)
 
     async def identity(self) -> Identity | None:
-        """Its id, and its count of admissions and claims; None if it is from before it had these."""
+        """The ledger's id, and its count of admissions and claims; None for a ledger from before these existed."""
         return await self._store.read(identity_of)
 
     async def accepted_at(self) -> datetime | None:
-        """When an older copy of the ledger was accepted, until all runs that it lacks are known; else None."""
+        """The time when an older copy was accepted, until all runs that it lacks are known; else None."""
         moment = await self._store.read(accepted_at)
         return None if moment is None else from_microseconds(moment)
 
@@ -299,19 +299,19 @@ class Ledger:
         return await self._store.read(first_pushed, run._held)
 
     async def all_known(self) -> None:
-        """Note that all orders are known that an older copy lacked: new ones are then sent without a search."""
+        """Note that all orders that an older copy lacked are known, so that new ones are sent without a search."""
         await self._store.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
 
     async def refuse_older(self, newest: Identity, where: str) -> None:
-        """Raise LedgerOlder if ``newest``, which ``where`` shows, is of this ledger, and counts more."""
+        """Raise LedgerOlder if ``newest``, the count in ``where``, is of this ledger and greater than its own."""
         identity = await self.identity()
         if identity is not None:
             refuse_older(identity, newest, where, self.path)
 
     async def recorded(self, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
-        """Which of some tasks are recorded in any run of an environment: each with the id of its order.
+        """The tasks that are recorded in any run of an environment, each with the id of its order.
 
-        It reads all orders: pass many tasks at once.
+        The query reads all orders: pass many tasks at once.
         """
         orders = await self._store.read(marks.recorded, environment, task_ids)
         return {task_id: some[0] for task_id, some in orders.items()}
@@ -320,7 +320,7 @@ class Ledger:
     def order_with(self, db: Database, environment: str, task_id: str) -> tuple[str, str] | None:
         """The run and the key of the live order that has a task; None if there is none, or its run is archived.
 
-        It reads all orders.
+        The query reads all orders.
         """
         for number in marks.recorded(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
@@ -362,7 +362,7 @@ class Ledger:
         return runs.counts_of(letters, loading=info.state is RunState.LOADING)
 
     async def size(self) -> Size:
-        """How large it is, all runs together."""
+        """The size of the ledger, with all its runs."""
         return await self._store.read(size)
 
     def rows(
@@ -384,7 +384,7 @@ class Ledger:
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[OrderRow]]:
         """The orders of a run, in their order, about ``batch`` at a time, for its result files.
 
-        One whose key another run has is shown with what became of it there.
+        An order whose key another run has is shown with its outcome there.
 
         Raises:
             NoSuchRun: there is no such run.
@@ -403,7 +403,7 @@ class Ledger:
 
     @reads
     def known(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
-        """The orders that have some keys, whoever holds their runs; of a key that is free there is none."""
+        """The orders that have some keys, by key, whoever holds their runs; a free key has none."""
         return joining.known(db, environment, keys, partial(self._store.locks.is_held, db))
 
     @reads
@@ -419,7 +419,7 @@ class Ledger:
 
     @reads
     def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
-        """The drafts of a run that no order will be broadcast by: noted ones, and those of refused orders."""
+        """The drafts of a run that will never be broadcast: noted ones, and those of refused orders."""
         number = runs.one(db, run_id).number
         noted = db.rows("unused_drafts", run=number)
         known = {task_id for task_id, *_ in noted}
@@ -452,7 +452,7 @@ class Ledger:
 
         Raises:
             NoSuchRun: the run does not exist, or has no such order.
-            IllegalTransition: one is not in doubt, or another task is recorded for it.
+            IllegalTransition: an order is not in doubt, or another task is recorded for it.
         """
         now = self._store.now()
 
@@ -465,7 +465,7 @@ class Ledger:
 
 
 def _fenced_off(db: Database, run_id: str) -> RunInfo | None:
-    """A run that is still loading; its last holder, should it wake, can neither add to it nor admit it any more."""
+    """Raise the epoch of a run if it is still loading, so that its last holder can no longer write; returns the run."""
     if runs.one(db, run_id).state is not RunState.LOADING:
         return None
     runs.raise_epoch(db, run_id)

@@ -1,4 +1,4 @@
-"""Which process has a run.
+"""Locks of runs: at most one process holds a run.
 
 Next to a file: a lock on a file of its own, which the system frees when its process dies, however it dies. In
 PostgreSQL: a lease in the run's row, by the server's clock, which its holder renews; another machine's process may be
@@ -31,10 +31,10 @@ POLL_SECONDS = 0.02
 """Seconds between two tries to get a lock."""
 
 LEASE_SECONDS = 60.0
-"""How long a run in PostgreSQL stays with a holder that shows no sign of life.
+"""Seconds that a run in PostgreSQL stays with a holder that shows no sign of life.
 
-It is renewed after a fifth of that; what is left then is longer than a claim may be sent after it was made, see
-`push.chunks`. So a holder that stood still has nothing to send any more when another one has its run.
+The lease is renewed after a fifth of that time; the rest is longer than a claim may be sent after it was made, see
+`push.chunks`. So a holder that stood still may send nothing any more when another one has its run.
 """
 
 
@@ -42,7 +42,7 @@ It is renewed after a fifth of that; what is left then is longer than a claim ma
 
 
 class FileRunLock:
-    """A run in this process's hands, by a lock on a file."""
+    """A run that this process holds by a lock on a file."""
 
     def __init__(self, lock: FileLock, path: Path) -> None:
         self._lock = lock
@@ -51,10 +51,10 @@ class FileRunLock:
         """Whether it is still held."""
 
     def hold(self, db: Database, epoch: int) -> None:
-        """Nothing to write: the lock is the file's."""
+        """Write nothing, because the lock is on a file."""
 
     def keep(self) -> None:
-        """Nothing to renew: the system keeps it."""
+        """Renew nothing, because the system keeps the lock."""
 
     def release(self) -> None:
         """Release the run; does nothing when it was released before."""
@@ -69,7 +69,7 @@ class FileRunLock:
 
 
 class FileRunLocks:
-    """``<ledger path>.<run id>.lock``, beside the file itself.
+    """The locks of a ledger's runs: ``<ledger path>.<run id>.lock``, next to the file itself.
 
     Args:
         ledger: by whatever name; symbolic links and relative paths lead to the same locks. A file with two names that
@@ -80,12 +80,12 @@ class FileRunLocks:
         self._ledger = ledger.resolve()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0, epoch: int | None = None) -> FileRunLock | None:
-        """Take a run, in a transaction; None when it has a holder, be it this process, after ``wait`` seconds.
+        """Take a run, in a transaction; None if it has a holder, even this process, after ``wait`` seconds.
 
         The lock of a file is released with the run, so that no ``epoch`` is needed, see `Leases.take`.
 
         Raises:
-            LedgerUnusable: the lock cannot be made.
+            LedgerUnusable: the lock file cannot be made.
         """
         path = self._file(run_id)
         lock = FileLock(path, mode=0o600, thread_local=False)
@@ -98,7 +98,7 @@ class FileRunLocks:
         return None
 
     def is_held(self, db: Database, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run. Nothing is written, so many may ask."""
+        """Whether a living process, this one included, holds a run. Nothing is written, so many may ask."""
         path = self._file(run_id)
         try:
             import fcntl
@@ -132,7 +132,7 @@ class FileRunLocks:
 
 
 class Lease:
-    """A run in this process's hands, by a lease, which is renewed until it is released, or its run is another's.
+    """A run that this process holds by a lease, renewed until it is released or another process has the run.
 
     Args:
         leases: those of the ledger, whose writer renews it.
@@ -149,7 +149,7 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it is still held."""
+        """Whether this process still holds the lease."""
         return self._held
 
     def hold(self, db: Database, epoch: int) -> None:
@@ -159,14 +159,14 @@ class Lease:
             self._renew(db)
 
     def keep(self) -> None:
-        """Have the event loop renew it."""
+        """Renew the lease in the event loop."""
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._keep_on(), name=f"gotsurge-ledger-lease-{self._run_id}")
             self._leases.renewing.add(self._renewing)
             self._renewing.add_done_callback(self._leases.renewing.discard)
 
     def release(self) -> None:
-        """Stop renewing: the run is free when the lease ends, or the run is left."""
+        """Stop renewing: the run is free when the lease ends, or when the holder's last write leaves the run."""
         self._held = False
         if self._renewing is not None:
             self._renewing.cancel()
@@ -188,7 +188,7 @@ class Lease:
 
 
 class SegmentLease(Lease):
-    """A segment of a run in this worker's hands.
+    """A segment of a run that this worker holds.
 
     Args:
         run: the number of the run.
@@ -202,7 +202,7 @@ class SegmentLease(Lease):
         self._segment = segment
 
     def take(self, epoch: int) -> None:
-        """Remember the epoch under which it was taken, and leased by the same write."""
+        """Remember the epoch under which the segment was taken, by the write that also leased it."""
         self._epoch = epoch
 
     def _renew(self, db: Database) -> int:
@@ -211,19 +211,19 @@ class SegmentLease(Lease):
 
 
 class Leases:
-    """Leases of runs."""
+    """The leases of a ledger's runs."""
 
     def __init__(self) -> None:
         self.writer: Writer | None = None
         self.renewing: set[asyncio.Task[None]] = set()
 
     def end(self) -> None:
-        """Stop renewing all of them."""
+        """Stop renewing all leases."""
         for task in self.renewing:
             task.cancel()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0, epoch: int | None = None) -> Lease | None:
-        """Take a run, in a transaction; None when it has a holder, be it this process.
+        """Take a run, in a transaction; None if it has a holder, even this process.
 
         Args:
             epoch: under which this process held it before, over a connection that is lost. While it is the run's epoch
@@ -239,7 +239,7 @@ class Leases:
         return Lease(run_id, self) if free else None
 
     def is_held(self, db: Database, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run, or one that died less than a lease ago."""
+        """Whether a living process, this one included, holds a run, or a process that died less than a lease ago."""
         return db.rows("is_free", id=run_id, mine=-1) == [(False,)]
 
 

@@ -1,7 +1,7 @@
-"""Proposals: what a program asks to send, and what a person decided about it.
+"""Proposals: requests of programs to send orders, and the decisions of people about them.
 
-A person approves the digest of exactly what would be sent, once, while the proposal lasts. Of two who decide, the
-compare-and-swap of its state lets one. Nothing here sends anything.
+A person approves the digest of exactly what would be sent, once, while the proposal lasts. If two people decide, the
+compare-and-swap of its state accepts one. Nothing here sends anything.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from gotsurge_async.money import Money
 
 MICROSECOND, DAY = timedelta(microseconds=1), timedelta(hours=24)
 MOST_WAITING = 100
-"""Proposals that wait for a person at the same time."""
+"""The most proposals that may wait for a person at the same time."""
 _ALL = 2**31
 
 
 class ProposalState(StrEnum):
-    """Where a proposal stands. It is sending until its command ends; it failed if that left something unsent."""
+    """The state of a proposal. It is sending until its command ends; it failed if that left something unsent."""
 
     PROPOSED = "proposed"
     EXPIRED = "expired"
@@ -38,7 +38,7 @@ class ProposalState(StrEnum):
 
 
 _COUNTED = (ProposalState.PROPOSED, ProposalState.SENDING, ProposalState.DONE, ProposalState.FAILED)
-"""What counts towards the limits of a day; a failed one may have created all of its orders."""
+"""The states that count towards the limits of a day; a failed proposal may have created all of its orders."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """What a request would do.
+    """A summary of what a request would do.
 
     Attributes:
         preview: lines for people, safe for a terminal.
@@ -83,7 +83,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 class Proposal(Struct, frozen=True):
-    """A request, and what became of it.
+    """A request, and its outcome.
 
     Attributes:
         id: the beginning of the digest; with a number behind it if the same was proposed before.
@@ -142,7 +142,7 @@ class DayLimits(Struct, frozen=True, kw_only=True):
     spend: Money | None = None
 
     def check(self, summary: Summary, before: Sequence[Summary]) -> None:
-        """Refuse what, with all before it, is more than a day may have; UsageError."""
+        """Raise UsageError if a request, with all before it, exceeds a limit of the day."""
         orders = sum(each.orders for each in (*before, summary))
         if self.orders is not None and summary.orders and orders > self.orders:
             raise UsageError(f"these would be {orders} orders within 24 hours, and the limit is {self.orders}", "E613")
@@ -173,13 +173,13 @@ class Proposals:
     async def propose(
         self, request: Request, summary: Summary, *, by: str, client: str, lasts: timedelta, limits: DayLimits
     ) -> Proposal:
-        """Record a request; or return the proposal of the same one, with its outcome, if there is one.
+        """Record a request; or return the proposal of the same request, with its outcome, if there is one.
 
         Args:
             lasts: for how long a person may approve it.
 
         Raises:
-            UsageError: it is more than a day may have.
+            UsageError: the request exceeds a limit of the day.
         """
         now, digest = self._store.now(), request.digest
 
@@ -212,14 +212,14 @@ class Proposals:
         return await self._store.read(self._get, name)
 
     async def newest(self, most: int) -> list[Proposal]:
-        """The newest proposals, at most so many."""
+        """The newest proposals, at most ``most``."""
         return await self._store.read(self._read, "proposals_since", since=-1, most=most)
 
     async def approve(self, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
         """Approve a proposal for one sending, which follows immediately; returns it as the one that `end` takes.
 
         Args:
-            again: a person says that the process that was sending it has ended; until it expires, not after.
+            again: a person states that the process that was sending it has ended; not after it expires.
 
         Raises:
             UsageError: it is no longer waiting, or was altered; nothing changed.
@@ -234,7 +234,7 @@ class Proposals:
         """Reject a proposal, which is returned; UsageError where it is no longer waiting.
 
         Args:
-            ended: a person says that the process that was sending it has ended. Then one that is being sent has failed
+            ended: a person states that the process that sent it has ended. Then one that is being sent has failed
                 once it has expired, and may be proposed again.
         """
         outcome = msgspec.json.encode({"rejected": why}).decode()
@@ -243,12 +243,12 @@ class Proposals:
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.REJECTED.value, outcome=outcome)
 
     async def end(self, proposal: Proposal, state: ProposalState, exit_code: int, outcome: bytes) -> Proposal:
-        """Record what became of a proposal that was sent, unless another sending of it was approved since."""
+        """Record the outcome of a proposal that was sent, unless another sending of it was approved since."""
         values = {"state": state.value, "exit_code": exit_code, "outcome": outcome.decode()}
         return (await self._change("end_proposal", proposal, **values))[1]
 
     async def _change(self, statement: str, proposal: Proposal, **values: Any) -> tuple[int, Proposal]:
-        """Whether a statement changed a proposal whose sending is the one that this copy knows; and the proposal."""
+        """Run a statement on a proposal, unless its sending has changed; returns the rows changed, and the proposal."""
         since = 0 if proposal.decided_at is None else to_microseconds(proposal.decided_at)
         values |= {"id": proposal.id, "digest": proposal.digest, "now": self._store.now(), "since": since}
         return await self._store.write(lambda db: (db.change(statement, **values), self._get(db, proposal.id)))

@@ -37,7 +37,7 @@ from gotsurge_async.ledger.states import (
 )
 
 LOOKED_AT_SECONDS = 0.1
-"""How long an admission waits for the lock of another run: a process may only be checking whether it is held."""
+"""Seconds that an admission waits for another run's lock: a process may only be checking whether it is held."""
 
 
 class Run(Notes):
@@ -126,7 +126,7 @@ class Run(Notes):
 
         Returns:
             For each order its id, if it is claimed now. Otherwise the order that has its key: nothing of the new one
-            is in the ledger then. None for one that was submitted, and waits no more: another desk has it.
+            is in the ledger then. None for a submitted order that no longer waits: another desk has it.
         """
         self._check_admitted()
         admission.check_keys(rows)
@@ -162,7 +162,7 @@ class Run(Notes):
     def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
         """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
-        No run sends them. What was submitted under their keys waits again. The other orders stay as they are.
+        No run sends them. Submitted orders with their keys wait again. The other orders stay as they are.
         """
         return joining.withdraw(db, self._held, ids, why, now)
 
@@ -244,7 +244,7 @@ class Run(Notes):
         return names_in(self.path, orders, body)
 
     def claim(self, ids: Sequence[int]) -> Lasting[list[int]]:
-        """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
+        """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only claimed orders may be sent.
 
         Returns:
             A future for the ids that are claimed now, in the order of ``ids``; the others were no longer pending.
@@ -316,7 +316,7 @@ class Run(Notes):
         """Record an outcome that is known of an order which this process claimed under an earlier epoch of the run.
 
         Args:
-            earlier: the run as it was then. While the claim is that one, no other process has decided what became of
+            earlier: the run as it was then. While the claim is that one, no other process has decided the outcome of
                 the order. Afterwards the order is in doubt, and only ``created`` can be recorded.
             outcome: ``created``, ``refused``, or ``withdrawn`` of an order that was not sent.
 
@@ -346,15 +346,15 @@ class Run(Notes):
     async def recover(self) -> Counts:
         """Settle what earlier holders left unfinished; call it first on a resumed run. Returns the counts after it.
 
-        Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
-        stays, to be read by its task id. What this holder claimed is left alone.
+        Of their claims, ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
+        stays, to be read by its task id. Claims of this holder stay as they are.
         """
         now = self._store.now()
         await self._write(lambda db: marks.recover(db, self._held, now))
         return await self.counts()
 
     async def keep_undo(self, undo: Mapping[str, Any] | None) -> None:
-        """Keep how far the run was taken back, as its option ``undo``; None: it is not, or continues anyway."""
+        """Store the progress of the run's undo, as its option ``undo``; None if there is none, or the run continues."""
         options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
         self.info: RunInfo = evolve(self.info, options=options)
 
@@ -379,11 +379,11 @@ class _Rivals:
 
     @property
     def any(self) -> bool:
-        """Whether one was locked."""
+        """Whether a run was locked."""
         return bool(self._taken)
 
     def take(self, rival: str) -> bool:
-        """Lock a run, and fence its last holder; False if a living process has it."""
+        """Lock a run, and fence its last holder; returns False if a living process has it."""
         if rival in self._taken | self._held:
             return rival in self._taken
         lock = self._store.locks.take(self._db, rival, wait=self._wait)
@@ -401,7 +401,7 @@ class _Rivals:
             raise runs.held(self._db, rival)
 
     def end(self, now: int) -> None:
-        """End runs that have lost their last orders. Count this write last, because other writers wait for that row."""
+        """End runs that lost their last orders. This write is counted last, because other writers wait for that row."""
         for rival in self._taken:
             runs.settle_emptied(self._db, rival, now)
         marks.count(self._db, self._store.slot)
@@ -411,7 +411,7 @@ async def discard(store: Store, run: Held) -> None:
     """Remove a loading run, which the caller holds; by blocks, so that other writers have their turn.
 
     Raises:
-        RunLost: another one has taken it over.
+        RunLost: another process has taken the run over.
     """
     while await store.write(lambda db: admission.discard_some(db, run)):
         pass

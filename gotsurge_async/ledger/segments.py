@@ -1,7 +1,7 @@
 """A run in the hands of many workers: it is released in segments, each of which one worker takes, sends and returns.
 
 The database decides; a queue only tells workers which segments to try. A segment is a range of a run's chunks. A worker
-takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. Whoever takes
+takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. To take
 the run as a whole raises its epoch and those of all segments, and is refused while a living worker has one. A worker
 that was frozen, or cut off, and wakes after another one has taken over, changes nothing and sends nothing.
 """
@@ -44,10 +44,10 @@ from gotsurge_async.ledger.states import (
 T = TypeVar("T")
 
 CHUNKS = 25
-"""Of a segment: 500 orders, which one worker sends in a second or two."""
+"""The chunks of a segment: 500 orders, which one worker sends in a second or two."""
 
 _LEFT = UNFINISHED | CLAIMED
-"""The states of orders for which a worker that takes a segment has something to do."""
+"""The states of orders that a worker must still handle when it takes a segment."""
 
 
 class Waiting(Struct, frozen=True):
@@ -56,13 +56,13 @@ class Waiting(Struct, frozen=True):
     run_id: str
     number: int
     epoch: int
-    """Of the run when it was released, which distinguishes segments of two distributions of a run."""
+    """The run's epoch when it was released, which distinguishes segments of two distributions of the run."""
     lost: bool
-    """Whether a worker had it, and has not been heard of for a lease."""
+    """Whether a worker had the segment, and has shown no sign of life for a lease."""
 
 
 class Tally(Struct, frozen=True):
-    """What the limits of a run count: orders refused, and in doubt, and the sum of prices in thousandths of a cent."""
+    """The values that a run's limits apply to: orders refused and in doubt, and the prices in thousandths of a cent."""
 
     refused: int = 0
     in_doubt: int = 0
@@ -84,13 +84,13 @@ class Distribution(Struct, frozen=True, kw_only=True):
     brakes: Mapping[str, Any]
     stopped_at: datetime | None
     stopped_as: str | None
-    """The kind of what stopped them, see `Segments.stop`."""
+    """The kind of cause that stopped the workers, see `Segments.stop`."""
     stopped_by: str | None
-    """Why, for people."""
+    """The reason, for people."""
     segments: int
-    """Those that are not done yet."""
+    """The number of segments that are not done yet."""
     leased: int
-    """Those of them that living workers have."""
+    """The number of these segments that living workers hold."""
 
     @property
     def goes_on(self) -> bool:
@@ -104,7 +104,7 @@ def chunk_of_order(order_id: int) -> int:
 
 
 class SegmentRun(Run):
-    """A segment of a run in this worker's hands, from `Segments.take` until ``close``; otherwise like a `Run`.
+    """A segment that this worker holds, from `Segments.take` until ``close``; otherwise like a `Run`.
 
     ``finish`` returns the segment, and ends the run when nothing of it is left.
     """
@@ -132,11 +132,11 @@ class SegmentRun(Run):
 
     @property
     def number(self) -> int:
-        """Which segment of the run it is, from 0."""
+        """The number of the segment in the run, from 0."""
         return self._segment[0]
 
     async def start(self) -> None:
-        """Begin to send it; its state and its epoch were set when it was taken."""
+        """Begin to send the segment; its state and its epoch were set when it was taken."""
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
@@ -145,13 +145,13 @@ class SegmentRun(Run):
         self._sending = True
 
     async def recover(self) -> Counts:
-        """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
+        """Settle what an earlier worker left unfinished, as `Run.recover`."""
         counts = await super().recover()
         self._left = counts.of(_LEFT)
         return counts
 
     async def finish(self, *, withdraw: bool = False) -> RunState:
-        """Return the segment: done, or with orders left for the next worker. Returns the state of the run then."""
+        """Return the segment, done or with orders left for the next worker; returns the run's state then."""
         self._check_admitted()
         self._sending = False
         now = self._store.now()
@@ -178,7 +178,7 @@ class SegmentRun(Run):
         )
 
     def _leave(self, db: Database) -> object:
-        """Return the segment if ``finish`` did not: it could not be sent at all."""
+        """Return the segment if ``finish`` did not, because it could not be sent at all."""
         with suppress(RunLost):
             runs.fence(db, self._held)
             self._give_back(db)
@@ -203,7 +203,7 @@ class Segments:
         """Release a held run to workers, and close it; returns the number of its segments.
 
         Args:
-            brakes: what stops the workers before the end, as JSON.
+            brakes: the limits that stop the workers before the end, as JSON.
             enqueue: called in the same transaction, to enqueue a job for each segment.
             prices: of its orders, where their sum is limited.
             size: chunks of a segment.
@@ -282,7 +282,7 @@ class Segments:
         return None if taken is None else taken()
 
     async def spent(self, run_id: str, number: int, spend: int) -> None:
-        """Record what the orders of a returned segment cost; before, it counts as what it could have cost."""
+        """Record the cost of a returned segment's orders; until then it counts with the most that it could cost."""
 
         def job(db: Database) -> None:
             db.change("spent", run=runs.one(db, run_id).number, number=number, spend=spend)
@@ -295,10 +295,10 @@ class Segments:
         return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
 
     async def stop(self, run_id: str, kind: str, why: str) -> bool:
-        """Let no worker take anything of a run any more; workers finish and return what they have.
+        """Let no worker take a segment of a run any more; workers finish and return those that they have.
 
         Args:
-            kind: what stopped them, such as the name of an error's class; kept with the run, as the code of ``why`` is.
+            kind: the cause, such as the name of an error's class; kept with the run, as the code of ``why`` is.
             why: for people.
 
         Returns:
@@ -316,7 +316,7 @@ class Segments:
         return await self._store.write(job)
 
     async def stopped(self, numbers: Collection[int]) -> set[int]:
-        """Which of some runs, passed by their numbers, were stopped, or withdrawn."""
+        """The numbers of those runs, among ``numbers``, that were stopped or withdrawn."""
         if not numbers:
             return set()
         return await self._store.read(lambda db: {each for each in numbers if not db.rows("is_put_up", run=each)})
@@ -332,7 +332,7 @@ class Segments:
 
     @reads
     def distribution(self, db: Database, run_id: str) -> Distribution | None:
-        """How a run was released to workers, and its progress; None if it was not."""
+        """The way a run was released to workers, and its progress; None if it was not released."""
         number = runs.one(db, run_id).number
         rows = db.rows("distribution", run=number)
         if not rows:
@@ -352,7 +352,7 @@ class Segments:
 
     @reads
     def counts(self, db: Database, run_id: str) -> Counts:
-        """The number of orders of a run in each state, as they are stored: its progress."""
+        """The number of orders of a run in each state, as stored now: its progress."""
         return runs.counts(db, runs.one(db, run_id).number)
 
     async def _read(self, question: Callable[[Database], T]) -> T:
@@ -360,7 +360,7 @@ class Segments:
 
 
 def _count(db: Database, run: int, prices: Prices | None) -> tuple[Tally, list[int]]:
-    """Count what the limits count of each segment of a run; returns that of the rest, and the segments' numbers."""
+    """Store the tally of each segment of a run; returns that of the other orders, and the segments' numbers."""
     refused, in_doubt = LETTERS[OrderState.REFUSED], LETTERS[OrderState.IN_DOUBT]
     db.change("count_segments", run=run, refused=refused, in_doubt=in_doubt)
     ranges = db.rows("segment_ranges", run=run)
@@ -384,7 +384,7 @@ def _count(db: Database, run: int, prices: Prices | None) -> tuple[Tally, list[i
 
 
 def _elsewhere(db: Database, run: int, number: int, price: int) -> Tally:
-    """What the limits count of the rest of a run; reserves what this segment may cost, as far as the limit allows."""
+    """The tally of a run without one segment; reserves what this segment may cost, as far as the limit allows."""
     ((refused, in_doubt, spend, limit),) = db.rows("elsewhere", run=run)
     if limit is not None:
         db.rows("lock_distribution", run=run)  # of two who reserve at once, the second one sees what the first did

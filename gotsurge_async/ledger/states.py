@@ -17,10 +17,10 @@ from gotsurge_async.models.tasks import Receipt
 
 
 class Mode(StrEnum):
-    """How a run brings its orders to the service."""
+    """The way in which a run brings its orders to the service."""
 
     DIRECT = "direct"
-    """One call creates and broadcasts: at most once, and what is unknown is named."""
+    """One call creates and broadcasts: at most once, and orders with an unknown outcome are named."""
     TWO_PHASE = "two-phase"
     """Drafts first, then a broadcast of the recorded drafts: exactly once."""
 
@@ -29,13 +29,13 @@ class RunState(StrEnum):
     """The state of a run."""
 
     LOADING = "loading"
-    """Its orders are being read in; nothing of it may be sent. Without a holder it is discarded."""
+    """Its orders are being added; none may be sent. A run without a holder is discarded."""
     READY = "ready"
     """Its orders are admitted."""
     SENDING = "sending"
-    """A process sends it, or did when that process ended."""
+    """A process sends it, or did so when that process ended."""
     STOPPED = "stopped"
-    """Ended before every order was decided: by a limit, a person or an error. It can be resumed."""
+    """It ended before every order was decided: by a limit, a person or an error. It can be resumed."""
     DONE = "done"
     """Every order is decided, or in doubt."""
 
@@ -49,9 +49,9 @@ class OrderState(StrEnum):
     """
 
     LOADING = "loading"
-    """In a run that is still being read in."""
+    """It is in a run whose orders are being added."""
     PENDING = "pending"
-    """Nothing of it was ever sent."""
+    """No request for it was ever sent."""
     SENDING = "sending"
     """Claimed: the bytes may be on their way. After a crash it becomes in_doubt."""
     DRAFTING = "drafting"
@@ -59,38 +59,38 @@ class OrderState(StrEnum):
     DRAFTED = "drafted"
     """A draft exists and its task id is recorded; it was not broadcast."""
     BROADCASTING = "broadcasting"
-    """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
+    """The broadcast of its recorded draft is on its way, or was not answered. Only a read of its task, by the
     recorded id, settles it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
     """GotSurge has the order."""
     REFUSED = "refused"
-    """The service refused it, and nothing exists of it. Its key may be pushed again."""
+    """The service refused it, and has no task of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
     """Sent, and it is not known whether it was processed: never sent again without evidence."""
     ALREADY_PUSHED = "already_pushed"
-    """Its key is created or in doubt in another run: nothing of it is sent."""
+    """Its key is created or in doubt in another run: this one sends nothing of it."""
     CHANGED = "changed"
-    """The same, but the order differs from the one that its key was pushed with: its present text was never sent."""
+    """As ALREADY_PUSHED, but the order differs from the one pushed under its key: its present text was never sent."""
     SUPERSEDED = "superseded"
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
-    """It was there and was taken back, its draft was before a broadcast, or its task is gone and a person said so. Its
+    """Its task was cancelled, or its draft was before a broadcast, or a person stated that its task is gone. Its
     key may be pushed again."""
     WITHDRAWN = "withdrawn"
-    """It was certainly not sent, and will not be: its caller knows that. Its key may be pushed again."""
+    """It was certainly not sent, and will not be, as its caller knows. Its key may be pushed again."""
     CANCELLING = "cancelling"
     """A cancel of its task left, or is about to, and may act late. Only its result, or the time until which it may act,
     ends this state."""
 
 
 CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING})
-"""Bytes may be on their way: in flight, while a living process has the run."""
+"""Requests for these may be on their way: they are in flight while a living process has the run."""
 
 DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING, OrderState.CANCELLING})
-"""In doubt, when no living process has the run."""
+"""These are in doubt if no living process has the run."""
 
 WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED})
-"""These have called no driver, and none will be called before the run is sent."""
+"""No driver was asked about these, and none will be before the run is sent."""
 
 WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
 """These may have a recorded draft, in two-phase mode. Its broadcast acts once, however often it is requested."""
@@ -102,33 +102,33 @@ PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""
 
 UNSETTLED = CLAIMED | READABLE | {OrderState.DRAFTED}
-"""The service may have a task of these that the ledger does not know to be theirs, whoever has their run."""
+"""The service may have a task of these that the ledger does not know to be theirs, whichever process has their run."""
 
 LIVE = WAITING | PUSHED
 """The states in which an order owns its key: at most one row for each environment and key, over all runs."""
 
 UNFINISHED = WAITING | {OrderState.BROADCASTING}
-"""What a resumed run continues with; a run with none of these is done."""
+"""A resumed run continues with these; a run without any of them is done."""
 
 UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED, OrderState.WITHDRAWN}
-"""Certainly not there by this run: they may be pushed again."""
+"""This run certainly brought none of these to the service: they may be pushed again."""
 
 FREE = frozenset({OrderState.REFUSED, OrderState.CANCELLED, OrderState.WITHDRAWN})
 """The service has nothing of these: their keys may be pushed again."""
 
 OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, OrderState.SUPERSEDED})
-"""Another run has, or had, the key: what became of such an order is what became of its key there."""
+"""Another run has, or had, the key: the outcome of such an order is that of its key there."""
 
 LETTERS: Mapping[OrderState, str] = MappingProxyType(
     dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahuxwk", strict=True))
 )
-"""A state as the ledger stores it. ``loading`` has none: it is what ``pending`` means in a run that is not admitted."""
+"""Each state as the ledger stores it. ``loading`` is stored as ``pending`` in a run that is not admitted."""
 
 STATE_OF: Mapping[str, OrderState] = MappingProxyType({letter: state for state, letter in LETTERS.items()})
 
 
 class Word(StrEnum):
-    """What became of an order, in the words of summaries, result files and ``status``."""
+    """The outcome of an order, in the words of summaries, result files and ``status``."""
 
     CREATED = "created"
     REFUSED = "refused"
@@ -141,7 +141,7 @@ class Word(StrEnum):
 
 
 def word_of(state: OrderState, *, held: bool = False) -> Word:
-    """The word for a state; ``held`` says whether a living process has the run, and may be sending at this moment."""
+    """The word for a state; ``held``: a living process has the run, and may be sending the order at this moment."""
     if held and state in CLAIMED:
         return Word.IN_FLIGHT
     if state in DOUBTFUL:
@@ -152,7 +152,7 @@ def word_of(state: OrderState, *, held: bool = False) -> Word:
 
 
 def in_words(state: OrderState, *, held: bool = False) -> str:
-    """`word_of` for a sentence: ``in doubt``."""
+    """The word for a state in a sentence: ``in doubt``; see `word_of`."""
     return word_of(state, held=held).replace("_", " ")
 
 
@@ -176,7 +176,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
     {OrderState.LOADING: frozenset(STATE_OF[letter] for letter in "pahdb")}
     | {STATE_OF[letter]: frozenset(STATE_OF[target] for target in after) for letter, after in _AFTER.items()}
 )
-"""Which state may follow which; every write of the ledger is conditional on it."""
+"""The states that may follow each state; every write of the ledger is conditional on them."""
 
 
 def sources(target: OrderState) -> frozenset[OrderState]:
@@ -188,7 +188,7 @@ class NewOrder(Struct, frozen=True, gc=False):
     """An order to add to a run. A struct, because one is made for every order."""
 
     line: int
-    """Its line in the source, 1-based; or its ordinal where a source has no lines."""
+    """Its line in the source, 1-based; or its ordinal number if the source has no lines."""
     key: str
     """Identifies the order in every file and run: its tracking id, unless the user chose another column."""
     payload: bytes
@@ -196,7 +196,7 @@ class NewOrder(Struct, frozen=True, gc=False):
     source_row: bytes | None = None
     """The row it was read from, which the ledger returns unchanged."""
     fingerprint: bytes | None = None
-    """A digest of pickup, delivery, window and invoice: two keys of one fingerprint are worth a warning."""
+    """A digest of pickup, delivery, window and invoice: two keys with the same fingerprint cause a warning."""
 
     def __repr__(self) -> str:
         return f"NewOrder(line={self.line}, key={self.key!r})"
@@ -215,17 +215,17 @@ class Submitted:
     at: int
     """When it was submitted, in microseconds."""
     tries: int = 0
-    """How often sending it has failed."""
+    """The number of failed attempts to send it."""
     claimed: bool = False
-    """An order of a run has its key for it, and what became of that order is its outcome."""
+    """Whether an order of a run owns the key for it; the outcome of that order is its own."""
     stopped: int = 0
-    """Why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it is."""
+    """Why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it is to be sent."""
 
 
 OTHER_CONTENT = 1
-"""The key of a submitted order was used for an order with another content."""
+"""The key of a submitted order was used for an order with other content."""
 OLDER_COPY = 2
-"""An older copy of the ledger was accepted, in which a submitted order waited: it may have been sent since."""
+"""An accepted older copy of the ledger had the submitted order waiting: it may have been sent since."""
 
 
 class PendingOrder(Struct, frozen=True, gc=False):
@@ -241,7 +241,7 @@ class PendingOrder(Struct, frozen=True, gc=False):
 
 
 class OrderOutcome(NamedTuple):
-    """What became of one claimed order."""
+    """The outcome of one claimed order."""
 
     id: int
     state: OrderState
@@ -258,7 +258,7 @@ class OrderOutcome(NamedTuple):
 
 
 class Taken(Struct, frozen=True):
-    """What became of orders that the service took: a column of ids, one of tasks, and the one state."""
+    """The outcome of orders that the service took: a column of ids, one of tasks, and their one state."""
 
     ids: Sequence[int]
     state: OrderState
@@ -273,15 +273,15 @@ class Taken(Struct, frozen=True):
 
 
 class Remark(Struct, frozen=True):
-    """What was learnt about an order that stays in its state."""
+    """A note about an order that stays in its state."""
 
     id: int
     state: OrderState
-    """The state it is in; in another one, nothing is noted."""
+    """The state that it must have; otherwise nothing is noted."""
     status: str | None = None
     """The task's status, as the service names it; None keeps the recorded one."""
     error: str | None = None
-    """For people; None keeps the recorded one."""
+    """The note for people; None keeps the recorded one."""
 
 
 class OrderRow(NamedTuple):
@@ -299,18 +299,18 @@ class OrderRow(NamedTuple):
     claimed_at: datetime | None
     updated_at: datetime
     open_until: datetime | None = None
-    """In doubt: until when an unanswered request for it may still act; None while a cancel is on its way. Created:
-    until when reads may not show its task."""
+    """If in doubt, the time until which an unanswered request for it may act; None while a cancel is on its way. If
+    created, the time until which reads may not show its task."""
 
     def is_open(self, now: datetime) -> bool:
-        """Whether a request that was sent for it may still act, or its task may still be hidden."""
+        """Whether a request that was sent for it may still act, or its task may not be visible yet."""
         if self.open_until is None:
             return self.state is OrderState.CANCELLING
         return now < self.open_until
 
     @property
     def source(self) -> bytes:
-        """What it was read from: the row of the source, or the payload of an order that has none."""
+        """The row of the source that it was read from, or the payload of an order without one."""
         return self.payload if self.source_row is None else self.source_row
 
     def __repr__(self) -> str:
@@ -318,7 +318,7 @@ class OrderRow(NamedTuple):
 
 
 class UnusedDraft(Struct, frozen=True):
-    """A draft that no order will be broadcast by. It may be cancelled."""
+    """A draft that will never be broadcast. It may be cancelled."""
 
     key: str
     task_id: str
@@ -349,11 +349,11 @@ class Counts(Struct, frozen=True, kw_only=True):
 
     @property
     def total(self) -> int:
-        """All orders of the run."""
+        """The number of all orders of the run."""
         return self.of(OrderState)
 
     def of(self, states: Iterable[OrderState]) -> int:
-        """The orders in some states."""
+        """The number of orders in some states."""
         return sum(self[state] for state in states)
 
 
@@ -363,7 +363,7 @@ class Doubled(Struct, frozen=True):
     key: str
     first_line: int
     line: int
-    """The line that repeats it."""
+    """The line that repeats the key."""
 
 
 class Admission(Struct, frozen=True, kw_only=True):
@@ -376,38 +376,38 @@ class Admission(Struct, frozen=True, kw_only=True):
     """Orders whose key is created or in doubt in another run; of these ``in_doubt`` are in doubt."""
     in_doubt: int = 0
     changed: int = 0
-    """Orders of those already pushed that differ from what was pushed: their present text was never sent."""
+    """The already pushed orders that differ from those pushed before: their present text was never sent."""
     superseded: int = 0
     """Orders taken over from other runs; they count as ``pending`` here."""
     created: int = 0
-    """Orders pushed first after an older copy of the ledger was accepted, whose task is known."""
+    """Orders that are pushed first since an older copy of the ledger was accepted, and whose task is known."""
     held_back: int = 0
-    """The same, but nothing shows whether they were sent before: they are in doubt, and are not sent."""
+    """Such orders for which nothing shows whether they were sent before: they are in doubt, and are not sent."""
 
 
 class Similar(Struct, frozen=True):
-    """An order with the fingerprint of others: perhaps one delivery, ordered twice."""
+    """An order with the fingerprint of others: perhaps one delivery that was ordered twice."""
 
     key: str
     line: int
     other_key: str
-    """The key of the first order that it is like; so are the run, the line and the state."""
+    """The key of the first similar order; the run, the line and the state are also those of that order."""
     other_run: str
     other_line: int
     other_state: OrderState
     others: int = 1
-    """The number of orders that it is like."""
+    """The number of similar orders."""
     invoice: bool = False
-    """Whether they have an invoice number, which is the same then."""
+    """Whether the orders have an invoice number, which is then the same."""
 
     @property
     def alike_in(self) -> str:
-        """What is the same, for people."""
+        """The data that the orders share, for people."""
         return "pickup, delivery, windows and invoice" if self.invoice else "pickup, delivery and windows"
 
     @property
     def and_more(self) -> str:
-        """The end of a sentence that names the first of the others."""
+        """The end of a sentence that names the first of the similar orders."""
         return f", and of {self.others - 1:,} more" if self.others > 1 else ""
 
 
@@ -420,7 +420,7 @@ class Holder(Struct, frozen=True):
 
 
 UNDO = "undo"
-"""The option of a run that is being taken back, or was: whether ``drafts`` too, and whether that has ``ended``."""
+"""The option of a run that is, or was, undone: whether ``drafts`` too, and whether the undo has ``ended``."""
 
 
 @frozen(kw_only=True)
@@ -439,34 +439,34 @@ class RunInfo:
     """The columns of the source, in order, if it has any."""
     options: Mapping[str, Any]
     holder: Holder | None
-    """The process that has it; after a crash, that had it last."""
+    """The process that has the run; after a crash, the process that had it last."""
     finished_at: datetime | None
     archived_in: str | None = None
     """The archive that has its orders; the ledger keeps their keys, states and tasks."""
     archived_at: datetime | None = None
-    """When it was archived; also set in the archive itself."""
+    """The time when it was archived; also set in the archive itself."""
     number: int = field(default=0, eq=False)
     """The number of its row in this ledger."""
     epoch: int = field(default=0, eq=False)
-    """Raised whenever a process takes it."""
+    """A number that is raised whenever a process takes the run."""
 
 
 class Decision(Struct, frozen=True):
-    """An operator's decision about an order: one in doubt, or one whose task does not exist any more."""
+    """An operator's decision about an order in doubt, or one whose task does not exist any more."""
 
     run_id: str
     key: str
     created: bool
     task_id: str | None
-    """The order's task; of an order that is not created, the task that it had, None if there never was one."""
+    """The order's task; if the order is not created, the task that it had, or None if there never was one."""
     by: str
     at: datetime
 
 
 Clock = Callable[[], datetime]
-"""Gives the present time, aware of its zone."""
+"""Returns the present time, aware of its zone."""
 
 
 def utc_now() -> datetime:
-    """The system's clock."""
+    """The present time of the system, in UTC."""
     return datetime.now(UTC)

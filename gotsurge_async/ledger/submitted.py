@@ -1,4 +1,4 @@
-"""Submitted orders: they are durable, and are sent later, each by the desk over the ledger that takes it first."""
+"""Submitted orders: they are stored durably, and sent later by the first desk that takes them."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ _NAMED = re.compile(r"%\((\w+)\)s")
 _KNOWN = frozenset({OrderState.CREATED, OrderState.IN_DOUBT})
 
 LEASE = 60_000_000
-"""Microseconds for which a desk has an order that it took. After that another desk may take it, which does no harm."""
+"""Microseconds that a desk has for an order that it took. Then another desk may take it, which does no harm."""
 PATIENCE = 2.0
 """Seconds that a submission waits for the open transaction of another one with its key."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.4
@@ -49,12 +49,12 @@ class SubmittedOrders:
 
         Returns:
             The order that waits under the key now, this one or an earlier one; and the order that has the key, if it is
-            created or in doubt: then none was added.
+            created or in doubt: then no order was added.
 
         Raises:
             LedgerBusy: another transaction that submitted the key is still open, after two seconds. The transaction of
                 ``connection`` has failed then.
-            UsageError: the connection is not one to the ledger's database.
+            UsageError: the connection is to another database than the ledger's.
         """
         new = {"account": account, "key": key, "payload": payload, "now": self._store.now()}
         over: int | None = None
@@ -87,7 +87,7 @@ class SubmittedOrders:
         return row, owner
 
     async def _in_time(self, job: Job[T]) -> T:
-        """Run a job again while it meets the open transaction of another process, for two seconds."""
+        """Run a job again for two seconds while another process's open transaction blocks it."""
         time, pause = asyncio.get_running_loop().time, _FIRST_PAUSE
         ends = time() + PATIENCE
         while True:
@@ -100,7 +100,7 @@ class SubmittedOrders:
             pause = min(_LAST_PAUSE, pause * 2)
 
     async def _insert(self, connection: Any, over: int | None, new: Mapping[str, Any]) -> Submitted | None:
-        """Insert an order in the caller's transaction, in place of one that is over; its settings stay as they are."""
+        """Insert an order in the caller's transaction, in place of an ended one; the connection's settings stay."""
         texts = statements(TEXT, Kind.POSTGRESQL)
         which = {"environment": self._environment, "key": new["key"]}
         async with _IN_USE.setdefault(connection, asyncio.Lock()):
@@ -122,12 +122,12 @@ class SubmittedOrders:
         return _one(rows)
 
     async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
-        """The order that waits under a key, and the one that has it, or had it last, as of one moment."""
+        """The order that waits under a key, and the one that has the key, or had it last, at one moment."""
         with nothing_sent():
             return await self._store.read(self._standing, key)
 
     async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
-        """Take orders that are due, those that have waited longest first: for a minute no other desk takes them."""
+        """Take orders that are due, the longest waiting first; no other desk takes them for a minute."""
         now = self._store.now()
         which = {"environment": self._environment, "account": account, "now": now}
         if not await self._store.read(lambda db: db.rows("is_submitted", **which)):
@@ -136,7 +136,7 @@ class SubmittedOrders:
         return sorted(map(_made, rows), key=lambda order: (order.at, order.number))
 
     async def put_off(self, orders: Sequence[Submitted], seconds: float = 0, *, failed: bool = False) -> None:
-        """Let orders be taken again so many seconds from now; ``failed`` counts one more attempt."""
+        """Make orders due again in ``seconds``; ``failed`` counts one more attempt."""
         numbers = [order.number for order in orders]
         due = {"due_at": self._store.now() + int(seconds * 1_000_000), "more": int(failed)}
         await self._store.write(lambda db: db.change("put_off", numbers=db.listed(numbers), **due))
@@ -146,7 +146,7 @@ class SubmittedOrders:
         await self._store.write(lambda db: db.change("stop_submitted", number=order.number, stopped=why))
 
     async def unclaim(self, order: Submitted) -> None:
-        """Let an order be sent after all: the order of a run that had its key for it was not."""
+        """Make an order due again: the order of a run that had its key for it was not sent."""
         which = {"environment": self._environment, "now": self._store.now()}
         await self._store.write(lambda db: db.change("unclaim_submitted", keys=db.listed([order.key]), **which))
 

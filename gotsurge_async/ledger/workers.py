@@ -1,4 +1,4 @@
-"""The workers of a ledger: who they are, and when each was last heard of, by the database's clock."""
+"""The workers of a ledger, and the last sign of life of each, by the database's clock."""
 
 import os
 import secrets
@@ -13,21 +13,21 @@ from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.version import __version__
 
 BEAT_SECONDS = 2.0
-"""How often a worker reports that it lives, and checks whether what it sends was stopped."""
+"""Seconds between two reports of a worker that it lives, when it also checks whether its run was stopped."""
 SILENT_SECONDS = 5 * BEAT_SECONDS
-"""A worker that was not heard of for longer is reported as silent."""
+"""A worker that has not reported for longer is shown as silent."""
 FORGOTTEN_SECONDS = 3600.0
-"""How long one that is not heard of any more is listed."""
+"""Seconds that a worker is listed after its last report."""
 
 
 class Beat(Struct, frozen=True, kw_only=True):
-    """What a worker reports of itself: ``working`` or ``draining``, and why it rests, for people."""
+    """A worker's report of itself: ``working`` or ``draining``, and the reason for a rest, for people."""
 
     state: str = "working"
     segments: int = 0
-    """In its hands."""
+    """The number of segments that it holds."""
     orders: int = 0
-    """That it has finished."""
+    """The number of orders that it has finished."""
     orders_per_minute: int = 0
     trouble: str | None = None
 
@@ -36,7 +36,7 @@ class Worker(Beat, frozen=True, kw_only=True):
     """A worker, with its last beat."""
 
     id: str
-    """Its name, such as ``host-4711-k3f9``."""
+    """The worker's name, such as ``host-4711-k3f9``."""
     host: str
     pid: int
     version: str
@@ -59,7 +59,7 @@ class Workers:
         self._store = store
 
     async def register(self, name: str, environment: str) -> None:
-        """List a worker, and forget those that have not been heard of for long."""
+        """List a worker, and remove those that have not reported for long."""
         values = {"host": socket.gethostname(), "pid": os.getpid(), "version": __version__, "environment": environment}
 
         def job(db: Database) -> None:
@@ -69,7 +69,7 @@ class Workers:
         await self._store.write(job)
 
     async def beat(self, name: str, beat: Beat) -> bool:
-        """Record that a worker lives; False if it is not listed, or not any more."""
+        """Record that a worker lives; returns False if it is not listed any more."""
         return await self._store.write(lambda db: db.change("beat", id=name, **structs.asdict(beat))) == 1
 
     async def leave(self, name: str) -> None:
@@ -77,7 +77,7 @@ class Workers:
         await self._store.write(lambda db: db.change("leave_work", id=name))
 
     async def all(self) -> list[Worker]:
-        """All that are listed; one that ended without leaving for an hour."""
+        """All listed workers; one that ended without `leave` is listed for an hour."""
         return await self._store.read(_workers)
 
 

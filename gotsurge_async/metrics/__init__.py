@@ -33,7 +33,7 @@ from gotsurge_async.version import __version__
 __all__ = ["Metrics", "serving"]
 
 MOST_ACCOUNTS = 100
-"""Accounts that are counted by their names: each label of Prometheus's costs memory here and there."""
+"""The most accounts that are counted by their names: each label costs memory, here and in Prometheus."""
 _OUTCOMES = ("created", "refused", "in_doubt", "unprocessed")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -126,14 +126,14 @@ class Metrics:
 
 @asynccontextmanager
 async def serving(metrics: Metrics, port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve ``/metrics`` inside the block, and ``/healthz``, which answers while the event loop runs; gives the URL.
+    """Serve ``/metrics`` inside the block, and ``/healthz``, which answers while the event loop runs; yields the URL.
 
     Args:
         port: 0 takes any free one.
         host: only this machine can read them unless another address is given.
 
     Raises:
-        ConfigError: the address cannot be had.
+        ConfigError: the address cannot be used.
     """
 
     async def show(_: web.Request) -> web.Response:

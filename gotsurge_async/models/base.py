@@ -107,7 +107,7 @@ NO_PATHS = (".", "..")
 
 
 class JsonForm(NamedTuple):
-    """How models are written as JSON text and built from plain values; the codec, which imports the models, sets it."""
+    """Functions that write models as JSON text and build them from plain values; the codec sets them."""
 
     write: Callable[[Any], bytes]
     read: Callable[[Any, Any], Any]

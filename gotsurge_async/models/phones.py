@@ -27,9 +27,9 @@ _SINGAPORES_CODE = 65
 _CODE = re.compile(r"\+(1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[2-9][0-9]{2})", re.ASCII)
 _FORM = re.compile(r"\+[1-9][0-9]{4,14}", re.ASCII)
 _SINGAPORE = re.compile(r"65[3689][0-9]{7}", re.ASCII)
-"""A number of Singapore without its +, which spreadsheets drop."""
+"""A number of Singapore without its +, as spreadsheets drop it."""
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]")
-"""What phones and address books put around a number that is copied from them."""
+"""Invisible characters that phones and address books put around a number that is copied from them."""
 _WRITTEN = re.compile(r"\(?\s*[+\uff0b]?[\d\s().\-/\u2010-\u2015\u2212]*\d[\s)]*")
 _TWO_LINES = re.compile(r"/\s*\d{1,3}\s*$|^(?:\D*\d){7,}\D*/")
 """Two numbers, of which the second may be only its end: 6123 4567/8."""
@@ -78,7 +78,7 @@ def meant_by(text: str, region: str | None = None) -> str | None:
 
 
 def problem_of(text: str, region: str | None = None) -> str:
-    """What is wrong with a number that is not `is_international`, or that `meant_by` does not understand."""
+    """The problem of a number that is not `is_international`, or that `meant_by` does not understand."""
     if _ROUNDED.fullmatch(text):
         digits = len(re.sub(r"[eE].*|\D", "", text))
         return f"a spreadsheet has rounded it, {digits} digits are left: keep the column as text, and enter it again"
@@ -102,7 +102,7 @@ def problem_of(text: str, region: str | None = None) -> str:
 
 
 def _why_impossible(number: PhoneNumber) -> str:
-    """Why there can be no such number: its length, or its digits."""
+    """The reason why a number is impossible: its length, or its digits."""
     code = number.country_code or 0
     place = "Singapore" if code == _SINGAPORES_CODE else f"the country code +{code}"
     reason = phonenumbers.is_possible_number_with_reason(number)
@@ -115,7 +115,7 @@ def _why_impossible(number: PhoneNumber) -> str:
 
 
 def _usual_lengths(code: int) -> list[int]:
-    """The lengths of a country's numbers on land and of mobiles, without the code; of a service, those of all."""
+    """The lengths of a country's landline and mobile numbers, without the code; of a service, those of all."""
     plan = _plan(code)
     if plan is None:
         return []
@@ -127,7 +127,7 @@ def _lengths(kind: PhoneNumberDesc | None) -> list[int]:
 
 
 def _keeps_zero(code: int) -> bool:
-    """Whether numbers of a country begin with a zero, as in Italy; also where there is no such country."""
+    """Whether numbers of a country begin with a zero, as in Italy; also True if there is no such country."""
     plan = _plan(code)
     kinds = (plan.fixed_line, plan.mobile) if plan else ()
     return plan is None or any(kind and (kind.example_number or "").startswith("0") for kind in kinds)
@@ -140,7 +140,7 @@ def _is_of_country(plain: str) -> bool:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _is_whole(text: str) -> bool:
-    """Whether a text in the form of E.164 is the whole of a possible number, and nothing but it."""
+    """Whether a text in the form of E.164 is one possible number, and nothing else."""
     number = _parsed(text)
     if number is None or _e164(number) != text or not _is_possible(number):
         return False
@@ -149,7 +149,7 @@ def _is_whole(text: str) -> bool:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _meanings(text: str, region: str | None) -> tuple[str, ...]:
-    """The numbers in E.164 that a text may mean, each of which its country's plan has."""
+    """The numbers in E.164 that a text may mean, each valid in its country's plan."""
     numbers = [number for number in _readings(text, region) if _is_in_plan(number) and _is_possible(number)]
     if len(set(map(_e164, numbers))) > 1:
         numbers = list(filter(phonenumbers.is_valid_number, numbers)) or numbers
@@ -187,7 +187,7 @@ def _readings(text: str, region: str | None) -> Iterator[PhoneNumber]:
 
 
 def _by_other_exit_codes(cleaned: str, region: str | None) -> Iterator[PhoneNumber]:
-    """What a number that begins with 00 means where people dial another code before that of the country.
+    """The meanings of a number that begins with 00 in regions where people dial another exit code.
 
     In Hong Kong that is 001, and in Australia 0011, so that 001 65 6234 5678 is no number of +1.
     """
@@ -199,7 +199,7 @@ def _by_other_exit_codes(cleaned: str, region: str | None) -> Iterator[PhoneNumb
 
 
 def _cleaned(text: str) -> str | None:
-    """The text without what cannot be seen and a spreadsheet's decimals; None if it is no single phone number."""
+    """The text without invisible characters and a spreadsheet's decimals; None if it is not a single phone number."""
     if len(text) > _MOST_CHARACTERS:
         return None
     plain = _INVISIBLE.sub("", text).strip()
@@ -209,13 +209,13 @@ def _cleaned(text: str) -> str | None:
 
 
 def _with_plus(text: str) -> str:
-    """The digits of a text, with + in front where it has + or 00 there."""
+    """The digits of a text, with + in front if the text begins with + or 00."""
     plain = _DECORATION.sub("", _cleaned(text) or "").replace("\uff0b", "+")
     return f"+{plain[2:]}" if plain.startswith("00") else plain
 
 
 def _international(text: str) -> PhoneNumber | None:
-    """The number of a text that begins with + or 00; None if it is none, or none of a country."""
+    """The number of a text that begins with + or 00; None if it is not a number of any country."""
     plain = _with_plus(text)
     return _parsed(plain) if plain.startswith("+") else None
 
@@ -232,7 +232,7 @@ def _e164(number: PhoneNumber) -> str:
 
 
 def _is_possible(number: PhoneNumber) -> bool:
-    """Whether a number has a length of its country's, and zeros in front only where the plan has them."""
+    """Whether a number has a length of its country, and leading zeros only where the plan has them."""
     if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         return False  # also a number that lacks its area code
     return not number.italian_leading_zero or _is_in_plan(number)
@@ -259,9 +259,9 @@ def _plan(code: int) -> PhoneMetadata | None:
 
 @functools.cache
 def _plain_form(code: str) -> re.Pattern[str] | None:
-    """What the digits after a country code look like that need no closer look; None for a code of no country.
+    """The pattern of digits after a country code that are valid without a parse; None for a code of no country.
 
-    It takes a twentieth of the time of a parse, so that a table of good numbers is checked quickly.
+    A match takes a twentieth of the time of a parse, so that a table of good numbers is checked quickly.
     """
     plan = _plan(int(code))
     if plan is None:

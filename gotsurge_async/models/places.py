@@ -1,4 +1,4 @@
-"""Where and when: addresses, contacts, time windows."""
+"""Places and times of an order: addresses, contacts, time windows."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ class Address(Model):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Contact(Model):
-    """Whom to meet (objects ``contact`` and ``officer_contact``).
+    """The person to meet (objects ``contact`` and ``officer_contact``).
 
     phone is E.164 text ("+65…"); vessel_imo is the seven-digit IMO number.
     """
@@ -44,7 +44,7 @@ class Contact(Model):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class TimeWindow(Model):
-    """From when until when (object ``time_window``): aware datetimes, kept in UTC."""
+    """A time with a start and an end (object ``time_window``): aware datetimes, kept in UTC."""
 
     start_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)
     end_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)

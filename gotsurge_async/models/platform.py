@@ -76,7 +76,7 @@ class OrganizationAnswer(Model):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Role(Model):
-    """What a user may do in an organization."""
+    """A role of users in an organization."""
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"id"})
 

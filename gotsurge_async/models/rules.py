@@ -1,7 +1,7 @@
-"""What an order must look like before it is sent (sections "Create & Broadcast Tasks" and "Update Task").
+"""The rules for an order before it is sent (sections "Create & Broadcast Tasks" and "Update Task").
 
-Pure functions over an `Order`. The service would refuse a fault, or it sends a driver to the wrong place or at the
-wrong price; a warning may well be meant.
+Pure functions over an `Order`. The service refuses an order with a fault, or sends a driver to the wrong place or at
+the wrong price; an order with a warning may be right.
 
 The document also says that a pickup must end "before or equal to today's date-time", with the error text of another
 rule. Taken literally only past pickups would be allowed: a pickup that is already over is a warning here, and no more.
@@ -35,7 +35,7 @@ SQUAD_CUT_OFF = timedelta(minutes=30)
 """The time between the end of a broadcast to the squad and the end of the pickup (section "Order Statuses")."""
 
 FARTHEST = timedelta(days=400)
-"""Windows that are further away than this are hardly meant: an order is made days or weeks before."""
+"""Windows that are further away than this are probably mistakes: an order is made days or weeks before."""
 
 SOON = timedelta(hours=1)
 """A broadcast that ends within this time is a warning: there is hardly time to find a driver."""
@@ -52,9 +52,9 @@ class Finding(NamedTuple):
     """One thing that is wrong with an order, or looks wrong."""
 
     path: str
-    """Where: dotted field names and indices, such as ``items[2].quantity``."""
+    """Dotted field names and indices, such as ``items[2].quantity``."""
     message: str
-    """What is wrong, and what would be right."""
+    """The fault, and what would be right."""
     severity: Severity = Severity.FAULT
     value: Any = None
     """The value of the order."""
@@ -136,7 +136,7 @@ def _nearest(name: str, known: tuple[str, ...]) -> str | None:
 
 
 def _shape(name: str) -> str:
-    """A name as the document writes names."""
+    """A name in the form in which the document writes names."""
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
 
 
@@ -197,7 +197,7 @@ def _check_address(path: str, address: Any, report: Report) -> None:
 
 
 def _check_zip_code(path: str, code: str, country: str | None, report: Report) -> None:
-    """A postal code that is not of six digits; it may be of another country than Singapore."""
+    """Report a code that is not six digits, unless the country is given and is not Singapore."""
     if country and country.strip().casefold() not in _SINGAPORE:
         return
     written = _WRITTEN_CODE.fullmatch(code)
@@ -254,7 +254,7 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo | None, report: Repor
 
 
 def _check_dates(order: Any, now: datetime, zone: tzinfo | None, report: Report) -> None:
-    """Check that every window is near enough to be meant: a year that is mistyped is not."""
+    """Check that every window is near the present: in a far one the year is probably mistyped."""
     for path, window in (("from_time_window", order.from_time_window), ("to_time_window", order.to_time_window)):
         for name in ("start_time_utc", "end_time_utc") if window is not None else ():
             moment = getattr(window, name)
@@ -264,7 +264,7 @@ def _check_dates(order: Any, now: datetime, zone: tzinfo | None, report: Report)
 
 
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo | None) -> str | None:
-    """The warning of a pickup that ends soon: how long drivers can take the order."""
+    """The warning for a pickup that ends soon: the time that is left to find a driver."""
     if pickup_end < now:
         return f"the pickup has already ended (it is now {_shown(now, zone)})"
     squad = preference == BroadcastPreference.SQUAD

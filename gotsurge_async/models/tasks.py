@@ -66,7 +66,7 @@ StatusName: TypeAlias = Literal[
 
 
 class BroadcastPreference(OpenEnum):
-    """Which drivers are asked."""
+    """The drivers that are asked."""
 
     MARINE = "marine"
     SQUAD = "squad"
@@ -398,7 +398,7 @@ class Receipt:
     """The few fields that a push keeps of each created task, and the task's JSON as it came.
 
     Attributes:
-        id: the task's id, by which GotSurge knows it.
+        id: the task's id at GotSurge.
         tracking_id, invoice_number: as the service echoed them, if it did.
         current_status: the status of the task.
         raw: the task's JSON text; `gotsurge_async.codec.decode(receipt.raw, Task)` reads it whole. It is cut out of the

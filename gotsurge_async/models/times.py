@@ -1,7 +1,7 @@
-"""Times as people are shown them: one form, in one zone.
+"""Times for people: one form, in one zone.
 
 The form is ``2030-03-05 09:00+08:00``, with ``Z`` for UTC: it sorts, it names its zone, and a table may hold it. The
-zone is UTC; the command sets that of its ``--timezone``, or the system's. What programs read is in UTC, as ISO 8601.
+zone is UTC; the command sets that of its ``--timezone``, or the system's. Times for programs are in UTC, as ISO 8601.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199
-"""Times of other years are mistyped, or mean never: a day says enough, and zones had no whole minutes long ago."""
+"""Times of other years are typing errors, or mean never: a day is enough, and zones had no whole minutes long ago."""
 LONGEST_SPAN = timedelta(days=3650)
 """A longer time from now is not counted in days."""
 
 
 class _Shown:
-    """The zone of a block, which what runs in the block may set: in a coroutine too, whose context is a copy."""
+    """The zone of a block, which code in the block may set: in a coroutine too, whose context is a copy."""
 
     __slots__ = ("zone",)
 
@@ -38,22 +38,22 @@ def times_of_people(zone: tzinfo | None = None) -> Iterator[None]:
 
 
 def show_times_in(zone: tzinfo | None) -> None:
-    """Show times in a zone, if there is one, to the end of the block of `times_of_people`; without a block in UTC."""
+    """Show times in a zone, unless it is None, until the block of `times_of_people` ends; without a block in UTC."""
     shown = _SHOWN.get()
     if shown is not None and zone is not None:
         shown.zone = zone
 
 
 def zone_of_people() -> tzinfo | None:
-    """The zone in which people are shown times; None for that of the system."""
+    """The zone in which people see times; None for that of the system."""
     shown = _SHOWN.get()
     return UTC if shown is None else shown.zone
 
 
 def written(moment: datetime, zone: tzinfo | None = None, *, seconds: bool = False) -> str:
-    """An aware time for people, to the minute or to the second, in a zone or in that of people.
+    """An aware time for people, to the minute or to the second, in a zone or in `zone_of_people`.
 
-    Of years in which no delivery is, only the day.
+    Times outside `FIRST_YEAR` to `LAST_YEAR` are shown as a day.
     """
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
         return moment.date().isoformat()

@@ -1,4 +1,4 @@
-"""Texts as people are shown them: nothing in them moves a cursor or reorders what is written."""
+"""Texts for people: nothing in them moves a cursor or reorders what is written."""
 
 
 def printable(text: str) -> str:

@@ -143,7 +143,7 @@ _YES = frozenset(("success", "ok", "done", "cancelled", "canceled", "true", "200
 
 
 def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
-    """The answer of a cancel. An answer that says no, or shows another task, proves nothing."""
+    """Read the answer of a cancel. An answer that says no, or names another task, proves nothing."""
     if not answer.body.strip():  # 204, or an empty 200: done, without a message
         return Message()
     message = reading.decode(answer.body, Message)
@@ -263,7 +263,7 @@ def _why_not(name: str) -> str:
 
 
 def _not_comparable(now: Task, wanted: Mapping[str, Any]) -> list[str]:
-    """The changed fields that the task does not show, or in no readable form."""
+    """The changed fields that the task does not show, or shows in a form that cannot be compared."""
     shown = codec.unstructure(now)
     unreadable = {re.split(r"[.\[]", path)[0] for path in codec.unreadable(now)}
     return [
@@ -288,7 +288,7 @@ def shows(shown: Any, wanted: Any) -> bool:
 
 
 def _same_number(one: Any, other: Any) -> bool:
-    """Whether two values are the same number, of which one may be text. Two texts never are."""
+    """Whether two values are the same number, where one of them may be text. Two texts never are."""
     kinds = {type(one), type(other)}
     if bool in kinds or not kinds <= {int, float, str} or kinds == {str}:
         return False
@@ -328,7 +328,7 @@ async def broadcast(
 
 
 class _Broadcast:
-    """What is known of each task of one broadcast: the service's answer, or why it is not known to be done."""
+    """Broadcasts drafts, and collects for each task the service's answer, or why it is not known to be broadcast."""
 
     def __init__(self, session: Session, tracking_ids: Mapping[str, str] | None) -> None:
         self._session = session
@@ -341,7 +341,7 @@ class _Broadcast:
         self.is_answered = False
 
     async def send(self, task_ids: Sequence[str]) -> None:
-        """Broadcast; tasks that the answer names are done, the others are read."""
+        """Broadcast drafts: tasks that the answer names are done, the others are read."""
         body: Any = BroadcastRequest(task_ids=tuple(task_ids))
         if self._tracking_ids is not None:
             body = tracking_request({task_id: self._tracking_ids[task_id] for task_id in task_ids})
@@ -364,7 +364,7 @@ class _Broadcast:
                 self._failed |= dict.fromkeys(drafts, error)
 
     async def drafts_of(self, task_ids: Sequence[str], refusal: Rejected) -> list[str]:
-        """Read the tasks of a refused chunk, note what is known of each, and return those that are still drafts."""
+        """Read the tasks of a refused chunk, note the outcome of each, and return those that are still drafts."""
         drafts = []
         for task_id in task_ids:
             try:
@@ -398,7 +398,7 @@ class _Broadcast:
         return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     def unknown(self, message: str) -> OutcomeUnknown:
-        """An error after an answer that does not show what became of the tasks."""
+        """The error for an answer that does not show the outcome of the tasks."""
         return OutcomeUnknown(message, operation=self._endpoint.name, status=200)
 
     async def track(self, tracking_ids: Mapping[str, str]) -> None:

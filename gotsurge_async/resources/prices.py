@@ -20,7 +20,7 @@ from gotsurge_async.transports.base import Response
 __all__ = ["Prices"]
 
 PRICED_DELIVERIES = 10
-"""The service prices no more: of more deliveries it takes the 10 farthest."""
+"""The most deliveries that the service prices: of more, it takes the 10 farthest."""
 _SUCCESS = "success"
 
 
@@ -69,7 +69,7 @@ class Prices(Struct, frozen=True):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Head(Model):
-    """The field of an answer that says whether the rest is a quote."""
+    """The field of an answer that shows whether the rest is a quote."""
 
     code: Any = None
 

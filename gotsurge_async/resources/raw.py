@@ -1,4 +1,4 @@
-"""`gs.request`: a call that no method of this package makes."""
+"""`gs.request`: a call to any path, for operations that no method of this package makes."""
 
 import re
 from collections.abc import Mapping
@@ -117,7 +117,7 @@ def _query(values: Mapping[str, str | int]) -> Mapping[str, str | int]:
 
 
 def _body(value: Any) -> bytes | None:
-    """A body as JSON. What JSON has no form for is refused: elsewhere it would become null."""
+    """Encode a body as JSON. A value that JSON has no form for is refused, because it would become null."""
     try:
         return None if value is None else dumps(value, ensure_ascii=False, allow_nan=False, default=_model).encode()
     except (TypeError, ValueError) as error:
@@ -131,7 +131,7 @@ def _model(value: Any) -> dict[str, Any]:
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers under the names that this package writes: HTTP's names have no case."""
+    """The headers under the spelling of this package, since HTTP ignores the case of names."""
     checked = {}
     for name, value in headers.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)) or name.lower() in _OWN:

@@ -1,4 +1,4 @@
-"""What all resources share: checks of arguments, and reading answers that may have less than was promised."""
+"""Helpers of all resources: checks of arguments, and readers of answers that may have less than was promised."""
 
 import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ _REVISION = re.compile(r"\d+-[0-9A-Za-z]+")
 
 
 def check_task_id(task_id: object) -> None:
-    """Check an id before it is sent: afterwards its task may be read by it.
+    """Check a task's id before it is sent: its task may have to be read by the id later.
 
     Raises:
         UsageError: it is not text, or would lead to another path: "", "." and "..".
@@ -44,7 +44,7 @@ def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
 
 
 def several(values: Any, name: str) -> Any:
-    """The values of an argument that takes several; UsageError for one text, which is not a list of its letters."""
+    """The values of an argument that takes several. Raises UsageError for text, which is not a list of its letters."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable | AsyncIterable):
         raise UsageError(f"{name}: give several, such as a list, not {values!r}", "E903")
     return values
@@ -79,7 +79,7 @@ def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None
 
 
 def tracking_request(tracking_ids: Mapping[str, str]) -> TrackingRequest:
-    """The body that gives tasks their tracking ids."""
+    """Make the body that gives tasks their tracking ids."""
     return TrackingRequest(
         tasks=tuple(TrackingAssignment(id=task_id, tracking_id=name) for task_id, name in tracking_ids.items())
     )
@@ -99,7 +99,7 @@ def check_chunk(count: int, what: str, any_number: str) -> None:
 
 
 def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
-    """A function that reads an answer whose fields may all be missing, but refuses one that has only other fields.
+    """Return a function that reads an answer whose fields may all be missing, but not one that has only other fields.
 
     A success that says ``{"code": "error"}`` must not be taken for an empty list. An answer with the list itself, even
     an empty one, may have any other fields.
@@ -119,7 +119,7 @@ def _has(content: Model, field: Field) -> bool:
 
 
 def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
-    """A function that reads an answer that must be this task. Its revision may come from a header."""
+    """Return a function that reads an answer that must be this task. Its revision may come from a header."""
 
     def read(codec: Codec, answer: Response) -> Task:
         task = _with_revision(codec.decode(answer.body, Task), answer)

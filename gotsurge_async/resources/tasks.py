@@ -41,18 +41,18 @@ Until: TypeAlias = Status | Collection[Status] | Callable[[Task], bool] | None
 """A status that the task is in or has been in, several, or a function that decides; None for the task's end."""
 
 FIRST, LONGEST, GROWTH = 1.0, 30.0, 1.5
-"""Of a wait: seconds between the first two reads, the most between two, and how they grow."""
+"""For a wait: the first pause between two reads and the longest, in seconds, and the factor by which pauses grow."""
 _SHOWN = 5
 
 
 class TaskCalls(Struct, frozen=True):
-    """What plain and platform partners do with tasks in the same way, on paths of their own."""
+    """The calls that plain and platform partners make in the same way, each on their own paths."""
 
     _session: Session
     _create: ClassVar[Endpoint[CreatedTasks]]
     _get: ClassVar[Endpoint[Task]]
     _any_number: ClassVar[str]
-    """The call that creates any number of orders."""
+    """The name of the call that creates any number of orders."""
 
     async def create(
         self,
@@ -111,7 +111,7 @@ class TaskCalls(Struct, frozen=True):
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
         """Wait until a task has been in a status, or is at its end (section "Order Statuses").
 
-        It is read less and less often, at most 30 s apart.
+        The task is read less and less often, at most 30 s apart.
 
         A service that receives webhooks learns of it sooner, with fewer reads: `gotsurge_async.webhooks`. Calls that do
         not wait go first.
@@ -125,8 +125,8 @@ class TaskCalls(Struct, frozen=True):
             The task as it was last read. It may have come to another end than the one that was waited for.
 
         Raises:
-            TimeoutError: it is not there in time.
-            UsageError: a status that neither the document nor the task as it is first read knows; a time of nothing.
+            TimeoutError: the task does not reach the status in time.
+            UsageError: a status that neither the document nor the task as it is first read knows; no positive timeout.
             NotFound: no such task, or not this account's.
         """
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
@@ -172,7 +172,7 @@ async def create(
     validate: bool,
     max_price: Money | None,
 ) -> CreatedTasks:
-    """`TaskCalls.create` and `Drafts.create`.
+    """Create orders or drafts, for `TaskCalls.create` and `Drafts.create`.
 
     Args:
         any_number: the call that takes any number of orders, for the error that names it.
@@ -246,7 +246,7 @@ def _matched(
 async def wait_for(
     read: Callable[[str], Awaitable[Task]], task_id: str, until: Until, timeout: float | None, clock: Clock
 ) -> Task:
-    """`TaskCalls.wait`, with the function that reads a task.
+    """Wait as `TaskCalls.wait`, with ``read`` as the function that reads a task.
 
     A status counts also where it is only in ``statuses[]``, whenever that was: a task may pass through it between two
     reads, or before the first one. The last read, at ``timeout`` seconds, counts too.

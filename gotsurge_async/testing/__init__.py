@@ -33,10 +33,10 @@ from gotsurge_async.simulator import Fault, Simulator
 __all__ = ["START", "ManualClock", "simulated"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-"""When a `ManualClock` starts, by default."""
+"""The time at which a `ManualClock` starts by default."""
 
 _TURNS = 64
-"""Turns of a loop that does not show whether it is idle: more than any chain of tasks here needs to come to rest."""
+"""Turns of an event loop that does not show whether it is idle: more than any chain of tasks here needs to settle."""
 
 
 class ManualClock:
@@ -47,7 +47,7 @@ class ManualClock:
     a time runs for each hour. The clock does not wait for threads, sockets or processes.
 
     Args:
-        start: the moment at which it stands first, aware.
+        start: the time that it shows first, aware.
     """
 
     def __init__(self, start: datetime = START) -> None:
@@ -61,7 +61,7 @@ class ManualClock:
         return self._start + timedelta(seconds=self._elapsed)
 
     def monotonic(self) -> float:
-        """The seconds by which it has been advanced since it was made."""
+        """The seconds by which the clock has been advanced."""
         return self._elapsed
 
     async def sleep(self, seconds: float) -> None:
@@ -107,7 +107,7 @@ class ManualClock:
         return tuple(sorted(due - self._elapsed for due, _, woken in self._sleepers if not woken.done()))
 
     def _forget_cancelled(self) -> bool:
-        """Drop sleepers that were cancelled from the front; whether any sleeper is left."""
+        """Drop cancelled sleepers from the front; returns whether any sleeper is left."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return bool(self._sleepers)

@@ -34,13 +34,13 @@ class Connection:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def request(self) -> bytes:
-        """Read a request whole."""
+        """Read a whole request."""
         head = await self.head()
         lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
         return head + (await self.reader.readexactly(lengths[0]) if lengths else b"")
 
     async def say(self, data: bytes) -> None:
-        """Write, and wait until it is sent."""
+        """Write bytes, and wait until they are sent."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -66,7 +66,7 @@ class Peer:
         self.requests: list[bytes] = []
 
     async def whole(self, connection: Connection) -> bytes:
-        """Read a request whole and note it."""
+        """Read a whole request, and note it."""
         request = await connection.request()
         self.requests.append(request)
         return request

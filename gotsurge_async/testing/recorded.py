@@ -60,7 +60,7 @@ class Recorder:
         self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
 
     async def send(self, request: Request) -> Response:
-        """Send, and write what came; a call without a bearer token is sent and not written."""
+        """Send a request, and write it with its answer; a call without a bearer token is sent and not written."""
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
             answer = await self._transport.send(request)
@@ -124,7 +124,7 @@ class Recorded:
         return Response(status=entry.status, headers=entry.headers, body=entry.answer.encode())
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: a recording keeps no file open."""
 
 
 def _path(url: str) -> str:

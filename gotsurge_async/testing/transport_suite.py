@@ -65,7 +65,7 @@ class Case:
         """Check a transport.
 
         Raises:
-            AssertionError: it does not fulfil the requirement.
+            AssertionError: the transport does not fulfil the requirement.
         """
         try:
             await self._run(make)
@@ -74,7 +74,7 @@ class Case:
 
 
 def request(url: str, verb: str = "POST") -> Request:
-    """A request with a secret in its path and its headers, and 32 KB of body if its verb has one."""
+    """Make a request with a secret in its path and its headers, and 32 KB of body if its verb has one."""
     return Request(
         method=verb,
         url=f"{url}/{PATH}",
@@ -94,7 +94,7 @@ async def _open(make: Make) -> AsyncIterator[Transport]:
 
 
 async def failure(transport: Transport, sent: Request) -> TransportError:
-    """The failure of a request: one of the protocol's, which shows no secret, nor does what hangs on it."""
+    """Send a request that must fail with an error of the protocol; neither it nor its causes may show a secret."""
     try:
         async with asyncio.timeout(_LONGEST):
             answer = await transport.send(sent)
@@ -151,7 +151,7 @@ End = Literal["close", "reset", "wait"]
 
 
 def does(read: Read, say: bytes = b"", end: End = "close") -> Behaviour:
-    """Read some of a request, answer something, and close the connection, reset it, or wait until it is closed."""
+    """Return a behaviour that reads some of a request, answers, and closes, resets, or waits for the other end."""
 
     async def behaviour(serving: Peer, connection: Connection) -> None:
         if read == "all":
@@ -171,7 +171,7 @@ def does(read: Read, say: bytes = b"", end: End = "close") -> Behaviour:
 
 
 def says(data: bytes) -> Behaviour:
-    """Read everything, answer something and close."""
+    """Return a behaviour that reads everything, answers and closes."""
     return does("all", data)
 
 
@@ -226,7 +226,7 @@ async def _kept_connection_breaks(make: Make) -> None:
 
 
 def _arriving() -> tuple[asyncio.Event, Behaviour]:
-    """An event that is set when a request has been read, by a server that never answers it."""
+    """An event that is set when a request was read, and the behaviour of a server that never answers it."""
     arrived = asyncio.Event()
 
     async def behaviour(serving: Peer, connection: Connection) -> None:
@@ -350,7 +350,7 @@ async def _cookies(make: Make) -> None:
 
 
 async def _at_once(make: Make) -> None:
-    """Sixteen requests are in flight together: how many is the limiter's business."""
+    """Check that sixteen requests can be in flight together: the limiter, not the transport, decides how many are."""
     together, count = asyncio.Event(), 16
 
     async def waits_for_all(serving: Peer, connection: Connection) -> None:

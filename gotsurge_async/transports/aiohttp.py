@@ -27,10 +27,10 @@ from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, R
 __all__ = ["AiohttpTransport"]
 
 ENVIRONMENT = "environment"
-"""The proxy that the environment names."""
+"""The setting for the proxy that the environment variables name."""
 
 BODY_SECONDS = 1.0
-"""How long a body may take of which only the status counts: a connection can be kept only when it has ended."""
+"""Seconds that a body may take if only the status counts: its connection can be kept only when it has ended."""
 
 _HEADER = re.compile(r"[\t -~]*")
 
@@ -56,7 +56,7 @@ class AiohttpTransport:
             Unless given, an answer of more than 64 MiB is a failure.
 
     Raises:
-        ConfigError: that is no proxy's URL, or what the environment names is none; time-outs that are no seconds.
+        ConfigError: ``proxy``, or the environment's, is not a proxy's URL; or a time-out is not a number of seconds.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ def checked_proxy(proxy: str | None) -> URL:
     """The URL of a proxy.
 
     Raises:
-        ConfigError: it is none; it may hold a password, and is not shown.
+        ConfigError: it is not a proxy's URL. The message does not show it, because it may hold a password.
     """
     with suppress(ValueError, TypeError):
         url = URL(proxy or "")
@@ -216,7 +216,7 @@ def proxy_of_environment(host: str) -> URL | None:
     """The proxy that the environment names for https to a host: of HTTPS_PROXY or ALL_PROXY, in any case of letters.
 
     Raises:
-        ConfigError: what it names is no proxy's URL.
+        ConfigError: the variable does not hold a proxy's URL.
     """
     if not any(name.lower() in ("https_proxy", "all_proxy") and value for name, value in os.environ.items()):
         return None
@@ -284,7 +284,7 @@ async def _pass_over(answer: aiohttp.ClientResponse) -> bytes:
 
 
 class _Cut(ResponseHandler):
-    """A connection that ends when an answer is larger than it may be, whatever it consists of."""
+    """A connection that is closed when an answer, with its headers, has more bytes than allowed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
         super().__init__(loop=loop)
@@ -293,7 +293,7 @@ class _Cut(ResponseHandler):
         """Bytes of the present answer."""
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived; the block that is too much is the last one."""
+        """Receive bytes, and close the connection when the answer is too large."""
         super().data_received(data)
         self.size += len(data)
         if self.size > self._most and self.transport is not None:

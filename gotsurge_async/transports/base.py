@@ -79,7 +79,7 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back connections. Idempotent."""
+        """Close the connections. Idempotent."""
         ...
 
 

@@ -49,7 +49,7 @@ def _handler(pages: SignInPages, page: str) -> Handler:
 
 
 async def _body(request: web.Request) -> bytes:
-    """The body, or as much of it as shows that it is too long."""
+    """The body, or the beginning of a body that is too long."""
     body = b""
     while len(body) <= LARGEST_BODY and (block := await request.content.readany()):
         body += block

@@ -55,7 +55,7 @@ class SignInApp:
 
 
 async def _body(receive: Receive) -> bytes:
-    """The body, or as much of it as shows that it is too long."""
+    """The body, or the beginning of a body that is too long."""
     body = b""
     while len(body) <= LARGEST_BODY:
         message = await receive()
@@ -66,7 +66,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Say that there is nothing to be done when a server starts and ends."""
+    """Acknowledge the server's start and end, for which nothing needs to be done."""
     for phase in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{phase}.complete"})

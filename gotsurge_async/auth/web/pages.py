@@ -26,11 +26,11 @@ from gotsurge_async.secrets import Secret
 __all__ = ["SignInPages", "WebAnswer", "WebRequest"]
 
 COOKIE = "gotsurge_sign_in"
-"""How the name of a cookie begins; each sign-in has one of its own, so that two tabs do not disturb each other."""
+"""The beginning of a cookie's name; each sign-in has its own cookie, so that two tabs do not disturb each other."""
 MOST_TABS = 10
-"""Sign-ins under way in one browser: the oldest are removed, so that its cookies never grow too many."""
+"""Sign-ins under way in one browser: the oldest are removed, so that there are never too many cookies."""
 LARGEST_BODY = 16 * 1024
-"""Bytes; a session id has some dozens."""
+"""The most bytes of a body; a session id has some dozens."""
 
 Keep = Callable[[str, Tokens], Awaitable[None]]
 Account = str | Callable[[Any, User | None], "str | Awaitable[str | None] | None"]
@@ -250,13 +250,13 @@ def _cookie_name(state: str) -> str:
 
 
 def _cookies(request: WebRequest) -> dict[str, str]:
-    """The cookies of sign-ins. Others may be malformed: a strict reader would return none of ours."""
+    """The cookies of sign-ins. Others may be malformed, for which a strict reader would return none of ours."""
     pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
     return {name: value for name, _, value in pairs if _NAME.fullmatch(name) and _NONCE.fullmatch(value)}
 
 
 def _takes_two(function: Callable[..., object]) -> bool:
-    """Whether a function can be called with two arguments, as far as its signature is known."""
+    """Whether a function can be called with two arguments, if its signature is known."""
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:

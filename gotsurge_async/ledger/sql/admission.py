@@ -1,7 +1,7 @@
 """The orders of a run are added by blocks, and admitted all at once, or none; a run that is not admitted is discarded.
 
 A key leads to one order. It is inserted with its block, if no other order has it; so nearly always a run is admitted by
-one write, however many orders it has. An order whose key was taken is contested. The admission decides who has the key
+one write, however many orders it has. An order whose key was taken is contested. The admission decides which has it
 from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between: whoever
 holds a lock is alive, and keeps its orders.
 """
@@ -46,10 +46,10 @@ from gotsurge_async.ledger.states import (
 )
 
 DOUBLED_LIMIT = 1000
-"""How many repeated keys one admission lists."""
+"""The most repeated keys that one admission lists."""
 
 DISCARDED_AT_ONCE = 1000
-"""Chunks that one transaction removes, so that other writers have their turn."""
+"""The most chunks that one transaction removes, so that other writers have their turn."""
 
 _AT_ONCE = 500
 """Contested orders that are read at a time."""
@@ -67,7 +67,7 @@ ACCEPTED_AT = "older_accepted_at"
 """In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
-"""Only the holder of their run knows what these mean: it may be sending at this moment."""
+"""States that only the holder of the run can interpret: it may be sending at this moment."""
 
 
 def check_keys(rows: Sequence[NewOrder]) -> None:
@@ -235,9 +235,9 @@ def admit(
 def _hold_back(
     db: Database, run: Held, first: Collection[int], outcomes: Mapping[int, OrderOutcome], now: int
 ) -> tuple[int, int]:
-    """Let only those of the ``first`` orders wait that are known to be new; returns how many are created and in doubt.
+    """Settle those of the ``first`` orders that are not known to be new; returns the numbers created and in doubt.
 
-    A task of an outcome that is recorded for another order proves nothing.
+    An outcome whose task is recorded for another order proves nothing.
     """
     created = held_back = 0
     if not first:
@@ -265,7 +265,7 @@ def _hold_back(
 
 @define
 class Decided:
-    """The number of orders of which an admission decided what they are, and whether a person decided that of some."""
+    """The numbers of orders that an admission decided, by result, and whether a person vouched for some."""
 
     not_sent_before: bool = False
     already_pushed: int = 0
@@ -303,7 +303,7 @@ class _Contest(Struct, frozen=True):
     other: Owner | None
     """The order that the key leads to, if it is of another run, which was admitted."""
     owner: Owner | None
-    """The same, if it was live when this was read: the order that has the key."""
+    """The same order, if it was live when this was read: then it has the key."""
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
 
@@ -324,12 +324,12 @@ class _Contest(Struct, frozen=True):
 
     @property
     def same(self) -> bool:
-        """Whether both orders have the same text, byte for byte; assumed where the owner's is not known."""
+        """Whether both orders have the same text, byte for byte; assumed if the owner's text is not known."""
         return self.owner is not None and self.owner.payload in (None, self.chunk.payload(self.place))
 
     @property
     def surely_same(self) -> bool:
-        """Whether both orders have the same text, which the ledger has: not of one imported from a result file."""
+        """Whether both orders have the same text, and the ledger has both: an order from a result file has none."""
         return self.same and self.owner is not None and self.owner.payload is not None
 
 
@@ -358,7 +358,7 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
 
 
 def _asks_holder(run: Held, each: _Contest) -> bool:
-    """Whether only the holder of the other order's run may know what it means, or its draft may come along."""
+    """Whether the other order's run must be locked: only its holder knows the state, or its draft may be inherited."""
     if each.state in _UNDECIDED:
         return True
     owner = each.owner
@@ -370,7 +370,7 @@ def _asks_holder(run: Held, each: _Contest) -> bool:
 def decide(
     db: Database, run: Held, block: Sequence[_Contest], now: int, take: Callable[[str], None], decided: Decided
 ) -> None:
-    """Decide for each of some contested orders who has its key from now on."""
+    """Decide for some contested orders which order has each key from now on."""
     for rival in sorted({each.owner.run.id for each in block if each.owner is not None and _asks_holder(run, each)}):
         take(rival)
     unused = _unused_by_key(db, block)
@@ -444,7 +444,7 @@ def _unused_by_key(db: Database, block: Sequence[_Contest]) -> dict[tuple[int, s
 def doubtful_rivals(db: Database, run: Held) -> list[str]:
     """The runs that hold a key of our loading orders in doubt, with a task that can be read.
 
-    Of the same order in two-phase mode the draft is inherited, and read when this run is sent; these are the others.
+    Left out are keys of the same order in two-phase mode: this run inherits the draft, and reads it when it is sent.
     """
     rivals: set[str] = set()
     for block in contested(db, run):

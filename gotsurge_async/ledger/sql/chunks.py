@@ -18,30 +18,30 @@ from gotsurge_async.ledger.errors import IllegalTransition, damaged
 from gotsurge_async.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
 
 PLACES = 32
-"""Numbers that a chunk has for its orders: more than the 20 that it can hold."""
+"""The numbers reserved for the orders of a chunk, which has at most 20."""
 
 JOINED = b","
 """Separates the orders of a body, so that it is ready to be sent."""
 
 PAGE = 200
-"""Chunks that are read or changed at a time, where all of a run's may be."""
+"""The chunks that are read or changed at a time, where a run may have any number of them."""
 
 RAW, ZLIB, ARCHIVED = 0, 1, 2
 """How a chunk's orders are stored: as they are, compressed, or in another file, with at most their names here."""
 
 LAST = 2**63 - 1
-"""The greatest number that a chunk could have: a run's chunks go to there."""
+"""The greatest possible number of a chunk, as the end of a range."""
 
 _known = frozenset(STATE_OF)
 
 
 def number_of(chunk: int, place: int) -> int:
-    """An order's number."""
+    """The number of an order, from its chunk and its place."""
     return chunk * PLACES + place
 
 
 def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
-    """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
+    """Orders' numbers as places by chunk; chunks are sorted, so that all writers lock them in the same order."""
     places: dict[int, list[int]] = {}
     ordered = sorted(numbers)
     if ordered and ordered[0] // PLACES == ordered[-1] // PLACES:  # all of one, as nearly always
@@ -57,14 +57,14 @@ def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
 
 
 def clean(text: str | None) -> str | None:
-    """A text of a service as databases take it: garbage must not keep the rest of an outcome from being recorded."""
+    """A service's text in a form that databases store: garbage in it must not prevent the record of an outcome."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 class Meta(NamedTuple):
-    """What a body contains of one order besides its text."""
+    """The data of one order in a body besides its text."""
 
     line: int
     key: str
@@ -84,13 +84,13 @@ _ids = msgspec.json.Decoder(list[str | None])
 
 
 class Note(NamedTuple):
-    """What is noted of one order of a chunk, and not of all."""
+    """The data that only some orders of a chunk have."""
 
     status: str | None = None
     error: str | None = None
     lost_drafts: int = 0
     cancel_until: int | None = None
-    """Of one that is ``cancelling``: until when the cancel may act. Negative while its call may not have ended: then
+    """For a ``cancelling`` order: until when the cancel may act. Negative while its call may not have ended: then
     for how long the cancel may act after that."""
 
 
@@ -105,7 +105,7 @@ class Chunk:
         open_until: until when a create or a broadcast of its orders that was not answered may still act.
         tasks: of each order that has one, by its place, the recorded task and its first status.
         notes: what is noted of single orders, by their places.
-        metas, body, source: if they were read.
+        metas, body, source: the orders' data, if they were read.
     """
 
     id: int
@@ -128,12 +128,12 @@ class Chunk:
     _settles_after: int | None = None
 
     def bare(self) -> "Chunk":
-        """The chunk without what its orders are; nothing of it was changed since it was read."""
+        """The chunk without the data of its orders; nothing of it was changed since it was read."""
         head = self.id, self.run, self.epoch, self.claimed_at, self.updated_at, self.states, self.open_until
         return Chunk(*head, self.tasks, self.notes, packed=self.packed, was=self._was, parts=self._parts)
 
     def state(self, place: int) -> OrderState:
-        """Where an order stands."""
+        """The state of an order."""
         return STATE_OF[self.states[place]]
 
     def places(self, states: Iterable[OrderState]) -> list[int]:
@@ -147,11 +147,11 @@ class Chunk:
         return list(range(self.id * PLACES, self.id * PLACES + len(self.states)))
 
     def take(self, tasks: Sequence[tuple[str, str | None]], source: str, target: str) -> bool:
-        """Move all of its orders on, and give each, in its place, the first task that it has, with its status.
+        """Move all of its orders to a state, and give each, by its place, its first task, with the task's status.
 
         Returns:
-            False, and nothing is changed, where that is not all: an order has another letter than ``source``, a task or
-            a note; or a text is not plain.
+            False, and nothing is changed, if an order has another letter than ``source``, or a task or
+            a note; or if a text is not plain.
         """
         number = len(self.states)
         text = "".join([part or "" for task in tasks for part in task])
@@ -164,14 +164,14 @@ class Chunk:
         return True
 
     def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
-        """Move an order on; IllegalTransition if it may not go there from its state, or from ``source``."""
+        """Move an order to a state; IllegalTransition if its state, or ``source``, does not allow that."""
         state = source or self.state(place)
         if target is not state and target not in TRANSITIONS[state]:
             raise IllegalTransition(f"an order is {state.value} and cannot become {target.value}")
         self.states[place] = LETTERS[target]
 
     def put_in_doubt(self, place: int, why: str, now: int) -> None:
-        """Put an order in doubt whose sender has ended, perhaps only now: the time that its request may act begins."""
+        """Put an order in doubt. Its sender may only just have ended, so its request may act for some time from now."""
         self.move(place, OrderState.IN_DOUBT)
         self.note(place, error=why)
         if self._settles_after is None:
@@ -181,7 +181,7 @@ class Chunk:
             self.open_until = max(self.open_until or 0, now + self._settles_after)
 
     def record(self, place: int, task_id: str | None, status: str | None) -> None:
-        """Give an order its task; None keeps what is recorded. IllegalTransition if another task is recorded."""
+        """Record the task of an order; None keeps the recorded one. IllegalTransition if another one is recorded."""
         if task_id is not None and place not in self.tasks:
             self.tasks[place] = self._new[place] = (task_id, self.status(place) if status is None else status)
             if place in self.notes:
@@ -203,17 +203,17 @@ class Chunk:
         return self.tasks[place][1] if place in self.tasks else None
 
     def error(self, place: int) -> str | None:
-        """What is noted of an order, for people."""
+        """The note about an order for people, such as why it is in doubt."""
         noted = self.notes.get(place)
         return None if noted is None else noted.error
 
     def forget_draft(self, db: Database, place: int, why: str) -> None:
-        """Forget an order's recorded task, which its ``error`` names then; only where an older copy is accepted."""
+        """Remove an order's recorded task, and name it in the ``error``; only when an older copy is accepted."""
         task_id = self.forget_task(db, place)
         self.note(place, error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
 
     def forget_task(self, db: Database, place: int) -> str:
-        """Forget an order's recorded task, which is returned; only where it is known that it proves nothing."""
+        """Remove an order's recorded task, and return it; only if the task is known to prove nothing."""
         task_id, _ = self.tasks.pop(place)
         self.note(place, status="")
         db.change("delete_results", chunks=db.listed([self.id]))
@@ -226,12 +226,12 @@ class Chunk:
         return self.state(place) is OrderState.CANCELLING and (until < 0 or now < until)
 
     def cancel_settles_after(self, place: int) -> int:
-        """For how long a cancel on its way may act when its call has ended; 0 if none is on its way."""
+        """How long a cancel on its way may act after its call has ended; 0 if none is on its way."""
         until = self.notes.get(place, Note()).cancel_until or 0
         return max(0, -until) if self.state(place) is OrderState.CANCELLING else 0
 
     def cancel_ends(self, place: int, now: int) -> int:
-        """Until when a cancel of an order may act, if a call that is on its way has ended by now."""
+        """Until when a cancel of an order may act, if a call on its way has ended by now."""
         settles_after = self.cancel_settles_after(place)
         return now + settles_after if settles_after else self.notes.get(place, Note()).cancel_until or 0
 
@@ -249,18 +249,18 @@ class Chunk:
             self._noted.add(place)
 
     def save(self, db: Database, now: int) -> None:
-        """Write what has changed, as `save_all`."""
+        """Write the changes, as `save_all`."""
         save_all(db, [self], now)
 
     def _row(self, now: int) -> Row:
-        """Its former epoch and states, and its new values."""
+        """The chunk's former epoch and states, and its new values."""
         states = "".join(self.states)
         row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
         self._was = self.epoch, states
         return row
 
     def _result(self) -> Row:
-        """The row of what is newly recorded: inserted, never updated, so that no recorded task is replaced."""
+        """The row of newly recorded tasks: inserted, never updated, so that no recorded task is replaced."""
         (_, status), *_ = self._new.values()
         ids: list[str | None] = [task_id for task_id, _ in self._new.values()]
         if [*self._new] != [*range(len(self.states))]:  # not of all orders, or in another order than theirs
@@ -277,7 +277,7 @@ class Chunk:
     # --- bodies -----------------------------------------------------------------------------------------------------
 
     def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
-        """Of each order its place, its `Meta`, its text, and the row that it was read from."""
+        """For each order its place, its `Meta`, its text, and the row that it was read from."""
         start = from_source = 0
         for place, meta in enumerate(self.metas):
             payload = self.body[start : start + meta.size]
@@ -294,11 +294,11 @@ class Chunk:
         return self.body[start : start + self.metas[place].size]
 
     def keep_names_only(self, db: Database) -> None:
-        """Note that the texts of its orders only name them, and are not what was sent: `ARCHIVED`."""
+        """Note that the stored texts only name the orders, and are not what was sent: `ARCHIVED`."""
         db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
-        """Give an order another text; the caller has locked the chunk's row since before it was read."""
+        """Give an order another text; the caller must have locked the chunk's row before it read the chunk."""
         texts = [payload if at == place else text for at, _, text, _ in self.orders()]
         new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
         self.metas = [new if at == place else meta for at, meta in enumerate(self.metas)]
@@ -308,10 +308,10 @@ class Chunk:
 
 
 def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
-    """Write what has changed of some chunks, with one statement for all rows of a table.
+    """Write the changes of some chunks, with one statement for all rows of a table.
 
     Raises:
-        Moved: another writer changed one since it was read; nothing was changed.
+        Moved: another writer changed a chunk since it was read; nothing was written.
     """
     ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
     if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
@@ -327,7 +327,7 @@ def _metas_text(metas: Sequence[Meta]) -> str:
 
 
 def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> tuple[Row, list[Row]]:
-    """The row of ``bodies`` for some orders, and of each order what is in a `Meta`."""
+    """The row of ``bodies`` for some orders, and for each order the values of its `Meta`."""
     metas: list[Row] = [
         (
             order.line,
@@ -361,7 +361,7 @@ def chunk_of(row: Row) -> Chunk:
 
 
 def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:
-    """Chunks from their rows, by number; ``tasks``: with tasks and notes, ``bodies``: with what the orders are."""
+    """Chunks from their rows, by number. ``tasks`` reads tasks and notes too, ``bodies`` the orders' data."""
     chunks = {chunk.id: chunk for chunk in map(chunk_of, rows)}
     if chunks and tasks:
         ids = db.listed(chunks)
@@ -394,7 +394,7 @@ def each_page(
     tasks: bool = True,
     bodies: bool = False,
 ) -> Iterator[dict[int, Chunk]]:
-    """All that `page_of` returns, page after page, as `chunks_of` reads it; earlier pages may be changed meanwhile."""
+    """Chunks by number, page after page, from `page_of` and `chunks_of`; earlier pages may be changed meanwhile."""
     wanted = None if states is None else frozenset(states)
     while rows := page_of(db, run, wanted, after, most, last=last):
         after = rows[-1][0]

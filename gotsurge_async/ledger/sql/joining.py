@@ -30,7 +30,7 @@ from gotsurge_async.ledger.states import (
 )
 
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
-"""No driver knows of these, and none will hear of them unless this run sends them."""
+"""No driver has been asked about orders in these states, and none will be unless their run sends them."""
 _OPEN = UNFINISHED | CLAIMED
 
 
@@ -49,14 +49,14 @@ class Recorded(Struct, frozen=True):
 
 
 def known(db: Database, environment: str, keys: Iterable[str], held: Callable[[str], bool]) -> dict[str, Recorded]:
-    """The orders that have some keys; ``held`` says whether a living process has a run."""
+    """The orders that have some keys, by key; ``held`` returns whether a living process holds a run."""
     owners = owners_of_keys(db, environment, keys, unless={})
     runs_held = {owner.run.id: held(owner.run.id) for owner in owners.values() if owner.live}
     return {key: _recorded(key, owner, held=runs_held[owner.run.id]) for key, owner in owners.items() if owner.live}
 
 
 def last(db: Database, environment: str, key: str, held: Callable[[str], bool]) -> Recorded | None:
-    """The order that has a key, or had it last; ``held`` as of `known`."""
+    """The order that has a key, or had it last; ``held`` as in `known`."""
     owner = owners_of_keys(db, environment, [key], unless={}).get(key)
     return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
 
@@ -77,7 +77,7 @@ def join(
     Args:
         take: locks another run until the transaction is over, and fences its last holder; False if a living process
             has it.
-        submitted: by key, which of them were submitted. One that waits no more is not inserted.
+        submitted: by key, the numbers of submitted orders. One that no longer waits is not inserted.
         fingerprint: see `Run.join`.
 
     Returns:
@@ -173,13 +173,13 @@ def _answer(
 
 
 def _is_decided(run: Held, row: NewOrder, owner: Owner) -> bool:
-    """Whether an order has a key, and no other run need be locked to know what became of it."""
+    """Whether an order has the key, and its outcome can be read without locking another run."""
     is_open = owner.state in _OPEN or _goes_on(run, row, owner)
     return owner.live and (owner.run.id == run.id or not is_open)
 
 
 def _goes_on(run: Held, row: NewOrder, owner: Owner) -> bool:
-    """Whether the new order would continue the draft of another run."""
+    """Whether the new order would inherit the draft of an order in another run."""
     return (
         run.mode is owner.run.mode is Mode.TWO_PHASE
         and owner.state in WITH_DRAFT
@@ -195,7 +195,7 @@ def _pushed_since(owner: Owner | None, moment: int) -> bool:
 def _add(
     db: Database, run: Held, rows: Sequence[NewOrder], target: OrderState, first: set[str], now: int, *, compact: bool
 ) -> dict[str, int | Recorded]:
-    """Insert orders of which some were refused, cancelled or waiting in another run, and claim those that are new.
+    """Insert orders, some of them refused, cancelled or waiting in another run, and claim those that are new.
 
     Args:
         first: the keys of those that are pushed for the first time since an older copy of the ledger was accepted.
@@ -247,7 +247,7 @@ def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
 def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
     """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
 
-    What was submitted under these keys waits again.
+    Submitted orders with these keys wait again.
     """
     withdrawn: set[int] = set()
     keys: list[str] = []

@@ -1,7 +1,7 @@
 """The writes that move orders from state to state; each is conditional on the state they are in, and on the claim.
 
-The writer runs these functions: it may undo one and run it again. What `Run` asks for is refused when another process
-has taken the run over; what it records of claimed orders, when the claim is no longer the one that it made.
+The writer runs these functions: it may undo one and run it again. A write is refused when another process
+has taken the run over, and one about claimed orders when the claim is no longer the one that this run made.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ RECORDED = {
     # Durable before a cancel leaves. A cancel that is sent again finds the order so.
     OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
 }
-"""The states that an outcome may have, and those that the order must have."""
+"""The states that an outcome may have, each with the states that the order must have."""
 
 _RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
 _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
@@ -69,7 +69,7 @@ _TAKEN_BACK = frozenset({OrderState.CANCELLING, OrderState.CANCELLED})
 
 
 def claim(db: Database, wishes: Sequence[Claim]) -> list[list[int]]:
-    """Grant claims; the result has the ids that each claim has now, and no other, in the order of its request."""
+    """Grant claims; returns for each the ids that it has now, and no other claim has, in the order of its request."""
     _fence_all(db, wishes)
     wanted = [by_chunk(wish.ids) for wish in wishes]
     chunks = _seen_or_read(
@@ -107,9 +107,9 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[list[int]]:
 def _seen_or_read(
     db: Database, wanted: Iterable[tuple[Held, Mapping[int, Sequence[int]], frozenset[str]]]
 ) -> dict[int, Chunk]:
-    """The chunks that requests need, each passed with the letters that its orders may have: as last seen, or read.
+    """The chunks that requests need, as last seen or read anew; each request names the states that its orders may have.
 
-    A chunk as it was seen serves only where the requested orders have these letters, so that nothing is refused for it.
+    A chunk as last seen is used only if the requested orders have these states, so that no request is refused wrongly.
     It is then forgotten, so that a job that is tried again because a chunk has changed reads it.
     """
     known: dict[int, Chunk] = {}
@@ -127,7 +127,7 @@ def _seen_or_read(
 
 
 def begin_claim(db: Database, run: Held, chunk: Chunk, now: int) -> None:
-    """Begin a new claim of a chunk; it is the holder's when it is durable: before, another may get the same epoch."""
+    """Begin a new claim of a chunk. It is the holder's when it is durable: before, another may get the same epoch."""
     chunk.epoch += 1
     chunk.claimed_at = now
     db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
@@ -176,7 +176,7 @@ def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
 
 
 def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
-    """Make claims young again, if they still are the holder's."""
+    """Make claims young again, if the holder still has them."""
     for chunk, _ in _claimed(db, run, ids, "be claimed on"):
         chunk.claimed_at = now
         keep_open(run, chunk, now)
@@ -206,7 +206,7 @@ class Results(Struct, frozen=True):
 
     @property
     def takes_back(self) -> bool:
-        """Whether an order is being cancelled, or was."""
+        """Whether an order is being cancelled, or was cancelled."""
         return not isinstance(self.outcomes, Taken) and any(each.state in _TAKEN_BACK for each in self.outcomes)
 
 
@@ -260,7 +260,7 @@ _TAKEN_FROM = {OrderState.CREATED: LETTERS[OrderState.SENDING], OrderState.DRAFT
 def _take(
     db: Database, results: Results, at: Mapping[int, Sequence[int]], chunks: Mapping[int, Chunk], named: dict[str, int]
 ) -> bool:
-    """Record a whole chunk that was just claimed, with new tasks, in one step; False if it is anything else."""
+    """Record a whole chunk that was just claimed, with new tasks, in one step; returns False for any other chunk."""
     run, taken = results.run, results.outcomes
     number = min(at, default=0)
     chunk = chunks.get(number)
@@ -293,11 +293,11 @@ def _record(
     answered: list[tuple[str, int]],
     doubtful: list[tuple[str, int]],
 ) -> None:
-    """Move the orders of a chunk on; each new task is added, with its order, to one of the two lists.
+    """Move the orders of a chunk to their outcomes; each new task is added, with its order, to one of the two lists.
 
     Args:
-        answered: of tasks that the answer to a claimed order named.
-        doubtful: of tasks of orders that no process was sending.
+        answered: tasks that the answer to a claimed order named.
+        doubtful: tasks of orders that no process was sending.
     """
     run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
@@ -327,7 +327,7 @@ def _record(
 
 
 def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: int) -> None:
-    """Raise StillOpen where a read, or a decision, would settle an order while what was sent for it may still act.
+    """Raise StillOpen if a read or a decision would settle an order while a request for it may still act.
 
     A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
     broadcast may act after a reading that did not find the order; so it does not become ``refused``.
@@ -340,7 +340,7 @@ def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: in
 
 
 def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]], *, answered: bool = False) -> None:
-    """Raise TaskTaken if one of some tasks, each passed with its order to be, is recorded for another order.
+    """Raise TaskTaken if a task, passed with the order that it is for, is recorded for another order.
 
     With ``answered`` the answer to a create named them: it may name the task of an earlier order of the same key,
     which is refused or cancelled by now.
@@ -373,7 +373,7 @@ def describe_order(db: Database, order: int) -> str:
 
 
 def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
-    """Which of some tasks are recorded for orders, and which ones: the live, or else those that no run has since."""
+    """The orders for which some tasks are recorded, by task: the live orders, else those that no run has since."""
     rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
     chunks = load(db, {row[0] for row in rows})
     orders: dict[str, list[int]] = {}
@@ -419,7 +419,7 @@ def resolve(
 
     Raises:
         NoSuchRun: the run has no such order.
-        IllegalTransition: one is in none of ``states``, or has another task recorded, which is never replaced.
+        IllegalTransition: an order is in none of ``states``, or has another task recorded, which is never replaced.
     """
     states = frozenset(states)
     orders = _orders_of_keys(db, run, words)

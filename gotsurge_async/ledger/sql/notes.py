@@ -1,6 +1,6 @@
-"""What is asked and noted of a run's orders besides their states.
+"""Questions and notes about a run's orders besides their states.
 
-How they differ from what their keys were pushed with, which ones are alike, and which drafts may exist of them.
+They are about changed orders, similar orders, and drafts that may exist of the orders.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,9 +19,9 @@ from gotsurge_async.ledger.sql.pages import owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.states import LETTERS, LIVE, OrderState, Remark, RunState, Similar
 
 SIMILAR_LIMIT = 1000
-"""The number of similar orders that one question lists, at most."""
+"""The most similar orders that one question lists."""
 FEW_CHUNKS = 2_500
-"""A run of at most this many is small: the fingerprints of the whole ledger are then compared with its own only."""
+"""A run with at most this many chunks is small: only its own fingerprints are searched for in the whole ledger."""
 RIVALS_AT_ONCE = 500
 
 
@@ -43,7 +43,7 @@ class Notes(HeldRun):
     """The questions and notes of a `Run`."""
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
-        """Note what was learnt about orders that stay in their states; one in another state is left alone."""
+        """Record notes about orders that stay in their states; an order in another state is left alone."""
         if remarks:
             await self._remark(remarks)
 
@@ -60,7 +60,7 @@ class Notes(HeldRun):
 
     @reads
     def rivals(self, db: Database, states: Iterable[OrderState], after: int) -> list[Rival]:
-        """Orders in some states whose keys were pushed with another text, by id: 500 behind the number ``after``."""
+        """Orders in some states whose keys were pushed with another text, by id: the 500 after the number ``after``."""
         wanted = frozenset(states)
         rivals: list[Rival] = []
         start, run = max(0, after // PLACES - 1), self._held
@@ -80,12 +80,12 @@ class Notes(HeldRun):
         return rivals
 
     async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
-        """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
+        """Note that orders differ from those that their keys were pushed with: ids, and the differences, for people."""
         await self.remark([Remark(order, OrderState.CHANGED, error=difference) for order, difference in changed])
 
     @writes
     def note_unchanged(self, db: Database, now: int, ids: Sequence[int]) -> None:
-        """Note that orders do not differ from what their keys were pushed with."""
+        """Note that orders do not differ from those that their keys were pushed with."""
         for chunk, places in chunks_in(db, self._held, ids):
             for place in places:
                 if chunk.state(place) is OrderState.CHANGED:
@@ -94,7 +94,7 @@ class Notes(HeldRun):
 
     @writes
     def note_text(self, db: Database, now: int, rival: Rival, payload: bytes, error: str) -> None:
-        """Give the order that a key was pushed with another text, before its task is changed or when it was not.
+        """Give another text to the order that a key was pushed with: before its task is changed, or when it was not.
 
         So an order that is pushed while the task's text is not known differs from it, and is not taken for sent.
         """
@@ -127,10 +127,10 @@ class Notes(HeldRun):
 
     @reads
     def adoptable(self, db: Database, drafts: Mapping[str, str]) -> dict[str, str]:
-        """Which of some drafts, passed as key and task id, can only be of the orders of this run.
+        """Those of some drafts, passed as key and task id, that can only be of the orders of this run.
 
-        Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
-        another order to a driver.
+        Left out are drafts whose key any run had with another text, and those recorded or noted anywhere: they may
+        bring another order to a driver.
         """
         environment = self._held.environment
         texts: dict[str, set[bytes]] = {key: set() for key in drafts}
@@ -170,9 +170,9 @@ class Notes(HeldRun):
 
     @writes
     def note_unused(self, db: Database, now: int, drafts: Sequence[tuple[str, str]]) -> None:
-        """Note drafts, passed as key and task id, that no order will be broadcast by; a noted one stays as it is.
+        """Note drafts, passed as key and task id, that will never be broadcast; a noted one stays as it is.
 
-        Left out is what may be the draft of another run that has the key now: the one that is recorded there, or any
+        Left out is a draft that may be that of another run that has the key now: the one that is recorded there, or any
         while none is.
         """
         run = self._held
@@ -206,7 +206,7 @@ class Notes(HeldRun):
         Args:
             tasks: of each order, by its id, the task that must be recorded for it.
             reasons: of each order, for people, what became of its task.
-            by: the person who says so.
+            by: the person who states this.
 
         Returns:
             The orders that were written off. One that is no longer created, or has another task, is left as it is.
@@ -232,12 +232,12 @@ class Notes(HeldRun):
     ) -> list[int]:
         """Record that tasks of cancelled orders are live: the orders are created.
 
-        An order whose key another one has stays as it is, unless that one's task vanished: that one becomes cancelled.
+        An order whose key another one has stays as it is, unless the other's task vanished: that becomes cancelled.
 
         Args:
             tasks: of each order, by its id, the task that must be recorded for it.
             vanished: of each order whose key another one has, the task that must be recorded for that one.
-            by: the person who says so; it is among the decisions of the run, with the time.
+            by: the person who states this; the run's decisions contain the name and the time.
 
         Returns:
             The orders that are created now.
@@ -275,9 +275,9 @@ class Notes(HeldRun):
 
     @reads
     def similar(self, db: Database) -> list[Similar]:
-        """Waiting orders whose fingerprint live orders with other keys carry, each once; the first 1000.
+        """Waiting orders that have the fingerprint of live orders with other keys, each once; the first 1000.
 
-        Before ``admit`` it compares with other runs, after it also within this one.
+        Before ``admit`` the query compares with other runs, afterwards also within this run.
         """
         run = self._held
         first, last = db.rows("span_of_run", run=run.number)[0]
@@ -333,7 +333,7 @@ def _one(db: Database, order: int) -> tuple[Chunk, int]:
 
 
 class _Like(NamedTuple):
-    """An order whose fingerprint another one carries."""
+    """An order that has the same fingerprint as another one."""
 
     number: int
     line: int
@@ -344,7 +344,7 @@ class _Like(NamedTuple):
 
 
 class _Trip(msgspec.Struct):
-    """What is read of an order that is like another one."""
+    """The fields that are read of an order that is like another one."""
 
     invoice_number: str | None = None
 

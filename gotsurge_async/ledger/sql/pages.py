@@ -1,4 +1,4 @@
-"""All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys now."""
+"""All the orders of a run, page after page, so that memory stays flat over millions; and the owners of their keys."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -29,16 +29,16 @@ T = TypeVar("T")
 FIRST_PAGE = 5
 """Chunks of the first page, when their size is not known."""
 PAGE_BYTES = 8 * 1024 * 1024
-"""The size of a page's orders, at most, if they are like those before."""
+"""The most bytes of a page's orders, if they are as large as those before."""
 
 _UPDATED_AT = 4
-"""The column of a chunk's row."""
+"""The index of the column in a chunk's row."""
 
 LOST = OWNED_ELSEWHERE | FREE
-"""Of these another order may have the key by now."""
+"""States of orders whose key another order may have by now."""
 
 _UNCLAIMED = OWNED_ELSEWHERE | {OrderState.PENDING}
-"""A claim of their chunk is not of these."""
+"""States that a claim of the chunk does not concern."""
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ async def pages(
     first: int = 0,
     last: int = LAST,
 ) -> AsyncIterator[list[T]]:
-    """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
+    """The results of ``read`` for the chunks of a run with orders in some states (None: all), page after page.
 
     A page has about ``batch`` orders of a usual size. Left out are chunks that were last changed before ``since``, and
     those that are not between ``first`` and ``last``.
@@ -86,7 +86,7 @@ async def pages(
 def pending_pages(
     store: Store, run: Held, states: Iterable[OrderState], batch: int
 ) -> AsyncIterator[list[PendingOrder]]:
-    """The pending orders of a run, page by page; those of no states are none."""
+    """The pending orders of a run, page by page; no orders if ``states`` is empty."""
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
@@ -114,7 +114,7 @@ async def whole_rows(
     first: int = 0,
     last: int = LAST,
 ) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states, one by one: those of chunks changed since a time, and between two chunks."""
+    """The orders of a run in some states, one by one: those changed since a time, in chunks ``first`` to ``last``."""
     info = await store.read(runs.one, run_id)
     changed = 0 if since is None else to_microseconds(since)
     async for page in row_pages(store, info, states, batch, standing=False, since=changed, first=first, last=last):
@@ -133,9 +133,9 @@ def row_pages(
     first: int = 0,
     last: int = LAST,
 ) -> AsyncIterator[list[OrderRow]]:
-    """The orders of a run in some states, page by page; ``standing``: each with what became of its key since.
+    """The orders of a run in some states, page by page; with ``standing``, each with the present state of its key.
 
-    An archive has this written down, and no other runs to look it up in.
+    An archive contains this already, and has no other runs to read it from.
     """
     runs.refuse_archived(info)
     wanted = frozenset(OrderState if states is None else states)
@@ -193,7 +193,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
 
 
 class Owner(NamedTuple):
-    """The order that has a key, or had it last; another one than the one that is read."""
+    """The order that has a key, or had it last; another order than the one that is read."""
 
     run: RunInfo
     chunk: Chunk
@@ -201,33 +201,33 @@ class Owner(NamedTuple):
 
     @property
     def state(self) -> OrderState:
-        """Its state."""
+        """The state of the order."""
         return self.chunk.state(self.place)
 
     @property
     def live(self) -> bool:
-        """Whether it has the key."""
+        """Whether the order has the key."""
         return self.state in LIVE
 
     @property
     def task_id(self) -> str | None:
-        """Its task."""
+        """The order's task."""
         return self.chunk.task(self.place)
 
     @property
     def status(self) -> str | None:
-        """Its task's status."""
+        """The status of the order's task."""
         return self.chunk.status(self.place)
 
     @property
     def payload(self) -> bytes | None:
-        """Its text; None if that is not known: it is archived, or was imported from a result file."""
+        """The order's text; None if that is not known: it is archived, or was imported from a result file."""
         known = self.chunk.metas and self.chunk.packed != ARCHIVED
         return self.chunk.payload(self.place) if known else None
 
 
 def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:
-    """For the orders of some chunks whose keys another order may have: that other order, by key."""
+    """For orders of some chunks whose keys another order may have: that order, by key."""
     lost = {LETTERS[state] for state in LOST}
     mine = {
         meta.key: (chunk.id, place)
@@ -279,7 +279,7 @@ def _reason(state: OrderState, owner: Owner | None) -> str | None:
 
 
 def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> OrderState:
-    """The state of an order whose key another one may own: that of its owner, seen from here."""
+    """The state of an order whose key another one may own: that of its owner, as seen from the order."""
     if owner is None:
         return OrderState.SUPERSEDED if state in OWNED_ELSEWHERE else state
     if owner.state is OrderState.CREATED:

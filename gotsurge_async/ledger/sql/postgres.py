@@ -1,4 +1,4 @@
-"""What is particular to a ledger in PostgreSQL: what a server must promise, and how it is reached."""
+"""PostgreSQL for a ledger: settings that a server must have, and the connection to it."""
 
 import logging
 from pathlib import Path
@@ -10,23 +10,23 @@ from gotsurge_async.ledger.errors import LedgerUnusable
 log: logging.Logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10
-"""How long a transaction may stand still: its process is frozen then, and what it has locked is needed by others."""
+"""Seconds that a transaction may stand still: its process is frozen then, and others need what it has locked."""
 WHOLE_SECONDS = 600
-"""How long a transaction may take, if the server can limit that."""
+"""Seconds that a transaction may take, if the server can limit that."""
 LOCK_SECONDS = 60
 
 _FORGETFUL = ("synchronous_commit", "fsync", "full_page_writes")
-"""Settings without which a server loses what it has confirmed."""
+"""Settings that a server needs so that it does not lose what it has confirmed."""
 
 _LIMITING = 170_000
-"""The version that limits whole transactions."""
+"""The first version of PostgreSQL that limits whole transactions."""
 
 _PREPARE_AFTER = 5
-"""How often a statement is sent before it is prepared: a claim costs a third less then."""
+"""The number of times that a statement is sent before it is prepared: a claim costs a third less then."""
 
 
 def connected(place: Place, texts: Path) -> Database:
-    """A connection whose transactions end when they stand still."""
+    """Open a connection whose transactions end when they stand still."""
     db = connect(place, texts)
     with closed_on_error(db):
         limiting = db.driver.info.server_version >= _LIMITING
@@ -46,7 +46,7 @@ def refuse_forgetful(db: Database, shown: str) -> None:
     """Refuse a server that may lose what it has confirmed, or that is a copy of another one.
 
     Raises:
-        LedgerUnusable: it is such a server; it says by which setting.
+        LedgerUnusable: the server is one of these; the message names the setting.
     """
     for setting in _FORGETFUL:
         if _ask(db, f"SHOW {setting}") == "off":
@@ -74,7 +74,7 @@ def _ask(db: Database, statement: str) -> Any:
 
 
 def counter_file(place: Place) -> Path:
-    """Where the counter of a ledger in PostgreSQL is kept: with the user's own data, by the database's address."""
+    """The path of the counter of a ledger in PostgreSQL: in the user's own data, by the database's address."""
     import platformdirs
 
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in str(place).partition("//")[2])

@@ -1,4 +1,4 @@
-"""The rows of runs: what each is, its holder, its epoch and its state."""
+"""The rows of runs: their data, holder, epoch and state."""
 
 from array import array
 from bisect import bisect_left, insort
@@ -31,10 +31,10 @@ from gotsurge_async.ledger.states import (
 )
 
 SEEN = 1000
-"""Chunks that are remembered, about."""
+"""The number of chunks that are remembered, approximately."""
 
 MANY = 1_000_000_000
-"""More runs than there are."""
+"""A number that is greater than that of all runs."""
 
 _BUCKETS = 1024
 _CHUNKS = 2_000
@@ -61,7 +61,7 @@ class RecordedTasks:
         self._lock = Lock()
 
     def read(self, db: Database, environment: str, now: int) -> None:
-        """Read the tasks of an environment: all, or after the first time what has changed since."""
+        """Read the tasks of an environment: all of them the first time, then those that have changed since."""
         since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
         new = _no_numbers()
         last = db.rows("last_chunk")[0][1] or 0
@@ -84,11 +84,11 @@ class RecordedTasks:
         return environment in self._read_at
 
     def has(self, environment: str, task_id: str) -> bool:
-        """Whether a task of an environment that was read is recorded; True, very rarely, for one that is not."""
+        """Whether a task of an environment that was read is recorded; very rarely True for one that is not."""
         return not self.are_new(environment, (task_id,))
 
     def are_new(self, environment: str, task_ids: Iterable[str]) -> bool:
-        """Whether none of some tasks of an environment that was read is recorded; False, very rarely, if so."""
+        """Whether none of some tasks of an environment that was read is recorded; very rarely False if none is."""
         with self._lock:
             known = self._of[environment]
             for number in map(hash, task_ids):
@@ -108,17 +108,17 @@ class RecordedTasks:
 
 @frozen
 class Held:
-    """A run in a process's hands, as the writes of the ledger need it.
+    """A run that a process holds, with what the ledger's writes need.
 
     Attributes:
         epoch: the epoch under which it is held.
         segment: the number and the epoch of the segment that is held; None: the whole run.
         first, last: the range of the chunks that are held.
-        claims: the epoch of its claim, of each chunk that it has claimed.
+        claims: the epoch of the claim of each chunk that it has claimed.
         seen: chunks as they were read or written last. A claim or a record of one need not read it, and is refused when
             its epoch or its states have changed meanwhile; then it is read. A note changes neither, so it makes the
             chunk forgotten.
-        tasks: those that are recorded in the ledger, as this process knows them.
+        tasks: the recorded tasks of the ledger, as far as this process knows them.
         sums: the hash of each chunk's body that this process has added, until the chunk is read to be sent.
         settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
     """
@@ -138,11 +138,11 @@ class Held:
     settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
 
     def has(self, chunk: Chunk) -> bool:
-        """Whether a chunk is of what is held."""
+        """Whether a chunk is in the range that is held."""
         return chunk.run == self.number and self.first <= chunk.id <= self.last
 
     def see(self, chunks: Iterable[Chunk]) -> None:
-        """Remember chunks as they are; others may be forgotten for them."""
+        """Remember chunks as they are now; others may be forgotten for them."""
         if len(self.seen) > SEEN:
             self.seen.clear()
         self.seen.update((chunk.id, chunk) for chunk in chunks)
@@ -188,7 +188,7 @@ def held(db: Database, run_id: str) -> RunHeld:
 
 
 def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = LAST) -> Counts:
-    """The number of orders of a run, or of its chunks from one to another, in each state."""
+    """The number of orders in each state, of a run or of its chunks from ``first`` to ``last``."""
     letters: Counter[str] = Counter()
     for states, times in db.rows("states_of_run", run=number, first=first, last=last):
         for letter in states:
@@ -210,7 +210,7 @@ def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
 _INT, _STR = int | None, str | None
 _KINDS = (int, str, int, RunState, str, Mode, str, _STR, _STR, _STR, _INT, _STR, _INT, _INT, int, int, _INT, _STR)
 _ROW: Any = GenericAlias(tuple, _KINDS)
-"""What the columns of a run's row must be."""
+"""The types that the columns of a run's row must have."""
 
 
 def info_of(row: Row) -> RunInfo:
@@ -243,17 +243,17 @@ def info_of(row: Row) -> RunInfo:
 
 
 EPOCHS_OF_A_COPY = 2**32
-"""Added to the epochs of a copy of the ledger by `accept-older`: no process counts as far."""
+"""The number that `accept-older` adds to the epochs of a copy of the ledger: no process counts that far."""
 
 
 def first_epoch(db: Database) -> int:
-    """Where epochs begin: above all those of any other copy of this ledger."""
+    """The number at which epochs begin: above all those of any other copy of this ledger."""
     meta: dict[str, int] = dict(db.rows("meta"))
     return meta.get("first_epoch", 0)
 
 
 def begin(db: Database, run: RunInfo) -> bool:
-    """Insert a run; False if there is one of its id already."""
+    """Insert a run; returns False if a run has its id already."""
     inserted = db.change(
         "begin_run",
         id=run.id,
@@ -276,10 +276,10 @@ def _as_json(options: Mapping[str, Any]) -> str | None:
 
 
 def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
-    """Write down who resumes a run, under a new epoch; returns the run as it is then.
+    """Record the process that resumes a run, under a new epoch; returns the run as it is then.
 
     Raises:
-        NoSuchRun: there is none of that id.
+        NoSuchRun: there is no run of that id.
         LedgerError: it was never admitted, or is archived.
     """
     info = one(db, run_id)
@@ -304,7 +304,7 @@ def _holding(holder: Holder | None) -> dict[str, object]:
 
 
 def fence(db: Database, run: Held) -> None:
-    """Raise RunLost unless a run, or a segment of it, is still its holder's, and keep it so until the transaction ends.
+    """Raise RunLost unless the holder still has a run or segment, which stays so until the transaction ends.
 
     The holder of a segment locks only the segment's row: workers that all locked the run's row with every write would
     wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its segments
@@ -327,7 +327,7 @@ def raise_epoch(db: Database, run_id: str) -> int:
 
 
 def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Keep how far a held run was taken back (None: it is not, or continues anyway); returns its options."""
+    """Store the progress of a held run's undo (None: it is not undone, or continues anyway); returns its options."""
     options = dict(by_number(db, [run.number])[run.number].options)
     changed = options.pop(UNDO, None) != undo
     options |= {} if undo is None else {UNDO: undo}
@@ -337,7 +337,7 @@ def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> dict[s
 
 
 def withdraw(db: Database, run: Held) -> None:
-    """Have no worker take anything of a run any more."""
+    """Let no worker take a segment of a run any more."""
     for statement in ("forget_segments", "forget_distribution"):
         db.change(statement, run=run.number)
 
@@ -345,7 +345,7 @@ def withdraw(db: Database, run: Held) -> None:
 def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> RunState:
     """End the sending; returns whether the run is done, or stopped with orders left.
 
-    One that was released to workers is left to them, unless it is ``withdrawn`` from them now.
+    A run that was released to workers is left to them, unless it is ``withdrawn`` from them now.
     """
     if withdrawn:
         withdraw(db, run)
@@ -363,9 +363,9 @@ def _end(db: Database, number: int, left: int, now: int) -> RunState:
 
 
 def settled(db: Database, run: Held, now: int) -> RunState:
-    """End a run for which no worker has anything to do any more; returns its state.
+    """End a run if its workers have nothing left to do; returns its state.
 
-    Of two workers that give back the last two segments at the same moment neither may see that; then the sweeper does.
+    If two workers return the last two segments at the same moment, neither may notice; then the sweeper ends the run.
     So the run's row need not be locked with each segment.
     """
     if _in_work(db, run.number):
@@ -378,7 +378,7 @@ def settled(db: Database, run: Held, now: int) -> RunState:
 
 
 def _in_work(db: Database, run: int) -> bool:
-    """Whether a worker may take a segment, or, where workers were stopped, has not given one back yet."""
+    """Whether a worker may take a segment of a run or, if workers were stopped, has not returned one yet."""
     ((left, leased),) = db.rows("open_segments", run=run)
     return bool(leased or (left and db.rows("is_put_up", run=run)))
 
@@ -386,7 +386,7 @@ def _in_work(db: Database, run: int) -> bool:
 def settle_emptied(db: Database, run_id: str, now: int) -> None:
     """Close the segments of a run that lost their last orders to another run, and end the run if all have.
 
-    Otherwise whoever watches the run would wait for a worker that has nothing to do.
+    Otherwise a process that watches the run would wait for a worker that has nothing to do.
     """
     info = one(db, run_id)
     if not db.rows("is_put_up", run=info.number):

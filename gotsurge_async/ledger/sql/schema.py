@@ -1,7 +1,7 @@
-"""How an empty database becomes a ledger, and a ledger of an older version one of the current version.
+"""Makes an empty database a ledger, and brings a ledger of an older version to the current one.
 
 ``migrations/002.sql`` turns version 1 into version 2, and so on: named statements as in ledger.sql (see
-gotsurge_async/database), executed in order. Whoever adds a migration raises `VERSION` and changes ledger.sql to match.
+gotsurge_async/database), executed in order. To add a migration, raise `VERSION` and change ledger.sql to match.
 """
 
 import re
@@ -11,7 +11,7 @@ from gotsurge_async.database import Database, Kind, statements
 from gotsurge_async.ledger.errors import RESCUE, LedgerError, LedgerUnusable
 
 TEXT = Path(__file__).with_name("ledger.sql")
-"""The tables and statements."""
+"""The file of the tables and statements."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 """The folder of the migrations. There is none yet: version 1 is the first."""
@@ -26,9 +26,9 @@ TABLES = frozenset(re.findall(r"^CREATE TABLE (\w+)", statements(TEXT, Kind.SQLI
 
 
 def prepare(db: Database, shown: str) -> bool:
-    """Make an empty database a ledger; whether it was one before, which is then as new as this program.
+    """Make a database a ledger of this program's version; returns whether it was a ledger before.
 
-    In the caller's transaction, which excludes whoever does the same.
+    This is part of the caller's transaction, which excludes other processes that do the same.
     """
     tables = {name for (name,) in db.rows("tables")}
     others = tables - TABLES if db.kind is not Kind.SQLITE else frozenset()
@@ -58,7 +58,7 @@ def version_of(db: Database, shown: str) -> int:
     """The version of a ledger's tables.
 
     Raises:
-        LedgerError: it is no ledger, or one of a newer version.
+        LedgerError: the database is not a ledger, or one of a newer version.
         LedgerUnusable: it is damaged.
     """
     tables = {name for (name,) in db.rows("tables")}

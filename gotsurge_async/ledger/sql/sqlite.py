@@ -1,4 +1,4 @@
-"""What is particular to a ledger's file: how long it is waited for, how it is copied, and what its errors advise."""
+"""SQLite for a ledger: the time that a write waits for the file, its copies, and the advice in its errors."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from gotsurge_async.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, Ledge
 from gotsurge_async.system import files
 
 BUSY_SECONDS = 60.0
-"""How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
+"""Seconds that a write waits for another process: an admission of a million contested orders takes 20 s."""
 
 WRITER_CACHE_KIB = 16 * 1024
 """The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
@@ -19,7 +19,7 @@ WRITER_CACHE_KIB = 16 * 1024
 LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` can still read it"
 
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
-"""What the driver raises; the second where a damaged name stands in the text of the first."""
+"""The exceptions of the driver; the second one is raised if a damaged name stands in the text of the first."""
 
 ADVICE = Advice(
     busy="another process kept it locked for too long; try again when that one has ended",
@@ -38,14 +38,14 @@ ERRORS: Mapping[Trouble, type[LedgerError]] = {
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Refuse a file that exists and may not be written."""
+    """Raise LedgerError for a file that exists and cannot be written."""
     if path.exists() and not is_writable(path):
         why = f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}"
         raise LedgerUnusable(why, "E503", path=str(path))
 
 
 def copy_to(path: Path, source: sqlite3.Connection) -> None:
-    """Copy a database as it is at one moment into an empty file, durably; writers do not have to wait."""
+    """Copy a database as it is at one moment into an empty file, durably; writers need not wait."""
     with closing(sqlite3.connect(path)) as target:
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
@@ -63,6 +63,6 @@ def translated(path: Path | str) -> Iterator[None]:
 
 
 def translate(error: BaseException, path: str) -> LedgerError | None:
-    """What an error of a database or the file system means for the ledger; None if it is another one."""
+    """The ledger's error for one of a database or the file system; None for any other."""
     meaning = meaning_of(error, ADVICE)
     return None if meaning is None else ERRORS[meaning.trouble](meaning.text, path=path)

@@ -39,12 +39,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SLOTS = 2**31
-"""Each opening counts its admissions and claims in a row of its own, by a random number: nobody waits for another's,
-and it is known what a copy of the ledger lacks."""
+"""Each opening counts its admissions and claims in its own row, by a random number: so none waits for another, and
+it is known what a copy of the ledger lacks."""
 
 
 def place(where: str | Path | Place) -> Place:
-    """Where a ledger is; LedgerError if it cannot be one."""
+    """The place of a ledger; raises LedgerError if it cannot be one."""
     try:
         return where if isinstance(where, Place) else place_of(where)
     except ConfigError as error:
@@ -52,7 +52,7 @@ def place(where: str | Path | Place) -> Place:
 
 
 class Backend(DatabaseBackend):
-    """A ledger's database: opens connections to it, and knows what its errors mean."""
+    """A ledger's database: opens connections to it, and translates its errors."""
 
     advice: ClassVar[Advice] = sqlite.ADVICE
     unusable: ClassVar[type[Exception]] = LedgerUnusable
@@ -64,11 +64,11 @@ class Backend(DatabaseBackend):
 
     @property
     def shown(self) -> str:
-        """For people."""
+        """The ledger's place, for people."""
         return str(self.place)
 
     def is_there(self) -> bool:
-        """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
+        """Whether there is a ledger, or a file in its place; for PostgreSQL the server is asked.
 
         Raises:
             LedgerUnusable: the file, or the server, cannot be read.
@@ -83,7 +83,7 @@ class Backend(DatabaseBackend):
         """Raise LedgerMoved if the path leads to another file than the one that was opened to write, or to none.
 
         Args:
-            mounted_again: accept another number of its volume.
+            mounted_again: accept another number of the file's volume.
         """
         now = None if self._file is None else _numbered(self.place.path)
         if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):
@@ -94,11 +94,11 @@ class Backend(DatabaseBackend):
             )
 
     def locks(self) -> RunLocks:
-        """The locks of its runs."""
+        """Make the locks of the ledger's runs."""
         return FileRunLocks(self.place.path) if self.place.kind is Kind.SQLITE else Leases()
 
     def writing(self) -> Database:
-        """A connection that may write; of a file, made if it is absent."""
+        """Open a connection that may write; an absent file is made."""
         path = self.place.path
         if self.place.kind is Kind.SQLITE:
             sqlite.refuse_unwritable(path)
@@ -112,7 +112,7 @@ class Backend(DatabaseBackend):
         return db
 
     def reading(self) -> Database:
-        """A connection that only reads."""
+        """Open a connection that only reads."""
         path = self.place.path
         if self.place.kind is not Kind.SQLITE:
             return postgres.connected(self.place, TEXT)
@@ -126,7 +126,7 @@ class Backend(DatabaseBackend):
         return sqlite.ERRORS[trouble](text, path=self.shown)
 
     def translate(self, error: BaseException) -> Exception | None:
-        """What an error means for the ledger; None if the database did not raise it."""
+        """The ledger's error for one of the database; None if the database did not raise it."""
         if isinstance(error, LedgerError):
             error.path = error.path or self.shown
             return error
@@ -135,7 +135,7 @@ class Backend(DatabaseBackend):
         return super().translate(error)
 
     def translate_read(self, db: Database, error: BaseException) -> Exception | None:
-        """The same for an error of a read: it names the row that is damaged."""
+        """The ledger's error for one of a read, which names the damaged row."""
         meant = self.translate(error)
         return to_blame(db, error, meant if isinstance(meant, LedgerError) else None, self.shown)
 
@@ -152,11 +152,11 @@ class Backend(DatabaseBackend):
 
 
 class Counting(Watcher):
-    """Keeps what the ledger counts in a file of this machine after each commit, if it was increased here.
+    """Stores the ledger's count in a file of this machine after each commit that increased it here.
 
     Args:
         slot: the row of the counter that this opening increases.
-        refuse_moved: raises if the ledger is not where it was: then nothing is counted, and so nothing claimed.
+        refuse_moved: raises if the ledger is not in its place: then nothing is counted, and so nothing is claimed.
     """
 
     def __init__(self, keeper: Keeper, slot: int, refuse_moved: Callable[[], None]) -> None:
@@ -166,14 +166,14 @@ class Counting(Watcher):
         self._counted: tuple[int, int] | None = None
 
     def before_commit(self, db: Database) -> None:
-        """Read the counter if this process increased it: to add up all rows takes longer."""
+        """Read the counter if this process increased it: adding up all rows takes longer."""
         self._counted = None
         if db.counted is not None:
             self._refuse_moved()
             self._counted = (int(db.rows("counted")[0][0]), db.counted)
 
     def after_commit(self) -> None:
-        """Keep the counter."""
+        """Store the counter in the file."""
         if self._counted is not None:
             counter, own = self._counted
             self.keeper.keep(counter, (self.slot, own))
@@ -184,7 +184,7 @@ class Counting(Watcher):
 
 
 class Store:
-    """What `Ledger` and its runs share; without ``counting`` it only reads."""
+    """The state that `Ledger` and its runs share; without ``counting`` it only reads."""
 
     def __init__(
         self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, counting: Counting | None = None
@@ -209,7 +209,7 @@ class Store:
         """Open a ledger, make it if it is absent, and bring it to this program's schema.
 
         Args:
-            accept_older: take it also when it is an older copy, or when there was one and there is none.
+            accept_older: open it also if it is an older copy, or if there was a ledger and is none.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
         opening = thread.submit(_open, where, clock, accept_older, asyncio.get_running_loop().is_closed)
@@ -226,7 +226,7 @@ class Store:
 
     @classmethod
     async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
-        """Open a ledger that exists only to read it: nothing is written, and it need not be writable.
+        """Open an existing ledger only for reading: nothing is written, and it need not be writable.
 
         Only an older version is brought to this program's schema first.
         """
@@ -259,14 +259,14 @@ class Store:
         return self._writer.lasting(kind, request)
 
     async def keep_count(self) -> None:
-        """Keep on this machine what the ledger counts, the counts of other machines included."""
+        """Store the ledger's count, other machines' included, on this machine."""
         ((counter,),) = await self.read(lambda db: db.rows("counted"))  # what was committed
         if self._writer is not None and self._counting is not None:
             keeper = self._counting.keeper
             await self._writer.run(lambda _: keeper.keep(counter))
 
     async def keep_by_id(self) -> None:
-        """Keep the count by the ledger's id, too, from now on: the register knows the ledger."""
+        """Store the count by the ledger's id, too, from now on: the register knows the ledger."""
         identity = await self.read(identity_of)
         if self._writer is not None and self._counting is not None and identity is not None and not self._kept_by_id:
             keeper = self._counting.keeper
@@ -274,15 +274,15 @@ class Store:
             self._kept_by_id = True
 
     async def read_tasks(self, environment: str) -> None:
-        """Read which tasks are recorded, before anything is sent: not while an answer waits to be recorded."""
+        """Read the recorded tasks of an environment before anything is sent, so that no answer has to wait for that."""
         await self.read(self.tasks.read, environment, self.now())
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that only reads, on a connection of its own: it sees one moment."""
+        """Run a function that only reads, on a connection of its own: all its statements see the same moment."""
         return await self._readers.read(ask, *args, **kwargs)
 
     async def is_writable(self) -> bool:
-        """Whether it is where it was opened, and its writer has not failed: a read may have failed alone."""
+        """Whether the ledger is in its place, and its writer has not failed; one failed read does not matter."""
 
         def ask(db: Database) -> None:
             self._backend.refuse_moved()
@@ -301,7 +301,7 @@ class Store:
         await asyncio.to_thread(self._backend.refuse_moved, mounted_again=True)
 
     async def close(self) -> None:
-        """Write what waits, end what is read, close every connection; a caller that is cancelled does not stop it."""
+        """Finish writes and reads, and close every connection, even if the caller is cancelled."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="gotsurge-ledger-close")
         await asyncio.shield(self._closing)
@@ -318,7 +318,7 @@ class Store:
 
 
 def _numbered(path: Path) -> tuple[int, int] | None:
-    """The numbers by which the system knows the file at a path; None if there is none."""
+    """The numbers that identify a file to the system; None if there is no file at the path."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -338,7 +338,7 @@ class _Opened(Struct, frozen=True):
 
 
 class _IsArchive(LedgerError, code="E512"):
-    """It has the runs of another ledger."""
+    """The file is an archive, which has the runs of another ledger."""
 
 
 def _open(where: str | Path | Place, clock: Clock, accept_older: bool, over: Callable[[], bool]) -> _Opened:

@@ -1,1 +1,1 @@
-"""Looking after a ledger: damage, copies, and older copies."""
+"""Maintenance of a ledger: checks, copies, archives, and the recognition of older copies."""

@@ -1,12 +1,12 @@
 """Moves finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing is sent again.
 
-A run is copied, and the copy is durable, before the transaction ends that takes it out of the ledger, and in which no
+A run is copied, and the copy is durable, before the transaction ends that removes it from the ledger, and in which no
 other process changes it: wherever that ends, the ledger or the archive has all of it, or both have. A ledger in a file
 is locked meanwhile: half a minute for a run of a million orders, while others wait.
 
 A run's row, states, keys and tasks stay in the ledger: a task that is recorded for one of its orders is not recorded
 for another. The texts of its orders are in the archive alone: whether a later order differs from one of them, or is
-like it, is not known any more.
+similar to it, is not known any more.
 """
 
 import asyncio
@@ -50,24 +50,24 @@ class Archived(Struct, frozen=True, kw_only=True):
     """The result of `archive`."""
 
     file: str
-    """The archive."""
+    """The path of the archive."""
     runs: dict[str, int] = field(default_factory=dict)
     """The runs that were moved, each with the number of its orders."""
     left: dict[str, str] = field(default_factory=dict)
     """Finished runs that were not moved, each with the reason."""
     held: tuple[str, ...] = ()
-    """Those of them that another process has."""
+    """The runs among these that another process has."""
 
 
 class _NotFinished(LedgerError, code="E512"):
-    """A run of which something is in doubt."""
+    """A run with an order that is not decided."""
 
 
 async def archive(where: str | Path | Place, to: Path, *, before: datetime, clock: Clock = utc_now) -> Archived:
     """Move runs that were done before a moment into an archive, which is made if it is absent (mode 0600).
 
     Not moved are runs with orders in doubt, runs that another process has, and runs with a draft whose id is not known:
-    should it be found, the text of its order is needed.
+    if it turns up, the text of its order is needed.
 
     Args:
         to: the archive; one has runs of one ledger.
@@ -111,7 +111,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
 
 
 class Archive(Struct, frozen=True):
-    """The file, open, and the ledger whose runs it has."""
+    """The open file of an archive, and the ledger whose runs it has."""
 
     place: Place
     db: Database
@@ -119,7 +119,7 @@ class Archive(Struct, frozen=True):
 
 
 def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
-    """A connection that writes an archive; LedgerError if the file is a ledger, or the archive of another ledger."""
+    """Open an archive for writing; LedgerError if the file is a ledger, or the archive of another ledger."""
     if place.path.exists() and ledger.kind is Kind.SQLITE and place.path.samefile(ledger.path):
         raise LedgerError("cannot be its own archive", "E512", path=str(ledger))
     backend, ledger_id = Backend(place), 0 if identity is None else identity.id
@@ -139,10 +139,10 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
 
 
 def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
-    """Copy a run into the archive, durably, and take it out of the ledger; returns the number of its orders.
+    """Copy a run into the archive, durably, and remove it from the ledger; returns the number of its orders.
 
     Raises:
-        _NotFinished: something of it is in doubt.
+        _NotFinished: one of its orders is not decided.
         LedgerError: the archive cannot be written; the ledger itself is sound.
     """
     db.take_time()
@@ -194,7 +194,7 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
 def _pages(
     db: Database, ledger: Backend, info: RunInfo, number: int
 ) -> Iterator[tuple[dict[str, list[Row]], dict[int, str]]]:
-    """All of a run as rows of an archive, by the statements that insert them, and the states of settled chunks.
+    """The rows of a run for an archive, by the statements that insert them, and the states of settled chunks.
 
     Raises:
         _NotFinished: one of its orders is not decided.
@@ -227,7 +227,7 @@ def _pages(
 
 
 def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:
-    """Write down what became of orders whose keys other runs have: an archive does not have those runs."""
+    """Store the outcome of orders whose keys other runs have, since an archive does not have those runs."""
     for place, row in enumerate(pages.rows_of(chunk, owners, standing=True)):
         if chunk.state(place) in OWNED_ELSEWHERE:
             chunk.states[place] = LETTERS[row.state]

@@ -1,4 +1,4 @@
-"""Whether a ledger is sound, a copy of it, and a smaller file: `gotsurge ledger check`, ``backup`` and ``vacuum``."""
+"""Checks a ledger, copies it, and makes its file smaller: `gotsurge ledger check`, ``backup`` and ``vacuum``."""
 
 import os
 import tempfile
@@ -20,7 +20,7 @@ from gotsurge_async.ledger.upkeep.integrity import describe_shared, look_over, l
 from gotsurge_async.system import files
 
 MOST = 100
-"""How many flaws of a table are listed."""
+"""The most flaws that are listed for a table."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -29,30 +29,30 @@ class Health(Struct, frozen=True, kw_only=True):
     path: str
     """The file, or the URL without a password."""
     flaws: tuple[Flaw, ...] = ()
-    """What is wrong, of each table the first hundred; empty for a sound ledger."""
+    """The flaws, at most a hundred for each table; empty for a sound ledger."""
     runs: int = 0
-    """The number of runs; 0 if it cannot be read, as the numbers below."""
+    """The number of runs; 0 if it cannot be read, as for the numbers below."""
     orders: int = 0
     ledger_id: str = ""
-    """The ledger's id; "" if it is from before it had one."""
+    """The ledger's id; "" if it is from before ledgers had one."""
     counter: int = 0
-    """The number of admissions and claims that it counts."""
+    """The number of admissions and claims that the ledger counts."""
     to_look_at: tuple[str, ...] = ()
-    """Orders that are not damaged, but that a person or a read must settle: two have one task."""
+    """Orders that are not damaged, but that a person or a read must settle: two of them have one task."""
     older: bool = False
-    """Whether it is an older copy of what was here, which is one of the flaws."""
+    """Whether the ledger is an older copy of the one that was here, which is one of the flaws."""
 
     @property
     def damaged(self) -> bool:
-        """Whether anything is wrong except that it is older."""
+        """Whether the ledger has any flaw besides being an older copy."""
         return len(self.flaws) > self.older
 
 
 def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
-    """Read every page of a ledger once, and list what is wrong; nothing is written, and a push may go on meanwhile.
+    """Read every page of a ledger once, and list its flaws; nothing is written, and a push may continue meanwhile.
 
     Args:
-        is_copy: it was just copied: the ledger itself counts on meanwhile, so being older is not a flaw.
+        is_copy: it was just copied: the ledger itself continues to count, so being older is not a flaw.
 
     Raises:
         LedgerError: there is none, or it is of another version.
@@ -82,7 +82,7 @@ def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
 
 
 def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
-    """Raise what opening a ledger for writing would raise: LedgerUnusable or LedgerOlder; nothing is written."""
+    """Raise LedgerUnusable or LedgerOlder if opening a ledger for writing would; nothing is written."""
     where = place(where)
     keeper = Keeper(where)
     kept = keeper.kept()
@@ -92,28 +92,28 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How large a ledger is."""
+    """The size of a ledger."""
 
     bytes: int
-    """Of the database, with its indexes and with what is free in it; without the log of what was written last."""
+    """The bytes of the database with its indexes and its free space; without the write-ahead log."""
     orders: int
-    """Of all its runs."""
+    """The number of orders in all its runs."""
 
     @property
     def per_order(self) -> float | None:
-        """Bytes of the ledger for each of its orders; None if it has none."""
+        """The bytes of the ledger for each of its orders; None if it has none."""
         return self.bytes / self.orders if self.orders else None
 
 
 def size(db: Database) -> Size:
-    """How large the ledger is, all runs together."""
+    """The size of the ledger, with all its runs."""
     ((bytes_, orders),) = db.rows("size")
     return Size(bytes=bytes_, orders=orders)
 
 
 @contextmanager
 def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
-    """A connection that reads a ledger of this program's version; ``damaged_too``: or one whose version is damaged.
+    """Open a connection that reads a ledger of this program's version; with ``damaged_too`` also of a damaged version.
 
     Raises:
         LedgerError: there is none, or it is of another version.
@@ -134,7 +134,7 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
 
 
 def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Health:
-    """Copy a ledger as it is at one moment, also while a push goes on, into one file for its owner alone (mode 0600).
+    """Copy a ledger as it is at one moment, even during a push, into one file for its owner alone (mode 0600).
 
     The copy is checked before it is put in its place.
 
@@ -143,7 +143,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
 
     Raises:
         LedgerError: ``to`` is there already, is the ledger itself, or is a ledger in use; or it is one in PostgreSQL.
-        LedgerUnusable: the ledger is damaged, so ``to`` was left as it was; or one of both cannot be read or written.
+        LedgerUnusable: the ledger is damaged, so ``to`` was left as it was; or a file cannot be read or written.
     """
     where = place(where)
     shown, to = str(where), to.absolute()
@@ -184,12 +184,12 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
 
 
 def vacuum(where: str | Path | Place) -> tuple[int, int]:
-    """Free the space that nothing needs any more; returns the bytes that the ledger took before, and takes now.
+    """Free unused space; returns the bytes that the ledger took before, and takes now.
 
     Raises:
         LedgerError: there is none.
-        RunHeld: a living process has a run: whoever sends would have to wait.
-        LedgerUnusable: it is damaged or older than it was, and was left as it is; or there is no room to do it.
+        RunHeld: a living process has a run, and would have to wait.
+        LedgerUnusable: it is damaged or an older copy, and was left as it is; or the disk has no room for this.
     """
     where = place(where)
     refuse_unfit(where)

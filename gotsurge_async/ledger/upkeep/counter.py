@@ -1,4 +1,4 @@
-"""How an older copy of a ledger is recognized.
+"""Recognizes an older copy of a ledger.
 
 A ledger counts its admissions and claims in the transactions that make them. The count is also kept in the file
 ``<ledger>.counter`` (for PostgreSQL with the user's own data), next to the register by the ledger's id, and in the
@@ -28,7 +28,7 @@ from gotsurge_async.system import files
 LEDGER_ID = "ledger_id"
 
 SYNC_SECONDS = 1.0
-"""A count file is forced to the disk once in this time, at most."""
+"""The least seconds between two times that a count file is forced to the disk."""
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
@@ -39,14 +39,14 @@ _LINE = re.compile(
 
 @frozen
 class Identity:
-    """Which ledger it is, and how far it has come."""
+    """The id of a ledger, and its count."""
 
     id: int
     """A random number of 63 bits, which copies share."""
     counter: int
-    """How many transactions admitted or claimed orders."""
+    """The number of transactions that admitted or claimed orders."""
     latest: tuple[int, int] | None = field(default=None, eq=False)
-    """The opening that counted last, as a number, and how often it did, where that is known."""
+    """The opening that counted last, as a number, and its own count, where they are known."""
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Identity:
 
 
 def identity_of(db: Database) -> Identity | None:
-    """The ledger's own id and count; None if it is from before it had an id, or that is not a number."""
+    """The ledger's own id and count; None if it has no valid id."""
     meta: dict[str, object] = dict(db.rows("meta"))
     ledger_id = meta.get(LEDGER_ID)
     ((counter,),) = db.rows("counted")
@@ -63,7 +63,7 @@ def identity_of(db: Database) -> Identity | None:
 
 
 def identified(db: Database, ledger_id: int | None) -> Identity:
-    """The ledger's identity; one that has no id gets one in the caller's transaction, a new one unless it is passed."""
+    """The ledger's identity. A ledger without an id gets ``ledger_id``, or a new one, in the caller's transaction."""
     if LEDGER_ID not in dict(db.rows("meta")):
         db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
     identity = identity_of(db)
@@ -83,13 +83,13 @@ class CountFile:
         self._behind = False
 
     def read(self) -> Identity | None:
-        """What the file contains; None if there is none, or none that is whole."""
+        """The content of the file; None if there is none, or it is not whole."""
         with translated(self.path), suppress(FileNotFoundError):
             return _parse(self.path.read_bytes())
         return None
 
     def keep_for(self, identity: Identity) -> None:
-        """Keep the counter of this ledger from now on."""
+        """Begin to store the counter of this ledger."""
         kept = self.read()
         self._known = kept if kept is not None and kept.id == identity.id else Identity(identity.id, 0)
         with translated(self.path):
@@ -100,7 +100,7 @@ class CountFile:
         self.keep(identity.counter, identity.latest)
 
     def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
-        """Write the counter down, if it was raised; ``latest`` is the opening that counts, and how often it did.
+        """Write the counter to the file if it was raised; ``latest`` is the opening that counts, with its own count.
 
         It was committed before, so a failure is ignored: a later count makes up for it.
         """
@@ -124,7 +124,7 @@ class CountFile:
             self._behind = False
 
     def close(self) -> None:
-        """Force what was written to the disk, and close the file."""
+        """Force the file to the disk, and close it."""
         with suppress(OSError):
             self._sync()
         if self._file is not None:
@@ -146,11 +146,11 @@ class Keeper:
         self._files = [CountFile(self.path)]
 
     def kept(self) -> Identity | None:
-        """What the file next to the ledger contains; None if there is none, or none that is whole."""
+        """The content of the file next to the ledger; None if there is none, or it is not whole."""
         return self._files[0].read()
 
     def kept_by_id(self, identity: Identity | None, *, looking: bool = False) -> Identity | None:
-        """What the register's file contains; None if the register does not know the ledger.
+        """The content of the register's file; None if the register does not know the ledger.
 
         With ``looking`` also None if this user may not read the file: nothing will be sent.
         """
@@ -159,7 +159,7 @@ class Keeper:
         return None
 
     def refuse_loss(self, *, is_there: bool) -> None:
-        """Raise LedgerOlder where there is no ledger, and the file next to it knows of one."""
+        """Raise LedgerOlder if there is no ledger, although the file next to its place shows that there was one."""
         if is_there:
             return
         kept = self.kept()
@@ -174,10 +174,10 @@ class Keeper:
     def refuse_older(
         self, kept: Identity | None, identity: Identity | None, db: Database, *, looking: bool = False
     ) -> None:
-        """Raise LedgerOlder if the ledger counts less than its files, or lacks what was counted last.
+        """Raise LedgerOlder if the ledger counts less than its files, or lacks the last counted transactions.
 
         Args:
-            kept: what `kept` returned *before* the ledger was read: others, who share both, may count in between.
+            kept: what `kept` returned *before* the ledger was read: other processes may count in between.
             identity: the ledger's; None if it is from before ledgers had an id.
             db: the ledger.
             looking: see `kept_by_id`.
@@ -192,7 +192,7 @@ class Keeper:
                 refuse_older(identity, known, str(path), str(self._ledger), lacking=is_lacking(db, known))
 
     def keep_for(self, identity: Identity) -> None:
-        """Keep the counter of this ledger from now on."""
+        """Begin to store the counter of this ledger."""
         if self._ledger.kind is not Kind.SQLITE:
             with translated(self.path):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,7 +201,7 @@ class Keeper:
             self.keep_by_id(identity)
 
     def keep_by_id(self, identity: Identity) -> None:
-        """Keep the counter by the ledger's id, too: the register knows the ledger from now on."""
+        """Store the counter by the ledger's id, too: the register knows the ledger from now on."""
         if len(self._files) > 1:
             return
         by_id = CountFile(count_file(identity.name))
@@ -218,18 +218,18 @@ class Keeper:
             self._files.append(by_id)
 
     def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
-        """Write the counter down, if it was raised; see `CountFile.keep`."""
+        """Write the counter to the files if it was raised; see `CountFile.keep`."""
         for file in self._files:
             file.keep(counter, latest)
 
     def close(self) -> None:
-        """Force what was written to the disk, and close the files."""
+        """Force the files to the disk, and close them."""
         for file in self._files:
             file.close()
 
 
 def is_lacking(db: Database, kept: Identity) -> bool:
-    """Whether a ledger lacks what was counted last: a copy from which a push continued unknowingly."""
+    """Whether a ledger lacks the last counted transactions: a push has continued from an older copy, unnoticed."""
     if kept.latest is None:
         return False
     slot, own = kept.latest
@@ -237,7 +237,7 @@ def is_lacking(db: Database, kept: Identity) -> bool:
 
 
 def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:
-    """Raise LedgerOlder if a ledger counts less than ``where`` does, or is ``lacking`` what was counted there."""
+    """Raise LedgerOlder if a ledger counts less than ``where``, or is ``lacking`` transactions counted there."""
     count = f"it counts {identity.counter:,} admissions and claims"
     if newest.id != identity.id:
         return

@@ -1,4 +1,4 @@
-"""Whether the contents of a ledger are valid, checked whenever it is opened, and by ``ledger check``.
+"""Checks whether the contents of a ledger are valid, when it is opened and for ``ledger check``.
 
 A file lives for years, on disks that flip bits. A database finds broken pages, but not a state that does not exist, or
 a text that is not JSON. A task that two orders have is not damage: the later order is put in doubt.
@@ -35,12 +35,12 @@ from gotsurge_async.ledger.states import (
 )
 
 ALWAYS = 20_000
-"""A ledger of at most so many orders is checked whenever it is opened for writing: some 0.4 s."""
+"""A ledger of at most this many orders is checked whenever it is opened for writing, which takes some 0.4 s."""
 OFTEN = 24 * 60 * 60 * 1_000_000
-"""A larger one is checked once in this time, in microseconds."""
+"""A larger ledger is checked once in this time, in microseconds."""
 CHECKED_AT = "checked_at"
 FEW = 3
-"""The number of flaws of a table that are listed, where the ledger is only refused."""
+"""The number of flaws of a table that are listed when a ledger is only refused."""
 
 
 # --- what a column may hold -------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ _TIMES = range(253_402_300_800_000_000)  # to the end of the year 9999
 
 
 class Column(NamedTuple):
-    """What a column of a table may hold, as the schema declares it; ``is_name``: it tells people which row it is."""
+    """The values that a column of a table may hold, by the schema; ``is_name``: it identifies a row for people."""
 
     name: str
     type: type
@@ -71,7 +71,7 @@ class Column(NamedTuple):
 
 @cache
 def columns() -> Mapping[str, Sequence[Column]]:
-    """The columns of each table, those first that name its rows."""
+    """The columns of each table, first those that identify its rows."""
     tables: dict[str, list[Column]] = {}
     with closing(sqlite3.connect(":memory:")) as empty:
         empty.executescript(statements(TEXT, Kind.SQLITE)["schema"])
@@ -87,7 +87,7 @@ def columns() -> Mapping[str, Sequence[Column]]:
 
 
 _PRIVATE = ("bodies", "proposals")
-"""Tables whose values are not shown: they hold orders."""
+"""Tables whose values are not shown, because they hold orders."""
 _OF_WORKERS = ("distributions", "segments")
 _PARENTS = (
     *((table, "chunk", "chunks", "id") for table in ("bodies", "results", "notes", "keys", "decisions")),
@@ -118,7 +118,7 @@ def _fits(value: Any, column: Column) -> bool:
 
 
 def _shown(value: Any, *, private: bool = False) -> str:
-    """A value, short, on one line; of a private one, such as an order with its addresses, only its type."""
+    """A value, short, on one line; for a private one, such as an order with its addresses, only its type."""
     if value is None:
         return "empty"
     if private:
@@ -129,7 +129,7 @@ def _shown(value: Any, *, private: bool = False) -> str:
 
 
 def _rows(db: Database, table: str) -> Iterator[Flaw]:
-    """Rows with a value that cannot be."""
+    """Rows with a value that their column cannot hold."""
     rules = list(enumerate(columns()[table]))
     # Of an order, and of the row that it was read from, the type is enough.
     short = "CASE WHEN length({0}) = 0 THEN {0} ELSE substr({0}, 1, 0) END"
@@ -219,7 +219,7 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
 def _orders(
     chunk: Chunk, run: RunInfo, owners: Mapping[tuple[str, str], tuple[int, int]] | None, *, decoding: bool
 ) -> Iterator[Flaw]:
-    """Orders with damaged names, with keys that lead elsewhere, or that are not JSON any more."""
+    """Orders with damaged names, with keys that lead elsewhere, or with a text that is not JSON."""
     for place, meta, payload, row in chunk.orders():
         which = f"chunk {chunk.id}, line {meta.line}, key {meta.key}"
         state = chunk.state(place)
@@ -238,7 +238,7 @@ def _orders(
 
 
 def _belonging(db: Database) -> Iterator[Flaw]:
-    """Rows that belong to a row that is not there."""
+    """Rows that belong to a row that does not exist."""
     for table, column, parent, number in _PARENTS:
         gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
         for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
@@ -252,12 +252,12 @@ def _astray(db: Database) -> Iterator[Flaw]:
 
 
 def _is_archive(db: Database) -> bool:
-    """Whether it has runs of another ledger, which still has their keys."""
+    """Whether the database has runs of another ledger, which still has their keys."""
     return ARCHIVE_OF in dict(db.rows("meta"))
 
 
 def _counting(db: Database) -> Iterator[Flaw]:
-    """A counter that would number two chunks alike."""
+    """A counter that would give two chunks the same number."""
     ((last, highest),) = db.rows("last_chunk")
     if not _is_archive(db) and isinstance(last, int | None) and (last or 0) < (highest or 0):
         number = "missing" if last is None else f"{last}, but there is a chunk {highest}"
@@ -275,7 +275,7 @@ def _structure(db: Database, table: str) -> Iterator[Flaw]:
 
 
 def look_over(db: Database, path: str, now: int) -> bool:
-    """Raise LedgerUnusable for damage, with its table and row, before anything is written, and so before it is sent.
+    """Raise LedgerUnusable for damage, with its table and row, before anything is written or sent.
 
     A ledger of up to `ALWAYS` orders is checked every time it is opened for writing, a larger one once a day: returns
     whether the caller must store ``now`` as ``checked_at``.
@@ -298,7 +298,7 @@ def is_large(db: Database) -> bool:
 
 
 def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
-    """The flaws of a ledger, of each table at most so many; ``whole``: also those of pages and of the orders' JSON."""
+    """The flaws of a ledger, at most ``most`` for each table; ``whole``: also those of pages and of orders' JSON."""
     known: dict[int, RunInfo] = {}
     # Single values come first: the other checks, and a database's own errors, may not name the row.
     return _flaws(
@@ -317,7 +317,7 @@ def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
 
 
 def _flaws(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]]], most: int) -> list[Flaw]:
-    """The flaws that some checks find: one for each row, and at most ``most`` for each table. All read one snapshot."""
+    """The flaws that some checks find: one for each row, and at most ``most`` for each table, in one snapshot."""
     flaws: dict[tuple[str, str], Flaw] = {}
     numbers: Counter[str] = Counter()
     with _moment(db):
@@ -342,7 +342,7 @@ def _flaws(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]
 
 @contextmanager
 def _moment(db: Database) -> Iterator[None]:
-    """A transaction that only reads, in which text of SQLite that is not UTF-8 comes as bytes instead of an error."""
+    """A transaction that only reads, in which text of SQLite that is not UTF-8 becomes bytes, not an error."""
     if db.kind is Kind.SQLITE:
         db.driver.text_factory = _text
     try:
@@ -356,7 +356,7 @@ def _moment(db: Database) -> Iterator[None]:
 
 
 def to_blame(db: Database, error: BaseException, known: LedgerError | None, path: str) -> LedgerError | None:
-    """An error that names the damaged row that may have caused another error; ``known`` where there is none."""
+    """The error for a damaged row that may have caused another error; ``known`` if there is no such row."""
     if isinstance(error, LedgerUnusable):
         is_vague = any(not flaw.row for flaw in error.flaws)
     elif known is None:
@@ -378,7 +378,7 @@ def to_blame(db: Database, error: BaseException, known: LedgerError | None, path
 
 _LIVE_LETTERS = "".join(LETTERS[state] for state in LIVE)
 _IN_HAND = CLAIMED | WAITING
-"""A living process that has the run may be about to broadcast these."""
+"""States of orders that a living process which has the run may be about to broadcast."""
 
 
 def find_shared(db: Database) -> list[tuple[str, int, int]]:
@@ -387,7 +387,7 @@ def find_shared(db: Database) -> list[tuple[str, int, int]]:
 
 
 def describe_shared(db: Database) -> list[str]:
-    """The same for people: which orders of which runs."""
+    """Descriptions for people of the tasks that several live orders have, with orders and runs."""
     return [
         f"task {task_id} is recorded for {describe_order(db, first)} and {describe_order(db, last)}: one of the two is "
         "wrong"

@@ -1,4 +1,4 @@
-"""Continuing with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
+"""Continuing with an older copy of a ledger if there is no newer one: `gotsurge ledger accept-older`."""
 
 import asyncio
 from collections import Counter
@@ -37,14 +37,14 @@ from gotsurge_async.ledger.states import (
 from gotsurge_async.ledger.upkeep.counter import Identity, Keeper, identity_of, is_lacking
 
 TAKEN_BACK = f"{LOST}; it was being taken back"
-"""How the ``error`` of an order begins whose task was being cancelled: no read calls it created while that may act."""
+"""The beginning of the ``error`` of an order that was being cancelled: while that may act, no read calls it created."""
 
 
 class Accepted(Struct, frozen=True, kw_only=True):
     """The result of `accept_older`."""
 
     in_doubt: int = 0
-    """The number of orders that were put in doubt, those that were submitted and waited included."""
+    """The number of orders that were put in doubt, waiting submitted ones included."""
     counter: int = 0
     """The ledger's count of admissions and claims now."""
 
@@ -52,8 +52,8 @@ class Accepted(Struct, frozen=True, kw_only=True):
 async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     """Raise LedgerError if there is nothing for `accept_older` to accept; nothing is written.
 
-    That is a ledger that is not older than what is known of it, or that never was. A copy that was accepted, and of
-    which not all is known that it lacks, may be accepted again.
+    That is a ledger that is not older than its count files, or that never existed. An accepted copy may be accepted
+    again while orders that it lacks are not all known.
     """
     where = place(where)
     keeper = Keeper(where)
@@ -67,7 +67,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
 
 
 def _is_gone(keeper: Keeper, where: Place) -> bool:
-    """Whether there was a ledger, and is none; LedgerError if there never was one, as far as is known."""
+    """Whether there was a ledger, and is none; LedgerError if, as far as is known, there never was one."""
     if Backend(where).is_there():
         return False
     kept = keeper.kept()
@@ -83,13 +83,13 @@ async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> 
 
 
 def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> tuple[int, bool]:
-    """The counter of the newest known copy; and whether this one, which lacks nothing since, was accepted before.
+    """The counter of the newest known copy; and whether this copy was accepted before, and lacks nothing since.
 
     Args:
         kept: what the counter files contained before this transaction.
 
     Raises:
-        LedgerError: this one is not older, and lacks nothing that was counted.
+        LedgerError: this copy is not older, and lacks nothing that was counted.
     """
     identity = identity_of(db)
     if identity is None:
@@ -109,17 +109,17 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
 async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
     """Continue with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
 
-    What waited when the copy was made, or was in flight, may have been sent since: every such order is in doubt from
-    now on, and so is what was still being loaded. Recorded drafts of orders that are not created are forgotten: they
+    Orders that waited or were in flight when the copy was made may have been sent since: they are in doubt from now on,
+    and so are those that were still being loaded. Recorded drafts of orders that are not created are forgotten: they
     prove nothing, since another one may have been made and broadcast. Nothing is known of orders that came later: so
     until `Ledger.all_known` an order that is pushed for the first time is looked up before it is sent, and is in doubt
     where that cannot be done.
 
     Args:
-        newest: the highest count that was seen of it elsewhere than in the file next to it.
+        newest: the highest known count of the ledger, from other places than the file next to it.
 
     Raises:
-        LedgerError: it is not older than what is known of it.
+        LedgerError: it is not older than its count files.
         RunHeld: a living process has a run of it.
     """
     where = place(where)
@@ -158,7 +158,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
 
 
 def _put_in_doubt(db: Database, now: int) -> int:
-    """Put in doubt what may have been sent since the copy was made, or broadcast by another draft."""
+    """Put orders in doubt that may have been sent since the copy was made, or broadcast by another draft."""
     number = 0
     open_ = WAITING | CLAIMED | READABLE
     for chunks in each_page(db, None, open_, bodies=True):
@@ -192,7 +192,7 @@ def _put_in_doubt(db: Database, now: int) -> int:
 
 
 def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
-    """The places of a loading chunk whose keys other orders have; a key that is free is ours from now on."""
+    """The places of a loading chunk whose keys other orders have; the chunk's orders get the free keys."""
     others, ours = set(), set()
     for place_, owner, at in db.rows("contested_of_chunk", chunk=mine.id):
         chunk, key = load(db, [owner]).get(owner), mine.metas[place_].key
@@ -208,10 +208,10 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
 
 
 class LostOrder(Struct, frozen=True):
-    """An order of a run that the copy does not know, as a result file has it."""
+    """An order of a run that the copy does not know, as a result file contains it."""
 
     order: NewOrder
-    """Its payload only names it: what was sent is not known."""
+    """The order; its payload only names it, since its text is not known."""
     task_id: str | None = None
     """The task that was created; None if it was in doubt."""
     error: str = ""
@@ -219,7 +219,7 @@ class LostOrder(Struct, frozen=True):
 
 
 async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:
-    """Put a run into the ledger that it has lost; nothing of it is ever sent.
+    """Insert a run that the ledger has lost; none of its orders is ever sent.
 
     All its orders are in doubt: an order may have been taken back since the result file was written. The task of one
     that was created is recorded, so a read of it settles the order: `Reconciler` does this, and a push of the same
@@ -233,7 +233,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
         The number of its orders that are in doubt now; None if the ledger knows the run.
 
     Raises:
-        ValueError: a key is not valid, or is in it twice.
+        ValueError: a key is not valid, or appears twice.
         LedgerError: the ledger fails.
     """
     admission.check_keys([lost.order for lost in orders])
@@ -262,7 +262,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
 async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int:
     """Record the tasks of a run's orders that are in doubt since an older copy was accepted; returns their number.
 
-    They stay in doubt, and a read of their tasks settles them.
+    The orders stay in doubt until a read of their tasks settles them.
     """
     tasks = {lost.order.key: lost.task_id for lost in orders if lost.task_id is not None}
     store = ledger._store
@@ -316,7 +316,7 @@ def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[s
 
 
 def _give_up(db: Database, owner: Owner, info: RunInfo, now: int) -> bool:
-    """Make an order give its key up to a lost run that created the key's order later; returns whether it does.
+    """Give an order's key to a lost run that created the key's order later; returns whether that was done.
 
     Two runs that began in the same second have no known order: then neither task is certain to be the order's own.
     """

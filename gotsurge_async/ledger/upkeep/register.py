@@ -1,8 +1,8 @@
-"""The register of this machine: which ledgers pushed to which account of which service.
+"""The register of this machine: the ledgers that pushed to each account of each service.
 
 A ledger knows only its own orders, so two ledgers of one account would send an order twice. The register is a small
 SQLite file into which each ledger enters its runs before it admits them. A ledger that is new to an account stops
-there if another one has pushed to it. The register holds no secrets and no orders: of each run it keeps a digest of the
+there if another one has pushed to it. The register holds no secrets and no orders: it keeps a digest of each run's
 keys. The newest count of each registered ledger is in the folder ``register.db.counts``, see `counter`.
 """
 
@@ -27,7 +27,7 @@ from gotsurge_async.tables.checks.words import number_of
 
 VARIABLE = "GOTSURGE_REGISTER"
 SHARED = Path("/var/lib/gotsurge")
-"""An administrator makes this folder, for several users of the machine."""
+"""The register's folder for several users of the machine, if an administrator has made it."""
 VERSION = 1
 KEPT_RUNS = 1000
 """The register keeps the digests of a ledger's newest runs, at most this many."""
@@ -36,7 +36,7 @@ KEPT_WORLDS = timedelta(days=30)
 BUSY_SECONDS = 30.0
 
 _NOT_OURS = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
-"""Names of errors that mean that this user may not write the file or its folder begin so."""
+"""The beginnings of the names of errors that mean that this user may not write the file or its folder."""
 _TABLES = f"""
 CREATE TABLE ledgers (
     number INTEGER PRIMARY KEY, service TEXT NOT NULL, world TEXT NOT NULL, client TEXT NOT NULL, name TEXT NOT NULL,
@@ -67,7 +67,7 @@ class Account(Struct, frozen=True):
     name: str = ""
     """The name under which a user keeps its tokens; "" for the only one."""
     world: str = ""
-    """Which simulator it is; "" for a real service, and for a simulator that does not tell."""
+    """The simulator's own id; "" for a real service, and for a simulator that has no id."""
 
 
 class Entry(Struct, frozen=True):
@@ -85,14 +85,14 @@ class Entry(Struct, frozen=True):
 
 
 class Keys:
-    """The digest of a set of keys, in any order; the keys are not kept in memory."""
+    """The digest of a set of keys, whatever their order; the keys are not kept in memory."""
 
     def __init__(self) -> None:
         self.count: int = 0
         self._sum = 0
 
     def add(self, keys: Iterable[str]) -> None:
-        """Add keys, each of which is new."""
+        """Add keys, each of which must be new."""
         sha256, number = hashlib.sha256, int.from_bytes
         numbers = [number(sha256(key.encode()).digest()) for key in keys]
         self._sum += sum(numbers)
@@ -113,7 +113,7 @@ def service_of(api_base: str) -> str:
 
 
 def register_path() -> Path:
-    """Where the register is: GOTSURGE_REGISTER, else the shared folder if this user may use it, else the user's own."""
+    """The register's path: GOTSURGE_REGISTER, else in the shared folder if this user may use it, else in the user's."""
     if where := os.environ.get(VARIABLE):
         return Path(where)
     shared = SHARED / "register.db"
@@ -131,7 +131,7 @@ def count_file(ledger: str) -> Path:
 
 
 def mode_in(folder: Path) -> int:
-    """The mode of a new file: other users may read and write it as far as they may in its folder."""
+    """The mode of a new file: other users may read and write it if they may do so in its folder."""
     return 0o600 | (folder.stat().st_mode & 0o066)
 
 
@@ -156,7 +156,7 @@ class Register:
         now: datetime,
         new_ledger: bool = False,
     ) -> str | None:
-        """Enter a run of a ledger, which is passed by its id and its path, before the run is admitted.
+        """Enter a run of a ledger, with the ledger's id and path, before the run is admitted.
 
         Args:
             keys: the keys of the run, if it is new.
@@ -182,7 +182,7 @@ class Register:
         return None
 
     def knows(self, account: Account, ledger: str, path: str, keys: Keys | None, *, new_ledger: bool = False) -> bool:
-        """Whether the ledger has pushed to the account before; nothing is written. SecondLedger as `enter`."""
+        """Whether the ledger has pushed to the account before; nothing is written. SecondLedger as for `enter`."""
         with self._reading() as db:
             if db is None:
                 return False
@@ -190,7 +190,7 @@ class Register:
             return any(entry.ledger == ledger for entry in _entries(db, account))
 
     def forget(self, account: Account, ledger: str, run: str) -> None:
-        """Forget a run that was entered and then not admitted."""
+        """Remove a run that was entered and then not admitted."""
         with self._writing() as db:
             for number in [entry.number for entry in _entries(db, account) if entry.ledger == ledger]:
                 gone = db.execute("DELETE FROM runs WHERE ledger = ? AND run = ?", (number, run)).rowcount
@@ -230,7 +230,7 @@ class Register:
             )
 
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:
-        """Forget the ledgers of simulators that no longer exist, or were reset."""
+        """Remove the ledgers of simulators that no longer exist, or were reset."""
         gone = db.execute(
             "DELETE FROM ledgers WHERE world != '' "
             "AND (last < :old OR (service = :service AND :world NOT IN ('', world))) RETURNING ledger",
@@ -276,7 +276,7 @@ class Register:
         return sqlite3.connect(where, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
     def _make(self) -> None:
-        """Make the file whole under another name, then give it its own: an empty file is a damaged one."""
+        """Make the file whole under another name, then rename it: an empty file counts as damaged."""
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = folder / f"{self.path.name}.{secrets.token_hex(4)}.new"

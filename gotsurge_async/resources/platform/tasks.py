@@ -52,14 +52,14 @@ TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[Track
 
 
 class Updated(Struct, Generic[T], frozen=True, kw_only=True):
-    """The service did as asked: ``task`` is its answer. ``item`` is the item of the stream."""
+    """The service changed a task; ``task`` is its answer, and ``item`` the item of the stream."""
 
     item: T
     task: UpdatedTask
 
 
 class NotUpdated(Struct, Generic[T], frozen=True, kw_only=True):
-    """The service did not, or does not say that it did. ``item`` is that of the stream; sending it again is safe."""
+    """The service did not change a task, or did not confirm it. Sending ``item``, that of the stream, again is safe."""
 
     item: T
     error: GotSurgeError
@@ -120,7 +120,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         return None
 
     async def _outcomes(self, items: Sequence[T]) -> dict[str, UpdatedTask | GotSurgeError]:
-        """What became of each task, by its id; without those that the answer does not name."""
+        """The outcome of each task by its id, without the tasks that the answer does not name."""
         failed: Mapping[str, GotSurgeError] = {}
         answer = UpdatedTasks()
         try:
