@@ -1,9 +1,15 @@
-"""Mutation testing by hand: draws mutants of a file, and tells which of them no test kills. CONTRIBUTING.md says how.
+"""Mutation testing by hand: draws a number of random mutants of a file, and prints those that no test kills.
 
     python -m tests.mutants SEED NUMBER FILE TESTS...
 
-It changes the file while it runs, so it is run in a copy of the repository. Mutants are cosmic-ray's, and two more:
-a statement is left out, and ``in`` becomes ``not in``.
+It changes the file while it runs, so run it in a clone, with the file's own tests first::
+
+    git clone . /tmp/mutants && cd /tmp/mutants
+    make setup && .venv/bin/pip install cosmic-ray
+    nice .venv/bin/python -m tests.mutants 12 55 gotsurge_async/ledger/sql/marks.py \\
+        tests/ledger/sql/test_marks.py tests/ledger/test_run.py tests/push tests/promise
+
+Mutants are cosmic-ray's, and two more: a statement is left out, and ``in`` becomes ``not in``.
 """
 
 import ast
