@@ -38,7 +38,9 @@ MOST = 512
 QUEUE = 1024
 """Connections that wait in the system until they are accepted."""
 _TOGETHER = 8
-"""Connections that are accepted before the requests of earlier ones are read, at most: none has to go before that."""
+"""Connections that are accepted in one turn of the event loop, at most."""
+_TURNS = 5
+"""Turns of the event loop in which the request of a new connection is read, and reaches the application."""
 _CHECK = 1.0
 """Seconds between two searches for connections that took too long."""
 
@@ -54,9 +56,11 @@ def most_connections() -> int:
 
 
 class Connections:
-    """The connections of one server. Where there are too many, one of the address that has most is closed.
+    """The connections of one server. Where there are too many, one of those that have no request is closed.
 
-    That is the one that has been idle for longest: that has no request whose headers came whole.
+    It is the longest idle one of the address that has most of them. A connection whose request may just be arriving
+    stays as long as there is an older one. If all others have a request, the new one is closed: a sender that was cut
+    off would send its event again, and so add to what is too much.
 
     Args:
         most: the number of connections at the same time, at most.
@@ -69,7 +73,7 @@ class Connections:
         self._idle: dict[_Connection, float] = {}
         """Those without a request, and how long they may stay so; the longest idle first."""
         self._by_handler: dict[Any, _Connection] = {}
-        """All of them; those that were accepted first come first."""
+        self._turn = self._last_turn = 0  # of the event loop; counted up to the last one that matters
 
     def __len__(self) -> int:
         return len(self._by_handler)
@@ -88,6 +92,7 @@ class Connections:
                 return await handler(request)
             finally:
                 if request.protocol in self._by_handler:
+                    connection.is_silent = True
                     self._idle[connection] = self._clock.monotonic() + IDLE_SECONDS
 
         return note
@@ -135,18 +140,31 @@ class Connections:
                 connection.transport.abort()
 
     def add(self, connection: "_Connection") -> None:
-        """Count a new connection, for which another one may have to go."""
-        if len(self) >= self.most:
-            may_go = list(self._idle or self._by_handler.values())
-            ((crowded, _),) = Counter(each.address for each in may_go).most_common(1)
-            if self._seldom.may("many"):
-                shown = crowded or "a socket"
-                log.warning("there are %d connections, many of %s: idle ones are closed", len(self), shown)
-            oldest = next(each for each in may_go if each.address == crowded)
-            self.remove(oldest)
-            oldest.transport.abort()
+        """Count a new connection, unless it is the one that has to go where there are too many."""
         self._by_handler[connection.inner] = connection
         self._idle[connection] = self._clock.monotonic() + HEADER_SECONDS
+        self.spare(connection)
+        if len(self) > self.most:
+            settled = [each for each in self._idle if each.spared_until <= self._turn]
+            may_go = settled or list(reversed(self._idle))  # the newest first: the request of the oldest is read next
+            ((crowded, _),) = Counter(each.address for each in may_go).most_common(1)
+            chosen = next(each for each in may_go if each.address == crowded)
+            if self._seldom.may("many"):
+                closed = "new ones are closed" if chosen is connection else "those without a request are closed"
+                log.warning("there are %d connections, many of %s: %s", self.most, crowded or "a socket", closed)
+            self.remove(chosen)
+            chosen.transport.abort()
+
+    def spare(self, connection: "_Connection") -> None:
+        """Keep a connection for the turns of the event loop in which its request may reach the application."""
+        if self._last_turn <= self._turn:
+            asyncio.get_running_loop().call_soon(self._count_turn)
+        connection.spared_until = self._last_turn = self._turn + _TURNS
+
+    def _count_turn(self) -> None:
+        self._turn += 1
+        if self._turn < self._last_turn:
+            asyncio.get_running_loop().call_soon(self._count_turn)
 
     def remove(self, connection: "_Connection") -> None:
         """Forget a connection that is closed, or is being closed."""
@@ -162,6 +180,9 @@ class _Connection(asyncio.Protocol):
     inner: asyncio.Protocol
     transport: asyncio.Transport = attrs.field(init=False)
     address: str = attrs.field(default="", init=False)
+    is_silent: bool = attrs.field(default=True, init=False)
+    """Nothing was received since it is idle."""
+    spared_until: int = attrs.field(default=0, init=False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -171,6 +192,9 @@ class _Connection(asyncio.Protocol):
         self._all.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_silent:
+            self.is_silent = False
+            self._all.spare(self)
         self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -78,7 +79,8 @@ async def served(most: int) -> AsyncIterator[Served]:
 async def is_closed(reader: asyncio.StreamReader) -> bool:
     """Wait for a connection's next byte, or its end."""
     try:
-        return await reader.read(1) == b""
+        async with asyncio.timeout(10):
+            return await reader.read(1) == b""
     except ConnectionError:
         return True
 
@@ -119,17 +121,70 @@ async def test_the_oldest_idle_connection_makes_room(caplog: pytest.LogCaptureFi
         assert not other.at_eof()
 
 
-async def test_requests_that_do_not_end_make_room() -> None:
-    """Where every connection has a request, the oldest one has to go."""
+async def busy(here: Served, number: int) -> list[asyncio.StreamReader]:
+    """Connections that have a request."""
+    readers = [await here.connect(WHOLE) for _ in range(number)]
+
+    async def all_are_busy() -> bool:
+        return len(here.connections) - len(here.connections._idle) == number
+
+    await eventually(all_are_busy)
+    return readers
+
+
+async def connect_together(here: Served, hosts: list[str]) -> list[asyncio.StreamReader]:
+    """Connections that have sent a whole request before the server accepts the first of them."""
+    sockets = [socket.create_connection(("127.0.0.1", here.port), source_address=(host, 0)) for host in hosts]
+    for each in sockets:
+        each.sendall(WHOLE)
+    pairs = [await asyncio.open_connection(sock=each) for each in sockets]
+    here.writers.extend(writer for _, writer in pairs)
+    return [reader for reader, _ in pairs]
+
+
+async def test_a_connection_that_finds_no_room_is_closed_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """Where every connection has a request, none of them is cut: its sender would only come again."""
     async with served(8) as here:
-        busy = [await here.connect(WHOLE) for _ in range(8)]
+        working = await busy(here, 8)
+        (late,) = await connect_together(here, ["127.0.0.1"])
+        assert await is_closed(late)
+        assert len(here.connections) == 8
+        assert "new ones are closed" in caplog.text
+        here.go_on.set()
+        assert [await each.readline() for each in working] == [b"HTTP/1.1 200 OK\r\n"] * 8
 
-        async def all_are_busy() -> bool:
-            return not here.connections._idle
 
-        await eventually(all_are_busy)
-        await here.connect(WHOLE)
-        assert await is_closed(busy[0])
+async def test_a_connection_that_was_just_accepted_is_read_first() -> None:
+    """Of many that come together the first ones stay until they are read, and are answered; the others are closed."""
+    async with served(8) as here:
+        working = await busy(here, 6)
+        together = await connect_together(here, ["127.0.0.1"] * 20)
+        assert [await is_closed(each) for each in together[2:]] == [True] * 18
+        here.go_on.set()
+        assert [await each.readline() for each in (*working, *together[:2])] == [b"HTTP/1.1 200 OK\r\n"] * 8
+
+
+async def test_a_request_that_was_just_read_stays() -> None:
+    """A connection that was idle for long is not closed while its next request is on its way to the page."""
+    async with served(8) as here:
+        here.go_on.set()
+        first = await here.connect(WHOLE)
+        assert (await first.readuntil(b"ok")).startswith(b"HTTP/1.1 200 OK")
+        here.go_on.clear()
+        await busy(here, 7)
+        here.writers[0].write(WHOLE)
+        together = await connect_together(here, ["127.0.0.1"] * 3)
+        assert [await is_closed(each) for each in together] == [True] * 3
+        here.go_on.set()
+        assert await first.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+async def test_many_new_connections_do_not_keep_others_out() -> None:
+    """The address that has most new ones loses its newest, where there is no older one."""
+    async with served(8) as here:
+        *_, other = await connect_together(here, ["127.0.0.2"] * 8 + ["127.0.0.1"])
+        here.go_on.set()
+        assert await other.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.mark.parametrize(
