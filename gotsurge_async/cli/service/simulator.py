@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import quote
 
 import click
-import msgspec
+from msgspec import Struct, structs
 
-from gotsurge_async.cli.shared.connect import ask_simulator
+from gotsurge_async.cli.shared.connect import Refusal, ask_simulator
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.options import json_option, port_option
 from gotsurge_async.cli.shared.output import filled, print_one
@@ -95,6 +95,13 @@ def simulator(
             raise click.ClickException(Coded(f"cannot listen on port {port}: {error.strerror}", "E111")) from None
 
 
+class Moved(Struct):
+    """The statuses that a task of a simulator has entered, in their order."""
+
+    id: str
+    entered: list[str]
+
+
 @simulator.command(short_help="Take a task to another status.")
 @click.argument("task")
 @click.argument("status")
@@ -117,11 +124,10 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
     """
     change = {"status": status, "through": through, "force": force, "note": note}
     url = f"http://127.0.0.1:{port}/_simulator/tasks/{quote(task, safe='')}/status"
-    answer = loops.run(ask_simulator(url, change))
-    entered: dict[str, Any] = msgspec.json.decode(answer.body)
-    if answer.status != 200:
-        raise Failure(Coded(entered.get("message", f"HTTP {answer.status}"), "E102"), Exit.REFUSED)
-    print_one(entered, f"{entered['id']}\t{', '.join(entered['entered'])}")
+    answer = loops.run(ask_simulator(url, change, Moved))
+    if isinstance(answer, Refusal):
+        raise Failure(Coded(answer.message, "E102"), Exit.REFUSED)
+    print_one(structs.asdict(answer), f"{answer.id}\t{', '.join(answer.entered)}")
 
 
 def _switches(switches: tuple[str, ...]) -> dict[str, Any]:

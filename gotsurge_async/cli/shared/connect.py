@@ -17,7 +17,6 @@ from msgspec import Struct, structs
 from gotsurge_async.api.endpoints import ENDPOINTS, PARTNER_DETAIL, Replay
 from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens
-from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, interruptible
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
@@ -28,7 +27,7 @@ from gotsurge_async.errors import CallError, ConfigError, OutcomeUnknown, SignIn
 from gotsurge_async.secrets import Secret
 from gotsurge_async.system import loops
 from gotsurge_async.transports.aiohttp import AiohttpTransport
-from gotsurge_async.transports.base import Request, Response, TransportError
+from gotsurge_async.transports.base import Request, TransportError
 
 T = TypeVar("T")
 
@@ -251,49 +250,70 @@ async def _simulated(
 ) -> AsyncIterator[GotSurge]:
     """Have a simulator consent, and exchange its code as any partner would."""
     parts = urlsplit(settings.environment.api_base)
-    key = await _consent(f"{parts.scheme}://{parts.netloc}", account or "plain")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    key = await ask_simulator(f"{origin}/_simulator/code", {"account": account or "plain"}, _Consent)
+    if isinstance(key, Refusal):
+        raise SignInNeeded(f"the simulator at {origin} does not sign in: {key.message}", "E302")
     async with GotSurge(
         settings.environment,
-        credentials=Credentials(client_key=key["client_key"], secret_key=Secret(key["secret_key"])),
+        credentials=Credentials(client_key=key.client_key, secret_key=Secret(key.secret_key)),
         limits=limits,
         timeouts=timeouts,
         profile=settings.profile,
     ) as gs:
         try:
-            await gs.sign_in(key["code"])
+            await gs.sign_in(key.code)
         except OutcomeUnknown as error:
             text = (
-                f"the simulator at {parts.netloc} does not answer its sign-in: start it again with `gotsurge simulator`"
+                f"the simulator at {parts.netloc} does not answer its sign-in: "
+                f"start it again with `gotsurge simulator{_at_port(origin)}`"
             )
             raise Unreachable(f"{text} ({error})", error.explain_code) from None
         except CallError as error:
             error.add_note(
-                f"the simulator at {parts.netloc} does not sign in: start it again with `gotsurge simulator`"
+                f"the simulator at {parts.netloc} does not sign in: "
+                f"start it again with `gotsurge simulator{_at_port(origin)}`"
             )
             raise
         yield gs
 
 
-async def _consent(origin: str, account: str) -> dict[str, str]:
+class _Consent(Struct):
     """The code of a simulator's consent page, and the credentials with which it is exchanged."""
-    answer = await ask_simulator(f"{origin}/_simulator/code", {"account": account})
-    if answer.status != 200:
-        raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}", "E302")
-    return msgspec.json.decode(answer.body, type=dict[str, str])
+
+    code: str
+    client_key: str
+    secret_key: str
 
 
-async def ask_simulator(url: str, content: object) -> Response:
-    """The answer of a simulator to a request of ours, which no other service knows."""
+class Refusal(Struct):
+    """Why a simulator does not do what it was asked."""
+
+    message: str
+
+
+async def ask_simulator(url: str, content: object, kind: type[T]) -> T | Refusal:
+    """The answer of a simulator, of some kind, to a request of ours, which no other service knows."""
     transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
     headers = {"Content-Type": "application/json"}
     try:
-        return await transport.send(Request(method="POST", url=url, headers=headers, body=msgspec.json.encode(content)))
-    except TransportError as error:
+        request = Request(method="POST", url=url, headers=headers, body=msgspec.json.encode(content))
+        answer = await transport.send(request)
+        return msgspec.json.decode(answer.body, type=kind if answer.status == 200 else Refusal)
+    except (TransportError, msgspec.MsgspecError) as error:
+        reason = error.reason if isinstance(error, TransportError) else "another program answers"
         parts = urlsplit(url)
-        why = f"no simulator at {parts.scheme}://{parts.netloc} ({error.reason}): start one with `gotsurge simulator`"
+        origin = f"{parts.scheme}://{parts.netloc}"
+        why = f"no simulator at {origin} ({reason}): start one with `gotsurge simulator{_at_port(origin)}`"
         raise Unreachable(why, "E851") from None
     finally:
         await transport.close()
+
+
+def _at_port(origin: str) -> str:
+    """The option with which a simulator starts where one should be."""
+    port = urlsplit(origin).port
+    return f" --port {port}" if port else ""
 
 
 def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:

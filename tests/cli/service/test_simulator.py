@@ -4,8 +4,11 @@ import asyncio
 import json
 import re
 import signal
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -76,6 +79,38 @@ def test_a_simulator_that_does_not_run_is_reported(run: Runner) -> None:
     done = run("simulator", "trigger", "A", "accepted", "--port", "9")
     assert done.exit_code == 8
     assert "no simulator at http://127.0.0.1:9" in done.stderr
+    assert "start one with `gotsurge simulator --port 9`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b"<p>hello</p>"), (404, b"not here"), (200, b"[]"), (200, b"{}"), (500, b"[]")]
+)
+def test_another_program_at_the_port_is_no_simulator(run: Runner, status: int, body: bytes) -> None:
+    """Whatever it answers, a trigger and a sign-in say what to start, with code 8."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Keep quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_port)
+        origin = f"http://127.0.0.1:{port}"
+        for done in (
+            run("simulator", "trigger", "A", "accepted", "--port", port),
+            run("tasks", "list", "--env", "local", "--api-base", f"{origin}/api/partnership/v1"),
+        ):
+            assert done.exit_code == 8, done.output
+            assert f"no simulator at {origin} (another program answers)" in done.stderr
+            assert f"start one with `gotsurge simulator --port {port}`" in done.stderr
+        server.shutdown()
 
 
 def test_a_webhook_of_another_machine_is_refused(run: Runner) -> None:
