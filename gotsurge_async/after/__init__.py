@@ -1,1 +1,1 @@
-"""After a push: what became of every order, and what people do about it."""
+"""After a push: the outcome of every order, and the decisions of people about it."""

@@ -54,11 +54,11 @@ if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
 
 FRESH = 3600.0
-"""Seconds for which a restarted audit relies on what it read before."""
+"""Seconds for which a restarted audit relies on its earlier reads."""
 MOST_READS = 10_000
 _BLOCK = 500
 _SAVED = 20
-"""Reads between two writes of the notes: a kill loses no more than these."""
+"""The reads between two writes of the notes: a killed audit loses no more than these."""
 _FAILURES = 5
 """Failed reads in a row that end the audit; fewer concern single tasks."""
 _COMPARED = (OrderState.CREATED, OrderState.CANCELLED)
@@ -88,8 +88,8 @@ class Audit:
         rescan_after: seconds between the two reads.
         fresh: seconds after which a note is too old.
         most_reads: the most reads of GotSurge; None for no limit.
-        progress: called with the number of compared orders, the number of reads, and the seconds that it waits now:
-            after each block of orders, and before it waits.
+        progress: called after each block of orders, and before a wait, with the number of compared orders, the number
+            of reads, and the seconds of the wait.
     """
 
     ledger: Ledger
@@ -100,17 +100,17 @@ class Audit:
     progress: Callable[[int, int, float], None] = attrs.field(default=lambda *_: None, kw_only=True)
 
     orders: int = attrs.field(default=0, init=False)
-    """The orders that were compared."""
+    """The number of orders that were compared."""
     reads: int = attrs.field(default=0, init=False)
-    """The calls that read a task, or a page of the Task List."""
+    """The number of calls that read a task, or a page of the Task List."""
     present: Counter[str] = attrs.field(factory=Counter, init=False)
     """The number of recorded tasks that GotSurge has, by run. If it is 0, this may be the wrong account."""
     incomplete: str = attrs.field(default="", init=False)
-    """Why not everything was compared; "" if it was."""
+    """The reason why not everything was compared; "" if it was."""
     error: CallError | SignInNeeded | None = attrs.field(default=None, init=False)
     """The error that ended the reading."""
     remarks: list[str] = attrs.field(factory=list, init=False)
-    """Descriptions of what could not be compared at all."""
+    """Descriptions of data that could not be compared at all."""
     _failures: int = attrs.field(default=0, init=False)
     _notes: Notes = attrs.field(default=None, init=False)
 
@@ -184,7 +184,7 @@ class Audit:
     async def at_service(self, gs: "GotSurge", runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
         """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
-        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` has the reason.
+        A failure ends the reading, and is in `error`; the limit of reads ends it, too. `incomplete` has the reason.
 
         Args:
             gs: a client of that account.
@@ -213,7 +213,7 @@ class Audit:
             self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
 
     async def repair(self, gs: "GotSurge", run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
-        """Record what became of orders of a run, as GotSurge has it.
+        """Record the present state of orders of a run at GotSurge.
 
         An order whose task vanished or was cancelled is written off: its key is free, and may be pushed. An order that
         the ledger has as cancelled, and whose task is live, is created, unless another order with a task has its key.
@@ -223,7 +223,7 @@ class Audit:
 
         Args:
             findings: findings of this run, each of a kind in `REPAIRABLE`.
-            by: who decided.
+            by: the name of the person who decided.
 
         Returns:
             The keys of the orders that were repaired.
@@ -304,7 +304,7 @@ class Audit:
             self.progress(self.orders, self.reads, 0.0)
 
     async def _alive(self, gs: "GotSurge", run: RunInfo, row: OrderRow, why: str) -> Finding:
-        """The finding about a live task of a cancelled order: another order may have its key, and a live task, too."""
+        """The finding about a live task of a cancelled order. Another order may have its key, and a live task, too."""
         owner = (await self.ledger.known(run.environment, [row.key])).get(row.key)
         if owner is None or await self._is_gone(gs, run, owner, limited=True):
             hidden = self._may_be_hidden(gs, row)
@@ -326,7 +326,7 @@ class Audit:
         return seen[owner.row.task_id].problem == MISSING
 
     def _may_be_hidden(self, gs: "GotSurge", row: OrderRow) -> str:
-        """A note on how long reads may not show a new task, or its cancel; "" if they must show it now."""
+        """A note on how long reads may not show a new task or its cancel; "" if they must show it now."""
         began = row.updated_at if row.state is OrderState.CANCELLED else row.claimed_at or row.updated_at
         ours = began + timedelta(seconds=gs.limits.settle)
         until = max(ours, row.open_until or ours)  # the time of the push counts, too
@@ -374,7 +374,7 @@ class Audit:
         return await self._notes.ask(self._notes.keep, seen)
 
     async def _read_list(self, gs: "GotSurge", account: str) -> bool:
-        """Note the tasks of the Task List, from the page that an earlier audit reached; return whether there is one."""
+        """Note the tasks of the Task List, from the page that an earlier audit reached; returns whether one exists."""
         account = f"{account} at {gs.environment.api_base}"
         first, whole = await self._notes.ask(self._notes.page_reached, account)
         if whole:

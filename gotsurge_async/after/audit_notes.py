@@ -1,6 +1,6 @@
-"""What an audit notes of tasks, in a file of its own: memory stays flat, and an audit that was killed continues.
+"""The notes of an audit about tasks, in a file of its own: memory stays flat, and a killed audit can continue.
 
-And how an order in the ledger and its task are compared.
+The comparison of an order in the ledger with its task is here, too.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ MISSING = "missing"
 
 
 class Seen(msgspec.Struct, omit_defaults=True):
-    """A task as GotSurge showed it.
+    """A task as GotSurge returned it.
 
     Attributes:
         problem: `MISSING`, or why it could not be read; "" if it was read.
@@ -156,7 +156,7 @@ class Notes:
             self._path.unlink(missing_ok=True)
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method in a thread."""
+        """Call a method of the notes in a thread."""
         try:
             return await uninterrupted(asyncio.to_thread(method, *args, **kwargs))
         except sqlite3.Error as error:
@@ -184,7 +184,7 @@ class Notes:
         return dict(seen)
 
     def keep_page(self, account: str, number: int, seen: Mapping[str, Seen], *, whole: bool) -> None:
-        """Note a page of an account's Task List, and that it is ``whole``; a task that was read by its id stays."""
+        """Note a page of an account's Task List, and whether it is ``whole``; notes of tasks read by id stay."""
         known = self.seen(list(seen))
         self._put({name: seen[name] for name in seen if name not in known or not known[name].reads})
         self._db.execute(
@@ -216,7 +216,7 @@ class Notes:
     # --- the ledger's orders, each with its task ----------------------------------------------------------------------
 
     def index(self, orders: Iterable[tuple[str, int, str, str, bool]]) -> None:
-        """Remember orders, for this audit: task, id, run, key, and whether the order is live."""
+        """Store orders for this audit: task, id, run, key, and whether the order is live."""
         self._db.execute("BEGIN")
         self._db.executemany("INSERT INTO orders VALUES (?, ?, ?, ?, ?)", orders)
         self._db.execute("COMMIT")
@@ -264,7 +264,7 @@ class Notes:
         return list(groups.values())
 
     def _asked(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
-        """The rows of a statement that ends with a column, for some values of this column."""
+        """The rows of a statement for some values of the column that it compares last."""
         rows: list[tuple[str, ...]] = []
         for start in range(0, len(values), _ASKED):
             some = values[start : start + _ASKED]
@@ -292,13 +292,13 @@ class Kind(StrEnum):
     ALIVE = "alive"
     """The ledger has the order cancelled, and its task is live."""
     TWICE = "twice"
-    """Two tasks may be live for one order, and one of them is not to be."""
+    """Two tasks may be live for one order, although only one should be."""
     SHARED = "shared"
     """One task is recorded for two orders."""
     IN_DOUBT = "in_doubt"
     """No answer proves whether the order was created, or an effect of it is still open."""
     CHANGING = "changing"
-    """An update of its task was not answered: nobody knows which fields it has changed."""
+    """An update of its task was not answered: it is unknown which fields it has changed."""
     UNREADABLE = "unreadable"
     """The task cannot be read by this account: that proves nothing."""
     FILE = "file"
@@ -334,7 +334,7 @@ def finding_of(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding
 
 
 def why_in_doubt(row: OrderRow, now: datetime) -> str:
-    """Why an order is in doubt, and until when something may still act."""
+    """The reason why an order is in doubt, and until when a request for it may still act."""
     if row.is_open(now):
         words = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
         return f"{row.error}; {words}" if row.error else words

@@ -15,12 +15,12 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """What was written.
+    """The result of an export.
 
     Attributes:
         orders: the number of lines, one for each order.
         runs: the number of their runs.
-        archived: the runs of which nothing was written, each with the file that has its orders.
+        archived: the runs that were not written, each with the file that has its orders.
     """
 
     orders: int = 0

@@ -1,4 +1,4 @@
-"""Which tasks of GotSurge are those of some orders: read by their recorded ids, or matched on the Task List.
+"""Finds the tasks of orders at GotSurge: by their recorded ids, or on the Task List.
 
 Nothing is decided here, and nothing is changed at the service.
 """
@@ -34,7 +34,7 @@ _Span = tuple[datetime, datetime]
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Names(Model):
-    """The fields by which an order's task is recognized."""
+    """The fields by which the task of an order is recognized."""
 
     tracking_id: str | None = None
     invoice_number: str | None = None
@@ -43,7 +43,7 @@ class Names(Model):
 
     @property
     def identity(self) -> Identity:
-        """The names that an answer may give the order."""
+        """The names by which an answer may identify the order."""
         return self.tracking_id, self.invoice_number
 
 
@@ -54,7 +54,7 @@ def names_of(row: OrderRow, path: str = "") -> Names:
 
 
 def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
-    """What an order and its task may have in common, each with its kind; the strongest proof first.
+    """The values that an order and its task may share, each with its kind; the strongest proof first.
 
     Args:
         task_id: the id of the task, or the one that is recorded for the order.
@@ -69,16 +69,16 @@ def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str
 
 
 def deciding_identifiers(task: Task) -> list[tuple[str, str]]:
-    """The identifiers that decide whose a task is: its id, and its strongest name; see `search_task_list`."""
+    """The identifiers that decide which order a task is of: its id, and its strongest name; see `search_task_list`."""
     return identifiers(task, task.id)[:2]
 
 
 async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) -> list[OrderRow]:
-    """Every order of an environment that one of some tasks may be, unless the ledger knows the task already.
+    """The orders of an environment that some tasks may be of, without tasks that the ledger knows already.
 
-    Whoever has its run: what is in flight may be at the service as well as what is in doubt. Read this after the tasks,
-    and ask only then whose tasks the ledger knows: an order is in flight before its task exists, so it is in the one
-    or in the other.
+    Runs of other processes count too: an order in flight may be at the service as well as one in doubt. Read this after
+    the tasks, and only then which tasks the ledger knows: an order is in flight before its task exists, so it is in
+    one of the two.
     """
     return [
         row
@@ -89,19 +89,19 @@ async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) 
 
 
 async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], path: str) -> list[OrderRow]:
-    """The orders that one of some tasks may be."""
+    """The orders that some tasks may be of."""
     known = {identifier for task in tasks for identifier in deciding_identifiers(task)}
     return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
 
 
 def not_its_own(names: Names, task: Task) -> str:
-    """Why a task that was read proves nothing for an order: it names another one; "" if it does not."""
+    """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
     other = other_name(names.identity, named_by(task))
     return Coded(f"task {task.id} is another order's: {other}", "E608") if other else ""
 
 
 def listed(tasks: Sequence[Task]) -> str:
-    """Some tasks, for people."""
+    """A text that lists tasks, for people."""
     more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
     return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(task.id for task in tasks[:_SHOWN])}{more}"
 
@@ -115,7 +115,7 @@ def call_each(
     call: Callable[[T], Awaitable[R]],
     concurrency: int | None = None,
 ) -> Batcher[T, R]:
-    """Make a call for each item, several at a time; the results come as the calls end.
+    """Make a call for each item, several at a time; results are yielded as the calls end.
 
     Args:
         concurrency: the most calls in flight, the client's limit unless given.
@@ -135,10 +135,10 @@ def task_reader(gs: "GotSurge", mode: Mode) -> Callable[[str], Awaitable[Task]]:
 async def read_tasks(
     gs: "GotSurge", mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
 ) -> dict[str, Task | CallError]:
-    """Read tasks, several at a time: by id, each task, or the error why it could not be read.
+    """Read tasks, several at a time; returns by id each task, or the error that prevented its read.
 
     Args:
-        unless: the errors that are returned; another one ends the reading.
+        unless: the errors that are returned; any other error is raised.
     """
     get = task_reader(gs, mode)
 
@@ -158,13 +158,13 @@ async def read_tasks(
 
 
 class Findings(Struct, frozen=True, kw_only=True):
-    """What some tasks prove of some orders, by the ids of the orders in the ledger.
+    """The conclusions from some tasks about orders, by the ids of the orders in the ledger.
 
     Attributes:
         tasks: the tasks of each order that is known to be at the service; more than one is a double.
-        unclear: why each order of which something was seen is not proven to be there.
-        absent: orders of which nothing was seen on a whole list that was read twice.
-        trouble: why the list could not be read, or not to the end; "" if it could.
+        unclear: for each order with a possible task, the reason why it is not proven to be there.
+        absent: orders without a possible task on a whole list that was read twice.
+        trouble: the reason why the list could not be read to its end; "" if it could.
     """
 
     tasks: Mapping[int, Sequence[Task]] = field(default_factory=dict)
@@ -185,12 +185,12 @@ class Findings(Struct, frozen=True, kw_only=True):
 def match_tasks(
     rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
 ) -> Findings:
-    """Decide which order each task is of, as `search_task_list` does; each task was read by its id.
+    """Decide which order each task belongs to, as `search_task_list` does; each task was read by its id.
 
     Args:
-        rows: every order that they may be: see `candidates`.
+        rows: every order that the tasks may be of: see `candidates`.
         owners: tasks that the ledger has already, each with the id of its order.
-        tags: group tags that one order alone has: a task that has no other name, and the same pickup window, is its.
+        tags: group tags that only one order has: a task with no other name and the same pickup window is that order's.
     """
     return _Orders(rows, path, tags).match(tasks, owners, complete=False)
 
@@ -200,9 +200,9 @@ async def search_task_list(
 ) -> Findings:
     """Read the Task List of a platform partner, whole, and match orders by tracking id, else by invoice number.
 
-    A list proves presence, not absence: pages shift while they are read, and what was sent last may not be on it yet.
-    So unless every order was found it is read once more after ``rescan_after`` seconds, from its other end. It is
-    always read to its end: an order that was created twice shows only then.
+    A list proves presence, not absence: pages shift while they are read, and the newest orders may not be on it yet.
+    So unless every order has a match, the list is read once more after ``rescan_after`` seconds, from its other end. It
+    is always read to its end: only then an order that was created twice is noticed.
 
     A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
     are others: an older order may have had the same tracking id. An invoice number proves it only where the task has
@@ -235,10 +235,10 @@ async def search_task_list(
 async def _scan(
     gs: "GotSurge", orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
 ) -> tuple[str, str]:
-    """Read the list to its end, and keep in ``seen`` what may be an order's task, as it is now.
+    """Read the list to its end, and store in ``seen`` the tasks that may be an order's, in their present state.
 
     Returns:
-        What kept it from the end, and what shows that it was not the whole list.
+        The reason why its end was not reached, and the sign that it was not the whole list; each "" if there is none.
     """
     tasks = gs.platform.tasks.list(order=direction)
     try:
@@ -259,7 +259,7 @@ async def _scan(
 
 
 class _Orders:
-    """Some orders, by all names that a task of theirs may have."""
+    """Some orders, by all names that their tasks may have."""
 
     def __init__(self, rows: Sequence[OrderRow], path: str, tags: Collection[str] = ()) -> None:
         self._names = {row.id: names_of(row, path) for row in rows}
@@ -270,12 +270,12 @@ class _Orders:
         self._tags = tags
 
     def may_have(self, task: Task) -> bool:
-        """Whether a task may be one of these orders'."""
+        """Whether a task may be of one of these orders."""
         may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
         return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
 
     def match(self, seen: Iterable[Task], owners: Mapping[str, int], *, complete: bool) -> Findings:
-        """Decide which order each task is of.
+        """Decide which order each task belongs to.
 
         Args:
             owners: tasks that the ledger has already, each with the id of its order.
@@ -315,7 +315,7 @@ class _Orders:
         )
 
     def _whose(self, task: Task) -> tuple[Sequence[int], bool]:
-        """The orders that a task may be, and whether it certainly is the first and only one of them."""
+        """The orders that a task may be of, and whether it is certainly of the first and only one."""
         if task.tracking_id:
             named = self._by_tracking.get(task.tracking_id, ())
             return named, len(named) == 1 and _agree(self._names[named[0]], task)
@@ -346,7 +346,7 @@ def _same_pickup(names: Names, task: Task) -> bool:
 
 
 def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
-    """Whether an order has a name, and no task without names may be its own; an unknown pickup may be any."""
+    """Whether an order has a name, and no nameless task may be its own; an unknown pickup may be any."""
     if not (names.tracking_id or names.invoice_number):
         return False
     mine = _span(names.from_time_window)
@@ -366,7 +366,7 @@ def _span(window: TimeWindow | None) -> _Span | None:
 async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> list[UnusedDraft]:
     """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
 
-    They carry the tracking id of an order, and are not the draft that the run has recorded for it.
+    Such drafts have the tracking id of an order, and are not the draft that the run has recorded for it.
     Whether drafts are listed is not promised: finding none does not prove that there are none.
 
     Args:
@@ -393,7 +393,7 @@ async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) ->
 
 
 async def note_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> None:
-    """`find_unused_drafts`, and note them in the ledger, from where ``undo --drafts`` cancels them.
+    """Note the drafts that `find_unused_drafts` returns in the ledger, so that ``undo --drafts`` can cancel them.
 
     A draft is not noted if it may be another run's, which has the key by now.
     """

@@ -1,4 +1,4 @@
-"""Result files, read again: rows that people filled in, how far a ledger had come, and runs that a ledger lost."""
+"""Reads result files: rows that people filled in, the counts of a ledger, and runs that a ledger lost."""
 
 import asyncio
 import csv
@@ -28,7 +28,7 @@ TASK_ID, STATUS, _ERROR = FEEDBACK
 _DELIMITERS = (",", ";", "\t", "|")
 _WORKBOOK = b"PK\x03\x04"
 _NEWEST = 50
-"""The number of summaries that are read for the ledger's counter, the newest by name."""
+"""The number of the newest summaries, by name, that are read for the ledger's counter."""
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -59,8 +59,8 @@ def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[s
     """The columns of a result file, None for JSON Lines, and its rows.
 
     Args:
-        encoding: of a text without a byte order mark.
-        delimiter: what stands between two cells, unless a spreadsheet has chosen another one; None for JSON Lines.
+        encoding: that of a text without a byte order mark.
+        delimiter: the text between two cells, unless a spreadsheet has chosen another one; None for JSON Lines.
     """
     with path.open("rb") as stream:
         read = Digested(stream)
@@ -84,7 +84,7 @@ def _csv_records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str, first: str) -> str:
-    """What stands between two cells: a spreadsheet may have chosen another one than the file had."""
+    """The text between two cells: a spreadsheet may have chosen another one than the file had."""
     for delimiter in (first, *_DELIMITERS):
         header: list[str] = next(_csv(text, delimiter), [])
         if TASK_ID in map(str.strip, header):
@@ -125,7 +125,7 @@ def _objects(path: Path, text: str) -> Iterator[_Row]:
 
 
 async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> list[FilledRow]:
-    """The rows of a result file of a run; ConfigError if it cannot be read, or is not of this run."""
+    """Read the rows of a run's result file; ConfigError if it cannot be read, or is not of this run."""
     info = await ledger.run(run_id)
     sample: list[OrderRow] = []
     async for row in ledger.rows(run_id, batch=SAMPLE):
@@ -177,7 +177,7 @@ class _Origin(msgspec.Struct):
 
 
 def _summaries(folder: Path, ledger_id: str, newest: int | None = None) -> list[tuple[Path, _Summary]]:
-    """The summaries of a ledger's runs in a folder, the newest first; what is not ours, or not whole, proves nothing.
+    """The summaries of a ledger's runs in a folder, the newest first, without foreign or incomplete files.
 
     Args:
         newest: the number of files that are read; all unless given.
@@ -198,7 +198,7 @@ def _summaries(folder: Path, ledger_id: str, newest: int | None = None) -> list[
 
 
 async def refuse_older(ledger: Ledger, folder: Path) -> None:
-    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one."""
+    """Raise LedgerOlder if the summaries in a folder have a higher count than the ledger."""
     identity = await ledger.identity()
     if identity is not None:
         newest, where = await asyncio.to_thread(newest_in, folder, identity.name)
@@ -206,13 +206,13 @@ async def refuse_older(ledger: Ledger, folder: Path) -> None:
 
 
 def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
-    """The highest counter in the summaries of a ledger, and the file that has it; 0 and "" if there is none."""
+    """The highest counter in the summaries of a ledger, and the file that contains it; 0 and "" if there is none."""
     counters = [(summary.ledger_counter, str(path)) for path, summary in _summaries(folder, ledger_id, _NEWEST)]
     return max(counters, key=lambda counter: counter[0], default=(0, ""))
 
 
 def runs_in(folder: Path, ledger_id: str) -> list[tuple[str, Path]]:
-    """The runs of a ledger for which a folder has a summary with created orders, the oldest first, each with it."""
+    """The runs of a ledger for which a folder has a summary with created orders, oldest first, each with its file."""
     return [
         (path.name.removesuffix("-summary.json"), path)
         for path, summary in reversed(_summaries(folder, ledger_id))
@@ -228,11 +228,11 @@ _EDGES = ("start_time_utc", "end_time_utc")
 
 
 class Imported(Struct, frozen=True, kw_only=True):
-    """What was read in.
+    """The result of an import.
 
     Attributes:
         runs: the runs, each with the number of its orders that are in doubt now, and mostly have a task to read.
-        unreadable: files of runs that the ledger does not know and that could not be read in, each with the reason.
+        unreadable: files of runs that the ledger does not know and that could not be imported, each with the reason.
     """
 
     runs: Mapping[str, int] = field(default_factory=dict)
@@ -240,7 +240,7 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
-    """Read in the runs of a ledger whose result files are in a folder, and which the ledger does not know.
+    """Import the runs of a ledger that it does not know, from their result files in a folder.
 
     All their orders are in doubt. Those that ``RUN-created`` lists as created have their tasks, and are settled by a
     read. Orders of a known run that are in doubt since an older copy was accepted get their tasks as well.
@@ -268,7 +268,7 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
 
 
 def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
-    """A run and its orders."""
+    """Read a run and its orders from its result files."""
     if summary.origin.get("key_column") is None:
         raise ValueError("the summary does not say where the run went, and which column has the keys")
     origin = msgspec.convert(summary.origin, _Origin)
@@ -305,7 +305,7 @@ def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
 
 
 def _begun(run_id: str) -> datetime:
-    """When a run was begun, which its id starts with."""
+    """The time when a run was begun, with which its id starts."""
     return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
 
 
@@ -333,7 +333,7 @@ def _lost_order(row: _Row, origin: _Origin, line: int) -> LostOrder | None:
 # --- the form of result files -----------------------------------------------------------------------------------------
 
 SAMPLE = 100
-"""Orders that show which column has the keys."""
+"""The number of orders that decide which column has the keys."""
 
 
 def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
@@ -346,7 +346,7 @@ def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> 
 
 
 def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
-    """The row of the source, by its columns, which are None for JSON."""
+    """The row of the source by its columns; ``columns`` is None for JSON."""
     with reading_payload("", row):
         if columns is None:
             return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
@@ -357,8 +357,8 @@ def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
 def form_of(run: RunInfo, orders: int = 0) -> Form:
     """The form of the result files of a run: that of its source, if it can be written.
 
-    What came in cells that have types, from a workbook, Parquet or a database, becomes a workbook again, so that a
-    number stays one; without the library, or with too many rows, a CSV in UTF-8.
+    Rows from cells that have types (a workbook, Parquet or a database) become a workbook again, so that a number
+    stays one; without the library, or with too many rows, a CSV in UTF-8.
 
     Args:
         orders: the number of rows.

@@ -1,4 +1,4 @@
-"""Reading what became of orders in doubt. What is not proven stays in doubt; nothing is ever sent here."""
+"""Settles orders in doubt by reading. Orders without proof stay in doubt; nothing is ever sent here."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -52,16 +52,16 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 RESCAN_AFTER = 30.0
-"""Seconds between two readings of a list: what was on its way at the first one has arrived at the second."""
+"""Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
 
 _BLOCK = 500
 
 
 class Absent(StrEnum):
-    """What it means that an order is not on the Task List."""
+    """The conclusion from an order's absence from the Task List."""
 
     IN_DOUBT = "in_doubt"
-    """Nothing: absence proves nothing."""
+    """None: absence proves nothing."""
     NOT_CREATED = "not_created"
     """The order was not created, if a whole list was read twice with time between. Its key may be pushed again."""
 
@@ -75,10 +75,10 @@ class ReconciledOrder(Struct, frozen=True, kw_only=True):
 
 
 class StillInDoubt(Struct, frozen=True, kw_only=True):
-    """An order that stays in doubt, and why.
+    """An order that stays in doubt, and the reason.
 
     Attributes:
-        task_ids: the tasks that were seen for it.
+        task_ids: the tasks that may be its own.
         doubled: it was created more than once. Cancel all tasks but one, and reconcile again.
     """
 
@@ -89,11 +89,11 @@ class StillInDoubt(Struct, frozen=True, kw_only=True):
 
 
 _Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
-"""What the findings mean for each order, by its id in the ledger."""
+"""The conclusion for each order, by its id in the ledger."""
 
 
 class Reconciled(Struct, frozen=True, kw_only=True):
-    """What became of the orders in doubt of a run, without those that another process decided meanwhile.
+    """The outcomes of a run's orders in doubt, without orders that another process decided meanwhile.
 
     Attributes:
         created: orders that exist, even if their task has expired since.
@@ -121,12 +121,12 @@ class Reconciled(Struct, frozen=True, kw_only=True):
 
 @attrs.frozen
 class Reconciler:
-    """Finds out what became of orders in doubt: reads their recorded tasks, then the platform's Task List::
+    """Settles orders in doubt: reads their recorded tasks, then the platform's Task List::
 
         result = await Reconciler(gs, ledger).reconcile(run_id)
 
     Args:
-        absent: what it means that an order is not on the Task List.
+        absent: the conclusion for an order that is not on the Task List.
         rescan_after: seconds between the two readings of the Task List.
     """
 
@@ -136,7 +136,7 @@ class Reconciler:
     rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
 
     async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
-        """Read what became of the orders in doubt of a run, which is held meanwhile, and record it.
+        """Read the outcomes of a run's orders in doubt, and record them; the run is held meanwhile.
 
         A cancel that was not answered may act after the reading: until it no longer can (`OrderRow.open_until`), its
         order stays in doubt unless its task is read as cancelled.
@@ -145,7 +145,7 @@ class Reconciler:
             task_list: read the Task List, too, for orders whose recorded tasks prove nothing.
 
         Raises:
-            RunHeld: another process has it.
+            RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             CallError: the account's token is no longer taken.
         """
@@ -158,7 +158,7 @@ class Reconciler:
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
-        """Conclude from tasks that were read what became of the orders in doubt that they name.
+        """Settle the orders in doubt that some tasks name, from the tasks as they were read.
 
         A task settles an order only if it names that order, and no other that is in doubt or in flight in any run: see
         `lookup.search_task_list`. Where it has neither tracking id nor invoice number, a group tag that one order
@@ -199,13 +199,13 @@ class Reconciler:
         return _reconciled(info.id, rows, holds, "")
 
     async def _named(self, rows: AsyncIterator[OrderRow], tasks: Sequence[Task]) -> dict[int, OrderRow]:
-        """The orders that some tasks may be, by their ids."""
+        """The orders that some tasks may be of, by their ids."""
         return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
 
     async def _conclude_from_read(
         self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task], read_at: datetime
     ) -> _Conclusions:
-        """What some tasks mean for the orders that they name, or may name."""
+        """The conclusions from some tasks for the orders that they name, or may name."""
         if not rows:
             return {}
         others = await candidates(self.ledger, info.environment, tasks)
@@ -221,7 +221,7 @@ class Reconciler:
         }
 
     async def _unique_tags(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
-        """The group tags that one order alone has, of the run in any state and of `candidates` elsewhere."""
+        """The group tags that only one order has, among the run's in any state and `candidates` elsewhere."""
         orders: dict[str, set[int]] = {tag: set() for tag in tags}
         for row in others:
             orders.get(names_of(row, self.ledger.path).group_tag or "", set()).add(row.id)
@@ -258,7 +258,7 @@ class Reconciler:
 
 @asynccontextmanager
 async def _cleared_up(run: Run) -> AsyncIterator[None]:
-    """Settle the orders of a run that an earlier process left; the run's state is recorded however that ends."""
+    """Settle the orders of a run that an earlier process left; the run's state is recorded when the block ends."""
     await run.recover()
     try:
         yield
@@ -267,7 +267,7 @@ async def _cleared_up(run: Run) -> AsyncIterator[None]:
 
 
 async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions, read_at: datetime) -> _Conclusions:
-    """Write conclusions into the ledger; return those that hold, without orders that others decided meanwhile."""
+    """Write conclusions into the ledger; returns those that hold, without orders that others decided meanwhile."""
     changed = [outcome for outcome in _outcomes(conclusions) if outcome.state is not rows[outcome.id].state]
     holds = dict(conclusions)
     refused: dict[int, LedgerError] = {}
@@ -295,7 +295,7 @@ def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
 
 
 def _kept(row: OrderRow, doubt: StillInDoubt) -> str:
-    """The note of an order that stays in doubt. It always repeats that an older copy was accepted."""
+    """The note on an order that stays in doubt. It always repeats that an older copy was accepted."""
     for words in (TAKEN_BACK, LOST):
         if (row.error or "").startswith(words):
             return doubt.reason if doubt.reason.startswith(words) else f"{words}; {doubt.reason}"
@@ -305,9 +305,9 @@ def _kept(row: OrderRow, doubt: StillInDoubt) -> str:
 async def _write_separately(
     write: Callable[[Sequence[OrderOutcome]], Awaitable[None]], outcomes: Sequence[OrderOutcome]
 ) -> dict[int, LedgerError]:
-    """Write the outcomes that the ledger accepts; return the reasons of those that it refused, by their orders.
+    """Write the outcomes that the ledger accepts; returns the errors of the others, by order.
 
-    A task is another order's by now, or another process decided the order meanwhile.
+    They are refused because a task is another order's by now, or another process decided the order meanwhile.
     """
     if not outcomes:
         return {}
@@ -347,7 +347,7 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
 def _conclude(
     mode: Mode, row: OrderRow, findings: Findings, absent: Absent, read_at: datetime
 ) -> OrderOutcome | StillInDoubt:
-    """What the findings mean for one order, if the reading began at ``read_at``."""
+    """The conclusion from the findings for one order, if the reading began at ``read_at``."""
     tasks = findings.tasks.get(row.id)
     may_act = row.is_open(read_at)
     if tasks:
@@ -365,7 +365,7 @@ def _conclude(
 
 
 def _is_cancelling(row: OrderRow) -> bool:
-    """Whether a cancel of the order's task was not answered, as far as is known."""
+    """Whether a cancel of the order's task was sent and, as far as is known, not answered."""
     return row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
 
 
@@ -375,7 +375,7 @@ def _still_open(row: OrderRow) -> StillInDoubt:
 
 
 def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
-    """What an order's tasks mean for it; in doubt if they prove nothing."""
+    """The conclusion from an order's tasks; in doubt if they prove nothing."""
     # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
@@ -416,7 +416,7 @@ def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: boo
 
 
 async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
-    """What the Task List proves of some orders of a loading run: each is there, certainly not there, or in doubt.
+    """Look up orders of a loading run on the Task List: each is there, certainly not there, or in doubt.
 
     A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
     as new if the whole list was read twice, from both ends, and no task on it may be the order's. A plain partner has
@@ -437,7 +437,7 @@ async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders:
 
 
 async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
-    """Seconds between the two readings: what a lost run sent before the copy was accepted has taken effect by then."""
+    """Seconds between the two readings: requests of a lost run before the copy was accepted have ended by then."""
     accepted = await ledger.accepted_at()
     settle = gs.limits.settle
     left = settle if accepted is None else settle - (ledger.now() - accepted).total_seconds()
@@ -447,7 +447,7 @@ async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
 
 
 def _first_outcome(order: int, tasks: Sequence[Task]) -> OrderOutcome:
-    """What the tasks of an order mean for it before it is admitted."""
+    """The conclusion from the tasks of an order before it is admitted."""
     live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
     if not live:  # it was taken back, and its key is free

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 
 class Replaced(Struct, frozen=True, kw_only=True):
-    """What became of changed orders.
+    """The result of updating the tasks of changed orders.
 
     Attributes:
-        replaced: the number of tasks that are now as the orders are.
-        left: the number of tasks that are as they were; the error of each order says why.
+        replaced: the number of tasks that are now the same as the orders.
+        left: the number of tasks that were not changed; the error of each order gives the reason.
         unknown: the number of tasks that may or may not have been changed.
         stopped_by: the error that a person must act on before the rest can be changed.
     """
@@ -48,7 +48,7 @@ class Replaced(Struct, frozen=True, kw_only=True):
 
 
 async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Replaced:
-    """Update the tasks of changed orders to what the orders are now (section "Update Task"; platform partners).
+    """Update the tasks of changed orders to the present orders (section "Update Task"; platform partners).
 
     A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
     do. While it is unknown whether a task was changed, whatever is pushed under its key differs from it, until an
@@ -97,7 +97,7 @@ async def _one_by_one(run: Run) -> AsyncIterator[Rival]:
 
 
 async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
-    """Change one task; return why it was not changed, or ""."""
+    """Change one task; returns the reason why it was not changed, or ""."""
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
         return f"its order is {rival.other_state.value} there: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))

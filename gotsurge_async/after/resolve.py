@@ -1,4 +1,4 @@
-"""What people found out about orders in doubt: of one order, or in a whole file; all of it is recorded, or nothing.
+"""The decisions of people about orders in doubt: about one order, or in a file. All are recorded, or none.
 
 Each decision is checked before it is recorded: against the ledger, and by reading the task where that can be done.
 """
@@ -54,11 +54,11 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
-    """What was recorded.
+    """The recorded decisions.
 
     Attributes:
-        created, not_created: what was new.
-        before: what the ledger had already.
+        created, not_created: decisions that were new.
+        before: decisions that the ledger had already.
         left: the number of orders of the run that are still in doubt.
     """
 
@@ -77,16 +77,16 @@ async def resolve(
     connect: "Callable[[], Awaitable[GotSurge]] | None" = None,
     file: str = "resolve",
 ) -> Resolved:
-    """Record decisions about orders in doubt, all or none. What a process left that ended counts as in doubt.
+    """Record decisions about orders in doubt, all or none. Orders of a process that ended count as in doubt.
 
     Args:
-        by: who decided.
+        by: the name of the person who decided.
         connect: makes the client that reads the tasks, and is called only where there is one to read; without it the
             decisions are checked against the ledger alone.
         file: the name of their source in faults.
 
     Raises:
-        UnusableSource: some of them cannot be true; it has each with its line.
+        UnusableSource: some decisions cannot be true; the error has each with its line.
         NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         GotSurgeError: a task could not be read, or what ``connect`` raises.
     """
@@ -121,7 +121,7 @@ async def resolve(
 
 @asynccontextmanager
 async def _held(ledger: Ledger, run_id: str) -> AsyncIterator[Run | None]:
-    """Hold the run, unless a living process has it, which knows its own claims."""
+    """Hold a run, unless a living process has it, which knows its own claims."""
     try:
         run = await ledger.hold(run_id)
     except RunHeld:
@@ -133,7 +133,7 @@ async def _held(ledger: Ledger, run_id: str) -> AsyncIterator[Run | None]:
 
 
 async def _rows(ledger: Ledger, run_id: str, keys: set[str], in_doubt: frozenset[OrderState]) -> dict[str, OrderRow]:
-    """The orders of some keys; those in doubt are read first, as nearly always there are no others."""
+    """The orders with some keys; those in doubt are read first, since there are hardly ever others."""
     rows: dict[str, OrderRow] = {}
     for states in (in_doubt, None):
         if keys - rows.keys():
@@ -193,7 +193,7 @@ async def _contradictions(
 
 
 def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
-    """One fault for all orders that another run has: a file of a whole run has one cause."""
+    """One fault for all orders that another run has, since a file of a whole run has one cause."""
     how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
     if len(orders) == 1:
         return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
@@ -208,7 +208,7 @@ async def _disproved(
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],
 ) -> list[Fault]:
-    """The decisions that GotSurge contradicts: each task that is named, or recorded, is read."""
+    """The decisions that GotSurge contradicts: each named or recorded task is read."""
     ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
     if not ids:
         return []
@@ -226,19 +226,19 @@ async def _disproved(
 
 
 def _may_become_untrue(one: Resolution, row: OrderRow, now: datetime) -> bool:
-    """Whether a request that was not answered may act after the decision, and against it."""
+    """Whether a request that was not answered may still act, and make the decision wrong."""
     return (one.task_id is None or row.state is OrderState.CANCELLING) and row.is_open(now)
 
 
 def _is_recorded(one: Resolution, row: OrderRow) -> bool:
-    """Whether the ledger contains the same already."""
+    """Whether the ledger contains the same decision already."""
     if one.task_id is None:
         return row.state is OrderState.REFUSED
     return row.state is OrderState.CREATED and row.task_id == one.task_id
 
 
 def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
-    """Why a task does not bear out a decision; "" if it does."""
+    """The reason why a task does not support a decision; "" if it does."""
     is_draft = task.current_status is not None and task.current_status.is_draft
     if one.task_id is None:
         return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
@@ -251,11 +251,11 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
     """Read an in-doubt result file that a person has filled in: its decisions, and the number of rows without one.
 
     ``gs_task_id`` with a task says that the order is this one. ``gs_status`` not_created says that there is none. A row
-    that still is in_doubt and names no task has no decision.
+    that is still in_doubt and names no task has no decision.
 
     Raises:
         UnusableSource: a row cannot be understood; every fault has its line.
-        ConfigError: it cannot be read, or is not the file of this run.
+        ConfigError: the file cannot be read, or is not of this run.
         NoSuchRun, LedgerError: there is no such run, or the ledger fails.
     """
     rows = await read_result_file(ledger, run_id, path)

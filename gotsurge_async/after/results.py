@@ -1,4 +1,4 @@
-"""Result files: each row of the source is in exactly one, with what became of it; and the summary of a run."""
+"""Result files, of which exactly one has each row of the source, with its outcome; and the summary of a run."""
 
 import asyncio
 import errno
@@ -38,7 +38,7 @@ FILES = {
     Word.CANCELLED: "cancelled",
     Word.CHANGED: "changed",
 }
-"""The file that contains an order, by what became of it."""
+"""The file that contains an order, by the order's outcome."""
 
 _SOMETIMES = frozenset({FILES[Word.CANCELLED], FILES[Word.CHANGED]})
 """Files that exist only when they have rows."""
@@ -48,26 +48,26 @@ _WORDS: Mapping[str, Word] = {state: word_of(state) for state in OrderState}
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """Why some orders of a run were not created."""
+    """The reason why some orders of a run were not created."""
 
     verdict: str
-    """What became of them, such as ``refused``."""
+    """The outcome of the orders, such as ``refused``."""
     reason: str
-    """Their error, without what differs from one order to the next; "" if there is none."""
+    """The orders' error, without the parts that differ from order to order; "" if there is none."""
     count: int
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """How a run ended: counts of orders, and the seconds that the sending took."""
+    """The result of a run: counts of orders, and the seconds that the sending took."""
 
     run: str
     """The id of the run."""
     orders: int
-    """All its orders: the sum of the counts below."""
+    """The number of all orders: the sum of the counts below."""
     created: int
     """Orders that GotSurge has."""
     refused: int
-    """Orders to which GotSurge said no."""
+    """Orders that GotSurge refused."""
     in_doubt: int
     """Orders that were sent, and whose outcome is unknown."""
     unprocessed: int
@@ -75,7 +75,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     already_pushed: int
     """Orders whose keys were pushed by another run: nothing of them was sent."""
     cancelled: int
-    """Orders that were there, and were taken back."""
+    """Orders that were created, and then cancelled."""
     changed: int
     """Orders that were pushed by another run, and differ now: their new content was not sent."""
     seconds: float
@@ -83,22 +83,22 @@ class Summary(Struct, frozen=True, kw_only=True):
     orders_per_second: float
     """Orders created in a second of the sending; 0 where nothing was sent."""
     left_out: int = 0
-    """Rows of the source that have faults: they were left out, are not orders of the run, and were not sent."""
+    """Rows of the source that have faults: they are not orders of the run, and were not sent."""
     left_out_file: str | None = None
     """The file with these rows."""
     files: Mapping[str, str]
     """The paths of the result files: created, refused, unprocessed, in_doubt and summary, and cancelled and changed if
     there are such orders; empty if none were written."""
     reasons: Sequence[Reason] = ()
-    """Why orders were not created: for each verdict the most frequent first, at most ten."""
+    """The reasons why orders were not created: for each verdict the most frequent first, at most ten."""
     unused_drafts: Sequence[str] = ()
-    """Task ids of drafts by which no order will be broadcast (two-phase): no driver sees them."""
+    """Task ids of drafts that will never be broadcast (two-phase): no driver sees them."""
     ledger_id: str = ""
     """The id of the ledger that has the run."""
     ledger_counter: int = 0
-    """The number of admissions and claims of this ledger: one with a smaller number is an older copy."""
+    """The number of admissions and claims of this ledger: a ledger with a smaller number is an older copy."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a ledger that lost the run needs to read its result files in: ``environment``, ``mode``, ``source``,
+    """Values with which a ledger that lost the run can import its result files: ``environment``, ``mode``, ``source``,
     ``encoding``, ``key_column`` (null where no column has the keys) and ``key_field`` (tracking_id, invoice_number or
     null)."""
 
@@ -112,7 +112,7 @@ async def write_results(
     unused_drafts: Sequence[str] = (),
     stopped: str = "",
 ) -> Summary:
-    """Write the result files of a run, and count.
+    """Write the result files of a run, and count its orders.
 
     ``RUN-created``, ``RUN-refused``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
     gs_task_id, gs_status and gs_error, in the form of their source (`form_of`); ``RUN-cancelled`` and
@@ -120,7 +120,7 @@ async def write_results(
     holds the `Summary`. Files have mode 0600, and appear whole or not at all.
 
     Args:
-        stopped: why the sending ended early: the reason of orders that have no other.
+        stopped: the reason why the sending ended early, for orders that have no other reason.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -156,7 +156,7 @@ async def write_results(
 async def count_results(
     ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, unused_drafts: Sequence[str] = (), stopped: str = ""
 ) -> Summary:
-    """The summary that `write_results` returns, without writing files."""
+    """Count a run's orders as `write_results` does, without writing files."""
     tally = _Tally(stopped)
     async for rows in ledger.results(run.id):
         await asyncio.to_thread(tally.take, rows)
@@ -164,7 +164,7 @@ async def count_results(
 
 
 def try_folder(folder: Path, size: int) -> None:
-    """Check that result files can be written in a folder, which is made if it is absent; nothing is left in it.
+    """Check that result files can be written in a folder, which is made if it is absent; no file is left in it.
 
     Args:
         size: the bytes that should fit.
@@ -221,7 +221,7 @@ def _unwritable(folder: Path, error: OSError) -> ConfigError:
 
 _SHOWN_REASONS = 10
 _MOST_REASONS = 1_000
-"""Different reasons that are counted separately: a service may have another text for every order."""
+"""The most reasons that are counted separately: a service may have another text for every order."""
 _OTHERS = "other reasons"
 _OWN_WORDS = re.compile(r" \(request id [^)]*\)| ?\(\d+ attempts\)|\[\d+\]", re.IGNORECASE)
 _OWN_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
@@ -230,12 +230,12 @@ _OWN_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNO
 
 @lru_cache(maxsize=1024)
 def _common(error: str) -> str:
-    """An error without what differs from one order to the next."""
+    """An error without the parts that differ from order to order."""
     return _OWN_ID.sub("…", _OWN_WORDS.sub("", error)).strip()
 
 
 class _Tally:
-    """Counts what became of orders, and why."""
+    """Counts the outcomes of orders, and their reasons."""
 
     def __init__(self, stopped: str) -> None:
         self.counts: Counter[Word] = Counter()
@@ -243,7 +243,7 @@ class _Tally:
         self._reasons: Counter[tuple[Word, str]] = Counter()
 
     def take(self, rows: Sequence[OrderRow]) -> list[Word]:
-        """Count some orders; return what became of each."""
+        """Count some orders; returns the outcome of each."""
         words = [_WORDS[row.state] for row in rows]
         self.counts.update(words)
         for row, word in zip(rows, words, strict=True):
@@ -256,7 +256,7 @@ class _Tally:
         return words
 
     def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], unused_drafts: Sequence[str]) -> Summary:
-        """The summary of all that was counted."""
+        """The summary of all counted orders."""
         counted: dict[str, Any] = {word.value: self.counts[word] for word in FILES}
         left = run.options.get(LEFT_OUT) or {}
         return Summary(
@@ -295,7 +295,7 @@ class _ResultFile:
             at_end.callback(self._rows.end)  # if the file is not put in place
 
     def put(self, rows: Iterable[tuple[OrderRow, Word]], ledger: str) -> None:
-        """Write rows with what became of them; ``ledger`` is named in the error of a damaged one."""
+        """Write rows with their outcomes; ``ledger`` is named in the error for a damaged one."""
         lines: list[Any] = []
         for row, word in rows:
             try:
@@ -315,7 +315,7 @@ class _ResultFile:
         return cells
 
     def put_in_place(self) -> None:
-        """End the file, and give it its name."""
+        """Finish the file, and rename it to its final name."""
         if self._rows is not None:
             self._rows.end()
         self._file.put_in_place()
@@ -344,7 +344,7 @@ def _write(path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow]
 
 
 def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
-    """Put the files in place; remove those that are empty now, and had rows at an earlier time."""
+    """Put the files in place; remove those that are empty now, and had rows before."""
     whole = WholeFile(Path(summary.files["summary"]), at_end)
     whole.stream.write(json.dumps(msgspec.to_builtins(summary), indent=2).encode() + b"\n")
     for file in files:

@@ -35,11 +35,11 @@ REASON = "The order was taken back by its sender."
 
 
 class UndoneOrder(Struct, frozen=True, kw_only=True):
-    """What became of one order.
+    """The result of an undo for one order.
 
     Attributes:
         status: the status of the task, as far as it is known.
-        error: why it could not be cancelled; "" if it was.
+        error: the reason why it could not be cancelled; "" if it was.
     """
 
     key: str
@@ -49,21 +49,21 @@ class UndoneOrder(Struct, frozen=True, kw_only=True):
 
 
 class Undone(Struct, frozen=True, kw_only=True):
-    """What became of the orders of a run.
+    """The result of an undo for the orders of a run.
 
     Attributes:
-        cancelled: by this undo.
-        already_cancelled: before it.
-        too_late: a driver has them, or they have ended: see their ``status``.
-        drafts: unused drafts that were cancelled, if that was asked for.
-        failed: the call failed, and may be repeated.
+        cancelled: orders that this undo cancelled.
+        already_cancelled: orders that were cancelled before.
+        too_late: orders that a driver has, or that have ended: see their ``status``.
+        drafts: unused drafts that were cancelled, if that was requested.
+        failed: orders whose call failed, and may be repeated.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
         cancelling: the number of those in doubt because their cancel was not answered.
         open_until: until when a cancel that was not answered may still act; None if there is none. No read before
             then settles its order, unless it shows the task as cancelled.
         unprocessed: the number of orders that were never broadcast, and would be by a resume.
-        unused_drafts: the number of drafts left that no order will be broadcast by.
+        unused_drafts: the number of drafts left that will never be broadcast.
         stopped_by: the error that a person must act on before the rest can be cancelled, or looked up.
     """
 
@@ -119,7 +119,7 @@ class Undo:
         Raises:
             UsageError: no reason, or a key that the run does not have.
             EndpointsAssumed: this client cancels nothing on a path that is a guess; nothing was sent.
-            RunHeld: another process has it.
+            RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         if not reason.strip():
@@ -206,9 +206,9 @@ class Undo:
             yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
 
     async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
-        """Cancel one task, and record it; return the name of its list in `Undone`.
+        """Cancel one task, and record the result; returns the name of its list in `Undone`.
 
-        It is read first, since afterwards its status does not show who cancelled it.
+        The task is read first, since afterwards its status does not show which cancel ended it.
         """
         row = job.row
         get = task_reader(self.gs, run.info.mode)
@@ -251,12 +251,12 @@ class Undo:
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
 
 _FRESH = CLAIM_LIFE / 2
-"""Seconds after which the intent is written again before a try leaves: the time until it may act counts from there."""
+"""Seconds after which the intent is written again before a try leaves: the time that it may act counts from then."""
 
 
 @attrs.define
 class _Intent:
-    """The intent to cancel the task of an order, durable before a try leaves; ``row`` is None where no order has it."""
+    """The intent to cancel the task of an order, durable before a try leaves; ``row`` is None without an order."""
 
     _run: Run
     _row: OrderRow | None
@@ -267,7 +267,7 @@ class _Intent:
         """Write the intent, unless it was written just now.
 
         Raises:
-            LedgerError: it cannot be written; the cancel must not leave.
+            LedgerError: the intent cannot be written; the cancel must not leave.
         """
         now = self._clock.monotonic()
         if self._written_at is None or now > self._written_at + _FRESH:
@@ -275,11 +275,11 @@ class _Intent:
             self._written_at = now
 
     async def unknown(self, error: OutcomeUnknown) -> None:
-        """The cancel may have acted, or may act later."""
+        """Record that the cancel may have acted, or may act later."""
         await self._write(OrderState.CANCELLING, f"{_BEING_CANCELLED}: {error}")
 
     async def refused(self, error: GotSurgeError, status: TaskStatus | None) -> None:
-        """No cancel of this undo acts. An earlier one may, unless the task is in a status in which none can."""
+        """Record that no cancel of this undo acts. An earlier one may act, unless the task's status rules that out."""
         if self._row is None:
             return
         state = self._row.state
@@ -302,7 +302,7 @@ class _Intent:
 
 @attrs.define
 class _Job:
-    """A task that is to be cancelled.
+    """A task that must be cancelled.
 
     Attributes:
         names: the names of its order, as far as the ledger knows them.
@@ -320,14 +320,14 @@ class _Job:
 
 
 def _its_own(job: _Job, task: Task) -> Task:
-    """The task, which was read to be cancelled."""
+    """The task, after a check that it is that of the order."""
     if other := not_its_own(job.names, task):
         raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 
 
 async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
-    """Read that the task is cancelled: the answer to a cancel does not prove it, and only then the key is free."""
+    """Check by a read that the task is cancelled: the answer to a cancel does not prove it. Then the key is free."""
     try:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:

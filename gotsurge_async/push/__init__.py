@@ -1,1 +1,1 @@
-"""Orders on their way: into the ledger, and from there to the service."""
+"""The push: orders into the ledger, and from there to the service."""

@@ -1,4 +1,4 @@
-"""What stops a push before its end: too many refusals, too many doubts, too much money."""
+"""The limits that stop a push before its end: too many refusals, too many doubts, too much money."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ from gotsurge_async.tables.checks.words import number_of, verb
 
 DOUBTS_IN_A_ROW = 5
 REFUSALS_IN_A_ROW = 10
-"""The number of chunks that stops a push by default."""
+"""The number of successive refused chunks that stops a push by default."""
 
 
 class LimitReached(GotSurgeError):
-    """A limit has stopped the push; the rest was not sent."""
+    """A limit stopped the push; the remaining orders were not sent."""
 
 
 class Brakes(Struct, frozen=True, kw_only=True):
@@ -33,8 +33,8 @@ class Brakes(Struct, frozen=True, kw_only=True):
         doubts_in_a_row: successive chunks that are in doubt: the service, or the way to it, is down.
         refusals_in_a_row: successive chunks that were refused whole: something is wrong with all orders.
         max_spend: the sum of the prices of orders created or in doubt, in one currency, or in any if it has none.
-        canary: the number of orders that are sent first, and that a read must confirm before the rest goes.
-        elsewhere: what counts besides the run that is sent: for a segment, the rest of its run.
+        canary: the number of orders that are sent first; a read must confirm them before the rest is sent.
+        elsewhere: counts that are added to those of the run: for a segment, those of the rest of its run.
     """
 
     max_errors: int | None = None
@@ -53,7 +53,7 @@ class Brakes(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_worker(cls, limits: Mapping[str, Any], elsewhere: Tally) -> Self:
-        """The limits from the result of `for_workers`, with what counts in the rest of the run."""
+        """The limits from the result of `for_workers`, with the counts of the rest of the run."""
         spend = limits.get("max_spend")
         return cls(
             **{name: limits[name] for name in _SHARED if name in limits},
@@ -129,11 +129,11 @@ class BrakeWatch:
 
     @property
     def spent(self) -> int:
-        """The prices of the run's own orders that are created or in doubt; 0 if nothing limits them."""
+        """The prices of the run's orders that are created or in doubt; 0 if no limit needs them."""
         return self._spent - self._brakes.elsewhere.spend
 
     def enter(self, orders: Sequence[PendingOrder]) -> int:
-        """Begin a chunk, and count its prices; return its place in the row.
+        """Begin a chunk, and count its prices; returns its place among the chunks.
 
         Raises:
             LimitReached: its prices would go beyond the limit; they are not counted, and it must not be sent.
@@ -146,7 +146,7 @@ class BrakeWatch:
         return self._begun - 1
 
     def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
-        """End a chunk; return why the next ones should not be sent."""
+        """End a chunk; returns the reason why the next ones should not be sent."""
         if prices := self._prices.pop(place, None):
             kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
             self._spent -= sum(price for order_id, price in prices.items() if order_id not in kept)
@@ -159,7 +159,7 @@ class BrakeWatch:
         return reached
 
     def count(self, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
-        """Count refusals and doubts, also of orders that an earlier process began; return the limit they exceed."""
+        """Count refusals and doubts, also of orders that an earlier process began; returns the exceeded limit."""
         kinds = Counter(map(type, results))
         self._refused += kinds[Refused]
         self._in_doubt += kinds[InDoubt]
@@ -194,7 +194,7 @@ class BrakeWatch:
                 yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}", "E601")
 
     def _in_a_row(self, place: int, counted: type) -> int:
-        """The number of chunks around a place that ended in the same way; chunks that have not ended bound them."""
+        """The number of successive chunks around a place with the same result; unfinished chunks interrupt them."""
         number = int(bool(self._ended[place]))
         for step in (-1, 1):
             at = place + step

@@ -1,4 +1,4 @@
-"""Orders that were changed after their keys had been pushed: in what they differ. They are never taken for sent."""
+"""Orders that were changed after their keys had been pushed, and the fields in which they differ."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,9 +12,9 @@ from gotsurge_async.ledger import PUSHED, Ledger, OrderState, Rival, Run
 from gotsurge_async.ledger.errors import unreadable
 
 _NOT_COMPARED = frozenset({"client_time_utc"})
-"""The time at which a table was made is not part of the delivery."""
+"""Fields that are no part of the delivery: the time at which a table was made."""
 UNCERTAIN = "gotsurge_async:uncertain"
-"""In the text of an order whose task is being changed: the fields that may be changed already, or not."""
+"""A key in the text of an order whose task is being changed: the fields that may have been changed already."""
 _BLOCK = 500
 
 
@@ -22,7 +22,7 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
     """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field.
 
     Args:
-        which: names them in the error of a damaged one.
+        which: describes the orders in the error of a damaged one.
     """
     try:
         trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
@@ -50,7 +50,7 @@ def _differing(mine: Any, theirs: Any, path: str | None = None) -> Iterator[str]
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether a value says as little as one that is absent: an object without a field that has one."""
+    """Whether a value means the same as an absent one, such as an object without values."""
     return value is None or (isinstance(value, dict) and all(map(_is_nothing, value.values())))
 
 
@@ -88,7 +88,7 @@ def differing_fields(rival: Rival) -> list[str]:
 
 
 def why_changed(run_id: str, fields: Sequence[str], theirs: bytes) -> str:
-    """Why an order is called changed, for people; ``theirs`` is what its key was pushed with."""
+    """The reason why an order counts as changed, for people; ``theirs`` is the text that its key was pushed with."""
     uncertain = uncertain_fields(theirs)
     certain = ", ".join(field for field in fields if field not in uncertain)
     parts = [f"differs from what was sent: {certain}"] if certain else []
@@ -115,7 +115,7 @@ class Known(Struct, frozen=True, kw_only=True):
         already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
         changed: those of them that differ from what was sent; the first thousand.
         changed_count: the number of these.
-        differs: in what the file differs from the last one that was read by the same map.
+        differs: the differences from the last file that was read with the same map.
     """
 
     already_pushed: int = 0

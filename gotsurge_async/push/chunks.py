@@ -44,18 +44,18 @@ T = TypeVar("T")
 
 Results = list[OrderResult[PendingOrder]]
 Body = tuple[bytes, Sequence[Identity]]
-"""The text of a call, and the names of its orders in the answer."""
+"""The body of a call, and the names of its orders in the answer."""
 
 WITH_OTHERS = "refused-with-chunk"
-"""In the error of an order that was refused only because its call was."""
+"""A mark in the error of an order that was refused only because its call was."""
 CLAIM_LIFE = 60.0
-"""Seconds that a claim is valid: the process may have been frozen since, and another one have taken over."""
+"""Seconds that a claim is valid: the process may have been frozen since, and another process have taken over."""
 BUSY_TRIES = 10
-"""The further attempts to record an answer while the ledger is busy; each lasts as long as a write waits."""
+"""The number of further attempts to record an answer while the ledger is busy; each lasts as long as a write waits."""
 
 
 class Claim:
-    """The claim of some orders while they are sent: a call leaves only while it is young.
+    """The claim of some orders while they are sent: a call leaves only while the claim is young.
 
     ``leave`` and ``land`` are the ``before_send`` and ``after_send`` of `Session.call`. Make it before the claim is
     written: a process may be frozen right after the write.
@@ -92,7 +92,7 @@ class Claim:
         self._on_its_way = self._acted = self.refused = False
 
     async def leave(self) -> None:
-        """Renew an old claim before a try leaves; the ledger refuses that if another process has the claim by now.
+        """Renew an old claim before a try leaves; the ledger refuses this if another process has the claim by now.
 
         Raises:
             LedgerError: the try must not leave.
@@ -115,15 +115,15 @@ class Claim:
 
 
 class OnRefusedChunk(StrEnum):
-    """What becomes of a chunk that the service refused as a whole.
+    """The treatment of a chunk that the service refused as a whole.
 
     The API document does not say whether nothing of a refused chunk was created.
     """
 
     HOLD = "hold"
-    """The careful answer: nothing of the chunk is sent again."""
+    """The careful choice: no order of the chunk is sent again."""
     SPLIT = "split"
-    """The others are sent, or halves, until the bad orders are alone; harmless with drafts, which no driver sees."""
+    """The other orders, or halves, are sent again until the bad ones are alone; harmless with drafts."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -134,11 +134,11 @@ class ChunkSender(ABC):
         endpoint: the call that creates the orders.
         reads: the call that reads one of their tasks.
         needs: all the endpoints that a run may need, checked before its first order is sent.
-        created_as: the state of an order that the service took.
+        created_as: the state of an order that the service accepted.
         claim_life: seconds, see `CLAIM_LIFE`.
-        on_refused_chunk: what becomes of a chunk that the service refused as a whole.
-        stopping: set when no more is to be sent: an order that was not processed, and waits for another try, stays
-            pending then.
+        on_refused_chunk: the treatment of a chunk that the service refused as a whole.
+        stopping: set when nothing more may be sent: an order that was not processed, and waits for another try,
+            stays pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
@@ -160,7 +160,7 @@ class ChunkSender(ABC):
         self._sending = self.session.with_options(stop=self.stopping)
 
     async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
-        """Send a chunk; its results are in the ledger on return. Orders that another run took over have none.
+        """Send a chunk; its results are in the ledger on return. Orders that another run took over have no result.
 
         Args:
             claim: made before all of the orders were claimed; unless given, those are claimed that wait.
@@ -202,11 +202,11 @@ class ChunkSender(ABC):
         return results
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
-        """Bring orders to their end whose drafts are recorded; in direct mode there are none."""
+        """Finish orders whose drafts are recorded; in direct mode there are none."""
         return []
 
     def new_claim(self) -> Claim:
-        """A claim. Its life begins before it is written: a process may be frozen right after the write."""
+        """Make a claim. Its life begins before it is written: a process may be frozen right after the write."""
         return Claim(self.run, self.session.clock, self.claim_life)
 
     async def read(self, task_id: str) -> Task:
@@ -220,7 +220,7 @@ class ChunkSender(ABC):
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body
     ) -> tuple[Results, list[Sequence[PendingOrder]]]:
-        """Create some orders; return their results, and the parts of them that are to be sent again."""
+        """Create some orders; returns their results, and the parts of them that are to be sent again."""
         results = await create_chunk(
             self._sending,
             self.endpoint,
@@ -233,7 +233,7 @@ class ChunkSender(ABC):
         return _after_refusal(results, self.on_refused_chunk)
 
     async def _look_up(self, receipt: Receipt) -> Receipt:
-        """A task that the answer of its create did not name, with the names that a read shows, if any."""
+        """The task that an answer did not name for its order, with the names that a read shows, if any."""
         try:
             task = await self.read(receipt.id)
         except (CallError, SignInNeeded):
@@ -241,7 +241,7 @@ class ChunkSender(ABC):
         return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)
 
     async def _recorded(self, results: Results) -> Results:
-        """Record results, also when this is cancelled meanwhile; where all are created, in one step."""
+        """Record results, in one step if all are created, even if this is cancelled meanwhile."""
         created = [result for result in results if type(result) is Created]
         if created and len(created) == len(results):
             ids = [result.order.id for result in created]
@@ -263,7 +263,7 @@ class ChunkSender(ABC):
         return await uninterrupted(self._record(results))
 
     async def _record(self, results: Results) -> Results:
-        """Record results, and return them; one whose task is another order's is in doubt."""
+        """Record results, and return them; an order whose task is another order's becomes in doubt."""
         outcomes: list[OrderOutcome] = []
         lost: list[InDoubt[PendingOrder]] = []
         unprocessed: list[int] = []
@@ -293,7 +293,7 @@ class ChunkSender(ABC):
     def outcome_of(
         self, result: Created[PendingOrder] | Refused[PendingOrder] | Unprocessed[PendingOrder]
     ) -> OrderOutcome:
-        """What the ledger records of a result, but for ``unprocessed``, whose claim is released."""
+        """The outcome that the ledger records for a result, except ``unprocessed``, whose claim is released."""
         if isinstance(result, Created):
             task = result.receipt
             return OrderOutcome(result.order.id, self.created_as, task.id, task.current_status)
@@ -302,9 +302,9 @@ class ChunkSender(ABC):
         return OrderOutcome(result.order.id, OrderState.WITHDRAWN, error=f"not sent: {result.error}")
 
     async def _keep(self, outcomes: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
-        """Record an answer, also while another process writes for longer than a write waits (an archive, a backup).
+        """Record an answer, even if another process writes for longer than a write waits (an archive, a backup).
 
-        A write that was refused for that changed nothing, and the answer cannot be had again.
+        A write that was refused as busy changed nothing, and the service does not repeat the answer.
         """
         for _ in range(BUSY_TRIES):
             with suppress(LedgerBusy):
@@ -313,7 +313,7 @@ class ChunkSender(ABC):
 
     @abstractmethod
     async def _release(self, results: Results) -> None:
-        """Give up claims that the mode made with the record of a result, and does not use now."""
+        """Release claims that were made with the record of a result, and that are not used now."""
 
     @abstractmethod
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
@@ -321,7 +321,7 @@ class ChunkSender(ABC):
 
 
 class DirectSender(ChunkSender):
-    """Direct mode: one call creates and broadcasts. An order whose answer was lost is in doubt, never sent again."""
+    """Direct mode: one call creates and broadcasts. An order whose answer was lost is in doubt, and not sent again."""
 
     endpoint = TASKS_CREATE
     reads = TASKS_GET
@@ -329,7 +329,7 @@ class DirectSender(ChunkSender):
     created_as = OrderState.CREATED
 
     async def _release(self, results: Results) -> None:
-        """A created order has no claim."""
+        """Do nothing: a created order has no claim."""
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         await self.run.record(

@@ -48,7 +48,7 @@ class Entering:
     _entered: set[str] = field(factory=set, init=False)
 
     async def enter(self, run: Run, keys: Keys | None = None) -> None:
-        """Enter a run, unless this object has.
+        """Enter a run, unless this object has done so.
 
         Args:
             keys: the keys of a run that is not admitted yet.
@@ -80,7 +80,7 @@ class Entering:
         """The tracking ids of the account's newest live tasks, if the ledger is new; else none.
 
         Args:
-            new_for: how old its first run may be; it is new only for the first run itself unless given.
+            new_for: the greatest age of the first run of a new ledger; unless given, only its first run is new.
         """
         if isinstance(self.gs.transport, MemoryTransport):
             return set()
@@ -93,14 +93,14 @@ class Entering:
         return await self._listed(run.info.mode)
 
     async def _refuse_known_orders(self, run: Run) -> None:
-        """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
+        """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
         there = await self.there_before(run)
         present = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
         if present:
             raise self.orders_there(present)
 
     def orders_there(self, keys: Sequence[str]) -> OrdersThere:
-        """The error of orders that a new ledger would send a second time."""
+        """The error for orders that a new ledger would send a second time."""
         more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
         newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
         return OrdersThere(
@@ -132,7 +132,7 @@ class Entering:
         return there
 
     async def forget(self, run: Run) -> None:
-        """Remove a run that was not admitted; at worst the register keeps it, and its orders count as pushed."""
+        """Remove a run that was not admitted. If that fails, its orders count as pushed."""
         identity = await self.ledger.identity()
         if run.id in self._entered and identity is not None:
             self._entered.discard(run.id)
@@ -166,7 +166,7 @@ async def account_of(gs: "GotSurge") -> Account:
 
 
 async def _world_of(gs: "GotSurge") -> str:
-    """The id of a simulator: one that was started anew or reset is another world; "" if it has none."""
+    """The id of a simulator, which is new after each start and reset; "" if it has none."""
     parts = urlsplit(gs.environment.api_base)
     request = Request(method="GET", url=f"{parts.scheme}://{parts.netloc}/_simulator/world")
     with suppress(TransportError, msgspec.MsgspecError):

@@ -1,4 +1,4 @@
-"""Orders into the ledger, all or none, before anything is sent."""
+"""Loads orders into the ledger, all or none, before anything is sent."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,30 +32,30 @@ from gotsurge_async.tables.source import UNSEEN, fingerprint_of, unseen_in
 T = TypeVar("T")
 
 FORM = "form"
-"""The option of a run with the form of its source (`Form`): its result files have the same form."""
+"""The option of a run that holds the form of its source (`Form`): its result files have the same form."""
 
 LEFT_OUT = "left_out"
-"""The option of a run with the rows of its source that were left out (`Left.remembered`)."""
+"""The option of a run that holds the rows of its source that were left out (`Left.remembered`)."""
 
 _MOST_PROBLEMS = 1000
-"""After this many faults no more orders of a program are read."""
+"""The number of faults after which no more orders of a program are read."""
 BLOCK = 500
-"""Orders that are read, and added to the ledger, at a time; see `whole_chunks`."""
+"""The orders that are read, and added to the ledger, at a time; see `whole_chunks`."""
 
 
 def whole_chunks(size: int) -> int:
-    """`BLOCK`, or a little less, so that it holds whole chunks of a size: a call stays one chunk."""
+    """`BLOCK`, or a little less, so that it is a multiple of ``size`` and each call stays one chunk."""
     return BLOCK // size * size
 
 
 class UnusableSource(InvalidData):
-    """A source with faults: nothing of it is in the ledger, and nothing was sent.
+    """A source has faults: none of its orders is in the ledger, and nothing was sent.
 
     Attributes:
         faults: the first thousand, each with its place.
         count: the number of faults.
-        groups: all of them by column and rule, the most frequent first.
-        whole: whether some concern the whole file, so that leaving rows out does not help.
+        groups: all faults by column and rule, the most frequent first.
+        whole: whether some faults concern the whole file, so that leaving rows out does not help.
     """
 
     def __init__(
@@ -84,21 +84,21 @@ class UnusableSource(InvalidData):
 
 
 def unusable(name: str, report: SourceReport) -> UnusableSource:
-    """The error of a source with faults."""
+    """The error for a source with faults."""
     return UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups, whole=report.whole)
 
 
 class Loader(Struct, frozen=True):
-    """Loads orders into the ledger. A run that is returned is held: close it.
+    """Loads orders into the ledger. A returned run is held: close it.
 
     Args:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
-        look_up: reads, before a run is admitted, what became of orders in doubt whose keys it has. It returns the
+        look_up: reads, before a run is admitted, the outcomes of orders in doubt with its keys. It returns the
             evidence about orders that are pushed for the first time since an older copy of the ledger was accepted.
         entering: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
-        chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
-        compact: have the ledger keep them compressed.
+        chunk: orders of a call: the ledger stores them together, so that one write marks a call.
+        compact: whether the ledger compresses them.
     """
 
     ledger: Ledger
@@ -110,7 +110,7 @@ class Loader(Struct, frozen=True):
     entering: Entering | None = None
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
-        """See `Push.load_source`."""
+        """Load a file of orders, see `Push.load_source`."""
         rows = source.rows()
         block = await asyncio.to_thread(self._block, rows)  # the header is read with the first row
         left = {} if source.left is None else {LEFT_OUT: source.left.remembered()}
@@ -140,7 +140,7 @@ class Loader(Struct, frozen=True):
     async def orders(
         self, orders: Iterable[OrderLike] | AsyncIterable[OrderLike], key: Callable[[Order], str | None], name: str
     ) -> tuple[Run, Admission]:
-        """See `Push.load_orders`."""
+        """Load a program's orders, see `Push.load_orders`."""
         run = await self.ledger.begin(
             environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
         )
@@ -183,7 +183,7 @@ class Loader(Struct, frozen=True):
 
 
 def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
-    """The key of an order whose names can be compared with those in an answer.
+    """The key of an order, after a check that its names can be compared with those in an answer.
 
     Classes do not check the types of their values. A number would fail only after its chunk is claimed, and all orders
     of the chunk would be in doubt.
@@ -219,12 +219,12 @@ async def admit(
     report: SourceReport | None = None,
     evidence: Evidence = NO_EVIDENCE,
 ) -> Admission:
-    """Admit a run that is loaded, and note in which fields its changed orders differ from what was pushed.
+    """Admit a loaded run, and note the fields in which its changed orders differ from those pushed before.
 
     Args:
         name: the name of its source.
         sha256: the digest of its source.
-        report: where the faults are added, each with its row.
+        report: receives the faults, each with its row.
         evidence: as `Run.admit` takes it.
     """
     admission = await run.admit(source_sha256=sha256, evidence=evidence)
@@ -251,9 +251,9 @@ def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original |
 
 @asynccontextmanager
 async def discarded_on_error(run: Run) -> AsyncIterator[None]:
-    """Remove a run that could not be loaded whole, also when loading was cancelled.
+    """Remove a run if the block fails or is cancelled, so that it is not loaded whole.
 
-    One that was admitted before something failed stays, held by no process.
+    A run that was admitted before the failure stays, held by no process.
     """
     try:
         yield
@@ -266,7 +266,7 @@ async def discarded_on_error(run: Run) -> AsyncIterator[None]:
 
 
 async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
-    """Load the refused orders of a run into a new one, as they are in the ledger: the file is not read again.
+    """Load the refused orders of a run into a new run, as they are in the ledger: the file is not read again.
 
     An order that another run created meanwhile is not sent again: it counts as already pushed. The new run has the same
     environment and mode, and is held: send it with `Push.send`, and close it.

@@ -1,4 +1,4 @@
-"""How a map is used from push to push: a new one, or new columns, must be accepted; what changed since is named."""
+"""The use of a map from push to push: new maps and new columns must be accepted, and changes are named."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ from gotsurge_async.tables.options import SourceOptions
 from gotsurge_async.tables.source import Around, Source, SourceRow
 
 MAP = "map"
-"""The option of a run with how its map was used (`MapUse`)."""
+"""The option of a run that holds the use of its map (`MapUse`)."""
 
 _SAMPLE = 200
 """The rows whose times and prices are compared with those of the last push."""
@@ -34,15 +34,15 @@ _DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 
 
 class MapNotAccepted(UsageError):
-    """A map that is new, or was changed, or reads other columns: a person looks at a preview, and accepts it."""
+    """A map is new, was changed, or reads other columns: a person must read a preview and accept it."""
 
 
 class MapUse(Struct, frozen=True, kw_only=True):
-    """A map as it read one file.
+    """A map, and how it read one file.
 
     Attributes:
-        name: what the user calls the map.
-        digest: the SHA-256 of all that decides how cells are read: the map, the options about the file, its zone, and
+        name: the user's name for the map.
+        digest: the SHA-256 of all that affects how cells are read: the map, the options about the file, its zone, and
             the columns of the orders and of the items.
         columns: the file's columns.
         shapes: a column of times -> how its first texts are written, such as 99/99/9999.
@@ -57,7 +57,7 @@ class MapUse(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, options: SourceOptions, source: Source, rows: Sequence[SourceRow]) -> "MapUse":
-        """How a map reads a table with these first rows."""
+        """The use of a map for a table with these first rows."""
         columns = source.columns or ()
         shapes = {column: set[str]() for column in _columns_of_times(options) if column in columns}
         prices: dict[str, list[int]] = {}
@@ -87,7 +87,7 @@ class MapUse(Struct, frozen=True, kw_only=True):
         return MAP in options and options[MAP]["digest"] == self.digest
 
     def unlike(self, last: "MapUse") -> list[str]:
-        """In what this use differs from the last one, a sentence for each."""
+        """The differences of this use from the last one, a sentence for each."""
         differences = [f'the column "{plain(name)}" is new' for name in self.columns if name not in last.columns]
         differences += [f'the column "{plain(name)}" is gone' for name in last.columns if name not in self.columns]
         for column, shapes in self.shapes.items():
@@ -113,20 +113,20 @@ _priced = msgspec.json.Decoder(_Priced)
 
 
 def _accept(_: MapUse) -> None:
-    """Let any map be used."""
+    """Accept any map."""
 
 
 def watched(source: Source, options: SourceOptions, check: Callable[[MapUse], None] = _accept) -> Source:
-    """A source that is read by a map: it calls ``check`` when the first rows are read, and has the use in ``kept``.
+    """A source that a map reads: it calls ``check`` after the first rows are read, and stores the use in ``kept``.
 
     Args:
-        check: raises `MapNotAccepted` where the map may not be used; nothing is read then.
+        check: raises `MapNotAccepted` if the map may not be used; then nothing more is read.
     """
     return _Watched(source, options, check) if options.file_map.name else source
 
 
 class _Watched(Around):
-    """Reads another source, and looks at how its map reads the first rows."""
+    """Reads another source, and records how its map reads the first rows."""
 
     def __init__(self, source: Source, options: SourceOptions, check: Callable[[MapUse], None]) -> None:
         super().__init__(source)
@@ -134,7 +134,7 @@ class _Watched(Around):
         self._look = check
 
     def rows(self) -> Iterator[SourceRow]:
-        """See `Source.rows`."""
+        """Yield the rows, see `Source.rows`."""
         rows = self._source.rows()
         first = list(islice(rows, _SAMPLE))
         if first and self.columns is not None:
@@ -168,7 +168,7 @@ def _shape(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A text without what moves a terminal's cursor, and not longer than a line."""
+    """A text without characters that move a terminal's cursor, and not longer than a line."""
     return printable(text[:_LONGEST])
 
 

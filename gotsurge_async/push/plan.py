@@ -1,4 +1,4 @@
-"""A check of a file before it is pushed: how many orders, how much money, which windows leave drivers no time.
+"""A check of a file before a push: the number of orders, their cost, and windows that leave drivers no time.
 
 `make_plan` makes a `Plan`; `check_plan` refuses a later push of any other file.
 """
@@ -29,13 +29,13 @@ from gotsurge_async.tables.writing import WholeFile
 
 VERSION = 2
 KEPT = 1000
-"""A plan lists at most this many findings of a kind; all are counted."""
+"""The most findings of a kind that a plan lists; all are counted."""
 SHOWN = 10
-"""Findings of a kind that people are shown."""
+"""The findings of a kind that are shown to people."""
 
 
 class Tight(Struct, frozen=True, kw_only=True):
-    """An order whose windows are too narrow: its line, its key, and why."""
+    """An order whose windows are too narrow: its line, its key, and the reason."""
 
     line: int
     key: str
@@ -43,7 +43,7 @@ class Tight(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What a push of a file would do; its JSON is what `save` writes.
+    """A summary of what a push of a file would do; `save` writes it as JSON.
 
     Attributes:
         version: the version of this layout.
@@ -57,8 +57,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         most: the sum of what the orders may cost at most, by currency: an order's greatest price, with its admin_fee.
         without_most: the number of orders that may cost more: without a price, or with an increment and no max_price.
         tight: windows that leave drivers no time, and ``tight_count`` their number.
-        similar: orders that look like another one of the file, each once, and their number.
-        warnings: what else looks wrong, and the number of warnings.
+        similar: orders that resemble another one of the file, each once, and their number.
+        warnings: other findings, and the number of warnings.
         already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
             doubt.
         changed: those of them that differ from what was sent, and ``changed_count`` their number.
@@ -90,7 +90,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     preview: Preview | None = None
 
     def facts(self) -> dict[str, str]:
-        """Its numbers and sums for people, by name; without those that say nothing."""
+        """The plan's numbers and sums for people, by name, without those that are empty."""
         numbers = {"already pushed": self.already_pushed - self.in_doubt, "in doubt": self.in_doubt}
         unpriced = self.without_price
         return {
@@ -103,7 +103,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         }
 
     def findings(self, tail: str = "") -> Iterator[str]:
-        """Lines about what looks wrong: each kind with its number and the first ones; ``tail`` ends the last line."""
+        """Lines about probable mistakes: each kind with its number and the first ones; ``tail`` ends the last line."""
         tight = [f"{self.file}:{window.line}: {window.key}: {window.rule}" for window in self.tight]
         for lines, count, one, several in (
             (tight, self.tight_count, "window that is too narrow", "windows that are too narrow"),
@@ -133,7 +133,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Write the plan to a file, whole or not at all; for its owner alone, since it holds amounts.
 
         Raises:
-            ConfigError: it cannot be written.
+            ConfigError: the file cannot be written.
         """
         try:
             with ExitStack() as at_end:
@@ -148,7 +148,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Read a plan.
 
         Raises:
-            ConfigError: it cannot be read, or is no plan of this version.
+            ConfigError: the file cannot be read, or is not a plan of this version.
         """
         try:
             plan = msgspec.json.decode(path.read_bytes(), type=cls)
@@ -173,7 +173,7 @@ async def make_plan(
     Args:
         now: the present, aware.
         zone: the time zone of the days of the preview; that of the system if None.
-        known: returns what a ledger knows of the orders; without it the plan says nothing of earlier pushes.
+        known: returns what a ledger knows of the orders; without it the plan does not cover earlier pushes.
 
     Raises:
         UnusableSource: the source has faults, or a key twice; the error has every one.
@@ -263,7 +263,7 @@ def check_plan(path: Path, source: Source) -> Source:
 
 
 def held_to(plan: Plan, source: Source, name: str | None = None) -> Source:
-    """The same source, with a fault if it is not the file of a plan; without a name, of one that was just shown."""
+    """The same source, with a fault if it is not the file of a plan; without a name, of the plan just shown."""
     return _PlannedSource(source, plan, name)
 
 
@@ -276,7 +276,7 @@ class _PlannedSource(Around):
         self._name = name
 
     def rows(self) -> Iterator[SourceRow]:
-        """See `Source.rows`."""
+        """Yield the rows, see `Source.rows`."""
         yield from self._source.rows()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
@@ -294,7 +294,7 @@ class _PlannedSource(Around):
         self._compare(made, "--map", "map", self.map_sha256, self._plan.map_sha256)
 
     def _compare(self, made: str, option: str, what: str, digest: str | None, planned: str | None) -> None:
-        """Add a fault if a file of an option is not that of the plan."""
+        """Add a fault if the file of an option is not that of the plan."""
         if digest == planned:
             return
         if digest is None:

@@ -1,4 +1,4 @@
-"""What a push would send, for a person to look at: the first orders, and sums and counts over all of them."""
+"""A preview of a push for people: the first orders, and sums and counts over all of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from gotsurge_async.tables.columns import order_columns
 from gotsurge_async.tables.fields import columns_of
 
 FIRST = 3
-"""How many orders a preview shows whole."""
+"""The number of orders that a preview shows whole."""
 MOST_DAYS = 1000
-"""A preview names at most this many days: the first and the last ones, if there are more."""
+"""The most days that a preview names: the first and the last ones, if there are more."""
 MOST_ITEMS = 10
-"""Items of an order that are shown."""
+"""The most items of an order that are shown."""
 MOST_OF_A_TEXT = 300
-"""Letters of a text that are shown of an order on one line."""
+"""The most letters of a text that are shown when an order is on one line."""
 MOST_LETTERS = 1000
-"""The longest line of a preview."""
+"""The most letters of a line in a preview."""
 
 
 class _Contact(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ _order = msgspec.json.Decoder(_Order)
 
 
 class PriceRange(Struct, frozen=True, kw_only=True):
-    """The prices in one currency, as decimals: the least, the greatest, and their sum; and how many orders have one."""
+    """The prices in one currency, as decimals: the least, the greatest, and their sum; and the number of orders."""
 
     least: str
     greatest: str
@@ -64,7 +64,7 @@ class PriceRange(Struct, frozen=True, kw_only=True):
 
 
 class Preview(Struct, frozen=True, kw_only=True):
-    """What a push would send.
+    """The orders that a push would send, summarized.
 
     Attributes:
         zone: the time zone of the days; that of the system if it is empty.
@@ -75,9 +75,9 @@ class Preview(Struct, frozen=True, kw_only=True):
         phones: the country's part of a phone, such as +65 -> the number of phones.
         zip_codes: the length of a postal code -> the number of addresses; 0 stands for those without one.
         vehicles: a vehicle -> the number of orders that need it.
-        preferences: which drivers are asked -> the number of orders.
+        preferences: the drivers that are asked -> the number of orders.
         not_read: the columns of the file that are not read.
-        differs: in what the file differs from the last one that was pushed with the same map.
+        differs: the differences from the last file that was pushed with the same map.
     """
 
     zone: str
@@ -127,7 +127,7 @@ class Preview(Struct, frozen=True, kw_only=True):
 
 
 def on_one_line(order: Mapping[str, Any]) -> str:
-    """An order with all its fields, for people, safe for a terminal; of a long text the beginning."""
+    """An order with all its fields, for people, safe for a terminal; long texts are cut."""
     cells = (
         f"{name} {text[:MOST_OF_A_TEXT]}{'…' * (len(text) > MOST_OF_A_TEXT)}" for name, text in _cells_of(order, None)
     )
@@ -135,7 +135,7 @@ def on_one_line(order: Mapping[str, Any]) -> str:
 
 
 class Previewing:
-    """Makes a preview of orders, one after another, in flat memory."""
+    """Makes a preview of orders, one after another, in constant memory."""
 
     def __init__(self, zone: tzinfo | None) -> None:
         self._zone = zone or zone_of_people()

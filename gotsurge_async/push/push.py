@@ -67,10 +67,10 @@ _CONFIRM_TRIES = 5
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """How the sending of a run ended.
+    """The result of sending a run.
 
     Attributes:
-        stopped_by: the error that a person must act on before the rest can go; None if there was none.
+        stopped_by: the error that a person must act on before the rest can be sent; None if there was none.
         interrupted: whether `Push.stop` was called.
         lost_drafts: keys of orders for which an unused draft may exist that the ledger does not name (two-phase).
         spent: the prices of orders created or in doubt, in thousandths of a cent; 0 where nothing limits them.
@@ -106,7 +106,7 @@ class Push:
         compact: have the ledger compress the orders of new runs: a fraction of the size, for some more time.
         environment: the name under which keys are unique, the client's environment unless given.
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
-        brakes: what stops the push before its end.
+        brakes: the limits that stop the push before its end.
         claim_life: seconds, see `chunks.CLAIM_LIFE`.
         new_ledger: begin another ledger for an account to which another ledger of this machine has pushed. Both send
             what both have; the register remembers the decision.
@@ -159,13 +159,13 @@ class Push:
     # --- loading ----------------------------------------------------------------------------------------------------
 
     async def load_source(self, source: Source, *, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
-        """Load a file of orders into the ledger, whole or not at all. The run that is returned is held: close it.
+        """Load a file of orders into the ledger, whole or not at all. The returned run is held: close it.
 
         Args:
-            options: what else the run should keep, as JSON.
+            options: other values that the run should store, as JSON.
 
         Raises:
-            UnusableSource: it has faults, or a key twice; the error has every one.
+            UnusableSource: the file has faults, or a key twice; the error lists all.
             RunHeld: some of its orders wait in a run that another process is sending.
             SecondLedger: another ledger of this machine has pushed to the account, or has these very orders.
             LedgerError: the ledger cannot be written.
@@ -179,7 +179,7 @@ class Push:
         key: Callable[[Order], str | None] = lambda order: order.tracking_id,
         name: str = "orders",
     ) -> tuple[Run, Admission]:
-        """Load orders of a program into the ledger, all or none; the run that is returned is held: close it.
+        """Load orders of a program into the ledger, all or none; the returned run is held: close it.
 
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
@@ -215,7 +215,7 @@ class Push:
             await self.entering.enter(run)
 
     async def _look_up(self, run: Run) -> Evidence:
-        """Reconcile other runs' orders in doubt whose keys are in this run, and look up those that are pushed first.
+        """Reconcile orders in doubt of other runs with this run's keys, and look up orders that are pushed first.
 
         An order that cannot be read now stays in doubt, and so this run does not send it either.
         """
@@ -263,14 +263,14 @@ class Push:
     def stop(self) -> None:
         """Claim no more orders; those in flight end and are recorded, and the others stay pending.
 
-        So does an order that was not processed yet and waits for another try, as after a 429.
+        An order that was not processed yet and waits for another try, as after a 429, stays pending, too.
         """
         self._stopping.set()
         if self._batcher is not None:
             self._batcher.stop()
 
     async def send(self, run: Run, *, canary_only: bool = False) -> Sent:
-        """Bring the run to its end: first the orders that an earlier process had begun, then the pending ones.
+        """Send a run to its end: first the orders that an earlier process had begun, then the pending ones.
 
         If it is cancelled, orders in flight are recorded: as in doubt, or in two-phase mode for a later `send`.
 
@@ -323,7 +323,7 @@ class Push:
         )
 
     def sender(self, run: Run) -> ChunkSender:
-        """What sends chunks of a run, in the run's own mode."""
+        """The sender of chunks for a run, in the run's own mode."""
         if run.info.mode is Mode.DIRECT:
             return DirectSender(
                 session=self._session,
@@ -347,7 +347,7 @@ class Push:
         return await run.adoptable(drafts)
 
     async def _finish(self, run: Run, sender: TwoPhaseSender, watch: BrakeWatch) -> None:
-        """Bring orders to their end that an earlier process left drafted, or broadcast."""
+        """Finish orders that an earlier process left drafted, or broadcast."""
 
         async def finish(rows: Sequence[OrderRow]) -> Results:
             started = self._session.clock.monotonic()
@@ -375,16 +375,16 @@ class Push:
                     keep += results
 
     def _ended(self, results: Results, started: float) -> Results:
-        """Report a chunk, and stop the push where the next ones would fail too, even after all tries."""
+        """Report a chunk, and stop the push if the next ones would fail too, even after all tries."""
         self._halt(next((result.error for result in results if isinstance(result, Unprocessed)), None))
         if results:
             report_chunk(self._session, map(type, results), started)
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:
-        """Begin no more chunks, if there is an error. Of several, one that a person must mend is kept, then a limit.
+        """Begin no more chunks if there is an error. Of several errors, one that needs a person is kept, then a limit.
 
-        Orders that were not sent because the push was stopped are no error.
+        Orders that were not sent because the push was stopped are not an error.
         """
         if error is None or (self._stopping.is_set() and isinstance(error, NotSent | RateLimited)):
             return
@@ -398,7 +398,7 @@ class Push:
     async def _send_canary(
         self, run: Run, sender: ChunkSender, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]
     ) -> None:
-        """Send a few orders, and read that they are there, before the rest may go."""
+        """Send a few orders, and check by reading that they exist, before the rest may be sent."""
         results: Results = []
         await self._batches(Pages(_first(run, self.brakes.canary)), send, results)
         for result in results:

@@ -2,7 +2,7 @@
 
 A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
 broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, only a read of
-its task ends an order: if that fails as well, the order stays ``broadcasting``, in doubt, until a read succeeds.
+its task settles an order: if that fails as well, the order stays ``broadcasting``, in doubt, until a read succeeds.
 """
 
 import asyncio
@@ -65,11 +65,11 @@ class _Draft:
         first_status: the status in which it was recorded.
         may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
         refused: a broadcast of it was refused, perhaps because of another draft, and it was not read since.
-        status: the status in an answer since the last broadcast, "" if that has none; None while there is no answer.
+        status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
-        trouble: why it had no result after the last broadcast.
-        result: what became of it; the ledger has it, too.
+        trouble: the reason why it had no result after the last broadcast.
+        result: its outcome, which the ledger has, too.
     """
 
     order: PendingOrder
@@ -85,18 +85,18 @@ class _Draft:
 
     @property
     def may_be_out(self) -> bool:
-        """Whether a driver may know of it."""
+        """Whether drivers may know of the draft."""
         return self.may_have_acted or self.refused
 
     def other_name(self, named: Identity) -> str:
-        """The name by which an answer names another order; "" if it does not."""
+        """The description of a name by which an answer names another order; "" if it does not."""
         return other_name(codec.decode_names(self.order.payload), named)
 
     def conclude(self, *, alone: bool) -> OrderOutcome | None:
-        """Set its result if an answer shows what became of it, and return the outcome for the ledger.
+        """Set the result if an answer shows the order's outcome, and return the outcome for the ledger.
 
         Args:
-            alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
+            alone: whether its last broadcast had no other draft, so that a refusal concerns this one.
         """
         order, status, trouble = self.order, self.status, self.trouble
         if self.gone is not None:
@@ -131,11 +131,11 @@ class _Draft:
 
 @attrs.define(eq=False, kw_only=True)
 class TwoPhaseSender(ChunkSender):
-    """Creates drafts of orders, and broadcasts those.
+    """Creates drafts of orders, and broadcasts the drafts.
 
     Attributes:
         find_drafts: returns the task ids of drafts that exist for some keys of a run, and are not recorded.
-        stop: called with the error for which broadcasts were given up: further ones would meet it too.
+        stop: called with the error that ended the broadcasts: further ones would fail in the same way.
     """
 
     endpoint = DRAFTS_CREATE
@@ -172,14 +172,14 @@ class TwoPhaseSender(ChunkSender):
         return [*results, *await self._bring_to_end(broadcast, drafts)]
 
     async def _release(self, results: Results) -> None:
-        """Make claimed drafts that are not broadcast now drafts again, for the process that resumes the run."""
+        """Make claimed drafts that are not broadcast now ``drafted`` again, for the process that resumes the run."""
         for result in results:
             if isinstance(result, Created):
                 with suppress(IllegalTransition):  # the record of its answer was refused
                     await self.run.release_claim([result.order.id])
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
-        """Bring at most a chunk of orders to their end whose drafts are recorded, and may have been broadcast."""
+        """Finish at most a chunk of orders whose drafts are recorded, and may have been broadcast."""
         drafts = [
             _Draft(
                 PendingOrder(row.id, row.line, row.key, row.payload),
@@ -202,7 +202,7 @@ class TwoPhaseSender(ChunkSender):
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body
     ) -> tuple[Results, list[Sequence[PendingOrder]]]:
-        """Create drafts; where a second draft is refused, adopt the first one, whose answer was lost."""
+        """Create drafts; if a second draft is refused, adopt the first one, whose answer was lost."""
         results, again = await super()._call(claim, orders, body)
         if keys := {result.order.key for result in results if isinstance(result, Refused)} & self.lost_drafts:
             drafts: Mapping[str, str] = {}
@@ -217,7 +217,7 @@ class TwoPhaseSender(ChunkSender):
         return results, again
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
-        """Orders whose answer was lost wait again: a draft that was made of one stays unused."""
+        """Make orders whose answer was lost pending again: a draft that was made of one stays unused."""
         self.lost_drafts.update(result.order.key for result in lost)
         ids = [result.order.id for result in lost]
         await self.run.lose_drafts(ids)
@@ -250,7 +250,7 @@ class TwoPhaseSender(ChunkSender):
         return [draft.result for draft in drafts if draft.result is not None]
 
     async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
-        """Broadcast drafts, and read those that may be none any more; return the error that kept some from a result."""
+        """Broadcast drafts, and read those that may be none any more; returns the error that left some unsettled."""
         left = drafts
         # Where an earlier broadcast may have acted they are read first, before the first try.
         first = 0 if any(draft.may_have_acted for draft in drafts) else 1
@@ -282,7 +282,7 @@ class TwoPhaseSender(ChunkSender):
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
 
     async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
-        """Broadcast once, by the recorded ids; return the error, unless one of the drafts may have caused it.
+        """Broadcast once, by the recorded ids; returns the error, unless one of the drafts may have caused it.
 
         The drafts note whether they may have been processed, also when this is cancelled.
         """
@@ -316,7 +316,7 @@ class TwoPhaseSender(ChunkSender):
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
-        """Read the task of a draft that the answer to its broadcast did not show past draft; return an error."""
+        """Read the task of a draft that the answer to its broadcast did not show past draft; returns an error."""
         try:
             task = await self.read(draft.task_id)
         except NotFound as gone:

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
-"""How long a segment stays with its worker without a renewal."""
+"""Seconds that a segment stays with its worker without a renewal."""
 SEGMENTS = 3
-"""Segments that a worker sends at a time, so that one that ends leaves no place in flight empty."""
+"""The segments that a worker sends at a time, so that one that ends leaves no place in flight empty."""
 TRIES = 10
-"""How often a segment is taken without any order of it ending, before its run is stopped."""
+"""The number of times that a segment is taken without any order ending, before its run is stopped."""
 LONGEST_REST = 30.0
 DRIFT = 0.1
-"""The part of a lease by which the clocks of a worker and of the database may differ meanwhile."""
+"""The part of a lease by which the clocks of a worker and of the database may differ."""
 
 
 def timeouts_for(lease: float) -> Timeouts:
@@ -54,13 +54,13 @@ def timeouts_for(lease: float) -> Timeouts:
 
 
 def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> None:
-    """Refuse a lease that could end while its holder still sends what it has claimed.
+    """Refuse a lease that could end while its holder still sends claimed orders.
 
     A lease is renewed after a fifth of it. A claim is sent until half its life is over; then the call may wait for a
     connection; and the clocks may differ.
 
     Raises:
-        UsageError: it is too short; the message has the least that is long enough.
+        UsageError: it is too short; the message names the shortest possible lease.
     """
     needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
     if lease * 4 / 5 <= needed:
@@ -80,7 +80,7 @@ class Worker:
         environment: the environment whose runs are sent.
         concurrency: the most calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
-        serves: whether a run is for this worker; it leaves the other runs to other workers.
+        serves: returns whether a run is for this worker, which leaves others to other workers.
         claim_life: seconds, see `chunks.CLAIM_LIFE`; a quarter of the lease unless given.
         timeouts: the time-outs of the clients that ``connect`` makes.
         name: the worker's name in the ledger; a new one unless given.
@@ -88,7 +88,7 @@ class Worker:
 
     Attributes:
         stopping: set when it takes no more segments.
-        broken: set when it cannot continue with the ledger as it is open, or, with an ``error``, not at all.
+        broken: set when it cannot continue with the open ledger or, with an ``error``, at all.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Worker:
         self.drain()
 
     def drain(self) -> None:
-        """Release its segments after the calls in flight."""
+        """Release the segments after the calls in flight."""
         for _, push in self._sending.values():
             push.stop()
 
@@ -164,10 +164,10 @@ class Worker:
         """Work with a ledger until this worker is stopped, or the ledger fails; nothing is in flight then.
 
         Args:
-            serve: calls `send` for the segments that wait; when it is cancelled it waits for those that it began.
+            serve: calls `send` for waiting segments; when it is cancelled it waits for those that it began.
 
         Raises:
-            LedgerError: the ledger cannot be used as it is open.
+            LedgerError: the open ledger cannot be used.
             GotSurgeError: this worker cannot continue at all, see ``broken``.
         """
         self.broken.clear()
@@ -194,7 +194,7 @@ class Worker:
                 task.result()
 
     async def _end(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
-        """End all that needs the ledger, which is closed next."""
+        """End all tasks that need the ledger, which is closed next."""
         await self.abort()
         for task in tasks:
             task.cancel()
@@ -229,7 +229,7 @@ class Worker:
         return self._serves(self._known[run_id])
 
     async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:
-        """Send a segment that was taken; return the error that ended it early."""
+        """Send a segment that was taken; returns the error that ended it early."""
         gs = await self._client(run.info)
         distribution = await ledger.segments.distribution(run.id)
         options = run.info.options
@@ -268,7 +268,7 @@ class Worker:
         return sent.stopped_by
 
     async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
-        """Rest, or end, where perhaps only this worker cannot continue; else stop the run for all workers."""
+        """Pause or end this worker if perhaps only it cannot continue; else stop the run for all workers."""
         if error is None:
             self._rests, self._trouble = 0, None
         elif self.stopping.is_set() and isinstance(error, NotSent):
@@ -308,7 +308,7 @@ class Worker:
             self._orders += event.created + event.refused + event.in_doubt
 
     async def _beat(self, ledger: Ledger) -> None:
-        """Report regularly that this worker lives, and stop pushes whose run was stopped; until it is cancelled."""
+        """Report regularly that this worker lives, and stop pushes whose run was stopped, until cancelled."""
         beats: deque[tuple[float, int]] = deque(maxlen=6)
         while True:
             beats.append((self.clock.monotonic(), self._orders))

@@ -1,4 +1,4 @@
-"""The simulator over HTTP: routes from the endpoint table, and what a fault does to an answer."""
+"""The simulator over HTTP: routes from the endpoint table, and the effect of faults on answers."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Broken(web.Response):
-    """An answer that never becomes a whole one: the fault decides what the client sees instead."""
+    """An answer that never arrives whole: the fault decides what the client receives instead."""
 
     def __init__(self, kind: str, reply: Reply) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Broken(web.Response):
         self._reply = reply
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Do the damage; the error makes aiohttp give the connection up."""
+        """Break the answer as the fault says, and raise an error that makes aiohttp close the connection."""
         transport = request.transport
         if transport is not None:
             if self._kind == "silent":
@@ -168,7 +168,7 @@ class _Operation:
             self.sender.send(events)
 
     async def _outcome(self, request: web.Request, body: bytes, plan: Plan, logged: LoggedCall) -> Reply | Fault:
-        """The reply to a call that has taken effect, or the fault that its client sees instead."""
+        """The reply to a call that has taken effect, or the fault that its client meets instead."""
         call = Call(
             body=body,
             path=request.match_info,
@@ -213,7 +213,7 @@ class _Operation:
         return perform(self.service, self.name, call)
 
     def _struck(self, fault: Fault, reply: Reply) -> web.Response:
-        """The response to a call whose answer a fault takes away."""
+        """The response to a call whose answer is lost to a fault."""
         if fault.kind != "status":
             return Broken(fault.kind, reply)
         refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
@@ -229,7 +229,7 @@ class _Operation:
 
 
 async def _strike(planned: tuple[Fault, ...]) -> Fault | None:
-    """Wait out the delays; the fault that ends the call is the last one, if there is one."""
+    """Wait for the delays, and return the fault that ends the call, if there is one: the last."""
     for fault in planned:
         if fault.ends_the_call:
             return fault

@@ -1,4 +1,4 @@
-"""The calls that only a simulator has: the count, faults to order, a clock to turn. No fault strikes them."""
+"""The calls that only a simulator has: its counts, its faults, and its clock. No fault strikes them."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -31,7 +31,7 @@ class _Restore(msgspec.Struct, forbid_unknown_fields=True):
     seconds_ago: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
     def moment(self, now: float) -> float:
-        """The time to go back to; raises ValueError unless exactly one of both says it."""
+        """The time to restore; raises ValueError unless exactly one of both fields gives it."""
         if (self.at is None) == (self.seconds_ago is None):
             raise ValueError("send at, in seconds since the epoch, or seconds_ago, and not both")
         return now - (self.seconds_ago or 0) if self.at is None else self.at
@@ -64,13 +64,13 @@ class _Status(msgspec.Struct, forbid_unknown_fields=True):
 
 
 Action = Callable[[web.Request, Any], Any]
-"""Takes a request and the content of its body, and returns what is answered as JSON; None for an empty object."""
+"""Receives a request and the content of its body, and returns the answer for JSON; None for an empty object."""
 Route = tuple[str, str, Callable[[bytes], Any], Action]
-"""Verb, path, how the body is read, and the action."""
+"""A verb, a path, the reader of the body, and the action."""
 
 
 def add_control(app: web.Application, simulator: "Simulator", service: Service, sender: Sender) -> None:
-    """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
+    """Serve these calls under `PREFIX`, with the OpenAPI document of the simulator."""
     for verb, path, read, action in (*_reads(simulator, service), *_writes(simulator, service)):
         app.router.add_route(verb, f"{PREFIX}/{path}", _handler(sender, read, action))
 
@@ -162,9 +162,9 @@ def _now(service: Service) -> dict[str, str]:
 def _handler(
     sender: Sender, read: Callable[[bytes], Any], action: Action
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Run an action and answer its result, or why it failed.
+    """Make a handler that runs an action, and answers its result, or why it failed.
 
-    Always in this shape: the switches are about GotSurge's answers, not about these.
+    The answers always have this shape: the switches change only GotSurge's answers.
     """
 
     async def handle(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""A day of invented orders around Singapore, each as it stands at this moment: the same for the same seed."""
+"""A day of invented orders around Singapore, each in its present state: the same for the same seed."""
 
 from datetime import UTC, datetime
 from random import Random
@@ -16,7 +16,7 @@ from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST
 QUARTER = 900.0
 HOUR = 3600.0
 A_BUSY_LIFE = Life(accepting=0.9, cancelling=0.04, late=0.25, failing=0.08)
-"""More goes wrong than on most days, so that every status occurs."""
+"""More problems than on most days, so that every status occurs."""
 
 VESSELS = (
     "Amber Strait", "Borealis Grace", "Celestial Tide", "Dunlin Spirit", "Eastern Lotus", "Formosa Jade", "Golden Raja",
@@ -52,7 +52,7 @@ VEHICLES = ("motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "l
 
 
 def seed_a_day(service: Service, orders: int, account: Account) -> int:
-    """Add orders of an account as they stand now; returns the number of all tasks."""
+    """Add orders of an account in their present states; returns the number of all tasks."""
     service.seeding = True  # their past is not sent to the webhook
     try:
         first = len(service.tasks.all())
@@ -81,7 +81,7 @@ def _task(service: Service, number: int, account: Account) -> TaskRecord:
 
 
 def _live_until(service: Service, record: TaskRecord, now: float) -> None:
-    """Take a task through all that has happened to it by now."""
+    """Apply to a task everything that happens to it until now."""
     while True:
         at, status, note = service.lives.next_step(record, A_BUSY_LIFE)
         if at > now:
@@ -137,6 +137,6 @@ def _content(draws: Random, number: int, windows: tuple[float, float, float, flo
 
 
 def _imo(first_six: int) -> int:
-    """An IMO number by its first six digits; the seventh is a check digit."""
+    """An IMO number with these first six digits; the seventh is a check digit."""
     digits = [int(digit) for digit in str(first_six)]
     return first_six * 10 + sum(digit * factor for digit, factor in zip(digits, range(7, 1, -1), strict=True)) % 10

@@ -1,8 +1,8 @@
-"""Faults that can be ordered: what goes wrong, at which operation, how often, before or after the effect.
+"""Faults that can be ordered: their kind, operation and frequency, before or after the effect.
 
 The fate of the n-th matching call depends only on n and on the fault's seed, so that a run with faults can be repeated.
-Several faults are a script. In this one the third call acts and its answer is lost; from the fourth call on the service
-is down, until the faults are cleared::
+Several faults are a script. Here the third call acts and its answer is lost; from the fourth call on the service is
+down, until the faults are cleared::
 
     simulator.order_fault(Fault(when="after", kind="reset", after_calls=2, times=1))
     simulator.order_fault(Fault(kind="status", status=503, after_calls=3))
@@ -30,7 +30,7 @@ from gotsurge_async.simulator.replies import Reply
 
 EVERY_OPERATION = "*"
 WEBHOOK = "webhook"
-"""Not an operation: the events that the simulator sends."""
+"""The events that the simulator sends, in place of an operation."""
 
 CREATES = frozenset(("tasks.create", "platform.tasks.create", "platform.drafts.create"))
 _READS = frozenset(("tasks.get", "platform.tasks.get", "platform.tasks.list"))
@@ -44,14 +44,14 @@ When = Literal["before", "after", "late"]
 
 @frozen(kw_only=True)
 class KindOfFault:
-    """What a kind of fault does.
+    """The effects of a kind of fault.
 
     Attributes:
         words: its name on the board.
         strikes_calls: whether calls suffer it.
         strikes_events: whether events to webhooks suffer it.
         ends: whether the client does not get the answer.
-        bends: whether the operation acts or answers otherwise.
+        bends: whether the operation acts, or answers, in another way.
         operations: the only operations that suffer it; None for all.
     """
 
@@ -109,7 +109,7 @@ class Fault:
 
     ``operation`` is a name of the endpoint table or ``"*"``; calls of the operations in ``spares`` are left alone,
     and not counted. ``when`` says whether it strikes before the operation took effect or after. ``kind``: ``reset``
-    ends the connection by a TCP RST; ``delay`` waits ``seconds`` (real ones) and goes on; ``status`` answers
+    ends the connection by a TCP RST; ``delay`` waits ``seconds`` (real ones) and continues; ``status`` answers
     ``status`` with ``headers``; ``garbage`` answers what is not HTTP; ``half`` sends half an answer and closes;
     ``silent`` answers nothing, and waits until the client closes the connection.
     It begins after ``after_calls`` matching calls, counted from when it was ordered. From there on it strikes one in
@@ -181,7 +181,7 @@ class _Ordered:
     struck: int = 0
 
     def strikes(self, when: When) -> bool:
-        """Whether it ends or delays a call, at that time."""
+        """Whether the fault ends or delays a call, at that time."""
         return self.fault.when == when and not KINDS[self.fault.kind].bends
 
     def meets(self, operation: str) -> bool:
@@ -198,7 +198,7 @@ class _Ordered:
 
 @frozen
 class Plan:
-    """The faults that strike one call, in the order in which they were ordered; ``late`` puts its effect off."""
+    """The faults that strike one call, in the order in which they were ordered; ``late`` delays its effect."""
 
     before: tuple[Fault, ...] = ()
     after: tuple[Fault, ...] = ()
@@ -207,17 +207,17 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Kind and time of each, as the log of calls shows them."""
+        """The kind and time of each fault, as the log of calls shows them."""
         late = () if self.late is None else (self.late,)
         struck = tuple(f"{fault.kind} {fault.when}" for fault in (*self.before, *late, *self.after))
         return (*struck, *(fault.kind for fault in self.bends))
 
     def seconds(self, kind: str) -> float:
-        """The most seconds of a kind that bends the call; 0 if none of that kind strikes it."""
+        """The most seconds of a kind that changes the call; 0 if none of that kind strikes it."""
         return max((fault.seconds for fault in self.bends if fault.kind == kind), default=0.0)
 
     def bends_by(self, kind: str) -> bool:
-        """Whether a fault of the kind bends the call."""
+        """Whether a fault of the kind changes the call."""
         return any(fault.kind == kind for fault in self.bends)
 
 
@@ -234,7 +234,7 @@ class Faults:
         self._made = 0
 
     def order(self, fault: Fault) -> None:
-        """Have a fault strike from now on; raises ValueError when there is no such operation."""
+        """Let a fault strike from now on; raises ValueError if there is no such operation."""
         named = fault.spares if fault.operation in (EVERY_OPERATION, WEBHOOK) else (fault.operation, *fault.spares)
         for operation in named:
             if operation not in self._operations:
@@ -245,7 +245,7 @@ class Faults:
         self._changed()
 
     def remove(self, number: int) -> None:
-        """End one fault; raises LookupError when there is none of that number."""
+        """End one fault; raises LookupError if no fault has the number."""
         left = [ordered for ordered in self._ordered if ordered.number != number]
         if len(left) == len(self._ordered):
             raise LookupError(f"there is no fault {number}")
@@ -265,11 +265,11 @@ class Faults:
         self._changed()
 
     def event(self) -> tuple[Fault, ...]:
-        """Decide what strikes the next event."""
+        """Decide which faults strike the next event."""
         return self._strike([ordered for ordered in self._ordered if ordered.meets(WEBHOOK)])
 
     def plan(self, operation: str) -> Plan:
-        """Decide what strikes the next call to an operation."""
+        """Decide which faults strike the next call to an operation."""
         if not self._ordered:
             return _NOTHING
         met = [ordered for ordered in self._ordered if ordered.meets(operation)]
@@ -289,7 +289,7 @@ class Faults:
         )
 
     def _strike(self, met: list[_Ordered]) -> tuple[Fault, ...]:
-        """The faults, counted as having struck."""
+        """The faults, each counted as having struck."""
         for ordered in met:
             ordered.struck += 1
         if met:
@@ -322,7 +322,7 @@ class LateCall:
         self._reply = self._loop.create_future()
 
     async def reply(self) -> Reply | None:
-        """Wait until the call has taken effect; None if it never will."""
+        """Wait until the call has taken effect, and return its reply; None if it never will."""
         return await self._reply
 
     def end(self, reply: Reply | None) -> None:
@@ -343,17 +343,17 @@ class LateCalls:
         self._added = 0
 
     def add(self, call: LateCall) -> None:
-        """Number a call and keep it."""
+        """Number a call and store it."""
         self._added += 1
         call.number = self._added
         self._by_number[call.number] = call
 
     def take(self, call: LateCall) -> bool:
-        """Forget a call that is to take effect now; whether it still may."""
+        """Remove a call that must take effect now; returns whether it still may."""
         return self._by_number.pop(call.number, None) is call
 
     def clear(self) -> None:
-        """Forget all calls, so that none takes effect; connections that wait are ended without an answer."""
+        """Remove all calls, so that none takes effect; connections that wait are ended without an answer."""
         calls, self._by_number = list(self._by_number.values()), {}
         for call in calls:
             call.end(None)

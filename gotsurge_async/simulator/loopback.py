@@ -1,4 +1,4 @@
-"""The simulator is for this machine alone: it refuses what a foreign page sends through a browser on it.
+"""The simulator is for this machine alone: it refuses requests of foreign pages through a browser on it.
 
 It listens on the loopback interface, but a browser here reaches that too, on behalf of any page: by a plain POST
 (Origin names the page), under a name of the page's own that was pointed at 127.0.0.1 (DNS rebinding; Host names it), or
@@ -22,7 +22,7 @@ PAGE_HEADERS: Mapping[str, str] = {
 
 
 def is_here(url: str) -> bool:
-    """Whether an address of HTTP is one of this machine, whatever its port."""
+    """Whether a URL leads to this machine, whatever its port."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -32,7 +32,7 @@ def is_here(url: str) -> bool:
 
 
 def check_url(url: str, *, anywhere: bool) -> str:
-    """A webhook's URL, empty for none; raises ValueError for one that is not to be sent to."""
+    """Check a webhook's URL, which may be empty; raises ValueError for a URL to which nothing may be sent."""
     if not url or is_here(url):
         return url
     if not anywhere:
@@ -53,7 +53,7 @@ def origin(url: str) -> str:
 
 
 def masked_url(url: str) -> str:
-    """A webhook's URL without what may be a secret of its receiver: long segments of its path, query, user."""
+    """A webhook's URL without possible secrets of its receiver: long segments of its path, query, user."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     path = "/".join(segment if len(segment) < 16 else f"{segment[:2]}…" for segment in parts.path.split("/"))
@@ -61,7 +61,7 @@ def masked_url(url: str) -> str:
 
 
 def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """A middleware that refuses foreign hosts, and foreign origins except on some paths."""
+    """Return a middleware that refuses foreign hosts, and foreign origins except on some paths."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -80,7 +80,7 @@ def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[we
 
 
 def _is_fetched_by_a_stranger(headers: Mapping[str, str]) -> bool:
-    """Whether a page of another site has this fetched, and not shown in a tab of its own."""
+    """Whether a page of another site requests this in the background, not in a tab of its own."""
     if headers.get("Sec-Fetch-Site") != "cross-site" or headers.get("Sec-Fetch-Mode") == "navigate":
         return False
     return "Origin" not in headers  # to a browser localhost is a stranger to 127.0.0.1; its Origin says better

@@ -1,4 +1,4 @@
-"""What became of orders afterwards: events in, the order book, alerts, reports.
+"""Orders after the push: events, the order book, alerts, and reports.
 
 Needs the extra ``cli``, as the ledger does: ``pip install "gotsurge-async[cli]"``.
 """

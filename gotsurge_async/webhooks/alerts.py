@@ -1,4 +1,4 @@
-"""What a person should know of an order before the ship sails, by the document's rules (section "Order Statuses").
+"""Alerts about orders that need a person before the ship sails, by the document's rules (section "Order Statuses").
 
 `alerts` is a pure function of a task, the present and some limits; `alerts_in` applies it to the orders of a book;
 `Lasting` reports each alert once while it lasts.
@@ -25,18 +25,18 @@ from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, late
 __all__ = ["Alert", "AlertKind", "Lasting", "Limits", "alerts", "alerts_in"]
 
 SQUAD_MARGIN = timedelta(minutes=30)
-"""A task for the squad expires so long before its pickup window ends (section "Order Statuses")."""
+"""The time between the expiry of a task for the squad and the end of its pickup window (section "Order Statuses")."""
 
 _log: logging.Logger = logging.getLogger(__name__)
 _NOT_ACCEPTED = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.ACCEPTED])
 FAILED: frozenset[TaskStatus] = frozenset(
     {TaskStatus.EXPIRED, TaskStatus.UNSUCCESSFUL_PICKUP, TaskStatus.UNSUCCESSFUL_DELIVERY}
 )
-"""The ends that nobody wanted."""
+"""The statuses of tasks that ended without a delivery, against the sender's wish."""
 
 
 class AlertKind(StrEnum):
-    """What is wrong."""
+    """The kind of an alert."""
 
     EXPIRING = "expiring"
     """Its broadcast ends within 30 minutes: with the pickup window, for the squad 30 minutes before that."""
@@ -49,27 +49,27 @@ class AlertKind(StrEnum):
     FAILED = "failed"
     """It expired, or its pickup or delivery failed; for a day."""
     IN_DOUBT = "in_doubt"
-    """It was sent 10 minutes ago, and nobody knows whether GotSurge has it."""
+    """It was sent 10 minutes ago, and it is not known whether GotSurge has it."""
     UNJUDGED = "unjudged"
-    """What was read of it is so odd that no rule can be applied: a person should read it."""
+    """Its data is so odd that no rule can be applied: a person should read it."""
     DOUBLE = "double"
-    """Two living tasks, or more, have its name: as many drivers may be on their way."""
+    """Two or more live tasks have its name: as many drivers may be on their way."""
 
     @property
     def in_words(self) -> str:
-        """As a sentence says it."""
+        """The kind as a sentence names it."""
         return self.replace("_", " ")
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """From when on an order is worth an alert.
+    """The times at which an order causes an alert.
 
     Attributes:
-        expiring: so long before a broadcast expires.
-        not_accepted: so long before the pickup window begins, while no driver has taken it.
-        late: so long after the end of a window.
-        in_doubt: so long after it was sent.
-        failed_for: for so long after it failed, that a failure of last week is no news.
+        expiring: the time before a broadcast expires.
+        not_accepted: the time before the pickup window begins, while no driver has accepted it.
+        late: the time after the end of a window.
+        in_doubt: the time after it was sent.
+        failed_for: the time after a failure during which it is reported.
     """
 
     expiring: timedelta = timedelta(minutes=30)
@@ -81,20 +81,20 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class Alert:
-    """Something that needs a person's attention.
+    """A situation that needs a person's attention.
 
     Attributes:
-        kind: what is wrong.
-        name: the task's id; of an order in doubt its run and key.
+        kind: the kind of the alert.
+        name: the task's id; for an order in doubt its run and key.
         tracking_id: the user's own name of the order, or its key.
-        status: where it stands; "" if that is not known.
-        at: what it is about, in UTC: when the broadcast ends, the window begins or ended, it failed or was sent. None
-            for a failure whose time is unknown.
-        vessel, imo, berth: whom it is for.
+        status: the task's status; "" if it is not known.
+        at: the time of the cause, in UTC: when the broadcast ends, the window begins or ended, it failed or was sent.
+            None for a failure whose time is unknown.
+        vessel, imo, berth: the ship that it is for.
         account: as the book names it.
-        tasks: of a double all of its tasks.
-        detail: what else is to be said of it, in words.
-        seen_at: when the order was last read, if it is of a book.
+        tasks: all tasks of a double.
+        detail: further details, in words.
+        seen_at: when the order was last read, if it is from a book.
     """
 
     kind: AlertKind
@@ -112,7 +112,7 @@ class Alert:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What makes two of them the same one, while it lasts."""
+        """The values that identify an alert while it lasts."""
         return (self.kind, self.account, self.name, *self.tasks)
 
     def text(self, now: datetime, zone: tzinfo | None = None) -> str:
@@ -151,7 +151,7 @@ class Alert:
                 return f"in doubt, sent {when}: nobody knows whether GotSurge has it"
 
     def document(self, now: datetime, zone: tzinfo | None = None) -> dict[str, Any]:
-        """The alert for programs."""
+        """The alert for programs, as plain values."""
         return {
             "kind": self.kind,
             "order": self.name,
@@ -169,10 +169,10 @@ class Alert:
 
 
 def expires_at(task: Task) -> datetime | None:
-    """When the broadcast of a task expires, as the document says; None for never, or where no window says it.
+    """The time at which a task's broadcast expires, by the document; None for never, or if it has no window.
 
     Squad: 30 minutes before the end of the pickup window. Marine: never, for now. Otherwise: the end of the pickup
-    window (or the longest time of a broadcast, of which the document names no figure).
+    window (or the longest time of a broadcast, for which the document has no number).
     """
     window = task.from_time_window
     if window is None or task.broadcast_preference == BroadcastPreference.MARINE:
@@ -187,7 +187,7 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
     Args:
         task: as it was last read.
         now: the present, aware.
-        account: as the book names it.
+        account: its name in the book.
     """
     limits = limits or Limits()
     status = task.current_status
@@ -227,10 +227,10 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
 async def alerts_in(
     book: Book, now: datetime, limits: Limits | None = None, *, only: Only | None = None
 ) -> AsyncIterator[Alert]:
-    """The alerts of the orders of a book at a time; an order that no rule can judge has an alert that says so.
+    """The alerts of a book's orders at a time; an order to which no rule can be applied has an `UNJUDGED` alert.
 
     Args:
-        only: of these; whether they are open, and when they moved, is decided here.
+        only: selects orders; its ``open`` and ``moved_since`` are set by this function.
     """
     only, limits = only or Only(), limits or Limits()
     failed = structs.replace(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
@@ -243,7 +243,7 @@ async def alerts_in(
 
 
 async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Alert]:
-    """The doubles of a book of which one order is among those that are asked for: one alert each."""
+    """An alert for each double of a book that includes a selected order."""
     for double in await book.doubles():
         first = double.orders[0]
         asked = [structs.replace(only or Only(), name=each.task_id) for each in double.orders]
@@ -263,7 +263,7 @@ async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Aler
 
 
 def _whom(task: Task) -> dict[str, Any]:
-    """Whom a task is for, as an `Alert` has it."""
+    """The ship of a task, as the fields of an `Alert`."""
     contact = vessel_of(task)
     return {"vessel": contact.vessel_name, "imo": contact.vessel_imo, "berth": berth_of(task)}
 
@@ -287,7 +287,7 @@ def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:
 
 
 def doubt(row: OrderRow, run_id: str, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
-    """The alert of an order of the ledger that is in doubt; none while it is young."""
+    """The alert for a ledger's order that is in doubt; no alert while the order is young."""
     since = row.claimed_at or row.updated_at
     if now - since < (limits or Limits()).in_doubt:
         return []

@@ -1,7 +1,7 @@
-"""What an event says (section "Task Status Updated"): a hint at a task, never the truth.
+"""Events (section "Task Status Updated"): an event is a hint at a task, never the truth.
 
-The document folds what stands in ``data`` and ``updates``, so all of it is read tolerantly: an event is of use once it
-names a task.
+The document does not show the content of ``data`` and ``updates``, so they are read tolerantly: an event is useful if
+it names a task.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ from gotsurge_async.errors import GotSurgeError, UnreadableAnswer
 from gotsurge_async.models.base import read_utc
 
 LARGEST = 256 * 1024
-"""Bytes of a body; an event with a whole task in it is some thousand."""
+"""The most bytes of a body; an event with a whole task in it has some thousand."""
 DEEPEST = 64
-"""Objects and lists in each other."""
+"""The most levels of nested objects and lists."""
 
 _IDS = ("id", "task_id", "_id")
 _STATUS = ("current_status", "status")
@@ -35,31 +35,31 @@ _TOO_DEEP = f"is nested more than {DEEPEST} levels deep"
 
 
 class EventState(StrEnum):
-    """What became of an event."""
+    """The state of an event."""
 
     WAITING = "waiting"
-    """Its task is still to be read."""
+    """Its task must still be read."""
     DONE = "done"
-    """Its task was read, or it is of no task."""
+    """Its task was read, or it concerns no task."""
     DEAD = "dead"
-    """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
+    """It cannot be used: a person may read it, mend the cause, and replay it."""
 
 
 class MalformedEvent(GotSurgeError, code="E804"):
-    """A body that is no event; it says why, and quotes nothing of it."""
+    """A body is not an event; the message gives the reason, and quotes nothing of the body."""
 
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """An event as its body says it; anybody may have written it.
+    """An event as its body describes it; anybody may have written the body.
 
     Attributes:
-        type: what happened, such as ``update``.
-        model_name: what it happened to, such as ``Task``.
+        type: the kind of change, such as ``update``.
+        model_name: the kind of object that changed, such as ``Task``.
         task_id: the task that it hints at; None if it is about something else.
         timestamp: when it was sent, if that can be read.
-        tells_time: whether it says when it was sent: then two of the same text are one event.
-        tree: all that it says.
+        tells_time: whether it contains the time when it was sent: then two with the same text are one event.
+        tree: its whole content.
     """
 
     type: str | None = None
@@ -71,31 +71,31 @@ class Event:
 
     @property
     def status(self) -> str | None:
-        """The status that it claims; what changed counts more than what was there."""
+        """The status that the event claims; ``updates`` take precedence over ``data``."""
         return _first([*reversed(_places(self.tree)), self.tree], _STATUS)
 
     @property
     def tracking_id(self) -> str | None:
-        """The order that it claims to be about."""
+        """The tracking id of the order that the event claims."""
         return self._name("tracking_id")
 
     @property
     def invoice_number(self) -> str | None:
-        """The same by its invoice number."""
+        """The invoice number of the order that the event claims."""
         return self._name("invoice_number")
 
     @property
     def group_tag(self) -> str | None:
-        """The group that it claims to be of."""
+        """The group tag of the order that the event claims."""
         return self._name("group_tag")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the order that it claims to be about: tracking id and invoice number, as far as it has them."""
+        """The tracking id and the invoice number that the event claims, without those that are missing."""
         return tuple(name for name in (self.tracking_id, self.invoice_number) if name)
 
     def shortened(self) -> bytes:
-        """A body that has only the names, the status and the time of this event."""
+        """A body that contains only the names, the status and the time of this event."""
         names = {"tracking_id": self.tracking_id, "invoice_number": self.invoice_number, "group_tag": self.group_tag}
         return msgspec.json.encode(
             {
@@ -112,10 +112,10 @@ class Event:
 
 
 def read_event(body: bytes) -> Event:
-    """What a body says.
+    """Read the body of an event.
 
     Raises:
-        MalformedEvent: it is no JSON object, too large or too deep, or is about a task and does not name it.
+        MalformedEvent: it is not a JSON object, too large or too deep, or concerns a task and does not name it.
     """
     tree = _tree(body)
     model = _text(tree.get("model_name"))
@@ -135,7 +135,7 @@ def read_event(body: bytes) -> Event:
 
 
 def kept_event(body: bytes) -> Event:
-    """What the body of a kept event says; nothing if it was dropped."""
+    """The event from a stored body; an empty event if the body was dropped."""
     try:
         return read_event(body)
     except MalformedEvent:
@@ -160,7 +160,7 @@ def _tree(body: bytes) -> dict[str, Any]:
 
 
 def _unpacked(body: bytes) -> bytes:
-    """The text of a body, which may be packed by gzip; of one that is too long when unpacked, too much."""
+    """The text of a body, which may be packed by gzip; of a text that is too long, only enough to show that."""
     if not body.startswith(_GZIP):
         return body.removeprefix(_BOM)
     try:
@@ -170,7 +170,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _is_deep(body: bytes) -> bool:
-    """Whether it may be, by how much of it there is; nearly none is."""
+    """Whether the body may be nested too deep, by its number of brackets; nearly none is."""
     return body.count(b"{") + body.count(b"[") > DEEPEST
 
 
@@ -210,7 +210,7 @@ def _first(places: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> str |
 
 
 def _text(value: Any) -> str | None:
-    """A name that can be one: on one line, and not too long."""
+    """The text if it is a valid name: one line, and not too long; else None."""
     if type(value) is int and abs(value) < 2**64:
         value = str(value)
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None
@@ -224,10 +224,10 @@ def _moment(value: Any) -> datetime | None:
 
 
 def digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
-    """By what an event is known when it comes again: of those that say when they were sent, all that they say.
+    """The value by which a repeated event is recognized: for an event with a time, a digest of its whole content.
 
-    It begins with the time, so that those that come together stand together in the index: else each would change a
-    page of its own there.
+    It begins with the time, so that events that come together are adjacent in the index: else each would change its
+    own page there.
     """
     if event is None or event.tells_time:
         said = 0 if event is None or event.timestamp is None else to_microseconds(event.timestamp) % 2**63

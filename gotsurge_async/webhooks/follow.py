@@ -1,4 +1,4 @@
-"""Follows orders after they were pushed: reads what events hint at, sweeps, settles doubts, and hands changes on.
+"""Follows orders after they were pushed: reads the tasks of events, sweeps, settles doubts, and hands changes on.
 
 One process at a time follows the accounts of an inbox, whatever number receives: another one waits until it has ended.
 
@@ -39,31 +39,31 @@ log: logging.Logger = logging.getLogger(__name__)
 OnStatus = Callable[[Change], Awaitable[object]]
 
 PARK_AFTER = timedelta(days=3)
-"""How long a change is tried until it is parked: a long weekend."""
+"""The time for which a change is tried until it is parked: a long weekend."""
 HANDLER_SECONDS = 60.0
-"""How long a handler may take."""
+"""Seconds that a handler may take."""
 AT_ONCE = 20
-"""Handlers that run at the same time, each for another task."""
+"""The most handlers that run at the same time, each for another task."""
 GRACE_SECONDS = 10.0
-"""How long a handler may still take when the process ends; then its change is handed on again by the next one."""
+"""Seconds that a handler may still take when the process ends; then the next process hands its change on again."""
 CANCEL_SECONDS = 2.0
-"""How long one may take that was cancelled then; after that it is left alone, for it may never end."""
+"""Seconds that a handler that was cancelled then may take; afterwards it is left alone, for it may never end."""
 LEASE = timedelta(seconds=15)
-"""How long a change is kept for a process that may have been killed."""
+"""The time for which a change is reserved for a process that may have been killed."""
 POLL = 1.0
-"""Seconds after which it is looked for changes that are due again, or that another process noted."""
+"""Seconds between two checks for changes that are due again, or that another process noted."""
 _AGAIN = RetryPolicy(base=1.0, cap=600.0)
 
 KEEP = timedelta(days=90)
-"""How long the book keeps an order that is at its end."""
+"""The time for which the book keeps an order that has ended."""
 FORGET_EVERY = 3600.0
-"""Seconds between two looks for orders that are old."""
+"""Seconds between two removals of old orders."""
 _RESTART = 1.0
-"""Seconds after which a part that failed begins anew."""
+"""Seconds after which a part that failed starts again."""
 LOOK_FOR_DOUBLES = 10.0
 """Seconds between two searches for doubles among the orders that are new in the book."""
 _LOOK_AT_ALL = 60
-"""One of so many searches is among all orders."""
+"""One in this number of searches covers all orders."""
 
 
 class Follower:
@@ -78,18 +78,18 @@ class Follower:
             ...  # serve the receiver
 
     The truth is the task: an event makes us read it, and each new entry of its ``statuses[]`` is handed to
-    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are logged
+    ``on_status``, in order for each task, until it returns without an error. Live tasks with the same name are logged
     once as an error, as a double.
 
     Args:
-        accounts: the client; or of each account, by the name that its `Receiver` has, one. With one client all runs of
-            the ledger are its own.
-        on_status: what to do at a change; without it changes wait for `gotsurge_async.webhooks.changes`.
-        ledger: its pushed orders are followed from the beginning, also where no event ever comes; and its orders in
-            doubt are settled by the tasks that are read.
+        accounts: the client; or a client for each account, by the name that its `Receiver` has. With one client all
+            runs of the ledger are its own.
+        on_status: handles a change; without it changes wait for `gotsurge_async.webhooks.changes`.
+        ledger: its pushed orders are followed from the beginning, even if no event ever comes; and its orders in doubt
+            are settled by the tasks that are read.
         read_rate: reads a second, retries included.
-        sweep_after: after how many seconds without a word a task is read again; unless given, by its status.
-        handler_seconds: how long ``on_status`` may take.
+        sweep_after: after how many seconds without news a task is read again; unless given, by its status.
+        handler_seconds: how long ``on_status`` may take, in seconds.
         keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
             its account; None keeps it until the book is deleted.
         park_after: how long a change is tried until it is parked. Only the pauses between its tries count, and no
@@ -177,7 +177,7 @@ class Follower:
 
     @property
     def troubles(self) -> Mapping[str, str]:
-        """What keeps it from reading now: why, by account."""
+        """The reasons that prevent reads now, by account."""
         return self.reads.troubles
 
     async def __aenter__(self) -> Self:
@@ -205,7 +205,7 @@ class Follower:
                 await self._log_doubles(await self._book.doubles([task]))
 
     async def _note_if_behind(self, account: str, task: Task) -> None:
-        """Have the ledger's orders taken in soon if one has a name of a task that the book knows of no push."""
+        """Have the ledger's orders added soon if one of them has a name of a task that the book knows from no push."""
         keys = [name for name in (task.tracking_id, task.invoice_number) if name]
         if self._names is None or not keys:
             return
@@ -240,7 +240,7 @@ class Follower:
             await self._take_in()
 
     async def _log_doubles(self, found: Iterable[Double]) -> None:
-        """Log doubles that were not logged, after another check with all that the ledger knows of their tasks."""
+        """Log doubles that were not logged yet, after another check with the ledger's knowledge of their tasks."""
         for seen in self._new_doubles(found):
             await self._take_in()
             for double in self._new_doubles(await self._book.doubles([each.task for each in seen.orders])):
@@ -293,7 +293,7 @@ class Follower:
             await self._clock.sleep(FORGET_EVERY)
 
     async def _for_ever(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run a part until it is cancelled, and begin it anew when it fails."""
+        """Run a part until cancelled, and start it again when it fails."""
         while True:
             try:
                 await part()
@@ -316,8 +316,8 @@ class Worker:
     """Hands the changes of a book to a handler, for `Follower`.
 
     Args:
-        accounts: whose changes.
-        handler_seconds: how long it may take.
+        accounts: the accounts whose changes are handed on.
+        handler_seconds: the seconds that the handler may take.
         park_after: see `Follower`.
     """
 
@@ -344,7 +344,7 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
 
     async def work(self) -> None:
-        """Hand changes on until cancelled: then no other is begun, and those under way end."""
+        """Hand changes on until cancelled: then no other change is begun, and those under way end."""
         try:
             newest = False
             while True:
@@ -362,7 +362,7 @@ class Worker:
             await uninterrupted(self._end())
 
     async def _taken(self, most: int, *, newest: bool) -> list[Change]:
-        """Changes to hand on. While the book cannot be used there are none, and those in hand go on."""
+        """Changes to hand on. While the book cannot be used there are none, and those in hand continue."""
         try:
             return await self._book.waiting(most, accounts=self._accounts, lease=LEASE, newest=newest)
         except StoreError as error:
@@ -414,7 +414,7 @@ class Worker:
             self._book.let_go(change)
 
     async def _note_until_done(self, change: Change, why: str | None) -> None:
-        """Note what became of a change, as soon as the book can be written: else its task would stand still."""
+        """Note the result of a change as soon as the book can be written, because its task waits for that."""
         tries = 0
         while True:
             tries += 1
@@ -440,7 +440,7 @@ class Worker:
 async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Change]:
     """The changes of a book as they arrive, without end; each is acknowledged when the next one is asked for.
 
-    One that the loop was left with is handed on again.
+    The last change is handed on again if the loop is left before that.
     """
     clock = clock or SystemClock()
     while True:

@@ -1,6 +1,6 @@
-"""Sends events or changes on, signed as the Standard Webhooks specification has it (https://www.standardwebhooks.com).
+"""Sends events or changes on, signed by the Standard Webhooks specification (https://www.standardwebhooks.com).
 
-The receiver of what is sent on checks ``webhook-signature``: HMAC-SHA256, by the secret, of id, time and body, with
+The receiver checks ``webhook-signature``: HMAC-SHA256, by the secret, of id, time and body, with
 dots between; in base64, after ``v1,``. A secret is ``whsec_`` and base64 of 24 to 64 bytes.
 """
 
@@ -28,14 +28,14 @@ log: logging.Logger = logging.getLogger(__name__)
 
 PREFIX = "whsec_"
 TRY_SECONDS = 30.0
-"""How long a target may take to answer."""
+"""Seconds that a target may take to answer."""
 MOST_OF_AN_ANSWER = 64 * 1024
-"""Bytes of an answer after which its connection is closed: only the status counts."""
+"""The bytes of an answer after which its connection is closed: only the status counts."""
 _AGAIN = RetryPolicy(base=0.5, cap=30.0)
 
 
 def new_secret() -> Secret:
-    """A secret that nobody knows yet."""
+    """A new random secret."""
     return Secret(PREFIX + base64.b64encode(os.urandom(32)).decode())
 
 
@@ -43,7 +43,7 @@ def key_of(secret: Secret) -> bytes:
     """The bytes of a secret.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: the text is not a secret.
     """
     try:
         key = base64.b64decode(secret.reveal().removeprefix(PREFIX), validate=True)
@@ -55,18 +55,18 @@ def key_of(secret: Secret) -> bytes:
 
 
 def signed(key: bytes, message_id: str, seconds: int, body: bytes) -> Mapping[str, str]:
-    """The headers of a message."""
+    """The headers of a message, with its signature."""
     content = b".".join((message_id.encode(), str(seconds).encode(), body))
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {"webhook-id": message_id, "webhook-timestamp": str(seconds), "webhook-signature": f"v1,{signature}"}
 
 
 class NotDelivered(Exception):
-    """A change was not handed on, and why was logged: a handler raises it."""
+    """Raised by a handler: a change was not handed on, and the reason was logged."""
 
 
 def document_of(change: Change) -> bytes:
-    """A change as JSON: a line of ``gotsurge receive --json``, and the body of what is sent."""
+    """A change as JSON: a line of ``gotsurge receive --json``, and the body that is sent on."""
     document = {
         "number": change.number,
         "at": change.at or change.seen_at,
@@ -98,7 +98,7 @@ class Forwarder:
         self._seldom = Seldom(clock)
 
     async def send(self, stored: Stored) -> int:
-        """Send an event until it is answered 2xx, later and later; how often it was tried."""
+        """Send an event until it is answered 2xx, with growing pauses; returns the number of tries."""
         tries = 0
         while True:
             tries += 1
@@ -115,7 +115,7 @@ class Forwarder:
         """Send a change, once.
 
         Raises:
-            NotDelivered: it was not answered 2xx.
+            NotDelivered: the answer was not 2xx.
         """
         # The number alone would be another change's in a book that was made anew.
         message_id = f"change_{change.number}_{to_microseconds(change.seen_at)}"
@@ -130,7 +130,7 @@ class Forwarder:
             raise NotDelivered(f"{where}: {why}")
 
     async def _post(self, message_id: str, body: bytes) -> str | None:
-        """Send a message once; returns why it was not taken, or None if it was."""
+        """Send a message once; returns the reason why it was not accepted, or None if it was."""
         # The time is that of the try: a receiver refuses what is old. The id is always the same: it may come twice.
         headers = signed(self._key, message_id, int(self._clock.now().timestamp()), body)
         headers = {

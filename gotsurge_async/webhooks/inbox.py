@@ -1,8 +1,8 @@
-"""The inbox: every event that came, durable before it is confirmed, until it has been read and is old.
+"""The inbox stores every event durably before it is confirmed, until it has been read and is old.
 
-Events that come while a commit is on its way share the next one: nobody waits for a timer, and the disk is waited for
-once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`; nor how much has
-room: see `gotsurge_async.webhooks.room`.
+Events that come while a commit is on its way share the next one: no event waits for a timer, and all wait
+for the disk together. `gotsurge_async.webhooks.reads` decides what follows from an event, and
+`gotsurge_async.webhooks.room` how much has room.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ from gotsurge_async.webhooks.room import MOST_BYTES, Room, UnknownFull
 from gotsurge_async.webhooks.store import Store, StoreError
 
 KEEP = timedelta(days=7)
-"""How long an event is kept that was read."""
+"""The time for which an event is kept after it was read."""
 KEEP_DEAD = timedelta(days=30)
-"""How long one is kept of which nothing could be made."""
+"""The time for which a dead event is kept."""
 LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
-"""Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
+"""Before events of unknown tasks are refused, the order book adds new orders: how often, and how long (seconds)."""
 CLEAN_EVERY = 3600.0
 """Seconds between two clean-ups."""
 MOST_SENDERS = 20_000
-"""Tasks of which an inbox remembers who sent their last event."""
+"""The number of tasks for which an inbox remembers the sender of the last event."""
 _TRY_AGAIN = 0.2
-"""Seconds between two looks whether another process is still alone with something."""
+"""Seconds between two checks whether another process still excludes this one."""
 
 _TEXTS = Path(__file__).with_suffix(".sql")
 
@@ -52,11 +52,11 @@ class Stored:
 
     Attributes:
         id: its number, in the order in which events came.
-        account: whose receiver it came to.
-        times: how often the very same event came.
-        why: why it is dead, or of no use.
-        size: bytes of its body.
-        body: as it came; None where it was not asked for.
+        account: the account of the receiver that it came to.
+        times: the number of times that the very same event came.
+        why: the reason why it is dead, or of no use.
+        size: the bytes of its body.
+        body: the body as it came; None if it was not read.
     """
 
     id: int
@@ -76,7 +76,7 @@ class Stored:
 
 
 class Waiting(Struct, frozen=True):
-    """An event whose task is to be read."""
+    """An event whose task must still be read."""
 
     id: int
     account: str
@@ -90,7 +90,7 @@ class Inbox:
         async with Inbox.open("inbox.db") as inbox:
             receiver = Receiver(inbox, tokens=[token])
 
-    Several processes may have one open; each belongs to one event loop. Every method raises StoreError where the
+    Several processes may have one open; each belongs to one event loop. Every method raises StoreError if the
     database fails.
     """
 
@@ -121,17 +121,17 @@ class Inbox:
         keep: timedelta | None = KEEP,
         most_bytes: int = MOST_BYTES,
     ) -> AsyncIterator["Inbox"]:
-        """Open an inbox, and make it if there is none. What is old is removed while it is open.
+        """Open an inbox, and make it if there is none. Old events are removed while it is open.
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``. Never the ledger's
                 own file.
-            keep: how long events are kept that were read; None to remove nothing, for who only looks.
-            most_bytes: of all events that wait or are done; dead ones have a tenth of it besides.
+            keep: how long events are kept after they were read; None to remove nothing, for readers.
+            most_bytes: the most bytes of all events that wait or are done; dead ones have a tenth of it besides.
 
         Raises:
-            ConfigError: it cannot be one.
-            StoreError: it cannot be used.
+            ConfigError: ``where`` cannot be an inbox.
+            StoreError: the database cannot be used.
         """
         store = await Store.open(where, _TEXTS)
         cleaning: asyncio.Task[None] | None = None
@@ -150,24 +150,24 @@ class Inbox:
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """The place of the inbox."""
         return self._store.place
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def put(self, account: str, body: bytes, sender: str = "") -> EventState:
-        """Keep an event; it is durable on return. One that is here already counts once more.
+        """Store an event durably. An event that is stored already counts once more.
 
         Args:
             sender: the address that it came from.
 
         Returns:
-            WAITING if its task is to be read, DEAD if nothing can be made of it, DONE if it is of no task.
+            WAITING if its task must be read, DEAD if it cannot be used, DONE if it concerns no task.
 
         Raises:
-            InboxFull: as many bytes wait to be read as may.
+            InboxFull: the most bytes wait already.
             UnknownFull: neither order book nor ledger knows the task, or an order that the event names, and a quarter
-                of that waits already.
+                of these bytes waits already.
         """
         state, task_id, why, event = self._read(body)
         now = to_microseconds(self._clock.now())
@@ -188,7 +188,7 @@ class Inbox:
         return state
 
     def sender(self, account: str, task_id: str) -> str:
-        """The address from which the last event of a task came to this process, for some time; "" if none did."""
+        """The address from which this process got the last event of a task, for some time; "" if it got none."""
         return self._senders.get((account, task_id), "")
 
     @staticmethod
@@ -202,7 +202,7 @@ class Inbox:
         return EventState.WAITING, event.task_id, None, event
 
     async def _has_learned(self) -> bool:
-        """Have the order book learn of new orders, but not too often; whether it may know more than before."""
+        """Let the order book add new orders, but not too often; returns whether it may know more than before."""
         now = self._clock.monotonic()
         if self.learn is None:
             return False
@@ -217,7 +217,7 @@ class Inbox:
         return True
 
     async def has_room(self, size: int, *, known: bool = True) -> bool:
-        """Whether an event with a body of ``size`` bytes would be taken now: of a known task, or of an unknown one."""
+        """Whether an event with a body of ``size`` bytes would be accepted now; ``known``: one of a known task."""
         if self._room.is_uncertain:
             await self._store.read(self._room.measure)
         return self._room.has(size, known=known)
@@ -225,17 +225,17 @@ class Inbox:
     # --- to be read -------------------------------------------------------------------------------------------------
 
     async def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]:
-        """Events whose tasks are to be read, as they came, behind one of a number.
+        """Events whose tasks must be read, in order of arrival.
 
         Args:
             after: only events with a higher number.
-            limit: at most so many events.
+            limit: the most events to return.
         """
         rows = await self._store.rows("waiting", after=after, limit=limit)
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
 
     async def named(self, events: Sequence[Waiting]) -> dict[int, str]:
-        """The name of an order that the order book or the ledger knows, of those events that have one."""
+        """For events with the name of an order that the order book or the ledger knows, that name."""
 
         def ask(db: Database) -> tuple[dict[int, tuple[str, ...]], set[tuple[str, str]]]:
             bodies = db.rows("bodies", ids=db.listed(event.id for event in events), since=0)
@@ -259,25 +259,25 @@ class Inbox:
         }
 
     async def claims(self, ids: Sequence[int], since: datetime) -> dict[int, str]:
-        """The statuses that events claim which came since a moment; "" of one that claims none, or has no body."""
+        """The statuses that events since a moment claim, by number; "" for one that claims none, or has no body."""
         moment = to_microseconds(since)
         rows = await self._store.read(lambda db: db.rows("bodies", ids=db.listed(ids), since=moment))
         return {number: kept_event(bytes(body)).status or "" for number, body in rows}
 
     async def done(self, ids: Sequence[int]) -> None:
-        """Say that the tasks of events were read."""
+        """Mark events as done: their tasks were read."""
         await self._settle("done", EventState.DONE, ids)
 
     async def not_ours(self, ids: Sequence[int], why: str) -> None:
-        """Say that events are of no task of ours. They are done, and their bodies are dropped."""
+        """Mark events as done because their tasks are not ours, and drop their bodies."""
         await self._settle("not_ours", EventState.DONE, ids, why=why, nothing=b"")
 
     async def dead(self, ids: Sequence[int], why: str) -> None:
-        """Say that nothing can be made of events."""
+        """Mark events as dead: they cannot be used."""
         await self._settle("dead", EventState.DEAD, ids, why=why)
 
     async def drop_bodies(self, ids: Sequence[int]) -> None:
-        """Drop the bodies of events that wait and may be of no task of ours. Their tasks are still to be read."""
+        """Drop the bodies of waiting events whose tasks may not be ours. Their tasks must still be read."""
         await self._settle("drop_bodies", EventState.WAITING, ids, nothing=b"")
 
     async def _settle(self, how: str, state: EventState, ids: Sequence[int], **values: Any) -> None:
@@ -292,10 +292,10 @@ class Inbox:
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
-        """Exclude other processes with this inbox from something; waits until they are dead or done with it.
+        """Exclude other processes with this inbox from the work ``name``; waits until they have ended it, or are dead.
 
         Next to a file that is a lock of the system, which ends with its process. In PostgreSQL it is a lease, which a
-        frozen process loses: then the event that this yields is set.
+        frozen process loses: then the yielded event is set.
         """
         if self.place.kind is not Kind.SQLITE:
             async with leased(SqlBoard(self._store), name, self._clock) as lost:
@@ -326,7 +326,7 @@ class Inbox:
         """The newest events, the newest first, without their bodies.
 
         Args:
-            limit: at most so many events.
+            limit: the most events to return.
         """
         rows = await self._store.rows("newest", state=str(state or ""), task_id=task_id, limit=limit)
         return [_stored(row) for row in rows]
@@ -337,17 +337,17 @@ class Inbox:
         return _stored(rows[0]) if rows else None
 
     async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
-        """Events since a moment, as they came, behind one of a number, with the bodies that are not dropped.
+        """Events since a moment, in order of arrival, with the bodies that are not dropped.
 
         Args:
             after: only events with a higher number.
-            limit: at most so many events.
+            limit: the most events to return.
         """
         rows = await self._store.rows("oldest", since=to_microseconds(since), after=after, limit=limit)
         return [_stored(row) for row in rows]
 
     async def cursor(self, name: str) -> int | None:
-        """The number of the last event that was sent on under a name; None if none was."""
+        """The number of the last event that was sent on under a name; None if there is none."""
         rows = await self._store.rows("cursor", name=name)
         return int(rows[0][0]) if rows else None
 
@@ -356,7 +356,7 @@ class Inbox:
         await self._store.change("move_cursor", name=name, event=event_id)
 
     async def replay(self, ids: Sequence[int]) -> int:
-        """Have the tasks of events read again; how many that are. One that is still no event is left as it is."""
+        """Have the tasks of events read again; returns their number. A malformed event stays as it is."""
 
         def job(db: Database) -> int:
             again = 0
@@ -377,7 +377,7 @@ class Inbox:
         return again
 
     async def drop(self, ids: Sequence[int]) -> int:
-        """Forget events; how many those were."""
+        """Remove events; returns the number removed."""
         dropped = await self._store.write(lambda db: db.change("drop", ids=db.listed(ids)))
         await self._store.read(self._room.measure)
         return dropped
@@ -387,12 +387,12 @@ class Inbox:
         return [number for (number,) in await self._store.rows("in_state", state=str(state))]
 
     async def counts(self) -> dict[EventState, int]:
-        """How many events are in each state."""
+        """The number of events in each state."""
         found = {state: number for state, number, _ in await self._store.rows("counts")}
         return {state: found.get(state.value, 0) for state in EventState}
 
     async def clean(self) -> int:
-        """Forget what is old; how many events that were."""
+        """Remove old events; returns the number removed."""
         now = self._clock.now()
         gone = 0
         for state, keep in ((EventState.DONE, self._keep), (EventState.DEAD, KEEP_DEAD)):

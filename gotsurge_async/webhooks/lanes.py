@@ -1,8 +1,8 @@
-"""What is to be read, in which order, and how often: for `gotsurge_async.webhooks.reads`.
+"""The tasks to read, in which order, and how often: for `gotsurge_async.webhooks.reads`.
 
-What nobody can flood away: tasks that the book knows go first, then those whose events name an order that is known. The
-sweep has its share, however many ids are asked for that nobody knows, and so have these: by the addresses of their
-senders, of each the newest first.
+No flood keeps real tasks waiting: tasks that the book knows go first, then those whose events name a known order. The
+sweep has its share, however many unknown ids wait, and so have these: by the addresses of their senders, of each
+the newest first.
 """
 
 import asyncio
@@ -21,31 +21,31 @@ Key: TypeAlias = tuple[str, str]
 """An account, and the id of a task of it."""
 
 MOST_EVENTS = 20
-"""Events that wait for a task which the service did not know; of more, the rest adds nothing."""
+"""The most events that wait for a task which the service did not know; further ones add nothing."""
 MOST_UNKNOWN = 5000
-"""Unknown ids in memory, at most; more wait in the inbox."""
+"""The most unknown ids in memory; more wait in the inbox."""
 MOST_OF_A_NAME = 5
-"""Tasks that go first because of one name, of those that wait: a second one is a double, and hundreds are forged."""
+"""The most waiting tasks that take precedence by one name: a second one is a double, and hundreds are forged."""
 MOST_HELD = 50_000
-"""Events whose reads are in memory."""
+"""The most events whose reads are in memory."""
 _COUNT_AGAIN = 256
-"""Unknown tasks that make room until the senders are counted again."""
+"""The unknown tasks that make room before the senders are counted again."""
 _TURNS: Mapping[int, int] = MappingProxyType({1: 1, 5: 1, 9: 1, 13: 1, 3: 2, 11: 2, 7: 3, 15: 4})
-"""Which lane comes first in some of sixteen turns."""
+"""The lane that comes first in some of sixteen turns."""
 
 
 @attrs.define(eq=False)
 class Wanted:
-    """A task that is to be read, and the events that hint at it.
+    """A task that must be read, and the events that hint at it.
 
     Attributes:
-        tries: how often a read failed.
-        absences: how often the service did not know it.
-        lags: how often a read did not show what an event claims.
-        known: whether the book knows it: then it goes before others.
-        sender: the address from which an event of it came, as far as that is known.
-        name: the name of an order that is known, which an event of a task that is not known has.
-        due: when it is to be read, if it was put off.
+        tries: the number of failed reads.
+        absences: the number of times that the service did not know it.
+        lags: the number of reads that did not show the status that an event claims.
+        known: whether the book knows it: then it takes precedence.
+        sender: the address from which an event of it came, if that is known.
+        name: if the task is unknown, the name of a known order in its event.
+        due: when it must be read, if it was postponed.
     """
 
     key: Key
@@ -60,14 +60,14 @@ class Wanted:
 
 
 class Lanes:
-    """What is to be read, each task once.
+    """The tasks to read, each once.
 
     Attributes:
-        known: what the book knows.
-        named: what it does not know, and what may be the task of an order that it or the ledger knows, by its name.
-        swept: what the sweep wants.
-        unknown: what nobody knows, the newest last; it is read address by address, of each the newest first.
-        again: the same that the service did not know shortly before.
+        known: tasks that the book knows.
+        named: unknown tasks with the name of an order that the book or the ledger knows.
+        swept: tasks of the sweep.
+        unknown: all other tasks, the newest last; they are read address by address, of each the newest first.
+        again: such tasks that the service did not know shortly before.
     """
 
     def __init__(self) -> None:
@@ -92,10 +92,10 @@ class Lanes:
         return [self.known, self.named, self.swept, self.unknown, self.again]
 
     def add_unknown(self, key: Key, event: int, sender: str, *, newest: bool) -> list[int] | None:
-        """Have a task read that nobody knows.
+        """Add an unknown task.
 
         Returns:
-            The events of the task that had to make room for it; None if there is no room.
+            The events of the task that was removed to make room; None if there is no room.
         """
         if not newest and key not in self.unknown and len(self.unknown) >= MOST_UNKNOWN:
             return None
@@ -115,7 +115,7 @@ class Lanes:
         return self.unknown.pop(key).events
 
     def _next_unknown(self) -> Key | None:
-        """The newest unknown task of the sender whose turn was longest ago."""
+        """The newest unknown task of the sender whose last turn is the longest ago."""
         waiting = (key for key in reversed(self.unknown) if key not in self._reading)
         key = min(waiting, key=lambda key: self._served.get(self.unknown[key].sender, -1), default=None)
         if key is not None:
@@ -125,7 +125,7 @@ class Lanes:
         return key
 
     def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
-        """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
+        """Add a task once, or again if it is being read; returns whether the event is kept, up to ``most``."""
         if key in self._later and self._later[key].lags:
             lane[key] = self._later.pop(key)  # the event may be news: it is not put off
             lane[key].lags = 0
@@ -140,7 +140,7 @@ class Lanes:
         return True
 
     def add_absent(self, key: Key, event: int, until: float) -> bool:
-        """Have a task that the service did not know asked for again; whether the event adds anything to that."""
+        """Add a task that the service did not know; returns whether the event adds anything to that."""
         wanted = self._later.get(key)
         if wanted is None and key in self:
             return self.add(key, self.again, event, MOST_EVENTS)
@@ -156,7 +156,7 @@ class Lanes:
         return True
 
     def put_off(self, wanted: Wanted, until: float) -> None:
-        """Have a task read later; what came for it meanwhile comes along."""
+        """Postpone a task; its events since then come along."""
         self._reading.discard(wanted.key)
         for lane in self._all():
             if (other := lane.pop(wanted.key, None)) is not None:
@@ -166,10 +166,10 @@ class Lanes:
         heapq.heappush(self._due, (until, next(self._numbers), wanted.key))
 
     def take(self, now: float, turn: int) -> Wanted | None:
-        """What to read next.
+        """The task to read next.
 
-        Of sixteen turns one is for ids that nobody knows, one for those of them that the service did not know, two for
-        the sweep, and four for names that are known. The others are for the first of the lanes that is not empty.
+        Of sixteen turns one is for unknown ids, one for those of them that the service did not know, two for the sweep,
+        and four for known names. The others are for the first lane that is not empty.
         """
         while self._due and self._due[0][0] <= now:
             _, _, key = heapq.heappop(self._due)
@@ -192,18 +192,18 @@ class Lanes:
         return None
 
     def done(self, wanted: Wanted) -> None:
-        """A read has ended."""
+        """Note that a read has ended."""
         self._reading.discard(wanted.key)
         if any(self._all()):
             self.ready.set()
 
     def next_due(self, now: float) -> float:
-        """Seconds until something that was put off is due; a while if nothing is."""
+        """Seconds until a postponed task is due; a while if there is none."""
         return max(0.0, self._due[0][0] - now) if self._due else 60.0
 
 
 class Budget:
-    """Turns, evenly spaced."""
+    """Gives turns, evenly spaced."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self._interval = 1.0 / rate
@@ -211,7 +211,7 @@ class Budget:
         self._clock = clock
 
     async def turn(self) -> None:
-        """Wait for one."""
+        """Wait for a turn."""
         now = self._clock.monotonic()
         mine = max(now, self._next)
         self._next = mine + self._interval

@@ -1,7 +1,7 @@
-"""Reads the tasks that events hint at, and those that were not heard of for too long, within a budget.
+"""Reads the tasks that events hint at, and those without news for too long, within a budget.
 
 An event is a hint, and its task is the truth: many events of a task are one read. A read waits until no other call of
-its client does. In which order tasks are read, `gotsurge_async.webhooks.lanes` says.
+its client does. `gotsurge_async.webhooks.lanes` decides the order.
 """
 
 import asyncio
@@ -41,26 +41,26 @@ log: logging.Logger = logging.getLogger(__name__)
 READ_RATE = 2.0
 """Reads a second, by default."""
 READERS = (4, 64)
-"""Reads at the same time, at least and at most: as many as keep the rate where each takes `READ_SECONDS`."""
+"""The least and the most reads at the same time: as many as keep the rate if each takes `READ_SECONDS`."""
 READ_SECONDS = 0.25
-"""How long a read may take, with its commits, before the rate falls: to Singapore and back, for instance."""
+"""Seconds that a read may take, with its commits, before the rate falls: to Singapore and back, for instance."""
 PAUSES = (5.0, 30.0, 120.0, 600.0)
-"""Seconds after which a task is asked for again that an event named and the service did not know."""
+"""Seconds until the service is asked again for a task that an event named and the service did not know."""
 LAGS = (2.0, 5.0, 10.0, 15.0, 28.0)
-"""Seconds after which a task is read again that did not show the status of its event: a replica may be late."""
+"""Seconds until a task is read again that did not show the status of its event: a replica may be late."""
 LATEST = timedelta(seconds=sum(LAGS))
-"""An event that is older waits for no more reads."""
+"""The age of an event from which no more reads wait for its status."""
 ABSENT = timedelta(minutes=10)
-"""How long it is remembered that it did not: a new event of the task is then asked for after the first pause."""
+"""The time for which an absent task is remembered: a new event of it is then read only after the first pause."""
 MOST_ABSENT = 1000
-"""Ids that wait to be asked for again."""
+"""The most absent ids that wait for another read."""
 POLL = 1.0
 """Seconds between two searches for events that came to another process."""
 LOOK_AGAIN = 10.0
-"""Seconds between two searches of events that were passed over: numbers of other processes may come late."""
+"""Seconds between two searches for events that were passed over: numbers of other processes may come late."""
 PAGE = 1000
 PAGES_AGAIN = 5
-"""Pages of one such search: there may be hundreds of thousands of forged events."""
+"""The pages of one such search: there may be hundreds of thousands of forged events."""
 _AGAIN = RetryPolicy(base=1.0, cap=60.0)
 _UNREADABLE_TRIES = 5
 _REFUSED_TRIES = 3
@@ -80,10 +80,10 @@ class Reads:
     """Reads tasks, for `Follower`.
 
     Args:
-        accounts: the client of each account whose tasks are read here; events of others are left alone.
+        accounts: the client of each account whose tasks are read here; events of other accounts are left alone.
         rate: tries a second, all accounts together.
         ages: see `Book.due`.
-        changed: called when the book came to know of changes.
+        changed: called when the book has new changes.
         task_read: called with each task that was read.
         refresh: called before each sweep.
     """
@@ -130,7 +130,7 @@ class Reads:
             self._lanes.add((account, task_id), self._lanes.known)
 
     def unread(self, account: str) -> set[str]:
-        """Tasks of an account that events name and the book does not know, while they are read or queued."""
+        """The tasks of an account that events name and the book does not know, while they are read or queued."""
         waiting = (*self._lanes.named, *self._lanes.unknown, *self._first_reads)
         return {task_id for whose, task_id in waiting if whose == account}
 
@@ -152,7 +152,7 @@ class Reads:
                 again_after = await self._take_again(again_after)
 
     async def _take_again(self, after: int) -> int:
-        """Queue waiting events that had no room before, some pages of them; returns where to continue."""
+        """Queue some pages of waiting events that had no room before; returns where to continue."""
         for _ in range(PAGES_AGAIN):
             events = await self._inbox.waiting(after=after, limit=PAGE)
             await self._take(events, newest=False)
@@ -196,7 +196,7 @@ class Reads:
         await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
 
     async def sweep(self) -> None:
-        """Queue the tasks of which nothing was heard for too long, until cancelled."""
+        """Queue the tasks without news for too long, until cancelled."""
         every = min(60.0, max(0.5, min(self._ages.values()).total_seconds() / 4))
         while True:
             await self._refresh()
@@ -259,7 +259,7 @@ class Reads:
             log.warning("task %s was read, and settled nothing: %s", task_id, error)
 
     async def _late(self, wanted: Wanted, task: Task) -> list[int]:
-        """The new events that claim a later status than their read shows: the task is to be read again for them."""
+        """The new events that claim a later status than the task shows, which must be read again for them."""
         if not wanted.events or wanted.lags >= len(LAGS):
             return []
         shown = {step.status for step in steps_of(task)}
@@ -268,7 +268,7 @@ class Reads:
         return [event for event, status in claims.items() if status not in shown and RANK.get(status, -1) > rank]
 
     async def _not_found(self, wanted: Wanted) -> None:
-        """Ask for it again where an event named it: a service may announce a task before it shows it."""
+        """Read a task again later if an event waits for it: a service may announce a task before it shows it."""
         await self._book.not_found(*wanted.key)
         if (
             not wanted.events
@@ -296,7 +296,7 @@ class Reads:
         return await gs.session.call(endpoint, path=path, read=task_of(task_id), before_send=self._again())
 
     def _again(self) -> Callable[[], Awaitable[None]]:
-        """Takes a turn for every try but the first, which has one."""
+        """Return a function that waits for a turn before every try but the first, which has one."""
         tries = count()
 
         async def before_send() -> None:
@@ -306,7 +306,7 @@ class Reads:
         return before_send
 
     async def _failed(self, wanted: Wanted, error: GotSurgeError) -> None:
-        """Try it later, unless it will never be read."""
+        """Read the task again later, unless it can never be read."""
         wanted.tries += 1
         account, task_id = wanted.key
         # What no path could hold is no id; that the client is closed is another error.

@@ -1,8 +1,8 @@
-"""Takes events in: who may post, what is kept, what is answered (section "Webhook"). It knows no web framework.
+"""Receives events: it checks the sender, stores the body, and answers (section "Webhook"), without a web framework.
 
 `gotsurge_async.webhooks.web.aiohttp` and `gotsurge_async.webhooks.web.asgi` serve it. GotSurge signs nothing and sends
 no token, so the path is the secret: ``/webhooks/TOKEN``. An event is answered 200 when it is durable, and not before;
-what it leads to happens afterwards.
+it is processed afterwards.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from gotsurge_async.webhooks.store import StoreError
 log: logging.Logger = logging.getLogger(__name__)
 
 RATE = 2000.0
-"""Events a second that are taken, over some time."""
+"""Events a second that are accepted, on average."""
 BURST_SECONDS = 10.0
-"""So many seconds' worth of them may come at once."""
+"""The seconds whose events may come all at once."""
 BODY_SECONDS = 10.0
-"""How long a body may take to come."""
+"""Seconds that a body may take to arrive."""
 LOG_EVERY = 60.0
-"""Seconds between two lines of the log with one cause that others can bring about: a log fills a disk, too."""
+"""Seconds between two log lines with a cause that strangers can bring about: a log fills a disk, too."""
 
 UNIX = "unix"
-"""Stands for a peer without an address: a proxy on this machine, over a socket of its file system."""
+"""The name of a peer without an address: a proxy on this machine, over a socket of its file system."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -47,11 +47,11 @@ _LOGGERS = (
     *("aiohttp.access", "aiohttp.server", "aiohttp.web", "uvicorn.access", "uvicorn.error", "asyncio"),
     *("hypercorn.access", "hypercorn.error", "gunicorn.access", "gunicorn.error"),
 )
-"""Where web servers write down paths."""
+"""The loggers to which web servers write paths."""
 
 
 class BodyLost(Exception):
-    """The body did not come whole: there is nobody to be answered, or nothing that could be kept."""
+    """The body did not arrive whole: nothing can be stored, and perhaps no answer can be sent."""
 
 
 class Source(NamedTuple):
@@ -60,7 +60,7 @@ class Source(NamedTuple):
     Attributes:
         peer: the address of the connection; None over a socket of the file system.
         forwarded: the values of ``X-Forwarded-For``, in their order.
-        rewritten: the server has put the address there that a proxy named, and so trusts that proxy.
+        rewritten: whether the server has put the address of a proxy's header there, so that it trusts the proxy.
     """
 
     peer: str | None
@@ -69,32 +69,32 @@ class Source(NamedTuple):
 
 
 class Delivery(Protocol):
-    """A request as the core sees it. An adapter looks things up when they are asked for: most are for few requests."""
+    """A request as the core reads it. An adapter finds each value only when it is used: few requests need them all."""
 
     @property
     def method(self) -> str:
-        """Such as ``POST``."""
+        """The verb, such as ``POST``."""
         ...
 
     @property
     def token(self) -> str:
-        """The path's last part."""
+        """The last part of the path."""
         ...
 
     @property
     def length(self) -> int | None:
-        """What the request says of its body."""
+        """The length of the body by the request's header."""
         ...
 
     def source(self) -> Source:
-        """Who posts."""
+        """The sender of the request."""
         ...
 
     async def body(self, most: int) -> bytes:
-        """The body, or as much as shows that it is too long.
+        """The body, or the beginning of one that is too long.
 
         Raises:
-            BodyLost: it did not come whole.
+            BodyLost: it did not arrive whole.
         """
         ...
 
@@ -143,14 +143,14 @@ class Receiver:
     Args:
         tokens: one, or two while GotSurge changes to a new one: each at least 16 letters, digits, ``-``, ``_``, ``.``
             or ``~``; ``secrets.token_urlsafe(32)`` makes one. No access log of a common web server shows them.
-        account: by whose account the tasks are read.
-        allow: addresses and networks that may post; anybody who knows a token unless given.
+        account: the account that reads the tasks.
+        allow: addresses and networks that may post; unless given, anybody who knows a token.
         trusted_proxies: addresses and networks of your proxies, whose ``X-Forwarded-For`` is believed.
-        largest: bytes of a body.
-        rate: events a second, on the average over ten seconds; None for any number.
+        largest: the most bytes of a body.
+        rate: the most events a second, on the average over ten seconds; None for any number.
 
     Raises:
-        ConfigError: a token that could be guessed, none at all, or an address that is none.
+        ConfigError: a token that could be guessed, no token, or an invalid address.
     """
 
     def __init__(
@@ -189,10 +189,10 @@ class Receiver:
         weakref.finalize(self, _unmask, mask)
 
     async def take(self, delivery: Delivery) -> Answer:
-        """Take a request: 200 says that its event is durable. Anything else says that nothing was kept.
+        """Handle a request: 200 means that its event is durable. Any other answer means that nothing was stored.
 
         Raises:
-            BodyLost: whoever posted has gone.
+            BodyLost: the sender has gone.
         """
         if not self._is_known(delivery.token):
             return NOT_FOUND
@@ -217,12 +217,12 @@ class Receiver:
         return await self._keep(body, self._addresses.sender(source))
 
     async def is_ready(self, *, known: bool = True) -> bool:
-        """Whether the next event would be kept.
+        """Whether the next event would be stored.
 
-        The inbox answers, it has room for an event of any size, and the last event did not fail to be kept.
+        Then the inbox answers, it has room for an event of any size, and the last event could be stored.
 
         Args:
-            known: an event of a task that the order book knows; False for one that nothing is known of.
+            known: whether the event is of a task that the order book knows.
         """
         try:
             async with asyncio.timeout(BODY_SECONDS):
@@ -274,7 +274,7 @@ def _digest(token: str) -> bytes:
 
 
 class _Mask(logging.Filter):
-    """Takes tokens out of what web servers log."""
+    """Removes tokens from the log lines of web servers."""
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         super().__init__()
@@ -312,11 +312,11 @@ class AllowList:
 
     Args:
         allow: addresses and networks, such as ``203.0.113.7`` or ``203.0.113.0/24``.
-        trusted_proxies: the same, of proxies whose ``X-Forwarded-For`` is believed; ``unix`` for one behind a socket
-            of the file system.
+        trusted_proxies: those of proxies whose ``X-Forwarded-For`` is believed; ``unix`` for one behind a socket of the
+            file system.
 
     Raises:
-        ConfigError: one of them is no address and no network.
+        ConfigError: one of them is neither an address nor a network.
     """
 
     def __init__(self, allow: Iterable[str] | None = None, trusted_proxies: Iterable[str] = ()) -> None:
@@ -333,7 +333,7 @@ class AllowList:
         return sender is not None and _in(sender, self._allow)
 
     def sender(self, source: Source) -> str:
-        """The address of the sender, of IPv6 its network of 64 bits; "" if it is not known."""
+        """The address of the sender, for IPv6 its network of 64 bits; "" if it is not known."""
         if not source.forwarded and source.peer and ":" not in source.peer:
             return source.peer
         sender = self._sender(source)
@@ -342,7 +342,7 @@ class AllowList:
         return "" if sender is None else str(sender)
 
     def _sender(self, source: Source) -> Address | None:
-        """The first address from the right that is of no trusted proxy; None if that is none."""
+        """The first address from the right that is not of a trusted proxy; None if that is not an address."""
         sender = _address(source.peer) if source.peer else None
         if source.rewritten and source.forwarded:
             # It may be the leftmost, which anybody can write: what the trusted proxy wrote is the rightmost.

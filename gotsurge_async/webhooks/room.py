@@ -1,8 +1,8 @@
-"""How much an inbox holds, and which events have room in it.
+"""The size of an inbox, and which events have room in it.
 
 Its size is bounded, and no flood keeps a real event out. Events that are done make room for new ones, the oldest first.
-Unknown events, of tasks and orders that neither the order book nor the ledger knows, fill a part of the inbox at most.
-The rest is for the others. Of a large unknown event only the names are kept.
+Unknown events, of tasks and orders that neither the order book nor the ledger knows, fill at most a part of the inbox.
+The rest is for known events. Of a large unknown event only the names are kept.
 """
 
 from collections import Counter
@@ -15,33 +15,33 @@ from gotsurge_async.webhooks.event import EventState, read_event
 from gotsurge_async.webhooks.store import StoreError
 
 MOST_BYTES = 1024**3
-"""Bytes of the events that wait or are done, so that no flood fills the disk under the ledger."""
+"""The most bytes of events that wait or are done, so that no flood fills the disk under the ledger."""
 UNKNOWN_SHARE = 4
-"""While a quarter of that waits, no unknown events are taken."""
+"""While unknown events fill a quarter of that, no more of them are accepted."""
 UNKNOWN_BYTES = 4096
-"""Of an unknown event whose body is longer, only the names are kept."""
+"""The most bytes of an unknown event's body; of a longer one only the names are kept."""
 DEAD_SHARE = 10
-"""Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
+"""Dead letters have a tenth of that, besides; of more, the oldest are removed, so that they keep no event out."""
 ROW_BYTES = 256
-"""What an event takes on the disk besides its body, with its places in the indexes: small bodies fill a disk, too."""
+"""The bytes of an event on the disk besides its body, with its index entries: small bodies fill a disk, too."""
 MEASURE_EVERY = 1.0
-"""Seconds between two measurements of an inbox that seems full, at least: other processes may have made room."""
+"""The least seconds between two measurements of an inbox that seems full: other processes may have made room."""
 _MEASURING = 20
 """A measurement reads all events, so the next one waits this many times as long as it took."""
 
 
 class InboxFull(StoreError):
-    """As many bytes wait in the inbox as may; the event was not taken."""
+    """The inbox has the most bytes that may wait; the event was not accepted."""
 
 
 class UnknownFull(InboxFull):
-    """The same of unknown events; those of tasks and orders that are known are taken."""
+    """The inbox accepts no more unknown events, but still those of known tasks and orders."""
 
 
 class Room:
-    """Counts the bytes of an inbox, as far as this process knows them, and measures them where room seems short.
+    """Counts the bytes of an inbox, as far as this process knows them, and measures them if room seems short.
 
-    All that changes it runs in the writer's thread, and counts when it is durable.
+    All changes run in the writer's thread, and count when they are durable.
     """
 
     def __init__(self, most: int, clock: Clock) -> None:
@@ -52,11 +52,11 @@ class Room:
         self._measure_at = 0.0
 
     def put(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
-        """Insert the events for which there is room, and make room where it is short; why each was refused."""
+        """Insert events, and make room if it is short; returns for each event the error class if it was refused."""
         return self._put(db, coming)
 
     def put_known(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
-        """The same for events of orders that the ledger knows, whatever the order book knows of them."""
+        """Insert events of orders that the ledger knows as `put` does, whatever the order book knows of them."""
         return self._put(db, coming, known={row[0] for row in coming})
 
     def _put(
@@ -87,7 +87,7 @@ class Room:
         return [refused.get(row[0]) for row in coming] if refused else [None] * len(coming)
 
     def move(self, db: Database, state: EventState, ids: Sequence[int], *, keep_bodies: bool) -> None:
-        """Count the waiting events among some as events of another state, without their bodies unless kept."""
+        """Count those of some events that wait as events of another state, without their bodies unless kept."""
         ((size, number),) = db.rows("size_of_waiting", ids=db.listed(ids))
         before = size + number * ROW_BYTES
         after = before if keep_bodies else number * ROW_BYTES
@@ -99,19 +99,19 @@ class Room:
         db.committed.append(count)
 
     def measure(self, db: Database) -> None:
-        """Count from a measurement on."""
+        """Measure the events, and count from there."""
         began = self._clock.monotonic()
         db.committed.append(partial(self._measured, measure(db), began))
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether the next event would be preceded by a measurement."""
+        """Whether a measurement would precede the next event."""
         return self._clock.monotonic() >= self._measure_at and (
             _is_short(self.sizes, self.most) or self._unmeasured > self.most // UNKNOWN_SHARE
         )
 
     def make(self, db: Database) -> None:
-        """Forget the oldest events that are done or dead, where they take too much."""
+        """Remove the oldest events that are done or dead, if they take too much room."""
         sizes = measure(db)
         make_room(db, sizes, self.most)
         db.committed.append(partial(self._measured, sizes))
@@ -129,7 +129,7 @@ class Room:
         return self.sizes[EventState.WAITING] + size + ROW_BYTES <= self.most
 
     def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
-        """Why an event was refused."""
+        """The error for a refused event."""
         waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
         if kind is UnknownFull:
             return UnknownFull(f"{waiting}, and only events of known tasks and orders are accepted now")
@@ -142,9 +142,9 @@ def measure(db: Database) -> Counter[EventState]:
 
 
 def make_room(db: Database, sizes: Counter[EventState], most: int) -> None:
-    """Forget the oldest events that are done, and the oldest dead letters, where they take too much; in ``sizes``, too.
+    """Remove the oldest events that are done, and the oldest dead letters, if they take too much; updates ``sizes``.
 
-    It forgets a tenth more than it must, because it has to search for them.
+    A tenth more than needed is removed, because each search takes time.
     """
     waiting, done, dead = (sizes[state] for state in EventState)
     for state, size, may in (
@@ -166,13 +166,13 @@ def _weight(row: Row) -> int:
 
 
 def _is_short(sizes: Counter[EventState], most: int) -> bool:
-    """Whether room is short for something."""
+    """Whether the events of any state take more than their room."""
     waiting, done, dead = (sizes[state] for state in EventState)
     return waiting > most // UNKNOWN_SHARE or waiting + done > most or dead > most // DEAD_SHARE
 
 
 def _once(rows: Sequence[Row]) -> Sequence[Row]:
-    """Each digest once, counted: a statement may not meet the same row twice."""
+    """The rows with each digest once, and counted: a statement may not meet the same row twice."""
     unique: dict[bytes, Row] = {row[0]: row for row in rows}
     if len(unique) == len(rows):
         return rows
@@ -181,7 +181,7 @@ def _once(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 def _shortened(db: Database, rows: Sequence[Row], known: Set[bytes]) -> Sequence[Row]:
-    """The events, of large unknown ones only the names."""
+    """The events, with large unknown ones reduced to their names."""
     large = [row for row in rows if row[2] is EventState.WAITING and row[-2] > UNKNOWN_BYTES and row[0] not in known]
     if not large:
         return rows
@@ -210,7 +210,7 @@ def _known(db: Database, rows: Sequence[Row]) -> Set[bytes]:
 def _refused(
     db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int, known: Set[bytes]
 ) -> Mapping[bytes, type[InboxFull]]:
-    """The events for which there is no room beside those that wait, by their digests."""
+    """The events for which there is no room besides those that wait, by their digests."""
     if waiting + coming <= most // UNKNOWN_SHARE:
         return {}
     new = [row for row in rows if row[2] is EventState.WAITING]

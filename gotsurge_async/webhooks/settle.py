@@ -1,7 +1,7 @@
-"""Settles orders in doubt by tasks that were read: plain partners have no list to look them up in.
+"""Settles orders in doubt by tasks that were read: plain partners have no Task List.
 
-An event leads to a read, and only the read is proof: `after.reconcile` says what it proves. The answer of a create
-may be lost after its task was read; so the book's tasks of no push are looked through for the names of orders in doubt,
+An event leads to a read, and only the read is proof: `after.reconcile` decides what it proves. The answer of a create
+may be lost after its task was read; so the book's tasks of no push are searched for the names of orders in doubt,
 too.
 """
 
@@ -25,22 +25,22 @@ from gotsurge_async.webhooks.book import Book
 log: logging.Logger = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0
-"""Seconds between two looks at what is in doubt."""
+"""Seconds between two reads of the orders in doubt."""
 READ_AGAIN = 60.0
-"""Seconds after which a task is read again that proved nothing for an order in doubt."""
+"""Seconds until a task is read again that proved nothing for an order in doubt."""
 LET_OTHERS_FIRST = 30.0
-"""Seconds, at most, that an order waits while tasks that came together with its own are read: one may be its double."""
+"""The most seconds that an order waits for reads of tasks that came with its own: one may be its double."""
 LONGEST_READ = timedelta(seconds=Timeouts().total)
-"""How long before its end a reading may have begun."""
+"""The longest time from the beginning of a read to its end."""
 MOST_KEPT = 10_000
-"""Tasks that were read for orders in doubt and are kept in memory."""
+"""The most tasks that are kept in memory after they were read for orders in doubt."""
 
 
 class Doubt(NamedTuple):
     """An order in doubt.
 
     Attributes:
-        recorded: the task that the ledger has for it.
+        recorded: its task in the ledger.
     """
 
     run: str
@@ -52,12 +52,12 @@ class Doubt(NamedTuple):
 
 @attrs.define
 class Waiting:
-    """An order whose task was read, and that waits until others were.
+    """An order whose task was read, and that waits for the reads of other tasks.
 
     Attributes:
-        tasks: what is to be read again then.
-        before: what is to be read first; of them those that are not read yet.
-        until: when it waits no longer.
+        tasks: the tasks that must be read again then.
+        before: the tasks that must be read first, and are not read yet.
+        until: when the wait ends in any case.
     """
 
     account: str
@@ -72,9 +72,9 @@ class Settler:
 
     Args:
         accounts: the clients of the accounts whose orders are settled.
-        account_of: by which account a run was made.
-        want: has tasks read.
-        unread: the tasks of an account that events hint at, and of which nothing is known yet.
+        account_of: returns the account of a run.
+        want: queues tasks to be read.
+        unread: returns the unknown tasks of an account that events hint at.
     """
 
     ledger: Ledger
@@ -160,7 +160,7 @@ class Settler:
             del self._waiting[order]
 
     async def task_read(self, account: str, task: Task) -> None:
-        """Settle what a task that was read just now proves, when no other one that came with it may be its double."""
+        """Settle the orders in doubt that a task proves, just read, unless another task may be its double."""
         self._go_on()
         doubts = {
             doubt.order: doubt
@@ -195,7 +195,7 @@ class Settler:
                 log.error("order %s of run %s was %s", each.key, run, each.reason)
 
     def _must_wait(self, account: str, doubt: Doubt, task: Task) -> bool:
-        """Whether tasks of which nothing is known are to be read first; those that come later are not waited for."""
+        """Whether unknown tasks must be read first; those that come later are not waited for."""
         waiting = self._waiting.get(doubt.order)
         if waiting is None:
             before = set(self.unread(account)) - {task.id}
@@ -208,7 +208,7 @@ class Settler:
         return True
 
     def _go_on(self) -> None:
-        """Have the tasks of those orders read again that waited for others, which have been read by now."""
+        """Queue the tasks of orders that waited for other reads, which have ended."""
         for waiting in self._waiting.values():
             waiting.before &= self.unread(waiting.account)
             if waiting.tasks and (not waiting.before or self.clock.monotonic() >= waiting.until):
@@ -224,10 +224,10 @@ class _Question:
 
 @attrs.define(eq=False)
 class LedgerNames:
-    """Which names are those of a ledger's orders: pushed, in flight or in doubt. Callers that wait share one query.
+    """Checks whether names are those of a ledger's orders. Callers that wait share one query.
 
     Args:
-        accounts: the clients of the accounts whose orders are asked for.
+        accounts: the clients of the accounts whose orders count.
     """
 
     ledger: Ledger
@@ -237,7 +237,7 @@ class LedgerNames:
     _failing: bool = attrs.field(default=False, init=False)
 
     async def known(self, account: str, names: Collection[str]) -> set[str]:
-        """Those of some names that an order has; none while the ledger cannot be read."""
+        """The names that are those of an order; none while the ledger cannot be read."""
         gs = self.accounts.get(account)
         if gs is None:
             return set()

@@ -1,7 +1,7 @@
 """The one database of the order book and the inbox, SQLite or PostgreSQL.
 
-Each module has tables of its own there, and a text of statements. Here is how they are executed: by one writer for all
-that wait, and never in the event loop's thread.
+Each module has tables of its own there, and a file of statements. This module executes them: by one writer for all
+callers, and never in the event loop's thread.
 """
 
 import logging
@@ -35,7 +35,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 BUSY_SECONDS = 30.0
-"""How long a write waits for another process, in SQLite."""
+"""Seconds that a write waits for another process, in SQLite."""
 PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 
@@ -47,21 +47,21 @@ ADVICE = Advice(
 )
 
 _File: TypeAlias = tuple[int, int]
-"""A file by device and number."""
+"""The device and number that identify a file."""
 
 
 class StoreError(GotSurgeError, code="E803"):
-    """The database of the order book and the inbox cannot be used at this moment; nothing of the job was kept."""
+    """The database of the order book and the inbox cannot be used at this moment; nothing of the job was stored."""
 
 
 class StoreLost(StoreError):
-    """The same, after which a new connection is opened."""
+    """The connection to that database is lost; the next job opens a new one."""
 
 
 def beside(ledger: Place) -> Place:
     """The default place of the order book and the inbox: a file next to the ledger's, or the ledger's own database.
 
-    A file of its own, because a receiver that is frozen in the middle of a write must not lock the ledger.
+    It is not the ledger's file, because a receiver that is frozen in the middle of a write must not lock the ledger.
     """
     if ledger.kind is not Kind.SQLITE:
         return ledger
@@ -81,7 +81,7 @@ class Books(Backend, Watcher):
         self._numbers: dict[str, int] = {}
 
     def writing(self) -> Database:
-        """A connection that reads and writes."""
+        """Open a connection that reads and writes."""
         if self.place.kind is not Kind.SQLITE:
             return connect(self.place, self._texts)
         path = self.place.path
@@ -97,7 +97,7 @@ class Books(Backend, Watcher):
         return db
 
     def reading(self) -> Database:
-        """The same: reads share the writer's connection."""
+        """Open a connection that reads and writes, too: reads share the writer's connection."""
         return self.writing()
 
     def failure(self, trouble: Trouble, text: str) -> StoreError:
@@ -107,7 +107,7 @@ class Books(Backend, Watcher):
         )
 
     def translate(self, error: BaseException) -> Exception | None:
-        """What callers get instead of an error; None if the database did not raise it."""
+        """The error for callers in place of another one; None if the database did not raise it."""
         if isinstance(error, Unfit):
             error = ConfigError(f"{self.place} {error}", code_of(error))
         if isinstance(error, ConfigError):
@@ -116,7 +116,7 @@ class Books(Backend, Watcher):
         return error if isinstance(error, StoreError) else super().translate(error)
 
     def before_commit(self, db: Database) -> None:
-        """Raise if what is committed would go into a file that is not there any more."""
+        """Raise if the file of the database was removed or replaced."""
         if self.place.kind is not Kind.SQLITE or _file(self.place.path) == self._file:
             return
         with suppress(Exception):
@@ -130,13 +130,13 @@ class Books(Backend, Watcher):
     def make_tables(self, db: Database) -> None:
         """Make the tables unless they are there.
 
-        Tables that are there are not locked: a lock would wait for a frozen writer, and others behind it.
+        Existing tables are not locked: a lock would wait for a frozen writer, and others behind it.
         """
         if not db.rows("there"):
             db.script("tables")  # one process at a time, from here on
 
     def _continue_numbers(self, db: Database) -> None:
-        """Make the tables in a file that replaced another; no number means two things in one process."""
+        """Make the tables in a file that replaced another, and continue its numbers, so that none is used twice."""
         db.begin()
         self.make_tables(db)
         for name, number in self._numbers.items():
@@ -155,7 +155,7 @@ class Books(Backend, Watcher):
 class Store:
     """An open database with the statements of one text. It belongs to one event loop.
 
-    Raises, from every method, a StoreError where the database fails.
+    Every method raises a StoreError if the database fails.
     """
 
     def __init__(self, place: Place, texts: Path) -> None:
@@ -171,11 +171,11 @@ class Store:
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            texts: the file of its statements; ``tables`` makes the tables that are not there.
+            texts: the file of its statements; ``tables`` makes missing tables.
 
         Raises:
-            ConfigError: it is no place, or the file is a ledger.
-            StoreError: it cannot be used.
+            ConfigError: ``where`` is not a place, or the file is a ledger.
+            StoreError: the database cannot be used.
         """
         try:
             place = where if isinstance(where, Place) else place_of(where)
@@ -191,13 +191,13 @@ class Store:
         return store
 
     async def close(self) -> None:
-        """Do what waits, and close the connection. May be called again."""
+        """Finish the waiting jobs, and close the connection. May be called again."""
         if not self._closed:
             self._closed = True
             await uninterrupted(self._writer.close())
 
     async def write(self, job: Job[T]) -> T:
-        """Do a job in a transaction, which is durable on return; see `Writer.run`."""
+        """Run a job in a transaction, which is durable on return; see `Writer.run`."""
         return await self._writer.run(job)
 
     def request(self, kind: Requests[A, T], request: A) -> Coroutine[Any, Any, T]:
@@ -205,7 +205,7 @@ class Store:
         return self._writer.request(kind, request)
 
     async def read(self, ask: Callable[[Database], T]) -> T:
-        """Ask something; it sees one moment."""
+        """Run a function that reads; all its statements see the same moment."""
         return await self._writer.read(ask)
 
     async def rows(self, name: str, /, **values: Any) -> list[Row]:
@@ -213,12 +213,12 @@ class Store:
         return await self.read(lambda db: db.rows(name, **values))
 
     async def change(self, name: str, /, **values: Any) -> int:
-        """The number of rows that a statement changed, in a transaction of its own."""
+        """Run a statement in a transaction of its own; returns the number of rows that it changed."""
         return await self.write(lambda db: db.change(name, **values))
 
 
 def _file(path: Path) -> _File | None:
-    """The file under a name, if there is one."""
+    """The identity of a file, if it exists."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -1,1 +1,1 @@
-"""Single orders of a program, each once: the same ledger and the same loop as a file's."""
+"""Single orders of a program, each sent once: with the same ledger and the same loop as those of a file."""

@@ -1,4 +1,4 @@
-"""Answers that came while the ledger could not be written: recorded as soon as it can be."""
+"""Answers that came while the ledger could not be written: they are recorded as soon as possible."""
 
 import asyncio
 import logging
@@ -15,11 +15,11 @@ log: logging.Logger = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class _OfRun:
-    """The outcomes that the answers to a run's orders gave, by key.
+    """The outcomes of a run's orders that answers gave, by key.
 
     Attributes:
         current: the run as it was when it claimed the orders.
-        ledger, epoch: over which, and under which, this process had it last.
+        ledger, epoch: those with which this process last held it.
     """
 
     current: DeskRun
@@ -29,7 +29,7 @@ class _OfRun:
 
 
 class Answers:
-    """Known outcomes of orders that the ledger has as being sent, or in doubt: created, refused, or withdrawn."""
+    """Known outcomes of orders that the ledger shows as in flight or in doubt: created, refused, or withdrawn."""
 
     def __init__(self) -> None:
         self._of: dict[str, _OfRun] = {}
@@ -40,23 +40,23 @@ class Answers:
 
     @property
     def tasks(self) -> dict[str, str]:
-        """By key, the tasks that are not recorded."""
+        """The tasks that are not recorded, by key."""
         return {key: outcome.task_id for key, outcome in self._all() if outcome.task_id is not None}
 
     def any_of(self, keys: Iterable[str]) -> bool:
-        """Whether the outcome of one of some keys is not recorded."""
+        """Whether the outcome of an order with one of some keys is not recorded."""
         return bool(self._of) and not {key for key, _ in self._all()}.isdisjoint(keys)
 
     def keep(self, current: DeskRun, key: str, outcome: OrderOutcome) -> None:
-        """Keep the outcome that an answer gave."""
+        """Keep the outcome that an answer gave, until it is recorded."""
         self.leave(current).outcomes[key] = outcome
 
     def leave(self, current: DeskRun) -> _OfRun:
-        """Have a run that can no longer be written recovered by `record`, also if no answer is kept of it."""
+        """Make `record` recover a run that can no longer be written, even if no answer of it is kept."""
         return self._of.setdefault(current.run.id, _OfRun(current, current.ledger, current.run.epoch))
 
     async def record(self, ledger: Ledger) -> LedgerError | None:
-        """Record them, except those whose run cannot be held or written now; returns the last error of that."""
+        """Record the answers, except those whose run cannot be held or written now; returns the last such error."""
         last: LedgerError | None = None
         async with self._recording:
             for run_id, of_run in [*self._of.items()]:
@@ -78,7 +78,7 @@ class Answers:
         return last
 
     def report(self) -> None:
-        """Log each that is not recorded."""
+        """Log each answer that is not recorded."""
         for key, outcome in self._all():
             log.warning("%s, which could not be recorded: it is in doubt", _described(key, outcome))
 

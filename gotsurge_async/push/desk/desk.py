@@ -52,7 +52,7 @@ TURNS = 3
 DRAIN = 10.0
 """Seconds that `close` waits for queued orders and for calls in progress."""
 RECORDING = 2.0
-"""Seconds that the ledger has after that, until `close` leaves it."""
+"""Seconds that the ledger has after that to record outcomes, before `close` returns."""
 
 
 class Desk:
@@ -62,7 +62,7 @@ class Desk:
             match await desk.create(order):
                 case Created(receipt=receipt): ...  # GotSurge has it
                 case Refused(error=error): ...  # GotSurge said no: the key is free again
-                case InDoubt(error=error): ...  # it was sent, and nobody knows: never send it again blindly
+                case InDoubt(error=error): ...  # it was sent, the outcome is unknown: never send it again blindly
                 case Unprocessed(error=error): ...  # certainly not sent: the key is free again
                 case Changed(fields=fields): ...  # the key was used for an order with another content
 
@@ -80,8 +80,8 @@ class Desk:
         environment: the name under which keys are unique, the client's environment unless given.
         validate: refuse orders that `gotsurge push` would refuse, see `check_order`.
         max_price: the greatest amount that an order may have, see `check_order`.
-        most_waiting: callers' orders that wait for a call, at most.
-        on_refused_chunk: what becomes of the other orders of a call that was refused, see `Push`.
+        most_waiting: the most orders of callers that may wait for a call.
+        on_refused_chunk: the treatment of the other orders of a refused call, see `Push`.
         on_outcome: a plain function, called in the event loop with the key and the outcome of each submitted order when
             it is known; after a crash perhaps a second time, or by another process.
         new_ledger, register: see `Push`.
@@ -191,7 +191,7 @@ class Desk:
 
     @property
     def unrecorded(self) -> dict[str, str]:
-        """By key, the tasks that GotSurge has created and that the ledger, which failed, does not have yet."""
+        """By key, the tasks that GotSurge has created and that the ledger, which failed, does not contain yet."""
         return self._runs.answers.tasks
 
     async def create(self, order: OrderLike, *, key: str | None = None, timeout: float | None = None) -> Outcome:
@@ -232,7 +232,7 @@ class Desk:
     ) -> DeskStream:
         """Create any number of orders, each once, as `create` does; the outcomes as they arrive, see `DeskStream`.
 
-        Pushed again, after a crash for instance, each order has its recorded outcome, and what was not sent is sent.
+        If the orders are pushed again, as after a crash, each has its recorded outcome, and those not sent are sent.
         Memory stays flat. Of two orders with the same key and content in the stream the second has the outcome of the
         first, unless that was refused or not sent: then it is sent.
 
@@ -251,7 +251,7 @@ class Desk:
         """Record an order that is to be sent, and return when it is durable.
 
         A desk over the same ledger sends it, in this process or another one, and tries until GotSurge has answered.
-        `outcome` waits for what became of it. To submit an order again, with the same content, changes nothing.
+        `outcome` waits for its outcome. Submitting an order again, with the same content, changes nothing.
 
         Args:
             order, key: as of `create`.
@@ -261,18 +261,18 @@ class Desk:
 
         Raises:
             InvalidData: the order is faulty, or has no key; every fault with its path.
-            OrderChanged: the key was sent, may have been, or waits, with another content.
+            OrderChanged: an order with the key and other content was sent, may have been, or waits.
             ClientClosed: the desk is closed, or was never entered.
-            UsageError: the connection is not one to the ledger's database.
+            UsageError: the connection is to another database than the ledger's.
             LedgerError: the ledger cannot be used.
         """
         self._refuse_closed()
         await self._sender.submit(*self._written(order, key)[:3], connection)
 
     async def outcome(self, key: str) -> Outcome:
-        """Wait until it is known what became of an order; also of one that was created, or pushed as a file's.
+        """Wait until the outcome of an order is known; the order may also have come from `create` or a file push.
 
-        It has no timeout of its own: use `asyncio.timeout`. A refused or cancelled order has its outcome until another
+        It has no timeout of its own: use `asyncio.timeout`. A refused or cancelled order has an outcome until another
         order has its key.
 
         Raises:
@@ -317,7 +317,7 @@ class Desk:
         return await self._result(entry, ends)
 
     async def close(self, timeout: float | None = DRAIN) -> None:
-        """Take no more orders, let those that wait or are under way end, and end the run. The client stays open.
+        """Accept no more orders, finish those that wait or are under way, and end the run. The client stays open.
 
         Args:
             timeout: seconds for that, None for no limit; a later call can shorten it. Then orders that were not begun
@@ -361,7 +361,7 @@ class Desk:
             raise ClientClosed("use a desk inside its `async with`: it was not entered, or it is closed")
 
     async def _refuse_one_too_many(self, key: str) -> Recorded | None:
-        """Refuse one order too many, unless its key is known: then return the order that has it."""
+        """Refuse an order when too many wait, unless its key is known: then return the order that has the key."""
         if len(self._waiting) < self._most_waiting:
             return None
         if (known := await self._runs.known(key)) is not None:
@@ -372,7 +372,7 @@ class Desk:
         del self._entries[entry.key]
 
     async def _result(self, entry: Entry, ends: float | None) -> Outcome:
-        """The result of an entry, or what is certain of it when its caller has waited long enough."""
+        """The result of an entry, or what is certain about it when its caller has waited long enough."""
         entry.waiters += 1
         events: list[asyncio.Future[None]] = []
         try:
@@ -400,7 +400,7 @@ class Desk:
         return entry.result
 
     def _leave(self, entry: Entry, why: str) -> None:
-        """Let a caller leave; the last one takes the order along, if it was not begun."""
+        """Let a caller leave; the last caller withdraws the order if it was not begun."""
         if not (entry.begun or entry.tried or entry.promised or entry.result) and entry.waiters == 1:
             with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
                 self._waiting.remove(entry)
@@ -409,7 +409,7 @@ class Desk:
     # --- what waits -------------------------------------------------------------------------------------------------
 
     def _wait(self, entry: Entry) -> None:
-        """Have an entry sent: immediately if no call is under way, else with others, or a little later."""
+        """Have an entry sent: immediately if no call is under way, else together with others or a little later."""
         entry.begun = False
         if self._closing is not None and self._closing.done():
             entry.end_unprocessed(NotSent("the desk is closed", "E906", operation=OPERATION))

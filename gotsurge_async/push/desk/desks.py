@@ -19,10 +19,10 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
-    """The ledger that a client is given.
+    """The ledger setting of a client, as an open ledger or a place.
 
     Raises:
-        ConfigError: it is neither a ledger nor a place for one.
+        ConfigError: the setting is neither a ledger nor a place for one.
     """
     if isinstance(ledger, Place | Ledger):
         return ledger
@@ -33,7 +33,7 @@ def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
 
 
 class Desks:
-    """The desks of a client's accounts. Each begins its work when it is first asked for."""
+    """The desks of a client's accounts. Each desk starts when it is first used."""
 
     def __init__(self, ledger: SharedLedger, clock: Clock) -> None:
         self._ledger = ledger
@@ -68,7 +68,7 @@ class Desks:
             await desk._stopped.wait()
 
     async def close(self, timeout: float) -> None:
-        """Close all desks, then the ledger. One that cannot be written in time, see `Desk.close`, is closed later.
+        """Close all desks, then the ledger. A ledger that cannot be written in time, see `Desk.close`, is closed later.
 
         Args:
             timeout: seconds for the orders that wait or are under way.
@@ -84,7 +84,7 @@ class Desks:
             raise error
 
     async def _close_ledger(self) -> None:
-        """Close the ledger when the desks have written all that they have for it."""
+        """Close the ledger when the desks have written everything."""
         if closing := [desk._closing for desk in self._desks.values() if desk._closing is not None]:
             await asyncio.wait(closing)
         await self._ledger.close()

@@ -1,4 +1,4 @@
-"""Opening the ledger of desks, and opening it again after it has failed."""
+"""Opens the ledger of desks, and opens it again after it has failed."""
 
 import asyncio
 from collections.abc import Callable
@@ -39,8 +39,8 @@ class SharedLedger:
     """A ledger that desks share. When its file or server has failed, the first desk that needs it opens it again.
 
     Attributes:
-        ledger: the open one.
-        where: where it is; None if the caller owns it, who alone opens and closes it.
+        ledger: the open ledger.
+        where: its place; None if the caller owns it: then the desks neither open nor close it.
     """
 
     ledger: Ledger
@@ -53,10 +53,10 @@ class SharedLedger:
         return cls(await Ledger.open(where, clock=gs.session.clock.now), where)
 
     async def open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
-        """The ledger in place of one that failed, opened again unless another desk has done so.
+        """Open the ledger again after it failed, unless another desk has done so; returns the open one.
 
         Raises:
-            LedgerUnusable, LedgerMoved: it is gone, as when its volume is, or another one is in its place.
+            LedgerUnusable, LedgerMoved: it is gone, as when its volume is, or another ledger is in its place.
         """
         with nothing_sent():
             return await self._open_again(failed, identity)
@@ -80,6 +80,6 @@ class SharedLedger:
             return self.ledger
 
     async def close(self) -> None:
-        """Close it, unless the caller owns it."""
+        """Close the ledger, unless the caller owns it."""
         if self.where is not None:
             await self.ledger.close()

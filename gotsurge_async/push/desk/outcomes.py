@@ -47,14 +47,14 @@ _IN_HAND = CLAIMED | WAITING
 
 
 DESK = "desk"
-"""The source of a desk's runs, and the option by which they are known."""
+"""The source of a desk's runs, and the option by which they are recognized."""
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
 LONGEST_KEY = 1000
-"""Bytes of a key: more do not fit into an index of PostgreSQL."""
+"""The most bytes of a key: more do not fit into an index of PostgreSQL."""
 
 
 def _unfit(key: str) -> str:
-    """Why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
+    """The reason why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
     if len(key.encode(errors="replace")) > LONGEST_KEY:
         return f"a key has at most {LONGEST_KEY} bytes"
     return "" if key.isprintable() else "a key has no characters that cannot be seen"
@@ -63,7 +63,7 @@ def _unfit(key: str) -> str:
 def written(
     order: OrderLike, key: str | None, now: datetime | None, max_price: Money | None
 ) -> tuple[Order, str, bytes, dict[str, Any]]:
-    """An order that a desk was given, with its key, its payload and the values of that.
+    """An order for a desk, with its key, its payload, and the plain values of the payload.
 
     Args:
         key: its tracking id unless given.
@@ -92,12 +92,12 @@ def written(
 
 
 def pause_after(tries: int) -> float:
-    """Seconds until a submitted order is sent again that so many attempts did not send."""
+    """Seconds until a submitted order is sent again, after ``tries`` failed attempts."""
     return min(_LAST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 10))
 
 
 def is_to_be_sent(recorded: Recorded) -> bool:
-    """Whether a living process has an order in hand, or a desk will that finds its run."""
+    """Whether a living process has an order in hand, or a desk that resumes its run will send it."""
     row, is_desks = recorded.row, DESK in recorded.run.options
     if recorded.held and row.state in _IN_HAND:
         return not row.error  # however long it takes, as after a 429
@@ -108,9 +108,9 @@ def is_to_be_sent(recorded: Recorded) -> bool:
 
 
 def in_hand(recorded: Recorded, now: datetime) -> bool:
-    """Whether a living process knows more of an order than the ledger: it waits there, or is being sent.
+    """Whether a living process knows more about an order than the ledger, because it is sending it or will.
 
-    An order that it gave up (whose error says so) is not, nor one whose claim is too old to be sent.
+    That is False for an order that the process gave up (its error says so), and for one whose claim is too old.
     """
     row = recorded.row
     if not recorded.held or row.state not in _IN_HAND:
@@ -121,12 +121,12 @@ def in_hand(recorded: Recorded, now: datetime) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Changed:
-    """Nothing of this order was sent: its key was sent, or may have been, with another content.
+    """Nothing of this order was sent: an order with the same key and other content was sent, or may have been.
 
     Attributes:
         order: as it was passed.
-        fields: those in which it differs, dotted, such as ``to_address.zip_code``; lists are one field.
-        outcome: what became of the order that has the key.
+        fields: the fields in which it differs, dotted, such as ``to_address.zip_code``; lists are one field.
+        outcome: the outcome of the order that has the key.
     """
 
     order: Order
@@ -139,11 +139,11 @@ class TakenByAnother(NotSent):
 
 
 class OrderChanged(UsageError, code="E909"):
-    """An order was not submitted: its key was sent, may have been, or waits, with another content.
+    """An order was not submitted: one with the same key and other content was sent, may have been, or waits.
 
     Attributes:
-        fields: those in which it differs, as in `Changed`.
-        outcome: what became of the order that has the key; None if it waits.
+        fields: the fields in which it differs, as in `Changed`.
+        outcome: the outcome of the order that has the key; None if it waits.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class OrderChanged(UsageError, code="E909"):
 
 
 Outcome: TypeAlias = Created[Order] | Refused[Order] | InDoubt[Order] | Unprocessed[Order] | Changed
-"""What became of an order."""
+"""The outcome of an order."""
 
 
 @attrs.define(eq=False)
@@ -164,11 +164,11 @@ class Entry:
 
     Attributes:
         plain: the values of its payload.
-        submitted: what waits in the ledger, if it was submitted.
+        submitted: the submitted order that waits in the ledger, if it was submitted.
         begun: whether it may be in the ledger.
-        failed: whether the ledger failed when it was written.
-        tried: whether that was in a commit, so that it may be in the ledger.
-        promised: whether a caller left who heard that it may still be sent: it stays.
+        failed: whether the ledger failed when the order was written.
+        tried: whether the failure was in a commit, so that the order may be in the ledger.
+        promised: whether a caller left with the answer that it may still be sent: then it is not withdrawn.
         waiters: the number of callers that wait for it.
         ended: called once, when its result is set.
         result: its outcome, or the error that its callers get; None until it is known.
@@ -209,12 +209,12 @@ class Entry:
                 future.set_result(None)
 
     def end_in_doubt(self, why: str) -> None:
-        """Set the result: it was sent, or may have been."""
+        """Set the result: the order was sent, or may have been."""
         error = OutcomeUnknown(why, "E907", operation=OPERATION, body=self.payload)
         self.end(InDoubt(order=self.order, error=error))
 
     def end_by_ledger(self, error: GotSurgeError) -> None:
-        """Set the result: an error by which nothing was sent, unless the ledger may have it from an earlier write."""
+        """Set an error as the result: nothing was sent, unless the ledger may have the order from an earlier write."""
         if self.tried:
             self.end_in_doubt(f"the ledger failed, and may have it: {error}")
         else:
@@ -223,13 +223,13 @@ class Entry:
             self.end(own)
 
     def end_unprocessed(self, error: GotSurgeError) -> None:
-        """Set the result: it was certainly not sent, or a draft of it was, which calls no driver."""
+        """Set the result: the order was certainly not sent, or only as a draft, which no driver sees."""
         if error.sent == "perhaps":
             error = NotSent(str(error), "E906", operation=OPERATION)
         self.end(Unprocessed(order=self.order, error=error))
 
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
-        """What is certain of it for a caller that leaves now, and why the caller leaves."""
+        """The error for a caller that leaves now: what is certain about the order, and why the caller leaves."""
         if not isinstance(self.result, Created | InDoubt | None):
             return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
         text = f"{why}, and the desk may still send it: ask again with the same key"
@@ -277,7 +277,7 @@ def replayed(entry: Entry, recorded: Recorded) -> Outcome:
 
 
 def settled(entry: Entry, recorded: Recorded) -> Outcome:
-    """The outcome of an order that was submitted, also if its key is free again."""
+    """The outcome of an order that was submitted, even if its key is free again."""
     row, order = recorded.row, entry.order
     why = row.error or row.state.value
     if row.state is OrderState.REFUSED:

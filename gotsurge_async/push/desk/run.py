@@ -6,13 +6,13 @@ from gotsurge_async.ledger import Ledger, Run
 from gotsurge_async.push.chunks import ChunkSender
 
 MOST_ORDERS = 50_000
-"""Orders of a run; then another one is begun, so that each stays quick to read."""
+"""The most orders of a run; then another one is begun, so that each run stays quick to read."""
 LONGEST = 86_400.0
-"""Seconds of a run, for the same reason."""
+"""The most seconds of a run, for the same reason."""
 WITH_DOUBTS = 30.0
-"""Seconds of a run with orders in doubt: what settles them, such as ``reconcile``, needs a run that no process sends.
+"""The most seconds of a run with orders in doubt: ``reconcile``, which settles them, needs a run that no process sends.
 
-Less than the time between two looks of a desk, which would else leave the run at the second one."""
+This is less than `LOOK`, or the desk would leave the run only at its second check."""
 
 
 @attrs.define(eq=False)
@@ -20,7 +20,7 @@ class DeskRun:
     """A run that orders join.
 
     Attributes:
-        began: by the clock's seconds.
+        began: when it began, by the clock's seconds.
         sending: the number of chunks that are under way.
         has_doubts: whether some of its orders are in doubt.
         lost: whether another process has taken it over, or it cannot be written.
@@ -36,6 +36,6 @@ class DeskRun:
     lost: bool = False
 
     def is_over(self, now: float) -> bool:
-        """Whether the next order belongs into another run."""
+        """Whether the next order must join another run."""
         longest = WITH_DOUBTS if self.has_doubts else LONGEST
         return self.lost or self.orders >= MOST_ORDERS or now - self.began >= longest

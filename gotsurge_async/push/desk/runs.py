@@ -1,4 +1,4 @@
-"""The runs of a desk: single orders join one, are sent as those of a file are, and get their outcomes."""
+"""The runs of a desk: single orders join a run, are sent as those of a file are, and get their outcomes."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 NEW_FOR = timedelta(days=7)
-"""How long a ledger is new: a desk that begins its first run then reads which orders other ledgers have sent."""
+"""The age up to which a ledger is new: the first run of a desk then checks which orders other ledgers have sent."""
 LOOK = 60.0
 """Seconds between two checks for runs that ended processes left."""
 _FIRST_POLL, _LAST_POLL = 0.05, 1.0
@@ -71,7 +71,7 @@ class DeskRuns:
     Args:
         shared: the ledger, which is opened again when its file or server has failed, unless the caller owns it.
         new_push: makes a push through a ledger, in a mode.
-        again: called with an entry that is to be sent again: its key is free by now.
+        again: called with an entry that must be sent again, because its key is free by now.
         spawn: runs a coroutine in the background.
     """
 
@@ -182,7 +182,7 @@ class DeskRuns:
     async def _join(
         self, current: DeskRun, entries: Sequence[Entry]
     ) -> Iterable[tuple[Entry, NewOrder, int | Recorded | None]]:
-        """Have entries join a run, and return each with what the ledger says; none if it cannot be joined."""
+        """Make entries join a run, and return each with the ledger's answer; none if the run cannot be joined."""
         entries = [entry for entry in entries if entry.result is None]  # refused, or left by its callers
         if not entries:
             return ()
@@ -211,7 +211,7 @@ class DeskRuns:
         return ()
 
     async def _take(self, current: DeskRun, own: dict[int, Entry], send: Callable[[], Awaitable[Results]]) -> None:
-        """Give entries the outcomes of a call, which are in the ledger by then."""
+        """Give entries the outcomes of a call, which are then in the ledger."""
         try:
             results = await send()
         except (Exception, asyncio.CancelledError) as error:
@@ -251,7 +251,7 @@ class DeskRuns:
                 entry.end_in_doubt(f"its outcome is not known: {error}")
 
     def _keep_answers(self, current: DeskRun, own: dict[int, Entry], error: BaseException) -> None:
-        """Give entries the outcomes that an answer, or its absence, made certain, though they are not recorded yet."""
+        """Give entries the outcomes that an answer, or its absence, made certain, even if they are not recorded yet."""
         if isinstance(error, LedgerUnusable | LedgerMoved):
             self.answers.leave(current)
         for number in current.sender.unrecorded.keys() & own.keys():
@@ -266,7 +266,7 @@ class DeskRuns:
             entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
-        """Free the keys of orders that were not sent, as far as the ledger says so: else a later run would send them.
+        """Withdraw orders that were not sent from the ledger, which frees their keys: else a later run would send them.
 
         Orders that the ledger did not withdraw end in doubt.
         """
@@ -285,7 +285,7 @@ class DeskRuns:
     # --- keys that are taken ----------------------------------------------------------------------------------------
 
     async def _answer(self, current: DeskRun, entry: Entry, recorded: Recorded) -> None:
-        """Answer an entry by the order that has its key, when that is known."""
+        """Answer an entry with the outcome of the order that has its key, when that is known."""
         state, is_own = recorded.row.state, recorded.run.id == current.run.id
         if is_own and state in WAITING:  # it was not sent, and that could not be recorded
             # One that cannot be withdrawn is being drafted, by a call that has ended: another run takes it over.
@@ -300,7 +300,7 @@ class DeskRuns:
             entry.end(replayed(entry, structs.replace(recorded, held=recorded.held and not is_own)))
 
     async def _read(self, entry: Entry, recorded: Recorded) -> None:
-        """Answer an entry by an order in doubt of another run, whose task is read first."""
+        """Answer an entry with the outcome of an order in doubt of another run, whose task is read first."""
         asked = self._clock.monotonic()
         try:
             async with self._reading:
@@ -340,7 +340,7 @@ class DeskRuns:
             self.failed(error)
 
     async def _joinable(self) -> DeskRun:
-        """The run that orders join now, with one more chunk under way."""
+        """The run that orders join now; one more chunk of it counts as under way."""
         async with self._changing:
             await self._open_again_if_unusable()
             await self._leave_if_over()
@@ -363,7 +363,7 @@ class DeskRuns:
 
     @property
     def _has_failed(self) -> bool:
-        """Whether this ledger can be opened again, and must be; or another desk has done so."""
+        """Whether this ledger must and can be opened again, or another desk has done so."""
         return self._shared.ledger is not self.ledger or (self._unusable and self._shared.where is not None)
 
     async def _open_again_if_unusable(self) -> None:
@@ -404,7 +404,7 @@ class DeskRuns:
             self.failed(error)
 
     async def _leave_if_over(self) -> None:
-        """Have the next order begin another run, if it is time; this one ends when nothing of it is under way."""
+        """Leave the present run if it is over, so that the next order begins another; it ends with its last call."""
         if (current := self._now) is not None and current.is_over(self._clock.monotonic()):
             self._now = None
             await uninterrupted(self._end(current))
@@ -432,7 +432,7 @@ class DeskRuns:
             await current.run.close()
 
     async def look(self) -> None:
-        """Resume the runs of desks whose processes have ended, and end runs in time, until this is cancelled."""
+        """Resume the runs of desks whose processes have ended, and end runs in time, until cancelled."""
         while True:
             try:
                 self._identity = self._identity or await self.ledger.identity()
@@ -471,7 +471,7 @@ class DeskRuns:
         self._is_recording = True  # `close` does it
 
     async def close(self) -> None:
-        """End the run; nothing is under way any more."""
+        """End the run; call it only when nothing is under way any more."""
         if self.answers:
             with suppress(Exception):  # then they are reported
                 await self._keep_up()

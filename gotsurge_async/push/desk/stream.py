@@ -1,4 +1,4 @@
-"""Any number of orders through a desk, each remembered, their outcomes as they arrive."""
+"""Any number of orders through a desk: each is remembered, and outcomes are yielded as they arrive."""
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence

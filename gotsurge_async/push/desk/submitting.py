@@ -1,4 +1,4 @@
-"""Sends the orders that were submitted to a ledger, in this process or another one."""
+"""Sends the orders that were submitted to a ledger, by this process or another one."""
 
 import asyncio
 import logging
@@ -34,13 +34,13 @@ from gotsurge_async.push.desk.runs import DeskRuns
 log: logging.Logger = logging.getLogger(__name__)
 
 POLL = 1.0
-"""Seconds between two checks for orders that other processes have submitted, or a transaction that has committed."""
+"""Seconds between two checks for orders of other processes, or of transactions that have committed."""
 OUTCOME_POLL, LAST_POLL = 0.2, 2.0
-"""Seconds between two checks whether an order of another process has its outcome: at first, and in the end."""
+"""Seconds between two checks for the outcome of another process's order: at first, and at most."""
 LONGEST_PROBE = 60.0
-"""Seconds after which another order probes an outage: the one before may wait for another process."""
+"""Seconds after which another order probes an outage, because the one before may wait for another process."""
 IN_HAND = 5 * CHUNK
-"""Submitted orders in memory, at most; the others wait in the ledger."""
+"""The most submitted orders in memory; the others wait in the ledger."""
 
 
 class Sender:
@@ -48,7 +48,7 @@ class Sender:
 
     Args:
         runs: the ledger and the account.
-        create: creates an order once; it ends with the outcome that is in the ledger.
+        create: creates an order once; it returns the outcome that is in the ledger.
         on_outcome: called with each outcome that is final.
         spawn: runs a coroutine in the background.
     """
@@ -75,7 +75,7 @@ class Sender:
         self._probe_ends = 0.0
 
     async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
-        """Add an order to those that are to be sent, see `Desk.submit`."""
+        """Add an order to those that will be sent, see `Desk.submit`."""
         try:
             waiting, recorded = await (await self._orders()).add(self._runs.account, key, payload, connection)
         except LedgerError as error:
@@ -99,7 +99,7 @@ class Sender:
             self._wake.set()
 
     async def outcome(self, key: str, pause: float) -> Outcome | None:
-        """What became of an order, see `Desk.outcome`; None, after a pause, if that is not known yet."""
+        """The outcome of an order, see `Desk.outcome`; None, after a pause, if it is not known yet."""
         if not is_text(key):
             raise UsageError(f"key: give a text without NUL, not {key!r:.60}", "E903")
         ended = self._ended.setdefault(key, asyncio.Event())
@@ -112,7 +112,7 @@ class Sender:
         return outcome
 
     async def run(self) -> None:
-        """Send what is submitted, until this is cancelled."""
+        """Send submitted orders until cancelled."""
         while True:
             self._wake.clear()
             try:
@@ -125,7 +125,7 @@ class Sender:
             await self._rest()
 
     async def release(self) -> None:
-        """Let other desks take what is still in hand; called when nothing is under way any more."""
+        """Make the orders in hand due for other desks; called when nothing is under way any more."""
         if self._in_hand:
             await (await self._orders()).put_off([*self._in_hand.values()])
 
@@ -133,7 +133,7 @@ class Sender:
         return (await self._runs.usable()).submitted(self._runs.environment)
 
     async def _take(self) -> bool:
-        """Take a few orders, and have them sent; whether there may be more."""
+        """Take a few orders, and send them; returns whether there may be more."""
         now = self._clock.monotonic()
         if len(self._in_hand) > IN_HAND - CHUNK or now < self._not_before:
             return False
@@ -156,7 +156,7 @@ class Sender:
         return len(taken) == CHUNK and not self._failures
 
     async def _rest(self) -> None:
-        """Wait until there may be something to take."""
+        """Wait until there may be orders to take."""
         await self._sleep_until(self._wake, max(POLL, self._not_before - self._clock.monotonic()))
 
     async def _sleep_until(self, event: asyncio.Event, seconds: float) -> None:
@@ -192,7 +192,7 @@ class Sender:
                     self._wake.set()
 
     async def _look(self, order: Submitted) -> Outcome | None:
-        """The outcome of an order that an earlier process claimed; None if that is not known yet."""
+        """The outcome of an order that an earlier process claimed; None if it is not known yet."""
         orders = await self._orders()
         waiting, recorded = await orders.standing(order.key)
         if waiting is None or waiting.number != order.number:
@@ -203,7 +203,7 @@ class Sender:
         return _outcome_of(order.key, waiting, recorded)
 
     async def _note(self, order: Submitted, outcome: Outcome) -> bool:
-        """Note that the outcome of an order is known; False if it is not."""
+        """Note that the outcome of an order is known; returns False if it is not."""
         orders = await self._orders()
         if isinstance(outcome, Unprocessed) and not order.claimed:
             raise outcome.error
@@ -221,7 +221,7 @@ class Sender:
         return True
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
-        """Try an order again later, and no other one for a while: it may fail for the same reason."""
+        """Postpone an order, and pause all others for a while, because they may fail for the same reason."""
         now = self._clock.monotonic()
         if now >= self._not_before:
             log.warning("submitted orders wait, because the one with the key %s was not sent: %s", order.key, error)
@@ -239,7 +239,7 @@ class Sender:
 
 
 def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) -> Outcome | None:
-    """The outcome of an order that waits under a key, or else of the one that has it; None if it is not known yet."""
+    """The outcome of an order that waits under a key, or else of the key's owner; None if it is not known yet."""
     if waiting is not None and waiting.stopped == OLDER_COPY:
         order = codec.decode(waiting.payload, Order)
         why = "it waited in an older copy of the ledger, and may have been sent since: check whether GotSurge has it"
@@ -260,5 +260,5 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
 
 
 def _entry(order: Order, key: str, payload: bytes) -> Entry:
-    """An order for which nobody waits."""
+    """Make an entry for an order that no caller waits for."""
     return Entry(order, key, payload, {}, lambda _: None)

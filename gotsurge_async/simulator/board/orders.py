@@ -1,4 +1,4 @@
-"""What an order is to a person: its ship, when it is due, whether it needs attention; and the page of one order."""
+"""An order as a person sees it: its ship, its due time, and whether it needs attention; and the page of one order."""
 
 import json
 from collections import Counter
@@ -38,12 +38,12 @@ GROUPS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("Finished", ("over",)),
 )
 PAGE_SIZE = 100
-"""Rows of a page: a browser's memory must not grow with the number of orders."""
+"""The rows of a page: a browser's memory must not grow with the number of orders."""
 
 
 @frozen
 class Facts:
-    """What an order contains, as it was last written. Windows are pairs of seconds since the epoch."""
+    """The values of an order as it was last written. Windows are pairs of seconds since the epoch."""
 
     vessel: str
     imo: str
@@ -57,7 +57,7 @@ class Facts:
 
 @frozen
 class Due:
-    """When something has to happen next, and whether it needs attention."""
+    """The time of the next event that an order needs, and whether it needs attention."""
 
     kind: Kind
     at: float
@@ -66,7 +66,7 @@ class Due:
 
     @property
     def text(self) -> str:
-        """As a sentence, made only for the few orders that are shown."""
+        """The time as a sentence, made only for the few orders that are shown."""
         if self.kind == "over":
             return f"{self.what} {moment(-self.at, self.now)}"
         if self.at == inf:
@@ -87,7 +87,7 @@ class Line:
 
 @frozen(kw_only=True)
 class Filter:
-    """Which orders to show, and how."""
+    """A selection of orders, and how to show them."""
 
     statuses: frozenset[str] = frozenset()
     kind: str = ""
@@ -98,7 +98,7 @@ class Filter:
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "Filter":
-        """The filter in the query of an address; values that make no sense are left out."""
+        """The filter in the query of an address, without invalid values."""
         statuses = frozenset(status for status in query.get("status", "").split(",") if status in STAGE_OF)
         kind, sort, view, page = (query.get(name, "") for name in ("kind", "sort", "view", "page"))
         return cls(
@@ -112,7 +112,7 @@ class Filter:
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves out any order."""
+        """Whether the filter excludes any order."""
         return bool(self.statuses or self.kind or self.text)
 
 
@@ -126,7 +126,7 @@ class Survey:
         self.by_kind: Counter[str] = Counter(line.due.kind for line in lines)
 
     def find(self, wanted: Filter) -> list[Line]:
-        """The orders that a filter selects, sorted as it says."""
+        """The orders that a filter selects, in its sort order."""
         words = wanted.text.lower().split()
         lines = [
             line
@@ -150,7 +150,7 @@ _SORTS: Mapping[str, Callable[[Line], Any]] = {
 
 @frozen
 class Rows:
-    """One page of orders in their groups: key, heading, the rows shown, and how many there are on all pages."""
+    """One page of orders in their groups: key, heading, the rows of the page, and the number of rows on all pages."""
 
     page: int
     pages: int
@@ -160,7 +160,7 @@ class Rows:
 
 
 def rows_of(lines: Sequence[Line], wanted: Filter) -> Rows:
-    """The page of the selected orders that a filter names, or the last one."""
+    """The page of the selected orders that a filter asks for, or the last page."""
     pages = (len(lines) - 1) // PAGE_SIZE + 1
     page = min(wanted.page, pages)
     first = (page - 1) * PAGE_SIZE
@@ -181,13 +181,13 @@ def rows_of(lines: Sequence[Line], wanted: Filter) -> Rows:
 
 
 class Orders:
-    """Reads orders for the board; an order's content is decoded again only when it was written anew."""
+    """Reads orders for the board; an order is decoded again only after it was written anew."""
 
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[object, str], Facts]] = WeakKeyDictionary()
 
     def survey(self, records: Collection[TaskRecord], now: float) -> Survey:
-        """All orders as they stand now."""
+        """All orders in their present state."""
         lines = []
         for record in records:
             facts = self.facts(record)
@@ -195,7 +195,7 @@ class Orders:
         return Survey(lines, now)
 
     def facts(self, record: TaskRecord) -> Facts:
-        """What an order contains."""
+        """The values of an order for the board."""
         written = (record.source, record.tracking_id)
         known = self._known.get(record)
         if known is None or known[0] != written:
@@ -228,7 +228,7 @@ def _read(record: TaskRecord) -> Facts:
 
 
 def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
-    """When something has to happen next to an order."""
+    """The time of the next event that an order needs."""
     status, since = record.history[-1]
     if not TRANSITIONS[status]:
         return Due("over", -since, "done" if status == "complete" else "ended", now)
@@ -252,7 +252,7 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
 
 @frozen
 class Axis:
-    """A stretch of time as the width of a drawing, in seconds since the epoch."""
+    """A period of time as the width of a drawing, in seconds since the epoch."""
 
     first: float
     last: float
@@ -263,20 +263,20 @@ class Axis:
         return cls(now - 8 * HOUR, now + 10 * HOUR)
 
     def shows(self, window: tuple[float, float]) -> bool:
-        """Whether any of a window lies on it."""
+        """Whether any part of a window is on the axis."""
         return window[0] < self.last and window[1] > self.first
 
     def x(self, at: float) -> str:
-        """The place of a moment, or the nearer end."""
+        """The position of a moment on the axis, or of the nearer end."""
         return f"{min(max((at - self.first) / (self.last - self.first), 0.0), 1.0):.2%}"
 
     def width(self, window: tuple[float, float]) -> str:
-        """The width of a window, wide enough to be seen."""
+        """The width of a window, at least wide enough to be visible."""
         left, right = (min(max(edge, self.first), self.last) for edge in window)
         return f"{max((right - left) / (self.last - self.first), 0.006):.2%}"
 
     def thirds(self) -> Iterator[float]:
-        """Every third hour of the day in Singapore that lies on it."""
+        """Every third hour of the day in Singapore on the axis."""
         # Singapore is eight hours ahead, so its third hours come one hour after those of UTC.
         at = self.first // (3 * HOUR) * 3 * HOUR + HOUR
         while at < self.last:
@@ -285,7 +285,7 @@ class Axis:
             at += 3 * HOUR
 
     def grid(self) -> Iterator[tuple[float, str]]:
-        """Whole hours, or days, as many as can be distinguished, with their names."""
+        """Whole hours or days on the axis, as many as can be distinguished, with their names."""
         hours = (self.last - self.first) / HOUR
         step = next((step for step in (1, 2, 3, 6, 12, 24) if hours / step <= 10), ceil(hours / 10 / 24) * 24)
         for number in range(int(hours / step) + 1):
@@ -295,12 +295,12 @@ class Axis:
 
 
 def local(seconds: float) -> datetime:
-    """Seconds since the epoch as a time of Singapore."""
+    """Seconds since the epoch as a time in Singapore."""
     return datetime.fromtimestamp(seconds, UTC).astimezone(SINGAPORE)
 
 
 def moment(seconds: float, now: float) -> str:
-    """A time of Singapore, with its day where that is not today."""
+    """A time in Singapore, with its day unless that is today."""
     at = local(seconds)
     return f"{at:%H:%M}" if at.date() == local(now).date() else f"{at.day} {at:%b %H:%M}"
 
@@ -327,7 +327,7 @@ ENDS_OF: Mapping[str, tuple[str, ...]] = {
     "delivery_arriving": ("unsuccessful_delivery",),
     "complete": (),
 }
-"""The statuses of an order on which all goes well, each with the ends that may come instead of the next one."""
+"""The statuses of an order without problems, each with the ends that may come instead of the next status."""
 ACTIONS = {
     "broadcasting": "Broadcast",
     "accepted": "Accept",
@@ -343,14 +343,14 @@ ACTIONS = {
 }
 """The label of the button that takes an order to a status."""
 MOST_LINES = 20
-"""Events, and calls, that are listed at most."""
+"""The most events, and calls, that are listed."""
 MOST_TEXT = 200_000
-"""Characters of an order's JSON that are shown at most."""
+"""The most characters of an order's JSON that are shown."""
 
 
 @frozen
 class Step:
-    """A status of the way: whether the order was or is there, the status to show in its place, and its buttons."""
+    """A status on an order's way: whether the order was or is in it, the status to show there, and its buttons."""
 
     status: str
     state: str
@@ -360,7 +360,7 @@ class Step:
 
 
 def order_page(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> dict[str, Any]:
-    """The values of the macro ``order``: all about an order, at this moment."""
+    """The values of the macro ``order``: everything about an order, at this moment."""
     now = service.clock.now()
     view = task_view(service, record, ACCOUNTS[record.owner], service.instant(now))
     return {
@@ -392,7 +392,7 @@ def _steps(record: TaskRecord) -> Iterator[Step]:
 
 
 def _axis(record: TaskRecord, facts: Facts, now: float) -> Axis:
-    """Whole hours around both windows, the history, and the present; after an order's end only if it is near."""
+    """Whole hours around both windows, the history, and the present unless the order ended long ago."""
     moments = [*facts.pickup, *(facts.delivery or ()), *(at for _, at in record.history)]
     first, last = min(moments), max(moments)
     if TRANSITIONS[record.status] or first - 6 * HOUR < now < last + 6 * HOUR:
@@ -407,24 +407,24 @@ def short(text: str, most: int = 80) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value of JSON as one line: a text as it is, nothing for None, anything else as JSON."""
+    """A JSON value on one line: text unchanged, nothing for None, anything else as JSON."""
     if value is None:
         return ""
     return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200)
 
 
 def plain_number(value: Any) -> str:
-    """A number without needless zeros; empty for anything else."""
+    """A number without trailing zeros; empty for anything else."""
     return f"{value:g}" if isinstance(value, int | float) else ""
 
 
 def precise(at: float, now: float) -> str:
-    """A time of Singapore with its seconds, or with its day where that is not today."""
+    """A time in Singapore with its seconds, or with its day if that is not today."""
     return f"{local(at):%H:%M:%S}" if local(at).date() == local(now).date() else moment(at, now)
 
 
 def imo(text: str) -> str:
-    """An IMO number, and whether its check digit is the right one."""
+    """An IMO number, and whether its check digit is right."""
     if len(text) != 7 or not text.isdigit():
         return text
     check = sum(int(digit) * factor for digit, factor in zip(text, range(7, 1, -1), strict=False)) % 10

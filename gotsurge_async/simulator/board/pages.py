@@ -1,4 +1,4 @@
-"""The board over HTTP: two pages, the parts of which they consist, and their files."""
+"""The board over HTTP: two pages, their parts, and their files."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -36,11 +36,11 @@ HEADERS = {
 FILES: Mapping[str, str] = {"board.css": "text/css", "board.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 PARTS = ("strip", "flags", "orders", "failing", "requests", "webhooks", "faults", "faulty")
-"""What the board consists of."""
+"""The names of the board's parts."""
 CARDS = 15
-"""Cards of each status that are shown at most."""
+"""The most cards of each status that are shown."""
 SHOWN = 60
-"""Calls, and events, that are listed at most."""
+"""The most calls, and events, that are listed."""
 FAULT_GROUPS = {
     "To calls": [kind for kind in CALL_KINDS if kind not in BENDING_KINDS],
     "To what calls do and show": list(BENDING_KINDS),
@@ -50,7 +50,7 @@ _UUID = re.compile(r"([0-9a-f]{4})[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4
 
 
 def add_board(app: web.Application, service: Service, sender: Sender) -> None:
-    """Serve the board at ``/``, an order at ``/orders/{task_id}``, and what both consist of under ``/board/``."""
+    """Serve the board at ``/``, an order at ``/orders/{task_id}``, and their parts and files under ``/board/``."""
     board = _Board(service, sender)
     app.router.add_get("/", board.show)
     app.router.add_get("/orders/{task_id}", board.show_order)
@@ -60,7 +60,7 @@ def add_board(app: web.Application, service: Service, sender: Sender) -> None:
 
 @cache
 def templates() -> "Environment":
-    """The templates, loaded when a board is first opened; without Jinja2 the board cannot be shown (501)."""
+    """The templates, loaded when a board is first opened; without Jinja2 the board answers 501."""
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ModuleNotFoundError:
@@ -118,13 +118,13 @@ class _Board:
         """The values of the macro of each part."""
 
     async def show(self, request: web.Request) -> web.Response:
-        """The board."""
+        """Answer with the board."""
         self._catch_up()
         parts = {name: self._part(name, request) for name in PARTS}
         return self._page("board.html", "Board", parts=parts, wanted=Filter.from_query(request.query), page="board")
 
     async def show_order(self, request: web.Request) -> web.Response:
-        """One order."""
+        """Answer with the page of one order."""
         self._catch_up()
         task_id = request.match_info["task_id"]
         try:
@@ -137,9 +137,9 @@ class _Board:
         return self._page("order.html", name, parts={"order": order}, page="order", task=task_id)
 
     async def parts(self, request: web.Request) -> web.Response:
-        """Parts of a page as they are now, by their names, as JSON, with the clock.
+        """Answer with the present parts of a page by name, as JSON, with the clock.
 
-        A part of what is not there, or not any more, is null.
+        A part about something that does not exist, or no longer, is null.
         """
         self._catch_up()
         parts: dict[str, str | None] = {}
@@ -153,18 +153,18 @@ class _Board:
         return web.json_response({"clock": clock, "parts": parts}, headers=HEADERS)
 
     def _part(self, name: str, request: web.Request) -> str:
-        """A part as HTML, by the macro of its name; raises LookupError if what it is about is not there."""
+        """A part as HTML, by the macro of its name; raises LookupError if its subject does not exist."""
         arguments = self._arguments[name](request)
         html: str = getattr(templates().get_template("parts.html").module, name)(*arguments)
         return html
 
     def _catch_up(self) -> None:
-        """Do what was due by now, and keep doing so: the board shows each step when it is due."""
+        """Process everything that is due by now, and keep doing so: the board shows each step when it is due."""
         self._service.wake()
         self._sender.catch_up()
 
     def _survey(self) -> Survey:
-        """All orders as they stand now; the same for all pages that ask after the same change."""
+        """All orders in their present state; the same object for all pages until the next change."""
         service = self._service
         now, number = service.clock.now(), service.changes.total()
         known, survey = self._known
@@ -229,7 +229,7 @@ def _ordinal(number: int) -> str:
 
 
 def _name_of(record: TaskRecord) -> str:
-    """What an order is called in a line: its tracking id, or the beginning of its id."""
+    """The name of an order in a line: its tracking id, or the beginning of its id."""
     return short(record.tracking_id) or record.id[:8]
 
 
@@ -239,7 +239,7 @@ def _text(call: LoggedCall) -> str:
 
 
 def _code_class(status: int) -> str:
-    """The class of a status: good, not so good, or bad; 0 (no answer) is bad."""
+    """The CSS class of a status: good, not so good, or bad; 0 (no answer) is bad."""
     if 200 <= status < 300:
         return "c2"
     return "c4" if 300 <= status < 500 else "c5"

@@ -1,4 +1,4 @@
-"""Every operation of the endpoint table: who may call it, and the function that does its work."""
+"""Every operation of the endpoint table: who may call it, and the function that performs it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from gotsurge_async.simulator.state.accounts import ORG_ADMIN, Caller
 from gotsurge_async.simulator.state.service import Service
 
 Who = Literal["anyone", "partner", "platform partner", "OrgAdmin"]
-"""Anyone needs no bearer token; an OrgAdmin is one of a platform partner's own organization."""
+"""``anyone`` needs no bearer token; an OrgAdmin belongs to a platform partner's own organization."""
 
 OPERATIONS: Mapping[str, tuple[Who, Callable[..., Reply]]] = {
     "partner.detail": ("anyone", accounts.partner_detail),

@@ -1,4 +1,4 @@
-"""The order book: where each task stands, its history, and the changes that a program has not acknowledged yet."""
+"""The order book: the status of each task, its history, and changes that a program has not acknowledged yet."""
 
 from gotsurge_async.webhooks.book.book import AGES, Book
 from gotsurge_async.webhooks.book.doubles import Double

@@ -1,4 +1,4 @@
-"""The open order book: what it takes in, what it hands on, and what it answers."""
+"""The open order book: it stores tasks, hands on changes, and answers queries."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -41,16 +41,16 @@ from gotsurge_async.webhooks.store import Store
 
 TEXTS = Path(__file__).with_name("book.sql")
 VERSION = 1
-"""Of the tables."""
+"""The version of the tables."""
 PAGE = 500
 MOST_ABSENT = 100_000
-"""Ids that are remembered as unknown to the service; of more, the oldest are forgotten."""
+"""The most ids that are remembered as unknown to the service; of more, the oldest are forgotten."""
 MARGINS: Mapping[Kind, timedelta] = MappingProxyType(
     {Kind.SQLITE: timedelta(minutes=1), Kind.POSTGRESQL: timedelta(minutes=10)}
 )
-"""The time that is read again each time: a ledger's writers, and their clocks on several machines, may be late."""
+"""The overlap of two reads of a ledger: its writers, and their clocks on several machines, may be late."""
 OTHER = ""
-"""Among the ages of a sweep: of every status that is not named."""
+"""The key among the ages of a sweep for all statuses that are not named."""
 
 AGES: Mapping[str, timedelta] = MappingProxyType(
     {
@@ -65,13 +65,13 @@ AGES: Mapping[str, timedelta] = MappingProxyType(
         OTHER: timedelta(minutes=15),
     }
 )
-"""Default time after which a task is read again if nothing was heard of it: shorter where more may have happened."""
+"""The default time without news after which a task is read again: shorter where more may have happened."""
 
 _RECORDED = READABLE | {OrderState.CREATED, OrderState.CANCELLED}
-"""The states in which an order of the ledger may have a task that is to be followed."""
+"""The states in which an order of the ledger may have a task to follow."""
 
 Source: TypeAlias = Literal["ledger", "read", "sweep", "create"]
-"""What showed a task: a ledger, a read that an event caused, a read of the sweep, the answer of a create."""
+"""The source of a task: a ledger, a read that an event caused, a read of the sweep, or the answer of a create."""
 
 _COLUMNS = (
     "status", "changed_at", "due_at", "planned", "currency", "tracking_id", "invoice_number", "group_tag", "vessel",
@@ -79,13 +79,13 @@ _COLUMNS = (
 )  # fmt: skip
 """The columns of an order as ``lock_order`` returns them: most reads change none of them."""
 _ENTRY = StatusEntry(status=TaskStatus.DRAFT)
-"""Stands for an entry that nobody looks at."""
+"""A placeholder for an entry that is never used."""
 
 
 class Book(Outbox):
     """The order book, open. One belongs to one event loop; many processes may open one database.
 
-    Every method raises a StoreError where the database fails.
+    Every method raises a StoreError if the database fails.
     """
 
     @classmethod
@@ -97,8 +97,8 @@ class Book(Outbox):
             where: the path of a file (never the ledger's own; see `store.beside`), or a URL.
 
         Raises:
-            ConfigError: it is no place, or a ledger's file, or of a newer version.
-            StoreError: it cannot be used.
+            ConfigError: ``where`` is not a place, is a ledger's file, or has a newer version.
+            StoreError: the database cannot be used.
         """
         store = await Store.open(where, TEXTS)
         try:
@@ -111,7 +111,7 @@ class Book(Outbox):
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """The place of the book."""
         return self._store.place
 
     # --- what reads show --------------------------------------------------------------------------------------------
@@ -119,20 +119,20 @@ class Book(Outbox):
     async def observe(
         self, account: str, task: Task, *, at: datetime | None = None, source: Source = "read"
     ) -> list[Change]:
-        """Take in a task as it was read; the steps that were not known before, in their order. Durable on return.
+        """Store a task as it was read, durably; returns the steps that were not known before, in their order.
 
-        The same task may be taken in as often as one likes, and older reads after newer ones: they take nothing back.
+        The same task may be stored any number of times, and older reads after newer ones: they undo nothing.
 
         Args:
             at: when it was read; the present unless given.
-            source: what showed it. A ``ledger`` knows a part of the task: the rest stays as it was.
+            source: the source of the task. A ``ledger`` knows a part of it: the rest stays as it was.
         """
         now = to_microseconds(self._clock.now())
         moment = now if at is None else to_microseconds(at)
         return await self._store.write(lambda db: _observe(db, account, task, moment, source, now))
 
     async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
-        """Remember that the service does not know a task, or not of this account."""
+        """Remember that the service has no such task, or not for this account."""
         moment = to_microseconds(at or self._clock.now())
 
         def note(db: Database) -> None:
@@ -146,11 +146,11 @@ class Book(Outbox):
     async def known(
         self, tasks: Sequence[tuple[str, str]], *, since: datetime | None = None
     ) -> dict[tuple[str, str], bool | None]:
-        """Whether tasks are in the book, by account and id: False for one that the service did not know, None if it
-        was not asked for.
+        """Whether tasks are in the book, by account and id: False for one that the service did not know, None for one
+        that was never read.
 
         Args:
-            since: one that the service did not know before is as one that was not asked for.
+            since: a task that the service did not know before this time counts as never read.
         """
         moment = 0 if since is None else to_microseconds(since)
 
@@ -166,10 +166,10 @@ class Book(Outbox):
     async def strangers(
         self, account: str, *, tracking_ids: Iterable[str], invoice_numbers: Iterable[str], group_tags: Iterable[str]
     ) -> list[str]:
-        """Tasks of no push that carry one of some names: what an order in doubt may have become.
+        """The tasks from no push that have one of some names: an order in doubt may have become one of them.
 
         Args:
-            group_tags: only of tasks that carry neither tracking id nor invoice number.
+            group_tags: compared only for tasks with neither tracking id nor invoice number.
         """
         names = {"tracking_ids": tracking_ids, "invoice_numbers": invoice_numbers, "group_tags": group_tags}
 
@@ -187,12 +187,12 @@ class Book(Outbox):
         run: str | None = None,
         limit: int = 1000,
     ) -> list[tuple[str, str]]:
-        """Accounts and ids of tasks that were not heard of for too long, longest first of each status; none at its end.
+        """The accounts and ids of unfinished tasks without news for too long, for each status the oldest first.
 
         Args:
-            ages: how long is too long, by status; `OTHER` for those that are not named.
-            accounts, run: only of these.
-            limit: at most so many tasks.
+            ages: the longest time without news, by status; `OTHER` for statuses that are not named.
+            accounts, run: return only tasks of these.
+            limit: the most tasks to return.
         """
         spans: dict[timedelta, list[str]] = {}
         for status, age in ages.items():
@@ -222,12 +222,12 @@ class Book(Outbox):
     ) -> int:
         """Add the orders of a ledger that have a task; returns the number of new ones.
 
-        What the ledger knows of a task to be further on than the book does, that it was cancelled by an undo for
-        instance, is a step of it as if it was read.
+        If the ledger knows a later status of a task than the book, such as after an undo, this becomes a step as if
+        it had been read.
 
         Args:
-            run: only this one's.
-            account_of: the account of a run, as the book names it.
+            run: add only the orders of this run.
+            account_of: returns the account of a run, by its name in the book.
         """
         known: dict[str, int] = dict(await self._store.rows("taken_in"))
         margin, new = MARGINS[ledger.place.kind], 0
@@ -253,7 +253,7 @@ class Book(Outbox):
     # --- looking ----------------------------------------------------------------------------------------------------
 
     async def orders(self, only: Only | None = None) -> AsyncIterator[BookOrder]:
-        """The orders that are asked for, as they came into the book; page after page, so that memory stays flat."""
+        """The selected orders, in the order in which they were added; read page by page, so that memory stays flat."""
         wanted, after = only or Only(), 0
         while True:
             rows = await self._store.read(
@@ -271,7 +271,7 @@ class Book(Outbox):
         return in_order(step_of(row) for row in rows)
 
     async def steps(self, orders: Iterable[BookOrder]) -> dict[int, list[tuple[Step, datetime]]]:
-        """The steps of some orders by their numbers, as they came to be known, each with when it did."""
+        """The steps of some orders by the orders' numbers, in the order of discovery, each with the time of that."""
         numbers = [order.number for order in orders]
 
         def ask(db: Database) -> dict[int, list[tuple[Step, datetime]]]:
@@ -285,20 +285,20 @@ class Book(Outbox):
     async def moved(
         self, since: datetime, run: str | None = None, *, limit: int = 1000
     ) -> list[tuple[BookOrder, datetime]]:
-        """Orders with new steps since a time, by the clocks of those who saw them, and when each was last seen to move.
+        """Orders with new steps since a time, each with the time of its newest step, by the clocks of the readers.
 
-        Ask again from the time of the last one: those of that same time come again. At most ``limit`` orders.
+        Continue from the time of the last order: orders of that same time are repeated. At most ``limit`` orders.
         """
         values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
         rows = await self._store.rows("moved", **values)
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
 
     async def doubles(self, tasks: Collection[Task] | None = None, *, after: int = 0) -> list[Double]:
-        """Living tasks of one name, as they were last read; those that all ended, for one more day.
+        """Live tasks with the same name, as they were last read; if all of them ended, for one more day.
 
         Args:
-            tasks: only of a name that one of these has.
-            after: only such as an order with a higher number belongs to: one that came into the book since.
+            tasks: return only doubles with a name of one of these.
+            after: return only doubles with an order of a higher number, which was added since.
         """
         since = self._clock.now() - REPORTED_FOR
         return await self._store.read(lambda db: find(db, since, after=after, tasks=tasks))
@@ -309,7 +309,7 @@ class Book(Outbox):
         return int(number)
 
     async def say_reading(self, accounts: Iterable[str], until: datetime) -> None:
-        """Announce that a program reads what is due of some accounts, until a time: others then need not."""
+        """Announce that a program reads the due tasks of some accounts, until a time: other programs need not."""
         now, ends = to_microseconds(self._clock.now()), to_microseconds(until)
         names = sorted(set(accounts))
 
@@ -321,18 +321,18 @@ class Book(Outbox):
         await self._store.write(say)
 
     async def is_read(self, account: str) -> bool:
-        """Whether a program has announced that it reads what is due of an account."""
+        """Whether a program has announced that it reads the due tasks of an account."""
         now = to_microseconds(self._clock.now())
         ((number,),) = await self._store.rows("readers", now=now, name=account)
         return bool(number)
 
     async def counts(self, run: str | None = None) -> dict[str, int]:
-        """The number of orders of each status, of a run or of all; "" for those of which nothing is known."""
+        """The number of orders in each status, of a run or of all; "" for orders whose status is unknown."""
         name = "counts" if run is None else "counts_of_run"
         return dict(await self._store.rows(name, run=run))
 
     async def standings(self, environment: str, task_ids: Iterable[str]) -> dict[str, Standing]:
-        """Where some tasks of an environment stand, by their ids; those that the book does not have are left out."""
+        """The status of some tasks of an environment, by their ids, without those that the book does not have."""
         ids = list(task_ids)
         rows = await self._store.read(lambda db: db.rows("standings", ids=db.listed(ids))) if ids else []
         return {
@@ -375,11 +375,11 @@ class Book(Outbox):
 
 
 def _observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
-    """Take in a task as it was read: what is new of it is a change, and stands in its history.
+    """Store a task as it was read: each new step is a change, and part of the history.
 
     Args:
         moment: when it was read.
-        source: what showed it.
+        source: the source of the task.
         now: the present.
     """
     body = codec.encode(task)
@@ -436,13 +436,13 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
 
 
 def _known_step(row: Row) -> Step:
-    """A step of a row of the statement ``steps``; of its entry only whether there is one."""
+    """A step from a row of the statement ``steps``; of its entry only whether there is one."""
     _, _, status, at, entry, _, _ = row
     return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
 
 
 def _take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow], now: int) -> int:
-    """Add some orders of a ledger's run that have a task, and what it knows of them; returns the number of new ones."""
+    """Add orders of a ledger's run that have a task, with the ledger's data; returns the number of new ones."""
     ids = db.listed(row.task_id for row in page)
     known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
     new = [row for row in page if row.task_id not in known]

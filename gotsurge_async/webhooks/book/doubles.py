@@ -1,6 +1,6 @@
-"""Doubles: two tasks of one name, both living, so that two drivers may be on their way for one order.
+"""Doubles: two live tasks with the same name, so that two drivers may be on their way for one order.
 
-Which tasks are doubles is a pure function of what the book has of them; `find` asks it of a book's database.
+`doubles` is a pure function of orders in the book; `find` applies it to a book's database.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -17,32 +17,32 @@ from gotsurge_async.webhooks.book.records import BookOrder, environment_of, keep
 LIVING: frozenset[TaskStatus] = frozenset(
     status for status in TaskStatus if status.is_past_draft and status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
 )
-"""The statuses of a task that drivers were asked for, and that was not taken back: also of one that was delivered."""
+"""The statuses of tasks that were broadcast, and neither cancelled nor expired; delivered ones are included."""
 REPORTED_FOR = timedelta(days=1)
-"""How long a double is reported after all of its tasks are at their end."""
+"""The time that a double is reported after all of its tasks have ended."""
 _MOST = 1000
-"""Tasks of some names that are looked at, at most."""
+"""The most tasks with some names that are read."""
 _MOST_OF_ONE = 100
-"""Tasks of one name that are compared with each other, or with all of that name, at most."""
+"""The most tasks with one name that are compared with each other, or with all of that name."""
 
 
 class Double(Struct, frozen=True, kw_only=True):
-    """Living tasks of one name.
+    """Live tasks with the same name.
 
     Attributes:
-        orders: as the book has them, two or more, those that a push made first.
+        orders: the orders in the book, two or more; those from a push come first.
     """
 
     orders: tuple[BookOrder, ...]
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        """Their tasks."""
+        """The ids of the tasks."""
         return tuple(order.task_id for order in self.orders)
 
     @property
     def name(self) -> str:
-        """The tracking id, or else the invoice number, that they have in common."""
+        """The tracking id, or else the invoice number, that the tasks share."""
         tasks = [order.task for order in self.orders]
         return next((task.tracking_id for task in tasks if task.tracking_id), None) or tasks[0].invoice_number or ""
 
@@ -53,14 +53,14 @@ class Double(Struct, frozen=True, kw_only=True):
 
 
 def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[Double]:
-    """The doubles among some orders of a book; what is not living is left out.
+    """The doubles among some orders of a book, of which only live ones count.
 
     Two tasks are a double if they are of one environment, and have the same tracking id, or, where one of them has
-    none, the same invoice number and pickup window. None are two orders that were pushed under two keys; tasks of two
-    accounts that no push made; and two of two pickup windows of which one is at its end: it may be an older order.
+    none, the same invoice number and pickup window. Not doubles are two orders pushed under two keys, tasks of two
+    accounts that no push made, and tasks with different pickup windows if one has ended: it may be an older order.
 
     Args:
-        since: of tasks that are all at their end only those of which one came to it since then.
+        since: of doubles that have ended, return only those of which a task ended since then.
     """
     buckets: dict[tuple[str, str, object], list[BookOrder]] = {}
     for order in orders:
@@ -90,7 +90,7 @@ def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[
 
 
 def names_of(tasks: Iterable[Task]) -> tuple[set[str], set[str]]:
-    """The tracking ids and the invoice numbers of some tasks, as the book keeps them."""
+    """The tracking ids and the invoice numbers of some tasks, as the book stores them."""
     given = list(tasks)
     tracking = {keepable(task.tracking_id) for task in given}
     invoices = {keepable(task.invoice_number) for task in given}
@@ -102,8 +102,8 @@ def find(db: Database, since: datetime, *, after: int = 0, tasks: Collection[Tas
 
     Args:
         since: see `doubles`.
-        after: only such as an order with a higher number belongs to.
-        tasks: only such as have a name of these.
+        after: return only doubles with an order of a higher number.
+        tasks: return only doubles with a name of one of these.
     """
     living = db.listed(sorted(LIVING))
     all_invoices = tasks is None or any(not task.tracking_id for task in tasks)
@@ -151,7 +151,7 @@ def _differ(tasks: Sequence[Task]) -> bool:
 
 
 def _seconds(window: TimeWindow) -> tuple[datetime, datetime]:
-    """A window in whole seconds: fractions of them may get lost on the way."""
+    """A window in whole seconds, since the service may drop fractions."""
     return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
 
 

@@ -1,7 +1,7 @@
-"""The history of a task, from whatever its reads show of ``statuses[]`` (section "Order Statuses").
+"""The history of a task, from the ``statuses[]`` of its reads (section "Order Statuses").
 
 Every function here is pure. The entries of a task may come doubled, in any order, without their times, or not at all,
-so that a status stands in ``current_status`` alone. Read again and again, they give the same history, each step once.
+so that only ``current_status`` shows a status. Read again and again, they give the same history, each step once.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ RANK: Mapping[str, int] = MappingProxyType(
         **{status: 7 for status in TaskStatus if status.is_terminal},
     }
 )
-"""How far each known status is on a task's way."""
+"""The position of each known status on a task's way."""
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -37,9 +37,9 @@ class Step:
 
     Attributes:
         status: the status.
-        at: when, as the service says; None where it does not.
-        entry: as it came; None for a status that stood in ``current_status`` alone: its time is then that of the
-            task's last change, if that was the last step.
+        at: its time at the service; None if the service names none.
+        entry: the entry as it came; None for a status that was only in ``current_status``: its time is then that of
+            the task's last change, if that was the last step.
     """
 
     status: TaskStatus
@@ -61,15 +61,15 @@ class NewStep(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """What a read of a task adds to what was known of it.
+    """The news from a read of a task.
 
     Attributes:
-        new: what was not known, in its order.
-        dated: steps that were known without their time, or with another one, by their place among the known ones, as
-            they are now.
+        new: the new steps, in their order.
+        dated: known steps that now have a time, or another one, by their place among the known ones, in their new
+            form.
         steps: the whole history, in its order.
-        current: where the task stands; None if nothing says so.
-        stale: the read is older than what was known.
+        current: the status of the task; None if nothing shows it.
+        stale: whether the read is older than the known data.
     """
 
     new: tuple[NewStep, ...]
@@ -80,12 +80,12 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """What is known of a task before a read.
+    """The known data of a task before a read.
 
     Attributes:
-        steps: its history, as it came to be known.
-        current: where it stands.
-        updated_at, server_time: of the newest read.
+        steps: its history, in the order of discovery.
+        current: its status.
+        updated_at, server_time: those of the newest read.
     """
 
     steps: Sequence[Step] = ()
@@ -95,7 +95,7 @@ class Kept(Struct, frozen=True, kw_only=True):
 
 
 def read(kept: Kept, task: Task) -> Reading:
-    """What a read of a task adds. The task as read is the truth, unless something newer is known."""
+    """The news from a read of a task. The task as read is the truth, unless newer data is known."""
     now = None if task.current_status is None else _named(task.current_status) or None
     listed = steps_of(task)
     log = _as_logged(listed, now)
@@ -132,7 +132,7 @@ def read(kept: Kept, task: Task) -> Reading:
 
 
 def _placed(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -> list[NewStep]:
-    """The new steps, each with what stands before it in the whole history, and whether a known one stands after it."""
+    """The new steps, each with the status before it in the whole history, and whether a known step follows it."""
     old = {id(step) for step in known}
     last = max((place for place, step in enumerate(whole) if id(step) in old), default=-1)
     placed = {
@@ -144,9 +144,9 @@ def _placed(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -
 
 
 def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
-    """The entries of a log that is in the order of its times, oldest first, also where times are equal.
+    """The entries of a log that is sorted by time, oldest first, which is kept where times are equal.
 
-    None for one that is in no order: in such a one an entry that stands twice is one entry.
+    None for an unsorted log, in which a repeated entry counts once.
     """
     times = [step.at for step in listed if step.at is not None]
     if len(times) < len(listed) or not times:
@@ -161,7 +161,7 @@ def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step]
 
 
 def _corrected(known: Sequence[Step], seen: Iterable[int], new: Iterable[Step]) -> list[tuple[int, Step]]:
-    """New steps that stand in a log in place of known ones of the same status that it does not show any more."""
+    """New steps that replace known ones of the same status, which the log does not contain any more."""
     gone: dict[TaskStatus, list[int]] = {}
     for place in sorted(set(range(len(known))) - set(seen)):
         if known[place].at is not None and known[place].entry is not None:
@@ -170,7 +170,7 @@ def _corrected(known: Sequence[Step], seen: Iterable[int], new: Iterable[Step]) 
 
 
 def steps_of(task: Task) -> list[Step]:
-    """The entries of a task as they came, also those that are no objects but bare names."""
+    """The entries of a task as they came, including those that are only names instead of objects."""
     odd = task.extra.get("statuses")
     bare = (
         [StatusEntry(status=TaskStatus(name)) for name in odd if isinstance(name, str)] if isinstance(odd, list) else []
@@ -180,7 +180,7 @@ def steps_of(task: Task) -> list[Step]:
 
 
 def _named(status: TaskStatus) -> TaskStatus:
-    """A status as it can be kept: PostgreSQL has no character 0."""
+    """A status in a form that can be stored: PostgreSQL has no character 0."""
     return TaskStatus(status.replace("\0", "").strip())
 
 
@@ -207,7 +207,7 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
 
 
 def _ranks(steps: Sequence[Step]) -> list[int]:
-    """How far each step is; one whose status nobody knows is as far as the one before it in the list."""
+    """The position of each step; a step with an unknown status has that of the one before it in the list."""
     ranks: list[int] = []
     for step in steps:
         ranks.append(RANK.get(step.status, ranks[-1] if ranks else 0))
@@ -215,7 +215,7 @@ def _ranks(steps: Sequence[Step]) -> list[int]:
 
 
 def _distinct(steps: Iterable[Step]) -> list[Step]:
-    """Each step once; one without a time says nothing beside one of the same status that has it."""
+    """Each step once; a step without a time is dropped if one of the same status has a time."""
     distinct = _Known(())
     given = list(steps)
     ranks = {id(step): rank for step, rank in zip(given, _ranks(given), strict=True)}
@@ -226,7 +226,7 @@ def _distinct(steps: Iterable[Step]) -> list[Step]:
 
 
 class _Known:
-    """Steps that are found by status and time.
+    """Steps by status and time.
 
     Attributes:
         steps: as they are now.
@@ -241,7 +241,7 @@ class _Known:
             self.add(step)
 
     def add(self, step: Step) -> None:
-        """Know one more."""
+        """Add a step."""
         place = len(self.steps)
         self.steps.append(step)
         self._first.setdefault(step.status, place)
@@ -250,11 +250,11 @@ class _Known:
         self._note_time(place, step)
 
     def is_vague(self, place: int) -> bool:
-        """Whether the time of a step is not known, or not surely."""
+        """Whether the time of the step at a place is unknown, or uncertain."""
         return _is_vague(self.steps[place])
 
     def date(self, place: int, step: Step) -> None:
-        """Give a step its time, or another one."""
+        """Give a step another time."""
         before = self.steps[place]
         if _is_vague(before):
             self._vague[step.status].remove(place)
@@ -264,10 +264,10 @@ class _Known:
         self._note_time(place, step)
 
     def place(self, step: Step, but: Collection[int] = ()) -> int | None:
-        """Which of them a step is: the one of its time, or one of which the time is not known; None for none.
+        """The place of the known step that equals a step: one with its time, or with an unknown time; None for none.
 
         Args:
-            but: places of others.
+            but: places that are excluded.
         """
         if step.at is None:
             return self._first.get(step.status)
@@ -284,12 +284,12 @@ class _Known:
 
 
 def _is_vague(step: Step) -> bool:
-    """Whether the time of a step is not known, or not surely."""
+    """Whether the time of a step is unknown, or uncertain."""
     return step.at is None or step.entry is None
 
 
 def _is_unlisted(current: TaskStatus, steps: Sequence[Step], *, is_later: bool) -> bool:
-    """Whether the history lacks the step to where the task stands now; ``is_later``: after all of its times."""
+    """Whether the history lacks the step to the present status; ``is_later``: that step is after all of its times."""
     if not steps or steps[-1].status == current:
         return not steps
     if all(step.status != current for step in steps):
@@ -302,7 +302,7 @@ def _is_unlisted(current: TaskStatus, steps: Sequence[Step], *, is_later: bool) 
 
 
 def _is_stale(kept: Kept, task: Task, now: TaskStatus | None) -> bool:
-    """Whether a read is older than what is known."""
+    """Whether a read is older than the known data."""
     for known, shown in ((kept.updated_at, task.updated_at), (kept.server_time, task.server_time)):
         if known is not None and shown is not None and known != shown:
             return shown < known

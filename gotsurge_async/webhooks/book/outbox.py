@@ -1,4 +1,4 @@
-"""The changes of a book that are to be handed on: each at least once, and those of a task in their order."""
+"""The changes of a book that must be handed on: each at least once, and those of a task in their order."""
 
 import os
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from gotsurge_async.webhooks.book.records import Change, changes_of, countable, 
 from gotsurge_async.webhooks.store import Store
 
 _NEVER = 2**62
-"""The time at which what waits behind a parked change comes again by itself, in microseconds."""
+"""The time at which changes behind a parked one are due again automatically, in microseconds: never."""
 
 
 class Outbox:
@@ -64,7 +64,7 @@ class Outbox:
         return changes
 
     async def acknowledge(self, change: Change) -> None:
-        """A change was handed on: it comes again only if it, or an earlier one of its task, was to be sent again."""
+        """Note that a change was handed on: it comes again only if it, or an earlier one of its task, is resent."""
         mine = {"number": change.number, "holder": self._holder}
 
         def end(db: Database) -> None:
@@ -75,7 +75,7 @@ class Outbox:
         self._held.discard(change.number)
 
     async def failed(self, change: Change, why: str, again_at: datetime) -> None:
-        """A change could not be handed on: again from ``again_at`` on; later ones of its task wait."""
+        """Note that a change could not be handed on: it is due again at ``again_at``; later ones of its task wait."""
         which = {"number": change.number, "again_at": to_microseconds(again_at)}
         now = to_microseconds(self._clock.now())
 
@@ -87,17 +87,17 @@ class Outbox:
         self._held.discard(change.number)
 
     async def put_back(self, change: Change, again_at: datetime) -> None:
-        """Hand a change on again from ``again_at`` on, as if it had not been handed on."""
+        """Make a change due again at ``again_at``, as if it had not been handed on."""
         which = {"number": change.number, "holder": self._holder, "again_at": to_microseconds(again_at)}
         await self._store.change("put_back", **which)
         self._held.discard(change.number)
 
     def let_go(self, change: Change) -> None:
-        """Hold a change no longer, without a word to the database: it comes again when its lease is over."""
+        """Stop holding a change, without a write to the database: it comes again when its lease is over."""
         self._held.discard(change.number)
 
     async def park(self, change: Change, why: str) -> None:
-        """Hand a change on no more, until `resend`; the later changes of its task wait, also those still to come."""
+        """Do not hand a change on until `resend`; the later changes of its task wait, also those still to come."""
         moment = to_microseconds(self._clock.now())
 
         def park(db: Database) -> None:
@@ -126,7 +126,7 @@ class Outbox:
         return await self._store.write(again)
 
     async def skip(self, number: int) -> bool:
-        """Acknowledge a parked change, so that the later ones of its task are handed on; False if it is not parked."""
+        """Acknowledge a parked change, so that later ones of its task are handed on; returns whether it was parked."""
 
         def skip(db: Database) -> bool:
             db.change("come_again", all=0, number=countable(number), never=_NEVER)
@@ -135,9 +135,9 @@ class Outbox:
         return await self._store.write(skip)
 
     async def resend_from(self, number: int) -> int:
-        """Hand all changes from a number on again, whatever became of them; returns the number of these changes.
+        """Hand on again all changes from a number on, whatever their state; returns the number of these changes.
 
-        All of them wait when this returns, or none does. One that is in hand meanwhile comes again afterwards.
+        All of them wait when this returns, or none does. A change that a process holds comes again afterwards.
         """
 
         def again(db: Database) -> int:

@@ -1,4 +1,4 @@
-"""What the book gives, orders and changes, and the rows that it keeps of them."""
+"""The values that the book returns, orders and changes, and the rows in which it stores them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,22 +22,22 @@ _NO_VESSEL = Contact()
 
 @frozen(kw_only=True)
 class Change:
-    """A step of a task that was not known before.
+    """A newly discovered step of a task.
 
     Attributes:
-        number: by which the book knows it.
-        account, task_id: whose task, and which.
-        status: what the task became.
-        at: when, as the service says, in UTC; None where it does not say.
-        seen_at: when the book came to know.
+        number: its number in the book.
+        account, task_id: the account and the id of the task.
+        status: the new status of the task.
+        at: its time at the service, in UTC; None if the service names none.
+        seen_at: when the book discovered it.
         previous: the status before; None for the first.
         late: a later step of the task was known before this one.
-        source: what showed it.
-        entry: the entry of ``statuses[]`` as it came; None for a status that stood in ``current_status`` alone.
-        task: the task as it was last read; it may be further on than this step.
-        attempts: how often it was handed on in vain.
-        failing_since: when that was first; None if it never was.
-        why: what went wrong the last time.
+        source: the source of the step.
+        entry: the entry of ``statuses[]`` as it came; None for a status that was only in ``current_status``.
+        task: the task as it was last read; it may be past this step.
+        attempts: the number of failed attempts to hand it on.
+        failing_since: when the first of them failed; None if there is none.
+        why: the error of the last of them.
     """
 
     number: int
@@ -58,17 +58,17 @@ class Change:
 
 @frozen(kw_only=True)
 class BookOrder:
-    """An order as the book has it.
+    """An order in the book.
 
     Attributes:
-        number: by which the book lists it.
-        account, task_id: whose task, and which.
-        run, key: of the push that made it; None for a task that no ledger knows.
-        status: where it stands; None while nothing said so.
+        number: its number in the book.
+        account, task_id: the account and the id of the task.
+        run, key: those of the push that made it; None for a task that no ledger knows.
+        status: its status; None while it is unknown.
         seen_at: when it was last read, or pushed.
         changed_at: when its status last changed.
-        due_at: when its delivery window ends, or its pickup window where it has no other.
-        planned: the price that was asked for, or the first one that was read.
+        due_at: when its delivery window ends, or its pickup window if it has no other.
+        planned: the price in the order, or the first one that was read.
         body: its JSON as it was last read.
     """
 
@@ -86,16 +86,16 @@ class BookOrder:
 
     @property
     def task(self) -> Task:
-        """The task as it was last read; one that was only pushed as it was sent."""
+        """The task as it was last read, or as it was sent if it was never read."""
         return codec.decode(self.body, Task)
 
 
 class Standing(Struct, frozen=True, kw_only=True):
-    """Where a task stands.
+    """The status of a task.
 
     Attributes:
-        account: whose it is.
-        status: where it stands; None while nothing said so.
+        account: the account of the task.
+        status: its status; None while it is unknown.
         seen_at: when it was last read, or pushed.
     """
 
@@ -105,20 +105,20 @@ class Standing(Struct, frozen=True, kw_only=True):
 
     @property
     def is_at_its_end(self) -> bool:
-        """Whether nothing more may happen."""
+        """Whether nothing more can happen to the task."""
         return self.status is not None and self.status.is_terminal
 
 
 class Only(Struct, frozen=True, kw_only=True):
-    """Which orders are asked for; None asks for all.
+    """A selection of orders; None selects all.
 
     Attributes:
         vessel: a part of its name, in any case, or its IMO number.
         name: its task id, its tracking id, or its key.
-        environment: of accounts of this one.
-        since, until: in which time they are due: from the first, before the second.
-        open: only those of which more may happen.
-        moved_since: only those with a step that was seen since then.
+        environment: that of its account.
+        since, until: the time in which they are due: from the first, before the second.
+        open: only orders that have not ended.
+        moved_since: only orders with a step that was discovered since then.
     """
 
     run: str | None = None
@@ -136,7 +136,7 @@ class Only(Struct, frozen=True, kw_only=True):
 
     @property
     def statement(self) -> str:
-        """The statement that finds them soonest."""
+        """The name of the statement that selects the orders fastest."""
         if self.name is not None:
             return "orders_named"
         if self.run is not None:
@@ -148,7 +148,7 @@ class Only(Struct, frozen=True, kw_only=True):
         return "orders_open" if self.open else "orders"
 
     def values(self, db: Database) -> dict[str, Any]:
-        """The values of that statement; None for what is not asked for."""
+        """The values of that statement; None for criteria that are not set."""
         name = None if self.vessel is None else self.vessel.casefold().strip()
         days = self.since is not None and self.until is not None
         return {
@@ -172,14 +172,14 @@ class Only(Struct, frozen=True, kw_only=True):
 
 
 def _literal(text: str) -> str:
-    """A text in which no sign stands for others in a comparison of the database."""
+    """A text with its wildcards escaped for a comparison in the database."""
     return "".join(f"!{sign}" if sign in "!%_" else sign for sign in text)
 
 
 def account_named(environment: str, account: str | None = None, *, two_phase: bool = False) -> str:
-    """The name of an account in the book: accounts of two environments never meet.
+    """The name of an account in the book: accounts of two environments have different names.
 
-    A simulator has the accounts ``plain`` and ``platform``: a push in two-phase mode is of the second.
+    A simulator has the accounts ``plain`` and ``platform``: a push in two-phase mode uses the second.
     """
     if account is None and environment in ("local", "simulator"):
         account = "platform" if two_phase else "plain"
@@ -192,13 +192,13 @@ def environment_of(account: str) -> str:
 
 
 def account_of(run: RunInfo) -> str:
-    """The account, as the book names it, that a run was made with."""
+    """The account with which a run was made, by its name in the book."""
     given = run.options.get("account")
     return account_named(run.environment, given if isinstance(given, str) else None, two_phase=run.mode == "two-phase")
 
 
 def due_of(task: Task) -> datetime | None:
-    """When a task should be done: the end of its delivery window, or of its pickup window where it has no other."""
+    """The time when a task should be done: the end of its delivery window, or else of its pickup window."""
     window = task.to_time_window or task.from_time_window
     return None if window is None else window.end_time_utc
 
@@ -229,7 +229,7 @@ def berth_of(task: Task) -> str | None:
 
 
 def columns(task: Task) -> dict[str, Any]:
-    """What orders are found by."""
+    """The values of the columns by which orders are selected."""
     vessel = vessel_of(task)
     name = vessel.vessel_name.casefold().strip() if vessel.vessel_name else None
     berth = berth_of(task)
@@ -245,7 +245,7 @@ def columns(task: Task) -> dict[str, Any]:
 
 
 def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
-    """The row of an order that a ledger has, of which nothing was read yet: as it was sent."""
+    """The row for an order of a ledger that was never read: with the values that were sent."""
     sent = msgspec.json.decode(row.payload)
     body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status_in(row)})
     task = codec.decode(body, Task)
@@ -270,12 +270,12 @@ def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
 
 
 def status_in(row: OrderRow) -> str | None:
-    """The status of an order's task, as its ledger knows it."""
+    """The status of an order's task in the ledger."""
     return TaskStatus.CANCELLED if row.state is OrderState.CANCELLED else row.status
 
 
 def further(row: OrderRow, status: str | None) -> Task | None:
-    """What a ledger knows of a task to be further on than a status that is known; None if nothing."""
+    """The task as the ledger knows it, if its status there is later than a known one; else None."""
     shown = status_in(row)
     is_over = status is not None and TaskStatus(status).is_terminal
     if shown is None or shown not in RANK or is_over or RANK[shown] <= RANK.get(status or "", -1):
@@ -284,7 +284,7 @@ def further(row: OrderRow, status: str | None) -> Task | None:
 
 
 def order_of(row: Row) -> BookOrder:
-    """An order of a row of the statement ``orders``."""
+    """An order from a row of the statement ``orders``."""
     number, account, task_id, run, key, status, seen, changed, due, planned, currency, body = row
     return BookOrder(
         number=number,
@@ -302,13 +302,13 @@ def order_of(row: Row) -> BookOrder:
 
 
 def step_of(row: Row) -> Step:
-    """A step of a row of the statement ``steps``."""
+    """A step from a row of the statement ``steps``."""
     _, _, status, at, entry, _, _ = row
     return Step(TaskStatus(status), moment_of(at), None if entry is None else codec.decode(bytes(entry), StatusEntry))
 
 
 def changes_of(db: Database, numbers: Sequence[int]) -> list[Change]:
-    """The changes of some numbers, in their order."""
+    """The changes with some numbers, in their order."""
     return [_change_of(row) for row in db.rows("changes", numbers=db.listed(numbers))] if numbers else []
 
 
@@ -333,37 +333,37 @@ def _change_of(row: Row) -> Change:
 
 
 def over(known: bytes, part: bytes) -> bytes:
-    """A task as it was known, with what a part of it says; the id of both is the same."""
+    """A known task, updated by a part of it; both have the same id."""
     said = {name: value for name, value in msgspec.json.decode(part).items() if value not in (None, "", [], {})}
     return msgspec.json.encode({**msgspec.json.decode(known), **said})
 
 
 def keepable(text: str | None) -> str | None:
-    """A text as a column takes it: PostgreSQL has no character 0."""
+    """A text in a form that a column stores: PostgreSQL has no character 0."""
     return None if text is None else text.replace("\0", "")
 
 
 def countable(number: int | None) -> int | None:
-    """A number as a column takes it; None for one that is too large."""
+    """A number in a form that a column stores; None if it is too large."""
     return None if number is None or abs(number) >= 2**63 else number
 
 
 def micros(moment: datetime | None) -> int | None:
-    """A time as it is kept."""
+    """A time in the form in which it is stored."""
     return None if moment is None else to_microseconds(moment)
 
 
 def moment_of(kept: int | None) -> datetime | None:
-    """A time that was kept."""
+    """A stored time as a datetime."""
     return None if kept is None else from_microseconds(kept)
 
 
 def later(kept: int | None, shown: datetime | None) -> int | None:
-    """The later of a time that is kept and one that was read."""
+    """The later of a stored time and one that was read."""
     both = [each for each in (kept, micros(shown)) if each is not None]
     return max(both, default=None)
 
 
 def encoded(entry: StatusEntry | None) -> bytes | None:
-    """An entry as it is kept."""
+    """An entry in the form in which it is stored."""
     return None if entry is None else codec.encode(entry)

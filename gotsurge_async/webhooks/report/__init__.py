@@ -1,4 +1,4 @@
-"""The report of a day: what was delivered to each vessel, at which price, with which proof."""
+"""The report of a day: the deliveries to each vessel, their prices, and their proofs."""
 
 from gotsurge_async.webhooks.report.day import Day, Line, Outcome, Sums, VesselDay, bounds, day_of
 from gotsurge_async.webhooks.report.files import write_csv, write_html, write_xlsx

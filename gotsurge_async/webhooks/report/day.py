@@ -1,4 +1,4 @@
-"""The sums of a day, by vessel. Money stays whole, and amounts of two currencies are never added."""
+"""The sums of a day, by vessel. Money stays exact, and amounts of two currencies are never added."""
 
 import re
 from collections import deque
@@ -19,25 +19,25 @@ from gotsurge_async.webhooks.book.history import steps_of
 from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, late_windows_of, vessel_of
 
 NO_VESSEL = "(no vessel)"
-"""Where orders stand that name none."""
+"""The heading for orders without a vessel."""
 _URL = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
 MOST_LINKS = 20
-"""Links of one proof, at most."""
+"""The most links of one proof."""
 
 
 class Outcome(StrEnum):
-    """What became of an order."""
+    """The outcome of an order."""
 
     DELIVERED = "delivered"
     FAILED = "failed"
-    """Expired, or an unsuccessful pickup or delivery."""
+    """It expired, or its pickup or delivery was unsuccessful."""
     CANCELLED = "cancelled"
     OPEN = "open"
-    """More may happen."""
+    """It has not ended."""
 
     @property
     def is_done(self) -> bool:
-        """Whether nobody has to act on it: it was delivered, or cancelled."""
+        """Whether no person has to act on it: it was delivered, or cancelled."""
         return self in (Outcome.DELIVERED, Outcome.CANCELLED)
 
 
@@ -54,15 +54,15 @@ class Line(Struct, frozen=True, kw_only=True):
     """An order of a day.
 
     Attributes:
-        number, task_id, account, run: as the book has them.
-        name: the order as its sender calls it: its tracking id, or its key, or the task's id.
-        invoice_number, group_tag, imo, vessel, berth: of the task as it was last read.
-        status: where it stands; "" if nothing said so.
-        outcome: what became of it.
-        late: certainly delivered after its delivery window, or open and late as its alerts are.
+        number, task_id, account, run: their values in the book.
+        name: the sender's name of the order: its tracking id, or its key, or the task's id.
+        invoice_number, group_tag, imo, vessel, berth: those of the task as it was last read.
+        status: its status; "" if it is unknown.
+        outcome: its outcome.
+        late: whether it was certainly delivered after its delivery window, or is open and late by the alerts' rules.
         due_at: when it should be delivered.
-        delivered_at: when it was; None where the task does not say: when that was read is another time.
-        planned: the price that was asked for.
+        delivered_at: when it was delivered; None if the task does not say.
+        planned: the price in the order.
         final: the price as it is now.
         proof: ``epod`` as it came, as JSON; "" for none.
         links: the URLs in it.
@@ -91,14 +91,14 @@ class Line(Struct, frozen=True, kw_only=True):
 
 @define
 class Sums:
-    """How many orders, and what they cost, by currency.
+    """Numbers of orders, and their prices, by currency.
 
     Attributes:
-        ordered: how many orders there are.
-        delivered, late, failed, cancelled, open: how many of them are; one that is late counts where it belongs, too.
-        planned: asked for, for all orders.
-        planned_delivered: asked for, for what was delivered.
-        final: paid for what was delivered.
+        ordered: the number of orders.
+        delivered, late, failed, cancelled, open: how many of them are; a late order counts twice, also by its outcome.
+        planned: the prices in all orders.
+        planned_delivered: the prices in delivered orders.
+        final: the prices paid for delivered orders.
         incomparable: delivered orders without a difference.
     """
 
@@ -130,17 +130,17 @@ class Sums:
 
     @property
     def currencies(self) -> list[str]:
-        """Those of its amounts, sorted; "" is that of amounts that came without one."""
+        """The currencies of the amounts, sorted; "" for amounts without a currency."""
         return sorted({*self.planned, *self.planned_delivered, *self.final})
 
     def difference(self, currency: str) -> Money:
-        """How much more than planned was paid for what was delivered and has both prices, in that currency."""
+        """The price paid minus the planned price, over delivered orders that have both in a currency."""
         return self._difference.get(currency, as_given(0, currency))
 
 
 @define
 class VesselDay:
-    """A vessel's day."""
+    """The orders and sums of a vessel in a day."""
 
     name: str
     imo: int | None
@@ -158,10 +158,10 @@ class Day:
     """A day, in a zone.
 
     Attributes:
-        at: when it was looked at.
-        oldest_read: when that of its open orders was read, or pushed, which was not heard of for the longest time.
+        at: when the book was read.
+        oldest_read: the earliest time at which one of its open orders was last read, or pushed.
         vessels: by name; orders without a vessel come last.
-        sums: of all of them.
+        sums: the sums of all orders.
     """
 
     date: date
@@ -173,7 +173,7 @@ class Day:
 
     @property
     def environments(self) -> list[str]:
-        """Of which its orders are, sorted."""
+        """The environments of the orders, sorted."""
         return sorted({environment_of(line.account) for line in self.lines})
 
     @property
@@ -184,13 +184,13 @@ class Day:
 
 
 def bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-    """When a day begins in a zone, and when the next one does: also where clocks are changed on it."""
+    """The start of a day in a zone, and that of the next day, also if clocks change on the day."""
     begins = datetime(day.year, day.month, day.day, tzinfo=zone)
     return begins, moved_by(begins, timedelta(days=1))  # by the clocks of the zone, however many hours that is
 
 
 def line_of(order: BookOrder, now: datetime) -> Line:
-    """An order as the report has it."""
+    """The report's line for an order."""
     task = order.task
     outcome = _OUTCOMES.get(order.status or "", Outcome.OPEN)
     delivered = not_before = None
@@ -231,7 +231,7 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
     """The sums of a day.
 
     Args:
-        orders: those that are due on it: see `bounds`.
+        orders: the orders that are due on the day: see `bounds`.
     """
     found = Day(day, zone, now)
     lines: list[Line] = []
@@ -261,7 +261,7 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
 
 
 def _imos(lines: Sequence[Line]) -> dict[str, int]:
-    """The IMO number of each name that has one, and only one."""
+    """The IMO number of each vessel's name that has exactly one."""
     found: dict[str, set[int]] = {}
     for line in lines:
         if line.imo is not None and line.vessel:
@@ -281,7 +281,7 @@ def _less(one: Money, other: Money) -> Money:
 
 
 def _links(value: Any) -> Iterator[str]:
-    """The URLs that stand somewhere in a value."""
+    """The URLs anywhere in a value."""
     pending = deque([value])
     while pending:
         each = pending.popleft()

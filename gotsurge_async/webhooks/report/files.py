@@ -1,4 +1,4 @@
-"""The report of a day as a page to print, a table, or a workbook. Text of others does nothing in any of them."""
+"""The report of a day as a page to print, a table, or a workbook. Foreign text has no effect in any of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -19,13 +19,13 @@ Cell: TypeAlias = str | int | Decimal | datetime | None
 _COUNTS = ("ordered", "delivered", "late", "failed", "cancelled", "open")
 _NOTHING = Money(millicents=0, currency="")
 _LONGEST_CELL = 32_000
-"""Characters that a cell of a workbook takes."""
+"""The most characters of a cell in a workbook."""
 _MOST_DIGITS = 15
-"""Digits that a number of a spreadsheet keeps."""
+"""The digits of a number that a spreadsheet keeps."""
 _FIRST_YEAR = 1901
-"""A spreadsheet counts its days from 1900, with one too many in that year."""
+"""The first year that is written as a date: a spreadsheet counts days from 1900, with one too many in that year."""
 _LONGEST_PROOF = 4000
-"""Characters of a proof that are printed."""
+"""The most characters of a proof that are printed."""
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ _LONGEST_PROOF = 4000
 def vessel_columns(day: Day) -> list[str]:
     """The headings of `vessel_rows`; amounts have columns of their currency.
 
-    ``not comparable`` is how many delivered orders have no difference: a price is missing, or in another currency.
+    ``not comparable`` counts delivered orders without a difference: a price is missing, or in another currency.
     """
     amounts = [
         f"{what} {one_line(currency) or 'without currency'}"
@@ -45,7 +45,7 @@ def vessel_columns(day: Day) -> list[str]:
 
 
 def vessel_rows(day: Day) -> Iterator[list[Cell]]:
-    """A row for each vessel, and one for all."""
+    """A row for each vessel, and one for all vessels."""
     for vessel in day.vessels:
         yield _vessel_row(vessel.name, vessel.imo, ", ".join(vessel.berths), vessel.sums, day.sums.currencies)
     yield _vessel_row("Total", None, "", day.sums, day.sums.currencies)
@@ -107,7 +107,7 @@ def _local(moment: datetime | None, day: Day) -> datetime | None:
 
 
 def _text(cell: Cell, *, grouped: bool = False) -> str:
-    """A cell as text; a fraction of a cent is not lost. ``grouped``: with the thousands of an amount apart."""
+    """A cell as text, with fractions of a cent. ``grouped`` separates the thousands of an amount."""
     if cell is None:
         return ""
     if isinstance(cell, Decimal):
@@ -122,11 +122,11 @@ def _text(cell: Cell, *, grouped: bool = False) -> str:
 
 
 def write_csv(day: Day, file: IO[bytes], *, orders: bool = False, done: bool = False) -> None:
-    """Write a row for each vessel, or for each order. A spreadsheet takes no text for a formula.
+    """Write a row for each vessel, or for each order. No text can be read as a formula.
 
     Args:
-        orders: write orders: those that are open or failed, on which a person acts.
-        done: of the orders, write the delivered and the cancelled ones, too.
+        orders: write the orders that are open or failed, on which a person acts, instead of vessels.
+        done: with ``orders``, write the delivered and the cancelled ones, too.
     """
     columns = ORDER_COLUMNS if orders else vessel_columns(day)
     # Without the mark Excel takes it for another encoding.
@@ -204,7 +204,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; font-size
 
 
 def write_html(day: Day, file: IO[bytes]) -> None:
-    """Write one page that needs nothing else, and prints well."""
+    """Write one page that needs no other file, and prints well."""
     for part in _page(day):
         file.write(part.encode("utf-8", "replace"))
 
@@ -235,7 +235,7 @@ def _page(day: Day) -> Iterator[str]:
 
 
 def _table(heads: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Sequence[str]]]) -> Iterator[str]:
-    """A table: each column with its style, and each row with its style and its cells as HTML."""
+    """An HTML table: each column with its style, and each row with its style and its cells as HTML."""
     titles = "".join(f'<th scope="col" class="{style}">{_escaped(name)}</th>' for name, style in heads)
     yield f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>\n'
     for row_style, row in rows:
@@ -265,7 +265,7 @@ def _cells(line: Line, day: Day) -> list[str]:
 
 
 def _printed(moment: datetime | None, day: Day) -> str:
-    """A time as it is printed; the page says of which zone it is."""
+    """A time as it is printed, without its zone, which the page names."""
     local = _local(moment, day)
     return "" if local is None else f"{local:%d %b %H:%M}"
 

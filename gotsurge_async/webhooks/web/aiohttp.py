@@ -5,8 +5,8 @@
     app.add_routes(webhook_routes(receiver, "/webhooks"))
     runner = web.AppRunner(app, auto_decompress=False)
 
-With ``auto_decompress=False`` a packed body is kept as it came. Without it aiohttp unpacks a body before anybody sees
-it, and answers and logs by itself, for strangers too, where it cannot.
+With ``auto_decompress=False`` a packed body is kept as it came. Without it aiohttp unpacks a body before the
+receiver has it, and answers and logs on its own, for strangers too, if it cannot.
 """
 
 from collections.abc import Awaitable, Callable
