@@ -1,4 +1,4 @@
-"""What the document leaves open, as switches: one interpretation of the service each.
+"""Switches for the points that the document leaves open: each value is one interpretation of the service.
 
 The first value of every switch is the simulator's default. :data:`SWITCHES` lists them all, for a command
 line that offers them and for tests that run a client over every value.
@@ -18,7 +18,7 @@ SwitchValue = str | int | bool
 
 @frozen
 class Switch:
-    """One open point of the document: its name, what is open about it, and the values it may take."""
+    """One open point of the document: its name, the question, and the possible values."""
 
     name: str
     meaning: str
@@ -47,14 +47,14 @@ def _number(default: int) -> Any:
 
 @frozen(kw_only=True)
 class SimulatorOptions:
-    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last seven.
+    """The simulator's interpretation of the document. Every field is a switch of :data:`SWITCHES`, save the last seven.
 
     ``redirect_urls`` are addresses that partners have registered besides those on this machine, which are all
-    known: a consent or a session goes nowhere else. ``webhook_url`` is where both accounts have their events sent,
+    known: a consent or a session goes nowhere else. ``webhook_url`` is where the events of both accounts are sent,
     empty for nowhere; it leads to this machine unless ``webhooks_anywhere``. With a ``life`` there are drivers, and
     orders go through their statuses by the clock, which makes ``speed`` seconds of each one (0: it stands still).
-    ``body_limit`` is the longest request body in bytes (longer ones are refused with 413); ``seed`` drives what is
-    shuffled, and what drivers do.
+    ``body_limit`` is the longest request body in bytes (longer ones are refused with 413); ``seed`` decides shuffles
+    and the acts of drivers.
     """
 
     create_rule: Literal["all-or-nothing", "partial", "partial-refused"] = _switch(
@@ -172,7 +172,7 @@ class SimulatorOptions:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, SwitchValue]) -> "SimulatorOptions":
-        """Options from names and values; an unknown name or value raises ValueError and names what is allowed."""
+        """Options from names and values; an unknown name or value raises ValueError, which names the allowed ones."""
         unknown = sorted(set(values) - {attribute.name for attribute in fields(cls)})
         if unknown:
             raise ValueError(f"unknown switch {unknown[0]!r}; the switches are: {', '.join(SWITCHES)}")

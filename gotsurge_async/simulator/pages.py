@@ -33,7 +33,7 @@ def add_pages(app: web.Application, service: Service) -> None:
 
 
 class _WrongError(Exception):
-    """A request that is answered by a page of its own, as its redirect target may not be trusted."""
+    """A request that is answered by a page, because its redirect target may not be trusted."""
 
     def __init__(self, status: int, title: str, text: str) -> None:
         super().__init__(text)
@@ -81,7 +81,7 @@ class _Pages:
         return self._login_form(self._browser(request), visit)
 
     async def sign_in(self, request: web.Request) -> web.Response:
-        """Check email and password; go on to the consent page, or hand the session id over."""
+        """Check email and password; continue with the consent page, or return the session id."""
         fields, browser, visit = await self._take_form("sign-in", request)
         user = self._service.users.get(fields.get("email", ""))
         password = fields.get("password", "")
@@ -126,7 +126,7 @@ class _Pages:
         return _redirect(_with_query(visit.target, answer))
 
     def _visit(self, kind: Literal["consent", "sso"], query: Mapping[str, str]) -> Visit:
-        """The visit that a request begins; raises when its client or target is wrong."""
+        """The visit that a request begins; raises an error if its client or target is wrong."""
         account = account_with(query.get("client_key", ""))
         if account is None:
             raise _WrongError(400, "Unknown application", "The client_key is not that of a partner.")
@@ -171,7 +171,7 @@ class _Pages:
 
 
 def _with_query(target: str, answer: dict[str, str]) -> str:
-    """A partner's address with the answer in its query, after what may stand there already."""
+    """A partner's address with the answer added to its query."""
     parts = urlsplit(target)
     query = "&".join(part for part in (parts.query, urlencode(answer)) if part)
     return urlunsplit(parts._replace(query=query))
@@ -180,10 +180,10 @@ def _with_query(target: str, answer: dict[str, str]) -> str:
 def _page(
     template: str, title: str, browser: Browser | None = None, status: int = 200, *, frame: str = "", **values: str
 ) -> web.Response:
-    """A page that no other site can frame, whose only scripts and styles are its own; all values are escaped.
+    """A page that no other site can frame, with only its own scripts and styles; all values are escaped.
 
     Args:
-        frame: the origin that the page may show in a frame.
+        frame: the origin of pages that it may show in a frame.
     """
     nonce = secrets.token_urlsafe(16)
     texts = {name: escape(value) for name, value in {**values, "title": title, "nonce": nonce}.items()}

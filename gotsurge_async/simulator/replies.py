@@ -1,4 +1,4 @@
-"""A call as it reaches an operation, the reply it gets, and the shapes that a refusal can take."""
+"""A call as an operation receives it, its reply, and the shapes of refusals."""
 
 import html
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @frozen(kw_only=True)
 class Call:
-    """One call: what the HTTP request carried, and the moment at which it is served.
+    """One call: the content of the HTTP request, and the moment at which it is served.
 
-    Faults may bend it. ``hides_for``: seconds for which no read shows the tasks that it creates. ``lag``: seconds by
+    Faults may change it. ``hides_for``: seconds for which no read shows the tasks that it creates. ``lag``: seconds by
     which it reads an older state. ``reuses_ids``: its answer has the ids of earlier tasks.
     """
 
@@ -34,7 +34,7 @@ class Call:
 
 @frozen
 class Reply:
-    """What goes back: status, body, its media type, and further headers."""
+    """A reply: status, body, media type, and further headers."""
 
     status: int
     body: bytes = b""
@@ -43,7 +43,7 @@ class Reply:
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong, as JSON shows it: in which task (0 is the first; None for the call), in which field, and why."""
+    """A problem, as JSON shows it: the index of the task (None for the call), the field, and the reason."""
 
     index: int | None
     field: str
@@ -57,7 +57,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class RefusedError(Exception):
-    """The service says no. ``code`` is a word for programs, ``problems`` the details where there are any."""
+    """The service refuses a call. ``code`` is a word for programs, ``problems`` are the details if there are any."""
 
     def __init__(self, status: int, code: str, message: str, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class RefusedError(Exception):
 
 
 def invalid(*problems: Problem) -> RefusedError:
-    """A refusal of what the call carries; its message is that of the first problem."""
+    """A refusal of a call's content; its message is that of the first problem."""
     return RefusedError(422, "invalid", problems[0].message, problems)
 
 
@@ -78,14 +78,14 @@ def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = 
 
 
 def number_in(text: str) -> int:
-    """The number of an event, a call or a fault; raises LookupError for what cannot be one."""
+    """The number of an event, a call or a fault; raises LookupError for text that cannot be one."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise LookupError(f"there is nothing of the number {text!r}")
     return int(text)
 
 
 def refusal_reply(refused: RefusedError, options: SimulatorOptions) -> Reply:
-    """A refusal in the shape that the options ask for."""
+    """A refusal in the shape that the options require."""
     problems = refused.problems if options.refusal_names_rows else ()
     text = "; ".join(f"{problem.place}: {problem.message}" for problem in problems) or refused.message
     headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else _NO_HEADERS

@@ -25,11 +25,11 @@ from gotsurge_async.simulator.webhooks import Sender, event_of
 
 HOST = "127.0.0.1"
 SHORTEST_WAIT, LONGEST_WAIT = 0.001, 3600.0
-"""Seconds after which the ticker reads the clock again: a clock of a test may be turned without notice."""
+"""The least and the most seconds between two reads of the clock, since a test may turn it without notice."""
 
 
 class Ticker:
-    """Does what is planned for a moment of the clock when the clock gets there, whether or not anyone calls."""
+    """Performs planned actions when the clock reaches their moments, even without any call."""
 
     def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
@@ -39,13 +39,13 @@ class Ticker:
         self._arming = False
 
     def start(self) -> None:
-        """Begin, in the running loop."""
+        """Start in the running loop."""
         self._loop = asyncio.get_running_loop()
         self._service.replanned = self._arm_soon
         self._arm()
 
     async def stop(self) -> None:
-        """End."""
+        """Stop."""
         self._service.replanned = None
         self._loop = None
         timer, self._timer = self._timer, None
@@ -146,7 +146,7 @@ class Simulator:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, such as ``http://127.0.0.1:8080``; known once it has started."""
+        """Scheme, host and port, such as ``http://127.0.0.1:8080``; known once the simulator has started."""
         if not self._port:
             raise RuntimeError("the simulator has no address yet: use it inside `async with Simulator() as sim`")
         return f"http://{HOST}:{self._port}"
@@ -171,22 +171,22 @@ class Simulator:
         return self._service.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on: tokens grow old, drivers drive, broadcasts expire. ValueError for less than 0."""
+        """Turn the clock forward: tokens expire, drivers drive, broadcasts end. ValueError for less than 0."""
         self._service.advance(seconds)
         self._sender.send_new()
 
     def run_at(self, speed: float) -> None:
-        """Have ``speed`` seconds of the clock pass in one: 0 stops it. ValueError for less than 0 or over 86,400."""
+        """Let ``speed`` seconds of the clock pass in one: 0 stops it. ValueError for less than 0 or over 86,400."""
         self._service.run_at(speed)
 
     def audit(self) -> dict[str, Any]:
-        """The count by which a push is judged::
+        """The counts that show whether a push was right::
 
             {"tasks": 3, "by_tracking_id": {"A": 2, "B": 1}, "doubled": {"A": 2}, "drafts": 0,
              "drafts_by_tracking_id": {}, "calls": {"tasks.create": 2}}
 
-        ``tasks`` are those that drivers were shown, also when they were cancelled later. ``calls`` counts what
-        came in, whether or not a fault or a refusal kept it from having an effect. With a webhook there is
+        ``tasks`` counts those that drivers were shown, even if they were cancelled later. ``calls`` counts all calls,
+        whether or not a fault or a refusal kept them from having an effect. With a webhook there is
         ``webhooks`` as well: how many ``events`` there were, requests were ``sent``, and events are ``delivered``,
         ``waiting``, ``lost`` (by a fault) or ``given_up``.
         """
@@ -204,11 +204,11 @@ class Simulator:
         return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
-        """Wait until an operation was called this often, since the start or the last reset."""
+        """Wait until an operation was called ``times`` times since the start or the last reset."""
         await self._service.calls.reached(operation, times)
 
     def order_fault(self, fault: Fault) -> None:
-        """Have a fault strike from now on; raises ValueError when there is no such operation."""
+        """Let a fault strike from now on; raises ValueError if there is no such operation."""
         self._service.faults.order(fault)
 
     def clear_faults(self) -> None:
@@ -216,7 +216,7 @@ class Simulator:
         self._service.faults.clear()
 
     def seed_a_day(self, orders: int = 40, account: str = "platform") -> int:
-        """Add orders as they stand in the middle of a day around the present; returns the number of tasks.
+        """Add orders in the states of the middle of a day around the present; returns the number of tasks.
 
         The same options' seed makes the same orders. What happened to them before is not sent to a webhook.
         """
@@ -226,7 +226,7 @@ class Simulator:
         """Put all tasks back to what they were at a moment (seconds since 1970), as a service restored from its backup.
 
         Tasks and organizations that were created since do not exist any more (404), statuses, contents and tracking ids
-        are the earlier ones, and the audit counts what there is now. The clock goes on, tokens stay, and late calls
+        are the earlier ones, and the audit counts the present tasks. The clock continues, tokens stay, and late calls
         still take effect. With a life, drivers continue from there. Raises ValueError for a time that is still to come.
         """
         self._sender.catch_up()
@@ -244,23 +244,23 @@ class Simulator:
         return self._service.late.described()
 
     def reset(self) -> None:
-        """Be as just started: no tasks, tokens, faults, events or counts, and the clock not turned."""
+        """Return to the initial state: no tasks, tokens, faults, events or counts, and the clock not turned."""
         self._sender.reset()
         self._service.reset()
 
     def new_code(self, account_name: str, email: str | None = None) -> str:
         """An authorization code, as if the account's OrgAdmin (or whose email it is) had consented.
 
-        It is good once, for ten minutes. Raises ValueError for an unknown account or email.
+        It works once, within ten minutes. Raises ValueError for an unknown account or email.
         """
         return self._service.sign_in.new_code(self._service.caller(account_name, email), self.now())
 
     def new_session(self, account_name: str, email: str | None = None) -> str:
-        """An SSO session id, as if that person had signed in at the SSO page: good once, for five minutes."""
+        """An SSO session id, as if that person had signed in at the SSO page: it works once, within five minutes."""
         return self._service.sign_in.new_session(self._service.caller(account_name, email), self.now())
 
     def revoke(self, account_name: str) -> None:
-        """Make every token of an account worthless, as when its user withdraws consent."""
+        """Make every token of an account invalid, as when its user withdraws consent."""
         self._service.sign_in.revoke(self._service.account(account_name).name)
 
     def move(self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = "") -> None:
@@ -281,7 +281,7 @@ class Simulator:
         self._service.tasks.remove(task_id)
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
-        """Have the events of an account, or of both, sent to a URL (section "Webhook"); empty for nowhere.
+        """Send the events of an account, or of both, to a URL (section "Webhook"); empty for nowhere.
 
         Raises ValueError for an unknown account, and for another machine's URL unless the options allow that.
         """
@@ -300,15 +300,15 @@ class Simulator:
         return self._service.events.described()
 
     def resend(self, number: int) -> None:
-        """Send an event once more, whatever became of it; raises LookupError when there is none of that number."""
+        """Send an event once more, whatever its state; raises LookupError if no event has the number."""
         self._sender.resend(number)
 
     async def webhooks_settled(self) -> None:
-        """Wait until no event is on its way; not for those that wait for the clock: turn it."""
+        """Wait until no event is on its way. Events that wait for the clock do not count: turn it."""
         await self._sender.settled()
 
     def describe(self) -> list[str]:
-        """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
+        """The simulator's address and accounts, credentials included, as lines for a person at a terminal."""
         lines = [f"GotSurge simulator, API base {self.api_base}"]
         for account in ACCOUNTS.values():
             user = self._service.caller(account.name).user

@@ -1,7 +1,7 @@
-"""Answers of another shape: what the document leaves open, and what a service may leave empty, leave out or add.
+"""Answers of another shape: points that the document leaves open, and values that may be empty, missing or additional.
 
 An operation answers in the usual shape; where the options ask for another, the answer is decoded, changed, and encoded
-again. So the operations know nothing of it, and an ordinary answer costs nothing more.
+again. So the operations know nothing of other shapes, and an ordinary answer costs nothing more.
 """
 
 from binascii import crc32
@@ -57,7 +57,7 @@ _BLANKS: Mapping[str, Any] = {
     **dict.fromkeys((*_TEXTS, *_MORE_TEXTS), ""),
     **dict.fromkeys(_NEITHER, None),
 }
-"""What a task may have no value for, and how that value looks when it is empty; None for what cannot be."""
+"""The values that a task may lack, with the form of each when it is empty; None for values that are never empty."""
 _BLANKS_WITHIN: Mapping[str, Mapping[str, Any]] = {
     "from_address": _ADDRESS,
     "to_address": _ADDRESS,
@@ -68,7 +68,7 @@ _BLANKS_OF_OTHERS: Mapping[str, Any] = {
     **dict.fromkeys(("webhook_url", "updated_by", "squad_code"), ""),
     "fleet_types": [],
 }
-"""The same of a partner and of an organization."""
+"""The values that a partner or an organization may lack, in the same form."""
 
 _ATTACHMENTS: _Object = {
     "objects": [{"id": 1, "url": "https://example.com/1.pdf", "size": None}, {}],
@@ -87,7 +87,7 @@ _MISFITS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "windows": ({"start_time_utc": None, "end_time_utc": ""}, ("to_time_window",)),
     "times": (1_767_225_600, ("updated_at",)),
 }
-"""A value, and the fields of a task whose type in the document is another."""
+"""A value of the wrong type, and the fields of a task that get it, by style."""
 _MORE: _Object = {"x_number": 7, "x_nothing": None, "x_object": {"id": 1, "list": [{}, [], ""]}, "x_list": []}
 
 
@@ -101,12 +101,12 @@ class _Answer:
 
 
 def reshapes(options: SimulatorOptions) -> bool:
-    """Whether any switch asks for another shape than the usual one."""
+    """Whether any switch requires another shape than the usual one."""
     return any(getattr(options, name) != SWITCHES[name].default for name in _CHANGES)
 
 
 def reshaped(reply: Reply, operation: str, options: SimulatorOptions) -> Reply:
-    """A success in the shape that the switches ask for; refusals have a switch of their own."""
+    """A successful reply in the shape that the switches require; refusals have a switch of their own."""
     if reply.status >= 300 or not reply.body or reply.content_type != JSON:
         return reply
     content = msgspec.json.decode(reply.body)
@@ -128,7 +128,7 @@ def _tasks_in(content: _Object) -> list[_Object]:
 
 
 def _in_tasks(change: Callable[[_Object, Any], None]) -> Callable[[_Answer, Any], None]:
-    """The change of an answer that makes the same change in each of its tasks."""
+    """A function that makes the same change in each task of an answer."""
 
     def change_all(answer: _Answer, style: Any) -> None:
         for task in answer.tasks:
@@ -138,7 +138,7 @@ def _in_tasks(change: Callable[[_Object, Any], None]) -> Callable[[_Answer, Any]
 
 
 def _replace(holder: _Object, name: str, style: str) -> None:
-    """Put something odd in place of a value, or leave it out; do nothing where there is none."""
+    """Replace a value by an odd one, or remove it, by the style; do nothing if it is missing."""
     if name not in holder:
         return
     if style == "absent":
@@ -160,7 +160,7 @@ def _blanks(answer: _Answer, style: str) -> None:
 
 
 def _blank(holder: _Object, names: Mapping[str, Any], style: str) -> None:
-    """Show what has no value as null, as the empty value of its type, or not at all. 0 and false are values."""
+    """Show missing values as null, as the empty value of their type, or not at all. 0 and false are values."""
     for name, empty in names.items():
         if holder.get(name) not in (None, "", [], {}):
             continue
@@ -292,4 +292,4 @@ _CHANGES: Mapping[str, Callable[[_Answer, Any], None]] = {
     "created_fields": _created_fields,
     "more_fields": _more_fields,
 }
-"""The change of each switch, in the order in which they are made."""
+"""The change for each switch, in the order in which they are made."""

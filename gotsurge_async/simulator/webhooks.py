@@ -1,7 +1,7 @@
-"""Events on their way to a partner's webhook (section "Webhook"): sent until one request is answered by exactly 200.
+"""Sends events to a partner's webhook (section "Webhook") until one request is answered by exactly 200.
 
-Events of one task are sent in their order, each after the first try of the one before was answered. Tries again do
-not hold up what comes after, as they would not hold up GotSurge.
+Events of one task are sent in their order, each after the first try of the one before was answered. Later tries do
+not delay other events.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
 
 LANES = 16
-"""Requests that are on their way at once, at most."""
+"""The most requests that are on their way at once."""
 BACK_OFF = (5.0, 30.0, 120.0, 600.0, 3600.0)
-"""Seconds of the simulator's clock between one try and the next; after the last one the event is not sent again."""
+"""Seconds of the simulator's clock between two tries; after the last one the event is not sent again."""
 ANSWER_LIMIT = 2048
-"""Bytes of an answer that are read and remembered, at most."""
+"""The most bytes of an answer that are read and stored."""
 
 
 def event_of(service: Service, record: TaskRecord) -> Event | None:
@@ -67,7 +67,7 @@ def event_of(service: Service, record: TaskRecord) -> Event | None:
 
 
 class Sender:
-    """Sends the events of one simulator, from when it has started until it is closed."""
+    """Sends the events of one simulator, from its start until it is closed."""
 
     def __init__(self, service: Service, *, timeout: float = 10.0) -> None:
         self._service = service
@@ -80,7 +80,7 @@ class Sender:
         self._lined_up = 0
 
     def start(self) -> None:
-        """Send from now on, in the running loop."""
+        """Send events from now on, in the running loop."""
         self._loop = asyncio.get_running_loop()
         waiting = self._take_waiting()
         self._lanes = [asyncio.Queue() for _ in range(LANES)]  # the old ones may belong to another loop
@@ -89,7 +89,7 @@ class Sender:
         self._restart_workers()
 
     async def close(self) -> None:
-        """Break off what is on its way, and send nothing more."""
+        """Cancel requests on their way, and send nothing more."""
         self._loop = None
         workers, self._workers = self._workers, []
         for worker in workers:
@@ -101,7 +101,7 @@ class Sender:
             await session.close()
 
     def reset(self) -> None:
-        """Forget what was to be sent, and break off what is on its way."""
+        """Remove the events that wait, and cancel requests on their way."""
         self._held = {}
         self._take_waiting()
         for worker in self._workers:
@@ -110,16 +110,16 @@ class Sender:
             self._loop.call_soon_threadsafe(self._restart_workers)
 
     def catch_up(self, ahead: float = 0.0) -> None:
-        """Do what is due by now, or by some seconds later, and send the events of it."""
+        """Perform everything that is due by now, or ``ahead`` seconds later, and send its events."""
         self._service.catch_up(self._service.clock.now() + ahead)
         self.send_new()
 
     def send_new(self) -> None:
-        """Send the events that were not sent yet."""
+        """Send the events that are new since the last call."""
         self.send(self._service.take_fresh())
 
     def send(self, events: Iterable[Event]) -> None:
-        """Send new events, as the faults that struck each of them say."""
+        """Send new events, subject to the faults that struck them."""
         now = self._service.clock.now()
         for event in filter(self._service.events.holds, events):  # a reset may have forgotten them meanwhile
             if event.has("lost"):
@@ -135,21 +135,21 @@ class Sender:
                 self._line_up(event)
 
     async def send_early(self, events: Sequence[Event]) -> list[Event]:
-        """Send those that come before their call's answer, and wait for their answers; returns the others."""
+        """Send the events that must come before their call's answer, and wait for their answers; returns the others."""
         early = [event for event in events if event.has("early") and not event.has("lost")]
         for event in early:
             await self._try(event)
         return [event for event in events if event not in early]
 
     def resend(self, number: int) -> None:
-        """Send an event once more, now, whatever became of it; raises LookupError for an unknown one."""
+        """Send an event once more now, whatever its state; raises LookupError for an unknown one."""
         event = self._service.events.find(number)
         if event.state in ("lost", "given up"):
             event.state = "waiting"
         self._enqueue(event)
 
     async def settled(self) -> None:
-        """Wait until nothing is on its way, but not for what is to be sent at a later moment of the clock."""
+        """Wait until no request is on its way; events for a later moment of the clock do not count."""
         lined_up = None
         while lined_up != self._lined_up:  # a receiver may cause events in lanes that were empty before
             lined_up = self._lined_up
@@ -162,7 +162,7 @@ class Sender:
             self._enqueue(event)
 
     def _release(self, event: Event, _: float = 0) -> None:
-        """Send what was kept back, if it still is."""
+        """Send an event that was kept back, if it still is."""
         held = self._held.get(event.task_id, [])
         if event in held:
             held.remove(event)
@@ -199,7 +199,7 @@ class Sender:
             self._workers = [asyncio.create_task(self._work(lane), name="webhooks") for lane in self._lanes]
 
     async def _work(self, lane: asyncio.Queue[Event]) -> None:
-        """Send the events of a lane, one after the other."""
+        """Send the events of a lane one after another."""
         while True:
             event = await lane.get()
             try:

@@ -46,7 +46,7 @@ def open_source(
 
     Args:
         path_or_stream: a path, "-" for standard input, or a binary stream, which stays open.
-        options: how to read it; if they have a query, a database is asked, and this is only its name.
+        options: how to read it; if they have a query, a database is read, and this is only its name.
         report: receives faults and warnings; a new one, ``source.report``, if None.
         name: the file's name in faults; its path if None.
 
@@ -83,7 +83,7 @@ def open_grid(path_or_stream: Path | str | BinaryIO, *, options: SourceOptions) 
     """Open a file as a table of texts, whatever its columns are.
 
     Raises:
-        ConfigError: as `open_source`; or it is JSON Lines.
+        ConfigError: as `open_source`; or the file is JSON Lines.
     """
     with ExitStack() as at_end:
         if options.query is not None:
@@ -131,7 +131,7 @@ def _grid(stream: BinaryIO, format_: str, dialect: Dialect) -> Grid:
 
 
 def _stream(path_or_stream: Path | str | BinaryIO) -> tuple[BinaryIO, str, bool]:
-    """The stream, its name, and whether it is ours to close."""
+    """The stream, its name, and whether the caller must close it."""
     if path_or_stream == STDIN:
         return sys.stdin.buffer, "<stdin>", False
     if isinstance(path_or_stream, str | Path):
@@ -157,7 +157,7 @@ def _refuse_table_options(name: str, options: SourceOptions) -> None:
 
 
 def _format(name: str, *, is_file: bool) -> str:
-    """The format of a file by its ending; that of a stream is CSV if its name has no known one."""
+    """The format of a file by its ending; a stream without a known ending in its name is CSV."""
     format_ = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
     if format_ is None and is_file:
         raise ConfigError(f"{name}: its ending does not tell its format: say --format csv, xlsx, jsonl …", "E202")

@@ -1,4 +1,4 @@
-"""Reads one cell of a table as a value. Strict: a text with two possible meanings is refused."""
+"""Reads one cell of a table as a value, strictly: a text with two possible meanings is refused."""
 
 import functools
 import re
@@ -15,11 +15,11 @@ from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
 Parse = Callable[[str], Any]
-"""Text without white space around it -> the value. A ValueError says what is wrong, and what would be right."""
+"""Converts text without white space around it to a value. A ValueError has the fault, and what would be right."""
 
 
 class Misread(ValueError):
-    """The rule that a cell breaks, its code, and the value that was certainly meant, if there is one."""
+    """A cell breaks a rule: the rule, its code, and the value that was certainly meant, if there is one."""
 
     def __init__(self, rule: str, explain_code: str, proposal: str | None = None) -> None:
         super().__init__(Coded(rule, explain_code))
@@ -29,13 +29,13 @@ class Misread(ValueError):
 class Exact(str):
     """A number, a time or a truth value from a cell with a type, as text in our own form.
 
-    The rules of a map about how people write numbers do not apply to it.
+    A map's rules about how people write numbers do not apply to such text.
     """
 
     __slots__ = ()
 
     def strip(self, _: str | None = None, /) -> "Exact":
-        """Itself: there is no white space around it."""
+        """Return the text itself: there is no white space around it."""
         return self
 
 
@@ -61,7 +61,7 @@ def decode_row(text: bytes) -> list[str]:
     """A row from the JSON text of `encode_row`, or of plain cells.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     try:
         return _plain_row(text)
@@ -70,7 +70,7 @@ def decode_row(text: bytes) -> list[str]:
 
 
 class Broken(Coded):
-    """A cell without a value; its text is the rule that it breaks."""
+    """A cell without a valid value; the text is the rule that it breaks."""
 
     __slots__ = ()
 
@@ -91,9 +91,9 @@ _FRACTION_DIGITS = 5
 
 
 def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
-    """A function that reads the cells of a field of type ``kind``; None where the text is the value.
+    """Return a function that reads the cells of a field of type ``kind``; None if the text is the value.
 
-    The value of an enumeration stays text: the checks of an order report unknown ones.
+    The value of an enumeration stays text: the checks of an order report unknown values.
     """
     if kind is datetime:
         return time_parser(zone)
@@ -105,12 +105,12 @@ _cached = functools.lru_cache(maxsize=4096)  # the same few values fill most fil
 
 
 def shortened_by_spreadsheet(text: str) -> bool:
-    """Whether a spreadsheet has shortened a long number to a text such as 1.23E+12, as it does with many others."""
+    """Whether a spreadsheet may have shortened a long number to this text, such as 1.23E+12, which fits many others."""
     return "+" in text and _SHORTENED.fullmatch(text) is not None
 
 
 def parse_int(text: str) -> int:
-    """A whole number, in digits."""
+    """Parse a whole number, in digits."""
     if _INTEGER.fullmatch(text):
         return int(text)
     decimals = _WHOLE_WITH_DECIMALS.fullmatch(text)
@@ -122,7 +122,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    """A finite number with a decimal point, or a whole number, which stays whole."""
+    """Parse a finite number with a decimal point, or a whole number, which stays whole."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _NUMBER.fullmatch(text):
@@ -136,7 +136,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_bool(text: str) -> bool:
-    """true or false."""
+    """Parse ``true`` or ``false``."""
     if text == "true":
         return True
     if text == "false":
@@ -145,7 +145,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_money(text: str) -> int:
-    """An amount in thousandths of a cent, from a decimal number of units of the currency."""
+    """Parse a decimal number of units of the currency as an amount in thousandths of a cent."""
     match = _MONEY.fullmatch(text)
     if match is None:
         raise _no_money(text)
@@ -176,7 +176,7 @@ _NO_TIME_OF_DAY = (
 
 
 def time_parser(zone: ZoneInfo | None) -> Parse:
-    """A function that reads times of RFC 3339 as UTC. A time without an offset is in ``zone``; a fault if None.
+    """Return a function that reads RFC 3339 times as UTC. A time without an offset is in ``zone``; a fault if None.
 
     A time that a change of the clocks skips or repeats is a fault, too.
     """

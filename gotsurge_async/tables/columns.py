@@ -1,6 +1,6 @@
-"""Every column that a table of orders, or of their items, may have: what it holds, how it is written, an example.
+"""Every column that a table of orders, or of their items, may have: its content, form, and an example.
 
-Names, types, allowed values and what is required come from the models; meanings and examples stand here.
+Names, types, allowed values and requirements come from the models; meanings and examples are here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,18 +19,18 @@ ITEMS = "Items"
 
 
 class ColumnInfo(Struct, frozen=True, kw_only=True):
-    """What there is to know of a column.
+    """The description of a column.
 
     Attributes:
         name: the field's dotted name, which is the column's unless a map says otherwise.
         section: the part of the order to which it belongs: the order itself, its pickup, its delivery, and so on.
         type: text, whole number, number, decimal, time, or one of ``allowed``.
-        unit: the unit of a number, or the form of a text; "" where there is nothing to say.
-        allowed: the values that are taken; empty where any is.
-        required: yes, no, or when.
-        example: a value as it stands in a cell.
-        meaning: what the column holds.
-        usual: whether most tables have it; a template has these.
+        unit: the unit of a number, or the form of a text; "" if it has none.
+        allowed: the values that are accepted; empty if any value is.
+        required: yes, no, or under which condition.
+        example: a value in the form of a cell.
+        meaning: the content of the column.
+        usual: whether most tables have it; a template has the usual columns.
     """
 
     name: str
@@ -55,7 +55,7 @@ class _About(NamedTuple):
 
 
 def _part(parent: str, fields: Mapping[str, _About], *usual: str) -> dict[str, _About]:
-    """The columns of an object of the order, with the names of those that are usual."""
+    """The columns of an object in the order, with the names of the usual ones."""
     return {f"{parent}.{name}": about._replace(usual=name in usual) for name, about in fields.items()}
 
 
@@ -171,7 +171,7 @@ _TYPES = {str: "text", int: "whole number", float: "number", Money: "decimal", d
 _TIME = "with its zone, or in that of --timezone"
 _OBJECTS = {field.name: field.inner for field in fields_of(Order)}
 _PLACES = frozenset(("street_address", "building_name", "zip_code", "latitude", "longitude"))
-"""The parts of an address of which one must be there."""
+"""The parts of an address, of which at least one is required."""
 
 
 def order_columns() -> list[ColumnInfo]:

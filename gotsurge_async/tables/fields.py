@@ -25,19 +25,19 @@ INCOMPLETE = "incomplete"
 
 @attrs.frozen(kw_only=True)
 class ItemRow(Item):
-    """A row of an items file: an item, and the tracking id of its order."""
+    """A row of an items file: an item, with the tracking id of its order."""
 
     tracking_id: str
 
 
 @functools.cache
 def required_of(cls: Any) -> KeysView[str]:
-    """The names of the fields that a model cannot be made without."""
+    """The names of a model's required fields."""
     return dict.fromkeys(field.name for field in fields_of(cls) if field.required).keys()
 
 
 class Column(NamedTuple):
-    """A field that a cell can have: its dotted name, the object that has it ("" for the order itself), its type."""
+    """A field that a cell can contain: its dotted name, the object that has it ("" for the order itself), its type."""
 
     name: str
     parent: str
@@ -47,7 +47,7 @@ class Column(NamedTuple):
 
 @functools.cache
 def columns_of(model: Any) -> Mapping[str, Column]:
-    """Every column that a file of `Order` or of `ItemRow` may have, by name. Lists and free objects have none."""
+    """The columns that a file of `Order` or of `ItemRow` may have, by name. Lists and free objects have none."""
     columns: list[Column] = []
     for field in fields_of(model):
         if is_model(field.inner) and not field.many:
@@ -60,7 +60,7 @@ def columns_of(model: Any) -> Mapping[str, Column]:
 
 @functools.cache
 def candidate_of(cls: Any) -> Any:
-    """The struct that an object is read into: the fields of a model, with the values that stand in JSON.
+    """The struct into which an object is read: the fields of a model, with the values of its JSON.
 
     Money is a whole number of thousandths of a cent, whole numbers stay whole, times are aware datetimes, and a field
     without a value is None, and is not written. An order may lack any field, so that its checks can report all of them.

@@ -1,4 +1,4 @@
-"""The header of a table, made once into a reader of the rows below."""
+"""The header of a table, compiled into a reader of the rows below."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
@@ -24,13 +24,13 @@ class WrongCell(Protocol):
 
 
 class Reading(NamedTuple):
-    """How a table is to be read.
+    """The options for reading a table.
 
     Attributes:
         model: the class of a row: `Order` or `ItemRow`.
-        column_map: how the user names the fields.
+        column_map: the user's names of the fields.
         dialect: how the file is written.
-        key: the field or column that tells one row from another.
+        key: the field or column that identifies a row.
         options: the user's other options.
     """
 
@@ -41,7 +41,7 @@ class Reading(NamedTuple):
     options: SourceOptions
 
     def parser(self, field: str) -> Parse | None:
-        """The function that reads the cells of a field; None where the text is the value."""
+        """The function that reads the cells of a field; None if the text is the value."""
         column, zone = columns_of(self.model)[field], self.options.zone()
         if self.column_map.has_rules:
             from gotsurge_async.tables.maps.rules import reader  # few maps have any
@@ -50,7 +50,7 @@ class Reading(NamedTuple):
         return parser(column.kind, zone)
 
     def fixed(self, texts: Mapping[str, str], kind: str) -> dict[str, Any]:
-        """The values of the map's constants or defaults, by the field's dotted name."""
+        """The values of the map's constants or defaults, by the fields' dotted names."""
         values: dict[str, Any] = {}
         for field, text in texts.items():
             column = columns_of(self.model)[field]
@@ -78,7 +78,7 @@ class _Object(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    """A field of a row: what takes its text from the cells, and what reads that; None where the text is the value."""
+    """A field of a row: the getter of its text, and the parser of the text; None if the text is the value."""
 
     name: str
     parent: str
@@ -88,27 +88,27 @@ class _Cell(NamedTuple):
 
 
 class Header:
-    """The columns of a table, and how their cells become fields. A place is the index of a cell, from 0.
+    """The columns of a table, and the conversion of their cells to fields. A place is the index of a cell, from 0.
 
     Attributes:
         names: the columns' own names, in the order of the file; of equal ones that a map numbers, the second is
             ``Address#2``.
         places: the field's dotted name -> the places of its cells.
-        key: takes the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
+        key: gets the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
         status: the place of ``gs_status``, None if there is none.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
-        not_read: the names of the columns that give nothing.
+        not_read: the names of the columns that are not read.
         original: the places of the columns that no push added; written_by_a_push: whether a push added some.
         complete: whether every required field has a column or a constant.
-        make: makes an order of cells without a fault; a ValueError means only that the row needs `read`.
+        make: makes an order from cells without a fault; a ValueError means only that the row needs `read`.
     """
 
     def __init__(self, cells: Sequence[str], reading: Reading, wrong: Wrong) -> None:
         """Read the header; ``wrong`` is called for each fault, and rows can be read with the other columns.
 
         Raises:
-            ConfigError: a constant or a default of the map is not written as its field needs it.
+            ConfigError: a constant or a default of the map does not fit its field.
         """
         names = _numbered([str(cell).strip() for cell in cells], reading.column_map)
         places = _fields_of(names, reading, wrong)
@@ -167,7 +167,7 @@ class Header:
         return " ".join(cells[place] for place in self.places.get(field, ()) if cells[place]) or None
 
     def _report_missing_columns(self, present: set[str], reading: Reading, wrong: Wrong) -> bool:
-        """Report each required column that is missing; whether one is required in every row."""
+        """Report each missing required column; returns whether one is required in every row."""
         missing = False
         for field in fields_of(reading.model):
             name = field.name
@@ -190,9 +190,9 @@ class Header:
     # --- a row, whatever is wrong with it ---
 
     def read(self, cells: Sequence[str], wrong: WrongCell) -> dict[str, Any]:
-        """The fields of a row: values of the right types, and whole objects. An empty cell gives no field.
+        """Read the fields of a row: values of the right types, and whole objects. An empty cell gives no field.
 
-        Faults are reported, also of required fields that are empty, unless the header lacks them already.
+        Faults are reported, and empty required fields, unless the header lacks them already.
         """
         objects = {parent: {**constants} for parent, constants in self._constants.items()}
         for name, parent, field, text, parse in self._cells:
@@ -234,9 +234,9 @@ class Header:
     # --- a row in which nothing is wrong ---
 
     def _compiled(self) -> Callable[[Sequence[str]], Any]:
-        """A function that makes the order of a row, with one line of code for each cell: four times as fast as `read`.
+        """Return a function that makes the order of a row, a line of code for each cell: four times as fast as `read`.
 
-        Nothing in its code comes from the file: it has only field names of our models, and numbers.
+        Its code contains nothing from the file: only field names of our models, and numbers.
         """
         names: dict[str, Any] = {"ValueError": ValueError, "Model": candidate_of(self._model)}
         lines = [f"def make(cells):\n ({', '.join(f'c{n}' for n in range(len(self.names)))},) = cells"]
@@ -282,12 +282,12 @@ class Header:
 
 
 def _unable(_: Sequence[str]) -> Any:
-    """`Header.make` of a table that lacks a required column."""
+    """Raise ValueError: `Header.make` for a table that lacks a required column."""
     raise ValueError
 
 
 def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[[Sequence[str]], str]:
-    """A function that takes the text of a field from the cells, from one or from several."""
+    """Return a function that gets the text of a field from one or several cells."""
     (first, *others) = places
     if not others:
         return lambda cells: cells[first]
@@ -296,7 +296,7 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, tuple[int, ...]]:
-    """The places of each field. A column that the map names must be there, or each order would lack its field."""
+    """The places of each field. A column that the map names must exist, or each order would lack its field."""
     columns, column_map = columns_of(reading.model), reading.column_map
     joined = {name for join in column_map.join.values() for name in join.columns}
     index: dict[str, int] = {}
@@ -338,7 +338,7 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
 
 
 def _numbered(names: Sequence[str], column_map: ColumnMap) -> tuple[str, ...]:
-    """The names, of which equal ones have numbers from the second on, where the map names one of them so."""
+    """The names; equal ones are numbered from the second on, if the map names one of them by its number."""
     named = {*column_map.names(), *column_map.ignore, column_map.only_rows_with}
     totals, counts = Counter(names), Counter[str]()
     numbers_of = {
@@ -353,7 +353,7 @@ def _numbered(names: Sequence[str], column_map: ColumnMap) -> tuple[str, ...]:
 
 
 def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: Wrong) -> None:
-    """Report each column that is read and occurs more than once: which one is meant is not known."""
+    """Report each column that is read and occurs more than once, because it is not known which one is meant."""
     for name in dict.fromkeys(names):
         if name and name in used and names.count(name) > 1:
             first, second, *_ = (place for place, other in enumerate(names, start=1) if other == name)
@@ -361,7 +361,7 @@ def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: 
 
 
 def _repeated(name: str, where: str, *, in_map: bool) -> Coded:
-    """The fault of a name that appears twice; ``in_map``: whether a map, or an option, names the column."""
+    """The fault for a name that appears twice; ``in_map``: whether a map, or an option, names the column."""
     if in_map:
         return Coded(f'appears twice {where}: name them "{name}" and "{name}#2" in a map', "E210")
     return Coded(f"appears twice {where}: remove one of them", "E210")

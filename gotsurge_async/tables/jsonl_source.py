@@ -1,4 +1,4 @@
-"""Orders in JSON Lines: one line, one order in the API's own shape, its price in thousandths of a cent."""
+"""Orders in JSON Lines: one line, one order in the API's own form, its price in thousandths of a cent."""
 
 import copy
 import re
@@ -43,7 +43,7 @@ class JsonlSource(Source):
         self._key: str | None = None  # of the current line, if it can be read
 
     def rows(self) -> Iterator[SourceRow]:
-        """See `Source.rows`."""
+        """Yield the rows, see `Source.rows`."""
         try:
             yield from self._rows()
         except BadFile as error:
@@ -131,7 +131,7 @@ class JsonlSource(Source):
         return Coded(f"is not one JSON object on one line: {error}", "E216")
 
     def _without_feedback(self, tree: _Tree) -> bytes:
-        """The line as the user wrote it, without what an earlier push has added; an order in doubt is reported."""
+        """The line as the user wrote it, without an earlier push's additions; an order in doubt is reported."""
         if tree.keys().isdisjoint(FEEDBACK):
             return self._raw
         if tree.get("gs_status") == IN_DOUBT:
@@ -157,7 +157,7 @@ class JsonlSource(Source):
         return key
 
     def _read_times(self, tree: _Tree) -> None:
-        """Read the times before the decoder does, which knows nothing of the zone of the file."""
+        """Read the times in advance, because the decoder does not know the zone of the file."""
         for name, parent, field, *_ in self._times:
             holder = tree.get(parent) if parent else tree
             if isinstance(holder, dict) and isinstance(text := holder.get(field), str):
@@ -170,7 +170,7 @@ class JsonlSource(Source):
     def _candidate(self, tree: _Tree) -> tuple[Any, bool]:
         """The order without its faulty fields, which are reported, and whether it has only known and correct fields.
 
-        The order is None if no field of it can be read.
+        The order is None if none of its fields can be read.
         """
         try:
             return msgspec.convert(tree, self._candidate_of_order), True
@@ -205,7 +205,7 @@ class JsonlSource(Source):
         self.report.add(fault, Original(self._raw) if self._raw else None)
 
     def _shown(self, path: str) -> str | None:
-        """The value as the line has it, which is read again: this happens only for faults."""
+        """The value in the line, which is read again: this happens only for faults."""
         value = _value_at(msgspec.json.decode(self._raw), path)
         if value is None or isinstance(value, str):
             return value
@@ -233,7 +233,7 @@ def _value_at(tree: Any, path: str) -> Any:
 
 
 def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str, Iterable[str]]]:
-    """Remove fields that the models do not have: yields their paths, each with the known names of its object."""
+    """Remove fields that the models do not have; yields their paths, each with the known names of its object."""
     if not isinstance(tree, dict):
         return
     known = {field.name: field for field in fields_of(cls)}

@@ -1,4 +1,4 @@
-"""How a user wants a file of orders to be read: its format, its columns, its times; and map files."""
+"""The user's options for reading a file of orders: its format, its columns, its times; and map files."""
 
 import hashlib
 import tomllib
@@ -30,7 +30,7 @@ from gotsurge_async.tables.maps.column_map import (
 )
 
 FORMATS = ("csv", "tsv", "jsonl", "xlsx", "xls", "ods", "parquet")
-"""What a file can be."""
+"""The possible formats of a file."""
 
 ENDINGS = {
     ".csv": "csv",
@@ -58,8 +58,8 @@ class FileMap:
 
     Attributes:
         timezone: the IANA name of the zone of times without one, unless the user says another.
-        name: what the user calls it; empty where there is no map.
-        sha256: the SHA-256 of the bytes of its file in hex; None where there is no map.
+        name: the user's name for it; empty if there is no map.
+        sha256: the SHA-256 of the bytes of its file in hex; None if there is no map.
     """
 
     orders: ColumnMap = ColumnMap()
@@ -73,7 +73,7 @@ class FileMap:
         """Read a map file, which is TOML; docs/tables.md lists everything that it may contain.
 
         Raises:
-            ConfigError: it cannot be read, is not TOML, or contains an error.
+            ConfigError: the file cannot be read, is not TOML, or contains an error.
         """
         try:
             with Path(path).open("rb") as file:
@@ -115,8 +115,8 @@ class SourceOptions:
         delimiter, encoding, sheet, header_row: see `Dialect`; the first two also of the items file.
         timezone: the IANA name of the zone of times that are written without one; that of the map if None, and without
             one they are a fault.
-        query: asked instead of reading a file.
-        key: the column that tells one order from another, by the field's name or by the column's own.
+        query: the query to read instead of a file.
+        key: the column that identifies an order, by the field's name or by the column's own.
         items: the file of the items, joined to the orders by tracking_id.
         items_sheet: the name of its sheet, if it is a workbook.
         file_map: how to read the columns of another table.
@@ -174,10 +174,10 @@ class SourceOptions:
 
 
 def read_map(text: bytes, where: str) -> FileMap:
-    """A map from its TOML; ``where`` is its name in messages.
+    """Read a map from its TOML; ``where`` is its name in messages.
 
     Raises:
-        ConfigError: it is not TOML, or contains an error.
+        ConfigError: the text is not TOML, or contains an error.
     """
     try:
         table = tomllib.loads(text.decode())
@@ -211,7 +211,7 @@ _KINDS: Mapping[str, Any] = {
     "values": Annotated[dict[str, str], Meta(min_length=1)],
     "clean": tuple[Literal["spaces", "unquote", "pad6", "upper", "lower"], ...],
 }
-"""What each section has for a field, after `_in_full`."""
+"""The type of an entry for a field in each section, after `_in_full`."""
 _FORMS: Mapping[str, str] = {
     "columns": '"their column" = "field"',
     "join": 'field = ["A", "B"], or field = { columns = ["A", "B"], with = ", " }',
@@ -226,12 +226,12 @@ _FORMS: Mapping[str, str] = {
     "only_rows_with": 'only_rows_with = "Created at"',
     "file": 'sheet = "March", header_row = 3, delimiter = ";", encoding = "cp1252", timezone = "Asia/Singapore"',
 }
-"""How the entries of a section are written."""
+"""The form of the entries in each section, for messages."""
 _FILE = {"sheet": str, "header_row": int, "delimiter": str, "encoding": str}
 
 
 def _column_map(table: Mapping[str, Any], where: str, known: Iterable[str]) -> ColumnMap:
-    """The part of a map that is about one file, checked; ``known`` are the fields that it can have."""
+    """The part of a map for one file, checked; ``known`` are the fields that it can have."""
     known = tuple(known)
     _refuse_others(table, ["file", *_KINDS, "ignore", "only_rows_with"], where)
     sections = {name: _converted(table.get(name, {}), dict, f"{where}: {name}", _FORMS[name]) for name in _KINDS}
@@ -273,7 +273,7 @@ def _flat(table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> I
 
 
 def _in_full(section: str, value: Any) -> Any:
-    """The entry of a section, of which a text or a list may be the short form; a value as it would be in a cell."""
+    """The entry of a section in its long form, which a text or a list may abbreviate; a value as in a cell."""
     listed = [value] if isinstance(value, str) else value
     if section in ("constants", "defaults"):
         return _cell(value)
@@ -288,7 +288,7 @@ def _in_full(section: str, value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """A value of TOML as it would be written in a cell; as it is if there is none for it."""
+    """A value of TOML in the form of a cell; unchanged if it has none."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""A source of orders: good orders as rows, and a report of everything that is wrong, at its place."""
+"""A source of orders: good orders as rows, and a report of every fault with its place."""
 
 import abc
 import copy
@@ -48,10 +48,10 @@ def unseen_in(key: str) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Check that a key is written as its user sees it.
+    """Check that a key has only characters that its user can see.
 
     Raises:
-        ValueError: the rule that it breaks.
+        ValueError: the key breaks a rule, which the message names.
     """
     if shortened_by_spreadsheet(key):
         raise Misread(SHORTENED, "E607")
@@ -81,13 +81,13 @@ class SourceRow(NamedTuple):
     line: int
     """The physical line on which it starts, from 1."""
     key: str
-    """What tells it from every other order."""
+    """The value that distinguishes it from every other order."""
     payload: bytes
-    """The order as JSON text, as a create sends it (`gotsurge_async.codec.encode_batch`)."""
+    """The order as JSON text, in the form of a create (`gotsurge_async.codec.encode_batch`)."""
     original: bytes
     """A CSV row as a JSON list of its cells, in the order of `Source.columns`; a JSON line as it came."""
     fingerprint: bytes
-    """See `fingerprint_of`: for finding one order under two keys."""
+    """See `fingerprint_of`; it helps to find one order under two keys."""
 
     @property
     def order(self) -> Order:
@@ -99,9 +99,9 @@ class Left(Struct, frozen=True, kw_only=True):
     """The rows of a file that were left out because they have faults.
 
     Attributes:
-        rows: the number of them.
+        rows: the number of rows.
         report: their faults.
-        file, format: where they were written to, and how; None where they were not.
+        file, format: the file to which they were written, and its format; None if they were not written.
     """
 
     rows: int
@@ -110,7 +110,7 @@ class Left(Struct, frozen=True, kw_only=True):
     format: str | None = None
 
     def remembered(self) -> dict[str, Any]:
-        """What a run records of them, as JSON."""
+        """The data about these rows that a run records, as JSON."""
         return {"rows": self.rows, "file": self.file, "format": self.format}
 
 
@@ -132,7 +132,7 @@ STAND_INS: Mapping[str, Any] = {
 
 @contextmanager
 def waiting_aside() -> Iterator[None]:
-    """A block that fills a temporary database of SQLite.
+    """Translate the errors of a block that fills a temporary database of SQLite.
 
     Raises:
         ConfigError: the folder of temporary files is full, or cannot be written.
@@ -145,7 +145,7 @@ def waiting_aside() -> Iterator[None]:
 
 
 class Source(abc.ABC):
-    """A file of orders, read once from its start to its end, in flat memory. Synchronous: for a worker thread.
+    """A file of orders, read once from start to end, in constant memory. It blocks: use it in a worker thread.
 
     Use it as a context manager, and read all of `rows`: a file may be sent only when it was read to its end and
     ``report.ok`` holds, because a fault in the last line refuses the whole file.
@@ -158,11 +158,11 @@ class Source(abc.ABC):
         items_columns: the header of the items file, from the first row on.
         not_read: the columns of a table that are not read, from the first row on.
         form: how the file is written, from the first row on.
-        kept: what else a run remembers of the file, by name, from the first row on.
+        kept: other values of the file that a run stores, by name, from the first row on.
         faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
             sets it leaves these rows out, so then an order whose items have faults is faulty, too.
         line: the line of the last row that was read; 0 before the first.
-        left: the rows that were left out, after the last row; None where there are none.
+        left: the rows that were left out, after the last row; None if there are none.
         sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
         items_sha256: the same of the items file; None if there is no such file, or until it was read.
         map_sha256: the same of the map; None without one.
@@ -229,7 +229,7 @@ class Source(abc.ABC):
 
 
 class Around(Source):
-    """Reads another source, and has its attributes, but those that it sets itself; only its rows may differ."""
+    """Reads another source, and has its attributes, except those that it sets itself; only its rows may differ."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -238,5 +238,5 @@ class Around(Source):
         return getattr(self._source, name)
 
     def close(self) -> None:
-        """See `Source.close`."""
+        """Close both sources, see `Source.close`."""
         self._source.close()

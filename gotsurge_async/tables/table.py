@@ -16,18 +16,18 @@ from gotsurge_async.tables.header import Header, Reading
 
 _DELIMITERS = ",;\t|"
 _MOST_ABOVE = 20
-"""The number of rows that are searched for the header, where the first one is none."""
+"""The number of rows that are searched for the header, if the first one is not one."""
 
 
 class Table:
-    """Reads one table. `values` and `wrong` are about the current row, which is the last one of `rows`.
+    """Reads one table. `values` and `wrong` concern the current row, the last one that `rows` yielded.
 
     Attributes:
         grid: the table as rows of cells.
         header: the header, from the first row on; None if it cannot be used.
         bad: the fields of the current row that are wrong.
         partial: whether the current row has a fault that its cells do not show.
-        lost: the number of rows that could not be cut into cells, so that nothing is known of them.
+        lost: the number of rows that could not be split into cells, so that nothing is known of them.
         read_to_end: whether the whole file was read.
     """
 
@@ -98,7 +98,7 @@ class Table:
         severity: Severity = Severity.FAULT,
         value: Any = None,
     ) -> None:
-        """Report a fault of a field of the current row, unless one of that field was reported before.
+        """Report a fault of a field in the current row, unless a fault of that field was reported before.
 
         Args:
             proposal: the value that was certainly meant.
@@ -223,13 +223,13 @@ class Table:
         return None
 
     def _report_sheets(self, line: int | None) -> None:
-        """Report which sheets there are, where the header of the one that was read has no known column."""
+        """Report the names of all sheets, if the header of the one that was read has no known column."""
         if len(self.grid.sheets) > 1:
             name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
             self.add_fault(Coded(f'the sheet "{name}" was read, of {names}: another is --sheet', "E206"), line=line)
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
-        """The delimiter with which the header has known columns, if it has none with the present one."""
+        """Another delimiter with which the header would have known columns, if it has none with the present one."""
         if self.grid.form.format != "csv" or self._known(cells):
             return None
         text = self.grid.form.delimiter.join(cells)
@@ -237,7 +237,7 @@ class Table:
         return next(map(_shown, others), None)
 
     def _later_header(self, cells: Sequence[str], records: Iterator[Record]) -> int | None:
-        """The line with the most known columns, if the first line, then a title, has none."""
+        """The line with the most known columns, if the first line has none, and so may be a title."""
         if self._known(cells):
             return None
         counts = ((self._known(record.cells), record.line) for record in islice(records, _MOST_ABOVE))
@@ -245,7 +245,7 @@ class Table:
         return line if count > 1 else None
 
     def _known(self, cells: Sequence[str]) -> int:
-        """The number of cells that are names of columns that are read."""
+        """The number of cells with names of columns that are read."""
         return sum(self._reading.knows(cell.strip()) for cell in cells)
 
 

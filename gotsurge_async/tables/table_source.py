@@ -67,7 +67,7 @@ class TableSource(Source):
         self._nameless = False  # whether a row has a tracking id that cannot be read
 
     def rows(self) -> Iterator[SourceRow]:
-        """See `Source.rows`."""
+        """Yield the rows, see `Source.rows`."""
         if self._items is not None:
             self.items_sha256: str | None = self._items.load()
             self.items_columns: tuple[str, ...] = self._items.columns
@@ -96,7 +96,7 @@ class TableSource(Source):
         self._report_orphans()
 
     def close(self) -> None:
-        """See `Source.close`."""
+        """Close the tables, see `Source.close`."""
         self._table.grid.close()
         if self._items is not None:
             self._items.close()
@@ -159,7 +159,7 @@ class TableSource(Source):
             self._table.wrong_cell(place, Coded(NOT_MENDED, "E239"))
 
     def _check_result_files(self, rows: int) -> None:
-        """Report a map that would read the numbers of the result files as others, where these cannot have types."""
+        """Report a map that would misread the numbers of the result files, if these cannot have types."""
         if not self._map.numbers or self.form.is_text or not Form.of_types(rows).is_text:
             return
         from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
@@ -170,8 +170,8 @@ class TableSource(Source):
     def _report_orphans(self) -> None:
         """Report items without an order, unless the tracking id of an order could not be read.
 
-        Where rows are left out, the items are reported in that case, too: perhaps they are of an order that would be
-        sent. A file that an earlier push wrote has only some of the orders of its items file.
+        If rows are left out, the items are reported even then, because they may belong to an order that would be sent.
+        A file that an earlier push wrote has only some of the orders of its items file.
         """
         header = self._table.header
         if self._items is None or header is None or ITEM_KEY not in header.places:
@@ -209,11 +209,11 @@ class _Items:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The header, once it was read."""
+        """The header, after the file was read."""
         return () if self._table.header is None else self._table.header.names
 
     def load(self) -> str:
-        """Read the whole file, whose faults go to the report; the SHA-256 of its bytes, in hex."""
+        """Read the whole file, whose faults go to the report; returns the SHA-256 of its bytes, in hex."""
         with waiting_aside():
             self._db.execute("BEGIN")
             self._db.executemany(_INSERT, self._runs())
@@ -235,7 +235,7 @@ class _Items:
         return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
 
     def fault_of(self, tracking_id: str) -> str | None:
-        """File and line of an order's item that has faults, which `take` leaves out; None if there is none."""
+        """File and line of an order's faulty item, which `take` leaves out; None if there is none."""
         if not self._any_faulty:
             return None
         rows = self._db.execute(_TAKE_FAULTY, (tracking_id,)).fetchall()
@@ -259,7 +259,7 @@ class _Items:
         self._db.close()
 
     def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:
-        """The items that follow each other for one order as one row, so that one look-up finds them.
+        """Successive items of one order as one row, so that one query finds them.
 
         Each row has the tracking id, the first line, the number of items, and their JSON text between commas.
         """

@@ -13,13 +13,13 @@ EXPLAINS = "Columns"
 """The sheet that explains."""
 
 _ROWS = 5_000
-"""Rows below the header that have drop-downs and formats."""
+"""The number of rows below the header that have drop-downs and formats."""
 _RANGES = {
     "vessel_imo": ("integer", 1_000_000, 9_999_999),
     "latitude": ("decimal", -90, 90),
     "longitude": ("decimal", -180, 180),
 }
-"""The numbers that a column takes, by the end of its name."""
+"""The range of numbers in a column, by the end of its name."""
 _HEADINGS = ("column", "section", "required", "how it is written", "example", "meaning")
 _NOTES = (
     "Fill in the first sheet, an order a row. Columns that you do not need may stay empty, or go.",
@@ -30,7 +30,7 @@ _NOTES = (
 
 
 def write_csv(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool) -> None:
-    """Write a header, and a row of examples if that is wanted; with the mark by which Excel knows UTF-8."""
+    """Write a header, and a row of examples if ``example``; with the mark by which Excel recognizes UTF-8."""
     file.write("\ufeff".encode())
     file.write(csv_line([column.name for column in columns], ","))
     if example:
@@ -38,7 +38,7 @@ def write_csv(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool) 
 
 
 def write_workbook(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool, sheet: str = ORDERS_SHEET) -> None:
-    """Write a workbook; ConfigError without its library."""
+    """Write a workbook; raises ConfigError if its library is missing."""
     try:
         import xlsxwriter
     except ImportError:
@@ -69,7 +69,7 @@ def _to_fill_in(book: Any, sheet: Any, columns: Sequence[ColumnInfo], example: b
 
 
 def _validation(column: ColumnInfo) -> dict[str, Any] | None:
-    """The rule for the cells of a column, where a spreadsheet can hold one."""
+    """The rule for the cells of a column, if a spreadsheet can have one."""
     wrong = {"error_title": column.name, "error_message": f"{column.meaning} {how_written(column)}"[:255]}
     if column.allowed:
         return {**wrong, "validate": "list", "source": list(column.allowed)}

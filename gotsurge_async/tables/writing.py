@@ -16,7 +16,7 @@ from gotsurge_async.tables.cells import Exact
 
 
 class WholeFile:
-    """A file that is written next to its place, and put there when it is whole; its mode is 0600."""
+    """A file that is written next to its place, and moved there when it is whole; its mode is 0600."""
 
     def __init__(self, path: Path, at_end: ExitStack) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class WholeFile:
         at_end.callback(self.stream.close)
 
     def put_in_place(self, *, new: bool = False) -> None:
-        """Close the file, and give it its name; if ``new``, only where no file has that name."""
+        """Close the file, and rename it to its final name; if ``new``, only if no file has that name."""
         self.stream.close()
         if new:
             files.put_new(self.temporary, self.path)
@@ -54,7 +54,7 @@ def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
 
 
 def defused(text: str | None) -> str:
-    """A text of the service for a cell: a spreadsheet does not take it for a formula."""
+    """A text of the service for a cell, in a form that no spreadsheet reads as a formula."""
     if not text:
         return ""
     return f" {text}" if text[0] in "=+-@\t\r" else text
@@ -64,12 +64,12 @@ def defused(text: str | None) -> str:
 
 
 def ending_of(form: Form) -> str:
-    """The ending of a file of a form, from which a reader knows the form."""
+    """The ending of a file in this form, by which readers recognize the form."""
     return "tsv" if form.format == "csv" and form.delimiter == "\t" else form.format
 
 
 class _CsvRows:
-    """A CSV in any encoding. A character of the service's text that it does not have becomes a question mark."""
+    """A CSV in any encoding. A character of the service's text that the encoding lacks becomes a question mark."""
 
     def __init__(self, form: Form, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -87,7 +87,7 @@ class _CsvRows:
         self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
 
     def end(self) -> None:
-        """Every row is written already."""
+        """Do nothing: every row is written already."""
 
 
 _SHEET = "Orders"
@@ -102,7 +102,7 @@ _FIRST_YEAR = 1901
 
 
 class _BookRows:
-    """A workbook: text stays text, also where it looks like a number; a number or a date stays one."""
+    """A workbook: text stays text, even if it looks like a number; numbers and dates keep their types."""
 
     def __init__(self, form: Form, stream: IO[bytes]) -> None:
         import xlsxwriter
@@ -158,13 +158,13 @@ def rows_of(form: Form, stream: IO[bytes]) -> Rows:
 
 
 def _number(text: str) -> float | None:
-    """The number that a text is, if a spreadsheet keeps it exactly."""
+    """The number in a text, if a spreadsheet keeps it exactly."""
     exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS
     return float(text) if exact else None
 
 
 def _moment(text: str) -> datetime | None:
-    """The day, or the time without a zone, that a text is; a spreadsheet counts from 1900, with a day too many."""
+    """The day, or the time without a zone, in a text; a spreadsheet counts from 1900, with a day too many."""
     if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
         return None
     try:

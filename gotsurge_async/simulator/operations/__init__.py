@@ -36,11 +36,11 @@ OPERATIONS: Mapping[str, tuple[Who, Callable[..., Reply]]] = {
     "platform.drafts.create": ("OrgAdmin", partial(creates.create, draft=True, counted=True)),
     "platform.drafts.broadcast": ("OrgAdmin", tasks.broadcast),
 }
-"""Each takes the service and the call, and the caller unless anyone may call it."""
+"""Each function receives the service and the call, and the caller unless ``anyone`` may call it."""
 
 
 def perform(service: Service, operation: str, call: Call) -> Reply:
-    """Do what a call asks for, or refuse it; every answer has the shape that the options ask for."""
+    """Perform a call, or refuse it; the answer has the shape that the options require."""
     who, run = OPERATIONS[operation]
     try:
         if who == "anyone":

@@ -54,14 +54,14 @@ def exchange(service: Service, call: Call) -> Reply:
 
 
 def refresh(service: Service, call: Call) -> Reply:
-    """Refresh Token: a new bearer token, and a new refresh token where they rotate."""
+    """Refresh Token: a new bearer token, and with rotation a new refresh token."""
     body = read_body(call.body, _Refresh)
     _check_client(body.client_key)
     return json_reply(service.sign_in.refresh(body.client_key, body.refresh_token, call.now))
 
 
 def exchange_session(service: Service, call: Call) -> Reply:
-    """SSO Exchange Token: a session id for tokens, and who signed in."""
+    """SSO Exchange Token: a session id for tokens, and the person who signed in."""
     session_id = read_body(call.body, _Session).session_id
     tokens, caller = service.sign_in.exchange_session(session_id, call.now)
     user = caller.user
@@ -100,7 +100,7 @@ def create_organization(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def list_organizations(service: Service, call: Call, caller: Caller) -> Reply:
-    """Associated Organization List: those that the partner created."""
+    """Associated Organization List: the organizations that the partner created."""
     page, meta = page_of(service.organizations.created_by(caller.account.name), call, service.options)
     return json_reply({"meta": meta, "organizations": [_view(service, organization) for organization in page]})
 
@@ -117,7 +117,7 @@ def list_roles(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def invite(service: Service, call: Call, caller: Caller) -> Reply:
-    """Invite User: all emails, or none when one of them cannot be invited."""
+    """Invite User: all emails, or none if one of them cannot be invited."""
     invitation = read_body(call.body, _Invite).user
     organization = service.organizations.managed(caller.account.name, invitation.org_id)
     if organization is None:
@@ -140,7 +140,7 @@ def invite(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def _check_client(client_key: str, secret_key: str | None = None) -> None:
-    """Refuse a partner's credentials when no account has them; a secret of None is not checked."""
+    """Refuse a partner's credentials if no account has them; a secret of None is not checked."""
     account = account_with(client_key)
     if account is None or secret_key not in (None, account.secret_key):
         problem = Problem(None, "client_key", "is not known, or its secret_key is another")

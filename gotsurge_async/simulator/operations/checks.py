@@ -1,4 +1,4 @@
-"""What makes a task acceptable (sections "Create & Broadcast Tasks" and "Update Task").
+"""The rules for a task (sections "Create & Broadcast Tasks" and "Update Task").
 
 The shapes are declared once, below: a good task costs one pass of msgspec over its bytes. Only a bad one is checked
 field by field, so that a refusal can name every wrong field. No value is coerced, and null does not leave a field out.
@@ -133,7 +133,7 @@ class TaskShape(Struct, kw_only=True, gc=False):
 
 
 REQUIRED = frozenset(TaskShape.__struct_fields__[: -len(TaskShape.__struct_defaults__)])
-"""The fields that a task cannot be without."""
+"""The required fields of a task."""
 
 
 _PICKUP_TEXT = "The pickup start time must be earlier than the end time"
@@ -158,7 +158,7 @@ def check_task(task: TaskShape, index: int | None) -> list[Problem]:
 
 
 def check_new_task(task: TaskShape, index: int, latest_pickup: float) -> list[Problem]:
-    """Problems that only a new task can have: an update is not held to the least price, nor to the latest pickup.
+    """Problems that only a new task can have: an update need not keep to the least price, nor to the latest pickup.
 
     ``latest_pickup`` is when a pickup ends at the latest, in seconds since the epoch.
     """
@@ -172,7 +172,7 @@ def check_new_task(task: TaskShape, index: int, latest_pickup: float) -> list[Pr
 
 
 def clear_price(content: dict[str, Any]) -> bool:
-    """Set the price to 0 where the currency is empty ("will be set as 0"); whether that changed it."""
+    """Set the price to 0 if the currency is empty ("will be set as 0"); returns whether that changed it."""
     if content.get("currency") != "" or not content.get("price"):
         return False
     content["price"] = 0
@@ -211,7 +211,7 @@ def _shape_problems(content: dict[str, Any], index: int | None) -> Iterator[Prob
 
 
 def read_body(body: bytes, kind: type[T]) -> T:
-    """The body of a call as a shape; refuses one of another shape (422), and one that is not JSON (400)."""
+    """Read the body of a call as a shape; refuses another shape (422), and a body that is not JSON (400)."""
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:

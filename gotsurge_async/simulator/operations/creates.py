@@ -39,20 +39,20 @@ class _Row:
 
 
 def check_size(field: str, count: int) -> None:
-    """Refuse a batch of another size than 1 to 20."""
+    """Refuse a batch that does not have 1 to 20 items."""
     if not 1 <= count <= MAX_BATCH:
         raise invalid(Problem(None, field, f"Send 1 to {MAX_BATCH} in one call, not {count}"))
 
 
 def organization_problems(service: Service, task: TaskShape, caller: Caller, index: int | None) -> list[Problem]:
-    """What is wrong with the organization that a task is for."""
+    """Problems with the organization that a task is for."""
     if task.org_id is UNSET or service.organizations.managed(caller.account.name, task.org_id) is not None:
         return []
     return [Problem(index, "org_id", "is not an organization of yours")]
 
 
 def tracking_problems(service: Service, tracking_id: str, seen: set[str], index: int | None) -> list[Problem]:
-    """What is wrong with a tracking id where they must be unique; ``seen``: the earlier ones of the same call."""
+    """Problems with a tracking id if they must be unique; ``seen``: the earlier ones of the same call."""
     rule = service.options.tracking_id_unique
     if rule == "no" or not tracking_id:
         return []
@@ -63,15 +63,15 @@ def tracking_problems(service: Service, tracking_id: str, seen: set[str], index:
 
 
 def task_distance(task: TaskShape) -> int:
-    """Metres from pickup to delivery; 0 when one of them has no coordinates."""
+    """Metres from pickup to delivery; 0 if one of them has no coordinates."""
     start, end = task.from_address.point, task.to_address.point
     return 0 if start is None or end is None else round(distance(start, end))
 
 
 def create(service: Service, call: Call, caller: Caller, *, draft: bool = False, counted: bool = False) -> Reply:
-    """Create & Broadcast Tasks, Create Tasks and Create Draft Tasks; refuses as the switch ``create_rule`` says.
+    """Create & Broadcast Tasks, Create Tasks and Create Draft Tasks; the switch ``create_rule`` decides refusals.
 
-    ``counted`` says whether the answer names the number of tasks.
+    ``counted``: whether the answer contains the number of tasks.
     """
     options = service.options
     rows = read_body(call.body, Batch).tasks
@@ -113,7 +113,7 @@ def _reuse_ids(service: Service, views: list[dict[str, Any]], records: list[Task
 
 
 def _latest_pickup(service: Service, now: float) -> float:
-    """When the pickup of a new task ends at the latest, as the switch ``pickup_end`` says."""
+    """The latest end of a new task's pickup, by the switch ``pickup_end``."""
     if service.options.pickup_end == "any":
         return inf
     return now if service.options.pickup_end == "past" else (now // _DAY + 1) * _DAY

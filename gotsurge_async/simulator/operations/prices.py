@@ -1,4 +1,4 @@
-"""Prices, and how far it is (section "Price")."""
+"""Prices and distances (section "Price")."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,10 +18,10 @@ Point = tuple[float, float]
 
 EARTH_RADIUS = 6_371_008.8
 ROAD_FACTOR = 1.3
-"""Roads are longer than the line through the air; the document names no figure."""
+"""The length of a road divided by that of the straight line; the document has no number."""
 PRICED_DELIVERIES = 10
 LONGEST_ROUTE = 500_000.0
-"""Metres; a longer route has no price."""
+"""Metres of the longest route that has a price."""
 
 _BASE_FEE = 400_000
 _FEE_PER_KILOMETRE = 60_000
@@ -41,7 +41,7 @@ VEHICLES = frozenset(_PERCENT)
 
 @frozen
 class Quote:
-    """A price: metres of the whole route, fee in thousandths of a cent, deliveries that count."""
+    """A price: metres of the whole route, fee in thousandths of a cent, and the number of deliveries that count."""
 
     metres: int
     fee: int
@@ -49,7 +49,7 @@ class Quote:
 
 
 def distance(start: Point, end: Point) -> float:
-    """Metres on the road between two points."""
+    """Metres by road between two points."""
     latitude, other_latitude = radians(start[0]), radians(end[0])
     across = sin((other_latitude - latitude) / 2) ** 2
     along = cos(latitude) * cos(other_latitude) * sin(radians(end[1] - start[1]) / 2) ** 2
@@ -57,7 +57,7 @@ def distance(start: Point, end: Point) -> float:
 
 
 def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Quote | None:
-    """Price a route from the pickup through the deliveries as given; None where it is too long, or goes nowhere.
+    """Price a route from the pickup through the deliveries in order; None if it is too long, or has no length.
 
     Of more than ten deliveries only the ten farthest from the pickup count. Without a vehicle the fee is the
     plain one, which no vehicle raises or lowers.
@@ -73,7 +73,7 @@ def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Qu
 
 
 class Stop(msgspec.Struct):
-    """A place on the way, with coordinates of its own or of its address."""
+    """A place on the route, with its own coordinates or those of its address."""
 
     latitude: Latitude = UNSET
     longitude: Longitude = UNSET
@@ -81,7 +81,7 @@ class Stop(msgspec.Struct):
 
     @property
     def point(self) -> Point | None:
-        """Its coordinates; None where it has none."""
+        """The coordinates; None if there are none."""
         if self.latitude is not UNSET and self.longitude is not UNSET:
             return self.latitude, self.longitude
         return None if self.address is UNSET else self.address.point

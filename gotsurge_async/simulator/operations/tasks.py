@@ -20,7 +20,7 @@ from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import CANCELLABLE, CANCELLED, TRANSITIONS, TaskRecord
 
 NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter"}
-"""What an update cannot touch: items, attachments, the driver, completion, and what the service decides."""
+"""The fields that an update cannot change: items, attachments, the driver, completion, and the service's own."""
 
 
 class _Cancel(msgspec.Struct):
@@ -28,7 +28,7 @@ class _Cancel(msgspec.Struct):
 
 
 class _Revision(msgspec.Struct):
-    """What every update must contain."""
+    """The fields that every update must contain."""
 
     version_rev: str
 
@@ -38,7 +38,7 @@ class _Broadcast(msgspec.Struct):
 
 
 class _Assignment(msgspec.Struct):
-    """The tracking id that a task is to have."""
+    """The new tracking id of a task."""
 
     id: UUID
     tracking_id: str
@@ -70,7 +70,7 @@ def list_all(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def cancel(service: Service, call: Call, caller: Caller) -> Reply:
-    """Cancel Task: only while it is broadcast, or not even that."""
+    """Cancel Task: only before or during its broadcast."""
     reason = read_body(call.body, _Cancel).reason
     if not reason.strip():
         raise invalid(Problem(None, "reason", "Say why the task is cancelled"))
@@ -85,7 +85,7 @@ def cancel(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def update(service: Service, call: Call, caller: Caller) -> Reply:
-    """Update Task: change the fields of the body, clear those with null; only of the newest revision."""
+    """Update Task: change the fields of the body, clear those with null; only from the newest revision."""
     record = _find(service, call, caller)
     revision = read_body(call.body, _Revision).version_rev
     changes: dict[str, Any] = msgspec.json.decode(call.body)
@@ -129,7 +129,7 @@ def broadcast(service: Service, call: Call, caller: Caller) -> Reply:
 
 
 def broadcast_with_tracking(service: Service, call: Call, caller: Caller) -> Reply:
-    """Broadcast with Tracking: only what was broadcast by this very call gets its tracking id."""
+    """Broadcast with Tracking: only tasks that this very call broadcasts get their tracking ids."""
     tracking_ids = _read_tracking(call)
     return _broadcast(service, _find_all(service, tracking_ids, call, caller), tracking_ids, call, caller)
 
@@ -197,7 +197,7 @@ def _read_tracking(call: Call) -> dict[str, str]:
 
 
 def _find_all(service: Service, ids: Iterable[object], call: Call, caller: Caller) -> list[TaskRecord]:
-    """The tasks of these ids, each once; raises a refusal when one of them is not the caller's."""
+    """The tasks with these ids, each once; raises a refusal if one of them is not the caller's."""
     records: dict[str, TaskRecord] = {}
     problems = []
     for index, task_id in enumerate(map(str, ids)):
@@ -212,7 +212,7 @@ def _find_all(service: Service, ids: Iterable[object], call: Call, caller: Calle
 
 
 def _drafts_of(service: Service, records: list[TaskRecord]) -> list[TaskRecord]:
-    """The tasks that can be broadcast; refuses the others where the options say so."""
+    """The tasks that can be broadcast; refuses the others if the options require that."""
     drafts = [record for record in records if record.can_broadcast]
     if len(drafts) == len(records) or service.options.rebroadcast != "refused":
         return drafts

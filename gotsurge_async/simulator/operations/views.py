@@ -1,4 +1,4 @@
-"""A task as answers show it (sections "Task Detail" and "Create & Broadcast Tasks"), and lists in pages."""
+"""Tasks in the form of answers (sections "Task Detail" and "Create & Broadcast Tasks"), and lists in pages."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ OWN_FIELDS = frozenset((
     "id", "server_time", "distance_in_meters", "is_urgent", "task_creation_group", "current_status", "statuses",
     "platform_id", "vehicle_emissions_type", "vehicle_emissions", "client", "updated_at",
 ))  # fmt: skip
-"""What the service decides: it may stand in an order, but it is not taken from there."""
+"""The fields that the service decides: an order may contain them, but its values are not used."""
 
 
 def task_view(
@@ -31,7 +31,7 @@ def task_view(
     *,
     new: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All fields of a task; ``new`` is its content when this is the answer of a create."""
+    """All fields of a task; ``new`` is its content in the answer of a create."""
     options = service.options
     view: dict[str, Any] = {
         "price": 0,
@@ -99,7 +99,7 @@ def _driver(record: TaskRecord) -> dict[str, Any]:
 
 
 def _restyle(view: dict[str, Any], style: str) -> None:
-    """Write the times that came with the order as the service's own style has them."""
+    """Write the times that came with the order in the service's own style."""
     for name in ("from_time_window", "to_time_window"):
         if name in view:
             view[name] = {**view[name]}
@@ -116,7 +116,7 @@ def _restyled(text: str, style: str) -> str:
 def page_of(
     rows: Sequence[T], call: Call, options: SimulatorOptions, *, ordered: bool = False
 ) -> tuple[Sequence[T], dict[str, Any]]:
-    """The rows of the page that a call names, and its ``meta``; ``ordered``: whether the call may name an order."""
+    """The rows of the page that a call names, and its ``meta``; ``ordered``: whether the call may name a sort order."""
     page = _positive(call, "page", 1)
     per_page = min(_positive(call, "per_page", DEFAULT_PER_PAGE), options.per_page_limit)
     order = call.query.get("order", "asc") if ordered else "asc"

@@ -1,4 +1,4 @@
-"""Who may use the simulator: two partner accounts, their people and organizations, and who is signed in."""
+"""The accounts of the simulator: two partners, their people and organizations, and the sign-ins."""
 
 import base64
 import hmac
@@ -22,7 +22,7 @@ ROLES = (ORG_ADMIN, "Dispatcher", "Viewer")
 
 @frozen(kw_only=True)
 class Account:
-    """A partner account. ``platform``: it may use the operations of the section "Platform Partners"."""
+    """A partner account. ``platform``: whether it may use the operations of the section "Platform Partners"."""
 
     name: str
     client_key: str
@@ -47,7 +47,7 @@ class User:
 
 @frozen
 class Caller:
-    """Who calls: the account whose bearer token it is, and the person who consented."""
+    """The caller of an operation: the account of the bearer token, and the person who consented."""
 
     account: Account
     user: User
@@ -112,11 +112,11 @@ class Organization:
 
     @property
     def roles(self) -> dict[str, str]:
-        """The names of its roles by id. Another organization's role of the same name has another id."""
+        """The names of its roles by id. Roles of the same name in two organizations have two ids."""
         return {str(uuid.uuid5(uuid.UUID(self.id), name)): name for name in ROLES}
 
     def shown(self, created_at: str) -> dict[str, Any]:
-        """The organization as answers show it, with its creation time in their format."""
+        """The organization in the form of answers, with its creation time in their format."""
         return {
             "id": self.id,
             "business_name": self.business_name,
@@ -144,13 +144,13 @@ class Organizations:
         }
 
     def create(self, owner: str, business_name: str, now: float) -> Organization:
-        """Add a new one; the name must have passed :meth:`name_problem`."""
+        """Add a new organization, whose name must have passed :meth:`name_problem`."""
         created = Organization(str(uuid.uuid4()), owner, business_name, now)
         self._by_id[created.id] = created
         return created
 
     def restore(self, moment: float) -> None:
-        """Forget the organizations that were created after a time, in seconds since the epoch."""
+        """Remove the organizations that were created after a time, in seconds since the epoch."""
         self._by_id = {org_id: known for org_id, known in self._by_id.items() if known.created_at <= moment}
 
     def managed(self, owner: str, org_id: str) -> Organization | None:
@@ -163,7 +163,7 @@ class Organizations:
         return [known for known in self._by_id.values() if known.owner == owner and not known.own]
 
     def name_problem(self, business_name: str) -> str | None:
-        """Why a name is refused; None for a good one."""
+        """The reason why a name is refused; None for a good one."""
         lower = business_name.lower()
         if not business_name.strip() or not _ALLOWED.fullmatch(business_name):
             return "consists of letters, digits, space, dash and underscore"
@@ -202,22 +202,22 @@ class SignIn:
         self._refreshers: dict[str, Caller] = {}
 
     def new_code(self, caller: Caller, now: float) -> str:
-        """An authorization code, good once and for ten minutes."""
+        """An authorization code, which works once, within ten minutes."""
         return _issue(self._codes, _Grant(caller, now + CODE_LIFE))
 
     def new_session(self, caller: Caller, now: float) -> str:
-        """An SSO session id, good once and for five minutes."""
+        """An SSO session id, which works once, within five minutes."""
         return _issue(self._sessions, _Grant(caller, now + SESSION_LIFE))
 
     def exchange_code(self, client_key: str, code: str, now: float) -> dict[str, str]:
-        """Turn a code of that partner into ``bearer_token`` and ``refresh_token``."""
+        """Exchange a code of that partner for ``bearer_token`` and ``refresh_token``."""
         grant = self._codes.pop(code, None)
         if grant is None or now >= grant.ends or grant.caller.account.client_key != client_key:
             raise RefusedError(400, "invalid_grant", "The code is unknown, used already or expired")
         return self._new_pair(grant.caller, now)
 
     def exchange_session(self, session_id: str, now: float) -> tuple[dict[str, str], Caller]:
-        """Turn an SSO session id into tokens; returns them with their owner."""
+        """Exchange an SSO session id for tokens; returns them with their owner."""
         grant = self._sessions.pop(session_id, None)
         if grant is None or now >= grant.ends:
             raise RefusedError(400, "invalid_grant", "The session_id is unknown, used already or expired")
@@ -234,7 +234,7 @@ class SignIn:
         return self._new_pair(caller, now)
 
     def caller(self, authorization: str, now: float) -> Caller:
-        """Who sent an Authorization header; raises a 401 refusal without a bearer token that is valid now."""
+        """The sender of an Authorization header; raises a 401 refusal without a bearer token that is valid now."""
         scheme, _, token = authorization.partition(" ")
         grant = self._bearers.get(token.strip()) if scheme.lower() == "bearer" else None
         if grant is None:
@@ -249,7 +249,7 @@ class SignIn:
         return grant.caller.account.name if grant is not None else ""
 
     def revoke(self, account: str) -> None:
-        """Make every token of an account worthless, as when a user withdraws consent."""
+        """Make every token of an account invalid, as when a user withdraws consent."""
         self._bearers = {name: grant for name, grant in self._bearers.items() if grant.caller.account.name != account}
         self._refreshers = {name: who for name, who in self._refreshers.items() if who.account.name != account}
 
@@ -284,7 +284,7 @@ def _base64url(content: bytes) -> str:
 
 @frozen(kw_only=True)
 class Visit:
-    """Why a person is at a page: which partner sent them, and where they are to go afterwards."""
+    """The context of a person at a page: the partner who sent them, and the address to which they return."""
 
     kind: Literal["consent", "sso"]
     account: Account
@@ -304,9 +304,9 @@ class _Form:
 
 @define
 class Browser:
-    """One browser, known by its cookie: who signed in there, and the forms that it got.
+    """One browser, identified by its cookie: the person who signed in there, and the forms that it got.
 
-    A form contains only a token, good once, in the browser that got it, for ten minutes. The visit stays here, where
+    A form contains only a token, valid once, in the browser that got it, for ten minutes. The visit stays here, where
     neither another site nor the user can change it.
     """
 

@@ -1,4 +1,4 @@
-"""The simulator's own time, which can be turned; what is planned for a moment of it; how answers write it."""
+"""The simulator's own time, which can be turned; the actions planned for it; and the form of times in answers."""
 
 import asyncio
 import heapq
@@ -11,9 +11,9 @@ from typing import Protocol
 
 SINGAPORE = timezone(timedelta(hours=8))
 LATEST = 250_000_000_000.0
-"""Seconds since the epoch, in the year 9892: years after 9999 cannot be written."""
+"""The latest time of the clock, in the year 9892, in seconds since the epoch: years after 9999 cannot be written."""
 MOST_SPEED = 86_400
-"""A day in a second."""
+"""The highest speed: a day in a second."""
 
 
 class TellsTime(Protocol):
@@ -33,29 +33,29 @@ class Clock:
         self.reset()
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """The present in seconds since the epoch."""
         base = self._base.now().timestamp()
         if self._speed != 1:
             base = self._since + (base - self._since) * self._speed
         return base + self._ahead
 
     async def sleep(self, seconds: float) -> None:
-        """Wait ``seconds`` of the base: of a clock that a test turns, until the test turns it."""
+        """Wait ``seconds`` of the base clock; if a test turns that clock, until the test turns it."""
         await getattr(self._base, "sleep", asyncio.sleep)(seconds)
 
     @property
     def speed(self) -> float:
-        """Its seconds in a second of the base: 1 unless set, 0 while it stands still."""
+        """The seconds of the clock in a second of the base: 1 unless set, 0 while it stands still."""
         return self._speed
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on by ``seconds``, which must not be negative."""
+        """Turn the clock forward by ``seconds``, which must not be negative."""
         if not 0 <= seconds <= LATEST - self.now():
             raise ValueError(f"a clock is turned forward by a number of seconds, not by {seconds!r}")
         self._ahead += seconds
 
     def run_at(self, speed: float) -> None:
-        """Go on from the present at another speed, from 0 (it stands still) to 86,400 (a day in a second)."""
+        """Continue from the present at another speed, from 0 (it stands still) to 86,400 (a day in a second)."""
         if not 0 <= speed <= MOST_SPEED:
             raise ValueError(f"a clock runs at 0 to {MOST_SPEED} times its own speed, not at {speed!r}")
         now = self.now()
@@ -73,9 +73,9 @@ Action = Callable[[float], None]
 
 
 class Timetable:
-    """Actions in the order of their moments, and of one moment in the order in which they were planned.
+    """Actions in the order of their moments; those of the same moment in the order in which they were planned.
 
-    :meth:`run` does what is due. An action gets the moment for which it was planned, so that its effect is the same
+    :meth:`run` performs due actions. An action gets the moment for which it was planned, so that its effect is the same
     however late it is run.
     """
 
@@ -95,7 +95,7 @@ class Timetable:
             heapq.heappush(self._planned, (moment, next(self._numbers), action))
 
     def run(self, now: float) -> None:
-        """Do all that is due, and what this plans for moments until now."""
+        """Perform all due actions, and those that they plan for moments until now."""
         if self._running:
             return
         self._running = True
@@ -107,7 +107,7 @@ class Timetable:
             self._running = False
 
     def clear(self) -> None:
-        """Forget all plans."""
+        """Remove all plans."""
         self._planned.clear()
 
 

@@ -1,4 +1,4 @@
-"""What drivers and time do to tasks (section "Order Statuses"), as the clock of the simulator goes on.
+"""The effects of drivers and time on tasks (section "Order Statuses"), as the simulator's clock advances.
 
 Every draw depends on the seed, on the task and on its status, and on nothing else: the same orders live the same
 day, however the clock was turned and whatever was called in between.
@@ -33,13 +33,13 @@ def _share(default: float) -> Any:
 
 @frozen(kw_only=True)
 class Life:
-    """How drivers behave: shares of the tasks, from 0 to 1.
+    """The behaviour of drivers: shares of the tasks, from 0 to 1.
 
     Attributes:
-        accepting: the share that a driver takes; the others expire.
+        accepting: the share that a driver accepts; the others expire.
         cancelling: the share that an operator cancels first.
         late: the share for which a driver comes after the window, at the pickup and at the delivery.
-        failing: the share of which the pickup, and the delivery, comes to nothing.
+        failing: the share whose pickup fails, and the share of the others whose delivery fails.
     """
 
     accepting: float = _share(0.94)
@@ -49,11 +49,11 @@ class Life:
 
 
 Step = tuple[float, str, str]
-"""When a task enters which status, and the note on it."""
+"""The time at which a task enters a status, the status, and the note on it."""
 
 
 class Lives:
-    """Plans the next step of each task, and takes it when its time has come. It does nothing before `wake`.
+    """Plans the next step of each task, and performs it when it is due. It does nothing before `wake`.
 
     Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
 
@@ -74,7 +74,7 @@ class Lives:
         return self._life is not None
 
     def wake(self) -> None:
-        """Plan the steps of all tasks from now on, so that each is taken when it is due."""
+        """Plan the steps of all tasks from now on, so that each is performed when it is due."""
         if not self._awake:
             self._awake = True
             for record in self._tasks.all():
@@ -95,7 +95,7 @@ class Lives:
             self._tasks.enter(record, status, max(at, record.history[-1][1]), note)
 
     def next_step(self, record: TaskRecord, life: Life | None = None) -> Step:
-        """The next step that drivers or time take with a task; at infinity for none."""
+        """The next step of a task by drivers or time; its time is infinity if there is none."""
         status, since = record.history[-1]
         life = life or self._life
         if status == BROADCASTING:
@@ -127,7 +127,7 @@ class Lives:
         return at, "complete", "handed over"
 
     def _ending(self, record: TaskRecord, since: float, life: Life | None) -> Step:
-        """How a broadcast ends."""
+        """The step that ends a broadcast."""
         ends = record.ends_at
         expiry = (ends, EXPIRED, "no driver accepted it in time")
         if life is None:
@@ -153,7 +153,7 @@ class Lives:
         return at, status, f"at {what}"
 
     def final_price(self, record: TaskRecord) -> int | None:
-        """What a driver accepts: the price, raised by increments up to the highest; None where it stays as it was."""
+        """The price that a driver accepts, raised by increments up to the highest; None if it stays as it was."""
         written = record.written()
         price, most, increment = written.price, written.max_price, written.increment
         if not most or not increment or most <= price:
@@ -164,7 +164,7 @@ class Lives:
         return round(least + (most - least) * self._draw(record, what))
 
     def _draw(self, record: TaskRecord, what: str) -> float:
-        """A number from 0 to 1, always the same for a task in a status."""
+        """A number from 0 to 1, always the same for a task in a status, and for a purpose."""
         key = record.tracking_id or str(record.number)
         digest = blake2b(f"{self._seed}|{what}|{record.status}|{key}".encode(), digest_size=6).digest()
         return int.from_bytes(digest) / 2**48

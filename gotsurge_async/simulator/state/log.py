@@ -1,4 +1,4 @@
-"""What was called and answered, and what is sent to webhooks: the latest of both, numbered, as far as there is room."""
+"""The latest calls with their answers, and the latest events for webhooks, numbered, within a limit of room."""
 
 import json
 import shlex
@@ -16,7 +16,7 @@ from gotsurge_async.simulator.faults import Fault
 MOST_REQUESTS = 500
 MOST_EVENTS = 100_000
 BODY_LIMIT = 64 << 10
-"""Bytes of the body of each call, and of its answer, that are kept at most."""
+"""The most bytes that are kept of each call's body, and of its answer."""
 
 
 class _Entry(Protocol):
@@ -27,7 +27,7 @@ E = TypeVar("E", bound=_Entry)
 
 
 class Log(Generic[E]):
-    """Entries by their numbers, which count from 1; where there are too many, the oldest are forgotten.
+    """Entries by their numbers, which count from 1; if there are too many, the oldest are removed.
 
     Args:
         what: the name of an entry in messages.
@@ -40,7 +40,7 @@ class Log(Generic[E]):
         self._added = 0
 
     def add(self, entry: E) -> None:
-        """Number and keep an entry."""
+        """Number and store an entry."""
         self._added += 1
         entry.number = self._added
         self._by_number[entry.number] = entry
@@ -51,22 +51,22 @@ class Log(Generic[E]):
             del self._by_number[number]
 
     def _may_forget(self, entry: E) -> bool:
-        """Whether the oldest entry may be forgotten, which then happens."""
+        """Whether the oldest entry may be removed, which then happens."""
         return True
 
     def holds(self, entry: E) -> bool:
-        """Whether an entry is kept."""
+        """Whether the log still has an entry."""
         return self._by_number.get(entry.number) is entry
 
     def find(self, number: int) -> E:
-        """An entry by its number; raises LookupError for an unknown or forgotten one."""
+        """An entry by its number; raises LookupError for an unknown or removed one."""
         try:
             return self._by_number[number]
         except KeyError:
             raise LookupError(f"there is no {self._what} {number}, or it is forgotten") from None
 
     def latest(self, count: int | None = None) -> Sequence[E]:
-        """The newest entries, or all, the newest first."""
+        """The newest entries, the newest first; all of them if ``count`` is None."""
         return list(islice(reversed(self._by_number.values()), count))
 
     def about(self, task_id: str) -> list[E]:
@@ -83,7 +83,7 @@ MASK = "***"
 
 @define(eq=False)
 class LoggedCall:
-    """One call of an operation, and its answer; ``status`` is 0 where no whole answer went out."""
+    """One call of an operation, and its answer; ``status`` is 0 if no whole answer was sent."""
 
     operation: str
     verb: str
@@ -100,7 +100,7 @@ class LoggedCall:
     seconds: float = 0.0
     faults: tuple[str, ...] = ()
     acted_at: float | None = None
-    """When a fault let the call take effect, in seconds since the epoch; None if it was not put off, or is to come."""
+    """When a delayed call took effect, in seconds since the epoch; None if it was not delayed, or has yet to act."""
     acted_status: int = 0
     """The status with which the service would have answered the late call."""
     task_id: str = ""
@@ -112,22 +112,22 @@ class LoggedCall:
         return not ENDPOINTS[self.operation].bearer
 
     def take_body(self, body: bytes) -> None:
-        """Keep the request's body, cut to the limit."""
+        """Store the request's body, cut to the limit."""
         self.body, self.body_size = body[:BODY_LIMIT], len(body)
 
     def take_answer(self, status: int, answer: object) -> None:
-        """Keep the answer, cut to the limit."""
+        """Store the answer, cut to the limit."""
         content = answer if isinstance(answer, bytes) else b""
         self.status, self.answer, self.answer_size = status, content[:BODY_LIMIT], len(content)
 
     @property
     def shown_body(self) -> str:
-        """The request's body, readable, without secrets."""
+        """The request's body as readable text, without secrets."""
         return self._shown(self.body, self.body_size)
 
     @property
     def shown_answer(self) -> str:
-        """The answer, readable, without secrets."""
+        """The answer as readable text, without secrets."""
         return self._shown(self.answer, self.answer_size)
 
     def _shown(self, content: bytes, size: int) -> str:
@@ -146,7 +146,7 @@ class LoggedCall:
         return f"{text}\n… and {more:,} bytes more" if more > 0 else text
 
     def curl(self, api_base: str) -> str:
-        """A command that makes the call again; the token is a variable, and so is every secret."""
+        """A command that repeats the call; the token is a variable, and so is every secret."""
         words = ["curl", "-X", self.verb, shlex.quote(api_base + self.path)]
         if self.authorized:
             words += ["-H", '"Authorization: Bearer $GOTSURGE_BEARER_TOKEN"']
@@ -190,7 +190,7 @@ State = Literal["delivered", "waiting", "lost", "given up"]
 
 @frozen
 class Try:
-    """One request: its time, the answer's status (0: no answer), the seconds it took, and the answer's body."""
+    """One request: its time, the answer's status (0: no answer), its seconds, and the answer's body."""
 
     at: float
     status: int
@@ -200,7 +200,7 @@ class Try:
 
 @define(eq=False)
 class Event:
-    """One change of a task's status, and the tries to send it; ``next_at`` is when the next one is due."""
+    """One change of a task's status, and the tries to send it; ``next_at`` is the time of the next one."""
 
     number: int
     account: str
@@ -215,7 +215,7 @@ class Event:
     next_at: float | None = None
 
     def has(self, kind: str) -> Fault | None:
-        """The fault of a kind that struck it."""
+        """The fault of a kind that struck the event; None without one."""
         return next((fault for fault in self.faults if fault.kind == kind), None)
 
     def described(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Event:
 
 
 class Events(Log[Event]):
-    """The events; one that is still to be sent is never forgotten."""
+    """The events. An event that must still be sent is never removed."""
 
     def __init__(self, most: int = MOST_EVENTS) -> None:
         super().__init__("event", most)
@@ -252,11 +252,11 @@ class Events(Log[Event]):
         return True
 
     def described(self) -> list[dict[str, Any]]:
-        """All events that are kept, as JSON, the oldest first."""
+        """All stored events as JSON, the oldest first."""
         return [event.described() for event in self._by_number.values()]
 
     def count(self) -> dict[str, int]:
-        """How many events there were, requests were made, and events are in each state."""
+        """The numbers of events, of requests, and of events in each state."""
         states = Counter(event.state for event in self._by_number.values())
         sent = sum(len(event.tries) for event in self._by_number.values()) + self._forgotten["sent"]
         return {

@@ -47,7 +47,7 @@ class Calls(Counter[str]):
                 event.set()
 
     async def reached(self, operation: str, times: int) -> None:
-        """Wait until the operation was called that often."""
+        """Wait until the operation was called ``times`` times."""
         if self[operation] >= times:
             return
         waiting = (operation, times, asyncio.Event())
@@ -78,7 +78,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Be as just started: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
+        """Return to the initial state: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
         self.world: str = uuid4().hex
         """Another text after each start and reset, when what was pushed before is gone."""
         self.clock.reset()
@@ -123,12 +123,12 @@ class Service:
         self.changed(record)
 
     def changed(self, record: TaskRecord) -> None:
-        """Plan a changed task's next step, and note the change; a task that is gone has none."""
+        """Plan a changed task's next step, and note the change; a removed task has no next step."""
         self.lives.plan(record)
         self.note("orders")
 
     def note(self, part: str) -> None:
-        """Note that a part of the board is another: orders, requests, webhooks, faults or clock."""
+        """Note that a part of the board has changed: orders, requests, webhooks, faults or clock."""
         self.changes[part] += 1
 
     def plan(self, moment: float, action: Action) -> None:
@@ -139,14 +139,14 @@ class Service:
             self._replan()
 
     def catch_up(self, now: float) -> None:
-        """Do all that was planned for a moment until now."""
+        """Perform all actions that were planned for moments until now."""
         if self.timetable.next_at <= now:
             self.timetable.run(now)
 
     def move(
         self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = ""
     ) -> dict[str, Any]:
-        """Take a task to another status now, ``through`` all that lie between: its ``id``, and what it ``entered``.
+        """Move a task to another status now, or ``through`` all between; returns its ``id``, and those it ``entered``.
 
         It is named by its id, or by a tracking id that it alone has. Raises LookupError for an unknown task, and
         ValueError for an unknown status or for one that does not follow.
@@ -164,7 +164,7 @@ class Service:
     def restore(self, moment: float) -> None:
         """Put tasks and organizations back to what they were at an earlier time, as from a backup of the service.
 
-        The clock goes on, tokens and people stay, and late calls still take effect. Raises ValueError for a time
+        The clock continues, tokens and people stay, and late calls still take effect. Raises ValueError for a time
         that is still to come.
         """
         now = self.clock.now()
@@ -177,7 +177,7 @@ class Service:
         self._replan()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
-        """Have the events of an account, or of all, sent to a URL; empty for nowhere.
+        """Send the events of an account, or of all, to a URL; empty for nowhere.
 
         Raises ValueError for an unknown account, and for a URL on another machine, unless the options allow that.
         """
@@ -189,24 +189,24 @@ class Service:
         self.note("webhooks")
 
     def wake(self) -> None:
-        """From now on end broadcasts when they are due, and not only when they are read."""
+        """End broadcasts from now on when they are due, and not only when they are read."""
         self.lives.wake()
         self._replan()
 
     def take_fresh(self) -> list[Event]:
-        """The events that are not being sent yet; the next call returns newer ones."""
+        """The events that are not being sent yet; the next call returns only newer ones."""
         fresh, self.fresh = self.fresh, []
         return fresh
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on, and do all that is due by then."""
+        """Turn the clock forward, and perform everything that is due then."""
         self.clock.advance(seconds)
         self.catch_up(self.clock.now())
         self.note("clock")
         self._replan()
 
     def run_at(self, speed: float) -> None:
-        """Have the clock run at another speed."""
+        """Run the clock at another speed."""
         self.clock.run_at(speed)
         self.note("clock")
         self._replan()
@@ -216,14 +216,14 @@ class Service:
             self.replanned()
 
     def account(self, name: str) -> Account:
-        """An account by its name; raises ValueError when there is none."""
+        """An account by its name; raises ValueError if there is none."""
         account = ACCOUNTS.get(name)
         if account is None:
             raise ValueError(f"there is no account {name!r}; the accounts are: {', '.join(ACCOUNTS)}")
         return account
 
     def caller(self, account_name: str, email: str | None = None) -> Caller:
-        """Somebody of an account, its OrgAdmin unless an email says who; raises ValueError for a stranger."""
+        """A person of an account, its OrgAdmin unless an email names another; raises ValueError for a stranger."""
         account = self.account(account_name)
         people = [user for user in self.users.values() if user.account == account_name]
         for user in people:
@@ -233,20 +233,20 @@ class Service:
         raise ValueError(f"{email!r} is nobody of {account_name}; there are: {known}")
 
     def new_browser(self, user: User | None = None) -> Browser:
-        """A browser with a new cookie; each sign-in takes one, so that it cannot have been planted."""
+        """A browser with a new cookie, which every sign-in gets, so that nobody can have planted it."""
         browser = Browser(user)
         self.browsers[browser.cookie] = browser
         return browser
 
     def instant(self, seconds: float) -> str:
-        """Seconds since the epoch, as answers write them."""
+        """Seconds since the epoch in the form of answers."""
         # The twenty tasks of a create all carry the same moment, three times each: a tenth of a create's cost.
         if seconds != self._written[0]:
             self._written = (seconds, write_instant(seconds, self.options.dates))
         return self._written[1]
 
     def audit(self) -> dict[str, Any]:
-        """The tasks by count and by tracking id, those that were doubled, the calls of each operation; the webhooks."""
+        """The numbers of tasks, in all and by tracking id, doubled ones, calls of each operation, and events."""
         counted = {**self.tasks.audit(), "calls": dict(self.calls)}
         if any(self.webhook_urls.values()):
             counted["webhooks"] = self.events.count()

@@ -1,7 +1,7 @@
-"""The tasks: how one lives (section "Order Statuses"), all that there are, and the count by which a push is judged.
+"""The tasks: their life (section "Order Statuses"), the set of all, and the counts that show whether a push was right.
 
-A task's own JSON is kept as it came, undecoded: a load test has a hundred thousand of them. What the service adds is
-worked out when a task is read.
+A task's own JSON is kept as it came, undecoded: a load test has a hundred thousand of them. The service's additions are
+computed when a task is read.
 """
 
 import os
@@ -34,14 +34,14 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "unsuccessful_pickup": frozenset(),
     "unsuccessful_delivery": frozenset(),
 }
-"""What may follow each status."""
+"""The statuses that may follow each status."""
 
 CANCELLABLE = frozenset(status for status, following in TRANSITIONS.items() if CANCELLED in following)
 WITH_DRIVER = frozenset(TRANSITIONS) - {PENDING_BROADCAST, BROADCASTING, CANCELLED, EXPIRED}
 
 
 def way(start: str, end: str) -> Sequence[str]:
-    """The statuses on the shortest way from one to another, without the first; ValueError where there is none."""
+    """The statuses on the shortest way from one to another, without the first; ValueError if there is no way."""
     ways: dict[str, tuple[str, ...]] = {start: ()}
     ahead = deque((start,))
     while ahead:
@@ -58,13 +58,13 @@ def way(start: str, end: str) -> Sequence[str]:
 SQUAD_MARGIN = 30 * 60.0
 """A task for the squad expires this many seconds before its pickup window ends."""
 LONGEST_BROADCAST = 14 * 86400.0
-"""Seconds for which a standard task is broadcast at most. The document names no figure."""
+"""The most seconds for which a standard task is broadcast. The document has no number."""
 LATE_BROADCAST = 30 * 60.0
-"""Seconds for which a task is broadcast whose time was over before: no reader would see it broadcast otherwise."""
+"""Seconds for which a task is broadcast whose time was over before: otherwise no read would show the broadcast."""
 
 
 def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float:
-    """When a broadcast expires: seconds since the epoch, infinity for never."""
+    """The time at which a broadcast expires: seconds since the epoch, infinity for never."""
     if preference == "marine":
         return inf
     standard = min(pickup_end, broadcast_at + LONGEST_BROADCAST)
@@ -73,14 +73,14 @@ def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float
 
 
 class Place(msgspec.Struct):
-    """An address, as far as the simulator itself reads it."""
+    """The fields of an address that the simulator itself reads."""
 
     street_address: str = ""
     building_name: str = ""
 
 
 class Person(msgspec.Struct):
-    """A contact, as far as the simulator itself reads it."""
+    """The fields of a contact that the simulator itself reads."""
 
     name: str = ""
     vessel_name: str = ""
@@ -101,7 +101,7 @@ class Window(msgspec.Struct):
 
 
 class Written(msgspec.Struct):
-    """What was written of a task, as far as drivers, events and the board need it. It was checked before."""
+    """The written fields of a task that drivers, events and the board need. They were checked before."""
 
     from_time_window: Window
     from_address: Place
@@ -122,7 +122,7 @@ History = tuple[tuple[str, float], ...]
 
 @define(eq=False)
 class Course:
-    """What came of a task on its way besides its statuses: a note for some of them, by their place in the history."""
+    """The facts of a task's life besides its statuses: notes on some of them, by their place in the history."""
 
     notes: dict[int, str] = field(factory=dict)
     price: int | None = None
@@ -131,7 +131,7 @@ class Course:
 
 @define(eq=False)
 class TaskRecord:
-    """One task: what was written, and what became of it. ``history`` is never empty; its last entry is now."""
+    """One task: its written content, and its history, which is never empty; the last entry is the present status."""
 
     id: str
     owner: str
@@ -156,7 +156,7 @@ class TaskRecord:
 
     @property
     def created_at(self) -> float:
-        """When the task was created, in seconds since the epoch."""
+        """The time at which the task was created, in seconds since the epoch."""
         return self.history[0][1]
 
     @property
@@ -166,53 +166,53 @@ class TaskRecord:
 
     @property
     def can_broadcast(self) -> bool:
-        """Whether it is a draft that was neither broadcast nor cancelled."""
+        """Whether the task is a draft that was neither broadcast nor cancelled."""
         return self.draft and self.status == PENDING_BROADCAST
 
     @property
     def version_rev(self) -> str:
-        """The revision as the service writes it, another one after every change."""
+        """The revision in the service's form, which changes with every change."""
         return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
 
     def written(self) -> Written:
-        """The written task, as far as the simulator itself reads it."""
+        """The written fields that the simulator itself reads."""
         return _WRITTEN.decode(self.source)
 
     def content(self) -> dict[str, Any]:
-        """All that was written, as a new dict."""
+        """All written fields, as a new dict."""
         content: dict[str, Any] = msgspec.json.decode(self.source)
         return content
 
     @property
     def number(self) -> int:
-        """Which task of its simulator it is, counted from 1."""
+        """The number of the task in its simulator, from 1."""
         return int(self.id[-12:], 16)
 
     @property
     def ends_at(self) -> float:
-        """When its broadcast expires; infinity when it is not broadcast, or never expires."""
+        """The time at which its broadcast expires; infinity if it is not broadcast, or never expires."""
         status, since = self.history[-1]
         return expires_at(self.preference, self.pickup_end, since) if status == BROADCASTING else inf
 
     def new_course(self) -> Course:
-        """Its course, made when it is first needed: a load test has a hundred thousand tasks without one."""
+        """The task's course, made when it is first needed: a load test has a hundred thousand tasks without one."""
         if self.course is None:
             self.course = Course()
         return self.course
 
     def touch(self, at: float) -> None:
-        """Become another revision."""
+        """Give the task a new revision."""
         self.updated_at = at
         self.revision += 1
 
     def keep(self, at: float) -> None:
-        """Keep the present state, which ends now; call this before any change."""
+        """Store the present state, which ends now; call this before any change."""
         if self.past is None or self.past.ended_at < at:  # else the change belongs to one of the same time
             course = self.course and evolve(self.course, notes=dict(self.course.notes))
             self.past = evolve(self, course=course, ended_at=at)
 
     def as_of(self, moment: float) -> "TaskRecord | None":
-        """The task as it stood at an earlier time, in seconds since the epoch; None if it did not exist yet."""
+        """The task at an earlier time, in seconds since the epoch; None if it did not exist yet."""
         if moment < self.created_at:
             return None
         state = self
@@ -221,7 +221,7 @@ class TaskRecord:
         return state
 
     def put_back(self, moment: float) -> None:
-        """Become what the task was at an earlier time, at which it existed; forget what came after."""
+        """Restore the task's state at an earlier time, at which it existed; forget later ones."""
         state = self.as_of(moment)
         if state is not None:
             for name in fields_dict(TaskRecord):
@@ -233,15 +233,15 @@ Watch = Callable[[TaskRecord], None]
 
 
 def _ignore(_: TaskRecord) -> None:
-    """Watch nothing."""
+    """Do nothing."""
 
 
 class Tasks:
     """All tasks by id, those of each owner in the order in which they became visible, and their count.
 
     Args:
-        entered: called when a task has another status than before, its first one included.
-        changed: called when something else of a task has changed, or the task was removed.
+        entered: called when a task has a new status, the first one included.
+        changed: called when another part of a task has changed, or the task was removed.
     """
 
     def __init__(self, entered: Watch = _ignore, changed: Watch = _ignore) -> None:
@@ -276,7 +276,7 @@ class Tasks:
         self._entered(record)
 
     def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
-        """Give a task another status, whatever the one before."""
+        """Give a task a status, whatever the one before."""
         record.keep(at)
         if note:
             record.new_course().notes[len(record.history)] = note
@@ -290,12 +290,12 @@ class Tasks:
             self.enter(record, EXPIRED, end)
 
     def touch(self, record: TaskRecord, at: float) -> None:
-        """Make a task another revision, for what was changed of it since `TaskRecord.keep`."""
+        """Give a task a new revision, after a change since `TaskRecord.keep`."""
         record.touch(at)
         self._changed(record)
 
     def remove(self, task_id: str) -> None:
-        """Forget a task, as if it had never been; raises LookupError for an unknown one."""
+        """Remove a task as if it had never existed; raises LookupError for an unknown one."""
         record = self.find(task_id)
         del self._by_id[task_id]
         if record.listed:
@@ -305,7 +305,7 @@ class Tasks:
         self._changed(record)
 
     def move(self, task_id: str, status: str, now: float, *, force: bool = False, note: str = "") -> None:
-        """Take a task to the status that drivers or the service bring it to.
+        """Move a task to a status, as drivers or the service do.
 
         Raises LookupError for an unknown task, ValueError for an unknown status, and for one that the document
         does not let follow, unless ``force``.
@@ -345,8 +345,8 @@ class Tasks:
     def restore(self, moment: float) -> None:
         """Put all tasks back to what they were at an earlier time, in seconds since the epoch.
 
-        Tasks that were created since do not exist any more, and the audit does not count them. What vanished by
-        `remove` does not come back.
+        Tasks that were created since do not exist any more, and the audit does not count them. Tasks that vanished by
+        `remove` do not come back.
         """
         changed = [record for record in self._by_id.values() if record.as_of(moment) is not record]
         for record in changed:
@@ -369,7 +369,7 @@ class Tasks:
             raise LookupError(f"there is no task {task_id!r}") from None
 
     def named(self, name: str) -> TaskRecord:
-        """A task by its id, or by a tracking id that it alone has; raises LookupError for any other name."""
+        """A task by its id, or by a tracking id that no other task has; raises LookupError for any other name."""
         if name in self._by_id:
             return self._by_id[name]
         matches = [record for record in self._by_id.values() if name and record.tracking_id == name]
@@ -378,7 +378,7 @@ class Tasks:
         return matches[0] if matches else self.find(name)
 
     def owned(self, owner: str, task_id: str, now: float) -> TaskRecord | None:
-        """A task of an owner, as it stands now; None for a stranger's or an unknown one."""
+        """A task of an owner in its present state; None for a stranger's or an unknown one."""
         record = self._by_id.get(task_id)
         if record is None or record.owner != owner:
             return None
@@ -418,7 +418,7 @@ class Tasks:
         return shown
 
     def earlier(self, owner: str, made: Collection[TaskRecord]) -> list[str]:
-        """The ids of an owner's other orders, the oldest first: neither these tasks, nor any of their tracking ids."""
+        """The ids of an owner's other orders, the oldest first, without those that share a tracking id with these."""
         ids = {record.id for record in made}
         names = {record.tracking_id for record in made if record.tracking_id}
         return [
@@ -428,12 +428,12 @@ class Tasks:
         ]
 
     def in_use(self, tracking_id: str, *, drafts_too: bool) -> bool:
-        """Whether a broadcast task (or a draft as well) carries the tracking id."""
+        """Whether a broadcast task (or a draft as well) has the tracking id."""
         shown = self._broadcast[tracking_id] + (self._drafts[tracking_id] if drafts_too else 0)
         return bool(tracking_id) and shown > 0
 
     def audit(self) -> dict[str, Any]:
-        """The numbers of broadcast tasks, of those of each tracking id, and of drafts. Cancelled ones count too."""
+        """The numbers of broadcast tasks, in all and by tracking id, and of drafts. Cancelled ones count too."""
         by_tracking_id = _tracked(self._broadcast)
         return {
             "tasks": self._broadcast.total(),

@@ -1,4 +1,4 @@
-"""The rows of a file that have faults, in a file of their own that can be mended and pushed (``--faults``)."""
+"""A file of the rows of another file that have faults, which can be mended and pushed (``--faults``)."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -21,7 +21,7 @@ FAULTY = "faulty"
 
 _STATUS = FEEDBACK[1]
 _MOST_TEXT = 10_000
-"""Characters of the faults of one row: a cell of a spreadsheet holds 32,767."""
+"""The most characters for the faults of one row: a cell of a spreadsheet holds 32,767."""
 
 
 class FaultFile:
@@ -32,11 +32,11 @@ class FaultFile:
 
     Args:
         path: where to write.
-        ruled: whether a map has samples by which text is read: a number of a workbook must not become text then.
+        ruled: whether a map has samples by which text is read: then a number of a workbook must not become text.
 
     Attributes:
         rows: the number of rows so far.
-        source: what is read; the file is written in its format. Faults of its items file are left out, since they are
+        source: the source that is read; the file has its format. Faults of its items file are left out, since they are
             not orders.
 
     Raises:
@@ -80,13 +80,13 @@ class FaultFile:
         self._errors.append(f"{fault.column}: {problem}" if fault.column else problem)
 
     def keep(self, rows: int) -> Left:
-        """Put the file in its place because these rows are left out and the others are taken."""
+        """Put the file in its place, when the rows in it are left out and the others are accepted."""
         self.finish()
         report = SourceReport() if self.source is None else self.source.report
         return Left(rows=rows, report=report, file=str(self.path), format=self._format)
 
     def finish(self) -> int:
-        """Put the file in its place, on the disk, unless there is no row to write; return the number of rows."""
+        """Put the file in its place, on the disk, unless there is no row to write; returns the number of rows."""
         try:
             self._flush()
             if self._rows is not None:
@@ -102,7 +102,7 @@ class FaultFile:
         return self.rows
 
     def close(self) -> None:
-        """Remove what is not whole."""
+        """Remove the file if it is not whole."""
         with suppress(OSError):  # the error was reported when the file could not be written
             self._at_end.close()
 
@@ -137,7 +137,7 @@ class FaultFile:
         self._rows.put([[*cells, "", status, error]])
 
     def _form(self) -> Form:
-        """The form of the source where the file's ending allows it; a table of another kind is a CSV."""
+        """The form of the source if the file's ending allows it; another table becomes a CSV."""
         form = Form() if self.source is None else self.source.form
         if self.path.suffix.lower() == ".xlsx":
             return Form(format="xlsx", sheet=form.sheet)

@@ -1,4 +1,4 @@
-"""The faults of a file, each at its place, and grouped: a thousand rows with one mistake are one thing to mend."""
+"""The faults of a file, each with its place, and grouped: a thousand rows with one mistake are one thing to mend."""
 
 import functools
 import json
@@ -21,9 +21,9 @@ def _shortened(text: str | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Fault:
-    """One thing that is wrong, or looks wrong, at one place of a file.
+    """One fault, or probable mistake, at one place of a file.
 
-    ``str()`` of it is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
+    Its ``str()`` is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
 
     Attributes:
         file: the file's name.
@@ -31,7 +31,7 @@ class Fault:
         column: the column's own name, or the path inside a JSON record; None for the whole record.
         field: the dotted name of the field that has the value; None if it has none.
         value: the start of the value as the file has it; None if there is none to show.
-        rule: what is wrong, and what would be right.
+        rule: the rule that is broken, and what would be right.
         severity: a fault refuses the file, a warning does not.
         proposal: the value that was certainly meant, if there is one.
         place: the place of the cell in its row, from 0; None if the fault is not of one cell.
@@ -53,28 +53,28 @@ class Fault:
         return ": ".join(part for part in (where, self.column, shown, self.rule + self.hint("; ")) if part is not None)
 
     def hint(self, before: str) -> str:
-        """The end of a sentence with the value that is proposed, after ``before``; "" if there is none."""
+        """The end of a sentence with the proposed value, after ``before``; "" without one."""
         return "" if self.proposal is None else f"{before}did you mean {quoted(self.proposal)}?"
 
 
 def quoted(value: str, most: int = 60) -> str:
-    """The start of a value for people: on one line, with control characters escaped."""
+    """The beginning of a value for people: on one line, with control characters escaped."""
     return json.dumps(value if len(value) <= most else f"{value[: most - 3]}...", ensure_ascii=False)
 
 
 # --- the same thing wrong in many rows -------------------------------------------------------------------------------
 
 _OF_ONE_VALUE = re.compile(r'"[^"]*"|(?<![A-Za-z0-9_])[+-]?\d[\w.,:+-]*')
-"""The parts of a rule that differ from one value to the next: what it quotes, numbers, times."""
+"""The parts of a rule that differ from value to value: quoted text, numbers, times."""
 _INDEX = re.compile(r"\[\d+\]")
 _LINES = 5
 MOST_GROUPS = 500
-"""The most groups; other faults form one more, because a column of a JSON record may have any name."""
+"""The most groups; other faults form one more group, because a column of a JSON record may have any name."""
 
 
 @functools.lru_cache(maxsize=4096)
 def _common(rule: str) -> str:
-    """A rule without the parts that differ from one value to the next."""
+    """A rule without the parts that differ from value to value."""
     return _OF_ONE_VALUE.sub("…", rule)
 
 
@@ -85,7 +85,7 @@ class FaultGroup:
     Attributes:
         first: the first fault.
         count: the number of faults; ``proposals`` is the number of those that propose a value.
-        lines: the first lines that have one.
+        lines: the first lines that have such a fault.
         various: whether it is the group of all faults beyond `MOST_GROUPS`.
     """
 
@@ -144,7 +144,7 @@ class FaultGroups:
 
 
 class Original(NamedTuple):
-    """The row that has a fault, as it was read: the cells of a table, with the names of their columns; or a line.
+    """The row of a fault as it was read: the cells of a table, with the names of their columns; or a line.
 
     Attributes:
         partial: whether the row has a fault that its cells do not show, such as a wrong number of cells.
@@ -156,14 +156,14 @@ class Original(NamedTuple):
 
 
 Listener = Callable[[Fault, Original | None], None]
-"""Called with each fault at the time of its detection, and with its row if it has one."""
+"""Called with each fault when it is detected, and with its row if it has one."""
 
 
 @attrs.define
 class SourceReport:
-    """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are kept.
+    """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are stored.
 
-    So memory stays flat also for a file in which every line is wrong.
+    So memory stays flat even if every line of the file is wrong.
 
     Attributes:
         on_fault: called with each fault, and with its row.
@@ -219,7 +219,7 @@ class SourceReport:
         return report
 
     def lines(self) -> Iterator[str]:
-        """The faults that are kept, one line of text each, and the number of the others."""
+        """The stored faults, one line of text each, and the number of the others."""
         yield from map(str, self.faults)
         if more := self.fault_count - len(self.faults):
             yield f"… and {number_of(more, 'more fault')}"

@@ -1,4 +1,4 @@
-"""The good rows of a file in which other rows have faults: these are left out."""
+"""The good rows of a file with faults; faulty rows are left out."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ class Leaving(Around):
         self._db.executescript(_CREATE)
 
     def rows(self) -> Iterator[SourceRow]:
-        """See `Source.rows`."""
+        """Yield the rows, see `Source.rows`."""
         rows = self._source.rows()
         with waiting_aside():
             self._db.execute("BEGIN")
@@ -70,7 +70,7 @@ class Leaving(Around):
             yield SourceRow(*row)
 
     def close(self) -> None:
-        """See `Source.close`."""
+        """Close both sources, see `Source.close`."""
         self._db.close()
         super().close()
 

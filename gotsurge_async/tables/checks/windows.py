@@ -8,11 +8,11 @@ import msgspec
 from gotsurge_async.tables.checks.words import number_of
 
 _EARTH_RADIUS = 6371.0088
-"""Kilometres."""
+"""The radius of the earth in kilometres."""
 _SHORTEST_PICKUP = 15.0
-"""Minutes; a pickup window that is shorter is hard to meet."""
+"""Minutes of the shortest pickup window that is easy to meet."""
 _SPEED = 40.0
-"""Kilometres an hour that a driver makes on the road."""
+"""The speed of a driver on the road in kilometres an hour."""
 _DETOUR = 1.3
 """The length of the road, divided by that of the straight line."""
 
@@ -40,12 +40,12 @@ class Planned(msgspec.Struct):
 
     @property
     def most(self) -> int:
-        """The greatest of its prices, with the fee: what it may cost, unless it `has_no_end`."""
+        """The greatest of its prices plus the fee: the most that it may cost, unless it `has_no_end`."""
         return max(each or 0 for each in (self.price, self.min_price, self.max_price)) + (self.admin_fee or 0)
 
     @property
     def has_no_end(self) -> bool:
-        """Whether no field says what it may cost: it has no price, or one that rises without a greatest one."""
+        """Whether its cost has no limit: it has no price, or a rising one without a greatest price."""
         return self.price is None or bool(self.increment and not self.max_price)
 
 

@@ -1,4 +1,4 @@
-"""Numbers with their nouns, as people say them."""
+"""Numbers with their nouns, for sentences."""
 
 
 def number_of(count: int, one: str, several: str | None = None) -> str:

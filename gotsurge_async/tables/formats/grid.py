@@ -16,7 +16,7 @@ _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
 class Record(NamedTuple):
-    """One record: its first line, its cells, whether some cells hold bytes that are not text, and its last line."""
+    """One record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
 
     line: int
     cells: list[str]
@@ -32,9 +32,9 @@ class Grid(abc.ABC):
     """A table in any format.
 
     Attributes:
-        form: how it is written; what its first lines say is known with the first record.
-        digest: the SHA-256 of what was read.
-        stopped: whether the end was not read.
+        form: how it is written; complete when the first record was read.
+        digest: the SHA-256 of the bytes that were read.
+        stopped: whether reading stopped before the end.
         sheets: the names of all sheets of cells of a workbook.
         remarks: warnings about the whole table.
     """
@@ -48,18 +48,18 @@ class Grid(abc.ABC):
 
     @abc.abstractmethod
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """The records, without those that have only empty cells; ``unreadable`` is called for the broken ones.
+        """The records, without those of empty cells alone; ``unreadable`` is called for the broken ones.
 
         Raises:
             BadFile: nothing more can be read.
         """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to stop
-        """Stop what reads the table; another thread may wait for its next record."""
+        """Stop reading the table, even if another thread waits for its next record."""
 
 
 class CsvGrid(Grid):
-    """A CSV. A quote that is never closed ends it: where the next row starts after that is not certain.
+    """A CSV. A quote that is never closed ends it, because it is not certain where the next row starts.
 
     Args:
         delimiter: the character between two cells; if None, that of a first line such as ``sep=;``, else ``usual``.
@@ -75,7 +75,7 @@ class CsvGrid(Grid):
         self._wrapped = False  # whether a cell so far may be one that `unwrapped` changes
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid.records`."""
+        """Yield the records, see `Grid.records`."""
         text = Text(self._stream, self._encoding)
         self.form: Form = structs.replace(text.form, delimiter=self.form.delimiter)
         if refusal := text.refusal():
@@ -108,7 +108,7 @@ class CsvGrid(Grid):
             self._start = last + 1
 
     def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
-        """The lines; a first one that only names the delimiter to Excel is taken, and is empty."""
+        """The lines; a first line that only names the delimiter to Excel is used, and becomes empty."""
         first: list[bytes | None] = next(filter(None, blocks), [])
         if first and first[0] and (separator := _SEPARATOR.fullmatch(first[0])):
             if self._takes_separator:
@@ -136,7 +136,7 @@ class CsvGrid(Grid):
             line += len(lines)
 
     def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
-        """The texts of lines of which some are not text."""
+        """The texts of some lines, of which at least one is not text."""
         for number, raw in enumerate(lines, start=line):
             if raw is None:
                 raise _TooLong(TOO_LONG)
@@ -158,7 +158,7 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
 
 
 def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
-    """The message for a record that breaks the rules; one that ends on its first line does not end the file."""
+    """The message for a record that breaks the rules; a record that ends on its first line does not end the file."""
     if isinstance(error, _TooLong) and error.args:
         return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
     rule = 'a quote (") that opens a value here is never closed'

@@ -1,4 +1,4 @@
-"""The lines of a text in flat memory, whatever its encoding, packed by gzip or not."""
+"""The lines of a text in constant memory, whatever its encoding, packed by gzip or not."""
 
 import codecs
 import gzip
@@ -24,7 +24,7 @@ MOST_ROWS = 1_000_000
 MOST_LINES = 10_000_000
 """The most lines of a text, or rows of another table, that are read."""
 START = 8
-"""The number of first bytes that tell what a file is."""
+"""The number of first bytes that identify the kind of a file."""
 
 MOST_UNPACKED = 16 << 30
 """The most bytes that a packed file may expand to."""
@@ -52,7 +52,7 @@ MARKS = (
 )
 """Byte order marks and their encodings; of two that begin alike the longer one comes first."""
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-"""What these names mean where no mark gives the order of the bytes: that of nearly every machine."""
+"""The encodings for these names if no mark gives the order of the bytes: that of nearly every machine."""
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
 
 TOO_LONG = Coded(f"the line is longer than {MAX_LINE} bytes", "E215")
@@ -60,12 +60,12 @@ TOO_LONG_ROW = Coded(f"the row is longer than {MAX_LINE} characters", "E215")
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """How a file is written, so that files written next to it can be alike.
+    """The form of a file, so that files written next to it can have the same.
 
     Attributes:
         format: csv, jsonl, xlsx, xls, ods, parquet or sql.
         delimiter: the character between two cells of a CSV.
-        encoding: of a text, as Python names it.
+        encoding: that of a text, by its name in Python.
         bom: whether a text starts with a byte order mark.
         packed: whether a text is packed by gzip.
         sheet: the name of a workbook's sheet.
@@ -80,18 +80,18 @@ class Form(Struct, frozen=True, kw_only=True):
 
     @property
     def is_text(self) -> bool:
-        """Whether all its values are text: a number of another table is written as one only in a workbook."""
+        """Whether all its values are text: a number of another table stays a number only in a workbook."""
         return self.format in ("csv", "jsonl")
 
     @staticmethod
     def of_types(rows: int, sheet: str | None = None) -> "Form":
-        """How a table with types is written: as a workbook, or where that is not possible, as a CSV in UTF-8."""
+        """The form for a table with types: a workbook or, if that is not possible, a CSV in UTF-8."""
         fits = find_spec("xlsxwriter") is not None and rows <= MOST_ROWS
         return Form(format="xlsx", sheet=sheet) if fits else Form()
 
 
 class BadFile(Exception):
-    """Nothing more of a file can be read; the text says what the file is, and what to do."""
+    """Nothing more of a file can be read; the text names the reason, and what to do."""
 
     def __init__(self, message: str, explain_code: str = "E205") -> None:
         super().__init__(Coded(message, explain_code))
@@ -117,7 +117,7 @@ def not_in(encoding: str) -> str:
 
 
 def unwrapped(cell: str) -> str:
-    """``018956`` of the cell ``="018956"``, which keeps Excel from reading a number; any other cell as it is."""
+    """``018956`` for the cell ``="018956"``, which keeps Excel from reading a number; any other cell unchanged."""
     return _WRAPPED.sub(r"\1", cell)
 
 
@@ -128,10 +128,10 @@ class Readable(Protocol):
 
 
 class Digested:
-    """A stream that keeps the digest of what was read; its first bytes can be seen before.
+    """A stream that computes the digest of the bytes read; its first bytes can be read in advance.
 
     Attributes:
-        digest: the SHA-256 of what was read.
+        digest: the SHA-256 of the bytes that were read.
         count: the number of bytes that were read.
     """
 
@@ -187,7 +187,7 @@ class Unpacked:
     """The content of a gzip file, which may have several parts, each packed alone.
 
     Raises:
-        BadFile: from `start` and `read`: it is damaged, cut short, or expands to more than any table.
+        BadFile: from `start` and `read`: the file is damaged, cut short, or expands to more than any table.
     """
 
     def __init__(self, stream: Readable) -> None:
@@ -244,7 +244,7 @@ class Text:
     """A file as lines of UTF-8 text, whatever its encoding, packed by gzip or not.
 
     Args:
-        encoding: of the file, unless it starts with a byte order mark, which counts more; UTF-8 if None.
+        encoding: that of the file, unless it starts with a byte order mark, which takes precedence; UTF-8 if None.
 
     Attributes:
         form: how the file is written.
@@ -267,7 +267,7 @@ class Text:
         self._file = stream
 
     def refusal(self) -> Coded | None:
-        """What the file is, if it is a kind that is often taken for text."""
+        """A message with the kind of the file, if it is one that is often mistaken for text."""
         return next((Coded(rule, "E202") for signature, rule in _SIGNATURES if self._start.startswith(signature)), None)
 
     def lines(self) -> Iterator[bytes | None]:
@@ -281,7 +281,7 @@ class Text:
         """The lines, in lists of those that were read together.
 
         Raises:
-            BadFile: there are too many, or will be, as the size of the file shows.
+            BadFile: there are too many lines, or the size of the file shows that there will be.
         """
         rest = b""
         too_long = False

@@ -1,4 +1,4 @@
-"""Tables whose cells have types, as the text that a CSV would have: rows of any kind, Parquet files and queries."""
+"""Tables whose cells have types, as the text of a CSV: rows of any kind, Parquet files and queries."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ _SINGLE = struct.Struct("f")
 
 
 def _shortest(cell: Any) -> Any:
-    """A number of single precision as it was written: 2908.9 where a double shows 2908.89990234375."""
+    """A number of single precision in its shortest form: 2908.9 where a double shows 2908.89990234375."""
     if type(cell) is not float or abs(cell) > 1e38:  # rounded, the greatest do not fit any more
         return cell
     numbers = (float(f"{cell:.{digits}g}") for digits in range(6, 10))
@@ -53,7 +53,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 
 
 def record_of(line: int, row: Sequence[Any], unreadable: Unreadable) -> Record | None:
-    """A row of typed values as a record. None if it is empty, or too long, for which ``unreadable`` is called."""
+    """A row of typed values as a record; None if it is empty, or too long, when ``unreadable`` is called."""
     damaged = False
     try:
         cells = [value if type(value) is str else _TEXTS[type(value)](value) for value in row]
@@ -78,7 +78,7 @@ def _text(value: Any) -> str:
 
 @contextmanager
 def on_disk(stream: Digested) -> Iterator[IO[bytes]]:
-    """A stream as a file that can be read at any place, at its start, once all of it is in the digest.
+    """A stream as a file that can be read at any place, after all of it was added to the digest.
 
     A stream that is not such a file is copied into one without a name, readable only by its owner.
     """
@@ -125,7 +125,7 @@ class ParquetGrid(Grid):
         self._stream = stream
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid.records`."""
+        """Yield the records, see `Grid.records`."""
         with on_disk(self._stream) as file, _named(file) as name:
             try:
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
@@ -150,9 +150,9 @@ class ParquetGrid(Grid):
 
 @contextmanager
 def _named(file: IO[bytes]) -> Iterator[str]:
-    """A name for an open file, in which DuckDB sees no pattern, and which no other file can take over.
+    """A name for an open file that DuckDB does not read as a pattern, and that no other file can get.
 
-    Where descriptors have no names, on Windows, it is that of a copy.
+    On Windows, where descriptors have no names, it is that of a copy.
     """
     if _DESCRIPTORS.is_dir():
         yield str(_DESCRIPTORS / str(file.fileno()))
@@ -172,8 +172,8 @@ _ENDING = re.compile(r";\s*$")
 class QueryGrid(Grid):
     """The answer of a database, read by SQLAlchemy. Its columns have the line 0, and its rows those from 1 on.
 
-    The query runs in one transaction, which is rolled back, and which is for reading only where the database can do
-    that. ``digest`` is that of the answer.
+    The query runs in one transaction, which is rolled back, and which is read-only if the database supports that.
+    ``digest`` is that of the answer.
 
     Raises:
         ConfigError: SQLAlchemy or the driver is not installed, or the URL is wrong.
@@ -208,7 +208,7 @@ class QueryGrid(Grid):
             raise ConfigError(why, "E108") from None
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid.records`."""
+        """Yield the records, see `Grid.records`."""
         query = self._sql.text(self._query.replace(":", "\\:"))  # a colon starts no parameter
         options = {"stream_results": True, "yield_per": _BLOCK}
         if self._engine.dialect.name == "postgresql":
@@ -234,7 +234,7 @@ class QueryGrid(Grid):
             self._engine.dispose()
 
     def _message(self, error: Exception) -> str:
-        """The message of a database, without the query, and without the password that some drivers repeat."""
+        """The message of a database without the query, and without the password that some drivers repeat."""
         origin = getattr(error, "orig", None) or error
         text = str(origin).strip() or type(origin).__name__
         if self._secret:

@@ -1,7 +1,7 @@
 """A sheet of a workbook, .xlsx, .xlsb, .xls or .ods, read by python-calamine in a process of its own.
 
-Calamine holds the sheet whole, and its process is aborted where memory is short. So that process has limits, and how it
-ends is a message. The rows come over a pipe, and here only some hundred of them are in memory.
+Calamine holds the sheet whole, and its process is aborted if memory is short. So that process has limits, and its exit
+code is translated to a message. The rows come over a pipe, and here only some hundred of them are in memory.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ from gotsurge_async.tables.formats.typed import on_disk
 MOST_UNPACKED = 4 << 30
 """The most bytes that the parts of a workbook may expand to."""
 MOST_CELLS = 64_000_000
-"""The most cells of a sheet, which is held whole, with all that is empty between its first cell and its last."""
+"""The most cells of a sheet, which is held whole, with all empty ones between its first cell and its last."""
 MOST_MEMORY = 4 << 30
 """The most bytes of memory of the process that reads a workbook; a million rows of 30 cells take 3.3 GB."""
 MOST_SECONDS = 300
@@ -51,7 +51,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 
 class WorkbookGrid(Grid):
-    """A sheet, the first visible one unless another is named. It is in the memory of another process while it is read.
+    """A sheet, the first visible one unless another is named. Another process holds it in memory while it is read.
 
     The line of a record is the row of the sheet.
 
@@ -71,13 +71,13 @@ class WorkbookGrid(Grid):
         self._is_closed = False
 
     def close(self) -> None:
-        """See `Grid.close`."""
+        """Close the grid, see `Grid.close`."""
         self._is_closed = True
         if self._process is not None:
             self._process.kill()
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid.records`."""
+        """Yield the records, see `Grid.records`."""
         request = Request(
             sheet=self.form.sheet,
             memory=_most_memory(),
@@ -105,7 +105,7 @@ class WorkbookGrid(Grid):
             raise BadFile(_reason(process.wait(), request))
 
     def _begin(self, sheet: Sheet) -> None:
-        """Check that the sheet is there, and remark what a person does not see of it."""
+        """Check that the sheet exists, and add remarks about its hidden parts."""
         visible, name = sheet.visible, self.form.sheet
         self.sheets: Sequence[str] = list(visible)
         if name is None:
@@ -150,13 +150,13 @@ def _records(rows: Sequence[Row], unreadable: Unreadable) -> Iterator[Record]:
 
 @contextlib.contextmanager
 def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[bytes]]":
-    """A process that reads a workbook, which ends with the block, and also where this process is killed.
+    """A process that reads a workbook. It ends with the block, and also if this process is killed.
 
     It is another Python, not a fork, because this process may have threads. It imports what this one would import, and
     nothing of the program that this one runs.
 
     Raises:
-        BadFile: it cannot be started.
+        BadFile: the process cannot be started.
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise BadFile(f"is read by a process of its own, and there is no Python for it (sys.executable): {_ADVICE}")
@@ -191,7 +191,7 @@ def _messages(pipe: IO[bytes] | None) -> Iterator[Message]:
 
 
 def _most_memory() -> int:
-    """The limit of the process, or one of this process, if that is lower."""
+    """The memory limit of the process, or that of this process, if it is lower."""
     if sys.platform == "win32":
         return MOST_MEMORY
     import resource
@@ -201,7 +201,7 @@ def _most_memory() -> int:
 
 
 def _reason(code: int, request: Request) -> str:
-    """Why a process has ended too early, by its exit code."""
+    """The reason why a process ended too early, by its exit code."""
     if sys.platform != "win32":
         if code == -signal.SIGXCPU:
             return f"takes more than {number_of(request.seconds, 'second')} of CPU time to read: {ADVICE_TO_SPLIT}"

@@ -1,1 +1,1 @@
-"""Maps: how a user's own tables are read: their classes, their rules, their files, and proposals."""
+"""Maps for reading a user's own tables: their classes, rules and files, and proposals of maps."""

@@ -1,4 +1,4 @@
-"""What a map contains: how the columns of a table of any origin become the fields of an order or of an item."""
+"""The content of a map, which converts the columns of any table to the fields of an order or of an item."""
 
 import codecs
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ def delimiter_character(text: str) -> str:
     """The delimiter of a CSV that a user names.
 
     Raises:
-        ConfigError: it is not one character, or a CSV needs that character for itself.
+        ConfigError: the text is not one character, or a CSV needs that character for itself.
     """
     character = "\t" if text in ("tab", "\\t") else text
     if len(character) != 1 or character in '"\r\n\0 ':
@@ -95,12 +95,12 @@ class Dialect:
             raise ConfigError("the header row is counted from 1", "E102")
 
     def over(self, other: "Dialect") -> "Dialect":
-        """This dialect, with the values of another one where this one has None."""
+        """This dialect, with the values of another one for those that are None here."""
         return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
 
 
 class Join(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Several columns as one text: those that are not empty, with ``between`` between two.
+    """Several columns as one text: the non-empty ones, with ``between`` between two.
 
     A join of one column allows that column to give several fields.
     """
@@ -110,10 +110,10 @@ class Join(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Dates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How times are written.
+    """The way times are written.
 
     Attributes:
-        like: 31 December 2030, 23:59:58, as the file writes it, such as "31/12/2030 23:59"; several are tried in turn.
+        like: 31 December 2030, 23:59:58, in the file's form, such as "31/12/2030 23:59"; several are tried in turn.
         zone: the IANA name of the zone of times without one; that of the whole file if None.
         time: the time of day for dates without one, such as "09:00"; such a date is a fault if None.
         minutes_later: minutes that are added to each time, such as the length of a window.
@@ -127,7 +127,7 @@ class Dates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @attrs.frozen(kw_only=True)
 class ColumnMap:
-    """How the columns of a user's own table are read.
+    """The rules for reading the columns of a user's own table.
 
     A field has its name as in a table without a map, such as ``to_address.street_address``. In ``dates``, ``numbers``,
     ``phones`` and ``clean`` ``*`` stands for all fields that the rule can apply to and that have no rule of their own.
@@ -142,10 +142,10 @@ class ColumnMap:
         only_rows_with: a column; rows in which it is empty are not read, such as the further items of an order.
         dates: a field -> how its times are written.
         numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
-        phones: a field -> a number as people in its country write it, after the country's own: "+65 61234567".
+        phones: a field -> the calling code and a number in the country's usual form: "+65 61234567".
         values: a field -> the text of a cell -> its meaning; "*" for all other texts.
-        clean: a field -> what is done to its text first: spaces, unquote, pad6, upper, lower.
-        dialect: how the file is written, where the user does not say it.
+        clean: a field -> the clean-up of its text: spaces, unquote, pad6, upper, lower.
+        dialect: how the file is written, unless the user's options override it.
         where: the name of the map in faults.
 
     A file that lacks one of ``columns``, or a column of a join, has a fault: no field is left out silently.
@@ -167,18 +167,18 @@ class ColumnMap:
 
     @property
     def has_rules(self) -> bool:
-        """Whether it has any rule about how values are written."""
+        """Whether the map has any rule for the form of values."""
         return any((self.dates, self.numbers, self.phones, self.values, self.clean))
 
     def names(self) -> set[str]:
-        """The columns that it names."""
+        """The columns that the map names."""
         return {*self.columns, *(name for join in self.join.values() for name in join.columns)}
 
     def check(self, known: Iterable[str], where: str) -> None:
         """Check that every field is one of ``known``, and has one origin.
 
         Raises:
-            ConfigError: names the entry, and the nearest known field.
+            ConfigError: an unknown field, or a second origin; the message names the entry, and the nearest known field.
         """
         known = tuple(known)
         origins = [

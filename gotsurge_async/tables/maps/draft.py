@@ -1,4 +1,4 @@
-"""A map that is proposed for a table: what its names and its first rows prove; the rest is for a person to choose."""
+"""Proposes a map for a table: what its names and its first rows prove; a person chooses the rest."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ _SIGNS: Mapping[str, tuple[str, ...]] = {
     "¥": ("CNY", "JPY"),
     "元": ("CNY", "TWD", "HKD"),
 }
-"""Signs that several currencies share."""
+"""Signs that several currencies share, with these currencies."""
 
 
 class Draft(Struct, frozen=True):
@@ -39,8 +39,8 @@ class Draft(Struct, frozen=True):
 
     Attributes:
         text: the map, as TOML. Lines that a person has to choose from are comments.
-        sure: the columns that can be read in one way only.
-        choose: the columns that can be read in several ways, or that no value proves -> their readings.
+        sure: the columns that can be read in only one way.
+        choose: the columns that can be read in several ways, or without any proving value -> their readings.
         unknown: the other columns -> why nothing is proposed.
     """
 
@@ -51,7 +51,7 @@ class Draft(Struct, frozen=True):
 
 
 def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draft:
-    """Propose a map.
+    """Propose a map for a table.
 
     Args:
         dialect: the user's options about the file.

@@ -1,4 +1,4 @@
-"""Whether the values of a column can be those of the field that its name means."""
+"""Checks whether the values of a column can be those of the field that its name suggests."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _MOST_WORDS = 20
 """The most texts that a table of [values] would explain."""
 
 _SEARCHED = 20
-"""The cells in which the one that is no time is searched."""
+"""The number of cells that are searched for one that is not a time."""
 
 _PHONE = re.compile(r"\(?\+?[\d\s().\-/]+", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -55,11 +55,11 @@ _NOTHING = frozenset(
         *("yes", "no", "true", "false", "ja", "nein", "oui", "non", "si", "sí"),
     )
 )
-"""Words that say that there is no value, or whether something holds."""
+"""Words for no value, or for yes and no."""
 
 
 def kind_of(text: str) -> str | None:
-    """What a text is that is no name and no place: a time, an amount, …; None if it may be one."""
+    """The kind of a text that is neither a name nor a place: a time, an amount, …; None if it may be one."""
     if len(text) > LONGEST:
         return None
     if _EMAIL.fullmatch(text):
@@ -144,18 +144,18 @@ _TESTS: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "invoice_number": (_is_id, "the number of an invoice"),
     "group_tag": (_is_id, "a tag"),
 }
-"""The test of a value, and what it is then, by the last part of the field; all other texts are words."""
+"""The test of a value by the last part of its field, and the word for values that pass; all other texts are words."""
 
 
 def allowed_value(field: str, text: str) -> str | None:
-    """The value of a field with a few allowed values that a text is, whatever its case, spaces and hyphens."""
+    """The allowed value of a field that equals a text, whatever the text's case, spaces and hyphens."""
     kind = columns_of(Order)[field].kind
     values = [str(value) for value in kind] if issubclass(kind, OpenEnum) else []
     return next((value for value in values if _plain(value) == _plain(text)), None)
 
 
 def contradiction(field: str, cells: Sequence[str], part: str = "") -> str | None:
-    """Why the values of a column, none of them empty, cannot be those of a field; None if they can.
+    """The reason why the values of a column, none of them empty, cannot be those of a field; None if they can.
 
     Args:
         part: "2" for the second part of a field, such as the floor and unit of an address.
@@ -189,5 +189,5 @@ def _why(cell: str, what: str) -> str:
 
 
 def brief(text: str) -> str:
-    """The start of a text, without characters that a comment of TOML may not have."""
+    """The beginning of a text, without characters that are not allowed in a comment of TOML."""
     return re.sub(r"\s+", " ", printable(text[:LONGEST]))[:30]

@@ -1,4 +1,4 @@
-"""What the name of a column can mean, in the languages of ``headers.csv``.
+"""The meanings of column names, in the languages of ``headers.csv``.
 
 The table has a line for each field, and its words in a column for each language. ``*`` in a field stands for both
 sides of an order; the words of ``from`` and ``to`` say which one, before or after the field's own. ``from place`` and
@@ -19,13 +19,13 @@ from gotsurge_async.money import Money
 from gotsurge_async.tables.fields import columns_of
 
 WINDOW = "_time_window"
-"""The end of a meaning that is a time of a pickup or a delivery, and neither its start nor its end by its name."""
+"""The end of a meaning for a time of a pickup or delivery, if the name does not distinguish start and end."""
 
 UNITS: Mapping[str, Mapping[str, str]] = {
     "weight": {"kg": "kg", "kgs": "kg", "公斤": "kg", "g": "g", "lb": "lb", "lbs": "lb"},
     "volume": {"m3": "m3", "cbm": "m3"},
 }
-"""Units as people write them, and as an order has them."""
+"""Units as people write them, and in the form of an order."""
 CURRENCIES: Mapping[str, str] = {
     "S$": "SGD",
     "SG$": "SGD",
@@ -39,7 +39,7 @@ CURRENCIES: Mapping[str, str] = {
     **{code: code for code in ("SGD", "USD", "EUR", "GBP", "HKD", "TWD", "AUD", "MYR", "CNY", "JPY", "IDR", "THB")},
     **{code: code for code in ("INR", "CHF", "KRW", "PHP", "VND", "NZD", "CAD")},
 }
-"""Signs and codes that mean one currency."""
+"""Signs and codes that mean exactly one currency."""
 
 _FILE = Path(__file__).with_name("headers.csv")
 _SMALL = frozenset(
@@ -48,21 +48,21 @@ _SMALL = frozenset(
         *("das", "del", "la", "le", "les", "el", "los", "las"),
     )
 )
-"""Words that say nothing of the meaning."""
+"""Words that do not affect the meaning."""
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _SIDES = ("from", "to")
 _LONGEST = 100
 
 
 class Meaning(NamedTuple):
-    """A field that a column can give, or a part of it: "1", "2", or "" for the whole."""
+    """A field that a column can contain, or a part of it: "1", "2", or "" for the whole."""
 
     field: str
     part: str = ""
 
 
 def meanings(name: str) -> Sequence[Meaning]:
-    """What a column can mean by its name: nothing, one thing, or several."""
+    """The possible meanings of a column by its name: none, one, or several."""
     if name in columns_of(Order):
         return [Meaning(name)]
     if len(name) > _LONGEST:
@@ -127,7 +127,7 @@ def _spellings(cell: str) -> list[str]:
 def _names_of(
     field: str, names: Sequence[str], rows: Mapping[str, Sequence[Sequence[str]]], place: int
 ) -> Iterator[tuple[str, Meaning]]:
-    """Every name of a field in a language, and what it means."""
+    """Every name of a field in a language, with its meaning."""
     whole, _, part = field.partition("#")
     for side in _SIDES if whole.startswith("*") else ("",):
         meaning = Meaning(_of_side(whole, side), part)

@@ -12,7 +12,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def maps_folder() -> Path:
-    """The folder of the maps: the value of GOTSURGE_MAPS, or one in the user's configuration."""
+    """The folder of the maps: the value of GOTSURGE_MAPS, or a folder in the user's configuration."""
     if folder := os.environ.get("GOTSURGE_MAPS"):
         return Path(folder)
     import platformdirs
@@ -32,7 +32,7 @@ def find_map(name: str) -> Path:
     """The file of a map, by its path or its name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such map.
     """
     if Path(name).is_file():
         return Path(name)

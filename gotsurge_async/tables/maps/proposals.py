@@ -1,4 +1,4 @@
-"""Which fields the columns of a table give: proven by names and values together, open, or unknown."""
+"""The fields that the columns of a table contain: proven by names and values together, open, or unknown."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _START, _END = "start_time_utc", "end_time_utc"
 
 
 class Column(NamedTuple):
-    """A column: its name in the header, which one of that name it is, its name in a map, and its stripped cells."""
+    """A column: its name in the header, its number among equal names, its name in a map, and its stripped cells."""
 
     header: str
     number: int
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 @attrs.define
 class Proposal:
-    """The fields that one column, or several together, can give."""
+    """The fields that one column, or several together, can contain."""
 
     columns: tuple[str, ...]
     fields: tuple[str, ...]
@@ -48,9 +48,9 @@ class Proposals:
 
     Attributes:
         names: the names of all columns in a map, in their order.
-        proposals: the fields that columns give, or can give.
-        choose: the columns of which nothing is proven -> their possible fields.
-        unknown: the columns without a proposal -> why; named: those of them whose names mean something.
+        proposals: the fields that columns contain, or can contain.
+        choose: the columns without a proven field -> their possible fields.
+        unknown: the columns without a proposal -> the reason; named: those of them whose names have a meaning.
     """
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -103,7 +103,7 @@ class Proposals:
         return fits
 
     def reject(self, name: str, why: str) -> None:
-        """Propose nothing for a column whose name means something."""
+        """Propose nothing for a column, although its name has a meaning."""
         self.unknown[name] = why
         self.named.add(name)
 
@@ -127,7 +127,7 @@ class Proposals:
         self.proposals.append(Proposal(names, fields, texts, len(fields) == 1 and not why, why, between))
 
     def _add_group(self, fields: tuple[str, ...], group: Sequence[tuple[Column, str]]) -> None:
-        """Propose columns with the same meanings: two parts are joined, of others one has to be chosen."""
+        """Propose columns with the same meanings: two parts are joined, of other columns a person must choose one."""
         first = [column for column, part in group if part != "2"]
         second = [column for column, part in group if part == "2"]
         if len(first) == len(second):
@@ -143,7 +143,7 @@ class Proposals:
             self.add([column], fields, why)
 
     def _settle(self) -> None:
-        """Leave to choose what several columns give, and take from the choices what is proven elsewhere."""
+        """Leave fields of several columns to a choice, and remove proven fields from other columns' choices."""
         counts = Counter(proposal.fields for proposal in self.proposals if len(proposal.fields) == 1 and proposal.texts)
         for proposal in self.proposals:
             if len(proposal.fields) == 1 and counts[proposal.fields] > 1 and proposal.columns != proposal.fields:
@@ -166,7 +166,7 @@ class Proposals:
 
 
 class _Time(NamedTuple):
-    """A column of times: the windows of which it can be, the end that its name says ("" for none), and its kind."""
+    """A column of times: its possible windows, the end that its name means ("" for none), and its kind."""
 
     column: Column
     windows: tuple[str, ...]
@@ -174,7 +174,7 @@ class _Time(NamedTuple):
     kind: str | None
 
     def fields(self, other: "_Time | None" = None) -> list[str]:
-        """The fields that it can give; with ``other``, only those of windows of both."""
+        """The fields that it can contain; with ``other``, only those of windows that are possible for both."""
         windows = [window for window in self.windows if other is None or window in other.windows]
         return [f"{window}.{self.end}" if self.end else window for window in windows]
 
@@ -186,7 +186,7 @@ def _time_of(column: Column, fields: Sequence[str]) -> _Time:
 
 
 def _propose_times(proposals: Proposals, times: Sequence[_Time]) -> None:
-    """A time of day is joined with its day; a moment without an end in its name is a start if there is an end."""
+    """Join a time of day with its day; a moment without an end in its name is a start if there is an end."""
     days = [time for time in times if time.kind == "day"]
     totals = Counter(time.column.header for time in times)
     used: set[str] = set()
@@ -217,7 +217,7 @@ def _propose_times(proposals: Proposals, times: Sequence[_Time]) -> None:
 
 
 def _columns_below(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Column]:
-    """The columns that have a name, and that no push added; those of one name are numbered."""
+    """The columns that have a name, and that no push added; columns with equal names are numbered."""
     counts = Counter[str]()
     columns: list[Column] = []
     for place, name in enumerate(names):

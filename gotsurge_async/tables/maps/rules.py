@@ -1,7 +1,7 @@
-"""How a map says that values are written, made into functions that read the cells of a field.
+"""Makes functions that read the cells of a field, from a map's rules about the form of values.
 
-A map gives one sample of a time, a number or a phone number: a known value as the file would write it, which is
-31 December 2030, 23:59:58, the number 1234.56, or a phone number after the number of its country.
+A map has one sample of a time, a number or a phone number: a known value in the file's form, which is
+31 December 2030, 23:59:58, the number 1234.56, or a phone number after its country's calling code.
 """
 
 import functools
@@ -34,9 +34,9 @@ _CLEAN: Mapping[str, Step] = {
 
 
 def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Parse | None:
-    """A function that reads the cells of a field; None where the text is the value.
+    """Return a function that reads the cells of a field; None if the text is the value.
 
-    The function returns None where the rules leave nothing of a text.
+    The function returns None if the rules leave nothing of a text.
     """
 
     def rule(rules: Mapping[str, Any], applies: bool) -> Any:
@@ -69,7 +69,7 @@ def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Pars
 
 
 def _translation(table: Mapping[str, str]) -> Step:
-    """A function that replaces a text by its meaning in a table, whatever the case of its letters."""
+    """Return a function that replaces a text by its meaning in a table, whatever the case of its letters."""
     folded = {_folded(name): meaning for name, meaning in table.items() if name != ALL}
     meanings = {*table.values()}
     other = table.get(ALL)
@@ -106,7 +106,7 @@ _NUMBER = {
     "58": r"(?P<second>\d{2}(?:\.\d{1,6})?)",
 }
 _HOURS = r"(?:UTC|GMT)[+-]\d{1,2}(?::\d\d)?(?!\d)"
-"""An offset whose hours may have one digit."""
+"""A pattern of offsets whose hours may have one digit."""
 _PIECE = re.compile(
     rf"(?P<offset>(?:UTC|GMT)?[+-](?!2030|1231|3112)\d\d:?\d\d|{_HOURS}|UTC|GMT|\bZ\b|(?<=\d)Z\b)"
     r"|(?P<number>2030|30|31|12|23|11|59|58)|(?P<name>December|Dec)|(?P<weekday>Tuesday|Tue)"
@@ -114,7 +114,7 @@ _PIECE = re.compile(
     re.IGNORECASE,
 )
 _SPACES = " \u00a0\u202f"
-"""Spaces between the thousands of a number; those that do not break a line are no spaces to a pattern of ASCII."""
+"""Spaces between the thousands of a number; an ASCII pattern does not count the non-breaking ones as spaces."""
 _SPACE = rf"[\s{_SPACES}]"
 _OTHERS = {
     "offset": rf"(?P<offset>(?:UTC|GMT)?[+-]\d\d:?\d\d|{_HOURS}|UTC|GMT|Z)",
@@ -133,10 +133,10 @@ _SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/20
 
 
 def _time_pattern(sample: str) -> re.Pattern[str]:
-    """A function that reads times that are written as a sample.
+    """Make a pattern for times in the form of a sample.
 
     Raises:
-        ValueError: it is not such a sample.
+        ValueError: the text is not such a sample.
     """
     if counted := _COUNTED.fullmatch(sample):
         fraction = r"(?P<fraction>\.\d{1,15})?" if counted[2] else ""
@@ -198,7 +198,7 @@ def _time_of_day(text: str | None) -> time | None:
 
 
 def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
-    """A function that reads times that are written as the samples, or as RFC 3339 has them. It returns UTC."""
+    """Return a function that reads times in the form of the samples, or of RFC 3339, as UTC."""
     zone = zone_named(dates.zone) or file_zone
     clock = _time_of_day(dates.time)
     patterns = [_time_pattern(sample) for sample in dates.like]
@@ -232,7 +232,7 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
 
 
 def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo | None) -> datetime:
-    """The time in UTC of the parts of a text by the names of their groups in `_NUMBER` and `_OTHERS`."""
+    """The time in UTC from the parts of a text, which have the names of the groups in `_NUMBER` and `_OTHERS`."""
     offset = parts.get("offset")
     naive = _counted_from(parts, clock) or _written(parts, clock)
     try:
@@ -243,7 +243,7 @@ def _moment(parts: Mapping[str, str | None], clock: time | None, zone: ZoneInfo 
 
 
 def _counted_from(parts: Mapping[str, str | None], clock: time | None) -> datetime | None:
-    """The time of a number of days, to the second; None if the parts are not one."""
+    """The time for a number of days, to the second; None if the parts are not a number of days."""
     for name, first in _FIRST_DAYS.values():
         if days := parts.get(name):
             day, fraction = first + timedelta(days=int(days)), parts.get("fraction")
@@ -287,10 +287,10 @@ _NUMBER_SAMPLE = re.compile(r"(?P<before>\D*?)\s*1(?P<group>\D?)234(?:(?P<point>
 
 
 def number_style(sample: str) -> Callable[[str], str]:
-    """A function that turns a number that is written as a sample into plain digits with a decimal point.
+    """Return a function that converts a number in the form of a sample to plain digits with a decimal point.
 
     Raises:
-        ValueError: it is not such a sample; from the function that is returned: a number is written otherwise.
+        ValueError: the text is not such a sample; in the returned function: a number has another form.
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
@@ -330,11 +330,11 @@ def misreads_digits(column_map: ColumnMap) -> bool:
 
 
 def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
-    """A function that reads numbers that are written as a sample; cells that are numbers need no sample.
+    """Return a function that reads numbers in the form of a sample; cells that are numbers need no sample.
 
     Args:
         parse: reads plain digits.
-        whole: whether it takes no decimals; zeros after the point are dropped then.
+        whole: whether decimals are a fault; then zeros after the point are dropped.
     """
     plain = number_style(sample)
 
@@ -353,13 +353,13 @@ _PHONE_SAMPLE = re.compile(r"\+[1-9]\d{0,2}[ -]\d[\d \-()]{3,20}", re.ASCII)
 
 
 def phone_style(sample: str) -> Callable[[str], str]:
-    """A function that writes phone numbers of the sample's country in the international form.
+    """Return a function that converts phone numbers of the sample's country to the international form.
 
-    A number that is not certainly one of that country, or international, is left as it is. The sample "+" is of no
+    A number that is not certainly one of that country, or international, is left as it is. The sample "+" has no
     country: only numbers that begin with + are international.
 
     Raises:
-        ValueError: it is not such a sample.
+        ValueError: the text is not such a sample.
     """
     read = _phone_reader(sample)
 
@@ -373,7 +373,7 @@ def phone_style(sample: str) -> Callable[[str], str]:
 
 
 def _phone_reader(sample: str) -> Step:
-    """The same, but a number that is not certain is a fault, which says what is wrong with it in that country."""
+    """Convert as `phone_style`, but report a number that is not certain as a fault, with the reason."""
     from gotsurge_async.models import phones  # 17 ms, for few maps
 
     region = phones.region_of(sample) if _PHONE_SAMPLE.fullmatch(sample) else None

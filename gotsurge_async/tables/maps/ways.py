@@ -21,7 +21,7 @@ from gotsurge_async.tables.maps.guessing import CURRENCIES, UNITS
 from gotsurge_async.tables.maps.rules import dates_parser, number_parser, number_style, phone_style
 
 PLAIN = '"1234.56"'
-"""The rule that reads a number as it is read without one."""
+"""The rule that reads a number in the same way as no rule."""
 
 LONGEST = 300
 """The greatest length of a text that is examined; only notes are longer."""
@@ -33,7 +33,7 @@ class Ways(NamedTuple):
     """The ways in which all texts of a field can be read.
 
     Attributes:
-        readings: a rule, as TOML, -> what it makes of ``sample``; the rule None is no rule.
+        readings: a rule, as TOML, -> its reading of ``sample``; the rule None is no rule.
         sample: a text, if possible one that the ways read differently.
         certain: whether there is one way, and the texts leave nothing open.
     """
@@ -47,7 +47,7 @@ _NO_RULE = Ways({None: ""})
 
 
 def ways(field: str, cells: Sequence[str]) -> Ways | None:
-    """The ways to read the cells of a field, none of which is empty; None where the text is the value."""
+    """The ways to read the cells of a field, none of which is empty; None if the text is the value."""
     kind = columns_of(Order)[field].kind
     if any(len(cell) > LONGEST for cell in cells):
         return Ways({}, cells[0], certain=False) if kind is datetime or kind in _NUMBER_PARSERS else None
@@ -64,7 +64,7 @@ def quoted(text: str | Sequence[str]) -> str:
 
 
 def reads_all(parse: Callable[[str], object], texts: Iterable[str]) -> bool:
-    """Whether a function reads every one of some texts."""
+    """Whether a function can read all of some texts."""
     try:
         for text in texts:
             parse(text)
@@ -98,7 +98,7 @@ def is_clock(text: str) -> bool:
 
 
 def time_kind(cells: Sequence[str]) -> str | None:
-    """What all cells of a column are: each a "moment", a "day", or a "clock", a time of day; None for anything else."""
+    """The kind of all cells of a column: "moment", "day", or "clock" for a time of day; None for anything else."""
     if all(map(is_clock, cells)):
         return "clock"
     found = _dates(cells)
@@ -116,7 +116,7 @@ def _samples() -> Iterator[str]:
 
 
 def _signs(text: str) -> list[bool]:
-    """Which signs a text has that each of its forms has, too: most samples need not be tried."""
+    """The signs that a text contains, which each of its forms has, too: so most samples need not be tried."""
     return [sign in text for sign in "/:年"]
 
 
@@ -151,7 +151,7 @@ def _dates(cells: Sequence[str]) -> Ways:
 
 @functools.cache
 def _date_parser(sample: str | None) -> Parse:
-    """A function that reads times that are written as a sample; None for the form that needs no map."""
+    """A function that reads times in the form of a sample; with None, in the form that needs no map."""
     dates = Dates() if sample is None else Dates(like=(sample,), time="09:00")
     return dates_parser(dates, ZoneInfo("UTC"))
 
@@ -168,11 +168,11 @@ _UNITS = {
     "from_contact.vessel_imo": frozenset(("imo",)),
 }
 _SMALL_GROUP = re.compile(r"(?<![\d.,'])0[.,'  ]\d")
-"""A zero before a point: no number in thousands begins so."""
+"""A zero before a separator, with which no number in thousands begins."""
 
 
 def marks_of(text: str) -> tuple[str, str]:
-    """What stands before a number, and after it, such as a currency or a unit."""
+    """The text before a number, and after it, such as a currency or a unit."""
     before, after = re.match(r"[^\d+-]*", text), re.search(r"[^\d]*$", text)
     return before[0].strip() if before else "", after[0].strip() if after else ""
 
@@ -207,7 +207,7 @@ def _numbers(field: str, kind: type, cells: Sequence[str]) -> Ways:
 
 
 def _styles(field: str, kind: type, texts: Sequence[str], marks: tuple[str, str]) -> dict[str | None, list[str]]:
-    """The samples as which all texts are written, each with the numbers that it makes of them; None is no sample."""
+    """The samples whose form all texts have, each with its readings of the texts; None for no sample."""
     parse, (before, after) = _NUMBER_PARSERS[kind], marks
     styles: dict[str | None, list[str]] = {}
     for style in (None, *_STYLES):
@@ -241,7 +241,7 @@ def _is_possible(field: str, number: str) -> bool:
 # --- phone numbers ---------------------------------------------------------------------------------------------------
 
 INTERNATIONAL = "+"
-"""The rule for phone numbers of which each begins with + and its country."""
+"""The rule for phone numbers that all begin with + and a country code."""
 
 _COUNTRIES = (
     *("+65 61234567", "+852 21234567", "+60 312345678", "+61 212345678", "+62 81234567890", "+886 212345678"),

@@ -1,7 +1,7 @@
-"""Reads the workbook on standard input, as a `Request`, the only argument, says.
+"""Reads the workbook on standard input, as the only argument, a `Request`, requires.
 
 On standard output it writes messages: a `Sheet`, any number of `Rows`, then the `End`; or a `Refusal`. The process ends
-when nobody reads them any more. The rows are read by python-calamine.
+when no process reads them any more. The rows are read by python-calamine.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _ERROR_OF_ODS = (
 _MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
 _LOCKED = "is locked by a password: save it without one"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
-"""The name under which an old kind of container, which .xls has too, holds an .xlsx with a password."""
+"""The name in an old kind of container, also used by .xls, that marks an .xlsx with a password."""
 _DIRECTORY = 64 << 20  # that name is searched for up to here
 _BLOCK_ROWS, _BLOCK_LENGTH = 500, 1 << 18
 _ONLY_TEXT = {str}
@@ -54,7 +54,7 @@ def _confine(request: Request) -> None:
 
 
 def _end_with_reader() -> None:
-    """Wait until nobody reads standard output any more, then end this process; calamine does not stop threads."""
+    """Wait until no process reads standard output any more, then end this process; calamine does not stop threads."""
     poll = select.poll()
     poll.register(1, 0)
     poll.poll()
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def messages(file: IO[bytes], request: Request) -> Iterator[Sheet | Rows]:
-    """What a workbook contains.
+    """The sheet of a workbook, then its rows.
 
     Raises:
         BadSheet: nothing more can be read.
@@ -141,7 +141,7 @@ def _blocks(rows: Iterable[tuple[Row, int]]) -> Iterator[Rows]:
 
 
 def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iterator[tuple[Row, int]]:
-    """The rows that have a text, or a cell without a value that is wrong, each with its length."""
+    """The rows with a text, or with a cell whose missing value is a fault, each with its length."""
     left = sheet.start[1] if sheet.start else 0
     with _bad_sheet():
         rows = enumerate(sheet.iter_rows(), start=1)
@@ -178,7 +178,7 @@ def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
 
 
 def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
-    """Correct the cells of a row that are odd; the rules that some of them break, by their places.
+    """Correct the odd cells of a row; returns the rules that some of them break, by their places.
 
     Args:
         left: the column of the first cell.
@@ -197,7 +197,7 @@ def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
 
 @contextlib.contextmanager
 def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
-    """Turn the errors of calamine into a `BadSheet`, its panics too."""
+    """Turn the errors and panics of calamine into a `BadSheet`."""
     try:
         yield
     except errors as error:
@@ -211,7 +211,7 @@ def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
 
 
 def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
-    """The first row of cells that are merged with those below -> their column, from 0, and their last row.
+    """Cells that are merged with those below: the first row -> their column, from 0, and their last row.
 
     Args:
         ranges: the first and the last cell of each, as row and column from 0.

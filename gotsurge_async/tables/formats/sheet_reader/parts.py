@@ -1,7 +1,7 @@
 """The parts of an .xlsx, .xlsm or .ods as text.
 
-Calamine does not show everything that matters: an error or a formula without a value is an empty cell to it, a number
-loses its leading zeros, and hidden rows are like all others. So the text of the parts is searched, too. (openpyxl takes
+Calamine does not show everything that matters: it reads an error or a formula without a value as an empty cell, drops
+leading zeros, and treats hidden rows as all others. So the text of the parts is searched, too. (openpyxl takes
 seven times as long, and reads no .xls.)
 """
 
@@ -44,12 +44,12 @@ _CONTENT = "content.xml"  # the part of an .ods that has the cells
 
 
 class Cell(NamedTuple):
-    """A cell that is not what its value shows.
+    """A cell whose meaning differs from its value.
 
     Attributes:
-        column: from 0.
-        zeros: the number of digits that its number has in the sheet.
-        rule: what is wrong with it; "" if only its zeros are missing.
+        column: its column, from 0.
+        zeros: the number of digits that the sheet shows of its number.
+        rule: the rule that it breaks; "" if only its zeros are missing.
     """
 
     column: int
@@ -61,7 +61,7 @@ class Parts:
     """The parts of an .xlsx, .xlsm or .ods.
 
     Raises:
-        BadSheet: it is damaged, or expands to more than any workbook.
+        BadSheet: the file is damaged, or expands to more than any workbook.
     """
 
     def __init__(self, file: IO[bytes], request: Request) -> None:
@@ -90,7 +90,7 @@ class Parts:
 
     @property
     def has_errors(self) -> bool:
-        """Whether a cell of an .ods shows an error; which one is not known."""
+        """Whether a cell of an .ods shows an error; it is not known which cell."""
         return _CONTENT in self._odd
 
     def search(self, sheet: str) -> tuple[dict[int, list[Cell]], list[int]]:
@@ -136,7 +136,7 @@ class Parts:
         yield rest
 
     def _part_of(self, sheet: str) -> str:
-        """The part that has a sheet; "" if there is none."""
+        """The part that contains a sheet; "" if there is none."""
         # A strict workbook has other namespaces.
         ids = [
             next((value for name, value in element.items() if name.endswith("}id")), None)
@@ -150,7 +150,7 @@ class Parts:
         return ""
 
     def _styles_with_zeros(self) -> dict[bytes, int]:
-        """The styles of cells that show numbers with leading zeros, and the number of their digits."""
+        """The styles of cells that show numbers with leading zeros, each with the number of digits."""
         tree = self._tree(_STYLES)
         formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
         cells = tree.find("{*}cellXfs")
@@ -167,7 +167,7 @@ class Parts:
 
 
 def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, Cell] | None:
-    """The row and the cell of what a pattern of `_CELL` matched; None if it is not odd after all."""
+    """The row and the cell for a match of a pattern in `_CELL`; None if the cell is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
     kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
     if kind == b"e":
@@ -185,7 +185,7 @@ def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -
 
 
 def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
-    """The last row and column of a sheet so far, with those of a piece of its text."""
+    """The last row and column of a sheet so far, after a piece of its text."""
     if places := _REFERENCE.findall(text):
         rows = max(rows, *map(int, {row for _, row in places}))
         columns = max(columns, 1 + max(map(_column, {letters for letters, _ in places})))
@@ -198,7 +198,7 @@ def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
 
 
 def _column(letters: bytes) -> int:
-    """A column from 0 by its letters."""
+    """The index of a column, from 0, by its letters."""
     number = 0
     for letter in letters:
         number = number * 26 + letter - 64

@@ -7,13 +7,13 @@ from typing import Any
 _EXACT_DIGITS = 15
 """The number of digits that a spreadsheet keeps, and shows."""
 _WHOLE = 2**53
-"""Below it a float has every whole number."""
+"""The limit below which a float holds every whole number."""
 
 
 def float_text(number: float, below: int = _WHOLE) -> str:
-    """A float with as many digits as it needs; a whole one without decimals.
+    """A float as text with as many digits as it needs; a whole number without decimals.
 
-    A whole one that may have lost digits, which is not ``below`` the limit, has the form 1.23e+15, and is no key.
+    A whole number that is not ``below`` the limit may have lost digits: it has the form 1.23e+15, and cannot be a key.
     """
     if not number.is_integer():
         return str(number)
