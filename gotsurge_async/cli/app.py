@@ -1,4 +1,4 @@
-"""The group of commands."""
+"""The group of all commands."""
 
 import gc
 from collections.abc import Iterator
@@ -73,14 +73,14 @@ COMMANDS = {
         "topics": "Exit codes, variables, maps, completion.",
     },
 }
-"""The commands by folder: `module_of` has the file of each. The text is for ``gotsurge --help``, which loads none."""
+"""The commands by folder; `module_of` returns a command's module. The texts are for ``gotsurge --help``."""
 
 PRINTING = frozenset((
     "columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders",
     "report", "schema", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles",
     "endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics",
 ))  # fmt: skip
-"""Commands that only print, and end when their reader leaves. Others do something, or end with an exit code that
+"""Commands that only print, and end when their reader leaves. Others act, or end with an exit code that
 matters."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
@@ -89,11 +89,11 @@ _FILES = {
     "stop": "workers", "listen": "receive", "drafts": "platform", "tracking": "platform", "orgs": "platform",
     "users": "platform", "topics": "explain",
 }  # fmt: skip
-"""The files of commands that share one with others."""
+"""The files of commands that share one with another command."""
 
 
 class Gotsurge(click.Group):
-    """A group that loads a command when it is needed: none waits for the imports of the others."""
+    """A group that loads a command when it is needed, so that none waits for the imports of the others."""
 
     context_class: type[click.Context] = HelpContext
 
@@ -139,7 +139,7 @@ def only_prints() -> bool:
 
 
 def module_of(name: str) -> str:
-    """The name of the module that has a command, as an object of the command's name."""
+    """The name of the module that defines a command, as an object of the command's name."""
     return f"gotsurge_async.cli.{FOLDER_OF[name]}.{_FILES.get(name, name)}"
 
 
@@ -154,7 +154,7 @@ def load(name: str) -> click.Command:
 
 @contextmanager
 def _not_collected() -> Iterator[None]:
-    """Keep the garbage collector from what the block makes, in the block and later: that is a tenth of the start."""
+    """Keep the garbage collector from objects of the block, in the block and later: a tenth of the start."""
     if not gc.isenabled():
         yield
         return

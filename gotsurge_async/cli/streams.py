@@ -1,7 +1,7 @@
 """Standard output and standard error that may break, by a full disk or a reader that has left, without any harm.
 
-The output of a command is no part of what it does: a push whose progress is not read continues, and its exit code says
-what became of the orders even if the summary could not be written. A command that only prints has nothing left to do
+A command does its work whether or not its output is read: a push whose progress is not read continues, and its exit
+code shows the outcome even if the summary could not be written. A command that only prints has nothing left to do
 when its reader has left, as ``head`` does: it ends immediately and quietly, as other programs do.
 """
 
@@ -25,15 +25,15 @@ class Unread(SystemExit):
 
 
 class LossyStream(io.RawIOBase):
-    """Bytes for a stream. After the first that cannot be written no more are: a document with a hole would mislead.
+    """A stream that drops output. After a failed write nothing more is written: a document with a hole would mislead.
 
     Args:
         raw: the stream.
         only_prints: whether the running command ends when its reader has left.
 
     Attributes:
-        trouble: why output was lost, None while none was.
-        left: whether the reader has left, which is no trouble for anybody.
+        trouble: the reason why output was lost; None while none was.
+        left: whether the reader has left, which is not a failure.
     """
 
     def __init__(self, raw: io.RawIOBase, only_prints: Callable[[], bool]) -> None:
@@ -44,7 +44,7 @@ class LossyStream(io.RawIOBase):
         self._only_prints = only_prints
 
     def write(self, data: Any, /) -> int:
-        """Write, or lose, all of it; raises `Unread` once, where a command only prints and its reader has left."""
+        """Write, or drop, all of it; raises `Unread` once if the command only prints and its reader has left."""
         rest = memoryview(data).cast("B")
         size = rest.nbytes
         while rest and self.trouble is None:
@@ -63,27 +63,27 @@ class LossyStream(io.RawIOBase):
         return size
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """The file descriptor."""
+        """The file descriptor of the stream."""
         return self._raw.fileno()
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Whether the stream is a terminal."""
         return self._raw.isatty()
 
 
 def lost(stream: IO[bytes]) -> str | None:
-    """Why not all output of a stream was written; None if it was, as far as is known."""
+    """The reason why not all output of a stream was written; None if it was, as far as is known."""
     stream.flush()
     raw = getattr(stream, "raw", stream)
     return raw.trouble if isinstance(raw, LossyStream) else None
 
 
 def _lossy(stream: TextIO | None, only_prints: Callable[[], bool]) -> tuple[TextIO | None, LossyStream | None]:
-    """The same stream, which may break."""
+    """A version of the stream that may break, and its `LossyStream`."""
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # python -u has no buffer between
     if stream is None or not isinstance(raw, io.RawIOBase):
@@ -104,7 +104,7 @@ def _lossy(stream: TextIO | None, only_prints: Callable[[], bool]) -> tuple[Text
 
 @contextmanager
 def lossy_output(only_prints: Callable[[], bool]) -> Iterator[None]:
-    """Let both streams break inside the block. At its end standard error says once that output was lost."""
+    """Let both streams break inside the block. At its end one line on standard error reports lost output."""
     sys.stdout, out = _lossy(sys.stdout, only_prints)
     sys.stderr, _ = _lossy(sys.stderr, lambda: False)
     try:

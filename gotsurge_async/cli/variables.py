@@ -1,4 +1,4 @@
-"""The environment variables that the command heeds: one place names them all."""
+"""The environment variables of the command, all named in this one place."""
 
 VARIABLES = {
     "GOTSURGE_ENV": "Which GotSurge: local, sandbox or production; as --env.",
@@ -33,7 +33,7 @@ VARIABLES = {
     "GOTSURGE_MCP_APPROVE_IN_CLIENT": "1 lets a person approve in the client; as --approve-in-client.",
     "GOTSURGE_ALERT_URL": "Where gotsurge alerts posts; as --post.",
 }
-"""Each with what it says."""
+"""Each variable, with the text about it."""
 
 OTHERS = {
     "PGPASSWORD": "The password of a ledger in PostgreSQL; or ~/.pgpass.",
@@ -41,4 +41,4 @@ OTHERS = {
     "NO_COLOR": "No colours on a terminal.",
     "COLUMNS": "How wide a terminal is taken to be.",
 }
-"""What others have named, and is heeded too."""
+"""Variables of other programs that the command uses, too."""

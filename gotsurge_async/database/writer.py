@@ -1,6 +1,6 @@
 """The one thread that writes to a database, with group commit.
 
-Jobs queue up while a commit is on its way; then all that wait run in one transaction, with one commit for all.
+Jobs queue up while a commit is on its way; then all waiting jobs run in one transaction, with one commit for all.
 A job that comes alone is committed immediately. Callers that were just answered get a few turns of the event loop to
 ask again, or they would always be served by every other transaction. Requests of one kind share their statements.
 """
@@ -28,13 +28,13 @@ A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 Job = Callable[[Database], T]
-"""A piece of work on the writer's connection. It may run again, after a rollback, so it keeps nothing of its own."""
+"""Work on the writer's connection. It may run again after a rollback, so it must not keep state of its own."""
 
 Kind = Callable[[Database, Sequence[A]], Sequence[T]]
 """Does many requests of one kind together, and answers each in its place; it raises if it cannot do all of them."""
 
 TOGETHER = 1024
-"""Jobs of one transaction, at most."""
+"""The most jobs of one transaction."""
 QUIET_TURNS = 7
 """Turns of the event loop without a new job after which a transaction begins: as many as it takes from the answer of
 one job to the caller's next one, through the tasks between them."""
@@ -45,11 +45,11 @@ TRIES = 20
 
 
 class Backend(ABC):
-    """A database for one purpose: how its connections are opened, and what its errors mean there."""
+    """A database for one purpose: opens its connections, and translates its errors."""
 
     advice: ClassVar[Advice]
     unusable: ClassVar[type[Exception]]
-    """The error after which nothing is written over the same connection."""
+    """The error after which nothing can be written over the same connection."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -64,15 +64,15 @@ class Backend(ABC):
 
     @abstractmethod
     def failure(self, trouble: Trouble, text: str) -> Exception:
-        """The error that callers get."""
+        """Make the error that callers get."""
 
     def translate(self, error: BaseException) -> Exception | None:
-        """What callers get instead of an error; None if the database did not raise it."""
+        """The error that callers get in place of another one; None if the database did not raise it."""
         meaning = meaning_of(error, self.advice)
         return None if meaning is None else self.failure(*meaning)
 
     def translate_read(self, db: Database, error: BaseException) -> Exception | None:
-        """The same for an error of a read, over whose connection the cause may be looked up."""
+        """The error for callers of a read, for whose cause the connection may be searched."""
         return self.translate(error)
 
 
@@ -83,10 +83,10 @@ class Watcher:
         """Read what is needed, or raise to undo the transaction."""
 
     def after_commit(self) -> None:
-        """Act on a transaction that is durable."""
+        """Act after the transaction has become durable."""
 
     def close(self) -> None:
-        """End with the writer."""
+        """Stop when the writer is closed."""
 
 
 @define(eq=False)
@@ -98,14 +98,14 @@ class _Ticket(Generic[A, T]):
 
 
 class _End(Struct, frozen=True, kw_only=True):
-    """How a transaction ended.
+    """The result of a transaction.
 
     Attributes:
-        answers: of each job, when it is durable.
+        answers: the answer of each job, when it is durable.
         spoiled: whether one of several jobs failed, and all were undone.
-        error: why all were refused.
+        error: the reason why all were refused.
         fatal: the error after which the connection cannot be used.
-        broken: what nobody expected: the writer ends.
+        broken: an unexpected error, after which the writer ends.
     """
 
     answers: Sequence[Any] = ()
@@ -120,7 +120,7 @@ class Writer:
 
     Args:
         thread: the one thread in which it works, which it ends.
-        name: of its task.
+        name: the name of its task.
         db: its connection, which it closes: when that is lost, every later job is refused. Unless given, it opens
             connections, and replaces one that is lost.
         together: see `TOGETHER`.
@@ -169,10 +169,10 @@ class Writer:
         return self._begin(_one_by_one, job, after, future)
 
     async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
-        """Have a request done in a transaction, with others; returns its answer when that is durable.
+        """Run a request in a transaction, with others; returns its answer when that is durable.
 
         Requests of several callers at the same time happen in no particular order. A request that raises is undone,
-        alone. Cancelling the caller does not call it back: it may still commit, whole or not at all. ``after`` is
+        alone. Cancelling the caller does not withdraw it: it may still commit, whole or not at all. ``after`` is
         called when it is decided either way, even then.
 
         Raises:
@@ -181,7 +181,7 @@ class Writer:
         return await self._begin(kind, request, after)
 
     def lasting(self, kind: Kind[A, T], request: A) -> Lasting[T]:
-        """As `request`, but a caller that is cancelled waits until it is decided."""
+        """Run a request as `request` does, but a caller that is cancelled waits until the result is decided."""
         future: Lasting[T] = Lasting(loop=self._loop)
         self._begin(kind, request, None, future)
         return future
@@ -205,7 +205,7 @@ class Writer:
         return future
 
     async def read(self, ask: Callable[[Database], T]) -> T:
-        """Ask something over the writer's connection, between two transactions; it sees one moment."""
+        """Run a function that reads over the writer's connection, between two transactions; it sees one moment."""
         self._refuse_if_over()
         end = await self._in_thread(self._do, [_Ticket(_one_by_one, ask, self._loop.create_future(), None)], False)
         if end.error is not None:
@@ -214,7 +214,7 @@ class Writer:
         return answer
 
     async def close(self) -> None:
-        """Finish what waits, then stop, and close the connection."""
+        """Finish the waiting jobs, then stop, and close the connection."""
         self._closing = True
         if self._is_idle:
             self._next()
@@ -242,7 +242,7 @@ class Writer:
     # --- in the event loop ------------------------------------------------------------------------------------------
     # Plain calls, as a task and its futures would cost a lone job as much as its transaction.
     async def _live(self) -> None:
-        """Last until the writer is closed. Where that is cancelled, as when the event loop ends, no caller waits on."""
+        """Wait until the writer is closed. If that is cancelled, as when the event loop ends, refuse all waiters."""
         try:
             await self._ended
         finally:
@@ -257,7 +257,7 @@ class Writer:
             self._refuse_all(self._backend.failure(Trouble.CLOSED, closed))
 
     def _next(self) -> None:
-        """Begin what is to be done next, if anything is."""
+        """Begin the next transaction, if there is work."""
         if self._fatal is not None:
             self._refuse_all(self._fatal)
         self._is_idle = False
@@ -273,7 +273,7 @@ class Writer:
                 self._ended.set_result(None)
 
     def _gather(self, seen: int, quiet: int) -> None:
-        """Begin a transaction when no new job came for a while, or when enough wait."""
+        """Begin a transaction when no new job has come for a while, or when enough wait."""
         if self._closing and not self._waiting:  # the writer was stopped
             return
         number = len(self._waiting)
@@ -289,7 +289,7 @@ class Writer:
         self._start(batch)
 
     def _start(self, batch: Sequence[_Ticket[Any, Any]], *, alone: bool = False) -> None:
-        """Begin one transaction for a whole batch; ``alone``: it was part of one that a job spoiled."""
+        """Begin one transaction for a whole batch; ``alone``: it was part of a batch that a job spoiled."""
         self._batch = batch
         if self._patience is not None:
             self._timer = self._loop.call_later(self._patience, self._refuse_slow, batch, self._patience)
@@ -335,7 +335,7 @@ class Writer:
         self._next()
 
     def _divided(self, batch: Sequence[_Ticket[Any, Any]]) -> list[list[_Ticket[Any, Any]]]:
-        """What is tried alone after a job spoiled a batch: each job; over a new connection all requests of a kind."""
+        """The batches to try after a job spoiled one: each job alone; over a new connection all requests of a kind."""
         parts: dict[Any, list[_Ticket[Any, Any]]] = {}
         for ticket in batch:
             is_job = ticket.kind is _one_by_one or not self._replaces
@@ -343,14 +343,14 @@ class Writer:
         return list(parts.values())
 
     def _refuse_slow(self, batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
-        """While the disk stands still, refuse the requests that wait, and those that come."""
+        """While the disk does not answer, refuse waiting and new requests."""
         slow = self._backend.failure(Trouble.BUSY, Coded(f"the disk takes longer than {patience:g} s", "E803"))
         self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
         self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
         self._timer = self._loop.call_later(patience, self._refuse_slow, batch, patience)
 
     def _refuse_all(self, error: Exception) -> None:
-        """Refuse all that waits."""
+        """Refuse all waiting jobs."""
         self._refuse([*chain.from_iterable(self._parts), *self._waiting], error)
         self._parts.clear()
         self._waiting.clear()
@@ -376,7 +376,7 @@ class Writer:
         return end
 
     def _transaction(self, batch: Sequence[_Ticket[Any, Any]], writing: bool) -> _End:
-        """Begin, do, commit, or undo."""
+        """Begin a transaction, run its jobs, and commit it, or undo it."""
         for tries in range(TRIES):
             try:
                 db = self._connected()
@@ -420,7 +420,7 @@ class Writer:
         return _End(answers=answers)
 
     def _give_up(self, error: Exception, meant: Exception | None = None) -> _End:
-        """Undo the transaction, and refuse every job of it; after an unusable database every later one, too."""
+        """Undo the transaction, and refuse all its jobs; after an unusable database all later ones, too."""
         lost = self._undo()
         if isinstance(error, Moved):
             text = "other processes keep changing the same rows; try again"
@@ -459,7 +459,7 @@ def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:
 
 
 def _do_all(db: Database, batch: Sequence[_Ticket[Any, Any]]) -> list[Any]:
-    """Do the requests of a batch, kind by kind; their answers in the order of the batch."""
+    """Run the requests of a batch, kind by kind; returns their answers in the order of the batch."""
     requests = [ticket.request for ticket in batch if ticket.kind is batch[0].kind]
     if len(requests) == len(batch):
         return list(batch[0].kind(db, requests))

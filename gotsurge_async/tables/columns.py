@@ -45,7 +45,7 @@ class ColumnInfo(Struct, frozen=True, kw_only=True):
 
 
 class _About(NamedTuple):
-    """What the models do not know of a field. ``required`` is "" where the models do; required columns are usual."""
+    """The description of a field beyond the models, which decide if ``required`` is "". Required columns are usual."""
 
     meaning: str
     example: str = ""

@@ -70,7 +70,7 @@ class Reading(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """An object inside an order, such as ``from_address``: its class, its required fields, whether a row has these."""
+    """An object in an order, such as ``from_address``: its class, its required fields, and whether rows have one."""
 
     make: Callable[..., Any]
     needs: KeysView[str]

@@ -1,1 +1,1 @@
-"""Commands about what became of orders afterwards, a file for each."""
+"""Commands about orders after their push, one file each."""

@@ -1,4 +1,4 @@
-"""``gotsurge alerts``: what should be looked after before the ship sails."""
+"""``gotsurge alerts``: the orders that need a person before the ship sails."""
 
 import asyncio
 import os
@@ -58,18 +58,18 @@ from gotsurge_async.webhooks.store import StoreError
 
 _minutes = partial(in_group("When"), type=click.FloatRange(min=0), metavar="MINUTES", show_default=True)
 _LONGEST = 1e9
-"""A longer time in minutes or seconds counts as this one: centuries."""
+"""The longest time in minutes or seconds: longer ones, of centuries, count as this one."""
 _POSTED = 40
-"""One message has the lines of at most this many alerts, and the number of the others."""
+"""The most alerts whose lines are in one message, which has the number of the others."""
 _TRIES = 3
 
 
 class _Check(Struct, frozen=True, kw_only=True):
-    """What is checked, and how it is shown.
+    """The data to check, and the way to show it.
 
     Attributes:
         gs: reads tasks of the account before each check; None reads none.
-        read_age, read_limit: it reads at most this many tasks of which nothing was heard for this long.
+        read_age, read_limit: a check reads at most ``read_limit`` tasks without news for ``read_age``.
     """
 
     books: Books
@@ -81,7 +81,7 @@ class _Check(Struct, frozen=True, kw_only=True):
     read_limit: int = 0
 
     async def alerts(self) -> list[Alert]:
-        """All alerts of the present state."""
+        """All alerts at this moment."""
         async with open_book(self.books) as (book, ledger):
             await refuse_unknown_run(book, ledger, self.only.run)
             if self.gs is not None:
@@ -96,7 +96,7 @@ class _Check(Struct, frozen=True, kw_only=True):
         return alerts
 
     async def _in_doubt(self, ledger: Ledger, now: datetime) -> AsyncIterator[Alert]:
-        """The alerts of orders of the ledger that are in doubt, and that no process holds."""
+        """The alerts for the ledger's orders that are in doubt, and that no process holds."""
         for info in reversed(await ledger.runs()):
             skipped = info.state is RunState.LOADING or info.archived_at is not None
             others = self.only.run not in (None, info.id) or self.only.environment not in (None, info.environment)
@@ -233,7 +233,7 @@ async def alerts(
 
 
 async def _follow(check: _Check, every: float, post: str | None) -> None:
-    """Report each alert once while it lasts, until cancelled. Alerts that cannot be posted are posted with the next."""
+    """Report each alert once while it lasts, until cancelled. Alerts that cannot be posted are posted later."""
     started_document()  # of lines, which end when it does
     lasting, unposted = Lasting(), list[Alert]()
     while True:
@@ -254,7 +254,7 @@ async def _follow(check: _Check, every: float, post: str | None) -> None:
 
 
 async def _post(url: str, lines: Sequence[str]) -> None:
-    """Post alerts as the text of one message, in which text of others is not markup."""
+    """Post alerts as the text of one message, in which foreign text is not markup."""
     more = [f"… and {len(lines) - _POSTED:,} more"] if len(lines) > _POSTED else []
     text = "\n".join([*lines[:_POSTED], *more])
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

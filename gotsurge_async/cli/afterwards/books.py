@@ -1,4 +1,4 @@
-"""The order book that a command is about, the options that commands on it share, and reads that a command makes."""
+"""The order book of a command, the options that commands on it share, and the reads that a command makes."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
 
 
 def zone_of(_: click.Context, __: click.Parameter, name: str | None) -> ZoneInfo | None:
-    """The zone that an option names, in which times are shown from now on."""
+    """The zone in an option, in which times are shown from now on."""
     from gotsurge_async.tables.maps.column_map import zone_named
 
     try:
@@ -75,10 +75,10 @@ vessel_option: Decorator[Any] = click.option(
 
 
 class Books(Struct, frozen=True, kw_only=True):
-    """The places of the ledger, of what was sent, and of the order book, of what became of it.
+    """The places of the ledger, with the orders that were sent, and of the order book, with their later states.
 
     Attributes:
-        environment: only orders of this environment; None for all.
+        environment: the environment of the orders; None for all.
     """
 
     ledger: Place
@@ -113,7 +113,7 @@ async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | No
 
 @asynccontextmanager
 async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
-    """The order book, with all orders of the ledger next to it; and that ledger, to read, if it can be used."""
+    """The order book, with all orders of the ledger next to it; and that ledger for reading, if it can be used."""
     clock = SystemClock()
     has_ledger = await asyncio.to_thread(Backend(books.ledger).is_there)
     if books.book.kind is Kind.SQLITE and not books.book.path.exists():
@@ -155,7 +155,7 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
 STALE = timedelta(hours=1)
 """An order that was not read for longer is reported as old."""
 AT_ONCE = 8
-"""The number of reads in flight, at most."""
+"""The most reads in flight."""
 
 _reading = partial(in_group("Reading"), type=click.FloatRange(min=0), show_default=True)
 
@@ -175,12 +175,12 @@ def limits_of(rate: float) -> Limits:
 
 @attrs.define(eq=False)
 class DueReads:
-    """Reads the tasks of an account of which nothing was heard for a while, the longest first, at the client's rate.
+    """Reads the tasks of an account without news for a while, the oldest news first, at the client's rate.
 
     Attributes:
         platform: whether the account is a platform partner's; None to ask the service.
-        age: reads only tasks of which nothing was heard for this long.
-        trouble: why the last read failed; None if it did not.
+        age: the time without news after which tasks are read.
+        trouble: the reason why the last read failed; None if it did not.
     """
 
     gs: GotSurge
@@ -192,7 +192,7 @@ class DueReads:
     trouble: str | None = None
 
     async def once(self, limit: int = 50, *, run: str | None = None) -> int:
-        """Read at most ``limit`` due tasks; return their number."""
+        """Read at most ``limit`` due tasks; returns their number."""
         due = await self.book.due(self.clock.now(), {OTHER: self.age}, limit=limit, accounts=[self.account], run=run)
         await self.read(task_id for _, task_id in due)
         return len(due)

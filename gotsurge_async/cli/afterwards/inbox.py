@@ -1,4 +1,4 @@
-"""``gotsurge inbox``: the events that arrived, what became of them, and the changes that are parked."""
+"""``gotsurge inbox``: the events that arrived, their states, and the changes that are parked."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox, Stored
 
 MOST_PARKED = 1000
-"""Parked changes that are listed, at most."""
+"""The most parked changes that are listed."""
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 _all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
@@ -125,7 +125,7 @@ async def drop(ids: tuple[int, ...], state: str | None, books: Books) -> Exit:
 async def _change(
     change: Callable[[Inbox, list[int]], Awaitable[int]], done: str, ids: Iterable[int], state: str | None, books: Books
 ) -> Exit:
-    """Change the events with these ids, or in this state, and print how many were ``done``."""
+    """Change the events with these ids, or in this state, and print the number that were ``done``."""
     chosen = list(dict.fromkeys(ids))
     if bool(chosen) == (state is not None):
         raise WrongUse("name events by ID, or pass --all STATE; gotsurge inbox list shows them")
@@ -202,7 +202,7 @@ async def skip(numbers: tuple[int, ...], books: Books) -> Exit:
 
 
 def _print_done(done: str, number: int, of: int) -> Exit:
-    """Print how many of what was asked for were ``done``."""
+    """Print how many of the requested changes were ``done``."""
     code = Exit.CREATED if number == of else Exit.REFUSED
     return finish({done: number, "of": of}, code, f"{number:,} of {of:,} {done}")
 
@@ -213,7 +213,7 @@ def document_of(stored: Stored) -> dict[str, Any]:
 
 
 def _for_people(body: bytes) -> str:
-    """A body as text: JSON with indents; what a terminal must not get is written out."""
+    """A body as text: JSON with indents, and characters escaped that could harm a terminal."""
     try:
         text = msgspec.json.format(body, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""``gotsurge orders``: where orders are."""
+"""``gotsurge orders``: the status of orders."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ _LISTED = (
     spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), prose("VESSEL", 12), spare("IMO", 6),
     spare("BERTH", 1), "DUE", spare("LATE", 1), spare("GROUP TAG", 5),
 )  # fmt: skip
-"""The columns of the list: 80 columns of a terminal show which order it is, its status, its vessel, when it is due."""
+"""The columns of the list: 80 columns of a terminal show the order's name, status, vessel, and due time."""
 
 
 @click.command()
@@ -133,7 +133,7 @@ async def orders(
 
 
 def _of_the_api(status: str) -> str:
-    """The API's name of a status that is given in words, as the table has it."""
+    """The API's name of a status that is written in words, as in the table."""
     return next((name for name in TaskStatus if in_words(name).lower() == status.lower()), status)
 
 
@@ -143,7 +143,7 @@ def _say_doubles(doubles: Iterable[Double]) -> None:
 
 
 async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
-    """Refuse a status that is neither the document's nor that of any order, and propose the nearest one."""
+    """Refuse a status that neither the document nor any order has, and propose the nearest one."""
     unknown = [status for status in statuses if not TaskStatus(status).known]
     present = await book.counts() if unknown else {}
     for status in unknown:
@@ -167,7 +167,7 @@ async def _first(orders: AsyncIterator[BookOrder], limit: int | None) -> AsyncIt
 
 
 def _record(order: BookOrder, now: datetime) -> dict[str, Any]:
-    """An order as plain values at a time, money as ``48.50``."""
+    """An order as plain values, at a time, with money as ``48.50``."""
     task = order.task
     contact = vessel_of(task)
     return {
@@ -240,7 +240,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
-    """Print one list while the orders are read: there may be millions."""
+    """Print one JSON list while the orders are read: there may be millions."""
     started_document()
     begun, now = False, SystemClock().now()
     async for order in orders:

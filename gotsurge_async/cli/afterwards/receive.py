@@ -195,7 +195,7 @@ async def receive(
 
 
 def _secret() -> Secret:
-    """The secret that signs changes: none is made, because each start would make another one."""
+    """The secret that signs changes. None is made, because each start would make another one."""
     if secret := forward_secret():
         return secret
     raise UsageError(f"set {SECRET} to sign changes; make one with: echo whsec_$(openssl rand -base64 32)", "E805")
@@ -203,7 +203,7 @@ def _secret() -> Secret:
 
 @asynccontextmanager
 async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
-    """The ledger whose orders are followed; events are received also without one that can be used."""
+    """The ledger whose orders are followed; without a usable one events are received all the same."""
     try:
         ledger = await Ledger.open(where, clock=SystemClock().now)
     except LedgerError as error:
@@ -246,7 +246,7 @@ async def _print_change(lines: Lines, change: Change) -> None:
 # --- listening: for people who build a service that receives events ---------------------------------------------------
 
 POLL = 0.5
-"""Seconds between two readings of the inbox, in which another process may have kept events."""
+"""Seconds between two reads of the inbox, in which another process may have stored events."""
 PAGE = 100
 _SPAN = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -342,7 +342,7 @@ def _secret_to_listen() -> Secret:
 async def _print_events(
     inbox: Inbox, begin: datetime, after: int, name: str, forwarder: Forwarder | None, clock: Clock
 ) -> None:
-    """Print the events since a moment, in the order in which they arrived, and send them on, until cancelled."""
+    """Print the events since a moment in order of arrival, and send them on, until cancelled."""
     while True:
         page = await inbox.oldest(since=begin, after=after, limit=PAGE)
         for stored in page:

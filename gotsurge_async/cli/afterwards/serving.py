@@ -1,4 +1,4 @@
-"""What the commands that serve HTTP share.
+"""Helpers of the commands that serve HTTP.
 
 Tokens, listening, sending on, waiting for a signal, and output that is not lost.
 """
@@ -30,13 +30,13 @@ SECRET = "GOTSURGE_FORWARD_SECRET"  # noqa: S105 - the name of a variable
 FORWARD_URL = "GOTSURGE_FORWARD_URL"
 PREFIX = "/webhooks"
 DRAIN_SECONDS = 10.0
-"""At its end a receiver waits this long for requests that are being received."""
+"""Seconds that a receiver waits at its end for requests that are being received."""
 _AGAIN = RetryPolicy(base=1.0, cap=30.0)
-"""When standard output that took nothing is tried again."""
+"""The pauses until standard output is tried again, after it was full."""
 
 
 def tokens() -> list[str]:
-    """The tokens of the environment variables; UsageError where there is none."""
+    """The tokens in the environment variables; raises UsageError if there is none."""
     tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
     if not tokens:
         raise UsageError(
@@ -47,13 +47,13 @@ def tokens() -> list[str]:
 
 
 def forward_secret() -> Secret | None:
-    """The secret of the environment variable, that signs what is sent on; None if it is not set."""
+    """The secret in the environment variable that signs forwarded messages; None if it is not set."""
     return as_secret(os.environ.get(SECRET) or None)
 
 
 @asynccontextmanager
 async def forwarding(url: str, secret: Secret, clock: Clock) -> AsyncIterator[Forwarder]:
-    """What sends to a URL, inside the block; ConfigError where it is no URL, or the secret is none."""
+    """Open a `Forwarder` to a URL inside the block; raises ConfigError for an invalid URL or secret."""
     from gotsurge_async.transports.aiohttp import AiohttpTransport
 
     transport = AiohttpTransport(TRY_SECONDS, cut_at=MOST_OF_AN_ANSWER)
@@ -79,7 +79,7 @@ def _is_near(url: str) -> bool:
 async def listening(
     host: str, port: int, routes: Iterable[web.RouteDef], *, drain: float = DRAIN_SECONDS
 ) -> AsyncIterator[str]:
-    """Serve routes inside the block, which gets their URL; ConfigError where the address cannot be used.
+    """Serve routes inside the block, which gets their URL; raises ConfigError if the address cannot be used.
 
     Args:
         drain: seconds for which the end waits for requests that are being received.
@@ -103,14 +103,14 @@ async def listening(
 
 
 async def until_a_signal(stop: asyncio.Event | None = None) -> None:
-    """Wait for Ctrl-C or SIGTERM, or until an event is set; a second signal ends the process at once."""
+    """Wait for Ctrl-C or SIGTERM, or until an event is set; a second signal ends the process immediately."""
     stop = stop or asyncio.Event()
     with heeded(dict.fromkeys((signal.SIGINT, *ending_signals()), stop.set)):
         await stop.wait()
 
 
 class Lines:
-    """Standard output, line by line, which knows whether a line was written.
+    """Standard output, line by line, which reports whether a line was written.
 
     Attributes:
         stop: when it is set, no line waits for room any more. `put` sets it when the reader has left.
@@ -130,7 +130,7 @@ class Lines:
         self._encoding = sys.stdout.encoding
 
     async def put(self, line: str) -> None:
-        """Write a line, as often as it takes; on return the system has all of it. Else CancelledError."""
+        """Write a line, however long that takes; raises CancelledError if the reader has left, or at the end."""
         rest = f"{line}\n".encode(self._encoding, "backslashreplace")
         async with self._one_at_a_time:
             while rest:

@@ -1,4 +1,4 @@
-"""``gotsurge watch``: what becomes of a run, live, until all of it is at its end."""
+"""``gotsurge watch``: the statuses of a run's orders, live, until all of them have ended."""
 
 import asyncio
 import time
@@ -40,31 +40,31 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EVERY = 1.0
-"""Seconds between two readings of the book."""
+"""Seconds between two reads of the book."""
 LEDGER_EVERY = 5.0
-"""Seconds between two readings of the ledger, to which a run that is being sent adds orders."""
+"""Seconds between two reads of the ledger, which gets more orders while the run is being sent."""
 OVERLAP = timedelta(seconds=5)
-"""Changes seen this shortly before the newest one are read again: another process may write them late."""
+"""Changes that are older than the newest by less than this are read again: another process may write them late."""
 PAGE = 1000
 RECENT = 10
 """The number of changes that a terminal shows."""
 BAR = 30
 """The longest bar, in characters."""
 _FOLLOWED = (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED)
-"""Orders in these states have tasks by another run: those are followed."""
+"""States of orders whose tasks are in another run: those tasks are followed."""
 _PLACES = {status: place for place, status in enumerate(TaskStatus)}
 
 
 @attrs.define
 class Shown:
-    """What is shown of a run.
+    """The state of a run that is shown.
 
     Attributes:
         statuses: the number of tasks by their status.
-        others: the number of orders without a task to follow, by what became of them: refused, unprocessed, changed.
+        others: the number of orders without a task to follow, by outcome: refused, unprocessed, changed.
         sending: whether a process is still sending the run.
-        reader: who reads the tasks.
-        trouble: why the last read failed; None if it did not.
+        reader: a description of the process that reads the tasks.
+        trouble: the reason why the last read failed; None if it did not.
     """
 
     statuses: Mapping[str, int] = attrs.field(factory=dict)
@@ -76,7 +76,7 @@ class Shown:
 
     @property
     def open(self) -> int:
-        """The number of orders of which more may happen."""
+        """The number of orders that have not ended."""
         return sum(number for status, number in self.statuses.items() if not TaskStatus(status).is_terminal)
 
     @property
@@ -86,14 +86,14 @@ class Shown:
 
     @property
     def ending(self) -> Exit:
-        """The exit code when all is at its end."""
+        """The exit code when all orders have ended."""
         if self.in_doubt:
             return Exit.IN_DOUBT
         delivered = self.statuses.get(TaskStatus.COMPLETE, 0)
         return Exit.CREATED if delivered == self.orders and not any(self.others.values()) else Exit.REFUSED
 
     def rows(self) -> list[tuple[str, int]]:
-        """The statuses in the order of a task's way, with their numbers."""
+        """The statuses in the order of a task's way, each with its number of tasks."""
         places = {status: _PLACES.get(TaskStatus(status), len(_PLACES)) for status in self.statuses}
         ordered = sorted(self.statuses.items(), key=lambda row: (places[row[0]], row[0]))
         return [(status or "not read yet", number) for status, number in ordered]
@@ -200,10 +200,10 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
 
 
 class Screen:
-    """Where a run is shown: nowhere, with ``--json``."""
+    """The display of a run: none, with ``--json``."""
 
     def shown(self) -> AbstractContextManager[object]:
-        """Show it inside the block."""
+        """Show the run inside the block."""
         return nullcontext()
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
@@ -214,7 +214,7 @@ class Screen:
 
 
 class Lines(Screen):
-    """A pipe, in which each change is a line."""
+    """A display in a pipe, where each change is a line."""
 
     def __init__(self) -> None:
         self._trouble: str | None = None
@@ -234,7 +234,7 @@ class Lines(Screen):
 
 
 class Terminal(Screen):
-    """A terminal, on which the whole state is drawn again and again."""
+    """A display on a terminal, where the whole state is drawn again and again."""
 
     def __init__(self, info: RunInfo) -> None:
         from rich.live import Live
@@ -291,7 +291,7 @@ _STYLES: Mapping[str, str] = {
 
 
 class Watching:
-    """The watching of a run; ``shown`` is its state as it was last read."""
+    """Watches a run; ``shown`` is its state as it was last read."""
 
     def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
         self.shown: Shown = Shown()
@@ -312,7 +312,7 @@ class Watching:
         self._standings: dict[str, Standing] = {}
 
     async def read_on(self, at_once: int) -> None:
-        """Keep reading what is due while no receiver does, until cancelled."""
+        """Keep reading due tasks while no receiver does, until cancelled."""
         while True:
             self._is_read = await self._book.is_read(account_of(self._info))
             number = 0
@@ -333,7 +333,7 @@ class Watching:
         return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
-        """Show the run until every order of it is at its end and no process sends it any more, or the reading fails."""
+        """Show the run until all its orders have ended and no process sends it any more, or the reading fails."""
         while True:
             if reading.done():
                 reading.result()
@@ -343,7 +343,7 @@ class Watching:
             await self._clock.sleep(EVERY)
 
     async def look(self) -> None:
-        """Show the state of the run."""
+        """Read the state of the run, and show it."""
         if time.monotonic() > self._ledger_at + LEDGER_EVERY:
             await self._read_ledger()
         state = self.shown
@@ -382,7 +382,7 @@ class Watching:
         self._ledger_at = time.monotonic()  # not before: a reading that --timeout cuts short is made again
 
     async def _count(self) -> None:
-        """Count the orders by the statuses of their tasks, and those that have none by what became of them."""
+        """Count the orders by the statuses of their tasks, and those without a task by outcome."""
         over = {task_id for task_id, standing in self._standings.items() if standing.is_at_its_end}
         self._standings |= await self._book.standings(self._info.environment, self._elsewhere.keys() - over)
         own = await self._book.counts(self._info.id)

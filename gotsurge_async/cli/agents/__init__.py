@@ -1,1 +1,1 @@
-"""Commands for programs that propose, and for the people who approve."""
+"""Commands for programs that propose, and for people who approve."""

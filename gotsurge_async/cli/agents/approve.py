@@ -141,7 +141,7 @@ def _document(proposal: Proposal) -> dict[str, Any]:
 
 
 def show(proposal: Proposal) -> None:
-    """Print a proposal for people: its preview, then the fields of its document but what became of it."""
+    """Print a proposal for people: its preview, then the fields of its document except the outcome."""
     for line in proposal.summary.preview:
         click.echo(line)
     record = {name.replace("_", " "): value for name, value in proposal.document().items()}

@@ -39,7 +39,7 @@ _serve = in_group("How it is served")
 
 
 def _limit(words: str, text: str, **more: Any) -> Decorator[Any]:
-    """An option, with what stands for its value, of what agents may do; a variable of the same name sets it, too."""
+    """An option that limits agents, with a placeholder for its value; a variable of the same name sets it, too."""
     option, _, value = words.partition(" ")
     ending = f"_MCP_{option.removeprefix('--').replace('-', '_').upper()}"
     variable = next(name for name in VARIABLES if name.endswith(ending))

@@ -1,7 +1,7 @@
 """The page of proposals: a person reads them in a browser on this machine, and approves or rejects them.
 
 Only this page's own forms decide: each has a token that no other page knows, Host and Origin must be this server's own,
-port included, and who asks must know the code that the terminal shows.
+port included, and the browser must send the code that the terminal shows.
 """
 
 import hmac
@@ -46,11 +46,11 @@ class ProposalsPage:
     """The page over a ledger.
 
     Args:
-        by: who decides here.
+        by: the person who decides here.
 
     Attributes:
         code: the password of the page; any user name goes with it.
-        origin: the page's own, once it is known where it is served.
+        origin: the page's origin, once it is served.
     """
 
     def __init__(self, ledger: Ledger, by: str) -> None:
@@ -63,7 +63,7 @@ class ProposalsPage:
 
     @property
     def routes(self) -> list[web.RouteDef]:
-        """What is served."""
+        """The routes of the page."""
         routes = (("GET", "/", self._show), ("GET", "/page.css", self._style), ("POST", "/decide", self._decide))
         return [web.route(method, path, self._guarded(handler)) for method, path, handler in routes]
 
@@ -80,7 +80,7 @@ class ProposalsPage:
         return guard
 
     def _stranger(self, request: web.Request) -> str | None:
-        """What shows that another site, or another name of this machine, asks."""
+        """The sign that another site, or another name of this machine, sent the request; None without one."""
         if request.headers.getall("Host", []) != [self.origin.removeprefix("http://")]:
             return "Host"
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):

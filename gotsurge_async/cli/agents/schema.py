@@ -1,8 +1,8 @@
-"""``gotsurge schema``: the JSON Schemas of what commands print with ``--json``, and of what agents are answered.
+"""``gotsurge schema``: the JSON Schemas of the documents that commands print with ``--json``, and that agents get.
 
-A field that is listed is there, unless its document says otherwise. More fields may come: a reader passes over what it
-does not know. `VERSION` is raised when a field goes, or changes its meaning. What GotSurge itself wrote, such as a
-task, is an object of any fields.
+A listed field is present, unless its document says otherwise. More fields may be added: readers must ignore unknown
+ones. `VERSION` is raised when a field is removed, or changes its meaning. Objects of GotSurge, such as a task, may
+have any fields.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ def fields(**properties: Schema) -> Schema:
 
 
 def named(schema: Schema, names: str) -> dict[str, Schema]:
-    """Fields of one schema; those whose names end with "?" may be null."""
+    """Several fields with one schema; those whose names end with "?" may be null."""
     return {name.rstrip("?"): maybe(schema) if name.endswith("?") else schema for name in names.split()}
 
 
@@ -114,12 +114,12 @@ DOCUMENTS: Mapping[str, Schema] = {
     ),
     "error": {**fields(**texts("error run?"), exit=NUMBER, explain=listed(TEXT)), "required": ["error", "exit"]},
 }  # fmt: skip
-"""By name; "error" is what every command prints instead when it fails."""
+"""The schemas by name; every command prints "error" instead when it fails."""
 PRINTED_BY = {
     "create": "tasks create", "cancel": "tasks cancel", "change": "tasks update", "order": "orders ORDER",
     "proposal": "approve ID", "error": "any command that fails",
 }  # fmt: skip
-"""The command that prints a document, where it has another name; what a person puts in is in capitals."""
+"""The command that prints a document, if it has another name; words for a person to replace are in capitals."""
 
 
 def command_of(name: str) -> list[str]:
@@ -128,7 +128,7 @@ def command_of(name: str) -> list[str]:
 
 
 def schema_named(name: str) -> Schema:
-    """A schema as a document of its own."""
+    """A schema as a separate document."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"gotsurge/{name}/{VERSION}",

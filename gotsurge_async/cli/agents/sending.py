@@ -1,7 +1,7 @@
-"""The one way from an approved proposal to GotSurge: the command that it names, in a process of its own.
+"""The one way from an approved proposal to GotSurge: its command, in a separate process.
 
-The command is the desk, the push, the undo of people. So it has their ledger, brakes, messages and exit codes, and a
-program that proposes has no way of its own to send.
+People use the same command for the desk, the push and the undo. So it has their ledger, brakes, messages and exit
+codes, and a program that proposes has no way of its own to send.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from gotsurge_async.models.words import one_line
 from gotsurge_async.push.plan import Plan
 
 PLANNED = "--plan="
-"""The word of a push in whose place the plan of the proposed file stands."""
+"""The placeholder among a push's words for the plan of the proposed file."""
 BY = "--by="
-"""The word of a decision in whose place the name of the person stands."""
+"""The placeholder among a decision's words for the name of the person."""
 
 
 class Ran(Struct, frozen=True, kw_only=True):
-    """What a command answered.
+    """The answer of a command.
 
     Attributes:
-        document: its JSON document; of one that did nothing, an object with its ``error``.
+        document: its JSON document; if it did nothing, an object with its ``error``.
     """
 
     exit_code: int
@@ -74,12 +74,12 @@ def file_digest(path: str) -> str:
 
 
 def account_of(words: Sequence[str]) -> str:
-    """The account of a command that is sent from this process, with a fingerprint of what signs it in.
+    """The account of a command that this process sends, with a fingerprint of its sign-in.
 
-    The fingerprint is of the host, the client key, and the place of the tokens, or the token of the variables.
+    The fingerprint covers the host, the client key, and the place of the tokens, or the token in the variables.
 
     Raises:
-        ConfigError: the variables or the configuration file cannot be right.
+        ConfigError: the variables or the configuration file are not valid.
     """
     if words[0] == "resolve":  # it changes nothing at GotSurge, and reads tasks as the account of its run
         return ""
@@ -96,7 +96,7 @@ def account_of(words: Sequence[str]) -> str:
 
 
 def files_of(words: Sequence[str]) -> dict[str, str]:
-    """The paths of the files that a command reads, by what they are: "items", "map", and "file" for the table."""
+    """The paths of the files that a command reads, by their purpose: "items", "map", and "file" for the table."""
     cut = (word.partition("=") for word in words)
     paths = {option.removeprefix("--"): path for option, _, path in cut if option in ("--items", "--map")}
     return {**paths, "file": words[-1]} if words[0] == "push" else {}
@@ -108,8 +108,8 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     If the command is killed, or another process has the run, the proposal is still being sent.
 
     Args:
-        again: a person says that its sender has ended in the middle: the rest is sent, as the ledger knows what was
-            sent before.
+        again: a person states that its sender ended in the middle: the rest is sent, as the ledger knows what was sent
+            before.
 
     Raises:
         UsageError: it is not waiting, a file has changed since it was proposed, or it would be sent as another
@@ -147,7 +147,7 @@ async def _send(ledger: Ledger, proposal: Proposal, words: Sequence[str]) -> Pro
 
 
 def _plan_of(proposal: Proposal) -> Plan:
-    """The plan of the files that were approved: the push compares the bytes that it reads with it."""
+    """The plan of the approved files: the push compares the bytes that it reads with it."""
     request, summary = proposal.request, proposal.summary
     digests = {name: request.files[path] for name, path in files_of(request.words).items()}
     return Plan(

@@ -1,4 +1,4 @@
-"""The MCP server: its tools read, or propose; it has no way to send what no person has approved."""
+"""The MCP server: its tools read, or propose; it cannot send anything that no person has approved."""
 
 import asyncio
 import hmac
@@ -55,11 +55,11 @@ _MINE = Tool(
 ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: _MINE}
 ADDING = ("create_orders", "push_table")  # what others propose takes back, or changes
 MOST = 20
-"""Proposals, and faults, that an answer lists; of faults it has the number, too."""
+"""The most proposals, or faults, that an answer lists; it has the number of all faults, too."""
 
 
 def tools_named(text: str) -> frozenset[str]:
-    """The names in a text with commas, where "all" and "read" stand for several; WrongUse where one is not known."""
+    """The names in a text with commas, in which "all" and "read" stand for several; WrongUse for unknown ones."""
     several = {"all": [*ALL], "read": [*READ, PROPOSALS]}
     names = {name for word in text.replace(",", " ").split() for name in several.get(word, [word])}
     if unknown := names - {*ALL}:
@@ -75,7 +75,7 @@ class Agents(Struct, frozen=True, kw_only=True):
     """The tools over a ledger.
 
     Attributes:
-        tools: the names of those that exist.
+        tools: the names of the tools that this server offers.
     """
 
     bounds: Bounds
@@ -96,7 +96,7 @@ class Agents(Struct, frozen=True, kw_only=True):
         return types.ListToolsResult(tools=[_described(name, ALL[name]) for name in ALL if name in self.tools])
 
     async def _call(self, context: Context, call: types.CallToolRequestParams) -> Answer:
-        """Answer a call; what is wrong with it is an answer, too."""
+        """Answer a call; an error in the call is an answer, too."""
         name, arguments, client = call.name, call.arguments or {}, _client(context)
         try:
             if name not in self.tools:
@@ -137,9 +137,9 @@ class Agents(Struct, frozen=True, kw_only=True):
         return _result("proposal", [self._shown(proposal)])
 
     async def _proposed(self, request: Request, sum_up: Callable[[], Awaitable[Summary]], client: str) -> Proposal:
-        """The proposal of a request: a new one, unless there is one that stands.
+        """The proposal of a request: a new one, unless one of the same request stands.
 
-        A failed one is the answer, too, while nothing of it would be sent, such as an order that it left in doubt.
+        A failed proposal is returned, too, while nothing of it would be sent, as when it left an order in doubt.
         """
         proposals = self.bounds.ledger.proposals
         last = await proposals.latest(request.digest)
@@ -153,20 +153,20 @@ class Agents(Struct, frozen=True, kw_only=True):
         )
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
-        """A proposal as an answer, with what its person types."""
+        """A proposal as an answer, with the command that its person types."""
         ledger = self.bounds.ledger.path
         waits = proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
         return {**proposal.document(), "next": [f"gotsurge approve --ledger {ledger} {proposal.id}"] if waits else []}
 
 
 def _client(context: Context) -> str:
-    """The name and version that a client says it has."""
+    """The name and version that a client claims."""
     params = context.session.client_params
     return "unknown" if params is None else one_line(f"{params.client_info.name} {params.client_info.version}")[:100]
 
 
 def _check(tool: Tool, arguments: Arguments) -> None:
-    """Refuse arguments that do not fit; UsageError."""
+    """Raise UsageError for arguments that do not fit."""
     try:
         jsonschema.validate(arguments, tool.input_schema)
     except jsonschema.ValidationError as error:
@@ -177,7 +177,7 @@ def _check(tool: Tool, arguments: Arguments) -> None:
 
 
 def result_schema(tool: Tool) -> Schema:
-    """The schema of a tool's answer: what the command prints, wrapped, so that it is always an object."""
+    """The schema of a tool's answer: the command's document, wrapped so that it is always an object."""
     reads = tool in READ.values()
     name = tool.result if reads else "proposal"
     result = DOCUMENTS[name] if reads else listed(DOCUMENTS[name])
@@ -224,9 +224,9 @@ def _block(document: Any) -> types.TextContent:
 async def _ask(
     context: Context, call: types.CallToolRequestParams, proposal: Proposal
 ) -> bool | types.InputRequiredResult | None:
-    """Whether the person in front of the client approves; None where it cannot ask, or the person does not decide.
+    """Whether the person at the client approves; None if the client cannot ask, or the person does not decide.
 
-    Newer clients are asked by an answer that they complete, older ones by a request.
+    Newer clients get an answer that they complete, older ones a request.
     """
     capabilities = context.session.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
@@ -259,7 +259,7 @@ async def serve_stdio(server: "Server[dict[str, Any]]") -> None:
 
 
 async def _lines() -> AsyncIterator[str]:
-    """The lines of standard input, read by a thread that keeps no process alive: the SDK's own outlives a signal."""
+    """The lines of standard input, read by a thread that does not keep the process alive, unlike that of the SDK."""
     loop, lines = asyncio.get_running_loop(), asyncio.Queue[bytes]()
 
     def read() -> None:
@@ -273,7 +273,7 @@ async def _lines() -> AsyncIterator[str]:
 
 
 def _http_app(server: "Server[dict[str, Any]]", token: Secret) -> ASGIApp:
-    """The server over streamable HTTP at ``/mcp``: for this machine's names alone, and only with the token."""
+    """The server over streamable HTTP at ``/mcp``, only under this machine's names, and only with the token."""
     app, expected = server.streamable_http_app(host="127.0.0.1"), f"Bearer {token.reveal()}".encode()
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -287,7 +287,7 @@ def _http_app(server: "Server[dict[str, Any]]", token: Secret) -> ASGIApp:
 
 
 async def serve_http(server: "Server[dict[str, Any]]", port: int, token: Secret) -> None:
-    """Serve over HTTP on this machine until Ctrl-C; ConfigError where the port cannot be used."""
+    """Serve over HTTP on this machine until Ctrl-C; raises ConfigError if the port cannot be used."""
     try:
         listener = socket.create_server(("127.0.0.1", port))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The tools of ``gotsurge mcp``: what each takes, and the command that answers it.
+"""The tools of ``gotsurge mcp``: the arguments of each, and the command that answers it.
 
-A read tool is a command with ``--json``. A write tool is a command that is not run: it becomes a proposal, and a person
+A read tool is a command with ``--json``. A write tool does not run its command, which becomes a proposal; a person
 has it run (`gotsurge approve`).
 """
 
@@ -34,14 +34,14 @@ Arguments = Mapping[str, Any]
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
-    """What one server may do, as its options say.
+    """The limits of one server, by its options.
 
     Attributes:
-        target: where, and as whom.
-        variables: variables of each command.
+        target: the place and the account.
+        variables: the environment variables of each command.
         folder: the only folder whose tables may be read.
         platform: whether single orders are those of a platform partner.
-        lasts: for how long a proposal waits for a person.
+        lasts: the time that a proposal waits for a person.
         asks_client: whether a person may approve in the client.
     """
 
@@ -61,7 +61,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
         return self.target.environment
 
     async def run(self, words: Sequence[str], stdin: str = "") -> Ran:
-        """Run a command that reads; UsageError with its document where it fails."""
+        """Run a command that reads; raises UsageError with its document if it fails."""
         with TemporaryDirectory(prefix="gotsurge-") as folder:
             out = [f"--out={Path(folder) / 'report.csv'}"] if words[0] == "report" else []
             ran = await run_command([words[0], *out, *words[1:]], stdin, self.variables)
@@ -70,7 +70,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
         return ran
 
     async def check_run(self, run_id: str) -> None:
-        """Refuse a run of another environment, or one that there is not."""
+        """Refuse a run that does not exist, or is of another environment."""
         info = await self.ledger.run(run_id)
         if info.environment != self.environment:
             raise UsageError(f"run {info.id} is of {info.environment}, and this server of {self.environment}", "E613")
@@ -79,7 +79,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
         """The absolute path of a table.
 
         Raises:
-            UsageError: it is outside of the folder, or no file.
+            UsageError: it is outside of the folder, or not a file.
         """
         with suppress(OSError):  # such as a name that is too long
             path = (self.folder / name).resolve()
@@ -89,7 +89,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
 
 class Refused(UsageError):
-    """A command failed; its JSON document says why."""
+    """A command failed; its JSON document has the reason."""
 
     def __init__(self, document: Any) -> None:
         super().__init__(document.get("error", "it cannot be proposed"))
@@ -100,11 +100,11 @@ class Tool(Struct, frozen=True):
     """A tool.
 
     Attributes:
-        text: what it does, for agents.
+        text: its description, for agents.
         result: the name of the schema of its result.
-        takes: its arguments with their schemas; "?" ends the name of one that may be left out.
+        takes: its arguments with their schemas; "?" ends the name of an optional one.
         options: returns the options and the arguments of the command that answers, or that is proposed.
-        summary: checks what a tool that proposes would send, and sums it up for people; None for one that reads.
+        summary: checks the request of a tool that proposes, and sums it up for people; None for a tool that reads.
     """
 
     text: str
@@ -121,13 +121,13 @@ class Tool(Struct, frozen=True):
         return {**schema, "required": needed, "additionalProperties": False}
 
     def words(self, bounds: Bounds, given: Arguments) -> list[str]:
-        """The words of the command; a reason is on one line, as it is shown."""
+        """The words of the command, with a reason on one line, as it is shown."""
         if "reason" in given:
             given = {**given, "reason": one_line(given["reason"])}
         return [*command_of(self.result), "--json", *self.options(bounds, given)]
 
     def request(self, name: str, bounds: Bounds, given: Arguments) -> Request:
-        """What a call would send."""
+        """The request that a call would send."""
         words, orders = self.words(bounds, given), given.get("orders")
         return Request(
             kind=name,
@@ -144,7 +144,7 @@ def _text(description: str, **more: Any) -> Schema:
 
 
 def _options(given: Arguments, names: str) -> list[str]:
-    """Arguments as options, ``--name=value`` for each value, which cannot be taken for another option.
+    """Arguments as options, ``--name=value`` for each value, which cannot be mistaken for another option.
 
     Args:
         names: the names of the arguments; OPTION=ARGUMENT for one whose option has another name.
@@ -253,7 +253,7 @@ READ: Mapping[str, Tool] = {
 
 
 async def _sum_up_creation(bounds: Bounds, given: Arguments, request: Request) -> Summary:
-    """What a command that creates orders would do, as `gotsurge plan` reads them."""
+    """A summary of a command that creates orders, which are read as `gotsurge plan` reads them."""
     orders: Sequence[Mapping[str, Any]] = given.get("orders", ())
     how = _table_options(bounds, given) if request.files else ["--format=jsonl", *bounds.target.words(), "--", "-"]
     ran = await bounds.run(["plan", "--json", *how], "\n".join(msgspec.json.encode(each).decode() for each in orders))

@@ -1,1 +1,1 @@
-"""Commands about tables, and what commands say of the faults in them."""
+"""Commands about tables, and the reports of faults in them."""

@@ -1,4 +1,4 @@
-"""``gotsurge columns`` and ``gotsurge template``: what a table of orders may hold, and an empty one to fill in."""
+"""``gotsurge columns`` and ``gotsurge template``: the columns of a table of orders, and an empty one to fill in."""
 
 import sys
 from collections.abc import Sequence

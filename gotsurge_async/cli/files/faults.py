@@ -1,4 +1,4 @@
-"""What is wrong in a file of orders: reported in groups, and written with its rows (``--faults``)."""
+"""The faults of a file of orders: reported in groups, and written with their rows (``--faults``)."""
 
 import asyncio
 import itertools
@@ -28,20 +28,20 @@ from gotsurge_async.tables.source import Left
 T = TypeVar("T")
 
 FEW = 10
-"""At most this many faults are reported one by one; more are reported in groups."""
+"""The most faults that are reported one by one; more are reported in groups."""
 
 _ENDINGS = {".xlsx": ".xlsx", ".xls": ".xlsx", ".ods": ".xlsx", ".jsonl": ".jsonl", ".tsv": ".tsv"}
-"""The ending of a file of faults by that of the file of orders; else it is a CSV."""
+"""The ending of a file of faults by that of the file of orders; for any other it is a CSV."""
 
 _file = in_group(THE_FILE)
 
 
 class Mending(Struct, frozen=True, kw_only=True):
-    """What to do about the faults of a file.
+    """The options for a file with faults.
 
     Attributes:
-        faults: the file for its faulty rows, or a folder in which each command makes one of its own; None for none.
-        leave: whether the rows without faults are taken all the same.
+        faults: the file for its faulty rows, or a folder in which each command makes its own file; None for none.
+        leave: whether the rows without faults are accepted nevertheless.
     """
 
     faults: Path | None = None
@@ -56,10 +56,10 @@ class Mending(Struct, frozen=True, kw_only=True):
         sends: bool = False,
         progress: bool = False,
     ) -> T:
-        """Open a file of orders, and do something with it that reads it to its end.
+        """Open a file of orders, and run ``work``, which reads it to its end.
 
         Args:
-            sends: whether the orders are sent after that: what is left out then must be kept.
+            sends: whether the orders are sent after that: then rows that are left out must be stored.
             progress: whether a terminal shows how far the file was read.
         """
         if self.leave and sends and self.faults is None:
@@ -96,7 +96,7 @@ class Mending(Struct, frozen=True, kw_only=True):
 
     @contextmanager
     def look(self, file: str, options: SourceOptions) -> Iterator[Source]:
-        """Open a file of orders as `read` does, without writing or saying anything."""
+        """Open a file of orders as `read` does, without writing or printing anything."""
         report = SourceReport()
         with ExitStack() as at_end:
             source = at_end.enter_context(open_source(file, options=options, report=report))
@@ -105,7 +105,7 @@ class Mending(Struct, frozen=True, kw_only=True):
             yield source
 
     def _free(self, file: str, now: datetime) -> Path | None:
-        """The file to write, which is not there yet."""
+        """The path to write, at which no file exists yet."""
         if self.faults is None or not self.faults.exists():
             return self.faults
         if not self.faults.is_dir():
@@ -116,7 +116,7 @@ class Mending(Struct, frozen=True, kw_only=True):
         return next(path for name in names if not (path := self.faults / name).exists())
 
     def _refusal(self, file: str, error: UnusableSource, rows: int, faults: Path | None) -> Failure:
-        """Report the faults of a file, and what to do about them; ``rows`` of it were written."""
+        """Report the faults of a file, and what to do about them; ``rows`` is the number that was written."""
         failure = report_faults(error, "nothing was sent")
         if faults is not None and rows:
             say(f"{number_of(rows, 'row')} with faults, and what is wrong: {faults}")
@@ -147,11 +147,11 @@ takes_mending: Decorator[Any] = gathered(
     ),
     _file("--leave-faulty", "leave", is_flag=True, help="Leave these rows out, and go on with the others."),
 )
-"""The options that say what to do about faults; the command gets them as its argument ``mending``."""
+"""The options for faults; the command gets them as its argument ``mending``."""
 
 
 def _report_left(left: Left) -> None:
-    """Report what is wrong with the rows that are left out, and how many there are."""
+    """Report the faults of the rows that are left out, and their number."""
     report = left.report
     groups = list(report.groups)
     _list_faults(report.faults, report.fault_count, groups)
@@ -169,12 +169,12 @@ def _list_faults(faults: Sequence[Fault], count: int, groups: Sequence[FaultGrou
 
 
 def as_plain(fault: Fault) -> dict[str, Any]:
-    """A fault as a ``--json`` document has it."""
+    """A fault in the form of a ``--json`` document."""
     return {**attrs.asdict(fault), "rule": str(fault.rule)}
 
 
 def report_faults(error: UnusableSource, consequence: str) -> Failure:
-    """Report what is wrong with a file; the failure to raise has the number of faults, and the ``consequence``."""
+    """Report the faults of a file; returns the failure to raise, with the number of faults and the ``consequence``."""
     _list_faults(error.faults, error.count, error.groups)
     text = f"{number_of(error.count, 'fault')}: {consequence}"
     say(text)

@@ -1,4 +1,4 @@
-"""What is new in a push to a real GotSurge: a map is accepted once, and a first push is shown before it is sent."""
+"""First pushes to a real GotSurge: a map is accepted once, and the orders are shown before they are sent."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -19,14 +19,14 @@ from gotsurge_async.tables import Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of
 
 _MOST = 10
-"""At most this many earlier runs are asked whether they created an order."""
+"""The most earlier runs that are checked for a created order."""
 
 
 class FirstTime(Struct, frozen=True):
-    """What the earlier runs of a ledger, the newest first, say of a push.
+    """The earlier runs of a ledger, the newest first, as far as they matter for a push.
 
     Attributes:
-        accepted: whether the map may be used though it, or the columns of the file, are new.
+        accepted: whether the map may be used even if it, or the columns of the file, are new.
     """
 
     earlier: Sequence[RunInfo]
@@ -44,7 +44,7 @@ class FirstTime(Struct, frozen=True):
         raise MapNotAccepted(f"the map {plain(use.name)} {why}: {how}", "E243")
 
     def unlike(self, run: Run) -> list[str]:
-        """In what the file of a run differs from the last one that was pushed with its map."""
+        """The differences of a run's file from the last one that was pushed with its map."""
         use = MapUse.remembered(run.info.options) if self.target.is_real else None
         last = None if use is None else last_use(self.earlier, use.name)
         return [] if use is None or last is None else use.unlike(last)
@@ -66,7 +66,7 @@ class FirstTime(Struct, frozen=True):
 
 
 async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()) -> Preview:
-    """The preview of a run that is loaded.
+    """The preview of a loaded run.
 
     Args:
         not_read, differs: see `Preview`.
@@ -78,7 +78,7 @@ async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], 
 
 
 async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> Plan:
-    """Read a file as a push would, and show on stderr what that would send."""
+    """Read a file as a push would, and show on stderr the orders that it would send."""
 
     async def plan(source: Source) -> Plan:
         return await make_plan(watched(source, options), now=options.now, zone=options.zone(), known=known)

@@ -1,4 +1,4 @@
-"""``gotsurge map``: maps that say how a user's own tables are read: kept, shown and proposed."""
+"""``gotsurge map``: maps for reading a user's own tables: stored, shown and proposed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A push or a worker seen from outside: metrics for Prometheus, traces for OpenTelemetry."""
+"""Observation of a push or a worker: metrics for Prometheus, traces for OpenTelemetry."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gotsurge_async.telemetry import Tracing
 
 TRACE = "traceparent"
-"""The option of a run that names its trace, for all that send it."""
+"""The option of a run that holds its trace, for all that send it."""
 
 _group = in_group("Seen from outside")
 

@@ -1,4 +1,4 @@
-"""``gotsurge worker``: send what is put up for many machines."""
+"""``gotsurge worker``: sends segments of runs that were released to many machines."""
 
 import asyncio
 import logging
@@ -166,7 +166,7 @@ async def worker(
 
 @asynccontextmanager
 async def report_unrecorded(desk: Desk) -> AsyncIterator[None]:
-    """Enter a desk, and name the orders whose answers it could not record before it was closed, also by an abort."""
+    """Enter a desk, and report the orders whose answers it could not record before it was closed or aborted."""
     try:
         async with desk:
             yield
@@ -179,7 +179,7 @@ async def report_unrecorded(desk: Desk) -> AsyncIterator[None]:
 
 
 def leave_out_the_queue(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report errors that nothing awaited, except the queue's: nothing is lost with a job that was removed while this
-    process was frozen, or its database away."""
+    """Report errors of tasks that were not awaited, except the queue's: a job that was removed while this process was
+    frozen, or its database away, is no loss."""
     if not type(context.get("exception")).__module__.startswith("procrastinate"):
         loop.default_exception_handler(context)

@@ -24,9 +24,9 @@ COLUMNS: tuple[str | Column, ...] = (
     *(spare("VERSION", 3), spare("ENVIRONMENT", 1), spare("SINCE", 2), prose("TROUBLE")),
 )
 _LIVE = [place for place, column in enumerate(COLUMNS) if not (isinstance(column, Column) and column.rank)]
-"""The columns of a worker that no table leaves out."""
+"""The columns of a worker that are shown in a table of any width."""
 EVERY = 1.0
-"""Seconds between two reads of a run that is watched."""
+"""Seconds between two reads of a watched run."""
 
 
 @click.command()
@@ -55,7 +55,7 @@ def state_of(worker: Worker) -> str:
 
 
 def row_of(worker: Worker) -> tuple[Any, ...]:
-    """A worker under `COLUMNS`."""
+    """The cells of a worker under `COLUMNS`."""
     return (
         *(worker.id, state_of(worker), worker.segments, f"{worker.orders:,}", f"{worker.orders_per_minute:,}"),
         *(f"{max(worker.silent, 0.0):,.0f} s ago", worker.version, worker.environment, worker.started_at),
@@ -109,7 +109,7 @@ async def stop(run_id: str, ledger: Place) -> Exit:
 
 
 async def watch_run(place: Place, run_id: str) -> None:
-    """Show a run on stderr until no process sends it any more. A database that goes away meanwhile is waited for."""
+    """Show a run on stderr until no process sends it any more, waiting for a database that is away meanwhile."""
     from rich.console import Console  # loaded when there is something to watch
 
     progress = Progress(Console(stderr=True, highlight=False, markup=False), f"run {run_id}", transient=True)
@@ -143,7 +143,7 @@ async def _look(ledger: Ledger, run_id: str) -> tuple[Counts, Sequence[Worker]] 
 
 
 def show(progress: Progress, counts: Counts, workers: Sequence[Worker], *, now: float) -> None:
-    """Show a moment: the progress of the run, and its workers."""
+    """Show the progress of the run, and its workers, at this moment."""
     states = [state_of(worker) for worker in workers]
     segments = sum(worker.segments for worker in workers)
     in_hand = verb(segments, "segment in hand", "segments in hand")

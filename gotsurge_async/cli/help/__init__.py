@@ -1,1 +1,1 @@
-"""Help that belongs to no single command: topics, and what each error and each exit code means."""
+"""Help that belongs to no single command: topics, and the meaning of errors and exit codes."""

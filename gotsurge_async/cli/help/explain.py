@@ -13,7 +13,7 @@ from gotsurge_async.cli.shared.output import as_json, filled, is_terminal, print
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
-"""The beginning of the line below an error, which people copy whole."""
+"""The beginning of the line below an error, which people copy with it."""
 _RAISED = re.compile(r"[\s|]*((\w+\.)+[A-Z]\w*|[A-Z]\w*(Error|Warning)): ")
 """The beginning of the last line of a traceback."""
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
@@ -42,7 +42,7 @@ def explain(words: tuple[str, ...]) -> None:
 
 
 def entries_for(words: Sequence[str]) -> list[Entry]:
-    """The entries of codes or of a message; all without either."""
+    """The entries of codes or of a message; all entries without either."""
     if not words:
         return list(entries().values())
     if all(map(is_code, words)):
@@ -66,7 +66,7 @@ def _entry_of(code: str) -> Entry:
 
 
 def _text(one: Entry) -> str:
-    """An entry without the signs of Markdown."""
+    """An entry without the markup of Markdown."""
     text = _EMPHASIS.sub(r"\1", _LINK.sub(r"\1", one.text))
     parts = [f"{one.code}: {one.title}", text]
     if one.messages:

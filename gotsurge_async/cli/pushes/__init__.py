@@ -1,1 +1,1 @@
-"""Commands about pushes: sending orders, what became of them, and their ledger."""
+"""Commands about pushes: sending orders, their outcomes, and their ledger."""

@@ -1,4 +1,4 @@
-"""``gotsurge audit``: the ledger and the result files against what GotSurge has."""
+"""``gotsurge audit``: the ledger and the result files, compared with GotSurge."""
 
 import time
 from collections import Counter
@@ -194,7 +194,7 @@ async def _compare(options: AuditOptions, run_id: str | None) -> Report:
 
 
 def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Things by what ``key`` says of them, in their order."""
+    """Things by the result of ``key``, in their order."""
     groups: dict[K, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
@@ -217,7 +217,7 @@ async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tu
 
 
 def _progress(total: int) -> Callable[[int, int, float], None]:
-    """A listener that prints now and then how far an audit is."""
+    """A listener that prints the progress of an audit now and then."""
     next_line = time.monotonic() + LINE_EVERY
 
     def show(orders: int, reads: int, waits: float) -> None:
@@ -255,7 +255,7 @@ def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
 def _perhaps_of_others(report: Report) -> frozenset[str]:
     """The runs with vanished tasks that another account may have made.
 
-    That is impossible where the account has a name, and has other tasks of its runs.
+    That is impossible if the account has a name, and has other tasks of its runs.
     """
     vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
     doubtful: set[str] = set()
@@ -348,7 +348,7 @@ def _end(report: Report, options: AuditOptions) -> Exit:
 
 
 def _steps(report: Report, options: AuditOptions) -> list[Step]:
-    """What to type about what is left: one command for each run and kind."""
+    """The commands to type for the remaining findings: one for each run and kind."""
     steps: list[Step] = []
     doubtful = _perhaps_of_others(report)
     for (run_id, kind), findings in _by_run_and_kind(report.left).items():

@@ -1,4 +1,4 @@
-"""``gotsurge ledger``: checking the ledger, copying it, making it small, and continuing with an older copy."""
+"""``gotsurge ledger``: checks the ledger, copies it, makes it smaller, and continues with an older copy."""
 
 import asyncio
 import shlex
@@ -210,7 +210,7 @@ async def _end_checks(where: Place) -> None:
 
 
 async def _refused_newest(where: Place, out: Path) -> int:
-    """The highest counter of the ledger in the summaries of a folder, unless the ledger is as new."""
+    """The highest count of the ledger in the summaries of a folder; raises LedgerError if the ledger is as new."""
     newest = 0
     if await asyncio.to_thread(Backend(where).is_there):
         async with await Ledger.look(where) as opened:

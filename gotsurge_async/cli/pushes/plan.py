@@ -1,4 +1,4 @@
-"""``gotsurge plan``: checking a file before it is pushed."""
+"""``gotsurge plan``: checks a file before it is pushed."""
 
 import json
 from datetime import tzinfo

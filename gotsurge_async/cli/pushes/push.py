@@ -1,4 +1,4 @@
-"""``gotsurge push``: a file of orders into GotSurge."""
+"""``gotsurge push``: pushes a file of orders to GotSurge."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -213,8 +213,8 @@ class PushOptions(SendOptions, frozen=True, kw_only=True):
     """The options of a push.
 
     Attributes:
-        reading: the words of the options that say how to read the file.
-        accept_map: whether the map may be used though it, or the columns of the file, are new.
+        reading: the words of the options for reading the file.
+        accept_map: whether the map may be used even if it, or the columns of the file, are new.
         seen_plan: the plan that a person has seen and accepted: only its file is sent.
         canary: the number of orders that are sent first; None for the default.
     """
@@ -236,7 +236,7 @@ class PushOptions(SendOptions, frozen=True, kw_only=True):
     canary: int | None
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
-        """What the ledger keeps with the run, so that it can be resumed, and its result files written again."""
+        """The values that the ledger stores with the run, to resume it and to write its result files again."""
         return {
             "delimiter": self.source.delimiter,
             "batch_size": self.batch_size,
@@ -255,7 +255,7 @@ class PushOptions(SendOptions, frozen=True, kw_only=True):
 
     @property
     def size(self) -> int:
-        """About how many bytes the result files will have: the rows, and what became of each."""
+        """An estimate of the bytes of the result files: the rows, and the outcome of each."""
         try:
             return 2 * Path(self.file).stat().st_size if self.file != STDIN else 0
         except OSError:  # a missing file is reported where it is opened
@@ -273,7 +273,7 @@ class Pushing(Sending):
         self._first = FirstTime((), options.target, accepted=True)
 
     async def dry_run(self) -> Exit:
-        """Read and check the file in a ledger of its own, which is thrown away."""
+        """Read and check the file in a ledger of its own, which is deleted afterwards."""
         options = self._options
         with TemporaryDirectory(prefix="gotsurge-") as folder:
             async with (
@@ -382,7 +382,7 @@ class Pushing(Sending):
         return run, admission
 
     async def _brakes(self, ledger: Ledger, run: Run, pending: int) -> Brakes:
-        """The brakes of a push; one that is new to a real GotSurge gets a canary, and is shown at a terminal."""
+        """The brakes of a push. A push that is new to a real GotSurge gets a canary, and is shown at a terminal."""
         options = self._options
         for difference in self._first.unlike(run):
             self.say(f"warning: {difference}")
@@ -439,7 +439,7 @@ class Pushing(Sending):
             self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 
     def _warn_of_other_names(self, api_base: str) -> None:
-        """Warn where the ledger knows this server under another environment's name: keys are unique within one."""
+        """Warn if the ledger knows this server under another environment's name: keys are unique within one."""
         target = self._options.target
         if target.simulate:
             return
@@ -464,7 +464,7 @@ class Pushing(Sending):
             self.say(f"… and {number_of(more, 'more kind')} of warnings")
 
     def _list_similar(self, similar: Sequence[Similar], run: Run) -> None:
-        """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""
+        """Warn about orders that resemble another one: perhaps one delivery, ordered twice under two keys."""
         for order in similar[:SHOWN_WARNINGS]:
             where = f"line {order.other_line}"
             if order.other_run != run.id:

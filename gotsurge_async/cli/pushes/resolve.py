@@ -1,4 +1,4 @@
-"""``gotsurge reconcile`` and ``gotsurge resolve``: what became of orders in doubt, by reading or by a person's word."""
+"""``gotsurge reconcile`` and ``gotsurge resolve``: settle orders in doubt, by reading or by a person's decision."""
 
 import os
 from contextlib import AsyncExitStack
@@ -88,7 +88,7 @@ async def reconcile(
 
 
 async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
-    """The run that was named, or all of the environment with orders in doubt."""
+    """The named run, or all runs of the environment with orders in doubt."""
     if run_id is not None:
         return [await opened.run(run_id)]
     runs = []

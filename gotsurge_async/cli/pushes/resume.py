@@ -1,4 +1,4 @@
-"""``gotsurge resume`` and ``gotsurge retry``: continuing a run, and trying its refused orders again."""
+"""``gotsurge resume`` and ``gotsurge retry``: continue a run, and send its refused orders again."""
 
 from typing import Any
 
@@ -53,7 +53,7 @@ class Resuming(Sending):
 
     Args:
         run_id: None for the last run of the environment.
-        options: those of the command; for an option that is None the run's own value holds.
+        options: those of the command; if an option is None, the run's own value is used.
     """
 
     def __init__(self, run_id: str | None, *, ledger: Place | None, **options: Any) -> None:
@@ -132,7 +132,7 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
 
 
 class Retrying(Resuming):
-    """The sending of a run's refused orders, in a run of their own."""
+    """The sending of a run's refused orders, in a new run."""
 
     async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
         run, admission = await load_refused(ledger, info.id)

@@ -1,4 +1,4 @@
-"""``gotsurge runs``, ``status`` and ``results``: the runs of the ledger, where one stands, and its result files."""
+"""``gotsurge runs``, ``status`` and ``results``: the runs of the ledger, the state of one, and its result files."""
 
 import asyncio
 import hashlib
@@ -51,7 +51,7 @@ class RunStatus(Struct, frozen=True):
     """A run, its counts, and whether a process has it at this moment.
 
     Attributes:
-        steps: what to type next; empty while a process or workers send the run, and where nothing was admitted.
+        steps: the commands to type next; empty while a process or workers send the run, and if nothing was admitted.
         distribution: the state of a run that workers send.
     """
 
@@ -73,7 +73,7 @@ class RunStatus(Struct, frozen=True):
 
     @property
     def state(self) -> str:
-        """The state in words; a crash leaves no state of its own in the ledger."""
+        """The state in words, since the ledger stores no state for a crash."""
         if self.info.archived_in is not None:
             return "archived"
         if self.held:
@@ -83,7 +83,7 @@ class RunStatus(Struct, frozen=True):
         return "broken off" if self.info.state is RunState.SENDING else self.info.state
 
     def number(self, word: Word) -> int:
-        """The number of orders of a word; what a living process is sending is in flight, and not in doubt."""
+        """The number of orders with a word; what a living process is sending is in flight, and not in doubt."""
         return self.counts.of(state for state in OrderState if word_of(state, held=self.held) == word)
 
     def document(self) -> dict[str, Any]:

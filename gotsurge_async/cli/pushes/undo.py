@@ -1,4 +1,4 @@
-"""``gotsurge undo``: taking the orders of a run back."""
+"""``gotsurge undo``: cancels the orders of a run."""
 
 import asyncio
 import functools
@@ -72,7 +72,7 @@ async def take_back(
     reason: str,
     concurrency: int | None,
 ) -> Exit:
-    """Take orders of a run back, print what became of them, and exit."""
+    """Cancel orders of a run, print the outcomes, and return the exit code."""
     async with open_ledger(place) as opened:
         info = await opened.run(run_id)
         limits = None if concurrency is None else Limits(concurrency=concurrency)
@@ -102,7 +102,7 @@ async def take_back(
 
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
-    """At a signal the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
+    """The error for a signal: the run must not be resumed, which would send waiting orders, but undone to its end."""
     counts = await ledger.counts(info.id)
     return Failure(
         f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "

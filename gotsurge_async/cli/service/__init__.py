@@ -1,1 +1,1 @@
-"""Commands about what the service offers, one call at a time, and about reaching it."""
+"""Commands that make single calls to the service, or set up its use."""

@@ -1,4 +1,4 @@
-"""``gotsurge auth``: sign in, and look after what keeps a machine signed in."""
+"""``gotsurge auth``: sign in, and manage the tokens of this machine."""
 
 import asyncio
 import functools
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from gotsurge_async.auth.sql import SqlStore
 
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
-"""The browser finds no page here: its user copies the address."""
+"""The redirect address of a sign-in by hand: there is no page, and the user copies the address."""
 
 
 @click.group()
@@ -70,7 +70,7 @@ def auth() -> None:
 
 
 class _Place(Struct, frozen=True):
-    """The account of a command, and where its tokens are used."""
+    """The account of a command, and the place where its tokens are used."""
 
     settings: Settings
     name: str
@@ -168,14 +168,14 @@ async def _login(
 
 
 def _ask_credentials(known: Credentials | None) -> Credentials:
-    """Ask for what is missing; the secret key is not shown while it is typed."""
+    """Ask for missing credentials; the secret key is not shown while it is typed."""
     client_key = known.client_key if known else click.prompt("Client key", err=True)
     secret_key = click.prompt("Secret key", hide_input=True, err=True)
     return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
 
 
 async def _partner_name(gs: GotSurge) -> str | None:
-    """The partner's name, if the service returns it: the sign-in has succeeded without."""
+    """The partner's name, if the service returns it; without a name the sign-in has succeeded all the same."""
     with suppress(GotSurgeError):
         async with asyncio.timeout(10), gs:
             return (await gs.partner.detail()).name
@@ -183,7 +183,7 @@ async def _partner_name(gs: GotSurge) -> str | None:
 
 
 def _remember_client_key(environment: str, client_key: str) -> Path | None:
-    """Write the client key into the configuration file, unless the environment has a section there; the file."""
+    """Add the client key to the configuration file, unless the environment has a section there; returns the file."""
     path = config_file()
     if environment in read_config():
         return None
@@ -284,7 +284,7 @@ async def rotate() -> None:
 
 
 async def _rotate_key_file(path: Path) -> tuple[int, int]:
-    """Put a new key in front of the file, and encrypt with it; the numbers of accounts and of older keys."""
+    """Put a new key in front of the file, and encrypt with it; returns the numbers of accounts and of older keys."""
     async with folder_lease(path, "rotation", SystemClock(), "the key file"):
         old = read_keys(path) if await asyncio.to_thread(path.exists) else []
         if old or not in_database():  # a database has no store before the first key

@@ -1,4 +1,4 @@
-"""``gotsurge doctor``: what this machine would do, on which assumptions, and whether GotSurge answers."""
+"""``gotsurge doctor``: the settings of this machine, the assumptions, and a check whether GotSurge answers."""
 
 import os
 import platform
@@ -49,7 +49,7 @@ _PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "click", "rich")
 
 
 class Probe(Struct, frozen=True):
-    """One GET, and what its answer means. ``problem`` is the exit code of what is wrong, None if all is well."""
+    """One GET, and the meaning of its answer. ``problem`` is the exit code of a problem, None if there is none."""
 
     endpoint: Endpoint[Any]
     verdict: str
@@ -58,7 +58,7 @@ class Probe(Struct, frozen=True):
 
     @property
     def request(self) -> str:
-        """Verb and template of the path, never the path itself: it may hold the signature."""
+        """The verb and the template of the path, never the path itself, which may hold the signature."""
         return f"{self.endpoint.verb} {self.endpoint.path}"
 
 
@@ -134,7 +134,7 @@ async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
 
 
 def _exit_code(problems: list[Exit | None], token: Mapping[str, Any]) -> Exit:
-    """A service that does not answer as it should comes before a missing sign-in, which may be the consequence."""
+    """The worst exit code. A service that does not answer comes before a missing sign-in, which may follow from it."""
     if Exit.REFUSED in problems:
         return Exit.REFUSED
     if Exit.SIGN_IN in problems or token["state"] not in ("good", "renewable"):
@@ -273,7 +273,7 @@ def _token(subject: _Subject, now: datetime) -> dict[str, Any]:
 
 
 async def _probes(subject: _Subject, *, partner: bool) -> AsyncIterator[Probe]:
-    """The probes: of the partner, where the credentials are known, and of a task."""
+    """The probes: of the partner, if the credentials are known, and of a task."""
     transport = AiohttpTransport()
     try:
         task = await _probe_task(transport, subject)
@@ -313,7 +313,7 @@ async def _probe_task(transport: Transport, subject: _Subject) -> Probe:
 
 
 def _verdict(done: Attempt, *, same: bool, signed: bool) -> tuple[str, Exit | None]:
-    """What the answer about a task that cannot exist means; ``same``: a path that cannot exist gets the same answer."""
+    """The meaning of the answer about a task that cannot exist; ``same``: an impossible path gets the same answer."""
     if done.status in (401, 403) and signed:
         return "the token is refused", Exit.SIGN_IN
     if done.status in (401, 403):
@@ -327,7 +327,7 @@ def _verdict(done: Attempt, *, same: bool, signed: bool) -> tuple[str, Exit | No
 
 
 async def _get(transport: Transport, subject: _Subject, endpoint: Endpoint[Any], **path: str) -> Attempt:
-    """Send a GET; it carries the bearer token, except where Partner Detail has none."""
+    """Send a GET; it carries the bearer token, except for Partner Detail."""
     url = subject.settings.environment.api_base + endpoint.url_path(path)
     bearer = subject.tokens.bearer if subject.tokens and endpoint.name != PARTNER_DETAIL.name else None
     return await attempt(transport, build_request(endpoint.verb, url, bearer=bearer or None))

@@ -1,4 +1,4 @@
-"""``gotsurge drafts``, ``tracking``, ``orgs`` and ``users``: what platform partners have besides tasks."""
+"""``gotsurge drafts``, ``tracking``, ``orgs`` and ``users``: commands for platform partners besides tasks."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""``gotsurge price``: what a delivery should cost."""
+"""``gotsurge price``: the price of a delivery."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _POINT = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*")
 
 
 class Place(ParamType[Stop]):
-    """``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
+    """Converts ``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
 
     name = "place"
 

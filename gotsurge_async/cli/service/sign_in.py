@@ -20,11 +20,11 @@ from gotsurge_async.errors import GotSurgeError, SignInFailed
 HOST = "127.0.0.1"
 PATH = "/callback"
 DRAIN_SECONDS = 2.0
-"""The end of a sign-in waits this long for a request, which any page in the browser may hold open."""
+"""Seconds that the end of a sign-in waits for a request, which any page in the browser may hold open."""
 
 
 async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float) -> Finished:
-    """Open a browser at the consent page, and wait for it to come back to a port (0: any that is free)."""
+    """Open a browser at the consent page, and wait until it returns to a port (0: any free one)."""
     redirect = _Redirect()
     routes = [web.get(PATH, redirect.answer, allow_head=False)]
     async with listening(HOST, port, routes, drain=DRAIN_SECONDS) as origin:
@@ -47,7 +47,7 @@ async def _open(url: str, timeout: float) -> None:
 
 
 async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> Finished:
-    """Print the consent page's URL, and take the URL that the browser came back to."""
+    """Print the consent page's URL, and ask for the URL to which the browser returned."""
     consent = Consent(oauth, redirect_url)
     begun = await consent.begin(account)
     say(f"Open this page in a browser, on any machine:\n\n{begun.url}\n")
@@ -57,7 +57,7 @@ async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> F
 
 
 async def _typed(prompt: str) -> str:
-    """A line that a person types. Ctrl-C ends the command meanwhile; a thread that reads would be waited for."""
+    """A line that a person types. Ctrl-C ends the command meanwhile, for which no reading thread may be waited for."""
     click.echo(prompt, nl=False, err=True)
     if sys.stdin.isatty():
         loop, is_there = asyncio.get_running_loop(), asyncio.Event()
@@ -74,7 +74,7 @@ async def _typed(prompt: str) -> str:
 
 
 class _Redirect:
-    """Takes the one redirect of a sign-in, and answers the browser when the end of the sign-in is known.
+    """Receives the one redirect of a sign-in, and answers the browser when the result of the sign-in is known.
 
     Any page that the browser shows can send it here as well. So a request without the state, or under another host name
     than ours (DNS rebinding), ends nothing, and nothing of it is shown.
@@ -87,7 +87,7 @@ class _Redirect:
         self._outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def expect(self, origin: str, state: str) -> None:
-        """Take the redirect to this origin that carries this state; until then none is taken."""
+        """Accept the redirect to this origin with this state; before that no redirect is accepted."""
         self._host = urlsplit(origin).netloc
         self._state = state.encode()
 

@@ -1,4 +1,4 @@
-"""``gotsurge tasks``: create, read, change, cancel."""
+"""``gotsurge tasks``: create, read, change and cancel tasks."""
 
 import asyncio
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.system import loops
 
 PAGE = 200
-"""Tasks in one call of the list."""
+"""The number of tasks in one call of the list."""
 
 _platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")
 
@@ -146,7 +146,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 
 
 async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, str] | None:
-    """The run and the key of the order in a ledger that has a task; None if there is no such order, or no ledger."""
+    """The run and the key of the ledger's order with a task; None if there is no such order, or no ledger."""
     if not await asyncio.to_thread(Backend(place).is_there):
         return None
     async with await Ledger.look(place) as ledger:
@@ -295,7 +295,7 @@ def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
 
 
 def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:
-    """The same changes; an amount without a currency is in the task's."""
+    """The same changes, with the task's currency for amounts without one."""
     values = {
         name: value.in_currency(currency) if isinstance(value, Money) and not value.currency and currency else value
         for name, value in changes.items()
@@ -304,7 +304,7 @@ def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:
 
 
 def _value(name: str, text: str) -> Any:
-    """The value of a field. A name that is not a field of an update is the client's to refuse, with its reason."""
+    """The value of a field. The client refuses names of fields that an update does not have, with the reason."""
     if name not in TaskChanges.__annotations__:
         return text
     field = _FIELDS[name]

@@ -1,4 +1,4 @@
-"""From options and environment variables to a client that is signed in."""
+"""Makes a signed-in client from options and environment variables."""
 
 import os
 import shlex
@@ -32,16 +32,16 @@ from gotsurge_async.transports.base import Request, TransportError
 T = TypeVar("T")
 
 SIMULATED = "simulator"
-"""The environment of ``--simulate``: every throw-away simulator is the same one to the ledger."""
+"""The environment of ``--simulate``, which is the same for all throw-away simulators in the ledger."""
 
 
 def is_real(environment: str) -> bool:
-    """Whether an environment is GotSurge's, and no simulator."""
+    """Whether an environment is GotSurge's, not a simulator."""
     return environment not in (SIMULATED, "local")
 
 
 def how_to_sign_in(environment: str, account: str | None = None, api_base: str | None = None) -> str:
-    """What a person types where there is no token that works."""
+    """The commands that a person types if no token works."""
     where = f"--env {environment}"
     where += f" --account {shlex.quote(account)}" if account else ""
     where += f" --api-base {shlex.quote(api_base)}" if api_base else ""
@@ -52,7 +52,7 @@ def how_to_sign_in(environment: str, account: str | None = None, api_base: str |
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """Which GotSurge to talk to, as the options say."""
+    """The GotSurge that the options choose."""
 
     simulate: bool = False
     env: str | None = None
@@ -70,12 +70,12 @@ class Target(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_place(cls, **options: Any) -> "Target":
-        """The target of options without ``--simulate``."""
+        """The target from options without ``--simulate``."""
         return cls(**options).check("--env")
 
     @property
     def environment(self) -> str:
-        """The name under which the ledger keeps the keys."""
+        """The name under which the ledger stores the keys."""
         return SIMULATED if self.simulate else self.env or os.environ.get("GOTSURGE_ENV", SIMULATED)
 
     @property
@@ -84,13 +84,13 @@ class Target(Struct, frozen=True, kw_only=True):
         return is_real(self.environment)
 
     def words(self, *, account: bool = True) -> list[str]:
-        """The options of a command to the same GotSurge; without ``account`` only those that name the place."""
+        """The options of a command for the same GotSurge; without ``account`` only those that name the place."""
         options = {"env": self.environment, "api-base": self.api_base, "account": self.account if account else None}
         words = [f"--{name}={value}" for name, value in options.items() if value]
         return [*words, "--accept-assumed-endpoints"] if account and self.accept_assumed_endpoints else words
 
     def for_platform(self) -> "Target":
-        """The same for a command of platform partners, who have an account of their own on a simulator."""
+        """The same target for a command of platform partners, who have their own account on a simulator."""
         return self if self.is_real or self.account else structs.replace(self, account="platform")
 
 
@@ -134,18 +134,18 @@ takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)
 takes_platform: Decorator[Any] = gathered(
     "target", lambda **options: Target(**options).for_platform(), _simulate, *_places
 )
-"""The same for a command of platform partners."""
+"""The options of `takes_target`, for a command of platform partners."""
 takes_place: Decorator[Any] = gathered("target", Target.of_place, *_places)
-"""The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
+"""The options of `takes_target` without ``--simulate``: a new simulator knows nothing of earlier runs."""
 may_take_place: Decorator[Any] = gathered("target", Target, *_places)
-"""The same for commands that may need no calls, and then no place."""
+"""The options of `takes_place`, for commands that may need no calls, and then no place."""
 
 
 @asynccontextmanager
 async def connected(
     target: Target, limits: Limits | None = None, timeouts: Timeouts | None = None
 ) -> AsyncIterator[GotSurge]:
-    """A signed-in client. An error of a token that is refused inside the block gets a note on what to do."""
+    """Open a signed-in client. If a token is refused inside the block, the error gets a note on what to do."""
     try:
         async with _connected(target, _settling(limits), timeouts) as gs:
             yield gs
@@ -157,7 +157,7 @@ async def connected(
 
 
 def _settling(limits: Limits | None) -> Limits | None:
-    """The limits, with the time of GOTSURGE_SETTLE, after which a request that was not answered can no longer act."""
+    """The limits with the time of GOTSURGE_SETTLE, after which a request without an answer can no longer act."""
     text = os.environ.get("GOTSURGE_SETTLE", "").strip()
     if not text:
         return limits
@@ -208,7 +208,7 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
 
 
 def _note_profiles_host(settings: Settings) -> None:
-    """Print where the calls and tokens go, if a profile leads them away from GotSurge's own host."""
+    """Print the destination of calls and tokens, if a profile leads them away from GotSurge's own host."""
     if settings.api_base or not settings.profile.api_base or settings.environment.name == "local":
         return
     host, own = urlsplit(settings.environment.api_base).hostname, urlsplit(settings.environment.consent_base).hostname
@@ -217,7 +217,7 @@ def _note_profiles_host(settings: Settings) -> None:
 
 
 def read_settings(target: Target) -> Settings:
-    """The settings of the environment variables and the options."""
+    """The settings from the environment variables and the options."""
     variables = dict(os.environ)
     if target.env:
         variables["GOTSURGE_ENV"] = target.env
@@ -227,7 +227,7 @@ def read_settings(target: Target) -> Settings:
 
 
 def may_show_secret_key(settings: Settings) -> bool:
-    """Whether Partner Detail, with the secret key in its path, may be called without a person asking for it.
+    """Whether Partner Detail, with the secret key in its path, may be called although no person asked for it.
 
     A path that is not confirmed may lead anywhere, for example into a log.
     """
@@ -235,7 +235,7 @@ def may_show_secret_key(settings: Settings) -> bool:
 
 
 def given_tokens(settings: Settings) -> Tokens | None:
-    """The tokens of the environment variables; a bearer token is assumed to be valid for 30 days from now."""
+    """The tokens in the environment variables; a bearer token is assumed to be valid for 30 days from now."""
     now = datetime.now(UTC)
     if settings.bearer_token is not None:
         return tokens_from(settings.bearer_token.reveal(), refresh=settings.refresh_token, issued_at=now)
@@ -248,7 +248,7 @@ def given_tokens(settings: Settings) -> Tokens | None:
 async def _simulated(
     settings: Settings, account: str | None, limits: Limits | None, timeouts: Timeouts | None
 ) -> AsyncIterator[GotSurge]:
-    """Have a simulator consent, and exchange its code as any partner would."""
+    """Get the consent of a simulator, and exchange its code as any partner would."""
     parts = urlsplit(settings.environment.api_base)
     origin = f"{parts.scheme}://{parts.netloc}"
     key = await ask_simulator(f"{origin}/_simulator/code", {"account": account or "plain"}, _Consent)
@@ -317,7 +317,7 @@ def _at_port(origin: str) -> str:
 
 
 def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
-    """Sign in, do the work, and return its result."""
+    """Sign in, run ``work``, and return its result."""
     target.check()
 
     async def connect() -> T:

@@ -1,4 +1,4 @@
-"""The partner's credentials and tokens, and where they are stored.
+"""The partner's credentials and tokens, and the places where they are stored.
 
 Credentials come from environment variables, the configuration file, or a question, never from arguments, which every
 user of the machine can read. The file is TOML, readable only by its owner when it holds a secret key::
@@ -42,7 +42,7 @@ def config_file() -> Path:
 
 
 def find_credentials(settings: Settings, account: str | None) -> Credentials | None:
-    """The credentials of the environment variables, else of the configuration file; None without any."""
+    """The credentials from the environment variables, else from the configuration file; None without any."""
     if settings.credentials is not None:
         return settings.credentials
     section = _section(read_config(), settings.environment.name, account)
@@ -55,7 +55,7 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
 
 
 def read_config() -> dict[str, Any]:
-    """The content of the configuration file; empty without one."""
+    """The content of the configuration file; empty if there is no file."""
     path = config_file()
     if not path.exists():
         return {}
@@ -101,7 +101,7 @@ def in_database() -> bool:
 
 @asynccontextmanager
 async def open_token_store() -> AsyncIterator[Store]:
-    """The store of the commands."""
+    """Open the token store of the commands."""
     where = os.environ.get("GOTSURGE_TOKEN_STORE", "")
     if where == "keyring":
         yield KeyringStore(token_file())

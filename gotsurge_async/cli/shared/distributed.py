@@ -1,4 +1,4 @@
-"""A run that workers send: its ledger, how it is published for them, and how it is watched until its end."""
+"""A run that workers send: its ledger, its release to workers, and its watching until the end."""
 
 import asyncio
 import time
@@ -23,14 +23,14 @@ from gotsurge_async.tables.checks.words import number_of
 
 POLL_SECONDS = 0.5
 POLL_LESS = 20
-"""The pause between two reads of the ledger is at least this many times as long as a read."""
+"""The pause between two reads of the ledger, divided by the time of a read, at least."""
 ALONE_SECONDS = 5.0
-"""After this time without a worker a message says so."""
+"""Seconds without a worker until a message reports that."""
 PATIENCE_SECONDS = 300.0
-"""How long the database may be away."""
+"""Seconds that the database may be away."""
 
 INTERRUPTED = "interrupted"
-"""The reason that the ledger keeps for a run that a person has stopped."""
+"""The reason that the ledger stores for a run that a person has stopped."""
 _WORDS = {
     Exit.INTERRUPTED: "stopping the workers: what is in flight is waited for; once more to leave them to it",
     Exit.TERMINATED: "leaving the workers to it: they go on",
@@ -59,7 +59,7 @@ def fleet_package() -> ModuleType:
 
 
 async def publish(ledger: Ledger, push: Push, run: Run) -> Sent | None:
-    """Send the canary, if there is one, and publish the rest of a held run for workers; returns what stopped it."""
+    """Send the canary, if there is one, and release the rest of a held run to workers; returns what stopped it."""
     fleet, brakes = fleet_package(), push.brakes
     if brakes.canary:
         sent = await push.send(run, canary_only=True)
@@ -82,7 +82,7 @@ async def publish(ledger: Ledger, push: Push, run: Run) -> Sent | None:
 
 @attrs.define
 class Watch:
-    """Waits until workers have brought a run to its end, or were stopped, and shows its progress.
+    """Waits until workers have finished a run, or were stopped, and shows its progress.
 
     Ctrl-C stops the run; SIGTERM, by which a machine is shut down, only ends the watching.
     """
@@ -96,7 +96,7 @@ class Watch:
     _alone_since: float | None = attrs.field(factory=time.monotonic, init=False)
 
     async def to_the_end(self) -> Sent | None:
-        """How the sending ended; None where it continues without this process."""
+        """Wait for the end; returns the result of the sending, None if it continues without this process."""
         self.interrupts.on_stop = self._interrupted.set
         self.interrupts.words = _WORDS
         away_since: float | None = None
@@ -116,7 +116,7 @@ class Watch:
                 await sleep_or(self._interrupted, SystemClock(), POLL_SECONDS)
 
     async def stop_workers(self) -> None:
-        """Stop the workers, where the watching ended before they were stopped."""
+        """Stop the workers, if the watching ended before they were stopped."""
         async with await Ledger.open(self.place, clock=SystemClock().now) as ledger:
             await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
 
@@ -157,7 +157,7 @@ class Watch:
 
 
 def _stopper(distribution: Distribution) -> GotSurgeError | None:
-    """Why workers stopped, as the error that would have ended the push of one machine."""
+    """The reason why workers stopped, as the error that would have ended the push of one machine."""
     kind, why = distribution.stopped_as, distribution.stopped_by or ""
     if kind is None:
         return None

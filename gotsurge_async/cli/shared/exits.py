@@ -1,6 +1,6 @@
 """Exit codes, and the one way to them from an error or a signal; with ``--json`` an error is a document, too.
 
-A command raises, and `reported` reports: docstrings of the command name no errors.
+Commands raise errors, and `reported` prints them, so docstrings of commands do not list errors.
 """
 
 import asyncio
@@ -34,34 +34,34 @@ from gotsurge_async.system import loops
 
 
 class Exit(IntEnum):
-    """What the command's exit code says."""
+    """The exit codes of the command."""
 
     CREATED = 0
-    """All done; for a push, every order is created."""
+    """Everything is done; for a push, every order is created."""
     REFUSED = 1
     """Some orders were refused, or a call was."""
     USAGE = 2
     """The command or its input cannot be right; nothing was sent."""
     IN_DOUBT = 3
-    """Whether some orders were created is not known."""
+    """It is not known whether some orders were created."""
     SIGN_IN = 4
     """There is no token that works."""
     STOPPED = 5
-    """A part was not sent: a limit stopped it before the end, or rows with faults were left out."""
+    """A part was not sent: a limit stopped the push, or rows with faults were left out."""
     HELD = 6
     """Another process has the run."""
     CHANGED = 7
-    """Some rows differ from what was sent under their keys: what they say now was not sent."""
+    """Some rows differ from those that were sent under their keys: their present content was not sent."""
     UNREACHABLE = 8
-    """The service cannot be reached, or does not answer; nothing is in doubt, and what was not sent may be sent."""
+    """The service cannot be reached, or does not answer; nothing is in doubt, and unsent orders may be sent."""
     RESULTS_FAILED = 9
-    """All was sent that was to be, and the result files could not be written; the ledger has everything."""
+    """Everything was sent, and the result files could not be written; the ledger has everything."""
     AWAY = 10
-    """The ledger's database was away for too long: whoever started the worker starts it again."""
+    """The ledger's database was away for too long: the supervisor of the worker should start it again."""
     INTERRUPTED = 130
     """Ctrl-C."""
     UNREAD = 141
-    """Who read standard output has gone."""
+    """The reader of standard output has left."""
     TERMINATED = 143
     """SIGTERM."""
 
@@ -71,14 +71,14 @@ class Unreachable(GotSurgeError):
 
 
 class WrongUse(click.UsageError):
-    """Options or arguments that cannot be right together, unless another code says what is wrong with them."""
+    """Options or arguments that contradict each other, unless they have an error code of their own."""
 
     def __init__(self, message: str, explain_code: str | None = "E103") -> None:
         super().__init__(Coded(message, explain_code))
 
 
 class Failure(click.ClickException):
-    """An error that ends the process with an exit code of its own.
+    """An error that ends the process with its own exit code.
 
     Args:
         more: further fields of the ``--json`` document; commands in ``next`` are printed, codes in ``explain`` named.
@@ -94,7 +94,7 @@ class Failure(click.ClickException):
         self._printed = printed
 
     def format_message(self) -> str:
-        """The message, and below it what to type next."""
+        """The message, and below it the commands to type next."""
         return "\n".join([self.message, *(f"next: {command}" for command in self.more.get("next", ()))])
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -137,19 +137,19 @@ _MOST_CODES = 3
 
 
 def about_run(run_id: str | None) -> None:
-    """Name the run that the command is about; the ``--json`` document of an error contains it."""
+    """Note the run that the command is about; the ``--json`` document of an error contains it."""
     meta()[_RUN] = run_id
 
 
 def explained_too(codes: Iterable[str | None]) -> None:
-    """When the command ends, name these codes, which explain what is printed already."""
+    """Name these codes when the command ends, because they explain text that is already printed."""
     meta().setdefault(_CODES, []).extend(filter(None, codes))
 
 
 def asynchronous(
     command: Callable[..., Coroutine[Any, Any, Exit | None]], *, interrupted: str = "interrupted"
 ) -> Callable[..., Exit | None]:
-    """An async function as a command.
+    """Make a command from an async function.
 
     Args:
         interrupted: the message at Ctrl-C and SIGTERM.
@@ -166,7 +166,7 @@ def asynchronous(
 
 @contextmanager
 def interruptible(interrupted: str) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM inside the block this message."""
+    """Use this message for Ctrl-C and SIGTERM inside the block."""
     try:
         yield
     except KeyboardInterrupt as signalled:
@@ -175,7 +175,7 @@ def interruptible(interrupted: str) -> Iterator[None]:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Report every error of a command: its message and what explains it on stderr, its exit code, and with ``--json``
+    """Report every error of a command: its message and codes on stderr, its exit code, and with ``--json``
     a document, unless the command has printed its own."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""The ledger that a command means, and the runs in it."""
+"""The ledger that a command uses, and the runs in it."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ from gotsurge_async.push.changes import Known, compare
 from gotsurge_async.push.map_use import MAP, MapUse
 
 EARLIER_RUNS = 1_000
-"""How many earlier runs are asked what was pushed before."""
+"""The number of earlier runs that are checked for pushed orders."""
 OUT = Path("gotsurge-results")
 """The folder of the result files without ``--out``."""
 
@@ -67,7 +67,7 @@ def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
 
 
 def place_named(text: str, name: str) -> Place:
-    """The place in the value of an option or a variable of this name."""
+    """The place in the value of an option, or of a variable with this name."""
     try:
         place = place_of(text)
         driver_of(place)
@@ -77,20 +77,20 @@ def place_named(text: str, name: str) -> Place:
 
 
 def find_ledger_of(ledger: Place | None, env: str | None) -> Place:
-    """The ledger of a command that makes no calls, and may be about a throw-away simulator's runs."""
+    """The ledger of a command that makes no calls, which may concern a throw-away simulator's runs."""
     return find_ledger(ledger, Target(simulate=env == SIMULATED, env=env))
 
 
 takes_ledger: Decorator[Any] = gathered("ledger", find_ledger_of, ledger_option, env_option)
-"""The options of a command that needs only the ledger; it gets the ledger's place as ``ledger``."""
+"""The options of a command that needs only the ledger; the command gets its place as its argument ``ledger``."""
 
 
 @asynccontextmanager
 async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledger]:
-    """An existing ledger.
+    """Open an existing ledger.
 
     Args:
-        look: only read it: it may be older than it was, or damaged in part, and need not be writable.
+        look: only read it: it may be an older copy, or damaged in part, and need not be writable.
     """
     await asyncio.to_thread(must_exist, where)
     opening = Ledger.look if look else Ledger.open
@@ -99,21 +99,21 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
 
 
 def must_exist(where: Place) -> None:
-    """Refuse a place without a ledger."""
+    """Raise an error if the place has no ledger."""
     if not _is_there(where):
         why = f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
         raise ConfigError(why, "E501")
 
 
 def _is_there(where: Place) -> bool:
-    """Whether there is a ledger; LedgerOlder where one was."""
+    """Whether there is a ledger; raises LedgerOlder if there was one."""
     is_there = Backend(where).is_there()
     Keeper(where).refuse_loss(is_there=is_there)
     return is_there
 
 
 async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> Known:
-    """What the ledger of a push knows of the orders of a run in a temporary ledger.
+    """Compare the orders of a run in a temporary ledger with the ledger of a push.
 
     Args:
         out: the folder of the push's result files, whose summaries may know of a newer copy.
@@ -132,12 +132,12 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
 
 
 def accepted_maps(runs: Iterable[RunInfo]) -> set[str]:
-    """The digests of the uses of maps that a person has accepted: those of real runs that were loaded whole."""
+    """The digests of map uses that a person has accepted: those of real runs that were loaded whole."""
     return {info.options[MAP]["digest"] for info in runs if MAP in info.options and _was_real(info)}
 
 
 def last_use(runs: Iterable[RunInfo], name: str) -> MapUse | None:
-    """The last use of a map of this name with a real GotSurge; of ``runs`` the newest is the first."""
+    """The last use of a map of this name with a real GotSurge; ``runs`` begins with the newest."""
     uses = (MapUse.remembered(info.options) for info in runs if _was_real(info))
     return next((use for use in uses if use is not None and use.name == name), None)
 
@@ -147,7 +147,7 @@ def _was_real(info: RunInfo) -> bool:
 
 
 def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
-    """The exit code of a check of a file: that of its push, as far as the ledger can tell."""
+    """The exit code for a check of a file: that of its push, as far as the ledger can tell."""
     if in_doubt:
         return Exit.IN_DOUBT
     if left_out:

@@ -1,4 +1,4 @@
-"""The commands to type next about a run: the end of a push, ``gotsurge status`` and others print the same ones."""
+"""The commands to type next about a run: a push, ``gotsurge status`` and others print the same ones."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,12 +42,12 @@ SHOWN_OWNERS = 3
 _BLOCK = 1000
 
 ELSEWHERE = "FOLDER"
-"""Stands in a command for a folder that can be written, which a person must name."""
+"""A placeholder in a command for a writable folder, which a person must name."""
 
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """Where a run stands, as far as the next steps depend on it.
+    """The state of a run, as far as the next steps depend on it.
 
     Attributes:
         counts: numbers of orders by the words of the summary, such as ``in_doubt``; and ``drafts``: those that wait for
@@ -58,10 +58,10 @@ class Standing:
         results_failed: whether the result files could not be written.
         elsewhere: whether all orders in doubt belong to other runs, which have the keys; ``owners`` names some of them.
         recorded: whether an order in doubt may have a recorded task, which can be read.
-        was_read: whether GotSurge was asked just now about the orders in doubt.
+        was_read: whether the orders in doubt were just read at GotSurge.
         cancelling: the number of orders in doubt because a cancel of their task was not answered.
-        open_until: until when such a cancel may still act; no read settles its order before.
-        settles_at: until when a create or a broadcast of an order in doubt may still act; None if that is over.
+        open_until: the time until which such a cancel may act; no read settles its order before.
+        settles_at: the time until which a create or broadcast of an order in doubt may act; None if that is over.
     """
 
     info: RunInfo
@@ -83,7 +83,7 @@ class Standing:
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo, counts: Counts | None = None, **more: Any) -> "Standing":
-        """Where a run stands according to the ledger."""
+        """The state of a run according to the ledger."""
         counts = counts or await ledger.counts(info.id)
         words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
         words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
@@ -154,7 +154,7 @@ class Standing:
 
 
 async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
-    """At most `SHOWN_OWNERS` other runs in which orders of this run are in doubt."""
+    """At most `SHOWN_OWNERS` other runs that have orders in doubt with keys of this run."""
     owners: dict[str, None] = {}
     async for rows in chunks_of(ledger.rows(info.id, OWNED_ELSEWHERE), _BLOCK):
         known = await ledger.known(info.environment, [row.key for row in rows])
@@ -167,7 +167,7 @@ async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
 
 
 def _of_the_form(info: RunInfo) -> Iterator[str]:
-    """Further options that a result file needs to be read as it is written."""
+    """Further options that a result file needs so that it is read in its form."""
     form, reading = form_of(info), info.options.get("reading", ())
     if form.format == "csv":
         if form.delimiter not in (",", "\t") and "--delimiter" not in reading:
@@ -189,7 +189,7 @@ def same_again() -> str:
 
 
 def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
-    """A ``gotsurge tasks`` command about a task of a run; "" where the simulator of the run is gone."""
+    """A ``gotsurge tasks`` command about a task of a run; "" if the simulator of the run is gone."""
     if info.environment == SIMULATED:
         return ""
     reach = (_option("--api-base", _api_base(info)), _option("--account", info.options.get("account")))
@@ -197,7 +197,7 @@ def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
 
 
 def next_steps(standing: Standing) -> list[Step]:
-    """The commands that continue a run, the most pressing first."""
+    """The commands that continue a run, the most urgent first."""
     return list(_steps(standing))
 
 
@@ -233,7 +233,7 @@ def _left_out(
     file: str | None = None,
     format: str | None = None,  # noqa: A002 - as a run remembers it
 ) -> Iterator[Step]:
-    """The push of the file with the rows that were left out."""
+    """The step of pushing the file with the rows that were left out."""
     if file is not None:
         is_plain = ENDINGS.get(Path(file).suffix.lower()) == format
         why = f"{number_of(rows, 'row')} left out, when {file} is mended"

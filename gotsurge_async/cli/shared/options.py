@@ -1,4 +1,4 @@
-"""How commands get their options, in the groups of their help, and the options that many of them have."""
+"""The options of commands, in the groups of their help, and options that many commands have."""
 
 import functools
 import getpass
@@ -18,7 +18,7 @@ Decorator: TypeAlias = Callable[[F], F]
 
 
 class _HelpFormatter(click.HelpFormatter):
-    """Writes help in which no line ends inside an option or a name, so that they can be copied."""
+    """Writes help without line breaks inside options or names, so that they can be copied."""
 
     _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 
@@ -49,7 +49,7 @@ class GroupedCommand(click.Command):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write a section for each group, in the order of their first options; those without one come last."""
+        """Write a section for each group, in the order of their first options; options without a group come last."""
         groups: dict[str, list[tuple[str, str]]] = {}
         others: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -69,12 +69,12 @@ class _GroupedOption(click.Option):
 
 
 def in_group(title: str) -> Callable[..., Decorator[Any]]:
-    """A decorator like `click.option` for options of one group."""
+    """A decorator like `click.option` for the options of one group."""
     return functools.partial(click.option, cls=_GroupedOption, group=title)
 
 
 def together(*options: Decorator[Any]) -> Decorator[Any]:
-    """Several options as one decorator, in this order."""
+    """Combine several options into one decorator, in this order."""
 
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -85,7 +85,7 @@ def together(*options: Decorator[Any]) -> Decorator[Any]:
 
 
 def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> Decorator[Any]:
-    """Several options as one decorator; the command gets what ``make`` makes of them as its argument ``name``."""
+    """Combine several options into one decorator; the command gets the result of ``make`` as its argument ``name``."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -106,14 +106,14 @@ if TYPE_CHECKING:
 else:
 
     class ParamType(click.ParamType):
-        """click's own, which takes the type of its values in brackets only since click 8.4."""
+        """The class of click, which accepts the type of its values in brackets only since click 8.4."""
 
         def __class_getitem__(cls, _: Any) -> Any:
             return cls
 
 
 class MoneyAmount(ParamType[Money]):
-    """An amount such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency."""
+    """Converts an amount such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency."""
 
     name = "amount"
 
@@ -142,7 +142,7 @@ def _keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def json_option_with(text: str) -> Decorator[Any]:
-    """``--json`` with a help of its own; `as_json` says whether it was given."""
+    """``--json`` with another help text; `as_json` returns whether it was used."""
     return in_group(OUTPUT)("--json", "as_json", is_flag=True, expose_value=False, callback=_keep_json, help=text)
 
 

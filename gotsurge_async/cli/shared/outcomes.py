@@ -1,4 +1,4 @@
-"""A few orders, or the ids of tasks, in one command: how they are read, and the result of each."""
+"""A few orders, or ids of tasks, in one command: reading them, and the result of each."""
 
 import io
 import sys
@@ -29,7 +29,7 @@ from gotsurge_async.tables.jsonl_source import JsonlSource
 
 
 def read_orders(file: str, *, timezone: str | None = None, max_price: Money | None = None) -> list[Order]:
-    """Read 1 to 20 orders, checked as a push checks them.
+    """Read 1 to 20 orders, with the checks of a push.
 
     The file holds one order, a list of orders, the body of a create (``{"tasks": […]}``), or an order a line, all in
     the API's own shape. ``-`` is standard input.
@@ -57,7 +57,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
 
 
 def _by_number(fault: Any) -> str:
-    """A fault with the number of its order, as its line is not one of the file."""
+    """A fault with the number of its order, since it has no line in the file."""
     return str(attrs.evolve(fault, file=f"{fault.file}: order {fault.line}", line=None))
 
 
@@ -87,7 +87,7 @@ def _line(file: str, number: int, line: bytes) -> Any:
 
 
 def words_of(arguments: Sequence[str]) -> list[str]:
-    """The arguments; a single ``-`` stands for the lines of standard input."""
+    """The arguments, with the lines of standard input in place of a single ``-``."""
     if list(arguments) != ["-"]:
         return list(arguments)
     return [line.strip() for line in sys.stdin if line.strip()]
@@ -110,7 +110,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
 
 
 class Results(Struct, frozen=True):
-    """The result of each order, and the error that ended the sending early, if one did."""
+    """The result of each order, and the error that ended the sending early, if any."""
 
     results: list[Any]
     error: GotSurgeError | None
@@ -131,7 +131,7 @@ class Results(Struct, frozen=True):
 
     @property
     def exit_code(self) -> Exit:
-        """The worst that happened: doubt, then what a person must mend, then refusals."""
+        """The code of the worst result: doubt, then an error that needs a person, then refusals."""
         words = {_word(result) for result in self.results}
         if "in doubt" in words:
             return Exit.IN_DOUBT
@@ -185,11 +185,11 @@ def _why(result: Any) -> str | None:
 
 
 class Updates(Results, frozen=True):
-    """The result of each task that was to be changed or broadcast."""
+    """The result of each task that the command changes or broadcasts."""
 
     @property
     def exit_code(self) -> Exit:
-        """Whether all is done; a repeat does no harm, so nothing is in doubt."""
+        """The exit code: success if all is done. Nothing is in doubt, since a repeat does no harm."""
         if self.error is not None:
             return exit_code_of(self.error)
         return Exit.CREATED if all(isinstance(result, Updated) for result in self.results) else Exit.REFUSED

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
+"""The output of commands: tables for people, tab-separated lines for pipes, JSON for programs."""
 
 import re
 import sys
@@ -30,15 +30,15 @@ SHOWN = 20
 """The most rows, or ids, that are listed for people; --json lists all."""
 
 WORDS = "gotsurge_async.cli.words"
-"""The key in `meta` of the words of the command line."""
+"""The key in `meta` for the words of the command line."""
 AS_JSON = "gotsurge_async.cli.as_json"
-"""The key in `meta` that says whether the command was given ``--json``."""
+"""The key in `meta` for whether the command has ``--json``."""
 HAS_DOCUMENT = "gotsurge_async.cli.has_document"
-"""The key in `meta` that says whether the command has begun to print its JSON document."""
+"""The key in `meta` for whether the command has begun to print its JSON document."""
 
 
 def meta() -> dict[str, Any]:
-    """What is known of the running command. Outside of a command what is put into it is forgotten."""
+    """Values about the running command. Outside of a command they are lost."""
     context = click.get_current_context(silent=True)
     return {} if context is None else context.meta
 
@@ -54,7 +54,7 @@ def say(text: object) -> None:
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """Numbers with their words, as ``3 created, 1 in doubt``; without the zeros."""
+    """Numbers with their words, as ``3 created, 1 in doubt``; without zeros."""
     return ", ".join(f"{number:,} {word}" for word, number in numbers.items() if number)
 
 
@@ -69,7 +69,7 @@ def at_a_terminal() -> bool:
 
 
 def confirmed(question: str) -> bool:
-    """Whether a person says yes, after the question stands on the screen; raises click.Abort without an answer."""
+    """Ask a question at the terminal; returns whether the answer is yes. Raises click.Abort without an answer."""
     with suppress(Exception):  # another system, or no terminal
         import termios
 
@@ -87,7 +87,7 @@ def lasting(seconds: float) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for people, on one line: money as ``SGD 48.50``, times in the zone of people, nothing for None."""
+    """A value for people, on one line: money as ``SGD 48.50``, times in the zone of people, "" for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -107,7 +107,7 @@ def tabbed(cells: Iterable[Any]) -> str:
 
 
 def event_line(whole: Iterable[Any], brief: Iterable[Any]) -> str:
-    """A line of a stream of events: in a pipe ``whole`` with tabs, at a terminal ``brief``."""
+    """A line of a stream of events: ``whole`` with tabs in a pipe, ``brief`` at a terminal."""
     return "  ".join(map(_at_a_terminal, brief)) if is_terminal() else tabbed(whole)
 
 
@@ -125,12 +125,12 @@ def filled(text: str, indent: int = 0) -> str:
 
 
 def _at_a_terminal(value: Any) -> str:
-    """A value as `shown` writes it, and a status in words: programs read pipes."""
+    """A value as `shown` writes it, but with a status in words, which only people read."""
     return shown(in_words(value) if isinstance(value, TaskStatus) else value)
 
 
 def _terminal() -> "Console | None":
-    """The terminal that the output goes to, if it is one."""
+    """The terminal that receives the output, if there is one."""
     from rich.console import Console  # loaded by what prints a table, and by nothing else
 
     console = Console()
@@ -141,7 +141,7 @@ def _terminal() -> "Console | None":
 
 
 class Step(Struct, frozen=True):
-    """A command to type next, and why."""
+    """A command to type next, and the reason."""
 
     why: str
     command: str
@@ -151,7 +151,7 @@ class Step(Struct, frozen=True):
 
 
 def print_json(value: Any) -> None:
-    """Print models, or plain values, as the one JSON document of a command; models in the API's own JSON."""
+    """Print models or plain values as the one JSON document of a command; models in the API's own JSON."""
     if isinstance(value, list | tuple):
         value = [codec.unstructure(item) for item in value]
     started_document()
@@ -166,10 +166,10 @@ def started_document() -> None:
 def finish(
     document: Mapping[str, Any], code: Code, show: str | Callable[[], None], steps: Sequence[Step] | None = None
 ) -> Code:
-    """Print a command's result: one JSON document with its exit code, or for people what ``show`` is or prints.
+    """Print a command's result: one JSON document with its exit code, or for people ``show`` or its output.
 
     Args:
-        steps: what to type next; in the document as ``next``. None for a command that never has any.
+        steps: the commands to type next; in the document as ``next``. None for a command that never has any.
 
     Returns:
         The exit code.
@@ -189,7 +189,7 @@ def finish(
 
 @contextmanager
 def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
-    """Where a command writes: standard output, or a file, whole or not at all; only ``--force`` replaces a file."""
+    """Open a command's output: standard output, or a file, whole or not at all; only ``--force`` replaces a file."""
     from gotsurge_async.tables.writing import WholeFile  # few commands write a file
 
     if path is not None and path.exists() and not (force and path.is_file()):
@@ -208,7 +208,7 @@ def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
 
 
 def print_one(document: Any, show: str | Iterable[tuple[str, Any]]) -> None:
-    """Print one thing: its document with ``--json``, else a line, or a line for each field."""
+    """Print one object: its document with ``--json``, else a line, or a line for each field."""
     if as_json():
         print_json(document)
     elif isinstance(show, str):
@@ -218,7 +218,7 @@ def print_one(document: Any, show: str | Iterable[tuple[str, Any]]) -> None:
 
 
 def print_list(documents: Sequence[Any], columns: "Sequence[str | Column]", rows: Iterable[Sequence[Any]]) -> None:
-    """Print many things: their documents as a list with ``--json``, else a table."""
+    """Print several objects: their documents as a list with ``--json``, else a table."""
     if as_json():
         print_json(documents)
     else:
@@ -231,11 +231,11 @@ _GAP = 2
 
 
 class Column(Struct, frozen=True):
-    """A column that gives way on a narrow terminal; a plain text stands for one that is always whole.
+    """A column that shrinks on a narrow terminal; a plain text is the title of a column that is always whole.
 
     Attributes:
         least: cells wrap at spaces, and leave the column this wide; 0 for cells on one line.
-        rank: of the columns that may be left out, the highest rank goes first; 0 for one that stays.
+        rank: if columns are left out, the highest rank goes first; 0 for a column that stays.
     """
 
     title: str
@@ -249,12 +249,12 @@ def prose(title: str, least: int = 24) -> Column:
 
 
 def spare(title: str, rank: int = 1) -> Column:
-    """A column that is left out where there is no room; the highest rank goes first."""
+    """A column that is left out if there is no room; the highest rank goes first."""
     return Column(title, rank=rank)
 
 
 def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Print one thing, a line for each field that has a value: its name, then the value, which wraps at spaces only."""
+    """Print one object, a line for each field with a value: its name, then the value, which wraps at spaces only."""
     console = _terminal()
     if console is None:
         fields = [(name, text) for name, value in pairs if (text := shown(value))]
@@ -265,7 +265,7 @@ def print_record(pairs: Iterable[tuple[str, Any]]) -> None:
 
 
 def print_table(columns: Sequence[str | Column], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table: at a terminal as `fitted` says, with a note on what was left out, else with tabs between cells."""
+    """Print a table: at a terminal by `fitted`, with a note on columns left out, else with tabs between cells."""
     console = _terminal()
     if console is None:
         titles = [column.title if isinstance(column, Column) else column for column in columns]
@@ -292,8 +292,8 @@ def fitted(
 ) -> "tuple[list[RenderableType], list[str]]":
     """A table for a terminal of this width: parts to print one below the other, and the titles of columns left out.
 
-    The seconds of times give way first, then columns with a rank. Where even the rest is too wide, each row becomes a
-    record. What is not prose is never broken, so that it can be copied.
+    The seconds of times are dropped first, then columns with a rank. If even the rest is too wide, each row becomes a
+    record. Only prose is broken, so that all other text can be copied.
     """
     from rich.table import Table
     from rich.text import Text
@@ -324,7 +324,7 @@ def _to_the_minute(value: Any) -> str:
 
 
 def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:
-    """The widths of columns beside each other, None if there is no room for them. No word is broken."""
+    """The widths of columns next to each other, None if there is no room for them. No word is broken."""
     from rich.cells import cell_len
 
     most = [max(map(cell_len, [column.title, *cells])) for column, cells in columns]
@@ -344,7 +344,7 @@ def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list
 
 
 def _record(pairs: Iterable[tuple[str, Any]], width: int) -> "list[Text]":
-    """The lines of a record: values beside their names, or below a name that leaves no room for a word."""
+    """The lines of a record: values next to their names, or below a name that leaves no room for a word."""
     from rich.cells import cell_len
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar at a terminal, a line now and then elsewhere; and how far a file was read."""
+"""Progress on stderr: of a run, as a bar at a terminal or a line now and then; and of reading a file."""
 
 import asyncio
 import sys
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 LINE_EVERY = 5.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 DRAWN_EVERY = 0.1
 BAR_WIDTH = 20
 RATE_OVER = 15.0
-"""Seconds over which the orders a second are an average."""
+"""Seconds over which the orders per second are averaged."""
 READING_AFTER = 1.0
-"""Seconds after which a terminal shows how far a file was read."""
+"""Seconds after which a terminal shows the progress of reading a file."""
 
 
 @attrs.define
 class Progress:
-    """Shows how far a run is. It is a hook of the client that sends the run, or is given the counts of the ledger.
+    """Shows the progress of a run, as a hook of the client that sends it, or from counts of the ledger.
 
     Attributes:
         console: where to show it; on a terminal there is a bar.
-        title: stands before the bar.
-        total: how many orders are to be sent; 0 for all that the ledger counts.
+        title: the text before the bar.
+        total: the number of orders to send; 0 for all that the ledger counts.
         transient: whether the bar disappears at the end.
     """
 
@@ -53,7 +53,7 @@ class Progress:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show it inside the block."""
+        """Show the progress inside the block."""
         if self.total:  # then it begins now, and there is nothing to show yet
             now = time.monotonic()
             self._past.append((now, 0))
@@ -79,7 +79,7 @@ class Progress:
         return DRAWN_EVERY if self.console.is_terminal else LINE_EVERY
 
     def __call__(self, event: Event) -> None:
-        """Take in an event of the client."""
+        """Count an event of the client."""
         if isinstance(event, ChunkDone):
             self._trouble.update({"refused": event.refused, "in doubt": event.in_doubt})
             self._done += event.created + event.refused + event.in_doubt
@@ -88,11 +88,11 @@ class Progress:
     def show(
         self, counts: Counts, *, more: str = "", below: "Sequence[RenderableType]" = (), now: float | None = None
     ) -> None:
-        """Show where a run stands that others send.
+        """Show the progress of a run that other processes send.
 
         Args:
-            more: stands at the end of a line.
-            below: stands below the bar.
+            more: text for the end of a line.
+            below: shown below the bar.
             now: seconds of a clock that never runs backwards.
         """
         self.total = self.total or counts.total
@@ -133,7 +133,7 @@ class Progress:
 
 @asynccontextmanager
 async def reading_shown(source: Source, *, shown: bool) -> AsyncIterator[None]:
-    """Show on stderr, if it is a terminal, how much of a source was read, while the block reads it."""
+    """Show on stderr, if it is a terminal, the share of a source that the block has read."""
     task = asyncio.create_task(_show_reading(source)) if shown and sys.stderr.isatty() else None
     try:
         yield

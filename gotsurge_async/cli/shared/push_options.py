@@ -1,4 +1,4 @@
-"""The options of a push: how its file is read, how fast it is sent, and what stops it."""
+"""The options of a push: for reading its file, for its speed, and for its limits."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -46,14 +46,14 @@ def _source(sql: str | None, url: str | None, file_map: str | None = None, **par
 
 
 def load_named(name: str) -> FileMap:
-    """A map by its file, or by the name under which it is kept."""
+    """Load a map by its file, or by the name under which it is stored."""
     from gotsurge_async.tables.maps.kept import find_map  # few pushes have a map
 
     return attrs.evolve(FileMap.load(find_map(name)), name=name)
 
 
 def for_target(source: SourceOptions, target: Target) -> SourceOptions:
-    """The same options; a simulator takes orders of any date, as a rehearsal does."""
+    """The same options; a simulator accepts orders of any date, as a rehearsal does."""
     return source if target.is_real else attrs.evolve(source, any_date=True)
 
 
@@ -123,14 +123,14 @@ takes_source: Decorator[Any] = gathered(
     ),
     max_price_option,
 )
-"""The options that say how to read a file of orders; the command gets them as its argument ``source``."""
+"""The options for reading a file of orders; the command gets them as its argument ``source``."""
 
 takes_table: Decorator[Any] = gathered("source", _source, _table)
-"""The same without those for orders: how a table is written."""
+"""The options of `takes_source` that apply to any table."""
 
 
 def reading_words(parameters: Mapping[str, Any]) -> list[str]:
-    """The words of these options on a command line, for reading its result files again.
+    """The words of these options on a command line, for reading the run's result files again.
 
     Args:
         parameters: those of the command, by their names.
@@ -188,7 +188,7 @@ takes_distributed: Decorator[Any] = together(
 
 
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
-    """Refuse ``--no-wait`` alone."""
+    """Refuse ``--no-wait`` without ``--distributed``."""
     if no_wait and not distributed:
         raise WrongUse("--no-wait goes with --distributed: a push that workers send")
 

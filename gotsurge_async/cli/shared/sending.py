@@ -1,4 +1,4 @@
-"""The sending of a run, as push, resume and retry do it, and how it is reported: result files, counts, next steps."""
+"""The sending of a run, for push, resume and retry, and its report: result files, counts, next steps."""
 
 import asyncio
 import time
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 READ_SECONDS = 10.0
-"""The longest time for which a ledger that failed is read, to report what was in flight."""
+"""The most seconds for which a ledger that failed is read, to report orders that were in flight."""
 ROW = 600
-"""About how many bytes of the result files an order takes."""
+"""The approximate bytes of the result files for an order."""
 SHOWN_REASONS = 3
-"""How many reasons of each kind are printed; --json has more."""
+"""The number of reasons of each kind that are printed; --json has more."""
 _COUNTED = ("refused", "unprocessed", "in_doubt", "cancelled", "changed")
-"""The files whose rows are counted next to their names: the file of the created has those of earlier pushes, too."""
+"""The files whose rows are counted next to their names; the created file also has orders of earlier pushes."""
 
 
 class SendOptions(Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class Sending:
     """The sending of one run; subclasses find or load the run.
 
     Attributes:
-        replaced: what became of the tasks that were to be changed.
+        replaced: the result for the tasks that had to be changed.
     """
 
     def __init__(self, options: SendOptions) -> None:
@@ -83,7 +83,7 @@ class Sending:
         self._interrupts: Interrupts
 
     async def run(self) -> Exit:
-        """Send, print how it ended, and return the exit code."""
+        """Send, print the result, and return the exit code."""
         self._interrupts = Interrupts(self.say)
         with self._interrupts.caught():
             try:
@@ -104,7 +104,7 @@ class Sending:
         raise NotImplementedError
 
     async def _deliver(self, gs: GotSurge, ledger: Ledger, push: Push, run: Run, *, waiting: int) -> Exit:
-        """Send the ``waiting`` orders of a held run, or have workers send them; write its result files; report."""
+        """Send the ``waiting`` orders of a held run, or let workers send them; write its result files; report."""
         about_run(run.id)
         if self._send_options.distributed:
             return await self._distribute(gs, ledger, push, run, waiting)
@@ -198,7 +198,7 @@ class Sending:
             return Sent(stopped_by=error)
 
     async def _ledger_failed(self, ledger: Ledger, run: Run, error: LedgerError) -> Failure:
-        """What the ledger still knows of what was in flight; all of that is in doubt if it cannot be believed."""
+        """The failure with the ledger's data about orders in flight; all are in doubt if it cannot be trusted."""
         counts = None
         damaged = isinstance(error, LedgerUnusable) and error.lasts
         # A run that another process has taken over is that one's, and so is what is in flight of it.
@@ -221,7 +221,7 @@ class Sending:
         return Failure(text, code, more={"next": [step.command for step in next_steps(standing)]})
 
     async def _unused_drafts(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
-        """The drafts that no order will be broadcast by, as far as the ledger or the Task List shows them."""
+        """The drafts that will never be broadcast, as far as the ledger or the Task List shows them."""
         if sent.lost_drafts and not sent.interrupted:
             try:
                 await note_unused_drafts(gs, run, sent.lost_drafts)
@@ -237,7 +237,7 @@ class Sending:
     async def _results(
         self, ledger: Ledger, run: Run, sent: Sent, seconds: float, unused: Sequence[str]
     ) -> tuple[Summary, Standing, Coded | None]:
-        """Write the result files, or only count where that fails; with why it did."""
+        """Write the result files, or only count if that fails; returns the reason of the failure, too."""
         stopped = str(sent.stopped_by) if sent.stopped_by else "interrupted" if sent.interrupted else ""
         failed = None
         try:
@@ -262,7 +262,7 @@ class Sending:
         return Standing(info=run.info, counts=counts, ledger=options.ledger, out=options.out, **more)
 
     def _exit_code(self, summary: Summary, stopped_by: GotSurgeError | None, results_failed: bool) -> Exit:
-        """The worst that happened: an interrupt, then doubt, then result files that are missing, then what a person
+        """The code of the worst event: an interrupt, then doubt, then missing result files, then an error that a person
         must mend, then refusals."""
         if self._interrupts.code is not None:
             return self._interrupts.code
@@ -308,12 +308,12 @@ async def try_out(folder: Path, size: int, consequence: str) -> None:
 
 
 async def unused_drafts(ledger: Ledger, run_id: str) -> list[str]:
-    """The task ids of a run's drafts that no order will be broadcast by, without those that were cancelled."""
+    """The task ids of a run's drafts that will never be broadcast, without those that were cancelled."""
     return [draft.task_id for draft in await ledger.unused_drafts(run_id) if not draft.cancelled]
 
 
 def name_unused(unused: Sequence[str], info: RunInfo) -> None:
-    """Name the drafts that were left, and the command that cancels one."""
+    """Print the drafts that were left, and the command that cancels one."""
     if not unused:
         return
     more = f" and {len(unused) - SHOWN:,} more" if len(unused) > SHOWN else ""
@@ -324,10 +324,10 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
 
 
 def finish_run(summary: Summary, code: Exit, steps: Sequence[Step], problems: Sequence[Coded] = ()) -> Exit:
-    """Print what became of a run's orders, why, where its result files are, and what to type next.
+    """Print the outcomes of a run's orders with reasons, its result files, and the commands to type next.
 
     Args:
-        problems: why the sending ended early, and why there are no result files.
+        problems: the reasons why the sending ended early, and why there are no result files.
     """
     for text in problems:
         say(text)

@@ -107,7 +107,7 @@ class _Drafting:
         self._proposals, self._choose = found.proposals, found.choose
 
     def draft(self, file: Sequence[str]) -> Draft:
-        """The map; ``file`` are the lines of [file]."""
+        """Draft the map; ``file`` are the lines of its section [file]."""
         text = "\n\n".join("\n".join(lines) for lines in self._sections(file) if lines)
         sure = [name for proposal in self._proposals for name in proposal.columns if name not in self._choose]
         choose = {name: self._choose[name] for name in self._found.names if name in self._choose}
@@ -149,7 +149,7 @@ class _Drafting:
                 yield from _chosen(proposal, {field: f"{quoted(field)} = {value}" for field in proposal.fields})
 
     def _texts(self) -> dict[str, list[str]]:
-        """The texts of each field of which a column is proposed, without those of cells with a type."""
+        """The texts of each field with a proposed column, without those of cells with a type."""
         texts: dict[str, list[str]] = {}
         for proposal in self._proposals:
             for field in proposal.fields:
@@ -183,7 +183,7 @@ class _Drafting:
             yield "# no column was found that tells one order from another: give one the field tracking_id"
 
     def _marks(self, field: str) -> set[str]:
-        """What stands around the numbers of a field, or in the names of its columns: "" where there is nothing."""
+        """The text around the numbers of a field, or in the names of its columns: "" where there is none."""
         marks: set[str] = set()
         for proposal in self._proposals:
             if field in proposal.fields:
@@ -193,7 +193,7 @@ class _Drafting:
         return marks
 
     def _currency(self) -> Iterator[str]:
-        """The currency of the amounts: sure if every amount says it."""
+        """The lines for the currency of the amounts: certain if every amount names it."""
         money = [field for field in self._texts() if _kind(field) is Money]
         if not money:
             return
@@ -233,7 +233,7 @@ class _Drafting:
         return Ways(readings, found[0].sample, certain)
 
     def _rules(self, title: str, applies: Callable[[str], bool]) -> Iterator[str]:
-        """The rules of the fields: one that is certain, or all that are possible, as comments."""
+        """The rules of the fields: the certain one, or all possible ones as comments."""
         for field in filter(applies, dict.fromkeys(field for each in self._proposals for field in each.fields)):
             way = self._ways_of(field)
             if way is None:
@@ -252,7 +252,7 @@ class _Drafting:
             yield from (f"# {quoted(field)} = {rule}  # {reading}" for rule, reading in rules.items())
 
     def _numbers(self) -> Iterator[str]:
-        """The rules of numbers. Where plain digits are one of several ways, no number is read without a rule."""
+        """The rules of numbers. If plain digits are one of several ways, no number is read without a rule."""
         fields = [field for field, texts in self._texts().items() if _kind(field) in _NUMBERS and texts]
         found = {field: way for field in fields if (way := self._ways_of(field))}
         if any(not way.certain and {PLAIN, None} & way.readings.keys() for way in found.values()):
@@ -289,7 +289,7 @@ def _kind(field: str) -> type:
 
 
 def _chosen(proposal: Proposal, lines: Mapping[str, str]) -> Iterator[str]:
-    """The line of a proposal; as a comment, with what it makes of a sample, for each field that has to be chosen."""
+    """The line of a proposal; as a comment, with its reading of a sample, for each field that has to be chosen."""
     if proposal.proven:
         yield from lines.values()
         return

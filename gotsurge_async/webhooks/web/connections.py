@@ -1,4 +1,4 @@
-"""Bounds the connections of an aiohttp server, so that nobody can hold it up by opening many and sending nothing.
+"""Bounds the connections of an aiohttp server, so that nobody can block it by opening many and sending nothing.
 
 ::
 
@@ -30,13 +30,13 @@ __all__ = ["Connections"]
 log: logging.Logger = logging.getLogger(__name__)
 
 HEADER_SECONDS = 10.0
-"""How long the headers of a connection's first request may take."""
+"""Seconds that the headers of a connection's first request may take."""
 IDLE_SECONDS = 90.0
-"""How long a connection that was answered may wait for the headers of its next request."""
+"""Seconds that a connection may wait for the headers of its next request after an answer."""
 MOST = 512
-"""Connections at the same time, or fewer: a third of the files that the process may open."""
+"""The most connections at the same time, unless a third of the files that the process may open is less."""
 QUEUE = 1024
-"""Connections that wait in the system until they are accepted."""
+"""The connections that wait in the system until they are accepted."""
 _TOGETHER = 8
 """Connections that are accepted in one turn of the event loop, at most."""
 _TURNS = 5
@@ -80,7 +80,7 @@ class Connections:
 
     @property
     def middleware(self) -> Middleware:
-        """Notes which connections have a request: to be among the application's middlewares."""
+        """A middleware for the application, which notes the connections that have a request."""
 
         @web.middleware
         async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -125,14 +125,14 @@ class Connections:
             server_logger.removeFilter(self._may_be_logged)
 
     def _may_be_logged(self, record: logging.LogRecord) -> bool:
-        """Whether aiohttp may log something: strangers can send any number of requests that it cannot read."""
+        """Whether aiohttp may log a record: strangers can send any number of requests that it cannot read."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError | ConnectionError):
             record.exc_info = None  # no line of code is at fault
         return self._seldom.may(f"{record.msg} {type(error).__name__}")
 
     async def _close_late(self) -> None:
-        """Close connections whose headers do not come, until cancelled."""
+        """Close connections whose headers do not arrive, until cancelled."""
         while True:
             await self._clock.sleep(_CHECK)
             now = self._clock.monotonic()
@@ -167,7 +167,7 @@ class Connections:
             asyncio.get_running_loop().call_soon(self._count_turn)
 
     def remove(self, connection: "_Connection") -> None:
-        """Forget a connection that is closed, or is being closed."""
+        """Remove a connection that is closed, or is being closed."""
         self._by_handler.pop(connection.inner, None)
         self._idle.pop(connection, None)
 
