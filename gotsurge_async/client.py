@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from gotsurge_async.push.desk.stream import DeskStream
 
 CLOSE = 10.0
-"""Seconds that `GotSurge.close` waits for what is under way; containers are usually given 10 to 30 seconds to stop."""
+"""Seconds that `GotSurge.close` waits for orders and calls under way; containers usually have 10 to 30 s to stop."""
 _STORING = 1.0
 """The least seconds for renewing tokens and for storing them when a client closes: lost tokens cost a sign-in."""
 
@@ -88,8 +88,8 @@ class GotSurge:
             tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
         ledger: remembers the orders of `orders` and `push`: the path of a file, a ``postgresql://`` URL, or an open
             `Ledger`, which stays open. `open` opens it, so a service whose ledger cannot be used does not start.
-        application: your program in the header User-Agent, such as ``acme-orders/2.1``: GotSurge can then tell whose
-            calls these are.
+        application: your program in the header User-Agent, such as ``acme-orders/2.1``: GotSurge can then identify
+            your calls.
 
     Raises:
         ConfigError: a setting that cannot be right; the message says what to write.

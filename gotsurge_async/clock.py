@@ -20,7 +20,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards, and include suspended time where the system can tell."""
+        """Seconds that never run backwards, and include suspended time if the system counts it."""
         ...
 
     async def sleep(self, seconds: float) -> None:

@@ -305,7 +305,7 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How a call is tried again; `tries.decide` applies it.
+    """The rules for trying a call again; `tries.decide` applies them.
 
     Attributes:
         attempts: tries in all, 1 for no retry.
@@ -323,7 +323,7 @@ class RetryPolicy:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much at once.
+    """Limits for the calls at once, for their rate, and for the time that an unanswered request may act.
 
     Attributes:
         concurrency: the most calls in flight. It begins with 16 where this is not less, and rises while answers come

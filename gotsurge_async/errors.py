@@ -148,7 +148,7 @@ class Problem(NamedTuple):
     """One fault of one value."""
 
     path: str
-    """Where: dotted field names and indices, such as ``tasks[7].to_address.latitude``; empty for the whole."""
+    """Dotted field names and indices, such as ``tasks[7].to_address.latitude``; empty for the whole."""
     message: str
     """The fault, and what would be right."""
     value: Any = None
@@ -231,7 +231,7 @@ class CallError(GotSurgeError):
         service_message: the message of the answer, wherever it was in it; "" without one.
         request_id: the service's own id of the request, if its answer named one.
         attempts: how many times the request was tried, 1 for no replay.
-        account: whose call it was, as the token store names it; "" if it belongs to none, as a sign-in.
+        account: the account of the call, as the token store names it; "" if it belongs to none, as a sign-in.
     """
 
     def __init__(
@@ -423,11 +423,11 @@ def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
 
 
 class PartlyDone(CallError, code="E412"):
-    """A batch of which some is done, and some is not or may not be.
+    """A batch of which a part is done, and the rest is not or may not be.
 
     Attributes:
         done: what is done, as the call would have returned it: `UpdatedTasks`.
-        failed: why each other is not, or may not be, by the task's id.
+        failed: the reason why each other is not done, or may not be, by the task's id.
     """
 
     sent: Sent = "perhaps"

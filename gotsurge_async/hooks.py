@@ -54,7 +54,7 @@ class CallDone(Struct, frozen=True, kw_only=True):
         call: the number of its `CallStarted`.
         operation: the name in the endpoint table.
         seconds: from its start.
-        error: the name of the class of what it raised, such as ``RateLimited``; "" when it succeeded.
+        error: the name of the class of its error, such as ``RateLimited``; "" when it succeeded.
         account: as in its `CallStarted`.
     """
 
@@ -76,7 +76,7 @@ class RequestDone(Struct, frozen=True, kw_only=True):
         seconds: from the sending to the end of the answer.
         attempt: which of the call's tries it was, from 1.
         request_id: the service's own id of the request, if it gave one.
-        retry_after: seconds after which the service wants to be asked again, if it said so.
+        retry_after: seconds that the service asks to wait, if it does so.
         account: as in its `CallStarted`.
     """
 

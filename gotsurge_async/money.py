@@ -70,7 +70,7 @@ class Money:
         return Decimal(self._plain())
 
     def in_currency(self, currency: str) -> Self:
-        """The same number in another currency: for an amount of the service whose currency stands beside it.
+        """The same number in another currency: for an amount of the service whose currency is in another field.
 
         The currency is taken as it came, also when it is not ISO 4217.
         """
@@ -119,7 +119,7 @@ class Money:
         return (_rebuild, (type(self), self.millicents, self.currency))
 
     def _plain(self, decimals: int = 0) -> str:
-        """The amount in units of the currency, with at least so many decimals."""
+        """The amount in units of the currency, with at least ``decimals`` decimals."""
         whole, fraction = divmod(abs(self.millicents), MILLICENTS_PER_UNIT)
         places = f"{fraction:05d}".rstrip("0").ljust(decimals, "0")
         return f"{'-' if self.millicents < 0 else ''}{whole}{'.' if places else ''}{places}"
@@ -136,7 +136,7 @@ class Money:
 
 
 def as_given(millicents: int, currency: str) -> Money:
-    """An amount of the service, with the currency that stands beside it, which is taken as it came."""
+    """An amount of the service, with the currency from another field, which is kept as it came."""
     return _rebuild(Money, millicents, currency)
 
 

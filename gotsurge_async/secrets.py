@@ -109,7 +109,7 @@ def url_for_log(url: str) -> str:
 
 
 def without(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with every secret hidden, also where it stands encoded: services quote what they refuse.
+    """The text with every secret hidden, even in an encoded form: services quote the requests that they refuse.
 
     A word in which a secret is written in a mixture of encodings is hidden whole.
     """

@@ -39,7 +39,7 @@ def traceparent() -> str | None:
 
 @attrs.define
 class _Call:
-    """The span of a call under way, and what is known of the call."""
+    """The span of a call under way, and the data that its end needs."""
 
     span: Span
     status: int | None = None

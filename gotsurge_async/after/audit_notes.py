@@ -286,7 +286,7 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
     """The ledger has the order created, and its task was cancelled."""
     CHANGED = "changed"
-    """The task differs from what was sent."""
+    """The task differs from the order that was sent."""
     DRAFT = "draft"
     """The ledger has the order created, and its task is a draft, which no driver sees."""
     ALIVE = "alive"
@@ -374,7 +374,7 @@ def _shown(name: str, fact: str) -> str:
 
 
 def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:
-    """The fields of a task that differ from what was sent, each with both values."""
+    """The fields of a task that differ from the order that was sent, each with both values."""
     with reading_payload(path, row):
         sent = facts_of(codec.parse(row.payload, TaskFields))
     return {

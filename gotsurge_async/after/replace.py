@@ -51,7 +51,7 @@ async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Repl
     """Update the tasks of changed orders to the present orders (section "Update Task"; platform partners).
 
     A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
-    do. While it is unknown whether a task was changed, whatever is pushed under its key differs from it, until an
+    do. While it is unknown whether a task was changed, any order that is pushed under its key differs from it, until an
     update of all its fields has gone through.
 
     Raises:

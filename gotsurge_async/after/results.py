@@ -90,7 +90,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     """The paths of the result files: created, refused, unprocessed, in_doubt and summary, and cancelled and changed if
     there are such orders; empty if none were written."""
     reasons: Sequence[Reason] = ()
-    """The reasons why orders were not created: for each verdict the most frequent first, at most ten."""
+    """The most frequent reasons why orders were not created, at most ten for each verdict."""
     unused_drafts: Sequence[str] = ()
     """Task ids of drafts that will never be broadcast (two-phase): no driver sees them."""
     ledger_id: str = ""

@@ -1,4 +1,4 @@
-"""What GotSurge's document leaves open, and what this package does about it; `gotsurge doctor` lists it."""
+"""The points that GotSurge's document leaves open, and this package's choice for each; `gotsurge doctor` lists them."""
 
 from collections.abc import Mapping
 

@@ -48,7 +48,7 @@ class Replay(StrEnum):
     NEVER = "never"
     """A repeat may act twice."""
     CONVERGE = "converge"
-    """Read the state first; repeat only what is still needed. The request loop does not repeat it."""
+    """Read the state first; repeat only the part that is still needed. The request loop does not repeat it."""
     HARMLESS = "harmless"
     """A repeat leaves something unused behind, and nothing worse. The request loop does not repeat it."""
 
@@ -61,11 +61,11 @@ class Endpoint(Generic[T]):
         name: our name for it, such as ``tasks.create``.
         verb, path: relative to the API base; ``{names}`` in the path are filled by `url_path`.
         section: the section of the document.
-        replay: what may be done when the answer was lost.
+        replay: whether the call may be repeated when its answer was lost.
         response: the class of the answer.
         request: the class of the body, None without one.
         bearer: whether the call carries the bearer token.
-        writes: whether the call changes anything at the service; False for what only reads.
+        writes: whether the call changes anything at the service; False if it only reads.
         assumed: whether verb and path are our guess; False once a profile has named them.
     """
 

@@ -12,7 +12,7 @@ class Kept(Protocol):
     account: str
 
     async def keep(self) -> float:
-        """Renew or store what is due; returns the seconds until the next time. It raises nothing."""
+        """Renew or store tokens that are due; returns the seconds until the next time. No exception leaves it."""
         ...
 
 

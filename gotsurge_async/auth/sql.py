@@ -93,7 +93,7 @@ class SqlStore(RecordStore):
 
 
 def _make_tables(db: Database) -> None:
-    """Make the tables where they are missing; a user who may not make tables needs them to be there already."""
+    """Make missing tables; a user who may not make tables needs them to be there already."""
     if not db.rows("there"):
         db.script("tables")
 

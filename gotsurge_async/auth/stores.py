@@ -268,7 +268,7 @@ class RecordStore(TokenStore):
 class FolderBoard:
     """Leases as files: ``<base>.<name in hex>.<holder>.lease``, empty, mode 0600; the sign of life is the file's time.
 
-    The holder is the process that has made its file and then sees no other: of two that do so at once at least one
+    The holder is the process that has made its file and then sees no other: if two do so at once, at least one
     sees both, and removes its own. This needs only a folder, so it works wherever files do.
     """
 

@@ -119,7 +119,7 @@ class TokenManager:
         """Renew now, whatever the age, also when the refresh token was refused before.
 
         Raises:
-            SignInNeeded: there is no refresh token, or the service does not take it.
+            SignInNeeded: there is no refresh token, or the service does not accept it.
             CallError: the service could not be reached.
         """
         renewal = self._start_refresh(force=True)

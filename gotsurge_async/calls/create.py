@@ -315,7 +315,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
     or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
 
-    When the service no longer takes the account's token, no more chunks are sent; the orders of those that met it are
+    When the service no longer accepts the account's token, no more chunks are sent; the orders of those that met it are
     `Unprocessed`, and the error is raised after the last result.
 
     Args:

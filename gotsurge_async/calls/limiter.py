@@ -1,4 +1,4 @@
-"""How many calls at once, which adapts to the answers, and how many a second.
+"""Limits the calls at once, in a number that adapts to the answers, and the calls a second.
 
 The pace adapts as TCP does to an unknown line. It begins with few places, and adds one for each answer that is as quick
 as usual, so that the places double in the time of a call, up to the ceiling. A 429 removes half of them, answers that
@@ -42,7 +42,7 @@ KNOWN = 10
 FORGOTTEN_AFTER = 600.0
 """Seconds after which the usual time counts twice: a service may have become somewhat slower for good."""
 _LONE = 10.0
-"""One answer counts for at most this many times the usual time: alone it is no sign of anything."""
+"""The weight of one answer is at most this many times the usual time: a single slow answer proves nothing."""
 _MENDED = 0.75
 """Answers that take less than this share of their time with twice as many calls: fewer calls have helped."""
 _WEIGHT = 0.1

@@ -127,7 +127,7 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
 
 
 def _is_answer(response: object) -> bool:
-    """Whether a transport, which may be anybody's, has returned an answer with values of the right types."""
+    """Whether a transport, perhaps a user's own, has returned an answer with values of the right types."""
     return (
         isinstance(response, Response)
         and isinstance(response.status, int)
@@ -137,7 +137,7 @@ def _is_answer(response: object) -> bool:
 
 
 def values_in(body: bytes) -> int:
-    """The number of values of a JSON text, at most, without making them, which would take a hundred times its size."""
+    """An upper bound of the number of values in a JSON text, without making them, which takes much memory."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 

@@ -117,7 +117,7 @@ class Session:
         return other
 
     def within(self, timeout: float | None) -> "Session":
-        """This session for one operation of several calls, which must all end within so many seconds from now.
+        """This session for one operation of several calls, which must all end within ``timeout`` seconds from now.
 
         Args:
             timeout: by default that of `with_options`; without either there is no limit.
@@ -141,7 +141,7 @@ class Session:
         self._life.no_more_tries.set()
 
     def refuse_calls(self) -> None:
-        """Accept no more calls from now on, and try none again."""
+        """Accept no calls from now on, and try none again."""
         self._life.loop = None
         self.end_retries()
 
@@ -299,7 +299,7 @@ class Session:
         self.open()
 
     async def _in_time(self, call: Call, started: float, seconds: float) -> Any:
-        """Run a call that must end within some seconds, whatever it waits for at that moment."""
+        """Run a call that must end within some seconds, whatever it waits for."""
         if seconds <= 0:
             raise self._given_up(call, "its time was over")
         running = asyncio.ensure_future(self._run(call, started, seconds))

@@ -55,7 +55,7 @@ class Seen(Struct, frozen=True):
 
     Attributes:
         at: when it was read, by this process's clock.
-        start: seconds after that, when the first of the turns begins; 0 where none were taken.
+        start: seconds after that, when the first of the turns begins; 0 if none were taken.
         held: seconds after that, before which no call may begin.
         halvings: how often the pace was halved, ever.
     """
@@ -109,7 +109,7 @@ class Row:
 
 
 def make_table(db: Database) -> None:
-    """Make the table where it is missing; a user who may not make tables needs it to be there already."""
+    """Make the table if it is missing; a user who may not make tables needs it to be there already."""
     if not db.rows("there"):
         db.script("tables")
 
@@ -144,7 +144,7 @@ class SharedRate:
 
     @property
     def places(self) -> int:
-        """How many calls of this process may be in flight now."""
+        """The number of calls of this process that may be in flight now."""
         return self._limiter.places
 
     async def take_turn(self) -> None:
@@ -308,7 +308,7 @@ async def shared_rate(place: Place, name: str, session: Session, rate: float | N
 
 
 async def make_tables(place: Place) -> None:
-    """Make the table in a database, where it is missing.
+    """Make the table in a database, if it is missing.
 
     Raises:
         ConfigError: it is a file, or cannot be used.

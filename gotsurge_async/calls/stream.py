@@ -82,7 +82,7 @@ class _Stream(ABC, Generic[T, C, R]):
     async def aclose(self) -> None:
         """Cancel what is in flight, and leave no task. May be called again, also while another task reads the results.
 
-        That other task gets a UsageError, so that it does not take its results for all; ``in_flight`` has the rest.
+        That other task gets a UsageError, so that it does not mistake its results for all; ``in_flight`` has the rest.
         """
         self._stopped = True
         yielding = None if self._yielding is None else self._yielding()
@@ -197,8 +197,8 @@ class ResultStream(_Stream[T, Sequence[R], R]):
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
     or when it is cancelled, ``in_flight`` holds the items whose outcome is not known.
 
-    When the service no longer takes the account's token, no more chunks are sent; the results of those that met it say
-    so, and the error is raised after the last result.
+    When the service no longer takes the account's token, no more chunks are sent; their results show
+    this, and the error is raised after the last result.
     """
 
     def __init__(

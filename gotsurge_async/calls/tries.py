@@ -19,7 +19,7 @@ USER_AGENT = f"gotsurge-async/{__version__}"
 
 @attrs.define(kw_only=True)
 class Call:
-    """What all tries of a call have in common, and the stage that it has reached."""
+    """The data that all tries of a call share, and the stage that the call has reached."""
 
     endpoint: Endpoint[Any]
     url: str = attrs.field(repr=False)

@@ -19,7 +19,7 @@ _CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
 _OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
 """The option that a message adds to a command, so that the command can be typed as it stands."""
 UNLESS_SAID = "*Sent:* nothing."
-"""The end of an entry that does not say what was sent, with exit code 2 unless it is about a program's mistake."""
+"""The end of an entry that does not state what was sent, with exit code 2 unless it is about a program's mistake."""
 SAID_ABOVE = "what the message says."
 """The advice of an entry that has none of its own."""
 LEAST = 10
@@ -34,9 +34,9 @@ class Entry(NamedTuple):
     family: str
     title: str
     text: str
-    """The messages that it explains, each with ``…`` for the parts that vary."""
+    """The meaning of the code and what to do, in Markdown."""
     messages: tuple[str, ...]
-    """What it explains, each with ``…`` for what differs."""
+    """The messages that it explains, each with ``…`` for the parts that vary."""
 
 
 @cache

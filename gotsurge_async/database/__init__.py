@@ -83,7 +83,7 @@ _UNREADABLE = (
     "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
 )
 _SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
-"""Settings of a URL that decide where it leads, and that hold no secret."""
+"""Settings of a URL that decide its destination, and that hold no secret."""
 _MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
 """The beginning of text that was meant as a URL, or as a path that a shell should have expanded."""
 _SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
@@ -303,7 +303,7 @@ class Database(ABC):
 
     @abstractmethod
     def begin(self, *, writing: bool = True) -> None:
-        """Begin a transaction: one that excludes other writers where it must, or one that reads a single moment."""
+        """Begin a transaction: one that excludes other writers if necessary, or one that reads a single moment."""
 
     def give_up_when(self, over: Callable[[], bool]) -> None:  # noqa: B027 - only SQLite waits in this process
         """Make a transaction that waits for another writer fail when ``over`` is True, as when the event loop ends."""

@@ -80,7 +80,7 @@ class Watcher:
     """Takes part in every transaction of a writer, in the writer's thread."""
 
     def before_commit(self, db: Database) -> None:
-        """Read what is needed, or raise to undo the transaction."""
+        """Read the data that `after_commit` needs, or raise to undo the transaction."""
 
     def after_commit(self) -> None:
         """Act after the transaction has become durable."""

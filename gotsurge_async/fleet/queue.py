@@ -53,7 +53,7 @@ AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 
 
 def describe(error: BaseException) -> str:
-    """An error of the ledger or of the queue on one line, with advice where there is some."""
+    """An error of the ledger or of the queue on one line, with advice if there is any."""
     cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
     line = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
     if isinstance(cause, _NOT_THERE):

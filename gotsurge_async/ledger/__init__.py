@@ -1,4 +1,4 @@
-"""The ledger of a push: every order is in it before anything is sent, and what became of it when that is known.
+"""The ledger of a push: every order is in it before anything is sent, and its outcome when that is known.
 
 `Ledger.open` gives the ledger, `Ledger.begin` a `Run`: ``add`` its orders, ``admit`` them, then ``claim`` a chunk,
 send it, ``record`` its outcomes, until ``pending`` is empty; ``finish`` and ``close``. After a crash: `Ledger.hold`,

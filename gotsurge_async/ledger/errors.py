@@ -65,7 +65,7 @@ def commands_for(text: str, path: str) -> str:
 
 
 class LedgerError(GotSurgeError):
-    """The ledger cannot do what was asked.
+    """The ledger cannot do what was requested.
 
     Attributes:
         path: the ledger's file, or its URL without credentials; "" when no file is involved.
@@ -79,7 +79,7 @@ class LedgerError(GotSurgeError):
 
     @property
     def words(self) -> str:
-        """What happened and what to do, without the path in front."""
+        """The event and the advice, without the path in front."""
         return commands_for(str(self.args[0]), self.path)
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ class LedgerUnsure(LedgerUnusable, code="E504"):
 
 
 class LedgerOlder(LedgerUnusable, code="E505"):
-    """The ledger is an older copy, or missing where one was: what was sent since would be sent again."""
+    """The ledger is an older copy, or missing where one was: orders sent since would be sent again."""
 
     @property
     def lasts(self) -> bool:

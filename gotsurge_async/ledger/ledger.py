@@ -1,4 +1,4 @@
-"""The ledger: a durable record of every order that was ever to be pushed, and of what became of it."""
+"""The ledger: a durable record of every order that was to be pushed, with its outcome."""
 
 import asyncio
 import secrets
@@ -340,7 +340,7 @@ class Ledger:
     def counts(self, db: Database, run_id: str) -> Counts:
         """The number of orders of a run in each state, whoever holds it; 0 each if there is no such run.
 
-        One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
+        An order whose key another run owns counts by its outcome there: ``already_pushed`` (created), ``in_doubt``, or
         ``superseded`` (it waits there, or is free again).
         """
         try:

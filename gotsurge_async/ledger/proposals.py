@@ -46,7 +46,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: the tool that proposes it.
-        environment, account: where it would be sent, and as whom; the account is "" for the usual one.
+        environment, account: those with which it would be sent; the account is "" for the usual one.
         words: the words of the ``gotsurge`` command that sends it.
         stdin: its input; "" without one.
         files: the path of each file that it reads -> the SHA-256 of its bytes in hex.
@@ -87,8 +87,8 @@ class Proposal(Struct, frozen=True):
 
     Attributes:
         id: the beginning of the digest; with a number behind it if the same was proposed before.
-        by, client: who proposed it: the user of the machine, and the program.
-        decided_by, decided_at: who approved or rejected it, and when.
+        by, client: the user of the machine, and the program, that proposed it.
+        decided_by, decided_at: the person who approved or rejected it, and when.
         exit_code: that of the command that sent it.
         outcome: that command's JSON document, or why it was rejected.
     """
@@ -132,7 +132,7 @@ class Proposal(Struct, frozen=True):
 
 
 class DayLimits(Struct, frozen=True, kw_only=True):
-    """What may be proposed in an environment in a day; None for no limit.
+    """Limits for the proposals of an environment in a day; None for no limit.
 
     Attributes:
         spend: the sum of what the orders may cost at most; without a currency, of each one.
@@ -203,12 +203,12 @@ class Proposals:
         return await self._store.write(job)
 
     async def latest(self, digest: str) -> Proposal | None:
-        """The newest proposal of a request; None where it was never proposed."""
+        """The newest proposal of a request; None if it was never proposed."""
         same = await self._store.read(self._read, "proposals_of", digest=digest)
         return same[0] if same else None
 
     async def get(self, name: str) -> Proposal:
-        """A proposal by its id; UsageError where there is none."""
+        """A proposal by its id; raises UsageError if there is none."""
         return await self._store.read(self._get, name)
 
     async def newest(self, most: int) -> list[Proposal]:
@@ -231,7 +231,7 @@ class Proposals:
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)
 
     async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
-        """Reject a proposal, which is returned; UsageError where it is no longer waiting.
+        """Reject a proposal, which is returned; UsageError if it is no longer waiting.
 
         Args:
             ended: a person states that the process that sent it has ended. Then one that is being sent has failed

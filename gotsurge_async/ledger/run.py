@@ -1,4 +1,4 @@
-"""One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
+"""A run that this process holds: orders are added to it, claimed, and their outcomes recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -116,7 +116,7 @@ class Run(Notes):
     ) -> list[int | Recorded | None]:
         """Add up to a chunk of orders to a run that is being sent, and claim those that may be sent: one write.
 
-        A call that is cancelled withdraws what it claimed.
+        A call that is cancelled withdraws the orders that it claimed.
 
         Args:
             rows: with keys that differ.
@@ -178,7 +178,7 @@ class Run(Notes):
         self._lock.release()
 
     async def start(self) -> None:
-        """Begin the sending, under a new epoch; what was claimed before is for ``recover``.
+        """Begin the sending, under a new epoch; ``recover`` settles orders that were claimed before.
 
         No worker sends a segment of it from now on, unless it is released to workers again.
 
@@ -299,7 +299,7 @@ class Run(Notes):
 
         Raises:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
-            StillOpen: what was sent for one of them may still act; nothing was recorded.
+            StillOpen: a request for one of them may still act; nothing was recorded.
         """
         for result in [results] if isinstance(results, Taken) else results:
             if result.state not in marks.RECORDED:

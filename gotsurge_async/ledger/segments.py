@@ -1,4 +1,4 @@
-"""A run in the hands of many workers: it is released in segments, each of which one worker takes, sends and returns.
+"""A run that many workers send: it is released in segments, each of which one worker takes, sends and returns.
 
 The database decides; a queue only tells workers which segments to try. A segment is a range of a run's chunks. A worker
 takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. To take
@@ -78,7 +78,7 @@ class Prices(Struct, frozen=True, kw_only=True):
 
 
 class Distribution(Struct, frozen=True, kw_only=True):
-    """How a run was released to workers, and whether they were stopped."""
+    """The release of a run to workers, and whether they were stopped."""
 
     put_up_at: datetime
     brakes: Mapping[str, Any]

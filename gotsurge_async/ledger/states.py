@@ -213,13 +213,13 @@ class Submitted:
     payload: bytes = field(repr=False)
     """Its JSON, exactly as it will be sent."""
     at: int
-    """When it was submitted, in microseconds."""
+    """The time at which it was submitted, in microseconds."""
     tries: int = 0
     """The number of failed attempts to send it."""
     claimed: bool = False
     """Whether an order of a run owns the key for it; the outcome of that order is its own."""
     stopped: int = 0
-    """Why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it is to be sent."""
+    """The reason why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it will be sent."""
 
 
 OTHER_CONTENT = 1
@@ -251,7 +251,7 @@ class OrderOutcome(NamedTuple):
     status: str | None = None
     """The task's status, as the service names it; None keeps the recorded one."""
     error: str | None = None
-    """Why it was refused or is in doubt, for people; None clears it."""
+    """The reason why it was refused or is in doubt, for people; None clears it."""
     ended: bool = False
     """Whether the call of a cancel has ended. With ``cancelling`` its result is unknown, and the time until which it
     may act counts from now. With another state its answer shows that no cancel of the task can act any more."""

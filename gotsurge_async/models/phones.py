@@ -1,4 +1,4 @@
-"""Phone numbers in international form (E.164): what is wrong with a number, and what it certainly means.
+"""Phone numbers in international form (E.164): the problem of a number, and its certain meaning.
 
 The library phonenumbers knows the numbering plans of all countries: how long numbers are, and which digits people dial
 only within the country, such as the zero of London's 020 7946 0958, which is +442079460958. A number is good if it is
@@ -66,7 +66,7 @@ def names_country(text: str) -> bool:
 
 
 def meant_by(text: str, region: str | None = None) -> str | None:
-    """The number that a text certainly means, in international form; None where that is not certain.
+    """The number that a text certainly means, in international form; None if that is not certain.
 
     Args:
         text: the number as a person or a spreadsheet wrote it.

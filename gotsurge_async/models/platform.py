@@ -29,7 +29,7 @@ class PriceStep(Model):
     """One line of an organization's price table.
 
     Attributes:
-        time_delta: as the service returns it, in a unit that is not documented.
+        time_delta: a time as the service returns it, in a unit that is not documented.
         price: `Money` without a currency.
     """
 

@@ -4,7 +4,7 @@ Pure functions over an `Order`. The service refuses an order with a fault, or se
 the wrong price; an order with a warning may be right.
 
 The document also says that a pickup must end "before or equal to today's date-time", with the error text of another
-rule. Taken literally only past pickups would be allowed: a pickup that is already over is a warning here, and no more.
+rule. Taken literally only past pickups would be allowed: a pickup that is already over is only a warning here.
 """
 
 import difflib
@@ -49,7 +49,7 @@ class Severity(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One thing that is wrong with an order, or looks wrong."""
+    """A fault, or a probable mistake, in an order."""
 
     path: str
     """Dotted field names and indices, such as ``items[2].quantity``."""
@@ -86,7 +86,7 @@ _NO_TOTALS = (None, None, None)
 def check_order(
     order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo | None = None, any_date: bool = True
 ) -> list[Finding]:
-    """Check an order: everything that is wrong with it, or looks wrong; an empty list for a good one.
+    """Check an order; returns all faults and probable mistakes, an empty list for a good order.
 
     Args:
         order: the order; or anything that has its attributes, times in UTC, and amounts as `Money` or as whole

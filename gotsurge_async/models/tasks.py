@@ -159,7 +159,7 @@ _Time = TypeVar("_Time", datetime, float)
 def late_windows(
     status: str | None, pickup_end: _Time | None, delivery_end: _Time | None, now: _Time
 ) -> tuple[_Time | None, _Time | None]:
-    """The ends of the pickup and the delivery window of an order that is late for them; None where it is not.
+    """The ends of the pickup and the delivery window of an order that is late for them; None if it is not.
 
     An order is late for its pickup until it is picked up, drafts included, and for its delivery until its own end.
     """
@@ -170,7 +170,7 @@ def late_windows(
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Item(Model):
-    """One line of what is carried (objects ``item`` and ``cargo_detail``). Numbers are 0 or more.
+    """A line of the goods of an order (objects ``item`` and ``cargo_detail``). Numbers are 0 or more.
 
     Attributes:
         quantity: the number of pieces.
@@ -192,7 +192,7 @@ class Item(Model):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class CargoDetail(Item):
-    """One line of ``cargo_details``; in the API document it has the fields of an item."""
+    """A line of ``cargo_details``; in the API document it has the fields of an item."""
 
 
 # The types that a type checker accepts: a documented text, or the class for any other value.
@@ -332,7 +332,7 @@ class Order(TaskFields):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class StatusEntry(Model):
-    """One status in a task's history."""
+    """A status in a task's history."""
 
     status: TaskStatus = attrs.field(converter=TaskStatus)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)

@@ -109,11 +109,11 @@ class ChangedRow(Struct, frozen=True, kw_only=True):
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What a ledger knows of the orders of a file, before they are pushed.
+    """A comparison of the orders of a file with a ledger, before they are pushed.
 
     Attributes:
         already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
-        changed: those of them that differ from what was sent; the first thousand.
+        changed: the first thousand of them that differ from the order that was sent.
         changed_count: the number of these.
         differs: the differences from the last file that was read with the same map.
     """

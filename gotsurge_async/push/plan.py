@@ -61,7 +61,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         warnings: other findings, and the number of warnings.
         already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
             doubt.
-        changed: those of them that differ from what was sent, and ``changed_count`` their number.
+        changed: those of them that differ from the order that was sent, and ``changed_count`` their number.
         preview: what would be sent.
     """
 

@@ -63,7 +63,7 @@ async def converge(
     read: Callable[[], Awaitable[Task]],
     judge: Callable[[Task, Rejected | OutcomeUnknown, OutcomeUnknown | None], R | None],
 ) -> R:
-    """Send; after a refusal or a lost answer, read the task, and send again what was lost and is not done.
+    """Send a request; after a refusal or a lost answer, read the task, and send the request again if it is not done.
 
     Args:
         judge: receives the task, the error, and the error of the first answer that was lost, if any: then the task may

@@ -99,7 +99,7 @@ class Listing(Generic[PageT, ItemT]):
         return cast("tuple[ItemT, ...]", getattr(page, self._items))
 
     def _gap(self, page: PageT, number: int, *, repeated: bool, seen: int) -> str:
-        """Why items of the list are missing, if this page is the last one; "" if none seem to be."""
+        """The reason why items are missing, if this page is the last one; "" if none seem to be."""
         total = page.meta.total if page.meta is not None else None
         if getattr(page, self._items) is NOT_GIVEN:
             return f"page {number} does not tell its {self._items}"

@@ -16,7 +16,7 @@ from gotsurge_async.secrets import Secret
 __all__ = ["Partner", "SignatureForm", "Sso"]
 
 SignatureForm = Literal["base64", "base64url", "hex"]
-"""How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""
+"""The form of a signature: the document says "base64" and "lowercase hex (base 64) encoding"."""
 
 
 class Partner(Struct, frozen=True):
@@ -26,7 +26,7 @@ class Partner(Struct, frozen=True):
     _credentials: Credentials | None
 
     async def detail(self, *, signature: SignatureForm = "base64", timeout: float | None = None) -> PartnerDetail:
-        """Read who the client key belongs to, and where its webhooks go (section "Partner Detail"). Safe to repeat.
+        """Read the owner of the client key, and the target of its webhooks (section "Partner Detail"). Safe to repeat.
 
         The call is signed with the client key and the secret key, not with a bearer token: no sign-in is needed.
 

@@ -144,7 +144,7 @@ class Tasks(TaskCalls, frozen=True):
 
         Converges: when the service refuses, or its answer is lost, the task is read. A task that is cancelled counts as
         done, whoever did it; one that can still be cancelled is cancelled again. If the task does not show its status,
-        nothing is concluded: what became of the cancel is raised.
+        nothing is concluded: the error of the cancel is raised.
 
         Args:
             reason: for GotSurge and the drivers; not empty.

@@ -105,7 +105,7 @@ def _fits(fault: "Fault", _: object, kind: str) -> None:
 
 @frozen(kw_only=True)
 class Fault:
-    """One thing that goes wrong.
+    """A fault that the simulator produces.
 
     ``operation`` is a name of the endpoint table or ``"*"``; calls of the operations in ``spares`` are left alone,
     and not counted. ``when`` says whether it strikes before the operation took effect or after. ``kind``: ``reset``

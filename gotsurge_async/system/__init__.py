@@ -1,1 +1,1 @@
-"""What Linux, macOS and Windows do in different ways: files, signals, event loops and the words of shells."""
+"""Files, signals, event loops and the words of shells, for which Linux, macOS and Windows differ."""

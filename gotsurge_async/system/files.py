@@ -12,7 +12,7 @@ _HELD = (5, 32, 33)  # Windows: access is denied; another process has the file, 
 
 
 def replace(source: Path, target: Path) -> None:
-    """Give a file, which nobody has open here, another name; a file of that name is replaced.
+    """Rename a file that this process does not have open; a file of that name is replaced.
 
     Windows refuses that while another process has either of them open, as scanners have for a moment: then it is tried
     again, for a second and a half at most.
@@ -32,10 +32,10 @@ def replace(source: Path, target: Path) -> None:
 
 
 def put_new(source: Path, target: Path) -> None:
-    """Give a file a name that no file has; its old name may stay, too.
+    """Give a file a new name, which no file may have; its old name may stay, too.
 
     Raises:
-        FileExistsError: there is one by now.
+        FileExistsError: there is such a file by now.
         OSError: it cannot be done.
     """
     try:
@@ -49,7 +49,7 @@ def put_new(source: Path, target: Path) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Force what was written to the disk. On macOS `os.fsync` leaves it in the disk's own memory.
+    """Force written data to the disk. On macOS `os.fsync` leaves it in the disk's own memory.
 
     Raises:
         OSError: it cannot be done.

@@ -1,4 +1,4 @@
-"""The event loop of the command, and the signals that it heeds, on every system.
+"""The event loop of the command, and its handling of signals, on every system.
 
 Windows has two loops. Its usual one works with everything but psycopg's connections, the other one with all that we
 use; but that one sleeps through a Ctrl-C until something else wakes it up. Neither has handlers of signals.
@@ -19,17 +19,17 @@ T = TypeVar("T")
 Handlers = Mapping[signal.Signals, Callable[[], object]]
 
 WAKE_SECONDS = 0.2
-"""After which a loop that sleeps through signals looks for them."""
+"""Seconds after which a loop that sleeps through signals checks for them."""
 
 
 def ending_signals() -> tuple[signal.Signals, ...]:
-    """By which others end a process: SIGTERM, and on Windows what Ctrl-Break and service managers send."""
+    """The signals by which other processes end this one: SIGTERM, and on Windows also Ctrl-Break."""
     ctrl_break = getattr(signal, "SIGBREAK", None)
     return (signal.SIGTERM, *([] if ctrl_break is None else [ctrl_break]))
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run something to its end as `asyncio.run` does, on a loop that all of our libraries work with.
+    """Run a coroutine to its end as `asyncio.run` does, on a loop that all of our libraries work with.
 
     What `asyncio.run` does at Ctrl-C is done at SIGTERM too: the work is cancelled. When it has ended, it raises.
 
@@ -80,10 +80,10 @@ _heeded: ContextVar[Handlers] = ContextVar("heeded")
 
 @contextmanager
 def heeded(handlers: Handlers) -> Iterator[None]:
-    """Have the running loop call something at each of some signals, inside the block.
+    """Let the running loop call handlers at some signals, inside the block.
 
     A block inside another one has its signals for itself; afterwards they are the outer one's again. Only the main
-    thread ever hears of signals: elsewhere it does nothing.
+    thread ever hears of signals: in other threads the block has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -107,7 +107,7 @@ class Query:
 
 @attrs.frozen(kw_only=True)
 class SourceOptions:
-    """How to read a file of orders.
+    """Options for reading a file of orders.
 
     Attributes:
         now: the present, an aware datetime: for the warning about pickups that are over, and the constant "now".
@@ -160,12 +160,12 @@ class SourceOptions:
         return zone_named(self.timezone or self.file_map.timezone)
 
     def dialect(self) -> Dialect:
-        """How the file of orders is written."""
+        """The dialect of the file of orders."""
         own = Dialect(delimiter=self.delimiter, encoding=self.encoding, sheet=self.sheet, header_row=self.header_row)
         return own.over(self.file_map.orders.dialect)
 
     def items_dialect(self) -> Dialect:
-        """How the file of items is written."""
+        """The dialect of the file of items."""
         of_the_map = Dialect(sheet=self.items_sheet).over(self.file_map.items.dialect)
         return of_the_map.over(Dialect(delimiter=self.delimiter, encoding=self.encoding))
 

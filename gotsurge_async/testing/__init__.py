@@ -1,6 +1,6 @@
-"""What the tests of a program that uses this package need.
+"""Tools for the tests of a program that uses this package.
 
-Time is passed in wherever this package waits, so a test turns it instead of waiting::
+This package gets its time from a clock, so a test turns the clock instead of waiting::
 
     from gotsurge_async.testing import ManualClock
 
@@ -10,7 +10,7 @@ Time is passed in wherever this package waits, so a test turns it instead of wai
             await clock.advance(25 * 86_400)  # 25 days, in milliseconds
             ...
 
-`simulated` gives a client that is signed in to a simulator of its own, over real HTTP; `gotsurge_async.testing.plugin`
+`simulated` opens a client that is signed in to a simulator of its own, over real HTTP; `gotsurge_async.testing.plugin`
 has these things as fixtures for pytest. `gotsurge_async.transports.memory.MemoryTransport` answers without a network.
 """
 

@@ -55,7 +55,7 @@ class Peer:
     """A server whose connections are handled by a function of the test.
 
     Attributes:
-        url: where it is, ``http://127.0.0.1:PORT``.
+        url: its address, ``http://127.0.0.1:PORT``.
         connections: the number of connections.
         requests: the requests that were read whole.
     """

@@ -7,7 +7,7 @@
     async with GotSurge("sandbox", bearer_token="any", transport=Recorded("answers.jsonl")) as gs:
         await gs.tasks.get(task_id)
 
-A line of the file is one try of a call: what was asked, and what came. No header of a request is in it, and of an
+A line of the file is one try of a call: its request and its answer. No header of a request is in it, and of an
 answer only harmless ones; the calls of a sign-in, which carry no bearer token and bring secrets, are not recorded.
 Bodies are as they came, with the token hidden: they may hold people's names, so the file is its owner's alone.
 """
@@ -26,12 +26,12 @@ __all__ = ["Recorded", "Recorder"]
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
-    """One try of a call, as it is written.
+    """One try of a call, as a line of the file.
 
     Attributes:
-        url: without scheme and host.
-        body: of the request; of bytes that are no UTF-8, what can be read of them.
-        failure: ``nothing sent`` or ``maybe sent`` where there was no answer.
+        url: the URL without scheme and host.
+        body: the body of the request, with replacements for bytes that are not UTF-8.
+        failure: ``nothing sent`` or ``maybe sent`` if there was no answer.
     """
 
     method: str

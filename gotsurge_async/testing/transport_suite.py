@@ -10,7 +10,7 @@ For the tests of a transport of your own, with pytest and pytest-asyncio::
         await case.check(lambda: MyTransport(timeout=0.5))
 
 Give the transport short time-outs, half a second or so: some of the servers say nothing. A requirement that
-is not met is an AssertionError with what was expected.
+is not met is an AssertionError with the expectation.
 """
 
 import asyncio

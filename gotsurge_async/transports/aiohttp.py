@@ -1,4 +1,4 @@
-"""The transport over aiohttp: bytes out, bytes in, and for each failure what it proves.
+"""The transport over aiohttp: bytes out, bytes in, and for each failure the certain conclusion.
 
 Only a connection that was never made proves that nothing was processed. A failure on a connection does not: a server
 may have read the whole request before it closed, reset, stalled or answered with garbage, and may read a request later
@@ -42,7 +42,7 @@ class AiohttpTransport:
     """Sends requests with one `aiohttp.ClientSession`, made at the first request and owned by the transport.
 
     TLS is checked with the system's certificates. Redirects are not followed, and cookies not kept: a token goes to the
-    API base and nowhere else. A proxy only carries the encrypted connection (CONNECT); what is not https goes to this
+    API base and nowhere else. A proxy only carries the encrypted connection (CONNECT); plain http goes to this
     machine alone, and never through one.
 
     Args:
@@ -234,7 +234,7 @@ def proxy_of_environment(host: str) -> URL | None:
 
 
 def _keep_read_buffers() -> None:
-    """Have the C library keep the blocks that asyncio reads into, 256 KiB for each read however small the answer.
+    """Make the C library keep the blocks that asyncio reads into, 256 KiB for each read however small the answer.
 
     glibc gives a block of that size back to the system at once, and maps and clears a new one for the next read, until
     a larger one has been freed. Most processes never free one, and pay some 20 us a call. Elsewhere this does nothing.

@@ -1,4 +1,4 @@
-"""The transport protocol: bytes out, bytes in, and what is known when it fails."""
+"""The transport protocol: bytes out, bytes in, and the certain facts after a failure."""
 
 import zlib
 from collections.abc import AsyncIterable, Mapping

@@ -1,4 +1,4 @@
-"""A transport without a network: a handler, or a list of answers, and a record of what was sent."""
+"""A transport without a network: a function or a list that answers, and a record of all requests."""
 
 import inspect
 from collections import deque

@@ -1,6 +1,6 @@
 """Follows orders after they were pushed: reads the tasks of events, sweeps, settles doubts, and hands changes on.
 
-One process at a time follows the accounts of an inbox, whatever number receives: another one waits until it has ended.
+One process at a time follows the accounts of an inbox, however many receive: another one waits until it has ended.
 
 A change is acknowledged when its handler has returned. A handler that raises, or does not return in time, gets the same
 change again, later and later; changes of other tasks do not wait for it. The process that follows a killed one hands

@@ -27,7 +27,7 @@ ROW_BYTES = 256
 MEASURE_EVERY = 1.0
 """The least seconds between two measurements of an inbox that seems full: other processes may have made room."""
 _MEASURING = 20
-"""A measurement reads all events, so the next one waits this many times as long as it took."""
+"""A measurement reads all events, so the next one waits this many times as long as the last one lasted."""
 
 
 class InboxFull(StoreError):

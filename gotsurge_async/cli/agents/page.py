@@ -49,7 +49,7 @@ class ProposalsPage:
         by: the person who decides here.
 
     Attributes:
-        code: the password of the page; any user name goes with it.
+        code: the password of the page, with any user name.
         origin: the page's origin, once it is served.
     """
 

@@ -152,7 +152,7 @@ class Report:
 
     Attributes:
         groups: the runs of each account, with its target.
-        held: whether another process had a run that was to be repaired.
+        held: whether another process had a run that should have been repaired.
     """
 
     groups: Sequence[tuple[Target, list[RunInfo]]]

@@ -287,7 +287,7 @@ class _Consent(Struct):
 
 
 class Refusal(Struct):
-    """Why a simulator does not do what it was asked."""
+    """The reason why a simulator does not do what a request asks."""
 
     message: str
 
@@ -311,7 +311,7 @@ async def ask_simulator(url: str, content: object, kind: type[T]) -> T | Refusal
 
 
 def _at_port(origin: str) -> str:
-    """The option with which a simulator starts where one should be."""
+    """The option that starts a simulator where one should be."""
     port = urlsplit(origin).port
     return f" --port {port}" if port else ""
 

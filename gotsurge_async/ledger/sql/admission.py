@@ -100,7 +100,7 @@ def add(
 
     Args:
         claimed: the state of orders that are claimed by the same write, of a run that is being sent.
-        after: the epoch after which epochs begin, where it is known: see `runs.first_epoch`.
+        after: the epoch after which epochs begin, if it is known: see `runs.first_epoch`.
 
     Raises:
         Moved: a key of a claimed order is taken.
@@ -159,11 +159,11 @@ def discard_some(db: Database, run: Held) -> bool:
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """What is known of the orders of a run that are pushed for the first time since an older copy was accepted.
+    """Evidence about the orders of a run that are pushed for the first time since an older copy was accepted.
 
     Attributes:
-        not_sent_before: a person says that no run that the copy does not know sent any order of this one.
-        outcomes: by order id: created, with its task; in doubt, with the reason; or pending, where a whole list shows
+        not_sent_before: whether a person states that no run missing from the copy sent any of these orders.
+        outcomes: by order id: created, with its task; in doubt, with the reason; or pending, if a whole list shows
             no task of it. An order that is missing here is in doubt.
     """
 

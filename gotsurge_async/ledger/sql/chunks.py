@@ -27,7 +27,7 @@ PAGE = 200
 """The chunks that are read or changed at a time, where a run may have any number of them."""
 
 RAW, ZLIB, ARCHIVED = 0, 1, 2
-"""How a chunk's orders are stored: as they are, compressed, or in another file, with at most their names here."""
+"""The storage of a chunk's orders: as they are, compressed, or in another file, with at most their names here."""
 
 LAST = 2**63 - 1
 """The greatest possible number of a chunk, as the end of a range."""
@@ -104,7 +104,7 @@ class Chunk:
         states: a letter for each order.
         open_until: until when a create or a broadcast of its orders that was not answered may still act.
         tasks: of each order that has one, by its place, the recorded task and its first status.
-        notes: what is noted of single orders, by their places.
+        notes: the notes on single orders, by their places.
         metas, body, source: the orders' data, if they were read.
     """
 
@@ -294,7 +294,7 @@ class Chunk:
         return self.body[start : start + self.metas[place].size]
 
     def keep_names_only(self, db: Database) -> None:
-        """Note that the stored texts only name the orders, and are not what was sent: `ARCHIVED`."""
+        """Note that the stored texts only name the orders, and are not the texts that were sent: `ARCHIVED`."""
         db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:

@@ -205,7 +205,7 @@ class Notes(HeldRun):
 
         Args:
             tasks: of each order, by its id, the task that must be recorded for it.
-            reasons: of each order, for people, what became of its task.
+            reasons: for each order, a description for people of its task's end.
             by: the person who states this.
 
         Returns:

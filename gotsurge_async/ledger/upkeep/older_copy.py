@@ -215,7 +215,7 @@ class LostOrder(Struct, frozen=True):
     task_id: str | None = None
     """The task that was created; None if it was in doubt."""
     error: str = ""
-    """Why it was in doubt."""
+    """The reason why it was in doubt."""
 
 
 async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:

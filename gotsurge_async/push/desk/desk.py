@@ -248,7 +248,7 @@ class Desk:
         return DeskStream(orders, lambda order: self._create_given(order, key(order)), places)
 
     async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
-        """Record an order that is to be sent, and return when it is durable.
+        """Record an order that will be sent later, and return when it is durable.
 
         A desk over the same ledger sends it, in this process or another one, and tries until GotSurge has answered.
         `outcome` waits for its outcome. Submitting an order again, with the same content, changes nothing.

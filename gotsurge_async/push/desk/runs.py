@@ -109,7 +109,7 @@ class DeskRuns:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     async def send(self, entries: Sequence[Entry]) -> None:
-        """Give each of at most 20 entries its outcome, or have it sent again, whatever happens."""
+        """Give each of at most 20 entries its outcome, or send it again, whatever happens."""
         may_be_there = False
         try:
             current = await self._joinable()
@@ -317,7 +317,7 @@ class DeskRuns:
             raise
 
     async def _watch(self, entry: Entry) -> None:
-        """Wait for the outcome of an order that another process has in hand, as long as a caller does."""
+        """Wait for the outcome of an order that another process is sending, as long as a caller waits for it."""
         pause = _FIRST_POLL
         try:
             while entry.waiters:

@@ -125,7 +125,7 @@ class Sender:
             await self._rest()
 
     async def release(self) -> None:
-        """Make the orders in hand due for other desks; called when nothing is under way any more."""
+        """Make the orders that this sender holds due for other desks; called when nothing is under way any more."""
         if self._in_hand:
             await (await self._orders()).put_off([*self._in_hand.values()])
 

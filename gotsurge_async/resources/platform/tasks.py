@@ -74,7 +74,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. A
     chunk that the service refuses as a whole gives a `NotUpdated` for each of its items.
 
-    When the service no longer takes the account's token, no more chunks are sent, and the error is raised after the
+    When the service no longer accepts the account's token, no more chunks are sent, and the error is raised after the
     last result.
 
     Args:

@@ -16,7 +16,7 @@ _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
 class Record(NamedTuple):
-    """One record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
+    """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
 
     line: int
     cells: list[str]

@@ -183,7 +183,7 @@ class _Drafting:
             yield "# no column was found that tells one order from another: give one the field tracking_id"
 
     def _marks(self, field: str) -> set[str]:
-        """The text around the numbers of a field, or in the names of its columns: "" where there is none."""
+        """The text around the numbers of a field, or in the names of its columns: "" if there is none."""
         marks: set[str] = set()
         for proposal in self._proposals:
             if field in proposal.fields:

@@ -1,4 +1,4 @@
-"""Bounds the connections of an aiohttp server, so that nobody can block it by opening many and sending nothing.
+"""Bounds the connections of an aiohttp server, so that no client can block it by opening many and sending nothing.
 
 ::
 
@@ -63,7 +63,7 @@ class Connections:
     off would send its event again, and so add to what is too much.
 
     Args:
-        most: the number of connections at the same time, at most.
+        most: the most connections at the same time.
     """
 
     def __init__(self, most: int | None = None, *, clock: Clock | None = None) -> None:
@@ -140,7 +140,7 @@ class Connections:
                 connection.transport.abort()
 
     def add(self, connection: "_Connection") -> None:
-        """Count a new connection, unless it is the one that has to go where there are too many."""
+        """Count a new connection, unless it is the one that must be closed because there are too many."""
         self._by_handler[connection.inner] = connection
         self._idle[connection] = self._clock.monotonic() + HEADER_SECONDS
         self.spare(connection)
