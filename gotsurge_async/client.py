@@ -320,8 +320,8 @@ class GotSurge:
                     case Changed(order=order, fields=fields): ...  # only with a ledger
 
         With a ledger it is `Desk.push` of `orders`: pushed again, also after a crash, each order has its recorded
-        outcome, and only what was not sent is sent. Without one the caller must look up orders that are `InDoubt`, a
-        crash forgets the orders in flight, and the same orders pushed again are sent again.
+        outcome, and only orders that were not sent are sent. Without one the caller must look up orders that are
+        `InDoubt`, a crash forgets the orders in flight, and the same orders pushed again are sent again.
 
         Chunks have at most 20 orders, and a bounded number of them is in flight. Without a ledger a tracking id is sent
         once in the stream: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8

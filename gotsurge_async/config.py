@@ -83,7 +83,7 @@ class Environment:
 
     @property
     def is_production(self) -> bool:
-        """Whether real drivers are asked: by its name, or by the host that it talks to."""
+        """Whether it is production, where real drivers are asked, by its name or its host."""
         return self.name == "production" or (urlsplit(self.api_base).hostname or "").rstrip(".") == _PRODUCTION_HOST
 
     @classmethod
@@ -107,7 +107,7 @@ class Environment:
 
 
 def profile_of(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
-    """The profile that a client is given.
+    """Make a `Profile` from a client's setting.
 
     Raises:
         ConfigError: it is not a profile, or cannot be read.
@@ -125,7 +125,7 @@ def profile_of(profile: Profile | Mapping[str, Any] | str | Path | None) -> Prof
 
 
 def environment_of(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:
-    """The environment that a client is given, with its API base."""
+    """Make an `Environment` from a client's settings, with its API base."""
     if not isinstance(environment, Environment):
         return Environment.named(environment, api_base=api_base or profile.api_base)
     if api_base is None:
@@ -241,7 +241,7 @@ def check_account(account: str, *, setting: bool = False) -> None:
         setting: whether it is a setting of a client.
 
     Raises:
-        UsageError, or ConfigError for a setting: it is no text of 1 to 200 characters that can be printed.
+        UsageError, or ConfigError for a setting: it is not text of 1 to 200 characters that can be printed.
     """
     if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
         why = f"account is a name of 1 to 200 printable characters, not {account!r:.60}"

@@ -136,9 +136,9 @@ class ChunkDone(Struct, frozen=True, kw_only=True):
     """The results of one call that creates are known: a chunk of a push, or a single create; drafts do not count.
 
     Attributes:
-        created, refused, in_doubt, unprocessed: of how many of its orders each is true.
+        created, refused, in_doubt, unprocessed: the number of its orders with each result.
         seconds: from the beginning of its call to the last of its results.
-        account: whose orders they are.
+        account: the account of the orders.
     """
 
     created: int

@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM while the command ``gotsurge`` is still being loaded: it ends at once, without a traceback.
-Afterwards both are raised, and a command may do something before it ends.
+"""Ctrl-C and SIGTERM while the command ``gotsurge`` is still being loaded: the command ends immediately, without a
+traceback. Afterwards both are raised, and a command may do something before it ends.
 
 Loading takes some tenths of a second, and begins with the package's front; so this is the first thing that it imports.
 In a program that imports the package as a library nothing is touched.

@@ -242,7 +242,7 @@ class Notes:
         return {task_id for (task_id,) in self._asked("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
     def strangers(self, tracking_ids: Sequence[str]) -> dict[str, str]:
-        """A live task for each of some tracking ids that is recorded for no live order of the ledger."""
+        """For some tracking ids, a live task that is recorded for no live order of the ledger."""
         return {
             name: task_id
             for task_id, name in self._asked(

@@ -1,9 +1,9 @@
 """A consent from its beginning to its tokens, and the state that ties the two (section "Basic Oauth2 steps").
 
-The state is random, good for ten minutes, and once in each process. It carries account and end itself, signed, and no
-memory is used for a consent that only began: a stranger who begins many fills no memory, and displaces no other's. In a
-web service it is tied to the browser as well: else a stranger could have another person's browser finish a sign-in that
-is not theirs.
+The state is random, lasts ten minutes, and is accepted once in each process. It carries account and end itself, signed,
+and no memory is used for a consent that only began: a stranger who begins many fills no memory, and displaces no
+other's. In a web service it is tied to the browser as well: else a stranger could have another person's browser finish
+a sign-in that is not theirs.
 """
 
 import base64

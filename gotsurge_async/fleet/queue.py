@@ -1,7 +1,7 @@
 """The queue of procrastinate, and the worker that it wakes. A job names a segment, nothing more.
 
-A job may be lost, doubled or late without harm: the ledger decides what is sent, and by which worker. So no job is ever
-tried again; the sweeper, a job that runs every other second, adds new ones for segments that wait.
+A job may be lost, doubled or late without harm: the ledger decides which orders are sent, and by which worker. So no
+job is ever tried again; the sweeper, a job that runs every other second, adds new ones for segments that wait.
 """
 
 import asyncio

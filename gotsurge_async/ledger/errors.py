@@ -65,7 +65,7 @@ def commands_for(text: str, path: str) -> str:
 
 
 class LedgerError(GotSurgeError):
-    """The ledger cannot do what was requested.
+    """The ledger refuses a request, or cannot fulfil it.
 
     Attributes:
         path: the ledger's file, or its URL without credentials; "" when no file is involved.

@@ -116,7 +116,7 @@ class Ledger:
 
     @cached_property
     def workers(self) -> Workers:
-        """The workers that send them."""
+        """The workers that send the ledger's runs."""
         return Workers(self._store)
 
     @cached_property

@@ -265,7 +265,7 @@ class Proposals:
         raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
 
     def stands(self, proposal: Proposal) -> bool:
-        """Whether it waits, was sent, or was rejected, so that the same is not proposed again."""
+        """Whether a proposal waits, was sent, or was rejected, so that the same request is not proposed again."""
         was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at <= self._store.clock()
         return not was_rejected and proposal.state not in (ProposalState.EXPIRED, ProposalState.FAILED)
 

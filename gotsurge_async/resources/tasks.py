@@ -143,8 +143,8 @@ class Tasks(TaskCalls, frozen=True):
         """Cancel a task that is still broadcasting (section "Cancel Task").
 
         Converges: when the service refuses, or its answer is lost, the task is read. A task that is cancelled counts as
-        done, whoever did it; one that can still be cancelled is cancelled again. If the task does not show its status,
-        nothing is concluded: the error of the cancel is raised.
+        done, even if another process did it; one that can still be cancelled is cancelled again. If the task does not
+        show its status, nothing is concluded: the error of the cancel is raised.
 
         Args:
             reason: for GotSurge and the drivers; not empty.

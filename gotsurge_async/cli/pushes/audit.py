@@ -125,7 +125,7 @@ def audit(
 
 
 class AuditOptions(Struct, frozen=True, kw_only=True):
-    """The options of the command."""
+    """The options of ``gotsurge audit``."""
 
     place: Place
     target: Target

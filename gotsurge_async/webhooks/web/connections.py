@@ -63,7 +63,7 @@ class Connections:
     off would send its event again, and so add to what is too much.
 
     Args:
-        most: the most connections at the same time.
+        most: the greatest number of connections at the same time.
     """
 
     def __init__(self, most: int | None = None, *, clock: Clock | None = None) -> None:
