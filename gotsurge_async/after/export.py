@@ -31,9 +31,9 @@ class Exported(Struct, frozen=True, kw_only=True):
 async def export(ledger: Ledger, to: IO[bytes]) -> Exported:
     """Write all admitted orders, the oldest run first, one object a line; memory stays flat.
 
-    Each is as it is when it is read; a push may go on meanwhile. An object has ``run``, ``environment``, ``line``,
-    ``key``, ``state`` (a word of `OrderState`), ``task_id``, ``status`` and ``error`` or null, ``claimed_at`` or null
-    and ``updated_at`` as UTC times, and ``payload``, the order as it is sent.
+    Each order is as it is when it is read; a push may continue meanwhile. An object has ``run``, ``environment``,
+    ``line``, ``key``, ``state`` (a word of `OrderState`), ``task_id``, ``status`` and ``error`` or null, ``claimed_at``
+    or null and ``updated_at`` as UTC times, and ``payload``, the order as it is sent.
 
     Raises:
         LedgerUnusable: an order is damaged; the error names it.

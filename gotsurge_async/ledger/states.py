@@ -72,7 +72,7 @@ class OrderState(StrEnum):
     CHANGED = "changed"
     """As ALREADY_PUSHED, but the order differs from the one pushed under its key: its present text was never sent."""
     SUPERSEDED = "superseded"
-    """A later run took it over, with its draft if it is the same order. Its key lives on there."""
+    """A later run took it over, with its draft if it is the same order. That run has its key now."""
     CANCELLED = "cancelled"
     """Its task was cancelled, or its draft was before a broadcast, or a person stated that its task is gone. Its
     key may be pushed again."""
@@ -96,7 +96,7 @@ WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.
 """These may have a recorded draft, in two-phase mode. Its broadcast acts once, however often it is requested."""
 
 READABLE = frozenset({OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING})
-"""In doubt, and no process sends them: if a task is recorded, a read of it may settle them."""
+"""These are in doubt, and no process sends them: if a task is recorded, a read of it may settle them."""
 
 PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""

@@ -129,7 +129,7 @@ _KEPT = 1000
 
 
 async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
-    """Compare the orders of a run, in any ledger, with what another ledger has under their keys."""
+    """Compare the orders of a run, in any ledger, with those that another ledger has under their keys."""
     already = in_doubt = changed_count = 0
     changed: list[ChangedRow] = []
     async for block in chunks_of(run.rows(), _BLOCK):

@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 _TRIES = 3
 _NO_STATE = (401, 403, 404, 413, 429)
-"""Refusals that say nothing about where a task stands."""
+"""Refusals that show nothing about the status of a task."""
 
 
 async def converge(
@@ -111,7 +111,7 @@ def _details(error: CallError) -> dict[str, Any]:
 async def cancel_task(
     session: Session, task_id: str, reason: str, before_send: Callable[[], Awaitable[None]] | None = None
 ) -> Message:
-    """`Tasks.cancel`; ``before_send`` is called before each try of the cancel, see `Session.call`."""
+    """Cancel a task, for `Tasks.cancel`; ``before_send`` is called before each try, see `Session.call`."""
 
     def judge(task: Task, error: Rejected | OutcomeUnknown, lost: OutcomeUnknown | None) -> Message | None:
         status = task.current_status
@@ -179,7 +179,7 @@ _DISALLOWED = {
 
 
 async def update_task(session: Session, task: Task | str, version_rev: str | None, changes: Mapping[str, Any]) -> Task:
-    """`PlatformTasks.update`."""
+    """Update a task, for `PlatformTasks.update`."""
     task_id = task if isinstance(task, str) else task.id
     revision = _revision(task, version_rev)
     wanted = _checked(changes)
@@ -304,7 +304,7 @@ def _same_number(one: Any, other: Any) -> bool:
 async def broadcast(
     session: Session, task_ids: Sequence[str], tracking_ids: Mapping[str, str] | None = None
 ) -> UpdatedTasks:
-    """`Drafts.broadcast`, and with ``tracking_ids`` `Drafts.broadcast_with_tracking`."""
+    """Broadcast drafts, for `Drafts.broadcast`, and with ``tracking_ids`` `Drafts.broadcast_with_tracking`."""
     work = _Broadcast(session, tracking_ids)
     if tracking_ids is not None:  # may both be needed, and the second after drivers were asked
         session.require(DRAFTS_BROADCAST_WITH_TRACKING, PATCH_TRACKING_IDS)

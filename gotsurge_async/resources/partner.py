@@ -69,12 +69,12 @@ def signature_of(credentials: Credentials | None, form: SignatureForm = "base64"
 
 
 class Sso(Struct, frozen=True):
-    """Exchange what GotSurge's sign-in page gave to the browser (section "SSO Platform Partners")."""
+    """Exchange the session id that GotSurge's sign-in page gave to the browser (section "SSO Platform Partners")."""
 
     _oauth: OAuth
 
     async def exchange(self, session_id: str) -> SignedIn:
-        """Exchange a session id for tokens (section "SSO Exchange Token"); it is good once, and not for long.
+        """Exchange a session id for tokens (section "SSO Exchange Token"); it works once, and not for long.
 
         Nothing is stored: give the tokens to ``gs.adopt(account, signed_in.tokens)``.
 

@@ -1,4 +1,4 @@
-"""`gs.prices`: what a delivery will cost (section "Price")."""
+"""`gs.prices`: price recommendations for deliveries (section "Price")."""
 
 import warnings
 from collections.abc import Iterable

@@ -34,7 +34,7 @@ def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
 
     Raises:
         TooManyInOneCall: see `check_chunk`.
-        UsageError: one of them can name no task, or they are one text.
+        UsageError: one of them can name no task, or the ids are one text, not a list.
     """
     ids = list(several(task_ids, "task_ids"))
     check_chunk(len(ids), "ids", any_number)

@@ -1,4 +1,4 @@
-"""`gs.tasks`: orders of a plain partner (section "Order"); and what platform partners do with tasks in the same way."""
+"""`gs.tasks`: orders of a plain partner (section "Order"), and calls that platform partners make in the same way."""
 
 import asyncio
 import difflib
@@ -65,8 +65,8 @@ class TaskCalls(Struct, frozen=True):
         """Create and broadcast 1 to 20 orders in one call (section "Create & Broadcast Tasks"; for platform partners
         section "Platform Partners", "Create Tasks").
 
-        Drivers are asked at once. Never repeated when the answer was lost: a platform partner can repeat the creation
-        of drafts instead, ``gs.platform.drafts``.
+        Drivers are asked immediately. Never repeated when the answer was lost: a platform partner can repeat the
+        creation of drafts instead, ``gs.platform.drafts``.
 
         Returns:
             One task for each order, in the order of ``orders``. An answer that names another order, fewer or more tasks

@@ -264,17 +264,17 @@ class Simulator:
         self._service.sign_in.revoke(self._service.account(account_name).name)
 
     def move(self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = "") -> None:
-        """Take a task to another status, as drivers and the service do (section "Order Statuses").
+        """Move a task to another status, as drivers and the service do (section "Order Statuses").
 
         Raises LookupError for an unknown task, and ValueError for an unknown status or for one that the document
         does not let follow the current one; ``through`` takes it through those between, ``force`` lets anything follow.
-        ``note`` stands in its ``statuses``.
+        ``note`` is added to its ``statuses``.
         """
         self._service.move(task_id, status, force=force, through=through, note=note)
         self._sender.send_new()
 
     def remove(self, task_id: str) -> None:
-        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
+        """Make a task vanish: it is in no list, and cannot be read. If drivers were shown it, it stays in the audit.
 
         Raises LookupError for an unknown task.
         """

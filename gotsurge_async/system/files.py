@@ -65,7 +65,7 @@ def sync(descriptor: int) -> None:
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: until then a power failure may bring back an old file.
 
-    Where the system opens no folders, as Windows, or the file system does not do it, nothing happens.
+    This has no effect if the system opens no folders, as Windows, or the file system does not support it.
     """
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -202,7 +202,7 @@ class Source(abc.ABC):
         """
 
     def close(self) -> None:
-        """Close what the source has opened. A stream that was passed in stays open."""
+        """Close the files that the source has opened. A stream that was passed in stays open."""
         self._at_end.close()
 
     def _check(self, candidate: Any) -> tuple[list[str], list[Finding]]:

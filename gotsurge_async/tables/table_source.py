@@ -1,7 +1,7 @@
 """Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's.
 
-The items of a second table are joined by tracking id. They wait in a temporary SQLite database, which SQLite makes
-readable only by its owner, and without a name in the file system, so that nothing remains of it.
+The items of a second table are joined by tracking id. They are stored in a temporary SQLite database, which SQLite
+makes readable only by its owner, and without a name in the file system, so that no trace of it remains.
 """
 
 import itertools

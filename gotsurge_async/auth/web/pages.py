@@ -54,7 +54,7 @@ class WebRequest:
 
 
 def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The headers of a `WebRequest`; over HTTP/2 a browser may send its cookies in several of one name."""
+    """The headers of a `WebRequest`; over HTTP/2 a browser may send several ``Cookie`` headers, which are joined."""
     values: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()

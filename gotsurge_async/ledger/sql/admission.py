@@ -2,8 +2,8 @@
 
 A key leads to one order. It is inserted with its block, if no other order has it; so nearly always a run is admitted by
 one write, however many orders it has. An order whose key was taken is contested. The admission decides which has it
-from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between: whoever
-holds a lock is alive, and keeps its orders.
+from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between: a
+process that holds a lock is alive, and keeps its orders.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ HELD_BACK = (
     f"{LOST}, by a run that the copy does not know. It was not sent now: look it up and say what you found "
     "(gotsurge resolve), or push it again with --not-sent-before"
 )
-"""The ``error`` of an order that was pushed first after `accept_older`, and that no evidence shows to be new."""
+"""The ``error`` of an order that is pushed first after `accept_older`, and that no evidence shows to be new."""
 
 ACCEPTED_AT = "older_accepted_at"
 """In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""

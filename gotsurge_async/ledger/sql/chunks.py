@@ -2,7 +2,7 @@
 
 Every write about orders goes through `save_all`: it changes a chunk's row only if its epoch and its states are still
 those that were read or remembered, and what belongs to it (task ids, notes) in the same transaction. A claim raises the
-epoch: whoever lost a claim, and wakes up with it, changes nothing.
+epoch: a process that lost a claim, and wakes up with it, changes nothing.
 """
 
 import zlib

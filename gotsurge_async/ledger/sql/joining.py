@@ -1,7 +1,7 @@
 """Single orders join a run that is being sent.
 
-Each order either gets its key and is claimed, or the caller gets the order that owns the key. Who owns a key, and when
-an order of another run is taken over, is decided as in an admission.
+Each order either gets its key and is claimed, or the caller gets the order that owns the key. Which order owns a key,
+and when an order of another run is taken over, is decided as in an admission.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

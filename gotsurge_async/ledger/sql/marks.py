@@ -388,7 +388,7 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[st
 
 
 def recover(db: Database, run: Held, now: int) -> None:
-    """Take over the claims of earlier holders of a run; what this one has claimed is left alone.
+    """Take over the claims of earlier holders of a run; the claims of this holder stay as they are.
 
     Their calls have ended by now, at an unknown time: how long they may still act counts from now.
     """

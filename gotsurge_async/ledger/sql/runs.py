@@ -307,8 +307,8 @@ def fence(db: Database, run: Held) -> None:
     """Raise RunLost unless the holder still has a run or segment, which stays so until the transaction ends.
 
     The holder of a segment locks only the segment's row: workers that all locked the run's row with every write would
-    wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its segments
-    with it, and so waits for, or is seen by, every write.
+    wait for each other. The run's epoch is compared too; a process that takes the whole run raises those of its
+    segments as well, and so waits for every write, or is noticed by it.
     """
     if run.segment is None:
         if db.rows("epoch", number=run.number) != [(run.epoch,)]:

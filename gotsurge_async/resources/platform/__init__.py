@@ -1,4 +1,4 @@
-"""`gs.platform`: what only platform partners may do (section "Platform Partners")."""
+"""`gs.platform`: operations for platform partners only (section "Platform Partners")."""
 
 from msgspec import Struct
 

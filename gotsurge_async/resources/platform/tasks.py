@@ -47,7 +47,7 @@ __all__ = ["Drafts", "NotUpdated", "PlatformTasks", "UpdateResult", "UpdateStrea
 T = TypeVar("T")
 
 TrackingPair = tuple[str, str]
-"""A task's id, and the tracking id that it is to carry."""
+"""A task's id, and its new tracking id."""
 TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair]
 
 

@@ -183,7 +183,7 @@ _FIELD_TYPES = get_type_hints(TaskShape, include_extras=True)
 
 
 def read_task(raw: msgspec.Raw | bytes, index: int | None) -> tuple[dict[str, Any], TaskShape | None, list[Problem]]:
-    """A task from its JSON: as an object (empty if it is none), by its shape (None if it has another), its problems."""
+    """A task from its JSON: as an object (empty if it is none), as a shape (None if it does not fit), its problems."""
     try:
         content = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

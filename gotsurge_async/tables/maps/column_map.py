@@ -75,12 +75,12 @@ def zone_named(name: str | None) -> ZoneInfo | None:
 
 @attrs.frozen(kw_only=True)
 class Dialect:
-    """How a file is written. What is None is detected, or has its default.
+    """The way a file is written. A value of None is detected, or has a default.
 
     Attributes:
         delimiter: the character between two cells of a CSV; "tab" or ``\\t`` for a tab. If None, that of a first line
             such as ``sep=;``, else a comma, or a tab in a file that ends with ``.tsv``.
-        encoding: of a text, by its name in Python; UTF-8 if None. A byte order mark counts more.
+        encoding: of a text, by its name in Python; UTF-8 if None. A byte order mark takes precedence.
         sheet: the name of a workbook's sheet; the first visible one if None.
         header_row: the line, or the row of the sheet, that names the columns; the rows above are not read.
     """

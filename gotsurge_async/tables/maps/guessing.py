@@ -1,8 +1,8 @@
 """The meanings of column names, in the languages of ``headers.csv``.
 
-The table has a line for each field, and its words in a column for each language. ``*`` in a field stands for both
-sides of an order; the words of ``from`` and ``to`` say which one, before or after the field's own. ``from place`` and
-``to place`` do not say it of times. ``#1`` and ``#2`` are parts that are joined. Names of ``none`` mean nothing.
+The table has a line for each field, and its words in a column for each language. ``*`` in a field stands for both sides
+of an order; the words of ``from`` and ``to`` decide which one, before or after the field's own. ``from place`` and ``to
+place`` do not say it of times. ``#1`` and ``#2`` are parts that are joined. Names of ``none`` mean nothing.
 """
 
 import csv
