@@ -14,7 +14,7 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.faults import Fault
 
 MOST_REQUESTS = 500
-MOST_EVENTS = 100_000
+MOST_EVENTS = 20_000
 BODY_LIMIT = 64 << 10
 """The most bytes that are kept of each call's body, and of its answer."""
 

@@ -8,6 +8,8 @@ from gotsurge_async.simulator.loopback import check_url, masked_url
 from gotsurge_async.simulator.state.log import (
     BODY_LIMIT,
     MASK,
+    MOST_EVENTS,
+    MOST_REQUESTS,
     SECRETS,
     Event,
     Events,
@@ -75,6 +77,12 @@ def test_long_bodies_are_cut_and_old_calls_forgotten() -> None:
     assert [each.number for each in log.latest(100)] == [7, 6, 5, 4, 3]
     with pytest.raises(LookupError, match="there is no request 2"):
         log.find(2)
+
+
+def test_full_logs_fit_into_memory() -> None:
+    """A simulator that runs for days keeps at most some 150 MB, with bodies of the longest calls and whole tasks."""
+    whole_task = 4 << 10
+    assert MOST_REQUESTS * 2 * BODY_LIMIT + MOST_EVENTS * whole_task < 150_000_000
 
 
 def event(state: State = "delivered") -> Event:
