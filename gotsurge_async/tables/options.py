@@ -1,11 +1,12 @@
 """The user's options for reading a file of orders: its format, its columns, its times; and map files."""
 
 import hashlib
+import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -209,9 +210,15 @@ _KINDS: Mapping[str, Any] = {
     "numbers": str,
     "phones": str,
     "values": Annotated[dict[str, str], Meta(min_length=1)],
-    "clean": tuple[Literal["spaces", "unquote", "pad6", "upper", "lower"], ...],
+    "clean": tuple[str, ...],
 }
 """The type of an entry for a field in each section, after `_in_full`."""
+_NAMES: Mapping[str, Sequence[str]] = {
+    "join": ("columns", "with"),
+    "dates": ("like", "zone", "time", "minutes_later"),
+    "clean": ("spaces", "unquote", "pad6", "upper", "lower"),
+}
+"""The names that an entry of a section can contain."""
 _FORMS: Mapping[str, str] = {
     "columns": '"their column" = "field"',
     "join": 'field = ["A", "B"], or field = { columns = ["A", "B"], with = ", " }',
@@ -237,7 +244,7 @@ def _column_map(table: Mapping[str, Any], where: str, known: Iterable[str]) -> C
     sections = {name: _converted(table.get(name, {}), dict, f"{where}: {name}", _FORMS[name]) for name in _KINDS}
     fields = {
         name: {
-            field: _converted(_in_full(name, value), kind, f"{where}: {name}: {field}", _FORMS[name])
+            field: _converted(value, kind, f"{where}: {name}: {field}", _FORMS[name], section=name)
             for field, value in _flat(sections[name], known)
         }
         for name, kind in _KINDS.items()
@@ -255,11 +262,17 @@ def _column_map(table: Mapping[str, Any], where: str, known: Iterable[str]) -> C
     return column_map
 
 
-def _converted(value: Any, kind: Any, where: str, form: str) -> Any:
+def _converted(value: Any, kind: Any, where: str, form: str, *, section: str = "") -> Any:
+    """A value as a kind; ``form`` shows how it is written, and an entry of a section may be written short."""
+    full = _in_full(section, value)
+    if section in _NAMES and isinstance(full, dict | list):
+        _refuse_others(full, _NAMES[section], where)
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(full, kind)
     except msgspec.ValidationError:
-        raise ConfigError(f"{where}: write {form}", "E231") from None
+        text = str(value) if isinstance(value, date | time) else json.dumps(value, ensure_ascii=False, default=str)
+        given = text if len(text) <= 60 else f"{text[:57]}..."
+        raise ConfigError(f"{where}: write {form}, not {given}", "E231") from None
 
 
 def _flat(table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -299,7 +312,8 @@ def _cell(value: Any) -> Any:
 def _dialect(file: Any, where: str) -> Dialect:
     own = _converted(file, dict[str, Any], where, _FORMS["file"])
     _refuse_others(own, [*_FILE, *(() if where.endswith("items: file") else ("timezone",))], where)
-    return Dialect(**{name: _converted(value, _FILE[name], where, _FORMS["file"]) for name, value in own.items()})
+    form = _FORMS["file"]
+    return Dialect(**{name: _converted(value, _FILE[name], f"{where}: {name}", form) for name, value in own.items()})
 
 
 def _check_samples(column_map: ColumnMap, where: str) -> None:
@@ -318,7 +332,8 @@ def _check_samples(column_map: ColumnMap, where: str) -> None:
                 raise ConfigError(f"{where}: {section}: {field}: {error}", code_of(error)) from None
 
 
-def _refuse_others(table: Mapping[str, Any], names: list[str], where: str) -> None:
-    for name in table:
+def _refuse_others(used: Iterable[Any], names: Sequence[str], where: str) -> None:
+    for name in used:
         if name not in names:
-            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}', "E231")
+            hint = did_you_mean(str(name), names)
+            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{hint}', "E231")
