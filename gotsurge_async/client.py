@@ -256,7 +256,7 @@ class GotSurge:
             UsageError: a time that is not a number of seconds above 0, or retries that are not 0 or more.
         """
         if not (retries is None or is_count(retries, 0)):
-            raise UsageError(f"retries: 0 or more, not {retries!r:.60}", "E903")
+            raise UsageError(f"retries must be 0 or more, not {retries!r:.60}", "E903")
         base = self if account is None else self.as_account(account)
         policy = None if retries is None else attrs.evolve(self._session.policy, attempts=retries + 1)
         other = copy.copy(base)
@@ -293,7 +293,7 @@ class GotSurge:
         """
         main = self._main or self
         if main._ledger is None:
-            raise UsageError('orders need a ledger, which remembers them: GotSurge(..., ledger="orders.db")', "E912")
+            raise UsageError('gs.orders needs a ledger to remember orders: GotSurge(..., ledger="orders.db")', "E912")
         client = main.as_account(self.tokens.account) if self._state == "shared" else self
         if main._desks is None or client._state != "open":
             raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
@@ -344,10 +344,10 @@ class GotSurge:
         """
         if self._ledger is not None:
             if chunk != CHUNK or max_price is not None:
-                raise UsageError("chunk and max_price are for a push without a ledger; Desk.open has max_price", "E903")
+                raise UsageError("chunk and max_price work only without a ledger; use Desk.open", "E903")
             return self.orders.push(orders, key=key or (lambda _: None), concurrency=concurrency)
         if key is not None:
-            raise UsageError('key is for a push with a ledger: GotSurge(..., ledger="orders.db")', "E903")
+            raise UsageError('key works only with a ledger: GotSurge(..., ledger="orders.db")', "E903")
         return PushStream(
             self._session,
             TASKS_CREATE,
@@ -387,9 +387,9 @@ class GotSurge:
             LedgerError: the ledger cannot be used, see `Ledger.open`. The client is closed.
         """
         if self._main is not None:
-            raise UsageError("an account's client is opened and closed with the client that it was made of", "E901")
+            raise UsageError("a client from as_account is opened and closed by the client that made it", "E901")
         if self._state != "new":
-            raise UsageError("a client is opened once: make a new one", "E901")
+            raise UsageError("a client can be opened only once: make a new one", "E901")
         self._state = "open"
         try:
             if self._ledger is not None:
@@ -431,7 +431,7 @@ class GotSurge:
             UsageError: a time that is not a number of seconds, 0 or more.
         """
         if not is_number(timeout):
-            raise UsageError(f"timeout is a number of seconds, 0 or more, not {timeout!r:.60}", "E903")
+            raise UsageError(f"timeout must be a number of seconds, 0 or more, not {timeout!r:.60}", "E903")
         if self._main is not None:
             return
         if self._closing is None:

@@ -155,7 +155,9 @@ _MICROSECOND = timedelta(microseconds=1)
 def to_microseconds(moment: datetime) -> int:
     """An aware datetime as whole microseconds since 1970, which sort by time and convert back exactly."""
     if moment.tzinfo is None:
-        raise ValueError(f"the clock gave {moment.isoformat()}, which names no zone; give aware datetimes")
+        raise ValueError(
+            f"the clock returned {moment.isoformat()}, which has no time zone: it must return aware datetimes"
+        )
     return (moment - _EPOCH) // _MICROSECOND
 
 

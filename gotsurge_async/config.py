@@ -54,7 +54,7 @@ def checked_base(url: str) -> str:
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
         raise ConfigError(f"the API base must be a URL such as https://app.gotsurge.co{API_PATH}", "E105")
     if scheme == "http" and host not in _LOOPBACK:
-        raise ConfigError(f"the API base is https: {host} is not this machine, and tokens are secrets", "E105")
+        raise ConfigError(f"the API base must use https, because tokens are secret: {host} is not this machine", "E105")
     return url.rstrip("/")
 
 
@@ -102,7 +102,7 @@ class Environment:
             return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)
         host = _HOSTS.get(name) if isinstance(name, str) else None
         if host is None:
-            raise ConfigError(f"no environment {name!r}: there are sandbox, production and local", "E104")
+            raise ConfigError(f"there is no environment {name!r}: use sandbox, production or local", "E104")
         return cls(name=name, consent_base=f"https://{host}", api_base=api_base or f"https://{host}{API_PATH}")
 
 
@@ -151,28 +151,28 @@ def _name(settings: object, field: "attrs.Attribute[Any]") -> str:
 
 def _seconds(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not (is_number(value) and value):
-        raise ConfigError(f"{_name(settings, field)} is a number of seconds above 0, not {value!r:.60}", "E903")
+        raise ConfigError(f"{_name(settings, field)} must be a number of seconds above 0, not {value!r:.60}", "E903")
 
 
 def _seconds_or_none(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not is_number(value):
-        raise ConfigError(f"{_name(settings, field)} is a number of seconds, 0 or more, not {value!r:.60}", "E903")
+        raise ConfigError(f"{_name(settings, field)} must be a number of seconds, 0 or more, not {value!r:.60}", "E903")
 
 
 def _count(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not is_count(value):
-        raise ConfigError(f"{_name(settings, field)} is a whole number of 1 or more, not {value!r:.60}", "E903")
+        raise ConfigError(f"{_name(settings, field)} must be a whole number of 1 or more, not {value!r:.60}", "E903")
 
 
 def _rate(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if value is not None and not (is_number(value) and value):
-        why = f"{_name(settings, field)} is a number above 0, or None for no limit, not {value!r:.60}"
+        why = f"{_name(settings, field)} must be a number above 0, or None for no limit, not {value!r:.60}"
         raise ConfigError(why, "E903")
 
 
 def _settle(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
     if not (is_number(value) and value <= MOST_SETTLE):
-        why = f"{_name(settings, field)} is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {value!r:.60}"
+        why = f"{_name(settings, field)} must be a number of seconds from 0 to {MOST_SETTLE:.0f}, not {value!r:.60}"
         raise ConfigError(why, "E903")
 
 
@@ -194,7 +194,7 @@ def settings_of(cls: type[S], value: "S | float | None", argument: str, field: s
     if isinstance(value, int | float) and not isinstance(value, bool):
         fields: dict[str, Any] = {field: value}
         return cls(**fields)
-    raise ConfigError(f"{argument}: give {cls.__name__}, or a number, which is its {field}, not {value!r:.60}", "E903")
+    raise ConfigError(f"{argument}: give {cls.__name__}, or a number for its {field}, not {value!r:.60}", "E903")
 
 
 _PARTS = {
@@ -228,9 +228,9 @@ def check_settings(credentials: object, assumed_endpoints: object, application: 
         why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
         raise ConfigError(why, "E903")
     if assumed_endpoints not in (None, "accept", "refuse"):
-        raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
+        raise ConfigError(f'assumed_endpoints must be "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
     if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
-        why = f"application is a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
+        why = f"application must be a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
         raise ConfigError(why, "E903")
 
 
@@ -244,7 +244,7 @@ def check_account(account: str, *, setting: bool = False) -> None:
         UsageError, or ConfigError for a setting: it is not text of 1 to 200 characters that can be printed.
     """
     if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
-        why = f"account is a name of 1 to 200 printable characters, not {account!r:.60}"
+        why = f"account must be a name of 1 to 200 printable characters, not {account!r:.60}"
         raise ConfigError(why, "E903") if setting else UsageError(why, "E903")
 
 
@@ -255,7 +255,7 @@ def check_timeout(timeout: float) -> None:
         UsageError: it is not a number of seconds above 0.
     """
     if not (is_number(timeout) and timeout):
-        raise UsageError(f"timeout is a number of seconds above 0, not {timeout!r:.60}", "E903")
+        raise UsageError(f"timeout must be a number of seconds above 0, not {timeout!r:.60}", "E903")
 
 
 def check_concurrency(concurrency: int) -> None:
@@ -265,7 +265,7 @@ def check_concurrency(concurrency: int) -> None:
         UsageError: it is not a whole number of 1 or more.
     """
     if not is_count(concurrency):
-        raise UsageError(f"at least one chunk is in flight, not {concurrency!r:.60}", "E903")
+        raise UsageError(f"give at least one chunk in flight, not {concurrency!r:.60}", "E903")
 
 
 @attrs.frozen(kw_only=True)
@@ -359,10 +359,12 @@ def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
         ConfigError: it is not text, or has one or two characters.
     """
     if not (value is None or isinstance(value, str | Secret)):
-        raise ConfigError(f"{name} is text, not {type(value).__name__}", "E903")
+        raise ConfigError(f"{name} must be text, not {type(value).__name__}", "E903")
     secret = as_secret(value)
     if secret and len(secret.reveal().strip()) < LEAST_SECRET:
-        why = f"{name} is too short for a secret: give at least {LEAST_SECRET} characters, as GotSurge has issued it"
+        why = (
+            f"{name} is too short for a secret: give it as GotSurge issued it, with at least {LEAST_SECRET} characters"
+        )
         raise ConfigError(why, "E903")
     return secret
 

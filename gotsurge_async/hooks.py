@@ -160,15 +160,17 @@ def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
         ConfigError: one function was given instead of several, or a value that is not a plain function.
     """
     if callable(hooks) or isinstance(hooks, str) or not isinstance(hooks, Iterable):
-        raise ConfigError(f"hooks: give several, such as hooks=[f], not {type(hooks).__name__}", "E903")
+        raise ConfigError(f"hooks: give a list, such as hooks=[f], not {type(hooks).__name__}", "E903")
     return tuple(map(_checked, hooks))
 
 
 def _checked(listener: Hook) -> Hook:
     if not callable(listener):
-        raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}", "E903")
+        raise ConfigError(f"hooks: each must be a function of an event, not {listener!r:.60}", "E903")
     if any(map(inspect.iscoroutinefunction, (listener, getattr(listener, "__call__", None)))):  # noqa: B004
-        why = f"hooks: each is a plain function, not an `async def` ({listener!r:.60}): nobody would await it"
+        why = (
+            f"hooks: each must be a plain function, not an `async def` ({listener!r:.60}), which would never be awaited"
+        )
         raise ConfigError(why, "E903")
     return listener
 

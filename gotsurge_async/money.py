@@ -37,9 +37,9 @@ class Money:
 
     def __init__(self, *, millicents: int, currency: str) -> None:
         if type(millicents) is not int:
-            raise TypeError(f"millicents is a whole number of thousandths of a cent, not {millicents!r}")
+            raise TypeError(f"millicents must be a whole number of thousandths of a cent, not {millicents!r}")
         if currency and not _CURRENCY.fullmatch(currency):
-            raise ValueError(f"currency is three capital letters (ISO 4217), not {currency!r}")
+            raise ValueError(f"currency must be three capital letters (ISO 4217), not {currency!r}")
         object.__setattr__(self, "millicents", millicents)
         object.__setattr__(self, "currency", currency)
 
@@ -52,7 +52,7 @@ class Money:
             ValueError: for text that is no plain decimal, or finer than a thousandth of a cent.
         """
         if isinstance(amount, bool) or not isinstance(amount, str | Decimal | int):
-            raise TypeError(f"money is made from text, Decimal or int, not {type(amount).__name__}")
+            raise TypeError(f"money can be made from text, Decimal or int, not from {type(amount).__name__}")
         if isinstance(amount, str) and not _AMOUNT.fullmatch(amount.strip()):
             raise ValueError(f"{amount!r} is not a decimal amount such as 48.50")
         number = Decimal(amount)
@@ -61,7 +61,7 @@ class Money:
         # Through a fraction: decimals round to the precision that the program around has set.
         millicents = Fraction(number) * MILLICENTS_PER_UNIT
         if millicents.denominator != 1:
-            raise ValueError(f"{amount!r} is finer than a thousandth of a cent")
+            raise ValueError(f"{amount!r} has more than five decimals")
         return cls(millicents=millicents.numerator, currency=currency)
 
     @property
@@ -101,7 +101,7 @@ class Money:
 
     def __mul__(self, times: int) -> Self:
         if type(times) is not int:
-            raise TypeError(f"money is multiplied by whole numbers, not {times!r}")
+            raise TypeError(f"money can be multiplied only by whole numbers, not by {times!r}")
         return self._with(self.millicents * times)
 
     __rmul__ = __mul__

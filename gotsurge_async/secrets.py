@@ -70,7 +70,7 @@ class Secret:
         return bool(self._value)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
 
 class Known:

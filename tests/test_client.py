@@ -59,11 +59,11 @@ async def test_it_is_opened_once_and_closed_any_number_of_times() -> None:
     """A second opening is refused, also after closing; a second closing does nothing."""
     gs = make()
     await gs.open()
-    with pytest.raises(UsageError, match="opened once"):
+    with pytest.raises(UsageError, match="opened only once"):
         await gs.open()
     await gs.close()
     await gs.close()
-    with pytest.raises(UsageError, match="opened once"):
+    with pytest.raises(UsageError, match="opened only once"):
         await gs.open()
     assert not others()
 
@@ -340,7 +340,7 @@ async def test_options_make_another_kind_of_calls() -> None:
             await acme.tasks.get("t")
         with pytest.raises(UsageError, match="retries"):
             gs.with_options(retries=-1)
-        with pytest.raises(UsageError, match="opened and closed with"):
+        with pytest.raises(UsageError, match="opened and closed by"):
             await once.open()
         await once.close()  # does nothing
         assert not transport.closed

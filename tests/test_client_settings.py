@@ -54,7 +54,7 @@ def test_what_is_no_setting_is_refused_when_the_client_is_made(name: str, value:
 @pytest.mark.parametrize("field", ["pool", "connect", "read", "total", "keepalive"])
 def test_timeouts_are_seconds(field: str, value: Any) -> None:
     """None of them is nothing, not even None: a try without an end would hold its order in doubt."""
-    with pytest.raises(ConfigError, match=rf"Timeouts\.{field} is a number of seconds above 0, not "):
+    with pytest.raises(ConfigError, match=rf"Timeouts\.{field} must be a number of seconds above 0, not "):
         Timeouts(**{field: value})
 
 
@@ -69,16 +69,16 @@ def test_a_connection_is_awaited_for_less_than_the_try() -> None:
 def test_waits_are_seconds(field: str, value: Any) -> None:
     """A wait may be 0, but no other thing than a number."""
     assert RetryPolicy(**{field: 0})
-    with pytest.raises(ConfigError, match=rf"RetryPolicy\.{field} is a number of seconds, 0 or more, not "):
+    with pytest.raises(ConfigError, match=rf"RetryPolicy\.{field} must be a number of seconds, 0 or more, not "):
         RetryPolicy(**{field: value})
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1.5, None])
 def test_counts_are_whole(value: Any) -> None:
     """Tries and calls in flight are whole numbers of 1 or more."""
-    with pytest.raises(ConfigError, match=r"RetryPolicy\.attempts is a whole number of 1 or more, not "):
+    with pytest.raises(ConfigError, match=r"RetryPolicy\.attempts must be a whole number of 1 or more, not "):
         RetryPolicy(attempts=value)
-    with pytest.raises(ConfigError, match=r"Limits\.concurrency is a whole number of 1 or more, not "):
+    with pytest.raises(ConfigError, match=r"Limits\.concurrency must be a whole number of 1 or more, not "):
         Limits(concurrency=value)
 
 
@@ -86,31 +86,31 @@ def test_counts_are_whole(value: Any) -> None:
 def test_a_rate_is_a_number(value: Any) -> None:
     """None is no limit; 0.5 is a call every two seconds."""
     assert Limits(rate=0.5).rate == 0.5
-    with pytest.raises(ConfigError, match=r"Limits\.rate is a number above 0, or None for no limit, not "):
+    with pytest.raises(ConfigError, match=r"Limits\.rate must be a number above 0, or None for no limit, not "):
         Limits(rate=value)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"hooks": print}, r"hooks: give several, such as hooks=\[f\]"),
-        ({"hooks": "f"}, r"hooks: give several, such as hooks=\[f\]"),
-        ({"hooks": 5}, r"hooks: give several, such as hooks=\[f\]"),
-        ({"hooks": ["f"]}, "hooks: each is a function of an event, not 'f'"),
+        ({"hooks": print}, r"hooks: give a list, such as hooks=\[f\]"),
+        ({"hooks": "f"}, r"hooks: give a list, such as hooks=\[f\]"),
+        ({"hooks": 5}, r"hooks: give a list, such as hooks=\[f\]"),
+        ({"hooks": ["f"]}, "hooks: each must be a function of an event, not 'f'"),
         ({"token_store": "tokens.json"}, r'token_store: give an object such as FileStore\("tokens.json"\), not str'),
         ({"token_store": MemoryTransport(serve)}, "token_store: give an object"),
         ({"credentials": ("key", "planted-secret")}, r"credentials: give Credentials\(client_key=…, secret_key=…\)"),
         ({"credentials": "planted-secret"}, "credentials: give Credentials"),
-        ({"bearer_token": 5}, "bearer_token is text, not int"),
-        ({"refresh_token": b"planted-secret"}, "refresh_token is text, not bytes"),
-        ({"account": ""}, "account is a name of 1 to 200 printable characters, not ''"),
-        ({"account": 5}, "account is a name of 1 to 200 printable characters, not 5"),
+        ({"bearer_token": 5}, "bearer_token must be text, not int"),
+        ({"refresh_token": b"planted-secret"}, "refresh_token must be text, not bytes"),
+        ({"account": ""}, "account must be a name of 1 to 200 printable characters, not ''"),
+        ({"account": 5}, "account must be a name of 1 to 200 printable characters, not 5"),
         ({"transport": "x"}, "transport: give an object such as AiohttpTransport"),
         ({"clock": 5}, "clock: give an object such as SystemClock"),
         ({"profile": 5}, "profile: give a Profile, a mapping, or the path of a TOML file, not int"),
         ({"api_base": 5}, "the API base must be a URL"),
-        ({"assumed_endpoints": "acept"}, 'assumed_endpoints is "accept" or "refuse", not \'acept\''),
-        ({"assumed_endpoints": True}, 'assumed_endpoints is "accept" or "refuse", not True'),
+        ({"assumed_endpoints": "acept"}, 'assumed_endpoints must be "accept" or "refuse", not \'acept\''),
+        ({"assumed_endpoints": True}, 'assumed_endpoints must be "accept" or "refuse", not True'),
         ({"transport": None, "proxy": 5}, "a proxy is http://HOST:PORT"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_client_key_is_text(value: Any) -> None:
 @pytest.mark.parametrize("value", [5, b"planted", ["planted"]])
 def test_a_secret_key_is_text(value: Any) -> None:
     """The secret key is not shown."""
-    with pytest.raises(ConfigError, match=r"secret_key is text, not (int|bytes|list)") as caught:
+    with pytest.raises(ConfigError, match=r"secret_key must be text, not (int|bytes|list)") as caught:
         Credentials(client_key="key", secret_key=value)
     assert "planted" not in str(caught.value)
 
@@ -158,9 +158,9 @@ async def test_a_time_is_seconds(value: Any) -> None:
             lambda: gs.tasks.wait("t", timeout=value),
             lambda: gs.platform.drafts.broadcast(["t"], timeout=value),
         ):
-            with pytest.raises(UsageError, match="timeout is a number of seconds above 0, not "):
+            with pytest.raises(UsageError, match="timeout must be a number of seconds above 0, not "):
                 await call()
-        with pytest.raises(UsageError, match="timeout is a number of seconds above 0, not "):
+        with pytest.raises(UsageError, match="timeout must be a number of seconds above 0, not "):
             gs.with_options(timeout=value)
     assert transport.sent == []
 
@@ -170,7 +170,7 @@ async def test_retries_are_counted(value: Any) -> None:
     """0 is no retry; what is no whole number is refused when the options are given."""
     async with make() as gs:
         assert gs.with_options(retries=0).session.policy.attempts == 1
-        with pytest.raises(UsageError, match="retries: 0 or more, not "):
+        with pytest.raises(UsageError, match="retries must be 0 or more, not "):
             gs.with_options(retries=value)
 
 
@@ -179,9 +179,9 @@ async def test_an_account_is_a_name() -> None:
     bad: Any
     async with make() as gs:
         for bad in ("", 5, b"acme"):
-            with pytest.raises(UsageError, match="account is a name of 1 to 200 printable characters, not "):
+            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters, not "):
                 gs.as_account(bad)
-            with pytest.raises(UsageError, match="account is a name of 1 to 200 printable characters, not "):
+            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters, not "):
                 gs.with_options(account=bad)
 
 
@@ -191,7 +191,7 @@ async def test_a_push_takes_several(orders: Any) -> None:
     transport = MemoryTransport(serve)
     async with make(transport) as gs:
         for push in (gs.push, gs.platform.tasks.create_all, gs.platform.drafts.create_all):
-            with pytest.raises(UsageError, match="orders: give several, such as a list, not "):
+            with pytest.raises(UsageError, match="orders: give a list or another iterable, not "):
                 push(orders)
     assert transport.sent == []
 
@@ -201,11 +201,11 @@ async def test_a_push_has_whole_numbers(value: Any) -> None:
     """Chunks and places in flight are whole numbers."""
     async with make() as gs:
         for push in (gs.push, gs.platform.drafts.create_all):
-            with pytest.raises(UsageError, match="at least one chunk is in flight, not "):
+            with pytest.raises(UsageError, match="give at least one chunk in flight, not "):
                 push([order()], concurrency=value)
-            with pytest.raises(UsageError, match="a chunk has 1 to 20 items, not "):
+            with pytest.raises(UsageError, match="a chunk must have 1 to 20 items, not "):
                 push([order()], chunk=value)
-        with pytest.raises(UsageError, match="at least one chunk is in flight, not "):
+        with pytest.raises(UsageError, match="give at least one chunk in flight, not "):
             gs.platform.drafts.broadcast_all(["t"], concurrency=value)
 
 

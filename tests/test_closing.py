@@ -293,7 +293,7 @@ async def test_a_transport_that_turns_the_cut_into_a_failure_is_believed() -> No
 async def test_the_time_is_a_number_of_seconds(timeout: Any) -> None:
     """What is no number of seconds is refused, and the client stays open."""
     async with make(MemoryTransport([answer({"id": "t"})])) as gs:
-        with pytest.raises(UsageError, match="timeout is a number of seconds"):
+        with pytest.raises(UsageError, match="timeout must be a number of seconds"):
             await gs.close(timeout)
         await gs.tasks.get("t")
 

@@ -34,7 +34,7 @@ def test_local_needs_its_api_base() -> None:
 
 def test_an_unknown_environment_is_refused() -> None:
     """The error names the environments that there are."""
-    with pytest.raises(ConfigError, match="no environment 'staging': there are sandbox, production and local"):
+    with pytest.raises(ConfigError, match="there is no environment 'staging': use sandbox, production or local"):
         Environment.named("staging")
 
 
@@ -86,7 +86,7 @@ def test_what_is_no_plain_url_is_no_base(url: str) -> None:
 @pytest.mark.parametrize("host", ["app.gotsurge.co", "192.168.1.4", "127.0.0.1.evil.example", "localhost.example"])
 def test_tokens_do_not_travel_in_the_clear(host: str) -> None:
     """Plain http to another machine is refused, however an environment is made."""
-    with pytest.raises(ConfigError, match=f"https: {host} is not this machine"):
+    with pytest.raises(ConfigError, match=f"secret: {host} is not this machine"):
         checked_base(f"http://{host}/api")
     with pytest.raises(ConfigError, match="not this machine"):
         Environment(name="mine", consent_base="https://x.example", api_base=f"http://{host}/api")
@@ -187,7 +187,8 @@ def test_a_secret_is_long_enough_to_be_hidden(short: str) -> None:
         ),
     ):
         with pytest.raises(
-            ConfigError, match=f"^{name} is too short for a secret: give at least 3 characters"
+            ConfigError,
+            match=f"^{name} is too short for a secret: give it as GotSurge issued it, with at least 3 characters",
         ) as caught:
             make()
         assert short not in str(caught.value).removeprefix(name).split()
@@ -204,5 +205,5 @@ def test_a_secret_of_three_characters_is_taken() -> None:
 @pytest.mark.parametrize("limits", [{"concurrency": 0}, {"rate": 0}, {"rate": -1.0}])
 def test_limits_let_something_through(limits: dict[str, float]) -> None:
     """A limit of nothing is refused."""
-    with pytest.raises(ConfigError, match="is a"):
+    with pytest.raises(ConfigError, match="must be a"):
         Limits(**limits)  # type: ignore[arg-type]

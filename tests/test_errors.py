@@ -152,7 +152,7 @@ class Late(OutcomeUnknown, code="E999"):
         (NotFound("", operation="tasks.get", status=404), "E407"),
         (BadRequest("no", explain_code="E407", operation="tasks.get", status=308), "E407"),
         (BadRequest("no", code="invalid_grant"), "E405"),
-        (RateLimited("is required and missing", operation="tasks.get", status=429), "E410"),
+        (RateLimited("is required but missing", operation="tasks.get", status=429), "E410"),
         (VersionConflict("newer"), "E408"),
         (OutcomeUnknown("lost"), "E402"),
         (OutcomeUnknown("the service failed", "E411", status=502), "E411"),
@@ -170,7 +170,7 @@ class Late(OutcomeUnknown, code="E999"):
         (UnreadableAnswer("no", [Problem("b", Coded("no", "E237"))], more=2), "E403"),
         (SignInNeeded("no", "E302", account="shop"), "E302"),
         (Late("no"), "E999"),
-        (GotSurgeError("is required and missing"), None),
+        (GotSurgeError("is required but missing"), None),
         (GotSurgeError(), None),
     ],
 )

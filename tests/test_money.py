@@ -53,14 +53,14 @@ def test_an_amount_is_read_as_units_of_its_currency(amount: Any, millicents: int
 )
 def test_text_that_is_no_plain_amount_is_refused(amount: str) -> None:
     """What a person would not write as an amount of money is an error that shows it."""
-    with pytest.raises(ValueError, match=r"is not a decimal amount|finer than a thousandth"):
+    with pytest.raises(ValueError, match=r"is not a decimal amount|more than five decimals"):
         Money.of(amount, "SGD")
 
 
 @pytest.mark.parametrize("amount", [2.0, True, None, 2 + 0j, b"2"])
 def test_a_float_is_never_taken_for_money(amount: Any) -> None:
     """Only text, Decimal and int make an amount; a bool is no int here."""
-    with pytest.raises(TypeError, match="money is made from text, Decimal or int"):
+    with pytest.raises(TypeError, match="money can be made from text, Decimal or int"):
         Money.of(amount, "SGD")
 
 
@@ -75,7 +75,7 @@ def test_a_bare_number_does_not_say_its_unit() -> None:
     """Neither the constructor by position nor an order takes a number without its unit."""
     with pytest.raises(TypeError):
         Money(200_000, "SGD")  # type: ignore[call-arg]
-    with pytest.raises(InvalidData, match=r'price: is money: give Money\.of\("2\.00", "SGD"\)'):
+    with pytest.raises(InvalidData, match=r'price: must be money: give Money\.of\("2\.00", "SGD"\)'):
         order(price=500_000)
 
 
@@ -127,7 +127,7 @@ def test_the_decimal_context_of_the_program_changes_nothing(millicents: int, pre
 
 def test_a_fraction_too_fine_is_refused_in_a_large_amount_too() -> None:
     """No digit is lost to rounding, however many stand before it."""
-    with pytest.raises(ValueError, match="finer than a thousandth"):
+    with pytest.raises(ValueError, match="more than five decimals"):
         Money.of("10000000000000000000.0000000001", "SGD")
 
 

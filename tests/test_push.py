@@ -192,7 +192,7 @@ async def test_a_tracking_id_is_sent_once_in_a_stream(asynchronous: bool, chunk:
             assert len(results) == 49
             assert [type(result.error) for result in refused] == [RepeatedKey] * 3
             messages = {str(result.error) for result in refused}
-            assert "tracking_id: T-1 was in this stream already, so this order was not sent" in messages
+            assert "tracking_id: T-1 was already in this stream, so this order was not sent" in messages
             assert {result.error.explain_code for result in refused} == {"E229"}
             assert stream.in_flight == []
         # what another stream sent is not remembered
@@ -259,4 +259,4 @@ async def test_orders_are_held_to_the_rules_if_that_is_wanted(validate: bool) ->
     assert len(transport.sent) == (1 if validate else 2)
     for result in (results[1], alone[0]):
         if isinstance(result, Unprocessed):
-            assert "price: SGD 0.50 is under the least price" in str(result.error)
+            assert "price: SGD 0.50 is below the lowest price" in str(result.error)

@@ -164,7 +164,7 @@ class Notes:
 
     def _unwritable(self, error: Exception) -> ConfigError:
         if "locked" in str(error):
-            return ConfigError(f"{self._path}: another audit of this ledger is running: wait for its end", "E508")
+            return ConfigError(f"{self._path}: another audit of this ledger is running: wait until it ends", "E508")
         return ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}", "E109")
 
     # --- tasks --------------------------------------------------------------------------------------------------------

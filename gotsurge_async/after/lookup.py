@@ -97,7 +97,7 @@ async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], pa
 def not_its_own(names: Names, task: Task) -> str:
     """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
     other = other_name(names.identity, named_by(task))
-    return Coded(f"task {task.id} is another order's: {other}", "E608") if other else ""
+    return Coded(f"task {task.id} belongs to another order: {other}", "E608") if other else ""
 
 
 def listed(tasks: Sequence[Task]) -> str:

@@ -119,7 +119,7 @@ def _objects(path: Path, text: str) -> Iterator[_Row]:
         try:
             values = msgspec.json.decode(record, type=dict[str, Any])
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise ConfigError(f"{path}:{line}: is no JSON object: {error}", "E216") from None
+            raise ConfigError(f"{path}:{line}: is not a JSON object: {error}", "E216") from None
         source = {name: value for name, value in values.items() if name not in FEEDBACK}
         yield _Row(line, values, msgspec.json.encode(source))
 
@@ -270,7 +270,7 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
 def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
     """Read a run and its orders from its result files."""
     if summary.origin.get("key_column") is None:
-        raise ValueError("the summary does not say where the run went, and which column has the keys")
+        raise ValueError("the summary does not contain where the run was sent, or which column has the keys")
     origin = msgspec.convert(summary.origin, _Origin)
     orders: list[LostOrder] = []
     columns: tuple[str, ...] | None = None

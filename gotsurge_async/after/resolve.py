@@ -154,7 +154,7 @@ def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
         if keys.setdefault(one.key, one) is not one:
             yield _fault(one, "appears twice: give one decision for each order")
         elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
-            yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too")
+            yield _fault(one, f"task {one.task_id} is also given for {tasks[one.task_id].key}")
 
 
 async def _contradictions(
@@ -186,7 +186,7 @@ async def _contradictions(
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
             faults.append(_fault(one, f"{why}: decide after that", "E526"))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
-            faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own"))
+            faults.append(_fault(one, f"task {row.task_id} is recorded for this order, which cannot have another one"))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
             faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
     return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
@@ -243,7 +243,7 @@ def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
     if one.task_id is None:
         return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
     if is_draft:
-        return f"task {task.id} is a draft, which no driver sees: that is not created"
+        return f"task {task.id} is a draft, which no driver sees: the order is not created"
     return not_its_own(names_of(row), task)
 
 
@@ -283,9 +283,11 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
 
 def _unclear(task_id: str, status: str, named: bool) -> str:
     if status == _NOT_CREATED:
-        return f"says that it was not created, and {TASK_ID} names a task: leave one of them out" if named else ""
+        return (
+            f"says that the order was not created, but {TASK_ID} names a task: leave out one of them" if named else ""
+        )
     if status == _CREATED:
-        return "" if task_id else f"is marked as created: put its task into {TASK_ID}"
+        return "" if task_id else f"is marked as created: write the id of its task into {TASK_ID}"
     if status in _IN_DOUBT:
         return ""
     return f"say {_CREATED} (with its task in {TASK_ID}) or {_NOT_CREATED}, or leave it in_doubt"

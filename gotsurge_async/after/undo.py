@@ -331,9 +331,13 @@ async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
     try:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:
-        raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}", "E412") from error
+        raise OutcomeUnknown(
+            f"the cancellation was answered, but the task could not be read: {error}", "E412"
+        ) from error
     if status != TaskStatus.CANCELLED:
-        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in an unknown status'}", "E412")
+        raise OutcomeUnknown(
+            f"the cancellation was answered, but the task is {status or 'in an unknown status'}", "E412"
+        )
 
 
 async def _record_cancelled(run: Run, job: _Job, how: str) -> None:

@@ -62,13 +62,13 @@ class Profile:
         """
         unknown = sorted(set(mapping) - {"api_base", "endpoints"})
         if unknown:
-            raise ConfigError(f"profile: unknown key {unknown[0]!r}; it knows api_base and endpoints", "E106")
+            raise ConfigError(f"profile: unknown key {unknown[0]!r}; the keys are api_base and endpoints", "E106")
         api_base = mapping.get("api_base")
         if api_base is not None and not isinstance(api_base, str):
-            raise ConfigError(f"profile: api_base is a URL, not {api_base!r}", "E105")
+            raise ConfigError(f"profile: api_base must be a URL, not {api_base!r}", "E105")
         overrides = mapping.get("endpoints", {})
         if not isinstance(overrides, Mapping):
-            raise ConfigError("profile: endpoints is a table of operations", "E106")
+            raise ConfigError("profile: endpoints must be a table of operations", "E106")
         return cls(api_base=api_base, endpoints={name: _override(name, value) for name, value in overrides.items()})
 
     def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
@@ -125,11 +125,13 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
     verb = value.get("verb", known.verb)
     path = value.get("path", known.path)
     if not isinstance(verb, str) or verb not in VERBS:
-        raise ConfigError(f"{where}: verb is one of {', '.join(sorted(VERBS))}, not {verb!r}", "E106")
+        raise ConfigError(f"{where}: verb must be one of {', '.join(sorted(VERBS))}, not {verb!r}", "E106")
     if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise ConfigError(f"{where}: path starts with a slash and is relative to the API base, not {path!r}", "E106")
+        raise ConfigError(
+            f"{where}: path must start with a slash, and be relative to the API base, not {path!r}", "E106"
+        )
     if _names(path) != _names(known.path):
-        why = f"{where}: path must name {_names(known.path) or 'nothing'} in braces, as {known.path} does"
+        why = f"{where}: path must contain {_names(known.path) or 'nothing'} in braces, as {known.path} does"
         raise ConfigError(why, "E106")
     return attrs.evolve(known, verb=verb, path=path, assumed=False)
 

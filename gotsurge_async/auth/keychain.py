@@ -85,7 +85,7 @@ class KeyringStore(LocalStore):
                 raise
             kept = None
         if kept != record:
-            why = f"the keyring does not keep tokens as long as these ({len(record):,} characters): {_ADVICE}"
+            why = f"the keyring cannot store tokens as long as these ({len(record):,} characters): {_ADVICE}"
             raise ConfigError(why, "E308")
         if account not in names:
             self._write_names(names | {account})
@@ -108,5 +108,5 @@ def _system_keyring() -> Backend:
 
         backend: Any = keyring.get_keyring()  # its decorators hide the types of its methods
     except ModuleNotFoundError:
-        raise ConfigError('the keyring needs the extra: pip install "gotsurge-async[keyring]"', "E108") from None
+        raise ConfigError('the keyring needs an extra: pip install "gotsurge-async[keyring]"', "E108") from None
     return cast("Backend", backend)

@@ -107,7 +107,7 @@ class OAuth:
         """
         for name in ("bearer_token", "refresh_token"):
             if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
-                why = f"the answer's {name} is empty, or no text that a token can be"
+                why = f"the answer's {name} is empty, or not a valid token"
                 raise OutcomeUnknown(why, "E304", operation=endpoint.name)
         issued_at = (answer.server_time if isinstance(answer, TokenAnswer) else None) or self.clock.now()
         return tokens_from(answer.bearer_token, refresh=answer.refresh_token or refresh_token, issued_at=issued_at)

@@ -40,14 +40,16 @@ class Sealer:
         try:
             from cryptography.fernet import Fernet, MultiFernet
         except ModuleNotFoundError:
-            why = 'encrypting tokens needs the extra: pip install "gotsurge-async[encryption]"'
+            why = 'encrypting tokens needs an extra: pip install "gotsurge-async[encryption]"'
             raise ConfigError(why, "E108") from None
         try:
             fernets = [Fernet(key.reveal() if isinstance(key, Secret) else key) for key in keys]
         except (ValueError, TypeError):
-            raise ConfigError("a token key is 32 bytes in URL-safe base64, as `new_key()` makes them", "E305") from None
+            raise ConfigError(
+                "a token key must be 32 bytes in URL-safe base64, as `new_key()` makes it", "E305"
+            ) from None
         if not fernets:
-            raise ConfigError(f"encrypting tokens needs a key: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}", "E305")
+            raise ConfigError(f"to encrypt tokens, a key is needed: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}", "E305")
         self._fernet = MultiFernet(fernets)
         self._newest = fernets[0]
 
@@ -156,7 +158,7 @@ def read_private(path: Path, what: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise ConfigError(f"{what} {path} is no UTF-8 text", "E307") from None
+        raise ConfigError(f"{what} {path} is not UTF-8 text", "E307") from None
 
 
 def read_private_bytes(path: Path, what: str) -> bytes | None:
@@ -174,7 +176,7 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}", "E307") from None
     if os.name == "posix" and mode & 0o077:
-        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}", "E307")
+        raise ConfigError(f"{what} {path} contains secrets, but other users can read it: chmod 600 {path}", "E307")
     return content
 
 

@@ -101,7 +101,7 @@ def _make_tables(db: Database) -> None:
 def _place(url: str) -> Place:
     """The place that a URL names; a SQLite file is made for its owner alone."""
     if "://" not in url:
-        why = "the URL of the token database cannot be read: sqlite:///PATH or postgresql://USER@HOST/NAME"
+        why = "the URL of the token database cannot be read: give sqlite:///PATH or postgresql://USER@HOST/NAME"
         raise ConfigError(why, "E309")
     try:
         place = place_of(url)

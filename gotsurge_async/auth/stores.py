@@ -119,9 +119,11 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
             refused_at=optional_utc(kept.refused_at),
         )
     except (msgspec.DecodeError, ValueError):
-        raise ConfigError(f"the tokens of {whose} are damaged: sign in again after removing them", "E306") from None
+        raise ConfigError(
+            f"the stored tokens of {whose} are damaged: remove them, then sign in again", "E306"
+        ) from None
     if kept.account not in (None, account):
-        why = f"the tokens of {whose} are those of another account: sign in again after removing them"
+        why = f"the stored tokens of {whose} belong to another account: remove them, then sign in again"
         raise ConfigError(why, "E306")
     return tokens
 
@@ -249,7 +251,7 @@ class RecordStore(TokenStore):
             ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
         """
         if self._sealer is None:
-            raise ConfigError("encrypting the tokens again needs token keys", "E305")
+            raise ConfigError("to encrypt the tokens again, set token keys", "E305")
         accounts = await self.accounts()
         for account in accounts:
             await self.load(account)
@@ -432,5 +434,5 @@ class FileStore(LocalStore):
         try:
             return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            why = f"the token file {self.path} is damaged: sign in again after removing it"
+            why = f"the token file {self.path} is damaged: remove it, then sign in again"
             raise ConfigError(why, "E306") from None

@@ -139,7 +139,7 @@ class TokenManager:
         """
         for secret in (tokens.bearer, tokens.refresh):
             if secret and not is_token(secret.reveal()):
-                raise ConfigError("a token is visible ASCII without spaces, and this one is not", "E304")
+                raise ConfigError("a token must be visible ASCII without spaces, but this one is not", "E304")
         async with self._store.lock(self.account):
             await self._store.save(self.account, tokens)
         self._unstored = None
@@ -255,7 +255,7 @@ class TokenManager:
     async def _outcome(self, renewal: asyncio.Task[Tokens]) -> Tokens:
         """The tokens of a renewal, for a caller that waits at most a minute; cancelling it does not end the renewal."""
         if not await self._ends_within(renewal, LONGEST_WAIT):
-            why = f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s"
+            why = f"the token has expired, and no new one arrived within {LONGEST_WAIT:.0f} s"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         return _outcome_of(renewal)
 
@@ -341,22 +341,26 @@ class TokenManager:
             raise self._refused()
         self._use(stored)
         if self._must_refresh(stored, self._clock.now()):
-            why = "the tokens were replaced meanwhile by others that have ended"
+            why = "the tokens were replaced meanwhile by others that have expired"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         return stored
 
     def _refused(self) -> SignInNeeded:
-        return SignInNeeded("the service does not take the refresh token: sign in again", account=self.account)
+        return SignInNeeded("GotSurge does not accept the refresh token: sign in again", account=self.account)
 
     async def _renew(self, tokens: Tokens) -> Tokens | None:
         """Get new tokens; None if the service refuses the refresh token."""
         if tokens.refresh is None:
-            raise SignInNeeded("the token has ended and there is no refresh token: sign in again", account=self.account)
+            raise SignInNeeded(
+                "the token has expired, and there is no refresh token: sign in again", account=self.account
+            )
         self._in_flight = True
         call = asyncio.ensure_future(self._call(tokens.refresh))
         try:
             if not await self._ends_within(call, LONGEST_CALL):
-                raise OutcomeUnknown(f"no whole answer in {LONGEST_CALL:.0f} s", "E310", operation=AUTH_REFRESH.name)
+                raise OutcomeUnknown(
+                    f"no complete answer within {LONGEST_CALL:.0f} s", "E310", operation=AUTH_REFRESH.name
+                )
             return call.result()
         except Rejected as error:
             if error.code in REFUSED:

@@ -143,10 +143,10 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            why = f"the answer names {len(answered)} tasks, and none that is certainly this order's"
+            why = f"the answer names {len(answered)} tasks, but none that certainly belongs to this order"
         elif left and any(_names(identities[row], other) for other in left):
             ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
-            why = f"the answer names more than one task for it: {', '.join(ids)}"
+            why = f"the answer names more than one task for this order: {', '.join(ids)}"
         else:
             continue
         doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=200)
@@ -348,7 +348,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         key = sent_names(order)[0] if isinstance(order, Order) else None
         if not key or self._keys.add(key):
             return order
-        why = Coded(f"{key:.60} was in this stream already, so this order was not sent", "E229")
+        why = Coded(f"{key:.60} was already in this stream, so this order was not sent", "E229")
         return Faulty(value, RepeatedKey("", [Problem("tracking_id", why, key)]))
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:

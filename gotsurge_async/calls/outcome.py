@@ -111,10 +111,12 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
         if limit.expired():
             fault = MaybeSent("no answer in time", "E402")
         elif isinstance(error, TypeError) and "stream_writer" in str(error):
-            fault = MaybeSent("aioresponses does not fit this aiohttp: use the fixture gotsurge_http", "E911")
+            fault = MaybeSent(
+                "this aioresponses does not work with this aiohttp: use the fixture gotsurge_http", "E911"
+            )
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     if not _is_answer(response):
-        fault = MaybeSent("the transport returned something else than a Response with status, texts and bytes", "E402")
+        fault = MaybeSent("the transport returned something other than a Response with status, texts and bytes", "E402")
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:
@@ -165,9 +167,11 @@ def error_of(
     if failed.outcome is Outcome.NOT_SENT:
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
-        why = Coded("the service failed, and does not say whether it acted", "E411")
+        why = Coded("GotSurge failed, and it is unknown whether it acted", "E411")
         if failed.status in (302, 303):
-            why = Coded(f"redirected to {_target(failed, secrets)}, and does not say whether it acted: {_MEND}", "E411")
+            why = Coded(
+                f"redirected to {_target(failed, secrets)}, and it is unknown whether GotSurge acted: {_MEND}", "E411"
+            )
         return OutcomeUnknown(
             failed.reason or why,
             body=sent or b"",

@@ -267,7 +267,7 @@ class Session:
                 return cast("T", await self._in_time(call, started, left or 0.0))
         except asyncio.CancelledError as cancelled:
             error = type(cancelled).__name__
-            raise cancelled from self._given_up(call, "it was cancelled")
+            raise cancelled from self._given_up(call, "the call was cancelled")
         except TimeoutError as raised:
             closed = self._given_up(call, "the client was closed") if cut.expired() else None
             error = type(closed or raised).__name__
@@ -301,7 +301,7 @@ class Session:
     async def _in_time(self, call: Call, started: float, seconds: float) -> Any:
         """Run a call that must end within some seconds, whatever it waits for."""
         if seconds <= 0:
-            raise self._given_up(call, "its time was over")
+            raise self._given_up(call, "the time for the call was over")
         running = asyncio.ensure_future(self._run(call, started, seconds))
         over = asyncio.ensure_future(self.clock.sleep(seconds))
         try:
@@ -316,7 +316,7 @@ class Session:
                 running.exception()  # retrieved, also where another error is raised
         if not running.cancelled():  # it ended just then, after all
             return running.result()
-        raise self._given_up(call, f"it did not end within {seconds:.3g} s")
+        raise self._given_up(call, f"the call did not end within {seconds:.3g} s")
 
     def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, by the stage that the call had reached."""
@@ -379,7 +379,7 @@ class Session:
                 raise self._error(call, lost) from None
             if not is_of_call:
                 raise
-            why = f"no token to sign it with: {error}"
+            why = f"there is no token for the request: {error}"
             name, tries = call.endpoint.name, max(call.tries, 1)
             raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from None
 

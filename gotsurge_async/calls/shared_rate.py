@@ -45,7 +45,7 @@ SOON = 1.0
 _AGAIN = 1.0
 """Seconds until a database that did not answer is asked again."""
 
-_OVER = "it was stopped before its turn in the shared rate"
+_OVER = "the call was stopped while it waited for its turn in the shared rate"
 
 _TEXTS = Path(__file__).with_name("rates.sql")
 
@@ -75,7 +75,9 @@ class Row:
 
     def __init__(self, place: Place, name: str, clock: Clock) -> None:
         if place.kind is not Kind.POSTGRESQL:
-            raise ConfigError("a rate is shared in PostgreSQL: a ledger in a file is one machine's", "E416")
+            raise ConfigError(
+                "only a ledger in PostgreSQL can share a rate: a ledger in a file serves one machine", "E416"
+            )
         self._name = name
         self._clock = clock
         self._connection = InThread(place, _TEXTS, name="gotsurge-rate", prepare=make_table)

@@ -47,7 +47,7 @@ class _Stream(ABC, Generic[T, C, R]):
         concurrency: int | Callable[[], int],
     ) -> None:
         if not (is_count(size) and size <= CHUNK):
-            raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size!r:.60}", "E903")
+            raise UsageError(f"a chunk must have 1 to {CHUNK} items, not {size!r:.60}", "E903")
         if not callable(concurrency):
             check_concurrency(concurrency)
         self._places = concurrency if callable(concurrency) else lambda: concurrency
@@ -74,7 +74,7 @@ class _Stream(ABC, Generic[T, C, R]):
 
     def __aiter__(self) -> AsyncIterator[R]:
         if self._yielding is not None:
-            raise UsageError("a stream of results is read once", "E902")
+            raise UsageError("a stream of results can be read only once", "E902")
         yielding = cast("AsyncGeneratorType[R, None]", self._yielded())
         self._yielding = ref(yielding)
         return yielding

@@ -247,7 +247,7 @@ def finite(name: str, value: Any) -> Any:
 
 
 def _no_number(name: str, value: Any) -> NoReturn:
-    raise ValueError(f"{name} is {value!r}, which JSON has no number for")
+    raise ValueError(f"{name} is {value!r}, which is not a number in JSON")
 
 
 _WRITING: Mapping[str, Any] = {"NOT_GIVEN": NOT_GIVEN, "no_number": _no_number, "finite": finite}

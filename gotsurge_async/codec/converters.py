@@ -162,7 +162,7 @@ class _Reader:
         for field, hook, vital in self._hooks:
             name, value = field.name, plain.get(field.name)
             if value is None and not (field.required and name in plain):
-                problems += [Problem(name, Coded("is required and missing", "E211"))] if field.required else []
+                problems += [Problem(name, Coded("is required but missing", "E211"))] if field.required else []
             elif type(value) is int and field.is_id and not self._strict:
                 values[name], extra[name] = str(value), value
             else:

@@ -53,7 +53,7 @@ def each_as_read(
         read: reads each order instead of `as_read`.
     """
     if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable | AsyncIterable):
-        raise UsageError(f"orders: give several, such as a list, not {type(orders).__name__}", "E903")
+        raise UsageError(f"orders: give a list or another iterable, not {type(orders).__name__}", "E903")
     return _each(orders, read) if isinstance(orders, AsyncIterable) else map(read, orders)
 
 
@@ -202,7 +202,7 @@ def _from_dict(value: Mapping[str, Any], cls: Any, path: str, problems: list[Pro
         if value.get(name) is not None:
             values[name] = _value(value[name], field, _below(path, name), problems, _of_dict)
         elif field.required:
-            problems.append(Problem(_below(path, name), Coded("is required and missing", "E211")))
+            problems.append(Problem(_below(path, name), Coded("is required but missing", "E211")))
     if len(problems) == before:
         try:
             return cls(**values, extra=dict(extra))
@@ -226,14 +226,14 @@ def _value(
         if is_model(field.inner):
             return _object(item, field.inner, at, problems, dicts=dicts)
         if field.inner in (int, float) and isinstance(item, float) and not math.isfinite(item):
-            problems.append(Problem(at, Coded(f"is {item}: JSON has no form for it", "E237"), item))
+            problems.append(Problem(at, Coded(f"is {item}, which JSON cannot contain", "E237"), item))
             return None
         return check(item, field, at, problems)
 
     if not field.many:
         return one(value, path)
     if not isinstance(value, list | tuple):
-        problems.append(Problem(path, Coded(f"give several, such as a list, not {_shown(value)}", "E903"), value))
+        problems.append(Problem(path, Coded(f"give a list or another iterable, not {_shown(value)}", "E903"), value))
         return None
     return tuple(one(item, f"{path}[{number}]") for number, item in enumerate(value))
 

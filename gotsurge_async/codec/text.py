@@ -379,7 +379,7 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
     }
     currencies = {value.currency for value in changes.values() if isinstance(value, Money)}
     if len(currencies) > 1:
-        why = Coded(f"amounts in {' and '.join(sorted(currencies))} in one update", "E413")
+        why = Coded(f"one update contains amounts in {' and '.join(sorted(currencies))}: use one currency", "E413")
         raise InvalidData("", [Problem("currency", why)])
     if currencies:
         plain["currency"] = currencies.pop()

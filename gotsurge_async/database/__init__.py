@@ -153,7 +153,7 @@ def is_text(value: Any) -> bool:
 
 def _file(path: str | Path) -> Place:
     if not is_text(str(path)):
-        raise ConfigError("this path has a NUL, or bytes that are not UTF-8: give another one", "E502")
+        raise ConfigError("this path contains a NUL character, or bytes that are not UTF-8: give another one", "E502")
     return Place(Kind.SQLITE, Path(path))
 
 
@@ -170,14 +170,14 @@ def place_of(where: str | Path) -> Place:
     if "://" not in where:
         if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
             # As a file's name it would begin a ledger of its own, with a password in its name.
-            raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME", "E502")
+            raise ConfigError("this is no path and no full URL: give PATH, or postgresql://USER@HOST/NAME", "E502")
         return _file(where)
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]
     if name == "sqlite":
         path = unquote(rest.removeprefix("/").partition("?")[0])
         if not rest.startswith("/") or path in ("", ":memory:"):
-            raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH", "E502")
+            raise ConfigError("a database in memory is not kept: name a file, as in sqlite:///PATH", "E502")
         return _file(path)
     if name not in ("postgresql", "postgres"):
         why = f"{name} is not supported" if name else "this URL cannot be read"
@@ -207,7 +207,7 @@ def driver_of(place: Place) -> Any:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        raise ConfigError('PostgreSQL needs the extra: pip install "gotsurge-async[postgresql]"', "E108") from None
+        raise ConfigError('PostgreSQL needs an extra: pip install "gotsurge-async[postgresql]"', "E108") from None
     try:
         conninfo_to_dict(place.url)
     except psycopg.Error:

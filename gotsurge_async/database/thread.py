@@ -57,7 +57,7 @@ class InThread:
 
     def _run(self, work: Callable[[Database], T], asked: float) -> T:
         if time.monotonic() - asked > PATIENCE:
-            raise DatabaseFailed(f"it was busy for more than {PATIENCE:.0f} s: try again")
+            raise DatabaseFailed(f"the database was busy for more than {PATIENCE:.0f} s: try again")
         try:
             return work(self._connected())
         except (self._driver.Error, OSError) as error:

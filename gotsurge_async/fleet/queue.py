@@ -46,7 +46,7 @@ STALLED_SECONDS = 10.0
 IDLE_SECONDS = 3
 """Seconds that a transaction of the queue may be idle: its worker is frozen then, and all others wait for its locks."""
 
-_MISSING = "has no queue for workers yet: make it with `gotsurge db upgrade`"
+_MISSING = "has no queue for workers yet: create it with `gotsurge db upgrade`"
 _NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
 AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 """The errors of the queue when its database is away, or its tables were emptied meanwhile."""

@@ -38,16 +38,16 @@ from gotsurge_async.models.times import written
 from gotsurge_async.system import shell
 
 RESCUE = (
-    "Begin no other ledger: one that knows of nothing that was sent sends it all again. `gotsurge ledger check` lists "
-    "the damage. Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm "
-    "files; then `gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
+    "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace it "
+    "with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files; then run `gotsurge ledger "
+    "accept-older` and, for each environment, `gotsurge reconcile`"
 )
 """Advice for a person whose ledger is damaged."""
 
 
 _OF_FILES = (
     (
-        "Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm files",
+        "Replace it with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files",
         "Restore its newest dump",
     ),
     ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
@@ -278,7 +278,7 @@ def unsound(flaws: Sequence[Flaw], path: str = "") -> LedgerUnusable:
 
 def unreadable(which: str, path: str = "") -> LedgerUnusable:
     """The error for an order whose JSON is damaged; ``which`` names the order."""
-    return unsound((Flaw("bodies", which, "no JSON of an order"),), path)
+    return unsound((Flaw("bodies", which, "it is not the JSON of an order"),), path)
 
 
 def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:

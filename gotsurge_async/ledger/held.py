@@ -150,7 +150,7 @@ class HeldRun:
     def _check_loading(self) -> None:
         self._check()
         if not self._loading:
-            why = f"run {self.id} was admitted: begin another one for more orders"
+            why = f"run {self.id} was admitted: start another run for more orders"
             raise LedgerError(why, "E523", path=self._store.path)
 
     def _check_admitted(self) -> None:

@@ -180,7 +180,7 @@ class Ledger:
             compact: store the orders compressed: a third of the size or less, but slower.
         """
         if not 1 <= chunk <= CHUNK:
-            raise ValueError(f"a chunk has 1 to {CHUNK} orders, not {chunk}")
+            raise ValueError(f"a chunk must have 1 to {CHUNK} orders, not {chunk}")
         while True:
             moment = self._store.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
@@ -393,8 +393,7 @@ class Ledger:
         info = await self._store.read(runs.one, run_id)
         if info.state is RunState.LOADING:
             raise LedgerError(
-                f"run {run_id} was not admitted: nothing of it was sent, and it says nothing of its orders; push its "
-                "source again",
+                f"run {run_id} was not admitted, so none of its orders were sent; push its source again",
                 "E523",
                 path=self.path,
             )

@@ -145,23 +145,24 @@ class DayLimits(Struct, frozen=True, kw_only=True):
         """Raise UsageError if a request, with all before it, exceeds a limit of the day."""
         orders = sum(each.orders for each in (*before, summary))
         if self.orders is not None and summary.orders and orders > self.orders:
-            raise UsageError(f"these would be {orders} orders within 24 hours, and the limit is {self.orders}", "E613")
+            raise UsageError(f"this would make {orders} orders within 24 hours, but the limit is {self.orders}", "E613")
         if self.spend is None:
             return
         if summary.unpriced:
             raise UsageError(
-                "there is a limit on money: each order needs a price, and one with an increment a max_price", "E613"
+                "spending is limited: each order needs a price, and an order with an increment needs a max_price",
+                "E613",
             )
         for currency in summary.spend:
             if not currency:
-                raise UsageError("give each amount its currency: there is a limit on money", "E613")
+                raise UsageError("give each amount its currency, because spending is limited", "E613")
             if self.spend.currency not in ("", currency):
                 limit = self.spend.currency
-                raise UsageError(f"the limit on money is in {limit}, and an amount in {currency}", "E613")
+                raise UsageError(f"the spending limit is in {limit}, but an amount is in {currency}", "E613")
             amounts = (Decimal(each.spend.get(currency, 0)) for each in (*before, summary))
             total = Money.of(sum(amounts, Decimal(0)), currency)
             if total.millicents > self.spend.millicents:
-                raise UsageError(f"this would be {total} within 24 hours, and the limit is {self.spend}", "E613")
+                raise UsageError(f"this would make {total} within 24 hours, but the limit is {self.spend}", "E613")
 
 
 class Proposals:
@@ -225,7 +226,7 @@ class Proposals:
             UsageError: it is no longer waiting, or was altered; nothing changed.
         """
         if proposal.request.digest != proposal.digest:
-            raise UsageError(f"proposal {proposal.id} was altered after it was made: it cannot be sent", "E614")
+            raise UsageError(f"proposal {proposal.id} was changed after it was made: it cannot be sent", "E614")
         if again and proposal.state is ProposalState.SENDING:
             return await self._decide("send_proposal_again", proposal, by)
         return await self._decide("decide_proposal", proposal, by, state=ProposalState.SENDING.value, outcome=None)

@@ -188,7 +188,7 @@ class Run(Notes):
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
-            raise LedgerError(f"run {self.id} is being sent by this process already", "E521", path=self._store.path)
+            raise LedgerError(f"this process is already sending run {self.id}", "E521", path=self._store.path)
         self._sending = True
 
         def job(db: Database) -> int:
@@ -304,7 +304,7 @@ class Run(Notes):
         for result in [results] if isinstance(results, Taken) else results:
             if result.state not in marks.RECORDED:
                 known = ", ".join(state.value for state in marks.RECORDED)
-                raise ValueError(f"an outcome is one of {known}, not {result.state.value}")
+                raise ValueError(f"an outcome must be one of {known}, not {result.state.value}")
 
         self._check()
         began = None if read_at is None else to_microseconds(read_at)

@@ -140,7 +140,7 @@ class SegmentRun(Run):
         self._check_admitted()
         await self._store.read_tasks(self.info.environment)
         if self._sending:
-            why = f"segment {self.number} of run {self.id} is being sent already"
+            why = f"segment {self.number} of run {self.id} is already being sent"
             raise LedgerError(why, "E521", path=self._store.path)
         self._sending = True
 

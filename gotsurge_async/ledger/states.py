@@ -408,7 +408,7 @@ class Similar(Struct, frozen=True):
     @property
     def and_more(self) -> str:
         """The end of a sentence that names the first of the similar orders."""
-        return f", and of {self.others - 1:,} more" if self.others > 1 else ""
+        return f", and as {self.others - 1:,} more" if self.others > 1 else ""
 
 
 class Holder(Struct, frozen=True):

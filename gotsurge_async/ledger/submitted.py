@@ -165,7 +165,7 @@ class SubmittedOrders:
         texts = statements(TEXT, Kind.POSTGRESQL)
         this = {"name": LEDGER_ID, "value": -1 if identity is None else identity.id}
         if not (await _ask(connection, texts["has_ledger"], {}) and await _ask(connection, texts["has_meta"], this)):
-            raise UsageError(f"connection: it is not one to the database of the ledger {self._store.path}", "E908")
+            raise UsageError(f"connection: it must be to the database of the ledger {self._store.path}", "E908")
 
 
 async def _ask(connection: Any, text: str, values: Mapping[str, Any]) -> Sequence[Any]:

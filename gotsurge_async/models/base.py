@@ -80,13 +80,13 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError(Coded(f"{moment.isoformat()} lies outside the calendar in UTC", "E903")) from None
+        raise ValueError(Coded(f"{moment.isoformat()} is outside the calendar in UTC", "E903")) from None
 
 
 def several(value: Iterable[T], name: str) -> tuple[T, ...]:
     """The items of an iterable; raises InvalidData for text, bytes, a mapping or a model."""
     if isinstance(value, str | bytes | Mapping | Model) or not isinstance(value, Iterable):
-        why = f"give several, such as a list, not {type(value).__name__} {value!r:.40}"
+        why = f"give a list or another iterable, not {type(value).__name__} {value!r:.40}"
         raise InvalidData("", [Problem(name, Coded(why, "E903"))])
     return tuple(value)
 
@@ -202,7 +202,9 @@ def _json_form() -> JsonForm:
 
 def _refuse_secrets(cls: Any) -> None:
     if any(field.secret for field in fields_of(cls)):
-        raise UsageError(f"{cls.__name__} holds secrets and is not written: write the fields that you need", "E903")
+        raise UsageError(
+            f"{cls.__name__} contains secrets, so it cannot be written: write only the fields that you need", "E903"
+        )
 
 
 class Field(NamedTuple):

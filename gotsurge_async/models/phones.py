@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, ValidationResult
 
-NOT_E164 = "is not E.164: + and the country, then digits only, such as +6561234567"
-NO_COUNTRY = "names no country: write + and its code before the number, such as +6561234567"
+NOT_E164 = "is not in E.164 format: write + and the country code, then only digits, such as +6561234567"
+NO_COUNTRY = "has no country code: write + and the country code before the number, such as +6561234567"
 BRACKETED_ZERO = "has a zero in brackets: write the number as it is dialled from abroad, such as +442079460958"
-LEADING_ZERO = "has a zero after the country code, where that country's numbers never have one: write it without"
+LEADING_ZERO = "has a zero after the country code, where this country's numbers never have one: remove the zero"
 NOT_ONLY_DIGITS = "has more than the digits of one phone number: write the number only, such as +6561234567"
-NO_SUCH_COUNTRY = "begins with the code of no country: write + and the country, such as +6561234567"
+NO_SUCH_COUNTRY = "starts with a country code that does not exist: write + and the country code, such as +6561234567"
 NOT_A_LENGTH = "has too few or too many digits for a phone number"
-AMBIGUOUS = "may be a number with its country code or without: write + and the country code before the number"
+AMBIGUOUS = "may already contain its country code, or not: write + and the country code before the number"
 
 _MOST_CHARACTERS = 60
 _REMEMBERED = 4096
@@ -81,7 +81,9 @@ def problem_of(text: str, region: str | None = None) -> str:
     """The problem of a number that is not `is_international`, or that `meant_by` does not understand."""
     if _ROUNDED.fullmatch(text):
         digits = len(re.sub(r"[eE].*|\D", "", text))
-        return f"a spreadsheet has rounded it, {digits} digits are left: keep the column as text, and enter it again"
+        return (
+            f"a spreadsheet has rounded this number to {digits} digits: format the column as text, and enter it again"
+        )
     if _cleaned(text) is None:
         return NOT_ONLY_DIGITS
     meanings, plain = _meanings(text, region), _with_plus(text)
@@ -107,7 +109,7 @@ def _why_impossible(number: PhoneNumber) -> str:
     place = "Singapore" if code == _SINGAPORES_CODE else f"the country code +{code}"
     reason = phonenumbers.is_possible_number_with_reason(number)
     if reason == ValidationResult.IS_POSSIBLE:
-        return f"is no number of {place}: a digit may be mistyped"
+        return f"is not a phone number of {place}: a digit may be mistyped"
     digits, lengths = len(phonenumbers.national_significant_number(number)), _usual_lengths(code)
     known = " or ".join(map(str, lengths)) if len(lengths) < 3 else f"{lengths[0]} to {lengths[-1]}"
     what = "too long" if digits > lengths[-1] else "too short" if digits < lengths[0] else "of the wrong length"

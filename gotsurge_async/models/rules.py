@@ -170,7 +170,7 @@ def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
     shape = _shape(value)
     near = None if shape in known else nearest(value, known)
     listed = ", ".join(known)
-    rule = f'is not known; did you mean "{near}"? One of {listed}' if near else f"is not known: one of {listed}"
+    rule = f'is unknown; did you mean "{near}"? Use one of {listed}' if near else f"is unknown: use one of {listed}"
     meant = shape if shape in known else None
     return Finding(path, Coded(rule, "E224"), value=str(value), proposal=meant)
 
@@ -178,18 +178,20 @@ def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
 def _check_address(path: str, address: Any, report: Report) -> None:
     latitude, longitude, altitude = address.latitude, address.longitude, address.altitude
     if latitude is not None and not -90 <= latitude <= 90:
-        report(Finding(f"{path}.latitude", Coded("latitude is in degrees, from -90 to 90", "E225"), value=latitude))
+        report(
+            Finding(f"{path}.latitude", Coded("latitude must be in degrees, from -90 to 90", "E225"), value=latitude)
+        )
     if longitude is not None and not -180 <= longitude <= 180:
-        message = "longitude is in degrees, from -180 to 180"
+        message = "longitude must be in degrees, from -180 to 180"
         report(Finding(f"{path}.longitude", Coded(message, "E225"), value=longitude))
     if (latitude is None) != (longitude is None):
         present, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
         message = f"is missing, but {path}.{present} is given: give both or neither"
         report(Finding(f"{path}.{missing}", Coded(message, "E211")))
     if altitude is not None and not -inf < altitude < inf:
-        report(Finding(f"{path}.altitude", Coded("altitude is a number of metres", "E225"), value=altitude))
+        report(Finding(f"{path}.altitude", Coded("altitude must be a number of metres", "E225"), value=altitude))
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
-        message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
+        message = "has no location: give at least a street_address, a zip_code, or latitude and longitude"
         report(Finding(path, Coded(message, "E211")))
     code = address.zip_code
     if code and not (len(code) == 6 and code.isascii() and code.isdecimal()):
@@ -208,7 +210,7 @@ def _check_zip_code(path: str, code: str, country: str | None, report: Report) -
     if has_lost_zero:
         message = "has five digits, but a Singapore postal code has six: a spreadsheet may have dropped the first zero"
     if not country:
-        message = f"{message}; if it is of another country, give the country"
+        message = f"{message}; if it is from another country, name the country"
     severity = Severity.FAULT if country or meant else Severity.WARNING
     report(Finding(path, Coded(message, "E242"), severity, code, meant))
 
@@ -220,7 +222,7 @@ def _check_contact(path: str, contact: Any, report: Report) -> None:
     if imo is not None and not _is_imo(imo):
         message = "an IMO number has seven digits"
         if _has_seven_digits(imo):
-            message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
+            message = "is not an IMO number: its last digit does not fit the first six, so one digit is mistyped"
         report(Finding(f"{path}.vessel_imo", Coded(message, "E223"), value=imo))
 
 
@@ -285,7 +287,7 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
     if currency and not _is_currency(currency):
         meant = currency.strip().upper()
         proposal = meant if _CURRENCY.fullmatch(meant) else None
-        message = "a currency is three capital letters (ISO 4217), such as SGD"
+        message = "a currency must be three capital letters (ISO 4217), such as SGD"
         report(Finding("currency", Coded(message, "E228"), value=currency, proposal=proposal))
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
@@ -297,18 +299,18 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
         if not currency:
             report(Finding(path, NO_CURRENCY, value=amount))
         if amount < 0:
-            report(Finding(path, Coded(f"{_money(amount, currency)} is less than nothing", "E228"), value=amount))
+            report(Finding(path, Coded(f"{_money(amount, currency)} is negative", "E228"), value=amount))
         elif path == "price" and amount < MIN_PRICE:
-            message = f"{_money(amount, currency)} is under the least price of {_money(MIN_PRICE, currency)}"
+            message = f"{_money(amount, currency)} is below the lowest price, {_money(MIN_PRICE, currency)}"
             report(Finding(path, Coded(message, "E228"), value=amount))
         elif amount > limit:
             above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
-            message = f"{above}; if it is meant, raise the limit (--max-price, max_price)"
+            message = f"{above}; if it is right, raise the limit (--max-price, max_price)"
             report(Finding(path, Coded(message, "E228"), value=amount))
     least, most = order.min_price, order.max_price
     if least is not None and most is not None and most < least:
         low, high = _money(_millicents(least), currency), _money(_millicents(most), currency)
-        report(Finding("max_price", Coded(f"{high} is under min_price, {low}", "E228"), value=high.millicents))
+        report(Finding("max_price", Coded(f"{high} is below min_price, {low}", "E228"), value=high.millicents))
 
 
 _amounts_of = attrgetter(*Order.MONEY)
@@ -330,7 +332,7 @@ def _money(millicents: int, currency: str) -> Money:
 def _check_counts(order: Any, report: Report) -> None:
     count = order.cargo_net_quantity
     if count is not None and count < 0:
-        report(Finding("cargo_net_quantity", Coded("is a number of pieces, 0 or more", "E217"), value=count))
+        report(Finding("cargo_net_quantity", Coded("must be a number of pieces, 0 or more", "E217"), value=count))
     totals = _totals_of(order)
     if totals != _NO_TOTALS:
         for path, total in zip(_TOTALS, totals, strict=True):
@@ -356,4 +358,4 @@ def check_item(item: Item, report: Report, *, prefix: str = "") -> None:
 def _check_measure(path: str, value: float | None, report: Report) -> None:
     # Written as one comparison because "not a number" fails every comparison.
     if value is not None and not 0 <= value < inf:
-        report(Finding(path, Coded("is a number, 0 or more", "E217"), value=value))
+        report(Finding(path, Coded("must be a number, 0 or more", "E217"), value=value))

@@ -231,7 +231,7 @@ def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
 
 def no_money(name: str, value: object) -> Problem:
     """The fault of an amount that is not `Money`."""
-    why = f'is money: give Money.of("2.00", "SGD"), not {value!r:.40} (a bare number does not say its unit)'
+    why = f'must be money: give Money.of("2.00", "SGD"), not {value!r:.40} (a bare number has no unit)'
     return Problem(name, Coded(why, "E904"), value)
 
 

@@ -81,7 +81,7 @@ def _price_of(path: str, order: PendingOrder | OrderRow) -> _Priced:
 def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced: _Priced) -> None:
     if limit.currency and priced.price and priced.currency != limit.currency:
         raise LimitReached(
-            f"order {order.key} is priced in {priced.currency or 'no currency'}, and the limit in "
+            f"order {order.key} is priced in {priced.currency or 'no currency'}, but the limit is in "
             f"{limit.currency}: they cannot be added up",
             "E602",
         )

@@ -106,7 +106,7 @@ class Entering:
         return OrdersThere(
             f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
             f"{', '.join(keys[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
-            "sent them, or push the other orders in a file of their own"
+            "sent them, or push the other orders in a separate file"
         )
 
     async def _listed(self, mode: Mode) -> set[str]:

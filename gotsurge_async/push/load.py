@@ -200,7 +200,9 @@ def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: 
         return own
     names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
-        Fault(file=name, line=number, column=column, value=str(value), rule=Coded(f"is text, not {kind}", "E229"))
+        Fault(
+            file=name, line=number, column=column, value=str(value), rule=Coded(f"is {kind}, but must be text", "E229")
+        )
         for column, value in names.items()
         for kind in [type(value).__name__]
         if value is not None and not isinstance(value, str)
@@ -233,7 +235,7 @@ async def admit(
         lines = {doubled.line for doubled in admission.doubled}
         rows = {row.line: row async for row in run.rows() if row.line in lines}
         for doubled in admission.doubled:
-            rule = Coded(f"this key is also in line {doubled.first_line}: one order, one key", "E229")
+            rule = Coded(f"this key is also in line {doubled.first_line}: each order needs its own key", "E229")
             report.add(
                 Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
                 _original(rows.get(doubled.line), run.info.columns),
@@ -279,7 +281,7 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
     old = await ledger.run(run_id)
     refuse_archived(old)
     if not (await ledger.counts(run_id))[OrderState.REFUSED]:
-        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again", "E605")
+        raise UsageError(f"run {run_id} has no refused orders: there is nothing to retry", "E605")
     chunk = old.options.get("batch_size") or CHUNK
     run = await ledger.begin(
         environment=old.environment,

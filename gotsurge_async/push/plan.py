@@ -157,7 +157,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         except msgspec.MsgspecError as error:
             raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}", "E234") from None
         if plan.version != VERSION:
-            raise ConfigError(f"{path} was made by another version: plan again", "E234")
+            raise ConfigError(f"{path} was made by another version: make a new plan", "E234")
         return plan
 
 
@@ -223,7 +223,7 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
         tight=tuple(tight),
         tight_count=tight_count,
         similar=tuple(
-            f"{each.key} (line {each.line}) has the {each.alike_in} of {each.other_key} "
+            f"{each.key} (line {each.line}) has the same {each.alike_in} as {each.other_key} "
             f"(line {each.other_line}){each.and_more}"
             for each in similar
         ),
@@ -288,7 +288,7 @@ class _PlannedSource(Around):
             return
         made = f"{self._name}, which was made of {self._plan.file} at {written(self._plan.made_at)}"
         if self.sha256 != self._plan.sha256:
-            rule = f"is not the file of the plan {made}: plan again, or push that"
+            rule = f"is not the file of the plan {made}: make a new plan, or push the planned file"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
         self._compare(made, "--items", "items file", self.items_sha256, self._plan.items_sha256)
         self._compare(made, "--map", "map", self.map_sha256, self._plan.map_sha256)
@@ -298,9 +298,9 @@ class _PlannedSource(Around):
         if digest == planned:
             return
         if digest is None:
-            rule = f"the plan {made}, has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it by {option}"
+            rule = f"the plan {made}, has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it with {option}"
         elif planned is None:
-            rule = f"the plan {made}, has no {what}: leave {option} out, or plan again"
+            rule = f"the plan {made}, has no {what}: leave out {option}, or make a new plan"
         else:
-            rule = f"what {option} names is not the {what} of the plan {made}: plan again, or give that"
+            rule = f"what {option} names is not the {what} of the plan {made}: make a new plan, or give the planned one"
         self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

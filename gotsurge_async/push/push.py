@@ -149,7 +149,7 @@ class Push:
         self._claim_life = claim_life
         self._not_sent_before = not_sent_before
         if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
-            why = f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s"
+            why = f"a claim life of {claim_life:g} s is too long for a run with a lease of {LEASE_SECONDS:g} s"
             raise UsageError(why, "E704")
         self.entering: Entering | None = Entering(gs, ledger, new_ledger) if register else None
         self._batcher: Batcher[Any, Results] | None = None
@@ -405,7 +405,7 @@ class Push:
             if not isinstance(result, Created):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was not created", "E603"))
             elif not await self._is_there(sender, result.receipt.id, codec.decode_names(result.order.payload)):
-                why = f"the canary: order {result.order.key} was created, and cannot be read"
+                why = f"the canary: order {result.order.key} was created, but cannot be read"
                 self._halt(LimitReached(why, "E603"))
 
     async def _is_there(self, sender: ChunkSender, task_id: str, identity: Identity) -> bool:

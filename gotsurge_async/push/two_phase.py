@@ -325,7 +325,7 @@ class TwoPhaseSender(ChunkSender):
             return error
         else:
             if other := draft.other_name(named_by(task)):
-                why = f"task {task.id} is another order's: {other}"
+                why = f"task {task.id} belongs to another order: {other}"
                 draft.not_its_own = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             else:
                 draft.status = task.current_status or TaskStatus("")

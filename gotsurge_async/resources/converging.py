@@ -190,8 +190,8 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
             raise OutcomeUnknown(
-                f"the answer was lost, and the task has changed since, but does not show {', '.join(unsure)} in a form "
-                "that can be compared with the changes: read the task",
+                f"the answer was lost, and the task has changed since then, but its {', '.join(unsure)} cannot be "
+                "compared with your changes: read the task",
                 "E412",
                 **_details(error),
             ) from None
@@ -200,8 +200,8 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return None
         lost_changes = "the answer was lost, and the task does not show the changes"
         raise VersionConflict(
-            f"{'the task has changed since it was read' if refused else lost_changes}: the changes were made from "
-            f"revision {revision}, the newest is {now.version_rev or 'unknown'}; read the task and decide again",
+            f"{'the task has changed since it was read' if refused else lost_changes}: the changes are based on "
+            f"revision {revision}, but the newest is {now.version_rev or 'unknown'}; read the task and decide again",
             task=now if now.version_rev else None,
             **_details(error),
         ) from None
@@ -219,10 +219,10 @@ def _revision(task: Task | str, version_rev: str | None) -> str:
     if version_rev:
         return version_rev
     if isinstance(task, str):
-        why = "an update needs the revision it is made from: give the task as it was read, or version_rev"
+        why = "an update needs the revision that it is based on: give the task as you read it, or version_rev"
         raise UsageError(why, "E413")
     if not task.version_rev:
-        raise UsageError("the service did not name the revision of this task: an update needs version_rev", "E413")
+        raise UsageError("GotSurge did not name the revision of this task: an update needs version_rev", "E413")
     return task.version_rev
 
 
@@ -236,7 +236,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise InvalidData("", problems)
     if not changes:
-        raise UsageError("an update changes at least one field", "E413")
+        raise UsageError("an update must change at least one field", "E413")
     given = {name: value for name, value in changes.items() if value is not None}
     # In a dict of the API a number is an amount; as an argument it has no unit.
     bare = [name for name in TaskFields.MONEY if not isinstance(given.get(name), Money | None)]
@@ -322,7 +322,7 @@ async def broadcast(
             await work.track(tracking_ids)
     except asyncio.CancelledError as cancelled:
         if work.is_answered and not isinstance(cancelled.__cause__, OutcomeUnknown):
-            raise cancelled from work.unknown("it was cancelled after the service had answered")
+            raise cancelled from work.unknown("the call was cancelled after the service had answered")
         raise
     return work.result(task_ids)
 

@@ -46,7 +46,7 @@ class Listing(Generic[PageT, ItemT]):
 
     def __init__(self, read: Callable[[int], Awaitable[PageT]], items: str, per_page: int) -> None:
         if per_page < 1:
-            raise UsageError(f"a page holds at least one item, not {per_page}", "E903")
+            raise UsageError(f"a page must have at least one item, not {per_page}", "E903")
         self._read = read
         self._items = items
         self._per_page = per_page
@@ -59,7 +59,7 @@ class Listing(Generic[PageT, ItemT]):
             UsageError: a number below 1.
         """
         if number < 1:
-            raise UsageError(f"pages are counted from 1, there is no page {number}", "E903")
+            raise UsageError(f"pages are counted from 1: there is no page {number}", "E903")
         return await self._read(number)
 
     async def pages(self, *, first: int = 1) -> AsyncGenerator[PageT, None]:

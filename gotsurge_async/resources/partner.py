@@ -54,7 +54,9 @@ def signature_of(credentials: Credentials | None, form: SignatureForm = "base64"
         ConfigError: no credentials, or no secret key.
     """
     if credentials is None or credentials.secret_key is None:
-        raise ConfigError("Partner Detail is signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY", "E303")
+        raise ConfigError(
+            "a request for Partner Detail must be signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY", "E303"
+        )
     plain = f"{credentials.client_key}:{credentials.secret_key.reveal()}".encode()
     match form:
         case "base64":
@@ -64,7 +66,7 @@ def signature_of(credentials: Credentials | None, form: SignatureForm = "base64"
         case "hex":
             signature = base64.b64encode(plain).hex().encode()
         case _:
-            raise UsageError(f"a signature is base64, base64url or hex, not {form!r}", "E903")
+            raise UsageError(f"a signature must be base64, base64url or hex, not {form!r}", "E903")
     return Secret(signature.decode())
 
 

@@ -82,12 +82,14 @@ class RawCalls(Struct, frozen=True):
             OutcomeUnknown: it is not known whether it was processed.
         """
         if not isinstance(operation, str) or not _OPERATION.fullmatch(operation):
-            why = f"operation is a name of up to 60 letters, digits, dots and dashes, not {operation!r:.60}"
+            why = f"operation must be a name of up to 60 letters, digits, dots and dashes, not {operation!r:.60}"
             raise UsageError(why, "E903")
         if method not in VERBS:
-            raise UsageError(f"method is one of {', '.join(sorted(VERBS))}, not {method!r:.60}", "E903")
+            raise UsageError(f"method must be one of {', '.join(sorted(VERBS))}, not {method!r:.60}", "E903")
         if not isinstance(path, str) or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-            why = 'path stands after the API base, begins with "/", is percent-encoded, and has no "?": see query='
+            why = (
+                'path follows the API base: it must start with "/", be percent-encoded, and contain no "?" (use query=)'
+            )
             raise UsageError(why, "E903")
         endpoint = _RawEndpoint(
             operation,
@@ -112,7 +114,7 @@ class RawCalls(Struct, frozen=True):
 def _query(values: Mapping[str, str | int]) -> Mapping[str, str | int]:
     for name, value in values.items():
         if not isinstance(value, str | int) or any("\ud800" <= sign <= "\udfff" for sign in f"{name}{value}"):
-            raise UsageError(f"query: {name!r:.60} is text or a whole number, not {value!r:.60}", "E903")
+            raise UsageError(f"query: {name!r:.60} must be text or a whole number, not {value!r:.60}", "E903")
     return values
 
 
@@ -127,7 +129,7 @@ def _body(value: Any) -> bytes | None:
 def _model(value: Any) -> dict[str, Any]:
     if isinstance(value, Model):
         return value.to_dict()
-    raise TypeError(f"JSON has no form for {type(value).__name__}: give plain values, or a model of this package")
+    raise TypeError(f"JSON cannot contain {type(value).__name__}: give plain values, or a model of this package")
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
@@ -135,8 +137,8 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     checked = {}
     for name, value in headers.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)) or name.lower() in _OWN:
-            raise UsageError(f"headers: {name!r:.60} cannot be set here: the client adds token and size", "E903")
+            raise UsageError(f"headers: {name!r:.60} cannot be set here: the client sets it itself", "E903")
         if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-            raise UsageError(f"headers: {name} is printable ASCII text", "E903")
+            raise UsageError(f"headers: {name} must be printable ASCII text", "E903")
         checked[name.title()] = value
     return checked

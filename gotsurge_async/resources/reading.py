@@ -26,7 +26,7 @@ def check_task_id(task_id: object) -> None:
         UsageError: it is not text, or would lead to another path: "", "." and "..".
     """
     if not isinstance(task_id, str) or task_id in ("", ".", ".."):
-        raise UsageError(f"task_ids: an id is text that names one task, not {task_id!r}", "E903")
+        raise UsageError(f"task_ids: each id must be text that names one task, not {task_id!r}", "E903")
 
 
 def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
@@ -46,7 +46,7 @@ def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
 def several(values: Any, name: str) -> Any:
     """The values of an argument that takes several. Raises UsageError for text, which is not a list of its letters."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable | AsyncIterable):
-        raise UsageError(f"{name}: give several, such as a list, not {values!r}", "E903")
+        raise UsageError(f"{name}: give a list or another iterable, not {values!r}", "E903")
     return values
 
 
@@ -71,7 +71,7 @@ def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None
         UsageError, InvalidData: not a mapping; else see `check_tracking`.
     """
     if not isinstance(tracking_ids, Mapping):
-        why = f"tracking_ids: give the tracking id of each task by the task's id, not {tracking_ids!r}"
+        why = f"tracking_ids: give a mapping from each task's id to its tracking id, not {tracking_ids!r}"
         raise UsageError(why, "E903")
     check_chunk(len(tracking_ids), "tasks", any_number)
     for task_id, tracking_id in tracking_ids.items():
@@ -95,7 +95,7 @@ def check_chunk(count: int, what: str, any_number: str) -> None:
     if count > CHUNK:
         raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {any_number} takes any number")
     if count < 1:
-        raise UsageError(f"there are no {what}: one call takes 1 to {CHUNK}", "E235")
+        raise UsageError(f"there are no {what}: give 1 to {CHUNK}", "E235")
 
 
 def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
@@ -124,8 +124,8 @@ def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
     def read(codec: Codec, answer: Response) -> Task:
         task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
-            why = Coded(f"asked for {task_id}, the answer is of {task.id}", "E403")
-            raise UnreadableAnswer("the answer is another task than the one requested", [Problem("id", why)])
+            why = Coded(f"the request was for {task_id}, but the answer is for {task.id}", "E403")
+            raise UnreadableAnswer("the answer contains a different task than the one requested", [Problem("id", why)])
         return task
 
     return read

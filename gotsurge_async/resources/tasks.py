@@ -156,7 +156,7 @@ class Tasks(TaskCalls, frozen=True):
             NotFound: no such task, or not this account's.
         """
         if not isinstance(reason, str) or not reason.strip():
-            raise UsageError("say why the task is cancelled: the service wants a reason, which is text", "E414")
+            raise UsageError("give a reason, as text: GotSurge requires one to cancel a task", "E414")
         return await cancel_task(self._session.within(timeout), task_id, reason)
 
 
@@ -192,7 +192,7 @@ async def create(
         if faults:
             certain = done, rows
             more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-            why = f"the answer does not fit the orders: {'; '.join([*faults[:_SHOWN], *more])}"
+            why = f"the answer does not match the orders: {'; '.join([*faults[:_SHOWN], *more])}"
             raise UnreadableAnswer(Coded(why, "E404"))
         return done
 
@@ -279,4 +279,4 @@ async def wait_for(
 def _unknown_status(status: str) -> str:
     near = difflib.get_close_matches(status, list(TaskStatus), n=1)
     hint = f"; did you mean {near[0]}?" if near else f": {', '.join(TaskStatus)}"
-    return f"until: {status!r} is none of the document's statuses{hint}"
+    return f"until: {status!r} is not one of GotSurge's statuses{hint}"

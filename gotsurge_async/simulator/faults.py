@@ -100,7 +100,7 @@ def _strikes(kind: Kind, operation: str) -> bool:
 def _fits(fault: "Fault", _: object, kind: str) -> None:
     allowed = [name for name in KINDS if _strikes(name, fault.operation)]
     if kind not in allowed:
-        raise ValueError(f"a fault of {fault.operation!r} is one of {', '.join(allowed)}, not {kind!r}")
+        raise ValueError(f"a fault of {fault.operation!r} must be one of {', '.join(allowed)}, not {kind!r}")
 
 
 @frozen(kw_only=True)

@@ -34,7 +34,7 @@ def _is_a_value(_: object, attribute: "Attribute[Any]", value: object) -> None:
     values = SWITCHES[attribute.name].values
     # True == 1: without the type, a switch of numbers would take a bool.
     if not any(value == allowed and type(value) is type(allowed) for allowed in values):
-        raise ValueError(f"switch {attribute.name}: {value!r} is not one of {', '.join(map(repr, values))}")
+        raise ValueError(f"option {attribute.name}: {value!r} is not one of {', '.join(map(repr, values))}")
 
 
 def _switch(default: SwitchValue, meaning: str) -> Any:
@@ -175,7 +175,7 @@ class SimulatorOptions:
         """Options from names and values; an unknown name or value raises ValueError, which names the allowed ones."""
         unknown = sorted(set(values) - {attribute.name for attribute in fields(cls)})
         if unknown:
-            raise ValueError(f"unknown switch {unknown[0]!r}; the switches are: {', '.join(SWITCHES)}")
+            raise ValueError(f"unknown option {unknown[0]!r}; the options are: {', '.join(SWITCHES)}")
         try:
             return cls(**cast("dict[str, Any]", values))
         except TypeError as error:

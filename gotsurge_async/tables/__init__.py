@@ -94,7 +94,7 @@ def open_grid(path_or_stream: Path | str | BinaryIO, *, options: SourceOptions) 
             at_end.callback(stream.close)
         format_ = options.format or _format(name, is_file=owned)
         if format_ == "jsonl":
-            raise ConfigError(f"{name}: is JSON Lines, and no table", "E202")
+            raise ConfigError(f"{name}: is JSON Lines, not a table", "E202")
         yield _grid(stream, format_, options.dialect())
 
 
@@ -149,10 +149,10 @@ def _open(path: Path) -> BinaryIO:
 
 def _refuse_table_options(name: str, options: SourceOptions) -> None:
     if options.items is not None:
-        raise ConfigError(f"{name}: an order in JSON Lines has its items inside: give no items file", "E202")
+        raise ConfigError(f"{name}: orders in JSON Lines contain their items: leave out the items file", "E202")
     table_options = options.delimiter, options.sheet, options.header_row
     if options.file_map != FileMap() or any(value is not None for value in table_options):
-        why = f"{name}: a map, a delimiter, a sheet and a header row are of tables, and this is JSON Lines"
+        why = f"{name}: a map, a delimiter, a sheet and a header row are only for tables, and this file is JSON Lines"
         raise ConfigError(why, "E202")
 
 
@@ -160,5 +160,7 @@ def _format(name: str, *, is_file: bool) -> str:
     """The format of a file by its ending; a stream without a known ending in its name is CSV."""
     format_ = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
     if format_ is None and is_file:
-        raise ConfigError(f"{name}: its ending does not tell its format: say --format csv, xlsx, jsonl …", "E202")
+        raise ConfigError(
+            f"{name}: the file's ending does not show its format: pass --format csv, xlsx, jsonl …", "E202"
+        )
     return format_ or "csv"

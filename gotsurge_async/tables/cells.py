@@ -117,8 +117,8 @@ def parse_int(text: str) -> int:
     if decimals:
         # 1.000 is a thousand where a point stands between thousands.
         one_meaning = len(text) - len(decimals[1]) != len(".000")
-        raise Misread("a whole number is written without decimals", "E217", decimals[1] if one_meaning else None)
-    raise Misread("a whole number is written in digits only, such as 4", "E217")
+        raise Misread("write a whole number without decimals", "E217", decimals[1] if one_meaning else None)
+    raise Misread("write a whole number with digits only, such as 4", "E217")
 
 
 def parse_number(text: str) -> float:
@@ -131,8 +131,8 @@ def parse_number(text: str) -> float:
             return number
         raise Misread("this number is too large", "E217")
     if "," in text:
-        raise Misread("a number is written with a decimal point and no separators, such as 1234.5", "E217")
-    raise Misread("a number is written in digits with a decimal point and without its unit, such as 12.5", "E217")
+        raise Misread("write a number with a decimal point and without other separators, such as 1234.5", "E217")
+    raise Misread("write a number with digits and a decimal point, without its unit, such as 12.5", "E217")
 
 
 def parse_bool(text: str) -> bool:
@@ -141,7 +141,7 @@ def parse_bool(text: str) -> bool:
         return True
     if text == "false":
         return False
-    raise Misread("is either true or false", "E218")
+    raise Misread("must be true or false", "E218")
 
 
 def parse_money(text: str) -> int:
@@ -156,22 +156,22 @@ def parse_money(text: str) -> int:
 
 def _no_money(text: str) -> Misread:
     if _TOO_FINE.fullmatch(text):
-        return Misread("money has at most five decimals, and usually two, such as 48.50", "E219")
+        return Misread("an amount has at most five decimals, usually two, such as 48.50", "E219")
     if _GROUPED.fullmatch(text) and not re.fullmatch(r"[0-9]+,[0-9]{2}", text):
-        return Misread("money is written without thousands separators", "E219", re.sub(r"[,' \u00a0]", "", text))
+        return Misread("write an amount without thousands separators", "E219", re.sub(r"[,' \u00a0]", "", text))
     amount = _WITH_CURRENCY.fullmatch(text)
     if amount:
         plain = amount[1] or amount[2]
         if _MONEY.fullmatch(plain):
-            rule = f"money is written without its currency, which stands in the column currency: {plain}"
+            rule = f"write an amount without its currency, which belongs in the column currency: {plain}"
             return Misread(rule, "E219")
-    return Misread("money is a decimal such as 48.50", "E219")
+    return Misread("write an amount as a decimal number, such as 48.50", "E219")
 
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _NO_TIME_OF_DAY = (
-    "a day without a time of day; a time is written as 2030-03-04T09:00:00+08:00 "
-    '(midnight in a workbook comes as its day: [dates] of a map say time = "00:00" for it)'
+    "has no time of day: write 2030-03-04T09:00:00+08:00 "
+    '(for midnight in a workbook, add time = "00:00" to [dates] in a map)'
 )
 
 
@@ -186,12 +186,12 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
         if match is None:
             if _DAY.fullmatch(text):
                 raise Misread(_NO_TIME_OF_DAY, "E220")
-            raise Misread("a time is written as 2030-03-04T09:00:00+08:00", "E220")
+            raise Misread("write a time as 2030-03-04T09:00:00+08:00", "E220")
         minute, second, offset = match.groups("")
         try:
             moment = msgspec.convert(f"{minute}{second or ':00'}{offset}", datetime)
         except msgspec.ValidationError:
-            why = "there is no such date or time; a time is written as 2030-03-04T09:00:00+08:00"
+            why = "there is no such date or time; write a time as 2030-03-04T09:00:00+08:00"
             raise Misread(why, "E220") from None
         if moment.tzinfo is None:
             moment = in_zone(moment, zone)
@@ -224,9 +224,9 @@ def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
         raise Misread("this time is out of range", "E220") from None
     if happens:
         one, other = first.isoformat(), second.isoformat()
-        rule = f"the clocks of {zone.key} go back here, so this time happens twice: write {one} or {other}"
+        rule = f"the clocks in {zone.key} go back, so this time happens twice: write {one} or {other}"
         raise Misread(rule, "E220")
-    raise Misread(f"the clocks of {zone.key} go forward here, so this time never happens", "E220")
+    raise Misread(f"the clocks in {zone.key} go forward, so this time never happens", "E220")
 
 
 _PARSERS: dict[type, Parse | None] = {

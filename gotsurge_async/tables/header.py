@@ -117,7 +117,10 @@ class Header:
         constants = reading.fixed(reading.column_map.constants, "constant")
         for name, (place, *_) in places.items():
             if name in constants:
-                wrong(names[place], Coded(f"the map gives {name} as a constant too: remove one of them", "E232"))
+                wrong(
+                    names[place],
+                    Coded(f"the map also sets {name} as a constant: remove the column or the constant", "E232"),
+                )
         columns = columns_of(reading.model)
         self._cells = [
             _Cell(name, columns[name].parent, columns[name].field, _text_at(where, reading, name), reading.parser(name))
@@ -146,7 +149,10 @@ class Header:
         self.needed: int | None = names.index(only) if only in names else None
         if only is not None and self.needed is None:
             where = reading.column_map.where
-            wrong(only, Coded(f"{where} reads only rows with this column, and the file has none of that name", "E232"))
+            wrong(
+                only,
+                Coded(f"{where} reads only rows with a value in this column, but the file has no such column", "E232"),
+            )
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
@@ -180,7 +186,7 @@ class Header:
                 missing = missing or bool(lacking and field.required)
             elif field.required and name not in present and name != reading.key:
                 missing = True
-                rule = "is required, and there is no such column (a map can give a constant: --map)"
+                rule = "is required, but there is no such column (a map can set a constant: --map)"
                 if is_model(field.inner):
                     first = max(fields_of(field.inner), key=lambda inner: inner.required).name
                     rule = f"is required: there is no column for it, such as {name}.{first}"
@@ -223,13 +229,13 @@ class Header:
         """Report each required field that a row lacks; `read` has reported objects that lack a part."""
         for name in sorted(self._required - values.keys()):
             if name not in self._objects:
-                wrong(name, Coded("is required, and empty here", "E211"))
+                wrong(name, Coded("is required, but empty here", "E211"))
             elif not any(cell.text(cells).strip() for cell in self._cells if cell.parent == name):
                 needs = self._objects[name].needs
                 for need in needs:
-                    wrong(f"{name}.{need}", Coded("is required, and empty here", "E211"))
+                    wrong(f"{name}.{need}", Coded("is required, but empty here", "E211"))
                 if not needs:
-                    wrong(name, Coded(f"is required, and empty here: give at least one of {name}.*", "E211"))
+                    wrong(name, Coded(f"is required, but empty here: give at least one of {name}.*", "E211"))
 
     # --- a row in which nothing is wrong ---
 
@@ -316,7 +322,7 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
             if first == name:
                 wrong(name, _repeated(name, where, in_map=name in column_map.columns))
             else:
-                wrong(name, Coded(f'gives {field}, as "{first}" does {where}: remove one of them', "E210"))
+                wrong(name, Coded(f'is read as {field}, but so is "{first}" {where}: remove one of them', "E210"))
         else:
             index[field] = place
     used = {*joined, reading.key, column_map.only_rows_with} - {names[place] for place in index.values()}
@@ -325,12 +331,14 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     lacking |= {name: field for field, join in column_map.join.items() for name in join.columns if name not in names}
     for name, field in lacking.items():
         hint = did_you_mean(name, [own for own in names if own and own not in column_map.columns])
-        rule = f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}"
+        rule = f"{column_map.where} takes {field} from this column, but the file has no such column{hint}"
         wrong(name, Coded(rule, "E232"))
     places: dict[str, tuple[int, ...]] = {field: (place,) for field, place in index.items()}
     for field, join in column_map.join.items():
         if field in index:
-            rule = f"gives {field}, which the map puts together of other columns: ignore one"
+            rule = (
+                f"is read as {field}, which the map also joins from other columns: ignore this one, or remove the join"
+            )
             wrong(names[index[field]], Coded(rule, "E232"))
         elif all(name in names for name in join.columns):
             places[field] = tuple(names.index(name) for name in join.columns)

@@ -79,7 +79,7 @@ class JsonlSource(Source):
         self.sha256: str | None = self._stream.digest.hexdigest()
         if not any_line and self.report.ok:
             self.line = 1
-            self._wrong("", Coded("the file is empty: it has one order a line, as a JSON object", "E216"))
+            self._wrong("", Coded("the file is empty: each line must be an order, as a JSON object", "E216"))
 
     def _row(self) -> SourceRow | None:
         """The row of the current line; None if it has faults, which are reported."""
@@ -94,7 +94,7 @@ class JsonlSource(Source):
             return None
         missing, findings = self._check(order)
         for name in missing:
-            self._wrong(name, Coded("is required and missing", "E211"))
+            self._wrong(name, Coded("is required but missing", "E211"))
         for finding in findings:
             self._wrong(finding.path, finding.message, finding.severity, finding.proposal)
         if key is None or self._bad:
@@ -115,7 +115,7 @@ class JsonlSource(Source):
             self._wrong("", self._not_json(error))
             return None
         if not isinstance(tree, dict):
-            self._wrong("", Coded("is no order: each line is one JSON object, {…}", "E216"))
+            self._wrong("", Coded("is not an order: each line must be one JSON object, {…}", "E216"))
             return None
         # A field that is null is a field that is not there.
         return {name: value for name, value in tree.items() if value is not None}
@@ -127,7 +127,7 @@ class JsonlSource(Source):
             self.report.whole = True
             return not_in(self.form.encoding)
         if self.line == 1 and not self._raw.startswith((b"{", b"[")):
-            return Coded("is not JSON; if this file is a CSV, say --format csv", "E202")
+            return Coded("is not JSON; if this file is a CSV, pass --format csv", "E202")
         return Coded(f"is not one JSON object on one line: {error}", "E216")
 
     def _without_feedback(self, tree: _Tree) -> bytes:
@@ -146,11 +146,11 @@ class JsonlSource(Source):
         if path not in columns_of(Order):
             tree.pop(path, None)
         if not isinstance(key, str) or not key.strip():
-            self._wrong(path, Coded("is the order's key: text that is required, and different for each order", "E229"))
+            self._wrong(path, Coded("is the order's key: give each order a key of its own, as text", "E229"))
             return None
         try:
             if key != key.strip():
-                raise Misread("has white space around it", "E229")
+                raise Misread("has white space before or after it", "E229")
             check_key(key)
         except ValueError as error:
             self._wrong(path, Coded(error))

@@ -82,7 +82,7 @@ class FileMap:
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}", "E201") from None
         if len(text) > _MOST:
-            raise ConfigError(f"{path}: is larger than any map", "E231")
+            raise ConfigError(f"{path}: is too large for a map", "E231")
         return attrs.evolve(read_map(text, str(path)), sha256=hashlib.sha256(text).hexdigest())
 
 
@@ -145,7 +145,7 @@ class SourceOptions:
 
     def __attrs_post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
-            raise ConfigError(f'format "{self.format}" is not known: say one of {", ".join(FORMATS)}', "E102")
+            raise ConfigError(f'unknown format "{self.format}": use one of {", ".join(FORMATS)}', "E102")
         self.zone()
         self.dialect()
         if self.file_map != FileMap():
@@ -336,4 +336,4 @@ def _refuse_others(used: Iterable[Any], names: Sequence[str], where: str) -> Non
     for name in used:
         if name not in names:
             hint = did_you_mean(str(name), names)
-            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{hint}', "E231")
+            raise ConfigError(f'{where}: "{name}" is not one of {", ".join(names)}{hint}', "E231")

@@ -29,11 +29,11 @@ IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
-NOT_MENDED = "the fault of this row is described in its gs_error: correct it, then clear this cell"
+NOT_MENDED = "gs_error describes the fault of this row: correct it, then clear this cell"
 SHORTENED = (
-    "a spreadsheet has shortened this number, and others to the same value: make the column text, and export again"
+    "a spreadsheet has shortened this number and others to the same value: format the column as text, and export again"
 )
-UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
+UNSEEN = "contains an invisible character, such as a line break or a zero-width space: write the key without it"
 """The rule for keys: two keys that look the same but differ would send one order twice."""
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
@@ -140,7 +140,7 @@ def waiting_aside() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        why = f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
+        why = f"the folder of temporary files has no space for the rows: free some, or set TMPDIR ({error})"
         raise ConfigError(why, "E109") from None
 
 

@@ -197,10 +197,10 @@ class Table:
             record = next(records, None)
         if record is None or (row is not None and record.line > row):
             if row is not None:
-                rule = Coded("is empty, or not there, and was said to name the columns (--header-row)", "E210")
+                rule = Coded("is empty or missing, but --header-row says that it names the columns", "E210")
                 self.add_fault(rule, line=row)
             elif not self.lost:
-                self.add_fault(Coded("the file is empty: the first line names the columns", "E210"), line=1)
+                self.add_fault(Coded("the file is empty: its first line must name the columns", "E210"), line=1)
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
@@ -208,11 +208,13 @@ class Table:
             damage = next(filter(None, map(self._damage, cells)))
             rule = Coded(f"the header {damage}", code_of(damage) or "E210")
         elif cells[0].startswith("{"):
-            rule = Coded("this looks like JSON Lines: say --format jsonl", "E202")
+            rule = Coded("this looks like JSON Lines: pass --format jsonl", "E202")
         elif other := self._other_delimiter(cells):
-            rule = Coded(f"the columns seem to be separated by {other}: say --delimiter {other}", "E210")
+            rule = Coded(f"the columns seem to be separated by {other}: pass --delimiter {other}", "E210")
         elif row is None and (later := self._later_header(cells, records)):
-            rule = Coded(f"this is not the header; line {later} looks like it: say --header-row {later}", "E210")
+            rule = Coded(
+                f"this is not the header; line {later} looks like the header: pass --header-row {later}", "E210"
+            )
         else:
             header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
             if header.places:
@@ -226,7 +228,10 @@ class Table:
         """Report the names of all sheets, if the header of the one that was read has no known column."""
         if len(self.grid.sheets) > 1:
             name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
-            self.add_fault(Coded(f'the sheet "{name}" was read, of {names}: another is --sheet', "E206"), line=line)
+            self.add_fault(
+                Coded(f'the sheet "{name}" was read; the workbook has {names}: --sheet chooses another', "E206"),
+                line=line,
+            )
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
         """Another delimiter with which the header would have known columns, if it has none with the present one."""

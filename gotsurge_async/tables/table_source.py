@@ -36,11 +36,11 @@ from gotsurge_async.tables.source import (
 from gotsurge_async.tables.table import Table
 
 WITHOUT_BOOKS = (
-    "the result files would be CSV, in which the map reads a number such as 1.234 as another one: "
+    "the result files would be CSV, from which the map would read 1.234 as another number: "
     'pip install "gotsurge-async[excel]" makes them workbooks'
 )
 TOO_MANY = (
-    "a workbook has no room for the result files, and in a CSV the map reads a number such as 1.234 as another one: "
+    "the result files are too large for a workbook, and from a CSV file the map would read 1.234 as another number: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
 
@@ -107,7 +107,7 @@ class TableSource(Source):
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
         if self._items is not None and ITEM_KEY not in header.places:
-            rule = Coded("there is no such column, and the items are joined by it", "E230")
+            rule = Coded("there is no such column, but items need it to find their order", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
     def _order(self, record: Record, header: Header) -> Any:
@@ -141,7 +141,7 @@ class TableSource(Source):
         key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
         try:
             if not key:
-                raise Misread("is empty, but is the order's key", "E229")
+                raise Misread("is empty, but it is the order's key", "E229")
             check_key(key)
         except ValueError as error:
             if place is None:

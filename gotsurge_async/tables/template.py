@@ -42,7 +42,7 @@ def write_workbook(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: b
     try:
         import xlsxwriter
     except ImportError:
-        raise ConfigError('a workbook needs the extra: pip install "gotsurge-async[excel]"', "E108") from None
+        raise ConfigError('a workbook needs an extra: pip install "gotsurge-async[excel]"', "E108") from None
     with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
         _to_fill_in(book, book.add_worksheet(sheet), columns, example)
         _explanation(book, book.add_worksheet(EXPLAINS), columns)

@@ -246,7 +246,7 @@ def _checked_url(request: Request) -> URL:
     """The URL, if it and the headers can be sent at all: later the failure would count as "maybe sent"."""
     texts = "".join(request.headers.values())
     if not (texts.isascii() and texts.isprintable()) and not _HEADER.fullmatch(texts):
-        raise NothingSent("a header holds a character that HTTP has no place for: check the token", "E304")
+        raise NothingSent("a header contains a character that HTTP does not allow: check the token", "E304")
     url = None
     try:
         # The path is percent-encoded already; yarl must not decode "%2F" in it.

@@ -95,7 +95,7 @@ async def read_all(parts: AsyncIterable[bytes], encoding: str = "") -> bytes:
     """
     packing = encoding.strip().lower()
     if packing not in ("", "identity", "gzip", "deflate"):
-        raise MaybeSent(f"the answer is packed as {encoding:.60}: ask for gzip, or for nothing")
+        raise MaybeSent(f"the answer is compressed as {encoding:.60}: request gzip, or no compression")
     unpacking = None if packing in ("", "identity") else zlib.decompressobj(zlib.MAX_WBITS | 32)
     read, size = [], 0
     try:
@@ -105,7 +105,7 @@ async def read_all(parts: AsyncIterable[bytes], encoding: str = "") -> bytes:
             if size > MAX_ANSWER:
                 raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
     except zlib.error:
-        raise MaybeSent("the answer cannot be unpacked") from None
+        raise MaybeSent("the answer cannot be decompressed") from None
     if unpacking and not unpacking.eof:
         raise MaybeSent("the answer was cut off")
     return read[0] if len(read) == 1 else b"".join(read)

@@ -119,9 +119,9 @@ class Follower:
         clock: Clock | None = None,
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
-            raise UsageError("read_rate and sweep_after are more than 0", "E903")
+            raise UsageError("read_rate and sweep_after must be more than 0", "E903")
         if any(span is not None and span <= timedelta(0) for span in (keep, park_after)):
-            raise UsageError("keep and park_after are more than 0", "E903")
+            raise UsageError("keep and park_after must be more than 0", "E903")
         mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
         self._account_of: Callable[[RunInfo], str] = (
             (lambda _: "default") if isinstance(accounts, GotSurge) else account_of

@@ -50,7 +50,7 @@ def key_of(secret: Secret) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.reveal().startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ConfigError(f"the secret of what is sent on is {PREFIX} and base64 of 24 to 64 bytes", "E805")
+        raise ConfigError(f"the secret for forwarding must be {PREFIX} and 24 to 64 bytes in base64", "E805")
     return key
 
 
@@ -90,7 +90,7 @@ class Forwarder:
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
         if not is_web_url(url):
-            raise ConfigError("events and changes are sent to a whole URL, as https://example.com/changes", "E805")
+            raise ConfigError("events and changes need a whole URL, such as https://example.com/changes", "E805")
         self._url = url
         self._key = key_of(secret)
         self._transport = transport

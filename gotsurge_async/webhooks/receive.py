@@ -168,7 +168,7 @@ class Receiver:
         secrets = [secret for each in tokens if (secret := as_secret(each))]
         if not secrets or not all(_TOKEN.fullmatch(secret.reveal()) for secret in secrets):
             raise ConfigError(
-                "a webhook token is 16 to 200 letters, digits, '-', '_', '.' or '~'; make one with "
+                "a webhook token must be 16 to 200 letters, digits, '-', '_', '.' or '~'; make one with "
                 "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
                 "E801",
             )
@@ -379,7 +379,7 @@ def _network(text: str) -> Network:
     try:
         found = ip_network(text.strip(), strict=False)
     except ValueError:
-        why = f"{text!r} is no address and no network, such as 203.0.113.7 or 203.0.113.0/24"
+        why = f"{text!r} is neither an address nor a network, such as 203.0.113.7 or 203.0.113.0/24"
         raise ConfigError(why, "E805") from None
     if isinstance(found, IPv6Network) and found.network_address.ipv4_mapped and found.prefixlen >= 96:
         return ip_network(f"{found.network_address.ipv4_mapped}/{found.prefixlen - 96}")

@@ -40,8 +40,8 @@ PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 
 ADVICE = Advice(
-    busy="another process is writing, or was frozen while it wrote: resume that process, or end it",
-    damaged="is damaged: move the file away; a new one is made from reads",
+    busy="another process is writing, or froze while it wrote: resume that process, or end it",
+    damaged="is damaged: move the file away; a new order book is then built from reads",
     not_a_database="is not a database: name another file",
     lacks_tables="is damaged, or is not an order book",
 )
@@ -123,7 +123,7 @@ class Books(Backend, Watcher):
             db.rollback()
             self._numbers = dict(db.driver.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         self._numbers = self._numbers or {"": 0}
-        replaced = Coded("the file was removed, or another one put in its place, while it was open", "E803")
+        replaced = Coded("the file was removed or replaced while it was open", "E803")
         log.error("%s: %s; what is there now is used", self.place, replaced)
         raise self.failure(Trouble.UNUSABLE, replaced)
 

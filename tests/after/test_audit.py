@@ -177,7 +177,7 @@ async def test_one_answer_of_404_proves_nothing(tmp_path: Path, account: str) ->
 
 
 async def test_a_repair_reads_once_more(tmp_path: Path) -> None:
-    """What came back since it was found is left alone, and so is an order that is not created any more."""
+    """What came back since it was found is left alone, and so is an order that no longer has the state created."""
     async with place(tmp_path, "plain", settle=0) as here:
         auditor = Auditor(here, tmp_path)
         run_id = await here.push(orders(3))
@@ -428,4 +428,6 @@ async def test_result_files_that_the_ledger_contradicts_are_named(tmp_path: Path
         assert {each.kind for each in found} == {Kind.FILE}
         assert {(each.run, each.key) for each in found} == {(run_id, "T-0"), ("20260101T000000-aaaa", "")}
         file.write_text("no JSON")
-        assert ["is no JSON" in each.details for each in await Auditor(here, tmp_path).find(run=run_id)][:1] == [True]
+        assert ["is not a JSON" in each.details for each in await Auditor(here, tmp_path).find(run=run_id)][:1] == [
+            True
+        ]

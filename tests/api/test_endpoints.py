@@ -90,5 +90,5 @@ def test_any_text_is_one_segment(value: str) -> None:
 @pytest.mark.parametrize("value", ["", ".", "..", None, 5])
 def test_a_value_that_leads_elsewhere_is_refused(value: Any) -> None:
     """Nothing, a dot or two would name another path: refused, with the operation and the name."""
-    with pytest.raises(UsageError, match=r"tasks\.get: task_id is text"):
+    with pytest.raises(UsageError, match=r"tasks\.get: task_id must be text"):
         TASKS_GET.url_path({"task_id": value})

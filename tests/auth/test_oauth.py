@@ -114,7 +114,7 @@ async def test_an_answer_without_tokens_is_refused(given: dict[str, Any]) -> Non
         rig.oauth.exchange(CODE),
         rig.oauth.exchange_session("planted-session"),
     ):
-        with pytest.raises(OutcomeUnknown, match="no text that a token can be") as caught:
+        with pytest.raises(OutcomeUnknown, match="not a valid token") as caught:
             await attempt
         assert caught.value.operation
         assert "aaaa" not in str(caught.value)

@@ -116,7 +116,7 @@ def test_a_file_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     odd.touch(mode=0o600)
     odd.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match="not UTF-8"):
         read_private(odd, "the file")
     with pytest.raises(ConfigError, match="cannot write the file"):
         write_private(odd / "below", b"", "the file")

@@ -187,7 +187,7 @@ async def test_a_damaged_file_is_an_error_that_names_it(file_store: FileStore, c
     """What this class did not write is a ConfigError with the path of the file, and none of its content."""
     file_store.path.touch(mode=0o600)
     file_store.path.write_bytes(content)
-    with pytest.raises(ConfigError, match="damaged: sign in again after removing") as caught:
+    with pytest.raises(ConfigError, match="damaged: remove ") as caught:
         await file_store.load("a")
     assert str(file_store.path) in str(caught.value)
 
@@ -206,7 +206,7 @@ async def test_a_damaged_account_is_named(file_store: FileStore) -> None:
     await file_store.save("a", tokens("bearer-a"))
     content = msgspec.json.decode(file_store.path.read_bytes())
     file_store.path.write_bytes(msgspec.json.encode({**content, "acme": {"bearer_token": 5}}))
-    with pytest.raises(ConfigError, match="the tokens of account acme in the token file"):
+    with pytest.raises(ConfigError, match="the stored tokens of account acme in the token file"):
         await file_store.load("acme")
     assert await file_store.load("a") == tokens("bearer-a")
 
@@ -217,7 +217,7 @@ async def test_a_file_that_others_may_use_is_refused(file_store: FileStore, mode
     await file_store.save("a", tokens())
     file_store.path.chmod(mode)
     for attempt in (file_store.load("a"), file_store.save("a", tokens("two")), file_store.accounts()):
-        with pytest.raises(ConfigError, match=f"others may read it: chmod 600 {file_store.path}"):
+        with pytest.raises(ConfigError, match=f"other users can read it: chmod 600 {file_store.path}"):
             await attempt
     file_store.path.chmod(0o600)
     assert await file_store.load("a") == tokens()
@@ -246,7 +246,7 @@ async def test_a_sealed_record_is_that_of_its_account(tmp_path: Path) -> None:
         await store.save(account, tokens(account))
     kept = json.loads(path.read_text())
     path.write_text(json.dumps({"a": kept["b"], "b": kept["b"]}))
-    with pytest.raises(ConfigError, match=r"account a in the token file .* are those of another account"):
+    with pytest.raises(ConfigError, match=r"account a in the token file .* belong to another account"):
         await store.load("a")
     assert await store.load("b") == tokens("b")
     nameless = to_record(tokens("c"), None, "c").encode()

@@ -165,7 +165,7 @@ async def test_a_refresh_token_that_is_refused_needs_a_person(code: str) -> None
         ]
         await made.clock.advance(2 * DAY)
         for _ in range(3):
-            with pytest.raises(SignInNeeded, match="does not take the refresh token: sign in again"):
+            with pytest.raises(SignInNeeded, match="does not accept the refresh token: sign in again"):
                 await made.manager.bearer()
         assert len(made.service.calls) <= 31 * 24
         made.service.failure = None

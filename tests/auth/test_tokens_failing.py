@@ -138,7 +138,7 @@ async def test_a_caller_does_not_wait_for_ever() -> None:
         await made.clock.advance(LONGEST_WAIT - 1)
         assert not waiter.done()
         await made.clock.advance(1)
-        with pytest.raises(NotSent, match="no new one came in 60 s"):
+        with pytest.raises(NotSent, match="no new one arrived within 60 s"):
             await waiter
         made.service.open.set()
         await made.clock.settle()
@@ -157,7 +157,7 @@ async def test_a_renewal_that_trickles_is_ended() -> None:
         await made.clock.advance(1)
         with pytest.raises(NotSent):
             await waiters[0]
-        with pytest.raises(OutcomeUnknown, match="no whole answer in 120 s"):
+        with pytest.raises(OutcomeUnknown, match="no complete answer within 120 s"):
             await waiters[1]
         assert len(made.service.calls) == 1
         made.service.open.set()

@@ -157,7 +157,7 @@ def test_an_order_without_a_task_is_in_doubt() -> None:
     assert isinstance(missing, InDoubt)
     assert missing.order == "a"
     assert str(missing.error).startswith("tasks.create: HTTP 200: ")
-    assert "the answer names 1 tasks, and none that is certainly this order's" in str(missing.error)
+    assert "the answer names 1 tasks, but none that certainly belongs to this order" in str(missing.error)
 
 
 def test_an_order_with_two_tasks_is_in_doubt() -> None:
@@ -166,7 +166,9 @@ def test_an_order_with_two_tasks_is_in_doubt() -> None:
     doubled, created = results_of_receipts(["a", "b"], [("A", "I"), ("B", "I")], answered, "tasks.create")
     assert created == Created(order="b", receipt=receipt(2, "B"))
     assert isinstance(doubled, InDoubt)
-    assert "tasks.create: HTTP 200: the answer names more than one task for it: task-0, task-1" in str(doubled.error)
+    assert "tasks.create: HTTP 200: the answer names more than one task for this order: task-0, task-1" in str(
+        doubled.error
+    )
 
 
 @pytest.mark.parametrize(

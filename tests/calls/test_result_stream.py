@@ -58,7 +58,7 @@ async def test_it_is_read_once() -> None:
     stream = Doubled(range(40), size=10, concurrency=2)
     results = aiter(stream)
     first = await anext(results)
-    with pytest.raises(UsageError, match="read once"):
+    with pytest.raises(UsageError, match="read only once"):
         aiter(stream)
     rest = [result async for result in results]
     assert sorted([first, *rest]) == [2 * item for item in range(40)]

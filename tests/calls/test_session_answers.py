@@ -99,7 +99,7 @@ async def test_a_status_may_be_an_enumeration() -> None:
 async def test_what_is_no_answer_is_unknown(returned: Any) -> None:
     """A transport that returns something else has sent the request all the same."""
     async with Rig(lambda _: returned) as rig:
-        with pytest.raises(OutcomeUnknown, match="something else than a Response"):
+        with pytest.raises(OutcomeUnknown, match="something other than a Response"):
             await rig.create()
 
 
@@ -141,7 +141,7 @@ async def test_a_safe_answer_that_was_cut_is_asked_for_again() -> None:
     async with Rig([answer(b'{"id":"t-'), answer(TASK)]) as rig:
         assert (await rig.call()).id == "t-1"
     async with Rig([answer({"name": "no task"})]) as rig:
-        with pytest.raises(OutcomeUnknown, match="id: is required and missing"):
+        with pytest.raises(OutcomeUnknown, match="id: is required but missing"):
             await rig.call()
 
 

@@ -318,5 +318,5 @@ async def test_who_is_stopped_waits_no_longer(clock: ManualClock, row: FakeRow, 
         one.shared.give_up()
         await clock.settle()
         for task in (*waiting, asyncio.create_task(call())):
-            with pytest.raises(NotSent, match="stopped before its turn"):
+            with pytest.raises(NotSent, match="waited for its turn"):
                 await task

@@ -57,7 +57,7 @@ def test_every_code_that_is_used_has_an_entry_and_every_entry_is_used() -> None:
 )
 def test_a_refusal_has_the_code_of_its_status(status: int, code: str) -> None:
     """Whatever GotSurge says in its answer, even if that is the text of another error."""
-    answer = Response(status=status, body=b'{"message": "is required and missing"}')
+    answer = Response(status=status, body=b'{"message": "is required but missing"}')
     failed = Attempt(outcome=outcome_of(status), response=answer)
     error = error_of(TASKS_CREATE, failed, attempts=1, sent=b"", now=datetime(2030, 1, 1, tzinfo=UTC))
     assert error.explain_code == code
@@ -68,10 +68,10 @@ def test_enough_is_looked_at() -> None:
     told = told_codes()
     assert len(told) > 700
     assert sum(codes != {"…"} for codes in told.values()) > 650
-    assert "is no IMO number: its last digit does not fit the first six, so one digit is mistyped" in told
+    assert "is not an IMO number: its last digit does not fit the first six, so one digit is mistyped" in told
     assert "the pickup ends before it starts" in told
     assert "is a PDF, not text: export the table as CSV UTF-8" in told
-    assert any(text.startswith("warning: this ledger has sent to") for text in told)
+    assert any(text.startswith("warning: this ledger has also sent to") for text in told)
     assert any("is held by" in text for text in told)
 
 

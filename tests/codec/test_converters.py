@@ -99,7 +99,7 @@ def test_what_is_odd_below_is_odd_where_it_stands() -> None:
     assert codec.unreadable(task) == {
         "to_address.city": "expected text, not 5",
         "items[0].weight": "expected a number, not '2 kg'",
-        "statuses[1].status": "is required and missing",
+        "statuses[1].status": "is required but missing",
         "statuses[2]": "expected an object, not None",
         "driver.phone": "expected text, not 6581234567",
     }
@@ -296,7 +296,7 @@ def test_every_fault_is_listed_with_its_path() -> None:
         "items[1].quantity": "expected a number, not '2'",
         "items[2]": "expected an object, not 'item'",
         "price": "expected a whole number of thousandths of a cent, not 12.7",
-        "service_type": "is required and missing",
+        "service_type": "is required but missing",
     }
 
 

@@ -71,9 +71,9 @@ def test_a_good_order_is_the_same_object() -> None:
         ({"client_time_utc": "2026-01-01T00:00:00"}, "client_time_utc", "has no time zone"),
         ({"client_time_utc": datetime(2026, 1, 1)}, "client_time_utc", "has no time zone"),  # noqa: DTZ001
         ({"client_time_utc": "tomorrow"}, "client_time_utc", "expected an RFC 3339 time"),
-        ({"from_time_window": {"end_time_utc": NOW}}, "from_time_window.start_time_utc", "is required and missing"),
-        ({"service_type": None}, "service_type", "is required and missing"),
-        ({"items": {"name": "rope"}}, "items", "give several, such as a list, not dict"),
+        ({"from_time_window": {"end_time_utc": NOW}}, "from_time_window.start_time_utc", "is required but missing"),
+        ({"service_type": None}, "service_type", "is required but missing"),
+        ({"items": {"name": "rope"}}, "items", "give a list or another iterable, not dict"),
         ({"items": [{"name": "rope"}, "rope"]}, "items[1]", "expected an Item, not str 'rope'"),
         ({"min_price": Money.of(1, "MYR")}, "min_price", "is in MYR, but the task's currency is SGD"),
     ],

@@ -120,7 +120,7 @@ async def test_a_missing_queue_is_reported_before_any_job_is_added(url: str) -> 
 
     async with await Ledger.open(url) as ledger:
         run = await loaded(ledger, orders(30))
-        with pytest.raises(LedgerError, match="has no queue for workers yet: make it with `gotsurge db upgrade"):
+        with pytest.raises(LedgerError, match="has no queue for workers yet: create it with `gotsurge db upgrade"):
             await ledger.segments.put_up(run, brakes={}, enqueue=wake, size=1)
         assert (await ledger.run(run.id)).state is RunState.READY
         upgrade(place_of(url))

@@ -60,8 +60,8 @@ async def test_a_cancelled_close_is_finished(where: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("sqlite://", "must outlive the process"),
-        ("sqlite:///:memory:", "must outlive the process"),
+        ("sqlite://", "a database in memory is not kept"),
+        ("sqlite:///:memory:", "a database in memory is not kept"),
         ("mysql://user:hush@host/db", "mysql is not supported"),
         ("postgresql://user:hush@x@host/db", "in a password % is %25"),
         ("nonsense://", "not supported"),

@@ -73,7 +73,7 @@ async def test_a_run_is_sent_by_one_task_at_a_time(ledger: Ledger) -> None:
     """A second start before the first sending has finished is refused; after it, it is not."""
     run = await loaded(ledger, orders(1))
     await run.start()
-    with pytest.raises(LedgerError, match="being sent by this process already"):
+    with pytest.raises(LedgerError, match="this process is already sending run"):
         await run.start()
     await run.finish()
     await run.start()

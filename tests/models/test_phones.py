@@ -24,7 +24,7 @@ from gotsurge_async.models.phones import (
     region_of,
 )
 
-MISTYPED = "is no number of Singapore: a digit may be mistyped"
+MISTYPED = "is not a phone number of Singapore: a digit may be mistyped"
 FAULTS = [
     ("+44 (0)20 7946 0958", BRACKETED_ZERO, "+442079460958"),
     ("+44(0)2079460958", BRACKETED_ZERO, "+442079460958"),
@@ -94,7 +94,7 @@ NOT_NATIONAL = [
     ("030 123456 / 654321", "DE", NOT_ONLY_DIGITS),
     ("001 65 6234 5678", "HK", AMBIGUOUS),  # 001 is dialled there before the country
     ("0011 65 6234 5678", "AU", AMBIGUOUS),
-    ("018956 91234567", "SG", "is no number of the country code +95: a digit may be mistyped"),
+    ("018956 91234567", "SG", "is not a phone number of the country code +95: a digit may be mistyped"),
     ("091755010", "SG", "is too long for Singapore: 9 digits instead of 8"),
     ("612345678", "SG", "is too long for Singapore: 9 digits instead of 8"),
     ("12345678", "SG", MISTYPED),
@@ -137,7 +137,7 @@ def test_what_is_wrong_and_what_is_meant(text: str, problem: str, meant: str | N
 @pytest.mark.parametrize("region", [None, "SG"])
 def test_what_a_spreadsheet_has_rounded_is_lost(text: str, digits: int, region: str | None) -> None:
     """The reason gives the number of digits that are left, and no number is proposed."""
-    assert problem_of(text, region).startswith(f"a spreadsheet has rounded it, {digits} digits are left")
+    assert problem_of(text, region).startswith(f"a spreadsheet has rounded this number to {digits} digits")
     assert meant_by(text, region) is None
 
 

@@ -77,7 +77,7 @@ def test_an_order_has_one_currency(amounts: dict[str, Any]) -> None:
 @pytest.mark.parametrize("bare", [200_000, 2.0, "2.00"])
 def test_a_bare_number_is_no_money(name: str, bare: Any) -> None:
     """No amount of an order is a number whose unit nobody said."""
-    with pytest.raises(InvalidData, match="is money: give Money") as caught:
+    with pytest.raises(InvalidData, match="must be money: give Money") as caught:
         order("T-1", **{"price": None, name: bare})
     assert [problem.path for problem in caught.value.problems] == [name]
 

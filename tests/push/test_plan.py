@@ -84,11 +84,11 @@ async def test_what_looks_alike_is_listed() -> None:
     """An order is named once with the first that it is like; of an invoice only where there is one."""
     made = await plan([good_order(tracking_id=key) for key in "ABC"])
     assert made.similar == (
-        "B (line 2) has the pickup, delivery, windows and invoice of A (line 1)",
-        "C (line 3) has the pickup, delivery, windows and invoice of A (line 1), and of 1 more",
+        "B (line 2) has the same pickup, delivery, windows and invoice as A (line 1)",
+        "C (line 3) has the same pickup, delivery, windows and invoice as A (line 1), and as 1 more",
     )
     made = await plan([good_order(tracking_id=key, invoice_number=None) for key in "AB"])
-    assert made.similar == ("B (line 2) has the pickup, delivery and windows of A (line 1)",)
+    assert made.similar == ("B (line 2) has the same pickup, delivery and windows as A (line 1)",)
 
 
 async def test_a_standing_order_of_another_day_looks_like_none() -> None:
@@ -127,11 +127,11 @@ async def test_a_plan_survives_its_file(tmp_path: Path) -> None:
         (b'{"orders": 3}', "not a plan"),
         (
             b'{"version":9,"made_at":"2030-01-01T00:00:00Z","file":"","sha256":"","orders":0,"spend":{},"without_price":0}',
-            "another version: plan again",
+            "another version: make a new plan",
         ),
         (
             b'{"version":1,"made_at":"2030-01-01T00:00:00Z","file":"","sha256":"","orders":0,"spend":{},"without_price":0}',
-            "another version: plan again",  # it has no digest of its map
+            "another version: make a new plan",  # it has no digest of its map
         ),
     ],
 )

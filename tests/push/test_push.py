@@ -359,9 +359,9 @@ async def test_names_of_orders_are_text(tmp_path: Path, changes: dict[str, Any])
     service = Service()
     async with pushing(tmp_path, service) as (push, ledger):
         orders = [order("A"), order(**{"tracking_id": "B", **changes})]
-        with pytest.raises(UnusableSource, match="is text, not int"):
+        with pytest.raises(UnusableSource, match="is int, but must be text"):
             await push.load_orders(orders)
-        with pytest.raises(UnusableSource, match="is text, not int"):
+        with pytest.raises(UnusableSource, match="is int, but must be text"):
             await push.load_orders(orders, key=lambda order: str(order.tracking_id))
         assert await ledger.runs() == []
     assert service.creates == []
@@ -415,7 +415,7 @@ async def test_a_push_whose_ledger_is_moved_away_ends_with_what_is_under_way(tmp
     async with pushing(tmp_path, service, mode=Mode.DIRECT) as (push, _):
         run, _ = await push.load_orders(orders(400))
         async with run:
-            with pytest.raises(LedgerMoved, match=r"put it back"):
+            with pytest.raises(LedgerMoved, match=r"put that file back"):
                 await push.send(run)
             counts = await run.counts()
     assert 2 <= len(service.creates) < 20

@@ -155,13 +155,13 @@ async def test_values_that_are_none_are_invalid_data(changes: dict[str, Any]) ->
         ({"to_contact": "Bob"}, "to_contact", "expected a Contact, not str 'Bob'"),
         ({"to_contact": {"nmae": "Bob"}}, "to_contact.nmae", 'did you mean "name"?'),
         ({"to_address": {"latitude": "1"}}, "to_address.latitude", "expected a number, not '1'"),
-        ({"to_time_window": {"start_time_utc": NOW}}, "to_time_window.end_time_utc", "is required and missing"),
+        ({"to_time_window": {"start_time_utc": NOW}}, "to_time_window.end_time_utc", "is required but missing"),
         ({"cargo_details": [CargoDetail(), {"quantity": "2"}]}, "cargo_details[1].quantity", "expected a number"),
-        ({"cargo_details": {"name": "Rope"}}, "cargo_details", "give several, such as a list, not dict"),
+        ({"cargo_details": {"name": "Rope"}}, "cargo_details", "give a list or another iterable, not dict"),
         ({"pickup_note_to_driver": 5}, "pickup_note_to_driver", "expected text, not 5"),
         ({"vehicle_preference": 5}, "vehicle_preference", "expected text, not 5"),
         ({"epod": 5}, "epod", "expected an object, not 5"),
-        ({"price": 500_000}, "price", "a bare number does not say its unit"),
+        ({"price": 500_000}, "price", "a bare number has no unit"),
     ],
 )
 async def test_a_value_that_does_not_fit_is_reported(changes: dict[str, Any], path: str, said: str) -> None:
@@ -212,7 +212,7 @@ async def test_the_revision_is_owed() -> None:
     async with client([answer({"id": "t"})]) as (gs, transport):
         task = await gs.platform.tasks.get("t")
         for call, reason in (
-            (gs.platform.tasks.update("t", group_tag="x"), "give the task as it was read, or version_rev"),
+            (gs.platform.tasks.update("t", group_tag="x"), "give the task as you read it, or version_rev"),
             (gs.platform.tasks.update(task, group_tag="x"), "did not name the revision"),
             (gs.platform.tasks.update("t", version_rev="0-a"), "at least one field"),
         ):
@@ -237,7 +237,7 @@ async def test_a_stale_revision_carries_the_newest_task() -> None:
     async with world() as place:
         task = await a_task(place)
         await place.gs.platform.tasks.update(task, group_tag="theirs")
-        with pytest.raises(VersionConflict, match=f"made from revision {task.version_rev}") as caught:
+        with pytest.raises(VersionConflict, match=f"based on revision {task.version_rev}") as caught:
             await place.gs.platform.tasks.update(task, group_tag="mine")
         newest = caught.value.task
         assert newest.group_tag == "theirs"
@@ -397,7 +397,7 @@ async def test_the_form_of_a_value_does_not_matter(changes: dict[str, Any], fiel
 async def test_what_cannot_be_compared_is_in_doubt(changes: dict[str, Any], fields: dict[str, Any]) -> None:
     """Where the task has changed and does not show a field so that it can be compared, the outcome is unknown."""
     async with client(shown(**fields)) as (gs, transport):
-        with pytest.raises(OutcomeUnknown, match="form that can be compared"):
+        with pytest.raises(OutcomeUnknown, match="cannot be compared with your changes"):
             await gs.platform.tasks.update("t", version_rev="1-a", **changes)
     assert [request.method for request in transport.sent] == ["PATCH", "GET"]
 

@@ -47,7 +47,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
 @pytest.mark.parametrize(
     ("tasks", "done", "rows", "said"),
     [
-        ([A], ["t-A"], (1,), "orders[1] (B): the answer names 1 tasks, and none that is certainly this order's"),
+        ([A], ["t-A"], (1,), "orders[1] (B): the answer names 1 tasks, but none that certainly belongs to this order"),
         ([A, FOREIGN], ["t-A"], (1,), "tasks that are matched with no order: t-X"),
         ([FOREIGN, NAMELESS], [], (0, 1), "tasks that are matched with no order: t-X, t-1"),
         ([NAMELESS], [], (0, 1), "tasks that are matched with no order: t-1"),
@@ -56,7 +56,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
         ([A, B, B], ["t-A", "t-B"], (), "t-B appears twice"),
         ([A, A], ["t-A"], (1,), "t-A appears twice"),
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
-        ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for it: t-B, t-C"),
+        ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
         ([A, {"tracking_id": "B"}], ["t-A"], (1,), "tasks that cannot be read: 1"),
         ([A, B, "?"], ["t-A", "t-B"], (), "tasks that cannot be read: 1"),
         ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "matched with no order: t-Y"),

@@ -123,8 +123,8 @@ async def test_a_stop_may_be_a_dict() -> None:
 @pytest.mark.parametrize(
     ("stops", "path", "said"),
     [
-        ({"latitude": 1.3, "longitude": 103.7}, "stops", "give several, such as a list, not dict"),
-        (None, "stops", "give several"),
+        ({"latitude": 1.3, "longitude": 103.7}, "stops", "give a list or another iterable, not dict"),
+        (None, "stops", "give a list"),
         ([HERE, {"latitude": "1.3"}], "stops[1].latitude", "expected a number, not '1.3'"),
         ([HERE, {"latitud": 1.3}], "stops[1].latitud", 'an Address has no such field; did you mean "latitude"?'),
         ([HERE, {"zip": "1"}], "stops[1].zip", "no such field"),

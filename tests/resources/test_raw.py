@@ -121,7 +121,7 @@ async def test_what_json_has_no_form_for_is_refused(json: Any) -> None:
 async def test_an_operation_is_a_short_name(operation: Any) -> None:
     """It stands in logs and in the labels of metrics."""
     async with client([]) as (gs, transport):
-        with pytest.raises(UsageError, match="operation is a name"):
+        with pytest.raises(UsageError, match="operation must be a name"):
             await gs.request("GET", "/reports", operation=operation)
     assert not transport.sent
 

@@ -32,7 +32,7 @@ def test_more_than_twenty_name_the_call_for_any_number() -> None:
 
 def test_nothing_is_not_too_many() -> None:
     """No items are a wrong use in words of its own, and not `TooManyInOneCall`."""
-    with pytest.raises(UsageError, match="there are no orders: one call takes 1 to 20") as refusal:
+    with pytest.raises(UsageError, match="there are no orders: give 1 to 20") as refusal:
         check_chunk(0, "orders", "gs.push(orders)")
     assert not isinstance(refusal.value, TooManyInOneCall)
     assert refusal.value.explain_code == "E235"
@@ -43,7 +43,10 @@ def test_nothing_is_not_too_many() -> None:
     [
         (
             "planted-bearer",
-            "the answer is another task than the one requested; id: asked for t-1, the answer is of t-2",
+            (
+                "the answer contains a different task than the one requested; "
+                "id: the request was for t-1, but the answer is for t-2"
+            ),
         ),
         ("t-2", r"the answer is not what was asked for \(id\)$"),  # a secret, so that the answer is not quoted
     ],
@@ -138,9 +141,9 @@ async def test_both_reads_take_the_etag() -> None:
     ("given", "said"),
     [
         ([order(), 7, None], r"orders\[1\]: expected an Order, not int 7; orders\[2\]: .* NoneType"),
-        ("T-1", "orders: give several, such as a list, not str"),
-        (order(), "orders: give several, such as a list, not Order"),
-        (5, "orders: give several, such as a list, not int"),
+        ("T-1", "orders: give a list or another iterable, not str"),
+        (order(), "orders: give a list or another iterable, not Order"),
+        (5, "orders: give a list or another iterable, not int"),
     ],
     ids=["others", "text", "one", "number"],
 )

@@ -83,7 +83,7 @@ async def test_a_task_without_a_name_is_not_asked_for() -> None:
     """An empty id would be another path: nothing is sent."""
     async with client([]) as (gs, transport):
         for call in (gs.tasks.get(""), gs.tasks.cancel("", reason=REASON)):
-            with pytest.raises(UsageError, match="task_id is text"):
+            with pytest.raises(UsageError, match="task_id must be text"):
                 await call
     assert transport.sent == []
 
@@ -284,7 +284,7 @@ DEAR = Money.of("1000.01", "SGD")
 @pytest.mark.parametrize(
     ("given", "max_price", "said"),
     [
-        (Money(millicents=-1, currency="SGD"), None, "SGD -0.00001 is less than nothing"),
+        (Money(millicents=-1, currency="SGD"), None, "SGD -0.00001 is negative"),
         (DEAR, None, "SGD 1000.01 is above the limit of SGD 1000.00"),
         (DEAR, Money.of(1001, "USD"), "is above the limit of SGD 1000.00"),
         (Money.of(20, "SGD"), Money.of(19, "SGD"), "is above the limit of SGD 19.00"),

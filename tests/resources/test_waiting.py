@@ -60,7 +60,7 @@ async def test_a_status_that_was_passed_through_counts() -> None:
 async def test_an_unknown_status_is_refused_at_once() -> None:
     """With the one that was meant, after one read; but not where the task itself is in it."""
     life = Life(ManualClock(), "broadcasting")
-    with pytest.raises(UsageError, match="'acepted' is none of the document's statuses; did you mean accepted"):
+    with pytest.raises(UsageError, match="'acepted' is not one of GotSurge's statuses; did you mean accepted"):
         await wait_for(life.read, "T", ("acepted", "complete"), None, life.clock)
     with pytest.raises(UsageError, match="statuses: draft, pending_broadcast, "):
         await wait_for(life.read, "T", "zzz", None, life.clock)

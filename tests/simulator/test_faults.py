@@ -136,9 +136,8 @@ def test_a_fault_of_creates_or_reads_leaves_other_calls_alone() -> None:
     assert struck(Fault(kind="reused", after_calls=1), calls) == [False, False, False, True]
     assert struck(Fault(kind="outdated", after_calls=1), calls) == [False, False, True, False]
     assert struck(Fault(kind="restored"), calls) == [True] * 4
-    wrong = (
-        "a fault of 'tasks.get' is one of reset, delay, status, garbage, half, silent, outdated, restored, not 'hidden'"
-    )
+    kinds = "reset, delay, status, garbage, half, silent, outdated, restored"
+    wrong = f"a fault of 'tasks.get' must be one of {kinds}, not 'hidden'"
     with pytest.raises(ValueError, match=re.escape(wrong)):
         Fault(operation="tasks.get", kind="hidden")
 

@@ -52,7 +52,7 @@ def test_the_defaults_are_the_first_values() -> None:
         ({"dates": "julian"}, "'julian' is not one of 'z', 'offset', 'fraction', 'naive'"),
         ({"drafts_listed": 1}, "1 is not one of True, False"),
         ({"created_status": True}, "True is not one of 200, 201"),
-        ({"date": "z"}, "unknown switch 'date'; the switches are: create_rule,"),
+        ({"date": "z"}, "unknown option 'date'; the options are: create_rule,"),
         ({"body_limit": 0}, "'body_limit' must be >= 1"),
         ({"body_limit": "1"}, "'body_limit' must be"),
     ],

@@ -91,7 +91,7 @@ def test_money_is_exact(millicents: int) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("1,50", "a decimal such as 48.50"),
+        ("1,50", "a decimal number, such as 48.50"),
         ("1,234.50", "without thousands separators -> 1234.50$"),
         ("1'234", "without thousands separators -> 1234$"),
         ("S$48.50", "without its currency.*: 48.50"),
@@ -99,11 +99,11 @@ def test_money_is_exact(millicents: int) -> None:
         ("SGD 48.50", "without its currency.*: 48.50"),
         ("48.50 €", "without its currency.*: 48.50"),
         ("0.123456", "at most five decimals"),
-        ("1e3", "a decimal such as"),
-        ("nan", "a decimal such as"),
-        ("48.", "a decimal such as"),
-        ("٤٨", "a decimal such as"),
-        ("1" * 40, "a decimal such as"),
+        ("1e3", "a decimal number, such as"),
+        ("nan", "a decimal number, such as"),
+        ("48.", "a decimal number, such as"),
+        ("٤٨", "a decimal number, such as"),
+        ("1" * 40, "a decimal number, such as"),
     ],
 )
 def test_what_is_no_money(text: str, words: str) -> None:
@@ -152,7 +152,7 @@ def test_what_is_no_time(text: str) -> None:
 
 def test_a_day_without_a_time_of_day_is_reported_as_one() -> None:
     """Midnight in a workbook comes as its day: the fault says what a map can do."""
-    with pytest.raises(ValueError, match=r'^a day without a time of day; .*time = "00:00"'):
+    with pytest.raises(ValueError, match=r'^has no time of day: .*time = "00:00"'):
         time_parser(ZoneInfo("Asia/Singapore"))("2030-03-04")
 
 

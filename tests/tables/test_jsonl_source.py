@@ -167,7 +167,7 @@ def test_what_is_required_must_be_given(value: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"price": 48}, "price", "under the least price"),
+        ({"price": 48}, "price", "below the lowest price"),
         ({"price": 100_000_001}, "price", "above the limit"),
         ({"currency": ...}, "price", "has no currency"),
         ({"price": "48.50"}, "price", "thousandths of a cent"),
@@ -293,7 +293,7 @@ class TestFedBack:
         (b"PK\x03\x04", "workbook"),
         ('{"tracking_id": "é"}'.encode("latin-1"), "UTF-8"),
         (b'{"a": "' + b"x" * (1 << 20) + b'"}', "longer than"),
-        (b"null", "is no order"),
+        (b"null", "is not an order"),
         (b'{"a": NaN}', "is not one JSON object"),
     ],
 )

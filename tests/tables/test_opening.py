@@ -64,12 +64,12 @@ def test_the_report_can_be_the_callers() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("orders.xyz", {}, "say --format"),
+        ("orders.xyz", {}, "pass --format"),
         ("missing.csv", {}, "cannot be read: No such file"),
         ("folder.csv", {}, "cannot be read: Is a directory"),
-        ("orders.jsonl", {"items": "items.csv"}, "give no items file"),
-        ("orders.jsonl", {"delimiter": ";"}, "of tables"),
-        ("orders.jsonl", {"file_map": FileMap(orders=ColumnMap(ignore=frozenset("x")))}, "of tables"),
+        ("orders.jsonl", {"items": "items.csv"}, "leave out the items file"),
+        ("orders.jsonl", {"delimiter": ";"}, "only for tables"),
+        ("orders.jsonl", {"file_map": FileMap(orders=ColumnMap(ignore=frozenset("x")))}, "only for tables"),
         ("orders.csv", {"items": "no-items.csv"}, r"no-items\.csv: cannot be read"),
     ],
 )

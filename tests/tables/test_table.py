@@ -147,7 +147,7 @@ def test_columns_that_a_map_gives_too_are_reported_in_their_order() -> None:
 
 def test_a_constant_is_read_as_a_cell_is() -> None:
     """One that its field does not take stops before the first row."""
-    with pytest.raises(ConfigError, match=r"price.*money is a decimal"):
+    with pytest.raises(ConfigError, match=r"price.*write an amount as a decimal"):
         read(table({}), file_map=FileMap(orders=ColumnMap(constants={"price": "1,50"})))
 
 
@@ -157,7 +157,7 @@ def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
     cells = {name: cell for name, cell in CELLS.items() if name not in ("price", "invoice_number")}
     text = table({"Fare": "48.50"}, columns=[*cells, "Fare"])
     result = read(text, file_map=FileMap.load(path))
-    lacking = "from this column, and the file has none of that name"
+    lacking = "from this column, but the file has no such column"
     assert result.faults == [
         'orders.csv:1: Fare: there is no such column; did you mean "fare"?',
         f'orders.csv:1: fare: the map {path} takes price {lacking}; did you mean "Fare"?',

@@ -106,7 +106,7 @@ def test_five_faults_give_five_lines() -> None:
             {"tracking_id": "E", "vehicle_preference": "lory_10ft"},
         )
     )
-    assert result.faults[0] == 'orders.csv:2: price: "1,50": money is a decimal such as 48.50'
+    assert result.faults[0] == 'orders.csv:2: price: "1,50": write an amount as a decimal number, such as 48.50'
     assert sorted(result.places) == [
         (2, "price"),
         (3, "from_contact.phone"),
@@ -158,7 +158,7 @@ def test_white_space_around_a_cell_is_not_part_of_it() -> None:
         (b"\n\n  \n", "the file is empty"),
         (b"PK\x03\x04rest\nmore", "is a workbook"),
         (b"\xd0\xcf\x11\xe0rest", "is a workbook"),
-        (b"\x1f\x8b\x08", "cut short"),
+        (b"\x1f\x8b\x08", "incomplete"),
         ("tracking_id,price\n".encode("utf-16-le"), "NUL"),
         ("tracking_id,Größe\n".encode("latin-1"), "UTF-8"),
         (b'{"tracking_id": "A"}', "--format jsonl"),
@@ -343,4 +343,4 @@ def test_a_key_has_no_character_that_cannot_be_seen(hidden: str) -> None:
     """Else one order could be sent twice, under two names that look the same."""
     result = read(table({"tracking_id": f"A{hidden}1"}))
     assert result.places == [(2, "tracking_id")]
-    assert "cannot be seen" in result.faults[0]
+    assert "invisible" in result.faults[0]

@@ -32,9 +32,9 @@ async def test_a_body_is_read_from_its_parts(encoding: str, packed: bytes) -> No
 @pytest.mark.parametrize(
     ("encoding", "packed", "why"),
     [
-        ("gzip, gzip", gzip.compress(PACKED), "is packed as gzip, gzip"),
-        ("br", b"x", "is packed as br"),
-        ("gzip", b"nothing of the kind", "cannot be unpacked"),
+        ("gzip, gzip", gzip.compress(PACKED), "is compressed as gzip, gzip"),
+        ("br", b"x", "is compressed as br"),
+        ("gzip", b"nothing of the kind", "cannot be decompressed"),
         ("gzip", PACKED[:-9], "was cut off"),
         ("gzip", b"", "was cut off"),
     ],

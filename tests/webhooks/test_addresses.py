@@ -82,5 +82,5 @@ def test_without_a_list_everybody_may() -> None:
 @pytest.mark.parametrize("text", ["gotsurge.co", "1.2.3", "1.2.3.4/40", ""])
 def test_what_is_no_address(text: str) -> None:
     """A name is no address: it is said at once."""
-    with pytest.raises(ConfigError, match="no address"):
+    with pytest.raises(ConfigError, match="neither an address"):
         AllowList([text])

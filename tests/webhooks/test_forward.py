@@ -136,7 +136,7 @@ def test_what_is_a_url(url: str) -> None:
 
 @attrs.define
 class Sending:
-    """A book whose changes are sent to a target, by a clock that the test turns.
+    """A book whose changes need a target, by a clock that the test turns.
 
     Attributes:
         answers: what the target answers to a change, from its document: a status, or what goes wrong.

@@ -80,7 +80,7 @@ async def test_a_file_in_the_place_of_another(tmp_path: Path) -> None:
         await inbox.put("acme", event("new"))
         _remove(path)
         shutil.copy(tmp_path / "backup", path)
-        with pytest.raises(StoreError, match="another one put in its place"):
+        with pytest.raises(StoreError, match="removed or replaced while it was open"):
             await inbox.waiting()
         await inbox.put("acme", event("newest"))
         assert [(each.id, each.task_id) for each in await inbox.waiting()] == [(1, "old"), (3, "newest")]

@@ -33,7 +33,7 @@ class SignInApp:
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
         else:
-            raise ValueError(f"the sign-in pages do not serve {scope['type']}")
+            raise ValueError(f"the sign-in pages serve HTTP, not {scope['type']}")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         page = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")

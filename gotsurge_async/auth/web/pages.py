@@ -105,10 +105,10 @@ class SignInPages:
     ) -> None:
         parts = urlsplit(redirect_url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-            why = "redirect_url is the public URL of the callback page, such as https://example.com/callback"
+            why = "redirect_url must be the public URL of the callback page, such as https://example.com/callback"
             raise ConfigError(why, "E903")
         if callable(account) and not _takes_two(account):
-            raise ConfigError("account is called with a request and a user: def account(request, user)", "E903")
+            raise ConfigError("account must be a function of a request and a user: def account(request, user)", "E903")
         self._oauth = oauth
         self._keep = keep
         self._account = account

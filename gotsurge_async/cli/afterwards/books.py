@@ -119,8 +119,8 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
     if books.book.kind is Kind.SQLITE and not books.book.path.exists():
         if not has_ledger:
             raise ConfigError(
-                f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "
-                "--book and --ledger name them, and --env sandbox or production those of real pushes",
+                f"there is no order book at {books.book}, and no ledger at {books.ledger} from which to start "
+                "one: name them with --book and --ledger, or pass --env sandbox or production for those of real pushes",
                 "E801",
             )
         with suppress(LedgerError):  # reported below
@@ -144,8 +144,8 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
     """Refuse to begin an order book next to an archive: the orders of other runs would be missing."""
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
-            f"{books.ledger} is an archive, which has no order book: name the ledger of its runs by --ledger, or an "
-            "order book by --book",
+            f"{books.ledger} is an archive, which has no order book: name the ledger of its runs with --ledger, or an "
+            "order book with --book",
             "E512",
         )
 

@@ -42,7 +42,10 @@ def inbox() -> None:
 @asynccontextmanager
 async def _opened(books: Books) -> AsyncIterator[tuple[Inbox, Book]]:
     if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
-        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders", "E801")
+        raise ConfigError(
+            f"there is no inbox at {books.book}: name it with --book, or pass --env for the inbox of real orders",
+            "E801",
+        )
     async with Inbox.open(books.book, keep=None) as inbox, Book.open(books.book) as book:
         yield inbox, book
 

@@ -150,7 +150,7 @@ async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
         if status not in present:
             near = get_close_matches(status, [*TaskStatus, *present], 1)
             meant = f"did you mean {near[0]}? " if near else ""
-            why = f"no order has the status {status}: {meant}The document has {', '.join(TaskStatus)}"
+            why = f"no order has the status {status}: {meant}GotSurge has the statuses {', '.join(TaskStatus)}"
             raise UsageError(why, "E102")
 
 

@@ -144,7 +144,7 @@ async def receive(
     books = books_beside(find_ledger(ledger, target), book)
     if forward_to is not None and as_json():
         raise WrongUse(
-            f"--json prints changes, and --forward-to (or {FORWARD_URL}) sends them instead: leave one of them out"
+            f"--json prints changes, but --forward-to (or {FORWARD_URL}) sends them to a service: choose one"
         )
     secrets = tokens()
     account = account_named(target.environment, target.account)
@@ -198,7 +198,7 @@ def _secret() -> Secret:
     """The secret that signs changes. None is made, because each start would make another one."""
     if secret := forward_secret():
         return secret
-    raise UsageError(f"set {SECRET} to sign changes; make one with: echo whsec_$(openssl rand -base64 32)", "E805")
+    raise UsageError(f"set {SECRET} to sign changes; make a secret with: echo whsec_$(openssl rand -base64 32)", "E805")
 
 
 @asynccontextmanager

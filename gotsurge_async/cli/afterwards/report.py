@@ -83,11 +83,11 @@ async def report(
     """
     day = _day_of(day_text, zone)
     if out.suffix not in _ENDINGS:
-        raise WrongUse(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write", "E102")
+        raise WrongUse(f"--out: name a file that ends in {', '.join(_ENDINGS)}", "E102")
     if by_order and out.suffix != ".csv":
         raise WrongUse("--orders is for a CSV: other files have both vessels and orders")
     if done and not by_order:
-        raise WrongUse("--done: only --orders leaves these orders out: give both, or neither")
+        raise WrongUse("--done works only with --orders: pass both, or neither")
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
         orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
@@ -95,8 +95,8 @@ async def report(
     environments = result.environments
     if PRODUCTION in environments and len(environments) > 1 and not all_environments:
         raise WrongUse(
-            f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
-            "--all-environments reports all in one"
+            f"orders of {' and '.join(environments)} are due on this day: choose one with --env, or report on all with "
+            "--all-environments"
         )
     await asyncio.to_thread(_write, result, out, by_order, done, force)
     if as_json():
@@ -123,7 +123,7 @@ def _day_of(text: str, zone: ZoneInfo) -> date:
     try:
         return days.get(text) or date.fromisoformat(text)
     except ValueError:
-        raise WrongUse(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday", "E102") from None
+        raise WrongUse(f"--day: {text!r} is not a day: give YYYY-MM-DD, today or yesterday", "E102") from None
 
 
 def _write(day: Day, out: Path, by_order: bool, done: bool, force: bool) -> None:

@@ -40,7 +40,8 @@ def tokens() -> list[str]:
     tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
     if not tokens:
         raise UsageError(
-            f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it",
+            f"there is no token: set {TOKEN}; make one with "
+            "python -c 'import secrets; print(secrets.token_urlsafe(32))'",
             "E801",
         )
     return tokens

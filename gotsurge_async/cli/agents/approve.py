@@ -58,14 +58,14 @@ def approve(
     place, who = find_ledger_of(ledger, env), by or user_name()
     if serve:
         if (proposal_id, digest, reject) != (None, None, None):
-            raise WrongUse("--serve shows all proposals: leave PROPOSAL, --yes and --reject out")
+            raise WrongUse("--serve shows all proposals: leave out PROPOSAL, --yes and --reject")
         from gotsurge_async.cli.agents.page import serve_page
 
         serve_page(place=place, by=who, port=port)
         return None
     if proposal_id is None:
         if (digest, reject) != (None, None):
-            raise WrongUse("say which PROPOSAL", "E101")
+            raise WrongUse("--yes and --reject need the id of a PROPOSAL", "E101")
         return _list(place=place, limit=limit)
     return _decide(place, proposal_id, digest, reject, who)
 
@@ -128,7 +128,7 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
     print_one(_document(proposal), f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
-        why = f"what sends proposal {proposal.id} was killed, or another process sends it: see `gotsurge runs`"
+        why = f"the command that sends proposal {proposal.id} was killed, or is still running: see `gotsurge runs`"
         raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
     return Exit(proposal.exit_code or 0)
 

@@ -110,10 +110,10 @@ async def mcp(
     target.check()
     target = structs.replace(target, api_base=target.api_base or os.environ.get("GOTSURGE_API_BASE"))
     if target.environment == "production" and not allow_production:
-        raise WrongUse("agents propose orders for production only with --allow-production", "E613")
+        raise WrongUse("agents can propose orders for production only with --allow-production", "E613")
     token = Secret(os.environ.get(TOKEN, ""))
     if http and len(token.reveal()) < SHORTEST_TOKEN:
-        raise WrongUse(f"--http needs a token of at least {SHORTEST_TOKEN} characters: {TOKEN} is it", "E613")
+        raise WrongUse(f"--http needs a token of at least {SHORTEST_TOKEN} characters: set {TOKEN}", "E613")
     try:
         from gotsurge_async.cli.agents.server import Agents, serve_http, serve_stdio, tools_named
         from gotsurge_async.cli.agents.tools import Bounds

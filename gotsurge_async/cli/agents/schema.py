@@ -150,5 +150,5 @@ def schema(name: str | None) -> None:
         print_table(("NAME", prose("PRINTED BY")), rows)
         return
     if name not in DOCUMENTS:
-        raise WrongUse(f"there is no schema {name}: there are {', '.join(DOCUMENTS)}", "E102")
+        raise WrongUse(f"there is no schema {name}; the schemas are {', '.join(DOCUMENTS)}", "E102")
     print_json(schema_named(name))

@@ -118,13 +118,13 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
         why = (
-            f"proposal {proposal.id} was made as account {request.account}, and this is {account}: nothing was sent; "
+            f"proposal {proposal.id} was made as account {request.account}, but this is {account}: nothing was sent; "
             "approve it with the variables and the configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
     for path, digest in request.files.items():
         if await asyncio.to_thread(file_digest, path) != digest:
-            why = f"{path} has changed since it was proposed, and nothing was sent: propose it again, and read it again"
+            why = f"{path} has changed since it was proposed, so nothing was sent: propose it again, and read it"
             raise UsageError(why, "E614")
     with TemporaryDirectory(prefix="gotsurge-") as folder:
         plan, end = Path(folder) / "approved-plan.json", request.words.index("--")

@@ -63,7 +63,7 @@ def tools_named(text: str) -> frozenset[str]:
     several = {"all": [*ALL], "read": [*READ, PROPOSALS]}
     names = {name for word in text.replace(",", " ").split() for name in several.get(word, [word])}
     if unknown := names - {*ALL}:
-        raise WrongUse(f"--tools: there is no tool {min(unknown)}: there are {', '.join(ALL)}", "E102")
+        raise WrongUse(f"--tools: there is no tool {min(unknown)}; the tools are {', '.join(ALL)}", "E102")
     return frozenset(names)
 
 
@@ -173,7 +173,7 @@ def _check(tool: Tool, arguments: Arguments) -> None:
         where = ".".join(map(str, error.absolute_path)) or "the arguments"
         raise UsageError(f"{where}: {one_line(error.message)[:300]}", "E613") from None
     if b"\\u0000" in msgspec.json.encode(arguments):
-        raise UsageError("an argument has a NUL", "E613")
+        raise UsageError("an argument contains a NUL character", "E613")
 
 
 def result_schema(tool: Tool) -> Schema:

@@ -73,7 +73,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
         """Refuse a run that does not exist, or is of another environment."""
         info = await self.ledger.run(run_id)
         if info.environment != self.environment:
-            raise UsageError(f"run {info.id} is of {info.environment}, and this server of {self.environment}", "E613")
+            raise UsageError(f"run {info.id} is of {info.environment}, but this server of {self.environment}", "E613")
 
     def file(self, name: str) -> str:
         """The absolute path of a table.
@@ -315,7 +315,7 @@ async def _sum_up_change(bounds: Bounds, given: Arguments, _: Request) -> Summar
     for name in Order.MONEY:  # the fee, which is the last one, is paid besides the greatest price
         money = MoneyAmount().convert(values.get(name, "0"), None, None)
         if money.millicents < 0:
-            raise UsageError(f"an amount is not below 0: {money}", "E613")
+            raise UsageError(f"an amount must not be negative: {money}", "E613")
         more = money.millicents - (0 if name == "admin_fee" else most[money.currency])
         most[money.currency] += max(0, more)
     rises = ("increment" in values or "max_price" in cleared) and "max_price" not in values

@@ -94,7 +94,9 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
     """
     form = form or (file.suffix.lower().removeprefix(".") if file is not None else "csv")
     if form not in ("csv", "xlsx"):
-        raise WrongUse(f"{file}: its ending does not tell its format: say --format csv or --format xlsx", "E102")
+        raise WrongUse(
+            f"{file}: the file's ending does not show its format: pass --format csv or --format xlsx", "E102"
+        )
     if file is None and form == "xlsx" and sys.stdout.isatty():
         raise WrongUse("a workbook cannot be printed to a terminal: name a file, such as orders.xlsx")
     chosen = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]

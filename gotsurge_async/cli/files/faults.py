@@ -63,9 +63,9 @@ class Mending(Struct, frozen=True, kw_only=True):
             progress: whether a terminal shows how far the file was read.
         """
         if self.leave and sends and self.faults is None:
-            raise WrongUse("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
+            raise WrongUse("--leave-faulty needs --faults FILE.csv, a file for the rows that are not sent")
         if self.faults is not None and str(self.faults) == STDIN:
-            raise WrongUse("--faults needs a file, not standard output: you correct it, and push it")
+            raise WrongUse("--faults needs a file that you can correct and push, not standard output")
         faults = await asyncio.to_thread(self._free, file, options.now)
         with ExitStack() as at_end:
             written = None
@@ -109,7 +109,7 @@ class Mending(Struct, frozen=True, kw_only=True):
         if self.faults is None or not self.faults.exists():
             return self.faults
         if not self.faults.is_dir():
-            why = f"--faults: {self.faults} is there already: name another file, or a folder, or remove it"
+            why = f"--faults: {self.faults} already exists: remove it, or name another file or a folder"
             raise WrongUse(why, "E110")
         ending = _ENDINGS.get(Path(file).suffix.lower(), ".csv")
         names = (f"faults-{now:%Y%m%d-%H%M%S}-{number}{ending}" for number in itertools.count(1))

@@ -107,7 +107,7 @@ def audit(
       130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
     if (yes or options["all_vanished"]) and not repair:
-        raise WrongUse("--yes and --all-vanished belong to --repair")
+        raise WrongUse("--yes and --all-vanished work only with --repair")
     if repair and not yes and not at_a_terminal():
         raise WrongUse("--repair asks a person at a terminal: pass --yes if there is no terminal")
     place, by = find_ledger(ledger, target), by or (user_name() if repair else "")

@@ -205,7 +205,9 @@ async def _accept(where: Place, newest: int, out: Path) -> tuple[Accepted, Impor
 async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
-            raise ConfigError(f"{where}: no older copy was accepted here, or this was said already", "E505")
+            raise ConfigError(
+                f"{where}: no older copy was accepted here, or --nothing-was-lost was already passed", "E505"
+            )
         await opened.all_known()
 
 

@@ -185,7 +185,9 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     check_distributed(**options)
     if options["distributed"] and not dry_run:
         if target.simulate:
-            raise WrongUse("--simulate ends with this command: start gotsurge simulator, and give --env local")
+            raise WrongUse(
+                "the simulator of --simulate ends with this command: start gotsurge simulator, and pass --env local"
+            )
         ledger = shared_ledger(ledger)
     reading = reading_words(click.get_current_context().params)
     options |= {"source": for_target(options["source"], target), "reading": reading}
@@ -338,7 +340,7 @@ class Pushing(Sending):
             push.check_endpoints()
             if options.replace_changed:
                 if push.mode is Mode.DIRECT:
-                    why = "--replace-changed is for platform partners: a plain one cannot change a task"
+                    why = "--replace-changed works only for platform partners: a plain partner cannot change a task"
                     raise UsageError(why, "E609")
                 gs.session.require(PLATFORM_TASKS_UPDATE)
             with options.seen.published(options.distributed) as trace:
@@ -451,8 +453,8 @@ class Pushing(Sending):
         }
         for name in sorted(names):
             self.say(
-                f"warning: this ledger has sent to {api_base} in the environment {name}, too: an order that was pushed "
-                f"there would be created a second time (use --env {name})"
+                f"warning: this ledger has also sent to {api_base} as environment {name}: an order that was pushed "
+                f"there would be created again (use --env {name})"
             )
 
     def _list_warnings(self, source: Source) -> None:
@@ -470,7 +472,7 @@ class Pushing(Sending):
             if order.other_run != run.id:
                 where += f" of run {order.other_run}, {in_words(order.other_state)}"
             self.say(
-                f"warning: {self._options.file}:{order.line}: {order.key} has the {order.alike_in} of "
+                f"warning: {self._options.file}:{order.line}: {order.key} has the same {order.alike_in} as "
                 f"{order.other_key} ({where}){order.and_more}"
             )
         if len(similar) > SHOWN_WARNINGS:

@@ -235,15 +235,15 @@ def _decisions(
             raise WrongUse("--file contains the decisions: leave out --key, --created and --not-created", "E611")
         return ()
     if not keys:
-        raise WrongUse("say which order, by --key, or give the filled in --file", "E611")
+        raise WrongUse("name the order with --key, or pass the completed file with --file", "E611")
     if bool(created) == not_created:
-        raise WrongUse("say either --created TASK_ID or --not-created", "E611")
+        raise WrongUse("pass either --created TASK_ID or --not-created", "E611")
     if not_created:
         return tuple(Resolution(key=key) for key in keys)
     if len(created) != len(keys):
-        raise WrongUse(f"{len(keys)} --key and {len(created)} --created: each order is one task", "E611")
+        raise WrongUse(f"{len(keys)} --key but {len(created)} --created: give one task for each order", "E611")
     if not all(task_id.strip() for task_id in created):
-        raise WrongUse("--created names the task that exists", "E611")
+        raise WrongUse("--created needs the id of the task that exists", "E611")
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 

@@ -22,7 +22,7 @@ from gotsurge_async.ledger import DOUBTFUL, PUSHED, Ledger, OrderState, RunInfo
 from gotsurge_async.system import loops
 from gotsurge_async.tables.checks.words import number_of
 
-_INTERRUPTED = Coded("the undo was interrupted: give the same command again, and do not resume the run", "E115")
+_INTERRUPTED = Coded("the undo was interrupted: run the same command again, and do not resume the run", "E115")
 
 
 @click.command()

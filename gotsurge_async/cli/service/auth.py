@@ -304,7 +304,7 @@ async def _reseal() -> int:
 async def _encrypted_store() -> "AsyncIterator[FileStore | SqlStore]":
     async with open_token_store() as store:
         if isinstance(store, KeyringStore):
-            raise ConfigError("the keyring encrypts by itself: there is no key to rotate", "E305")
+            raise ConfigError("the keyring encrypts the tokens itself: there is no key to rotate", "E305")
         yield store
 
 

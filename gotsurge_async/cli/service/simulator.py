@@ -139,6 +139,8 @@ def _switches(switches: tuple[str, ...]) -> dict[str, Any]:
             raise click.BadParameter(f"there is no {name!r}: {', '.join(SWITCHES)}", param_hint="--option")
         values = {str(value).lower(): value for value in SWITCHES[name].values}
         if written.lower() not in values:
-            raise click.BadParameter(f"{name} is one of {', '.join(values)}, not {written!r}", param_hint="--option")
+            raise click.BadParameter(
+                f"{name} must be one of {', '.join(values)}, not {written!r}", param_hint="--option"
+            )
         chosen[name] = values[written.lower()]
     return chosen

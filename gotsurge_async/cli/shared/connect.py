@@ -63,9 +63,9 @@ class Target(Struct, frozen=True, kw_only=True):
     def check(self, how: str = "--simulate, or --env") -> "Target":
         """Refuse options that contradict each other, or name no place."""
         if self.simulate and (self.env or self.api_base):
-            raise WrongUse("--simulate brings its own GotSurge: leave --env and --api-base out")
+            raise WrongUse("--simulate starts its own GotSurge: leave out --env and --api-base")
         if not self.simulate and not self.env and not os.environ.get("GOTSURGE_ENV"):
-            raise WrongUse(f"say where to: {how} local, sandbox or production", "E104")
+            raise WrongUse(f"no environment is named: {how} local, sandbox or production", "E104")
         return self
 
     @classmethod
@@ -164,7 +164,7 @@ def _settling(limits: Limits | None) -> Limits | None:
     try:
         return attrs.evolve(limits or Limits(), settle=float(text))
     except (ValueError, ConfigError):
-        why = f"GOTSURGE_SETTLE is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}"
+        why = f"GOTSURGE_SETTLE must be a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}"
         raise ConfigError(why, "E102") from None
 
 
@@ -253,7 +253,7 @@ async def _simulated(
     origin = f"{parts.scheme}://{parts.netloc}"
     key = await ask_simulator(f"{origin}/_simulator/code", {"account": account or "plain"}, _Consent)
     if isinstance(key, Refusal):
-        raise SignInNeeded(f"the simulator at {origin} does not sign in: {key.message}", "E302")
+        raise SignInNeeded(f"the simulator at {origin} refuses to sign you in: {key.message}", "E302")
     async with GotSurge(
         settings.environment,
         credentials=Credentials(client_key=key.client_key, secret_key=Secret(key.secret_key)),

@@ -50,7 +50,7 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
     if client_key is None:
         return None
     if not isinstance(client_key, str) or not isinstance(secret_key, str | None):
-        raise ConfigError(f"{config_file()}: client_key and secret_key are texts", "E107")
+        raise ConfigError(f"{config_file()}: client_key and secret_key must be text in quotes", "E107")
     return Credentials(client_key=client_key, secret_key=secret_key)
 
 
@@ -69,7 +69,7 @@ def _section(config: dict[str, Any], environment: str, account: str | None) -> d
     section = config.get(environment, {})
     own = section.get("accounts", {}).get(account, {}) if isinstance(section, dict) and account else {}
     if not isinstance(section, dict) or not isinstance(own, dict):
-        raise ConfigError(f"{config_file()}: [{environment}] is a table with client_key and secret_key", "E107")
+        raise ConfigError(f"{config_file()}: [{environment}] must be a table with client_key and secret_key", "E107")
     return own if "client_key" in own else section
 
 
@@ -111,10 +111,10 @@ async def open_token_store() -> AsyncIterator[Store]:
         yield FileStore(token_file(), sealer=sealer)
         return
     if not in_database():
-        why = "GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE"
+        why = "GOTSURGE_TOKEN_STORE must be keyring or the URL of a database; for a file, set GOTSURGE_TOKEN_FILE"
         raise ConfigError(why, "E309")
     if sealer is None:
-        raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`", "E305")
+        raise ConfigError("tokens in a database must be encrypted: make a key with `gotsurge auth rotate-key`", "E305")
     from gotsurge_async.auth.sql import SqlStore  # few keep tokens in a database, and it loads SQLite
 
     store = SqlStore(where, sealer)

@@ -101,7 +101,10 @@ async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledg
 def must_exist(where: Place) -> None:
     """Raise an error if the place has no ledger."""
     if not _is_there(where):
-        why = f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
+        why = (
+            f"there is no ledger at {where}: name it with --ledger, or pass --env sandbox or production "
+            "for the ledger of real pushes"
+        )
         raise ConfigError(why, "E501")
 
 
@@ -160,7 +163,7 @@ def target_of(run: RunInfo, target: Target) -> Target:
     if run.environment == SIMULATED:
         raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again", "E527")
     if target.environment != run.environment:
-        why = f"run {run.id} is of {run.environment}, not of {target.environment}: say --env {run.environment}"
+        why = f"run {run.id} belongs to {run.environment}, not to {target.environment}: pass --env {run.environment}"
         raise UsageError(why, "E527")
     account = run.options.get("account")
     if account and target.account and target.account != account:

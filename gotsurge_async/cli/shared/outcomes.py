@@ -36,7 +36,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     """
     rows = _rows(file)
     if not 1 <= len(rows) <= CHUNK:
-        text = f"{file} holds {len(rows)} orders, one call takes 1 to {CHUNK}: gotsurge push takes any"
+        text = f"{file} contains {len(rows)} orders, but one call takes 1 to {CHUNK}: gotsurge push takes any number"
         raise Failure(Coded(text, "E235"), Exit.USAGE)
     report = SourceReport()
     options = SourceOptions(now=datetime.now(UTC), timezone=timezone, max_price=max_price)
@@ -82,7 +82,7 @@ def _line(file: str, number: int, line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = f"{file} is not JSON, and line {number} of it is not either: {error}"
+        text = f"{file} is not JSON, and neither is line {number} alone: {error}"
         raise Failure(Coded(text, "E216"), Exit.USAGE) from None
 
 

@@ -194,7 +194,7 @@ def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
 
     if path is not None and path.exists() and not (force and path.is_file()):
         how = "--force replaces it" if path.is_file() else "name a file"
-        raise ConfigError(f"{path} is there already: {how}", "E110")
+        raise ConfigError(f"{path} already exists: {how}", "E110")
     try:
         with ExitStack() as at_end:
             whole = None if path is None else WholeFile(path, at_end)

@@ -37,7 +37,7 @@ _file = in_group(THE_FILE)
 def _source(sql: str | None, url: str | None, file_map: str | None = None, **parameters: Any) -> SourceOptions:
     is_typed = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
     if (sql is not None and url is None) or (sql is None and is_typed):
-        raise WrongUse("--sql and --from belong together: the query and its database")
+        raise WrongUse("--sql (the query) needs --from (its database), and --from needs --sql")
     query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     columns = FileMap() if file_map is None else load_named(file_map)
     options = SourceOptions(now=datetime.now(UTC), file_map=columns, query=query, **parameters)
@@ -190,7 +190,7 @@ takes_distributed: Decorator[Any] = together(
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
     """Refuse ``--no-wait`` without ``--distributed``."""
     if no_wait and not distributed:
-        raise WrongUse("--no-wait goes with --distributed: a push that workers send")
+        raise WrongUse("--no-wait works only with --distributed: workers then send the orders")
 
 
 rescan_after: Callable[..., Decorator[Any]] = functools.partial(

@@ -159,7 +159,11 @@ class Sending:
                 raise
             if self._interrupts.code is Exit.INTERRUPTED:
                 await watch.stop_workers()
-            text = Coded(f"left: the workers end what they began of run {run.id}; {_how_it_ended(ledger, run)}", "E112")
+            text = Coded(
+                f"stopped waiting: the workers complete the calls of run {run.id} that they have begun; "
+                f"{_how_it_ended(ledger, run)}",
+                "E112",
+            )
             raise Failure(text, self._interrupts.code) from None
         if sent is None:
             self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")
@@ -303,7 +307,7 @@ async def try_out(folder: Path, size: int, consequence: str) -> None:
     try:
         await asyncio.to_thread(try_folder, folder, size)
     except ConfigError as error:
-        text = f"{error}; {consequence}: name another folder by --out, or make room in this one"
+        text = f"{error}; {consequence}: name another folder with --out, or free some space in this one"
         raise ConfigError(text, "E109") from None
 
 

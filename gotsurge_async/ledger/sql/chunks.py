@@ -353,7 +353,7 @@ def chunk_of(row: Row) -> Chunk:
     """A chunk from its row; LedgerUnusable if that is damaged."""
     number, run, epoch, claimed_at, updated_at, states, open_until = row
     if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
-        raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
+        raise damaged("chunks", f"chunk {number}", f"its states are impossible: {states!r:.80}")
     numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
     if not all(isinstance(value, int) for value in numbers):
         raise damaged("chunks", f"chunk {number}", "a number or a time is invalid")
@@ -424,7 +424,7 @@ def task_ids_of(chunk: int, part: int | None, ids: str) -> list[str | None]:
         return _ids.decode(ids)
     except (ValueError, TypeError) as error:
         row = f"chunk {chunk}" if part is None else f"chunk {chunk}, part {part}"
-        raise damaged("results", row, "its task ids are no list of text") from error
+        raise damaged("results", row, "its task ids are not a list of text") from error
 
 
 def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:

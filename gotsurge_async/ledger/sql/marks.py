@@ -162,7 +162,7 @@ def _claimed(db: Database, run: Held, ids: Sequence[int], wish: str) -> list[tup
             if chunk.state(place) not in CLAIMED or run.claims.get(chunk.id) != chunk.epoch:
                 raise _complaint(db, run, chunk, place, wish)
     if sum(len(places) for _, places in chunks) != len(ids) or len(set(ids)) != len(ids):
-        raise _puzzling(run, wish)
+        raise _puzzling(run)
     return chunks
 
 
@@ -224,11 +224,11 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         by_id = {outcome.id: outcome for outcome in results.outcomes}
         exist = all(number in chunks and run.has(chunks[number]) for number in places)
         if not exist or len(by_id) != len(results.outcomes):
-            raise _puzzling(run, "be recorded")
+            raise _puzzling(run)
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
         twice = any(named.setdefault(task, order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
-            raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
+            raise TaskTaken("one answer, or two at the same moment, named one task for two orders")
         answered: list[tuple[str, int]] = []
         doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
         for number, at in places.items():
@@ -304,7 +304,7 @@ def _record(
     as_of = results.now if results.read_at is None else results.read_at
     for place, new in outcomes.items():  # runs for every order that is sent: few calls
         if place >= len(chunk.states):
-            raise _puzzling(run, "be recorded")
+            raise _puzzling(run)
         letter = chunk.states[place]
         if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
             raise _complaint(db, run, chunk, place, f"become {new.state.value}")
@@ -349,7 +349,7 @@ def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int
     owners = recorded(db, environment, ids)
     for task_id, order in tasks:
         if ids.count(task_id) > 1:
-            raise TaskTaken(f"task {task_id} is named for two orders")
+            raise TaskTaken(f"task {task_id} is given for two orders")
         for other in owners.get(task_id, ()):
             if other != order and not (answered and _is_earlier(db, other, order)):
                 raise TaskTaken(f"task {task_id} is recorded for {describe_order(db, other)}")
@@ -473,5 +473,5 @@ def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> 
     return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")
 
 
-def _puzzling(run: Held, wish: str) -> IllegalTransition:
-    return IllegalTransition(f"an order of run {run.id} is named twice, does not exist, or did {wish} before")
+def _puzzling(run: Held) -> IllegalTransition:
+    return IllegalTransition(f"an order of run {run.id} is listed twice, is unknown, or has changed in the meantime")

@@ -108,13 +108,13 @@ class Notes(HeldRun):
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
 
         Raises:
-            IllegalTransition: that order is not created any more; nothing was noted.
+            IllegalTransition: that order is no longer created; nothing was noted.
         """
         mine, my_place = _one(db, rival.id)
         theirs, their_place = _one(db, rival.other_id)
         # It is another run's, which may have been taken back since it was read.
         if theirs.state(their_place) is not OrderState.CREATED:
-            raise IllegalTransition("the order that was pushed under the key is not created any more")
+            raise IllegalTransition("the order that was pushed under the key no longer has the state created")
         theirs.record(their_place, None, clean(status))
         theirs.note(their_place, error=f"changed by run {self.id}")
         theirs.save(db, now)

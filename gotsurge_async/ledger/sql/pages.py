@@ -61,7 +61,7 @@ async def pages(
     those that are not between ``first`` and ``last``.
     """
     if batch < 1:
-        raise ValueError(f"a batch has at least 1 order, not {batch}")
+        raise ValueError(f"a batch must have at least 1 order, not {batch}")
     wanted = None if states is None else frozenset(states)
     if wanted == frozenset():
         return

@@ -51,17 +51,17 @@ def refuse_forgetful(db: Database, shown: str) -> None:
     for setting in _FORGETFUL:
         if _ask(db, f"SHOW {setting}") == "off":
             raise LedgerUnusable(
-                f"is on a server with {setting} = off, which may forget what it has confirmed, and so what was "
-                "sent: change that setting, or give the path of a file",
+                f"is on a server with {setting} = off, which can lose confirmed writes: change that setting, "
+                "or give the path of a file",
                 "E510",
                 path=shown,
             )
     encoding = _ask(db, "SHOW server_encoding")
     if encoding != "UTF8":
-        why = f"has the encoding {encoding}, and needs UTF8: make a database with it"
+        why = f"has the encoding {encoding}, but needs UTF8: create a database with UTF8"
         raise LedgerUnusable(why, "E510", path=shown)
     if _ask(db, "SELECT pg_is_in_recovery()"):
-        why = "is on a standby server: give the address of the one that is written to"
+        why = "is on a standby server: give the address of the primary server"
         raise LedgerUnusable(why, "E510", path=shown)
     if db.driver.info.server_version < _LIMITING:
         log.warning(

@@ -200,7 +200,7 @@ def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
     """Counts, from the number of orders with each letter."""
     unknown = set(letters) - set(STATE_OF)
     if unknown:
-        raise damaged("chunks", "", f"states cannot be {''.join(sorted(unknown))!r:.40}")
+        raise damaged("chunks", "", f"its states are impossible: {''.join(sorted(unknown))!r:.40}")
     numbers = {STATE_OF[letter].value: number for letter, number in letters.items()}
     if loading and "pending" in numbers:
         numbers["loading"] = numbers.pop("pending")
@@ -284,7 +284,9 @@ def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
     """
     info = one(db, run_id)
     if info.state is RunState.LOADING:
-        raise LedgerError(f"run {run_id} ended while it was read in; push its source again", "E523")
+        raise LedgerError(
+            f"the push of run {run_id} ended before all its rows were loaded; push its source again", "E523"
+        )
     refuse_archived(info)
     db.change("hold_run", id=run_id, **_holding(holder))
     raise_epoch(db, run_id)
@@ -312,11 +314,13 @@ def fence(db: Database, run: Held) -> None:
     """
     if run.segment is None:
         if db.rows("epoch", number=run.number) != [(run.epoch,)]:
-            raise RunLost(f"run {run.id} was taken over by another process: nothing more of it is sent by this one")
+            raise RunLost(f"run {run.id} was taken over by another process: this process sends nothing more of it")
         return
     number, epoch = run.segment
     if db.rows("segment_epochs", run=run.number, segment=number) != [(run.epoch, epoch)]:
-        raise RunLost(f"segment {number} of run {run.id} is not this worker's any more: it sends nothing more of it")
+        raise RunLost(
+            f"segment {number} of run {run.id} now belongs to another worker: this worker sends nothing more of it"
+        )
 
 
 def raise_epoch(db: Database, run_id: str) -> int:

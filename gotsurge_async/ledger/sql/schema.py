@@ -71,8 +71,8 @@ def version_of(db: Database, shown: str) -> int:
         raise LedgerUnusable(f"is damaged (table ledger_meta: the schema version is {version}). {RESCUE}", path=shown)
     if version > VERSION:
         raise LedgerError(
-            f"is of a newer version (schema {version}, this program knows {VERSION}); use a newer gotsurge-async. "
-            "Begin no other ledger: it would know of nothing that was sent",
+            f"was made by a newer version (schema {version}; this program knows {VERSION}): update gotsurge-async. "
+            "Do not start another ledger: it would send everything again",
             "E506",
             path=shown,
         )

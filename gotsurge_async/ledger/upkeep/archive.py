@@ -214,7 +214,7 @@ def _pages(
                 notes = [row for row in notes if row[0] != chunk.id]
                 notes += [(chunk.id, place, *note) for place, note in chunk.notes.items()]
             if not all(_FINAL.issuperset(chunk.states) for chunk in chunks.values()):
-                raise _NotFinished("something of it is in doubt, or was not sent")
+                raise _NotFinished("some of its orders are in doubt, or were not sent")
             # The claims of it are over, so epochs mean nothing there.
             states = {chunk.id: "".join(chunk.states) for chunk in chunks.values()}
             mine = [(c.id, number, 0, c.claimed_at, c.updated_at, states[c.id], c.open_until) for c in chunks.values()]

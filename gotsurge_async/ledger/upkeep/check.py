@@ -158,7 +158,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         if to.exists() and to.samefile(where.path):
             raise LedgerError("cannot be its own backup", "E512", path=shown)
         if to.exists() and not force:
-            raise LedgerError(f"{to} exists already: give another name, or --force", "E110", path=shown)
+            raise LedgerError(f"{to} already exists: give another name, or pass --force", "E110", path=shown)
         log = to.with_name(f"{to.name}-wal")
         if log.exists() and log.stat().st_size:
             raise LedgerError(f"{to} is in use as a ledger: give another name", "E512", path=shown)

@@ -68,7 +68,7 @@ def identified(db: Database, ledger_id: int | None) -> Identity:
         db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
     identity = identity_of(db)
     if identity is None:
-        raise LedgerUnusable(f"is damaged (table ledger_meta: its id is no number). {RESCUE}")
+        raise LedgerUnusable(f"is damaged (table ledger_meta: its id is not a number). {RESCUE}")
     return identity
 
 
@@ -165,9 +165,9 @@ class Keeper:
         kept = self.kept()
         if kept is not None and kept.counter:
             raise LedgerOlder(
-                f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
-                "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
-                "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
+                f"is gone: {self.path} knows a ledger here, with {kept.counter:,} admissions and claims. A new ledger "
+                "would send everything again. Put the ledger back, or its newest backup; if there is none, "
+                "`gotsurge ledger accept-older` allows a new one",
                 path=str(self._ledger),
             )
 
@@ -248,8 +248,9 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     else:
         return
     raise LedgerOlder(
-        f"{problem}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
-        "files; if there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
+        f"{problem}. What was sent since then would be sent again. Put the newest copy in its place, without "
+        "-wal and -shm files; if there is none, `gotsurge ledger accept-older` marks as in doubt what may have been "
+        "sent",
         path=path,
     )
 

@@ -217,16 +217,16 @@ class Register:
             if same is not None:
                 raise SameFile(
                     f"ledger {path}: the same orders are in run {same[0]} of ledger {entry}, and would be sent twice; "
-                    f"nothing was sent. {_use(entry, path)}. If that ledger is lost, push only the orders that you "
-                    "looked up at GotSurge and that are not there, in a file of their own"
+                    f"nothing was sent. {_use(entry, path)}. If that ledger is lost, look the orders up at "
+                    "GotSurge, and push only the missing ones in a separate file"
                 )
         if others and len(others) == len(entries) and not new_ledger:
             further = len({entry.ledger for entry in others}) - 1  # one has an entry for each way the account is known
             more = f", and {number_of(further, 'more ledger')}" if further else ""
             raise SecondLedger(
                 f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed: "
-                f"{others[0]}{more}. This ledger does not know what those orders are, and would send them again; "
-                f"nothing was sent. {_use(others[0], path)}, or begin another ledger knowingly: --new-ledger"
+                f"{others[0]}{more}. This ledger does not know those orders, and would send them again; "
+                f"nothing was sent. {_use(others[0], path)}, or confirm that you want another ledger: --new-ledger"
             )
 
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:

@@ -108,11 +108,11 @@ class Desk:
     ) -> None:
         check_limit(validate, max_price)
         if inspect.iscoroutinefunction(on_outcome):
-            raise UsageError("on_outcome: give a plain function, which is called and not awaited", "E903")
+            raise UsageError("on_outcome: give a plain function, not an `async def`, because it is not awaited", "E903")
         if mode is not None and mode not in list(Mode):
-            raise UsageError(f'mode is "two-phase" or "direct", not {mode!r:.60}', "E903")
+            raise UsageError(f'mode must be "two-phase" or "direct", not {mode!r:.60}', "E903")
         if not is_count(most_waiting, 1):
-            raise UsageError(f"most_waiting: 1 or more, not {most_waiting!r:.60}", "E903")
+            raise UsageError(f"most_waiting must be 1 or more, not {most_waiting!r:.60}", "E903")
 
         def new_push(ledger: Ledger, mode: Mode) -> Push:
             return Push(
@@ -358,7 +358,7 @@ class Desk:
 
     def _refuse_closed(self) -> None:
         if not self._looking or self._closing is not None:
-            raise ClientClosed("use a desk inside its `async with`: it was not entered, or it is closed")
+            raise ClientClosed("use a desk inside its `async with`: this one is not open yet, or already closed")
 
     async def _refuse_one_too_many(self, key: str) -> Recorded | None:
         """Refuse an order when too many wait, unless its key is known: then return the order that has the key."""
@@ -366,7 +366,7 @@ class Desk:
             return None
         if (known := await self._runs.known(key)) is not None:
             return known
-        raise NotSent(f"{self._most_waiting} orders wait already: try again later", "E906", operation=OPERATION)
+        raise NotSent(f"{self._most_waiting} orders are already waiting: try again later", "E906", operation=OPERATION)
 
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]
@@ -404,7 +404,7 @@ class Desk:
         if not (entry.begun or entry.tried or entry.promised or entry.result) and entry.waiters == 1:
             with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
                 self._waiting.remove(entry)
-            entry.end_unprocessed(NotSent(f"{why}, and it was not begun", "E906", operation=OPERATION))
+            entry.end_unprocessed(NotSent(f"{why}; the order was not sent", "E906", operation=OPERATION))
 
     # --- what waits -------------------------------------------------------------------------------------------------
 
@@ -461,7 +461,7 @@ class Desk:
             late.cancel()
             self._runs.stop()
             while self._waiting:
-                why = "the desk was closed, and it was not begun"
+                why = "the desk was closed before it sent the order"
                 self._waiting.popleft().end_unprocessed(NotSent(why, "E906", operation=OPERATION))
             for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()

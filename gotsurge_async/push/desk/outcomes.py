@@ -231,8 +231,8 @@ class Entry:
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
         """The error for a caller that leaves now: what is certain about the order, and why the caller leaves."""
         if not isinstance(self.result, Created | InDoubt | None):
-            return NotSent(f"{why}, and it was not sent", "E906", operation=OPERATION)
-        text = f"{why}, and the desk may still send it: ask again with the same key"
+            return NotSent(f"{why}; the order was not sent", "E906", operation=OPERATION)
+        text = f"{why}; the desk may still send the order: ask again with the same key"
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 
@@ -290,11 +290,11 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         )
         return Refused(order=order, error=error)
     if row.state in FREE:
-        not_there = NotSent(f"{why} (not there since run {recorded.run.id})", "E906", operation=OPERATION)
+        not_there = NotSent(f"{why} (run {recorded.run.id}: GotSurge does not have it)", "E906", operation=OPERATION)
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
         waits = NotSent(
-            f"it waits in run {recorded.run.id}, which no process is sending now", "E906", operation=OPERATION
+            f"the order waits in run {recorded.run.id}, which no process is sending", "E906", operation=OPERATION
         )
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)

@@ -154,7 +154,7 @@ class DeskRuns:
                 orders.append(PendingOrder(answer, row.line, row.key, row.payload))
                 continue
             if answer is None:
-                entry.end_unprocessed(TakenByAnother("another desk has claimed it", "E906", operation=OPERATION))
+                entry.end_unprocessed(TakenByAnother("another desk has claimed the order", "E906", operation=OPERATION))
                 continue
             try:
                 if continues_draft(current.run, entry, answer):

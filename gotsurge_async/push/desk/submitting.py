@@ -82,26 +82,28 @@ class Sender:
             self._runs.failed(error)
             raise
         except asyncio.CancelledError as cancelled:
-            why = "its caller was cancelled, and it may be recorded and sent: submit it again with the same key"
+            why = "the call was cancelled, but the order may be recorded and sent: submit it again with the same key"
             raise cancelled from OutcomeUnknown(why, "E907", operation="desk.submit", body=payload)
         if recorded is not None:
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):
                 fields = ", ".join(was.fields)
-                why = f"the order with the key {key} was sent, or may have been, with another content: {fields}"
+                why = f"the order with the key {key} was sent, or may have been sent, with different content: {fields}"
                 raise OrderChanged(why, was.fields, was.outcome)
             return
         theirs = payload if waiting is None else waiting.payload
         if theirs != payload and (differ := differing(payload, theirs, key)):
             fields = ", ".join(differ)
-            raise OrderChanged(f"the order with the key {key} waits to be sent, with another content: {fields}", differ)
+            raise OrderChanged(
+                f"the order with the key {key} waits to be sent with different content: {fields}", differ
+            )
         if connection is None:
             self._wake.set()
 
     async def outcome(self, key: str, pause: float) -> Outcome | None:
         """The outcome of an order, see `Desk.outcome`; None, after a pause, if it is not known yet."""
         if not is_text(key):
-            raise UsageError(f"key: give a text without NUL, not {key!r:.60}", "E903")
+            raise UsageError(f"key: give text without NUL characters, not {key!r:.60}", "E903")
         ended = self._ended.setdefault(key, asyncio.Event())
         waiting, recorded = await (await self._orders()).standing(key)
         if waiting is None and recorded is None:
@@ -196,7 +198,7 @@ class Sender:
         orders = await self._orders()
         waiting, recorded = await orders.standing(order.key)
         if waiting is None or waiting.number != order.number:
-            raise TakenByAnother("it is no longer waiting", "E906", operation=OPERATION)
+            raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
         if recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
             await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
             return None
@@ -242,7 +244,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
     """The outcome of an order that waits under a key, or else of the key's owner; None if it is not known yet."""
     if waiting is not None and waiting.stopped == OLDER_COPY:
         order = codec.decode(waiting.payload, Order)
-        why = "it waited in an older copy of the ledger, and may have been sent since: check whether GotSurge has it"
+        why = "the order waited in an older copy of the ledger, and may have been sent: check whether GotSurge has it"
         return InDoubt(order=order, error=OutcomeUnknown(why, "E907", operation=OPERATION, body=waiting.payload))
     if recorded is None or (waiting is not None and not (waiting.stopped or waiting.claimed)):
         return None
@@ -254,7 +256,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
         raise UsageError(why, "E910")
     entry = _entry(codec.decode(payload, Order), key, payload)
     if waiting is not None and waiting.stopped and recorded.row.state in FREE:
-        why = "it was not sent, because its key had another content: submit it again"
+        why = "the order was not sent, because its key belonged to another order: submit it again"
         return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
     return settled(entry, recorded)
 

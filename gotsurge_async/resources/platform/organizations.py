@@ -134,7 +134,7 @@ def _check_name(name: str) -> None:
     # The document does not say which letters the service takes: those of other scripts are left for it to judge.
     odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
     if odd:
-        allowed = f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}"
+        allowed = f"may contain only letters, digits, spaces, dashes and underscores, not {' '.join(map(repr, odd))}"
         problems.append(Problem("business_name", Coded(allowed, "E417"), name))
     if lower in _RESERVED:
         problems.append(Problem("business_name", Coded("is a reserved word", "E417"), name))

@@ -108,7 +108,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
             if isinstance(outcome, UpdatedTask):
                 results.append(Updated(item=item, task=outcome))
             else:
-                unnamed = OutcomeUnknown("the service answers without naming this task", "E404", status=200)
+                unnamed = OutcomeUnknown("GotSurge's answer does not name this task", "E404", status=200)
                 results.append(NotUpdated(item=item, error=outcome or unnamed))
         return results
 
@@ -157,7 +157,7 @@ def tracking_stream(
 
 def _check_pair(pair: TrackingPair) -> None:
     if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-        raise UsageError(f"tracking_ids: give pairs of a task's id and its tracking id, not {pair!r}", "E903")
+        raise UsageError(f"tracking_ids: each pair must be a task's id and its tracking id, not {pair!r}", "E903")
     check_tracking(*pair)
 
 
@@ -212,7 +212,7 @@ class PlatformTasks(TaskCalls, frozen=True):
             UsageError: a page of no items, or another order.
         """
         if order not in ("asc", "desc"):
-            raise UsageError(f'the order is "asc" or "desc", not {order!r}', "E903")
+            raise UsageError(f'order must be "asc" or "desc", not {order!r}', "E903")
         query = {"order": order}
         return listing(self._session, PLATFORM_TASKS_LIST, reader(TaskPage), "tasks", per_page=per_page, query=query)
 

@@ -50,7 +50,7 @@ class FaultFile:
         self.source: Source | None = None
         self._at_end = ExitStack()
         if path.suffix.lower() == ".xlsx" and find_spec("xlsxwriter") is None:
-            raise ConfigError(f'{path}: a workbook needs the extra: pip install "gotsurge-async[excel]"', "E108")
+            raise ConfigError(f'{path}: a workbook needs an extra: pip install "gotsurge-async[excel]"', "E108")
         try:
             self._file = WholeFile(path, self._at_end)
         except OSError as error:
@@ -145,7 +145,7 @@ class FaultFile:
             return structs.replace(form, packed=False)
         if self._ruled:
             raise ConfigError(
-                f"{self.path}: in a CSV the map would read numbers and dates as text, and perhaps as others: "
+                f"{self.path}: from a CSV file, the map could read different numbers and dates: "
                 f"name a workbook, such as {self.path.with_suffix('.xlsx')}",
                 "E240",
             )

@@ -23,7 +23,8 @@ def _shortened(text: str | None) -> str | None:
 class Fault:
     """One fault, or probable mistake, at one place of a file.
 
-    Its ``str()`` is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
+    Its ``str()`` is for a person: ``orders.csv:17: price: "1,50": write an amount as a decimal number, such
+    as 48.50``.
 
     Attributes:
         file: the file's name.

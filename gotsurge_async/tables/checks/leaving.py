@@ -90,6 +90,6 @@ class Leaving(Around):
         doubled = "SELECT line, key, original, other FROM rows JOIN doubled ON rows.rowid = id ORDER BY id"
         for line, key, original, other in self._db.execute(doubled):
             row = Original(original) if columns is None else Original(decode_row(original), columns)
-            rule = Coded(f"this key is also in line {other}: one order, one key", "E229")
+            rule = Coded(f"this key is also in line {other}: each order needs its own key", "E229")
             source.report.add(Fault(file=self.name, line=line, value=key, rule=rule), row)
         self._db.execute("DELETE FROM rows WHERE rowid IN (SELECT id FROM doubled)")

@@ -35,11 +35,11 @@ _BLOCK = 1 << 16
 _SAMPLE = 10_000  # the number of lines that show how many the whole file has
 _MARGIN = 1.5  # others may be shorter or longer
 _DAMAGE = "\ufffd".encode()
-_WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
+_WORKBOOK = "is a workbook, not text: give the file the right ending (.xlsx, .xls, .ods), or pass --format xlsx"
 _SIGNATURES = (
     (b"PK\x03\x04", _WORKBOOK),
     (b"\xd0\xcf\x11\xe0", _WORKBOOK),
-    (b"PAR1", "is a Parquet file, not text: say --format parquet"),
+    (b"PAR1", "is a Parquet file, not text: pass --format parquet"),
     (b"%PDF", "is a PDF, not text: export the table as CSV UTF-8"),
 )
 _PACKED = b"\x1f\x8b"
@@ -99,7 +99,7 @@ class BadFile(Exception):
 
 def too_many(count: str) -> BadFile:
     """The error for a table that is too long; ``count`` is the number of its lines or rows, with its noun."""
-    return BadFile(f"has {count}, and at most {MOST_LINES:,} are read: split it, and push the parts", "E245")
+    return BadFile(f"has {count}, but at most {MOST_LINES:,} are read: split it, and push the parts", "E245")
 
 
 # --- the lines of a text ---------------------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ def too_many(count: str) -> BadFile:
 def not_in(encoding: str) -> str:
     """The message for bytes that are not text in an encoding."""
     if encoding != "utf-8":
-        return Coded(f"is not in the encoding {encoding}: say which one it is (--encoding)", "E203")
+        return Coded(f"is not in the encoding {encoding}: name the right one (--encoding)", "E203")
     return Coded(
-        "is not UTF-8: say which encoding the file has (--encoding cp1252 for Excel's plain CSV in Western Europe), "
+        "is not UTF-8: name the encoding of the file (--encoding cp1252 for Excel's plain CSV in Western Europe), "
         "or save it as CSV UTF-8",
         "E203",
     )
@@ -212,12 +212,14 @@ class Unpacked:
         try:
             block: bytes = self._file.read1(size)
         except EOFError:
-            raise BadFile("the packed file is cut short: its end is missing", "E204") from None
+            raise BadFile("the compressed file is incomplete: its end is missing", "E204") from None
         except (gzip.BadGzipFile, zlib.error):
-            raise BadFile("the packed file is damaged: it cannot be unpacked", "E204") from None
+            raise BadFile("the compressed file is damaged: it cannot be decompressed", "E204") from None
         self._expanded += len(block)
         if self._expanded > MOST_UNPACKED or self._expanded > max(FREE, self._packed.count * MOST_RATIO):
-            raise BadFile(f"the packed file expands to more than {self._expanded:,} bytes: unpack it first", "E204")
+            raise BadFile(
+                f"the compressed file expands to more than {self._expanded:,} bytes: decompress it first", "E204"
+            )
         return block
 
 

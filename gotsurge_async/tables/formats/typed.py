@@ -91,7 +91,9 @@ def on_disk(stream: Digested) -> Iterator[IO[bytes]]:
                     file.write(block)
             file.seek(0)
         except OSError as error:
-            why = f"cannot be copied to the folder of temporary files ({error.strerror or error}): free some room there"
+            why = (
+                f"cannot be copied to the folder of temporary files ({error.strerror or error}): free some space there"
+            )
             raise BadFile(why, "E109") from None
         yield file
 
@@ -191,7 +193,7 @@ class QueryGrid(Grid):
         try:
             url = sqlalchemy.make_url(query.url)
         except sqlalchemy.exc.ArgumentError:
-            why = "--from is a URL such as postgresql://USER@HOST/NAME or sqlite:///orders.db"
+            why = "--from must be a URL such as postgresql://USER@HOST/NAME or sqlite:///orders.db"
             raise ConfigError(why, "E208") from None
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")  # the driver of the extra postgresql
@@ -202,9 +204,9 @@ class QueryGrid(Grid):
         try:
             self._engine = sqlalchemy.create_engine(url)
         except sqlalchemy.exc.NoSuchModuleError:
-            raise ConfigError(f"--from: SQLAlchemy knows no database {url.drivername}", "E208") from None
+            raise ConfigError(f"--from: SQLAlchemy does not know the database {url.drivername}", "E208") from None
         except ImportError as error:
-            why = f"--from: the driver of {url.drivername} is missing: pip install {error.name}"
+            why = f"--from: the driver for {url.drivername} is not installed: pip install {error.name}"
             raise ConfigError(why, "E108") from None
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
@@ -217,7 +219,7 @@ class QueryGrid(Grid):
             with self._engine.connect().execution_options(**options) as connection:
                 answer = connection.execute(query)
                 if not answer.returns_rows:
-                    raise BadFile("the query returns no rows: give a SELECT statement", "E208")
+                    raise BadFile("the query does not return rows: give a SELECT statement", "E208")
                 names = list(answer.keys())
                 self.digest.update(encode(names))
                 yield Record(0, names, False, 0)

@@ -110,23 +110,23 @@ class WorkbookGrid(Grid):
         self.sheets: Sequence[str] = list(visible)
         if name is None:
             if sheet.name is None:
-                raise BadFile("has no visible sheet of cells: name one (--sheet)", "E206")
+                raise BadFile("has no visible sheet with cells: name a sheet (--sheet)", "E206")
             self.form: Form = Form(format=self.form.format, sheet=sheet.name)
             if before := self.sheets[: self.sheets.index(sheet.name)]:
                 self._remark(
-                    f'the sheet "{sheet.name}" is read, the first that can be seen; '
-                    f"hidden, and not read: {', '.join(before)}"
+                    f'the sheet "{sheet.name}" is read because it is the first visible one; '
+                    f"these are hidden, and not read: {', '.join(before)}"
                 )
         elif sheet.name is None:
             hint = did_you_mean(name, self.sheets)
             raise BadFile(f'has no sheet "{name}"{hint}; it has {", ".join(self.sheets)}', "E206")
         elif not visible[name]:
-            self._remark(f'the sheet "{name}" is hidden, and is read because it was named')
+            self._remark(f'the sheet "{name}" is hidden, but is read because you named it')
         count, first = sheet.hidden
         if count:
             self._remark(
                 f"{number_of(count, 'row')} of the sheet, first {first}, cannot be seen: "
-                "what is hidden, or filtered out, is sent like all other rows"
+                "hidden and filtered rows are sent like all other rows"
             )
 
     def _remark(self, rule: str) -> None:
@@ -159,7 +159,9 @@ def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[byt
         BadFile: the process cannot be started.
     """
     if not sys.executable or getattr(sys, "frozen", False):
-        raise BadFile(f"is read by a process of its own, and there is no Python for it (sys.executable): {_ADVICE}")
+        raise BadFile(
+            f"cannot be read: no Python was found for the separate process that reads it (sys.executable): {_ADVICE}"
+        )
     program = Path(sheet_reader.__file__).parent
     paths = [str(program.parent), *(path or os.curdir for path in sys.path)]
     try:

@@ -34,7 +34,7 @@ def delimiter_character(text: str) -> str:
     """
     character = "\t" if text in ("tab", "\\t") else text
     if len(character) != 1 or character in '"\r\n\0 ':
-        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab", "E102")
+        raise ConfigError(f"delimiter {text!r}: give one character, such as ; or the word tab", "E102")
     return character
 
 
@@ -69,7 +69,9 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         known = available_timezones()
         if not known:
-            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata', "E108") from None
+            raise ConfigError(
+                f'no time zones are installed, so "{name}" is unknown: pip install tzdata', "E108"
+            ) from None
         raise ConfigError(f'time zone "{name}" is not known{did_you_mean(name, known)}', "E102") from None
 
 
@@ -92,7 +94,7 @@ class Dialect:
 
     def __attrs_post_init__(self) -> None:
         if self.header_row is not None and self.header_row < 1:
-            raise ConfigError("the header row is counted from 1", "E102")
+            raise ConfigError("the header row must be 1 or more", "E102")
 
     def over(self, other: "Dialect") -> "Dialect":
         """This dialect, with the values of another one for those that are None here."""
@@ -197,5 +199,5 @@ class ColumnMap:
         taken: dict[str, str] = {}
         for entry, field in origins:
             if field in taken:
-                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}', "E231")
+                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both set {field}', "E231")
             taken[field] = entry

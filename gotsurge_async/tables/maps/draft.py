@@ -69,7 +69,7 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
     place = _header_of(records, dialect.header_row)
     header, below = records[place], records[place + 1 :]
     if header.damaged:
-        raise ConfigError("the header cannot be read: say the encoding of the file (--encoding)", "E203")
+        raise ConfigError("the header cannot be read: name the encoding of the file (--encoding)", "E203")
     rows = [record.cells for record in below if len(record.cells) == len(header.cells) and not record.damaged]
     header_row = header.line if place > 0 or dialect.header_row is not None else None
     return _Drafting([cell.strip() for cell in header.cells], rows).draft(_file_section(grid, header_row, timezone))
@@ -83,7 +83,7 @@ def _header_of(records: Sequence[Record], row: int | None) -> int:
     for place, record in enumerate(records):
         if record.line == row:
             return place
-    raise ConfigError(f"line {row} is empty, or not there, and was said to name the columns (--header-row)", "E210")
+    raise ConfigError(f"line {row} is empty or missing, but --header-row says that it names the columns", "E210")
 
 
 def _file_section(grid: Grid, header_row: int | None, timezone: str | None) -> list[str]:

@@ -42,7 +42,7 @@ def find_map(name: str) -> Path:
         raise ConfigError(f"{name}: cannot be read: there is no such file", "E201")
     known = kept_maps()
     hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
-    raise ConfigError(f"there is no map {name}, neither as a file nor kept{hint} (gotsurge map list)", "E231")
+    raise ConfigError(f"there is no map {name}, neither as a file nor as a saved map{hint} (gotsurge map list)", "E231")
 
 
 def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
@@ -52,7 +52,7 @@ def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
         ConfigError: the name is not valid, or is taken, or the file cannot be written.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f'"{name}" is no name of a map: use letters, digits, -, _ and . only', "E231")
+        raise ConfigError(f'"{name}" is not a valid name for a map: use only letters, digits, -, _ and .', "E231")
     path = maps_folder() / f"{name}{_ENDING}"
     write_map(path, text, replace=replace)
     return path
@@ -70,6 +70,6 @@ def write_map(path: Path, text: bytes, *, replace: bool = False) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(f"{path} is there already: --force replaces it", "E110") from None
+        raise ConfigError(f"{path} already exists: --force replaces it", "E110") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}", "E109") from None

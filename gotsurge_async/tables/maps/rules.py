@@ -167,7 +167,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
     try:
         pattern = re.compile("".join(parts), re.IGNORECASE | re.ASCII)
     except re.error:  # a group has a name that another one has
-        raise Misread(f'"{sample}" says something twice: {_SAMPLE}', "E231") from None
+        raise Misread(f'"{sample}" contains the same part twice: {_SAMPLE}', "E231") from None
     has = pattern.groupindex.keys()
     has_day = {"year", "short"} & has and {"month", "name"} & has and "day" in has
     has_clock = {"hour", "half"} & has or "minute" not in has
@@ -187,7 +187,7 @@ def check_dates(dates: Dates) -> None:
     clock = _time_of_day(dates.time)
     for sample in dates.like:
         if clock is None and not {"hour", "half", "fraction"} & _time_pattern(sample).groupindex.keys():
-            raise Misread(f'"{sample}" has no time of day: say which one is meant, such as time = "09:00"', "E231")
+            raise Misread(f'"{sample}" has no time of day: add one, such as time = "09:00"', "E231")
 
 
 def _time_of_day(text: str | None) -> time | None:
@@ -215,8 +215,8 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
         try:
             moment: datetime = otherwise(text)
         except ValueError as error:
-            if patterns and str(error).startswith("a time is written"):
-                rule = f'is not written as "{written}", the sample in the map for 31 December 2030'
+            if patterns and str(error).startswith("write a time"):
+                rule = f'is not written like "{written}", the sample in the map for 31 December 2030'
                 raise Misread(rule, "E220") from None
             raise
         return moment
@@ -310,7 +310,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     def plain(text: str) -> str:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
-            raise Misread(f'is not written as "{sample}", the sample in the map for the number 1234.56', "E217")
+            raise Misread(f'is not written like "{sample}", the sample in the map for the number 1234.56', "E217")
         digits = re.sub(r"\D", "", match["whole"]) or "0"
         rest = match["decimals"] if point else None
         return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")
@@ -378,7 +378,7 @@ def _phone_reader(sample: str) -> Step:
 
     region = phones.region_of(sample) if _PHONE_SAMPLE.fullmatch(sample) else None
     if region is None and sample != "+":
-        why = f'"{sample}" is not a valid sample of a phone number: write one with its country apart: +65 61234567'
+        why = f'"{sample}" is not a valid sample of a phone number: put a space after the country code: +65 61234567'
         raise Misread(why, "E231")
 
     def international(text: str) -> str:

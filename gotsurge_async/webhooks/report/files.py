@@ -147,7 +147,7 @@ def write_xlsx(day: Day, file: IO[bytes]) -> None:
     try:
         import xlsxwriter
     except ImportError:
-        raise ConfigError('a workbook needs the extra: pip install "gotsurge-async[excel]"', "E108") from None
+        raise ConfigError('a workbook needs an extra: pip install "gotsurge-async[excel]"', "E108") from None
     with xlsxwriter.Workbook(file, {"constant_memory": True, "in_memory": False}) as book:
         book.set_properties({"title": _title(day), "comments": " ".join([_zone_words(day), *day.environments])})
         heading = book.add_format({"bold": True, "bottom": 1})

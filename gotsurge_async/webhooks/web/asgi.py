@@ -24,7 +24,7 @@ class WebhookApp:
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
         else:
-            raise ValueError(f"a webhook is no {scope['type']}")
+            raise ValueError(f"a webhook receiver serves HTTP, not {scope['type']}")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

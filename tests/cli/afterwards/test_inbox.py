@@ -35,7 +35,7 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
     assert run("inbox", "show", "1", "--raw", *book).stdout_bytes == event("task-1")
     shown = run("inbox", "show", "2", *book)
     assert "\x1b" not in shown.output
-    assert "is no JSON" in shown.stdout
+    assert "is not JSON" in shown.stdout
     assert json.loads(run("inbox", "show", "1", "--json", *book).stdout)["state"] == "done"
     assert (done := run("inbox", "replay", "1", "2", *book)).exit_code == 1
     assert "1 of 2 replayed" in done.stdout

@@ -266,7 +266,7 @@ async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
     assert [document["status"] for _, document in got[-4:]] == ["broadcasting", "accepted"] * 2
     assert len({name for name, _ in got}) == 2
     assert "S3CRET" not in "".join(receiver.said)
-    assert f"changes are sent to {target}" in "".join(receiver.said)
+    assert f"changes need {target}" in "".join(receiver.said)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
     [
         ((), "", "GOTSURGE_FORWARD_SECRET"),
         ((), "whsec_S3CRET", "24 to 64 bytes"),
-        (("--json",), "", "leave one of them out"),
+        (("--json",), "", "choose one"),
     ],
 )
 def test_what_cannot_be_sent_on(run: Runner, tmp_path: Path, words: tuple[str, ...], secret: str, message: str) -> None:

@@ -91,7 +91,7 @@ async def test_what_was_changed_or_rejected_is_not_sent(platform_office: Office,
         for name in made:
             proposal = await office.ledger.proposals.get(name)
             request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), files={})
-            for digest, why in ((proposal.digest, "was altered"), (request.digest, "cannot be decided on")):
+            for digest, why in ((proposal.digest, "was changed"), (request.digest, "cannot be decided on")):
                 other = structs.replace(proposal, request=request, digest=digest)
                 with pytest.raises(UsageError, match=why):
                     await send_approved(office.ledger, other, "eve")
@@ -190,7 +190,7 @@ async def test_an_altered_proposal_is_not_sent(office: Office) -> None:
         body = database.execute("SELECT body FROM proposals").fetchone()[0].replace(b"Loyang", b"Other")
         database.execute("UPDATE proposals SET body = ?", (body,))
         database.commit()
-    with pytest.raises(UsageError, match="altered"):
+    with pytest.raises(UsageError, match="was changed"):
         await office.approve(made["proposal"])
     assert office.calls == {}
 
@@ -300,7 +300,7 @@ async def test_no_amount_makes_room_for_another(office: Office) -> None:
     limited = attrs.evolve(office, bounds=bounds)
     async with limited.agent() as agent:
         for name in ("price", "max_price", "min_price"):
-            assert "below 0" in await agent.refused("change_task", task="t", set={name: "SGD -1000"})
+            assert "negative" in await agent.refused("change_task", task="t", set={name: "SGD -1000"})
         assert await agent.refused("create_orders", orders=[order(price=-1_000_000)])
         dear = {"price": "SGD 1000000", "max_price": "SGD 1"}
         assert "SGD 1000000.00" in await agent.refused("change_task", task="t", set=dear)

@@ -45,9 +45,9 @@ def test_many_faults_are_reported_in_groups(run: Runner, tmp_path: Path) -> None
     done = run("push", orders(tmp_path / "orders.csv", 60, car="Car"), "--simulate")
     assert done.exit_code == 2
     car, phone, total, *hints = done.stderr.splitlines()
-    assert "orders.csv: to_contact.phone: 60 × is not E.164: " in phone
+    assert "orders.csv: to_contact.phone: 60 × is not in E.164 format: " in phone
     assert 'first in line 2: "+65 9175 5000", did you mean "+6591755000"? (then 3, 4, 5, 6, …)' in phone
-    assert "orders.csv: vehicle_preference: 60 × is not known: one of ltl, motorcycle, car, " in car
+    assert "orders.csv: vehicle_preference: 60 × is unknown: use one of ltl, motorcycle, car, " in car
     assert total == "120 faults: nothing was sent"
     assert hints == [
         f"--faults FILE.csv writes the rows that have faults, with what is wrong in each; {OTHERS}",
@@ -75,7 +75,7 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     assert f"{faulty} has only these rows: pushed alone it sends no other" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
     assert again.exit_code == 2
-    assert "is there already: name another file" in again.stderr
+    assert "already exists: remove it" in again.stderr
     faulty.write_text(faulty.read_text().replace("9175 5010", "+6591755010"))
     assert run("push", faulty, *local(simulator), "--out", tmp_path / "out").exit_code == 0
     assert simulator.audit()["tasks"] == 12
@@ -265,7 +265,7 @@ def test_numbers_of_a_workbook_do_not_become_text_that_a_map_reads_otherwise(run
     words = ("push", "orders.xlsx", *local(simulator), "--map", "map.toml", "--leave-faulty", "--faults")
     done = run(*words, "f.csv")
     assert (done.exit_code, once(simulator, 0), Path("f.csv").exists()) == (2, True, False)
-    assert "f.csv: in a CSV the map would read numbers and dates as text" in done.stderr
+    assert "f.csv: from a CSV file, the map could read different numbers" in done.stderr
     assert run(*words, "f.xlsx").exit_code == 5
     assert once(simulator, 4)
 
@@ -338,7 +338,7 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     ("words", "message"),
     [
         (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
-        (("--leave-faulty", "--faults", "-"), "--faults needs a file, not standard output"),
+        (("--leave-faulty", "--faults", "-"), "--faults needs a file that you can correct"),
     ],
 )
 def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], message: str) -> None:

@@ -17,16 +17,16 @@ PG = "postgresql://gotsurge@127.0.0.1:1/none"
     [
         (("worker", "--env", "local", "--ledger", "ledger.db"), "share a ledger in PostgreSQL"),
         (("worker", "--env", "local"), "share a ledger in PostgreSQL"),
-        (("worker", "--ledger", PG), "say where to: --env"),
+        (("worker", "--ledger", PG), "no environment is named: --env"),
         (("worker", "--env", "local", "--ledger", PG, "--lease", "1"), "1.0 is not in the range x>=2"),
         (("worker", "--env", "local", "--ledger", PG), "needs the API base"),
         (("db", "upgrade", "--ledger", "ledger.db"), "share a ledger in PostgreSQL"),
         (("db", "upgrade", "--ledger", PG), "cannot be used"),
         (("push", "orders.csv", "--env", "local", "--ledger", "ledger.db", "--distributed"), "share a ledger in"),
         (("push", "orders.csv", "--simulate", "--ledger", PG, "--distributed"), "start gotsurge simulator"),
-        (("push", "orders.csv", "--env", "local", "--no-wait"), "--no-wait goes with --distributed"),
+        (("push", "orders.csv", "--env", "local", "--no-wait"), "--no-wait works only with --distributed"),
         (("resume", "--last", "--env", "local", "--ledger", "ledger.db", "--distributed"), "share a ledger in"),
-        (("resume", "--last", "--env", "local", "--no-wait"), "--no-wait goes with --distributed"),
+        (("resume", "--last", "--env", "local", "--no-wait"), "--no-wait works only with --distributed"),
         (("stop", "RUN", "--ledger", "ledger.db"), "there is no ledger"),
     ],
 )
@@ -155,7 +155,7 @@ def test_prices_are_reserved_where_the_spend_is_limited(
     file = write_orders(tmp_path / "orders.csv", ["A", "B"])
     words = ("--distributed", "--no-wait", "--ledger", url, "--out", tmp_path / "out", *local(simulator))
     done = run("push", file, *words, "--max-spend", "USD 10")
-    assert (done.exit_code, "is priced in SGD, and the limit in USD" in done.stderr) == (5, True), done.output
+    assert (done.exit_code, "is priced in SGD, but the limit is in USD" in done.stderr) == (5, True), done.output
     done = run("push", file, *words, "--max-spend", "SGD 60", "--json")
     assert done.exit_code == 0, done.output
     with psycopg.connect(url) as database:

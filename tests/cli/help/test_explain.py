@@ -26,7 +26,7 @@ def test_an_exit_code_is_explained(run: Runner, word: str) -> None:
 def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> None:
     """The code in any case, the message as it was printed, and some words of it lead to the same text."""
     text = run("explain", "E521").stdout
-    assert text.startswith("E521: Another process has the run")
+    assert text.startswith("E521: Another process is working on the run")
     assert "*" not in text
     assert run("explain", "e521").stdout == text
     said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until it ends, or stop it first"
@@ -63,7 +63,7 @@ def test_an_unknown_code_proposes_near_ones(run: Runner) -> None:
     assert "near it are E52" in done.stderr
     nothing = run("explain", "rubber duck pond")
     assert nothing.exit_code == 2
-    assert "no error says 'rubber duck pond'" in nothing.stderr
+    assert "no message contains 'rubber duck pond'" in nothing.stderr
 
 
 def test_an_error_names_its_code_below(run: Runner, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("statement", "place", "words"),
     [
-        ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: states", ("results", "status", "runs")),
+        ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: its states", ("results", "status", "runs")),
         ("UPDATE chunks SET updated_at = -1", "table chunks, chunk 1: updated_at", ()),
         ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
         ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "bodies, chunk 1: its orders", ("results",)),
@@ -93,7 +93,7 @@ def test_no_command_runs_into_a_damaged_row(shell: Shell, statement: str, place:
     for word in (*words, "push", "resume", "retry", "undo", "reconcile"):
         assert (word, done[word].exit_code) == (word, 2)
         assert place in done[word].stderr, (word, done[word].stderr)
-        assert "Begin no other ledger" in done[word].stderr
+        assert "Do not start another ledger" in done[word].stderr
     assert (done["check"].exit_code, place in done["check"].stdout) == (1, True)
 
 
@@ -184,7 +184,7 @@ def test_room_is_given_back(shell: Shell) -> None:
     assert document["bytes_before"] >= document["bytes"] == book(shell).stat().st_size
     change(book(shell), "DELETE FROM bodies")
     done = clean(shell.run("ledger", "vacuum", *shell.ledger))
-    assert (done.exit_code, "Begin no other ledger" in done.stderr) == (2, True)
+    assert (done.exit_code, "Do not start another ledger" in done.stderr) == (2, True)
 
 
 def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(shell: Shell, register: Path) -> None:
@@ -280,7 +280,7 @@ def test_commands_are_printed_for_the_very_ledger(shell: Shell) -> None:
 def test_nobody_is_asked_about_a_ledger_that_is_not_older(shell: Shell) -> None:
     """`accept-older` says that it is not older, or never was there, with exit 2, before it asks anything."""
     shell.push("A")
-    for path, said in ((book(shell), "is not older"), (shell.folder / "none.db", "there is no record")):
+    for path, said in ((book(shell), "is not an older copy"), (shell.folder / "none.db", "there is no record")):
         done = clean(shell.run("ledger", "accept-older", "--ledger", path, stdin=""))
         assert (done.exit_code, said in done.stderr, "really" in done.stderr) == (2, True, False)
 
@@ -298,7 +298,7 @@ def test_a_ledger_that_is_gone_is_said_to_be(shell: Shell, words: tuple[str, ...
     ("url", "said"),
     [
         ("mysql://db/gotsurge", "mysql is not supported: give the path of a file, or postgresql://USER@HOST/NAME"),
-        ("sqlite://", "give the path of a file"),
+        ("sqlite://", "name a file"),
         ("postgresql://me:p@ss@db/gotsurge", "this URL cannot be read"),
         ("postgresql://db/gotsurge?no_such_setting=1", "this URL cannot be read"),
     ],

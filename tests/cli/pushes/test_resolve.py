@@ -166,11 +166,11 @@ def test_a_file_with_faults_changes_nothing(shell: Shell) -> None:
     )
     document = shell.document(shell.on_ledger("resolve", run_id, "--file", path, "--json"))
     (twice,) = document["faults"]
-    assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is said to be C too")
+    assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is also given for C")
     path = fill(shell, run_id, C=("", "in_doubt"))
     text = shell.on_ledger("resolve", run_id, "--file", path).stderr
     assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in text
-    assert f"in-doubt.csv:3: B: task {tasks['C']} is another order's: its tracking_id is C" in text
+    assert f"in-doubt.csv:3: B: task {tasks['C']} belongs to another order: its tracking_id is C" in text
     assert states(shell, run_id) == {"in_doubt": 6}
 
 

@@ -78,7 +78,7 @@ def test_another_environment_is_refused(shell: Shell) -> None:
     """A run is not sent to a place that it was not meant for, nor by another account: exit 2, and nothing is sent."""
     run_id = stopped(shell, "A", "B", "C")
     other = shell.run("resume", run_id, *shell.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
-    assert (other.exit_code, f"run {run_id} is of local" in other.stderr) == (2, True)
+    assert (other.exit_code, f"run {run_id} belongs to local" in other.stderr) == (2, True)
     shell.run("push", shell.folder / "orders.csv", "--simulate", *shell.ledger, "--out", shell.folder / "out")
     simulated = shell.document(shell.on_ledger("runs", "--json", "--env", "simulator"))[0]["run"]
     gone = shell.call("resume", simulated)
@@ -235,4 +235,4 @@ def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(shell: Shell) -
     """Another one is not taken and forgotten: it is refused, with what takes it."""
     done = shell.call("resume", "R", "--distributed", "--rate", "5")
     assert done.exit_code == 2
-    assert "give another one to gotsurge worker" in done.stderr
+    assert "pass --rate to gotsurge worker" in done.stderr

@@ -150,7 +150,7 @@ def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(shell: Shell, drafts
     assert (done.exit_code, "next: " in done.stderr, "not taken back" in done.stderr) == (0, False, False), done.stderr
     assert not any("resume" in command or "undo" in command for command in next_of(run_id))
     refused = shell.call("resume", "--last")
-    assert (refused.exit_code, f"is to be sent, as {run_id}" in refused.stderr) == (2, True)
+    assert (refused.exit_code, f"name the run: {run_id}" in refused.stderr) == (2, True)
     assert len(shell.simulator.audit()["by_tracking_id"]) == 2
     assert shell.call("resume", run_id).exit_code == 1
     assert set(shell.simulator.audit()["by_tracking_id"].values()) == {1}

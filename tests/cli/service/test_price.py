@@ -64,7 +64,7 @@ def test_a_question_that_cannot_be_is_wrong_usage(run: Runner, simulator: Simula
 
 
 def test_a_price_needs_no_running_simulator(run: Runner) -> None:
-    """--simulate brings its own."""
+    """--simulate starts its own."""
     assert run("price", *PICKUP, "--to", "1.27,103.86", "--vehicle", "car", "--simulate").exit_code == 0
 
 

@@ -107,10 +107,10 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
     done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(orders))
     assert (done.exit_code, done.stdout) == (2, "")
     assert "-: order 2: price" in done.stderr
-    assert "SGD 1.00 is under the least price of SGD 2.00" in done.stderr
+    assert "SGD 1.00 is below the lowest price, SGD 2.00" in done.stderr
     assert "order 3: vehicle_preference" in done.stderr
     assert "order 3: colour" in done.stderr
-    assert "order 4: is no order" in done.stderr
+    assert "order 4: is not an order" in done.stderr
     assert done.stderr.splitlines()[-2:] == ["nothing was sent", "see: gotsurge explain E228 E212 E224"]
     assert simulator.audit()["calls"] == {}
 
@@ -119,7 +119,7 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
     ("content", "message"),
     [
         ("{", "- is not JSON"),
-        ('{"a": 1}\n{', "line 2 of it is not either"),
+        ('{"a": 1}\n{', "neither is line 2 alone"),
         (json.dumps([order("A"), order("A")]), "tracking_id A appears twice"),
         (json.dumps(order(...)), "tracking_id"),
     ],

@@ -70,7 +70,7 @@ def test_an_error_stands_for_a_code(error: GotSurgeError, code: Exit) -> None:
         (["retry", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
         (["reconcile", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
         (["undo", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
-        (["undo", "RUN"], 2, "say where to"),
+        (["undo", "RUN"], 2, "no environment is named"),
     ],
 )
 def test_a_failure_is_a_document_too(

@@ -50,7 +50,7 @@ def test_a_push_that_could_not_tell_sends_nothing(shell: Shell, monkeypatch: pyt
     done = shell.run("push", file, *shell.place, *shell.ledger, "--out", place, "--json")
     document = shell.document(done)
     assert (done.exit_code, "result files" in document["error"], document["run"]) == (2, True, None)
-    assert "nothing was sent: name another folder by --out" in done.stderr
+    assert "nothing was sent: name another folder with --out" in done.stderr
     assert shell.simulator.audit()["tasks"] == 0
     assert not (shell.folder / "ledger.db").exists()
 

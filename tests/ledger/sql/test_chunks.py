@@ -250,12 +250,12 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: states cannot be 'pq'"),
-        ("UPDATE chunks SET states = ''", "table chunks, chunk 1: states cannot be ''"),
+        ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: its states are impossible: 'pq'"),
+        ("UPDATE chunks SET states = ''", "table chunks, chunk 1: its states are impossible: ''"),
         ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: its sizes"),
         ("UPDATE chunks SET updated_at = 'noon'", "table chunks, chunk 1: a number or a time is invalid"),
-        ("UPDATE results SET ids = '[1]'", "table results, chunk 1, part 0: its task ids are no list of text"),
-        ("UPDATE results SET ids = 'TRK-1'", "table results, chunk 1, part 0: its task ids are no list of text"),
+        ("UPDATE results SET ids = '[1]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
+        ("UPDATE results SET ids = 'TRK-1'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ('UPDATE results SET ids = \'["a","b","c"]\'', "table results, chunk 1, part 0: "),
         ("UPDATE notes SET place = 9", "table notes, chunk 1"),
         ("UPDATE notes SET lost_drafts = 'many'", "table notes, chunk 1"),

@@ -110,7 +110,7 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
     await bring(run, state)
     with pytest.raises(IllegalTransition, match=rf"TRK-2 \(line 2\) of run .* is {state.value} and cannot be released"):
         await run.release_claim([claimed, other])
-    with pytest.raises(IllegalTransition, match="does not exist"):
+    with pytest.raises(IllegalTransition, match="is unknown"):
         await run.release_claim([claimed, 12345])
     assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": state.value}
     await run.close()
@@ -152,12 +152,12 @@ async def test_an_outcome_is_recorded_once(ledger: Ledger) -> None:
     run = await loaded(ledger, [order(1)])
     (claimed,) = await run.claim(await ids(run))
     outcome = OrderOutcome(claimed, OrderState.CREATED, "task-1")
-    with pytest.raises(IllegalTransition, match="named twice"):
+    with pytest.raises(IllegalTransition, match="listed twice"):
         await run.record([outcome, outcome])
     await run.record([outcome])
     with pytest.raises(IllegalTransition):
         await run.record([outcome])
-    with pytest.raises(ValueError, match="an outcome is one of"):
+    with pytest.raises(ValueError, match="an outcome must be one of"):
         await run.record([OrderOutcome(claimed, OrderState.PENDING)])
     await run.close()
 

@@ -49,7 +49,7 @@ def keeping(url: str, table: str) -> Iterator[None]:
 async def test_a_server_that_may_forget_is_refused(url: str) -> None:
     """One that confirms before it has written is told by its setting, and nothing is made there."""
     ask(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
-    with pytest.raises(LedgerUnusable, match=r"synchronous_commit = off.*may forget.*change that setting"):
+    with pytest.raises(LedgerUnusable, match=r"synchronous_commit = off.*lose confirmed writes.*change that setting"):
         await Ledger.open(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []
 
@@ -72,7 +72,7 @@ async def test_a_server_that_does_not_write_through_is_refused(postgres: Server,
 async def test_a_database_that_does_not_take_every_key_is_refused(postgres: Server, url: str) -> None:
     """Keys are text in any script, so its encoding must be UTF8."""
     latin = postgres.create(f"{url.rpartition('/')[2]}_latin", "ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
-    with pytest.raises(LedgerUnusable, match="has the encoding LATIN1, and needs UTF8"):
+    with pytest.raises(LedgerUnusable, match="has the encoding LATIN1, but needs UTF8"):
         await Ledger.open(latin)
 
 
@@ -86,7 +86,7 @@ async def test_a_standby_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         standby = first.standby()
         standby.start()
         try:
-            with pytest.raises(LedgerUnusable, match="on a standby server: give the address of the one"):
+            with pytest.raises(LedgerUnusable, match="on a standby server: give the address of the primary"):
                 await Ledger.open(standby.url)
             async with await Ledger.look(standby.url) as ledger:
                 (info,) = await ledger.runs()
@@ -113,7 +113,7 @@ async def test_who_may_only_read_looks(url: str) -> None:
     ask(url, f"CREATE ROLE reader_{name} LOGIN")
     ask(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader_{name}")
     as_reader = url.replace("gotsurge@", f"reader_{name}@")
-    with pytest.raises(LedgerUnusable, match="may not be written to by this user"):
+    with pytest.raises(LedgerUnusable, match="cannot be written to by this user"):
         await Ledger.open(as_reader)
     async with await Ledger.look(as_reader) as ledger:
         (info,) = await ledger.runs()
@@ -182,7 +182,7 @@ async def came_to_nothing(url: str) -> None:
 async def test_a_connection_that_is_lost_refuses_all_who_wait(url: str) -> None:
     """What was on its way is not written, nothing more is, and it is told what to do."""
     told = await lost(url, lambda: ask(url, WAITING.replace("pid", "pg_terminate_backend(pid)", 1)))
-    assert "see that the server runs and can be reached, then try again" in told
+    assert "check that the server runs and can be reached, then try again" in told
     await came_to_nothing(url)
 
 
@@ -192,7 +192,7 @@ async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypa
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with server() as stopping:
         told = await lost(stopping.url, stopping.stop)
-        assert "see that the server runs and can be reached, then try again" in told
+        assert "check that the server runs and can be reached, then try again" in told
         with pytest.raises(LedgerUnusable, match=r"refused.*see that the server runs"):
             await Ledger.open(stopping.url)
         stopping.start()
@@ -363,7 +363,7 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
     name = url.rpartition("/")[2]
     postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
     postgres.create(name)
-    with pytest.raises(LedgerOlder, match="is gone: there was one here that counted 1"):
+    with pytest.raises(LedgerOlder, match=r"is gone: .* knows a ledger here, with 1"):
         await Ledger.open(url)
     await refuse_newest(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []

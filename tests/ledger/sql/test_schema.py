@@ -67,7 +67,7 @@ async def test_a_newer_ledger_is_refused(path: Path, clock: TurnedClock) -> None
     await (await Ledger.open(path, clock=clock)).close()
     change(path, "UPDATE ledger_meta SET value = ? WHERE name = 'schema_version'", VERSION + 1)
     before = path.read_bytes()
-    told = rf"newer version \(schema {VERSION + 1}, this program knows {VERSION}\); use a newer"
+    told = rf"newer version \(schema {VERSION + 1}; this program knows {VERSION}\): update"
     for opening in (Ledger.open, Ledger.look):
         with pytest.raises(LedgerError, match=told):
             await opening(path)

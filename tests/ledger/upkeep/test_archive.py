@@ -359,5 +359,5 @@ def test_a_kill_at_any_statement_loses_nothing(tmp_path: Path) -> None:
 
 def test_times_are_aware() -> None:
     """Before means a moment, not a wall clock."""
-    with pytest.raises(ValueError, match="names no zone"):
+    with pytest.raises(ValueError, match="has no time zone"):
         asyncio.run(archive("none.db", Path("x"), before=datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)))

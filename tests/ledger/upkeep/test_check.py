@@ -51,7 +51,7 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        (("UPDATE chunks SET states = 'gone'",), "table chunks, chunk 1: states cannot be 'gone'"),
+        (("UPDATE chunks SET states = 'gone'",), "table chunks, chunk 1: its states are impossible: 'gone'"),
         (
             ("UPDATE bodies SET body = CAST(replace(body, '}', ']') AS BLOB)",),
             "line 3, key TRK-3: payload cannot be dec",
@@ -123,7 +123,7 @@ async def test_what_is_there_is_not_replaced(path: Path, tmp_path: Path) -> None
     await pushed(path)
     file = tmp_path / "copy.db"
     file.write_bytes(b"older")
-    with pytest.raises(LedgerError, match="exists already"):
+    with pytest.raises(LedgerError, match="already exists"):
         backup(path, file)
     assert file.read_bytes() == b"older"
     assert backup(path, file, force=True).orders == 20
@@ -190,7 +190,7 @@ async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
     with pytest.raises(LedgerOlder):
         refuse_unfit(path)
     change(path, "UPDATE chunks SET states = 'gone' WHERE id = 1")
-    with pytest.raises(LedgerUnusable, match="states cannot be"):
+    with pytest.raises(LedgerUnusable, match="its states are impossible"):
         refuse_unfit(path)
 
 
@@ -213,7 +213,7 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
             "UPDATE bodies SET body = replace(convert_from(body, 'UTF8'), '}', ']')::bytea WHERE chunk = 1",
             "line 3, key",
         ),
-        ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are no list of text"),
+        ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE chunks SET updated_at = -5 WHERE id = 2", "table chunks, chunk 2: updated_at cannot be -5"),
         ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: the key of a live order does not"),
         ("SELECT setval('chunk_ids', 1)", "1, but there is a chunk 3"),

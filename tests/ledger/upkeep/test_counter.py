@@ -108,7 +108,7 @@ async def test_a_ledger_that_others_count_on_is_no_older_copy(
     elif look == "plan":
         await asyncio.to_thread(refuse_unfit, where)
     elif look == "accept":
-        with pytest.raises(LedgerError, match="is not older than what is known"):
+        with pytest.raises(LedgerError, match="is not an older copy"):
             await refuse_newest(where)
     elif place.kind is Kind.POSTGRESQL:  # who opens a file for writing is alone with it
         await (await Ledger.open(where)).close()
@@ -136,7 +136,7 @@ async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
     await push(path, 1)
     for gone in (path.unlink, lambda: path.write_bytes(b"")):
         gone()
-        with pytest.raises(LedgerOlder, match="is gone: there was one here that counted 2"):
+        with pytest.raises(LedgerOlder, match=r"is gone: .* knows a ledger here, with 2"):
             await Ledger.open(path)
     assert (await accept_older(path)).counter == 3
     async with await Ledger.open(path) as ledger:
@@ -216,7 +216,7 @@ async def test_what_is_not_older_is_not_accepted(path: Path) -> None:
         await accept_older(path)
     await push(path, 1)
     for ask in (accept_older, refuse_newest):
-        with pytest.raises(LedgerError, match="not older than what is known"):
+        with pytest.raises(LedgerError, match="not an older copy"):
             await ask(path)
     await refuse_newest(path, newest=99)
     async with await Ledger.open(path) as ledger:
@@ -234,7 +234,7 @@ async def test_the_count_of_another_ledger_says_nothing(path: Path, tmp_path: Pa
     await push(other, 9)
     await push(other, 1, OrderState.PENDING)
     shutil.copy(Keeper(place_of(other)).path, Keeper(place_of(path)).path)
-    with pytest.raises(LedgerError, match="not older than what is known"):
+    with pytest.raises(LedgerError, match="not an older copy"):
         await refuse_newest(path)
 
 

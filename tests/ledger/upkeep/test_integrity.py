@@ -211,7 +211,10 @@ async def test_what_cannot_be_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("UPDATE chunks SET states = 'creaued' WHERE id = 1", r"table chunks, chunk 1: states cannot be 'creaued'"),
+        (
+            "UPDATE chunks SET states = 'creaued' WHERE id = 1",
+            r"table chunks, chunk 1: its states are impossible: 'creaued'",
+        ),
         (
             "UPDATE results SET ids = replace(ids, '\"task-41\"', 'null')",
             "chunk 3, place 0: it cannot be drafted without",
@@ -258,7 +261,7 @@ async def test_the_row_is_named(copy: Path, change: str, message: str) -> None:
         pytest.fail("nothing was changed")
     with pytest.raises(LedgerUnusable, match=message) as caught:
         await write_something(copy)
-    assert "Begin no other ledger" in str(caught.value)
+    assert "Do not start another ledger" in str(caught.value)
 
 
 async def test_a_key_that_an_index_lost_is_refused(copy: Path) -> None:

@@ -238,7 +238,7 @@ async def test_too_many_that_wait_are_refused(tmp_path: Path) -> None:
         await service.came.wait()
         waiting = [asyncio.create_task(desk.create(order(f"T-{number}"))) for number in (1, 2)]
         await asyncio.sleep(0)
-        with pytest.raises(NotSent, match="2 orders wait already"):
+        with pytest.raises(NotSent, match="2 orders are already waiting"):
             await desk.create(order("T-3"))
         service.open.set()
         await asyncio.gather(first, *waiting)
@@ -289,7 +289,7 @@ async def test_a_caller_that_gives_up_leaves_the_order_to_the_desk(tmp_path: Pat
         await clock.advance(5)
         outcome = await asking
         assert isinstance(outcome, InDoubt)
-        assert "the desk may still send it" in str(outcome.error)
+        assert "the desk may still send the order" in str(outcome.error)
         service.open.set()
         again = await desk.create(order())
     assert isinstance(again, Created)

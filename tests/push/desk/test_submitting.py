@@ -59,7 +59,9 @@ async def test_submitting_again_changes_nothing(tmp_path: Path) -> None:
         await desk.submit(order())
         await desk.outcome("T-1")
         await desk.submit(order())
-        with pytest.raises(OrderChanged, match="T-1 was sent, or may have been, with another content: price") as caught:
+        with pytest.raises(
+            OrderChanged, match="T-1 was sent, or may have been sent, with different content: price"
+        ) as caught:
             await desk.submit(order(price=OTHER))
         assert caught.value.fields == ("price",)
         assert isinstance(caught.value.outcome, Created)
@@ -72,7 +74,7 @@ async def test_another_content_of_one_that_waits_is_an_error(tmp_path: Path) -> 
     service = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
     async with desk_of(tmp_path, service) as desk:
         await desk.submit(order())
-        with pytest.raises(OrderChanged, match="T-1 waits to be sent, with another content: price") as caught:
+        with pytest.raises(OrderChanged, match="T-1 waits to be sent with different content: price") as caught:
             await desk.submit(order(price=OTHER))
         assert caught.value.outcome is None
     assert (await waiting(tmp_path)) == (1, 0)
@@ -111,7 +113,7 @@ async def test_a_cancelled_submission_may_be_sent(tmp_path: Path) -> None:
 async def test_what_no_database_can_hold_is_not_a_key(tmp_path: Path, key: Any) -> None:
     """The caller hears that, and no error of the database or of Python."""
     async with desk_of(tmp_path, Service()) as desk:
-        with pytest.raises(UsageError, match="key: give a text"):
+        with pytest.raises(UsageError, match="key: give text"):
             await desk.outcome(key)
 
 
@@ -270,7 +272,7 @@ async def test_an_order_of_a_stopped_file_push_is_unprocessed(tmp_path: Path) ->
         async with Desk(gs, ledger, mode=Mode.DIRECT) as desk:
             waits = await desk.outcome("T-1")
             assert isinstance(waits, Unprocessed)
-            assert f"it waits in run {run.id}, which no process is sending now" in str(waits.error)
+            assert f"the order waits in run {run.id}, which no process is sending" in str(waits.error)
             await desk.submit(order("T-1"))
             assert isinstance(await desk.outcome("T-1"), Created)
     assert service.sent == ["T-1"]

@@ -49,8 +49,8 @@ def test_each_faulty_row_stands_once_as_it_was_with_all_its_faults(tmp_path: Pat
     (row,) = rows
     assert {name: row[name] for name in bad} == bad
     assert row["gs_status"] == "faulty"
-    assert row["gs_error"].startswith("line 3: from_contact.phone: is not E.164: ")
-    assert 'did you mean "+6569411942"?; price: SGD 0.50 is under the least price' in row["gs_error"]
+    assert row["gs_error"].startswith("line 3: from_contact.phone: is not in E.164 format: ")
+    assert 'did you mean "+6569411942"?; price: SGD 0.50 is below the lowest price' in row["gs_error"]
     assert stat.S_IMODE((tmp_path / "faults.csv").stat().st_mode) == 0o600
 
 
@@ -107,7 +107,7 @@ def test_a_row_whose_cells_do_not_show_its_fault_is_refused_until_somebody_mends
     (tmp_path / "faults.csv").unlink()
     (still,) = faulty_rows(again, tmp_path)
     assert still["gs_status"] == "incomplete"
-    assert still["gs_error"].startswith("line 2: gs_status: the fault of this row is described")
+    assert still["gs_error"].startswith("line 2: gs_status: gs_error describes the fault of this row")
     (tmp_path / "faults.csv").unlink()
     assert faulty_rows(again.replace(",incomplete,", ",,"), tmp_path) == []
 
@@ -165,7 +165,7 @@ def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) 
     head, row = openpyxl.load_workbook(tmp_path / "faults.xlsx").active.iter_rows(values_only=True)
     found = dict(zip(head, row, strict=True))
     assert (found["tracking_id"], found["price"], found["gs_status"]) == ("007", 48.5, "faulty")
-    assert found["gs_error"].startswith("line 2: from_contact.phone: names no country")
+    assert found["gs_error"].startswith("line 2: from_contact.phone: has no country code")
 
 
 def test_a_workbook_that_cannot_be_written_is_reported_as_any_file(

@@ -23,8 +23,14 @@ def grouped(*faults: Fault) -> list[str]:
 
 def test_a_fault_is_one_line_of_text() -> None:
     """File, line, column, value, rule and proposal; what is not there leaves no trace."""
-    fault = Fault(file="orders.csv", line=17, column="price", value="1,50", rule="money is a decimal such as 48.50")
-    assert str(fault) == 'orders.csv:17: price: "1,50": money is a decimal such as 48.50'
+    fault = Fault(
+        file="orders.csv",
+        line=17,
+        column="price",
+        value="1,50",
+        rule="write an amount as a decimal number, such as 48.50",
+    )
+    assert str(fault) == 'orders.csv:17: price: "1,50": write an amount as a decimal number, such as 48.50'
     assert str(Fault(file="orders.csv", line=1, rule="the file is empty")) == "orders.csv:1: the file is empty"
     assert str(Fault(file="orders.csv", rule="is no file")) == "orders.csv: is no file"
     messages = 'f:2: to_contact.phone: "+65 9175 5010": is not E.164; did you mean "+6591755010"?'
@@ -69,12 +75,12 @@ def test_one_mistake_in_many_rows_is_one_line() -> None:
 
 def test_a_group_is_a_rule_whatever_it_says_of_each_value() -> None:
     """Numbers, times and quoted texts in a rule tell no faults apart; files, columns and rules do."""
-    first = Fault(file="f", line=1, column="price", rule="SGD 1.50 is under the least price of SGD 2.00")
-    second = Fault(file="f", line=2, column="price", rule="SGD 0.20 is under the least price of SGD 2.00")
+    first = Fault(file="f", line=1, column="price", rule="SGD 1.50 is below the lowest price, SGD 2.00")
+    second = Fault(file="f", line=2, column="price", rule="SGD 0.20 is below the lowest price, SGD 2.00")
     late = Fault(file="f", line=3, column="end", rule="too late (start is 2030-03-04T09:00:00+08:00)")
     later = Fault(file="f", line=4, column="end", rule="too late (start is 2030-04-04T10:00:00Z)")
-    near = Fault(file="f", line=5, column="a", rule='is not known; did you mean "b"? One of b, c')
-    other = Fault(file="f", line=6, column="a", rule='is not known; did you mean "c"? One of b, c')
+    near = Fault(file="f", line=5, column="a", rule='is unknown; did you mean "b"? Use one of b, c')
+    other = Fault(file="f", line=6, column="a", rule='is unknown; did you mean "c"? Use one of b, c')
     assert len(grouped(first, second, late, later, near, other)) == 3
     assert len(grouped(phone(1), Fault(file="items", line=1, column="to_contact.phone", rule=PHONE))) == 2
     assert len(grouped(phone(1), Fault(file="f", line=1, column="from_contact.phone", rule=PHONE))) == 2

@@ -79,7 +79,7 @@ def test_of_rows_with_one_key_none_is_taken(bad: str) -> None:
         rows[0 if bad == "A" else 2].update(BAD)
     result = leave(table(*rows))
     assert (result.keys, result.left, result.ok) == (["B", "C"], 3, True)
-    assert sum("one order, one key" in rule for rule in result.rules) == (2 if bad else 3)
+    assert sum("needs its own key" in rule for rule in result.rules) == (2 if bad else 3)
 
 
 def test_lines_of_json_are_left_out_too() -> None:
@@ -130,9 +130,9 @@ def test_a_folder_of_temporary_files_without_room_is_reported(monkeypatch: pytes
 
     monkeypatch.setattr(sqlite3, "connect", small)
     keys = [f"K-{n}" for n in range(500)]
-    with pytest.raises(ConfigError, match="no room in the folder of temporary files"):
+    with pytest.raises(ConfigError, match="the folder of temporary files has no space"):
         leave(keyed(*keys))
-    with pytest.raises(ConfigError, match="no room in the folder of temporary files"):
+    with pytest.raises(ConfigError, match="the folder of temporary files has no space"):
         leave(keyed("A"), items=items_of(tmp_path, *((key, "1") for key in keys)))
 
 

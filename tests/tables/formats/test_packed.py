@@ -94,7 +94,7 @@ def test_several_in_one_file() -> None:
 def test_a_packed_file_that_is_cut_short(cut: int) -> None:
     """Its end may hold what matters: it is a fault of the whole file."""
     result = read(gzip.compress(TEXT.encode())[:cut])
-    assert "cut short" in result.faults[-1]
+    assert "incomplete" in result.faults[-1]
 
 
 def test_a_packed_file_that_is_damaged() -> None:
@@ -108,7 +108,7 @@ def test_a_packed_file_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> 
     """It is given up long before it fills anything."""
     bomb = gzip.compress(bytes(72 << 20), compresslevel=9)
     unpacked = Unpacked(io.BytesIO(bomb))
-    with pytest.raises(BadFile, match="unpack it first"):
+    with pytest.raises(BadFile, match="decompress it first"):
         list(iter(lambda: unpacked.read(1 << 20), b""))
     monkeypatch.setattr(lines, "MOST_UNPACKED", 100)
     assert "expands to more than" in read(gzip.compress(TEXT.encode())).faults[0]
@@ -127,7 +127,9 @@ def test_what_excel_says_of_the_delimiter() -> None:
 def test_a_title_above_the_header() -> None:
     """It is recognized, and skipped with --header-row."""
     text = 'Orders of March,,\n"exported\nby Mei"\n\n' + table({}, {"tracking_id": "B", "price": "x"})
-    assert read(text).faults == ["orders.csv:1: this is not the header; line 5 looks like it: say --header-row 5"]
+    assert read(text).faults == [
+        "orders.csv:1: this is not the header; line 5 looks like the header: pass --header-row 5"
+    ]
     assert read(text, header_row=5).places == [(7, "price")]
-    assert "was said to name the columns" in read(text, header_row=4).faults[0]
-    assert "was said to name the columns" in read(text, header_row=99).faults[0]
+    assert "--header-row says that it names the columns" in read(text, header_row=4).faults[0]
+    assert "--header-row says that it names the columns" in read(text, header_row=99).faults[0]

@@ -128,7 +128,7 @@ def test_a_parquet_file_with_too_many_rows_is_refused(tmp_path: Path, monkeypatc
     data = file_of(tmp_path, {}, {}, {}).read_bytes()
     monkeypatch.setattr(typed, "MOST_LINES", 2)
     (fault,) = read(data, name="orders.parquet").faults
-    assert fault.startswith("orders.parquet: has 3 rows, and at most ")
+    assert fault.startswith("orders.parquet: has 3 rows, but at most ")
 
 
 # --- queries ---
@@ -200,8 +200,8 @@ def test_the_same_answer_has_the_same_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("orders.db", "is a URL such as"),
-        ("nosuch://h/db", "knows no database"),
+        ("orders.db", "must be a URL such as"),
+        ("nosuch://h/db", "does not know the database"),
         ("mysql+pymysql://u:s3cret@h/db", "pip install pymysql"),
     ],
 )

@@ -68,7 +68,9 @@ def test_a_number_is_never_read_again_as_another(sample: str, missing: str, monk
         assert outcome.order == good_order()
     else:
         (fault,) = outcome.report.faults
-        assert fault.rule.startswith("the result files would" if missing == "the library" else "a workbook has no room")
+        assert fault.rule.startswith(
+            "the result files would" if missing == "the library" else "the result files are too large"
+        )
         assert outcome.report.whole
 
 
@@ -215,7 +217,7 @@ def test_broken_cells_without_a_place_refuse_the_workbook() -> None:
         return re.sub(r'<c r="[A-Z]+[0-9]+"', "<c", text.replace("</row>", '<c t="e"><v>#N/A</v></c></row>'))
 
     data = rewritten(xlsx_bytes([HEADER, row_of()]), "xl/worksheets/", write)
-    assert "does not say in which cells" in read_book(data).faults[0]
+    assert "in unknown cells" in read_book(data).faults[0]
 
 
 def test_a_strict_workbook_has_marks_too() -> None:
@@ -283,12 +285,15 @@ class TestSheets:
     def test_the_first_one_that_is_visible(self) -> None:
         """And where that is no table, the others are named."""
         assert read_book(self.two("hidden")).order == good_order()
-        assert 'the sheet "Notes" was read, of Notes, Orders: another is --sheet' in read_book(self.two()).faults[-1]
+        assert (
+            'the sheet "Notes" was read; the workbook has Notes, Orders: --sheet chooses another'
+            in read_book(self.two()).faults[-1]
+        )
 
     def test_hidden_ones_are_named(self) -> None:
         """Those before the one that is read, and one that is read because it was named; else nothing is said."""
         assert self.warnings(read_book(self.two("hidden"))) == [
-            'the sheet "Orders" is read, the first that can be seen; hidden, and not read: Notes'
+            'the sheet "Orders" is read because it is the first visible one; these are hidden, and not read: Notes'
         ]
         hidden = read_book(self.two("veryHidden"), sheet="Notes")
         assert self.warnings(hidden) == []  # it is no table, and has a fault
@@ -324,18 +329,20 @@ def test_a_title_above_the_header() -> None:
     """It is recognized, and skipped with --header-row."""
     rows = [["Orders of March"], [], HEADER, row_of()]
     data = xlsx_bytes(rows)
-    assert read_book(data).faults == ["orders.xlsx:1: this is not the header; line 3 looks like it: say --header-row 3"]
+    assert read_book(data).faults == [
+        "orders.xlsx:1: this is not the header; line 3 looks like the header: pass --header-row 3"
+    ]
     assert read_book(data, header_row=3).order == good_order()
-    assert "was said to name the columns" in read_book(data, header_row=2).faults[0]
+    assert "--header-row says that it names the columns" in read_book(data, header_row=2).faults[0]
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "no workbook"),
+        (b"", "not a workbook"),
         (b"PK\x03\x04" + b"x" * 100, "damaged"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "damaged, or no workbook"),
-        (b"tracking_id,price\n", "no workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "damaged, or not a workbook"),
+        (b"tracking_id,price\n", "not a workbook"),
         (xlsx_bytes([HEADER, row_of()])[:-400], "damaged"),
     ],
 )

@@ -39,7 +39,7 @@ def test_one_that_is_there_is_not_replaced() -> None:
 @pytest.mark.parametrize("name", ["", "../agent", "a/b", ".hidden", "a" * 65, "a b"])
 def test_a_name_that_is_none(name: str) -> None:
     """It leads to no file elsewhere."""
-    with pytest.raises(ConfigError, match="is no name"):
+    with pytest.raises(ConfigError, match="is not a valid name"):
         keep_map(name, b"")
 
 

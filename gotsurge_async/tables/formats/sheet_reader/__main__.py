@@ -203,7 +203,7 @@ def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
     except errors as error:
         if type(error).__name__ == "PasswordError":
             raise BadSheet(_LOCKED) from None
-        raise BadSheet(f"is damaged, or no workbook: {error}") from None
+        raise BadSheet(f"is damaged, or not a workbook: {error}") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of Rust; it is not an Exception
             raise

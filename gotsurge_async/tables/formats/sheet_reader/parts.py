@@ -18,7 +18,7 @@ from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 
 _ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
-_LOST = "shows errors, or formulas without a value, and does not say in which cells: save it in a spreadsheet program"
+_LOST = "contains errors, or formulas without a value, in unknown cells: save it in a spreadsheet program"
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
@@ -68,7 +68,7 @@ class Parts:
         try:
             self._zip = zipfile.ZipFile(file)
         except _DAMAGES:
-            raise BadSheet("is damaged: it cannot be unpacked") from None
+            raise BadSheet("is damaged: it cannot be decompressed") from None
         # What the directory states is all that zipfile reads of a part.
         total = sum(part.file_size for part in self._zip.infolist())
         allowed = min(request.unpacked, max(FREE, file.seek(0, os.SEEK_END) * request.ratio))
@@ -132,7 +132,7 @@ class Parts:
             yield text[:end]
             rest = text[end:]
             if len(rest) > _SMALL:
-                raise BadSheet("is damaged: a cell of it has no end")
+                raise BadSheet("is damaged: one of its cells has no end")
         yield rest
 
     def _part_of(self, sheet: str) -> str:
@@ -180,7 +180,9 @@ def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -
         return None
     place = _PLACE.fullmatch(attributes.get(b"r", b""))
     if place is None:
-        raise BadSheet(_LOST if rule else "does not say where its cells are: save it in a spreadsheet program")
+        raise BadSheet(
+            _LOST if rule else "does not contain the positions of its cells: save it in a spreadsheet program"
+        )
     return int(place[2]), Cell(_column(place[1]), zeros, rule)
 
 
@@ -191,7 +193,7 @@ def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
         columns = max(columns, 1 + max(map(_column, {letters for letters, _ in places})))
     if rows * columns > most:
         raise BadSheet(
-            f"has a sheet of {rows:,} rows and {columns:,} columns, and more than {most:,} cells are too many: "
+            f"has a sheet of {rows:,} rows and {columns:,} columns, but at most {most:,} cells are read: "
             "delete cells far from the table, or save it as CSV UTF-8"
         )
     return rows, columns
