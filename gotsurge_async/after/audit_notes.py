@@ -172,7 +172,7 @@ class Notes:
     def seen(self, task_ids: Sequence[str]) -> dict[str, Seen]:
         """The notes of some tasks."""
         return {
-            task_id: _decode(seen) for task_id, seen in self._asked("SELECT id, seen FROM tasks WHERE id", task_ids)
+            task_id: _decode(seen) for task_id, seen in self._select("SELECT id, seen FROM tasks WHERE id", task_ids)
         }
 
     def keep(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
@@ -234,18 +234,18 @@ class Notes:
     def not_indexed(self, rows: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
         """The rows (line, key, task) whose task is recorded for no order with this key."""
         tasks = [task_id for _, _, task_id in rows]
-        known = set(self._asked("SELECT key, task_id FROM orders WHERE task_id", tasks))
+        known = set(self._select("SELECT key, task_id FROM orders WHERE task_id", tasks))
         return [(line, key, task_id) for line, key, task_id in rows if (key, task_id) not in known]
 
     def live_tasks(self, task_ids: Sequence[str]) -> set[str]:
         """The tasks that are recorded for a live order."""
-        return {task_id for (task_id,) in self._asked("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
+        return {task_id for (task_id,) in self._select("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
     def strangers(self, tracking_ids: Sequence[str]) -> dict[str, str]:
         """For some tracking ids, a live task that is recorded for no live order of the ledger."""
         return {
             name: task_id
-            for task_id, name in self._asked(
+            for task_id, name in self._select(
                 "SELECT tasks.id, tracking_id FROM tasks LEFT JOIN orders ON task_id = tasks.id AND orders.live "
                 "WHERE tasks.live AND orders.id IS NULL AND tracking_id",
                 tracking_ids,
@@ -263,7 +263,7 @@ class Notes:
             groups.setdefault(name, []).append(LiveTask(*task))
         return list(groups.values())
 
-    def _asked(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
+    def _select(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
         """The rows of a statement for some values of the column that it compares last."""
         rows: list[tuple[str, ...]] = []
         for start in range(0, len(values), _ASKED):

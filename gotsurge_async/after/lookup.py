@@ -292,12 +292,12 @@ class _Orders:
                     whose.setdefault(owner, []).append(task)
                 elif task.current_status not in ENDED_EARLY:
                     # The task is recorded for another order, and has the name of one of these: the record may be wrong.
-                    for order in self._whose(task)[0]:
+                    for order in self._orders_of(task)[0]:
                         unclear.setdefault(order, []).append(task)
             elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
                 nameless.add(_span(task.from_time_window))
             else:
-                orders, proven = self._whose(task)
+                orders, proven = self._orders_of(task)
                 for order in orders:
                     (tasks if proven else unclear).setdefault(order, []).append(task)
         return Findings(
@@ -310,15 +310,15 @@ class _Orders:
             absent=frozenset(
                 order
                 for order, names in self._names.items()
-                if complete and order not in tasks and order not in unclear and _would_show(names, nameless)
+                if complete and order not in tasks and order not in unclear and _is_distinguishable(names, nameless)
             ),
         )
 
-    def _whose(self, task: Task) -> tuple[Sequence[int], bool]:
+    def _orders_of(self, task: Task) -> tuple[Sequence[int], bool]:
         """The orders that a task may be of, and whether it is certainly of the first and only one."""
         if task.tracking_id:
             named = self._by_tracking.get(task.tracking_id, ())
-            return named, len(named) == 1 and _agree(self._names[named[0]], task)
+            return named, len(named) == 1 and _names_agree(self._names[named[0]], task)
         named = (
             self._by_invoice.get(task.invoice_number, ())
             if task.invoice_number
@@ -335,7 +335,7 @@ def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[i
     return groups
 
 
-def _agree(names: Names, task: Task) -> bool:
+def _names_agree(names: Names, task: Task) -> bool:
     """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
     return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
 
@@ -345,7 +345,7 @@ def _same_pickup(names: Names, task: Task) -> bool:
     return mine is not None and mine == _span(task.from_time_window)
 
 
-def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
+def _is_distinguishable(names: Names, nameless: Collection[_Span | None]) -> bool:
     """Whether an order has a name, and no nameless task may be its own; an unknown pickup may be any."""
     if not (names.tracking_id or names.invoice_number):
         return False

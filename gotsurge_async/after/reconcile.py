@@ -285,7 +285,7 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
             holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
     left = {order: doubt for order, doubt in holds.items() if isinstance(doubt, StillInDoubt)}
     await uninterrupted(
-        run.remark([Remark(order, rows[order].state, error=_kept(rows[order], doubt)) for order, doubt in left.items()])
+        run.remark([Remark(order, rows[order].state, error=_note(rows[order], doubt)) for order, doubt in left.items()])
     )
     return holds
 
@@ -294,7 +294,7 @@ def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
     return [conclusion for conclusion in conclusions.values() if isinstance(conclusion, OrderOutcome)]
 
 
-def _kept(row: OrderRow, doubt: StillInDoubt) -> str:
+def _note(row: OrderRow, doubt: StillInDoubt) -> str:
     """The note on an order that stays in doubt. It always repeats that an older copy was accepted."""
     for words in (TAKEN_BACK, LOST):
         if (row.error or "").startswith(words):

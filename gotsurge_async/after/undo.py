@@ -214,7 +214,7 @@ class Undo:
         get = task_reader(self.gs, run.info.mode)
 
         async def read() -> Task:
-            return _its_own(job, await get(job.task_id))
+            return _checked_task(job, await get(job.task_id))
 
         task = await read()
         order = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
@@ -230,9 +230,9 @@ class Undo:
                 await cancel_task(self.gs.session, job.task_id, reason, intent.before_send)
             except TooLateToCancel as late:
                 if late.task is not None:
-                    _its_own(job, late.task)
+                    _checked_task(job, late.task)
                 raise
-            await _see_cancelled(read)
+            await _check_cancelled(read)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
             await uninterrupted(intent.refused(late, status))
@@ -319,14 +319,14 @@ class _Job:
     in_doubt: bool = False
 
 
-def _its_own(job: _Job, task: Task) -> Task:
+def _checked_task(job: _Job, task: Task) -> Task:
     """The task, after a check that it is that of the order."""
     if other := not_its_own(job.names, task):
         raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 
 
-async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
+async def _check_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
     """Check by a read that the task is cancelled: the answer to a cancel does not prove it. Then the key is free."""
     try:
         status = (await read()).current_status

@@ -214,7 +214,7 @@ class Worker:
                 async with run:
                     with self._around(run.info, number):
                         error = await self._send(ledger, run)
-                await self._heed(ledger, run, error)
+                await self._handle_error(ledger, run, error)
         except LedgerUnusable:
             self.broken.set()
         except LedgerError as error:  # another worker has it by now, or will have
@@ -267,7 +267,7 @@ class Worker:
             await ledger.segments.spent(run.id, run.number, sent.spent)
         return sent.stopped_by
 
-    async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
+    async def _handle_error(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
         """Pause or end this worker if perhaps only it cannot continue; else stop the run for all workers."""
         if error is None:
             self._rests, self._trouble = 0, None

@@ -120,9 +120,9 @@ class Alert:
         order = self.tracking_id or self.name
         vessel = " ".join(part for part in (self.vessel, f"(IMO {self.imo})" if self.imo is not None else None) if part)
         whom = ", ".join(part for part in (vessel, f"berth {self.berth}" if self.berth else "") if part)
-        return f"{order}{f' for {whom}' if whom else ''}: {self._what(now, zone)}"
+        return f"{order}{f' for {whom}' if whom else ''}: {self._description(now, zone)}"
 
-    def _what(self, now: datetime, zone: tzinfo | None) -> str:
+    def _description(self, now: datetime, zone: tzinfo | None) -> str:
         if self.kind is AlertKind.DOUBLE:
             return self.detail
         status = in_words(self.status) or "status unknown"
@@ -218,7 +218,7 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
             status=status or "",
             at=at,
             account=account,
-            **_whom(task),
+            **_ship_of(task),
         )
         for kind, at in found
     ]
@@ -258,11 +258,11 @@ async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Aler
             tasks=double.task_ids,
             detail=double.text(),
             seen_at=min(each.seen_at for each in double.orders),
-            **_whom(first.task),
+            **_ship_of(first.task),
         )
 
 
-def _whom(task: Task) -> dict[str, Any]:
+def _ship_of(task: Task) -> dict[str, Any]:
     """The ship of a task, as the fields of an `Alert`."""
     contact = vessel_of(task)
     return {"vessel": contact.vessel_name, "imo": contact.vessel_imo, "berth": berth_of(task)}

@@ -281,7 +281,7 @@ class Follower:
             if self._worker is not None:
                 parts.append(self._worker.work)
             for part in parts:
-                stack.push_async_callback(_ended, asyncio.create_task(self._for_ever(part), name="gotsurge-follow"))
+                stack.push_async_callback(_ended, asyncio.create_task(self._guarded(part), name="gotsurge-follow"))
             yield
 
     async def _forget(self) -> None:
@@ -292,7 +292,7 @@ class Follower:
                 log.info("%d orders were forgotten that were at their end for long", gone)
             await self._clock.sleep(FORGET_EVERY)
 
-    async def _for_ever(self, part: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part until cancelled, and start it again when it fails."""
         while True:
             try:

@@ -139,7 +139,7 @@ class Inbox:
         try:
             if keep is not None:
                 await inbox.clean()
-                cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
+                cleaning = asyncio.create_task(inbox._keep_clean(), name="gotsurge-inbox-clean")
             yield inbox
         finally:
             for each in (cleaning, inbox._learning):
@@ -403,7 +403,7 @@ class Inbox:
         await self._store.write(self._room.make)
         return gone
 
-    async def _clean_for_ever(self) -> None:
+    async def _keep_clean(self) -> None:
         while True:
             await self._clock.sleep(CLEAN_EVERY)
             with suppress(StoreError):  # what could not be removed now is removed an hour later

@@ -330,7 +330,7 @@ class AllowList:
         if self._allow is None:
             return True
         sender = self._sender(source)
-        return sender is not None and _in(sender, self._allow)
+        return sender is not None and _is_in(sender, self._allow)
 
     def sender(self, source: Source) -> str:
         """The address of the sender, for IPv6 its network of 64 bits; "" if it is not known."""
@@ -349,16 +349,16 @@ class AllowList:
             sender = None
         elif sender is None and not (self._unix and not source.peer):
             return None
-        elif sender is not None and not _in(sender, self._trusted):
+        elif sender is not None and not _is_in(sender, self._trusted):
             return sender
         for text in reversed([each.strip() for value in source.forwarded for each in value.split(",")]):
             sender = _address(text)
-            if sender is None or not _in(sender, self._trusted):
+            if sender is None or not _is_in(sender, self._trusted):
                 return sender
         return sender
 
 
-def _in(address: Address, networks: Sequence[Network]) -> bool:
+def _is_in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 

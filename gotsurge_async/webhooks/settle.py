@@ -103,7 +103,7 @@ class Settler:
     async def look_once(self) -> None:
         """Read the orders in doubt, and queue the tasks that they may have become."""
         await self._refresh()
-        self._go_on()
+        self._read_waiting()
         for account, doubts in self._doubts.items():
             if not await self._may_be(account, doubts):
                 continue
@@ -124,11 +124,11 @@ class Settler:
         """The tasks that some orders in doubt may have become, as far as the book knows."""
         found = await self.book.strangers(
             account,
-            tracking_ids=_given(doubt.names.tracking_id for doubt in doubts),
-            invoice_numbers=_given(doubt.names.invoice_number for doubt in doubts),
-            group_tags=_given(doubt.names.group_tag for doubt in doubts),
+            tracking_ids=_without_none(doubt.names.tracking_id for doubt in doubts),
+            invoice_numbers=_without_none(doubt.names.invoice_number for doubt in doubts),
+            group_tags=_without_none(doubt.names.group_tag for doubt in doubts),
         )
-        return {*found, *_given(doubt.recorded for doubt in doubts)}
+        return {*found, *_without_none(doubt.recorded for doubt in doubts)}
 
     async def _refresh(self) -> None:
         found: dict[str, list[Doubt]] = {}
@@ -161,7 +161,7 @@ class Settler:
 
     async def task_read(self, account: str, task: Task) -> None:
         """Settle the orders in doubt that a task proves, just read, unless another task may be its double."""
-        self._go_on()
+        self._read_waiting()
         doubts = {
             doubt.order: doubt
             for kind, name in deciding_identifiers(task)
@@ -207,7 +207,7 @@ class Settler:
         waiting.tasks.add(task.id)
         return True
 
-    def _go_on(self) -> None:
+    def _read_waiting(self) -> None:
         """Queue the tasks of orders that waited for other reads, which have ended."""
         for waiting in self._waiting.values():
             waiting.before &= self.unread(waiting.account)
@@ -267,5 +267,5 @@ class LedgerNames:
         return known
 
 
-def _given(values: Iterable[str | None]) -> list[str]:
+def _without_none(values: Iterable[str | None]) -> list[str]:
     return [value for value in values if value]

@@ -164,7 +164,7 @@ def _answer(
         return _recorded(row.key, owner, held=owner.run.id == run.id)
     if not take(owner.run.id):
         return _recorded(row.key, owner, held=True)
-    if _goes_on(run, row, owner) or state in WAITING:
+    if _inherits_draft(run, row, owner) or state in WAITING:
         return None
     if state is OrderState.SENDING:
         owner.chunk.put_in_doubt(owner.place, marks.CRASHED, now)
@@ -174,11 +174,11 @@ def _answer(
 
 def _is_decided(run: Held, row: NewOrder, owner: Owner) -> bool:
     """Whether an order has the key, and its outcome can be read without locking another run."""
-    is_open = owner.state in _OPEN or _goes_on(run, row, owner)
+    is_open = owner.state in _OPEN or _inherits_draft(run, row, owner)
     return owner.live and (owner.run.id == run.id or not is_open)
 
 
-def _goes_on(run: Held, row: NewOrder, owner: Owner) -> bool:
+def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
     """Whether the new order would inherit the draft of an order in another run."""
     return (
         run.mode is owner.run.mode is Mode.TWO_PHASE

@@ -48,7 +48,7 @@ class Double(Struct, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """The double for people, on one line."""
-        tasks = (f"task {each.task_id} ({_whose(each)}, {each.status})" for each in self.orders)
+        tasks = (f"task {each.task_id} ({_origin_of(each)}, {each.status})" for each in self.orders)
         return f"{len(self.orders)} living tasks of one name: {', '.join(tasks)}; cancel all but one"
 
 
@@ -140,12 +140,12 @@ def _is_double(one: BookOrder, other: BookOrder, kind: str, since: datetime | No
     if kind == "invoice_number" and all(task.tracking_id for task in tasks):
         return False  # the tracking ids decide: the same, or two orders of one invoice
     ended = [each for each in (one, other) if each.status is not None and each.status.is_terminal]
-    if ended and _differ(tasks):
+    if ended and _windows_differ(tasks):
         return False
     return len(ended) < 2 or since is None or any(each.changed_at is None or each.changed_at >= since for each in ended)
 
 
-def _differ(tasks: Sequence[Task]) -> bool:
+def _windows_differ(tasks: Sequence[Task]) -> bool:
     windows = {_seconds(task.from_time_window) for task in tasks if task.from_time_window is not None}
     return len(windows) > 1
 
@@ -155,5 +155,5 @@ def _seconds(window: TimeWindow) -> tuple[datetime, datetime]:
     return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
 
 
-def _whose(order: BookOrder) -> str:
+def _origin_of(order: BookOrder) -> str:
     return f"run {order.run}, key {order.key}" if order.run is not None else "of no push"
