@@ -120,6 +120,7 @@ class Inbox:
         clock: Clock | None = None,
         keep: timedelta | None = KEEP,
         most_bytes: int = MOST_BYTES,
+        make: bool = True,
     ) -> AsyncIterator["Inbox"]:
         """Open an inbox, and make it if there is none. Old events are removed while it is open.
 
@@ -128,12 +129,13 @@ class Inbox:
                 own file.
             keep: how long events are kept after they were read; None to remove nothing, for readers.
             most_bytes: the most bytes of all events that wait or are done; dead ones have a tenth of it besides.
+            make: False to raise a ConfigError if there is no inbox.
 
         Raises:
             ConfigError: ``where`` cannot be an inbox.
             StoreError: the database cannot be used.
         """
-        store = await Store.open(where, _TEXTS)
+        store = await Store.open(where, _TEXTS, make=make)
         cleaning: asyncio.Task[None] | None = None
         inbox = cls(store, clock or SystemClock(), keep=keep or KEEP, most_bytes=most_bytes)
         try:

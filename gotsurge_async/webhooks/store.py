@@ -74,9 +74,10 @@ class Books(Backend, Watcher):
     advice: ClassVar[Advice] = ADVICE
     unusable: ClassVar[type[Exception]] = StoreLost
 
-    def __init__(self, place: Place, texts: Path) -> None:
+    def __init__(self, place: Place, texts: Path, *, make: bool = True) -> None:
         super().__init__(place)
         self._texts = texts
+        self._make = make
         self._file: _File | None = None
         self._numbers: dict[str, int] = {}
 
@@ -85,6 +86,8 @@ class Books(Backend, Watcher):
         if self.place.kind is not Kind.SQLITE:
             return connect(self.place, self._texts)
         path = self.place.path
+        if not self._make and not path.exists():
+            raise self.absent()
         files.make(path)
         db = files.writing(path, statements(self._texts, Kind.SQLITE), patience=BUSY_SECONDS)
         with closed_on_error(db):
@@ -127,6 +130,12 @@ class Books(Backend, Watcher):
         log.error("%s: %s; what is there now is used", self.place, replaced)
         raise self.failure(Trouble.UNUSABLE, replaced)
 
+    def absent(self) -> ConfigError:
+        """The error where there is no such database, and none may be made."""
+        if self._texts.stem == "inbox":
+            return ConfigError(f"there is no inbox at {self.place}", "E801")
+        return ConfigError(f"there is no order book at {self.place}", "E801")
+
     def make_tables(self, db: Database) -> None:
         """Make the tables unless they are there.
 
@@ -158,20 +167,21 @@ class Store:
     Every method raises a StoreError if the database fails.
     """
 
-    def __init__(self, place: Place, texts: Path) -> None:
+    def __init__(self, place: Place, texts: Path, *, make: bool = True) -> None:
         self.place: Place = place
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"gotsurge-{texts.stem}")
-        self._books = Books(place, texts)
+        self._books = Books(place, texts, make=make)
         self._writer = Writer(self._books, thread, name=texts.stem, watcher=self._books, patience=PATIENCE)
         self._closed = False
 
     @classmethod
-    async def open(cls, where: str | Path | Place, texts: Path) -> Self:
+    async def open(cls, where: str | Path | Place, texts: Path, *, make: bool = True) -> Self:
         """Open the database, and make it if there is none: a file for its owner alone (mode 0600).
 
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
             texts: the file of its statements; ``tables`` makes missing tables.
+            make: False to raise a ConfigError if there is none.
 
         Raises:
             ConfigError: ``where`` is not a place, or the file is a ledger.
@@ -182,9 +192,12 @@ class Store:
         except ConfigError as error:
             raise ConfigError(f"the order book: {error}", error.explain_code or "E803") from None
         driver_of(place)
-        store = cls(place, texts)
+        store = cls(place, texts, make=make)
         try:
-            await store.write(store._books.make_tables)
+            if make:
+                await store.write(store._books.make_tables)
+            elif not await store.rows("there"):
+                raise store._books.absent()
         except BaseException:
             await store.close()
             raise

@@ -1,10 +1,9 @@
 """``gotsurge inbox``: the events that arrived, their states, and the changes that are parked."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
 
 import attrs
 import click
@@ -14,11 +13,12 @@ from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import Column, as_json, finish, print_json, print_list, print_record, prose, say
-from gotsurge_async.database import Kind
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.inbox import Inbox, Stored
+
+T = TypeVar("T")
 
 MOST_PARKED = 1000
 """The most parked changes that are listed."""
@@ -40,14 +40,23 @@ def inbox() -> None:
 
 
 @asynccontextmanager
-async def _opened(books: Books) -> AsyncIterator[tuple[Inbox, Book]]:
-    if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
-        raise ConfigError(
-            f"there is no inbox at {books.book}: name it with --book, or pass --env for the inbox of real orders",
-            "E801",
-        )
-    async with Inbox.open(books.book, keep=None) as inbox, Book.open(books.book) as book:
-        yield inbox, book
+async def _opened(half: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """The inbox or the order book, if it is there."""
+    try:
+        async with half as opened:
+            yield opened
+    except ConfigError as error:
+        if error.explain_code == "E801":
+            error.add_note("name it with --book, or pass --env for that of real orders")
+        raise
+
+
+def _inbox(books: Books) -> AbstractAsyncContextManager[Inbox]:
+    return _opened(Inbox.open(books.book, keep=None, make=False))
+
+
+def _book(books: Books) -> AbstractAsyncContextManager[Book]:
+    return _opened(Book.open(books.book, make=False))
 
 
 @inbox.command("list", short_help="List the newest events.")
@@ -61,7 +70,7 @@ async def _opened(books: Books) -> AsyncIterator[tuple[Inbox, Book]]:
 @asynchronous
 async def list_(state: str | None, task_id: str, limit: int, books: Books) -> None:
     """List the newest events, the newest first."""
-    async with _opened(books) as (opened, _):
+    async with _inbox(books) as opened:
         events = await opened.newest(state, task_id=task_id, limit=limit)
         counts = await opened.counts()
     rows = [(event.id, event.received_at, event.state, event.task_id, event.times, event.why) for event in events]
@@ -78,7 +87,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books) -> No
 @asynchronous
 async def show(event_id: int, raw: bool, books: Books) -> None:
     """Show an event with its body."""
-    async with _opened(books) as (opened, _):
+    async with _inbox(books) as opened:
         event = await opened.show(event_id)
     if event is None:
         raise UsageError(f"there is no event {event_id}", "E802")
@@ -132,7 +141,7 @@ async def _change(
     chosen = list(dict.fromkeys(ids))
     if bool(chosen) == (state is not None):
         raise WrongUse("name events by ID, or pass --all STATE; gotsurge inbox list shows them")
-    async with _opened(books) as (opened, _):
+    async with _inbox(books) as opened:
         if state is not None:
             chosen = list(await opened.ids(state))
         number = await change(opened, chosen)
@@ -145,7 +154,7 @@ async def _change(
 @asynchronous
 async def parked(books: Books) -> None:
     """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
-    async with _opened(books) as (_, book):
+    async with _book(books) as book:
         changes = await book.parked_changes(MOST_PARKED + 1)
     if len(changes) > MOST_PARKED:
         changes.pop()
@@ -178,7 +187,7 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
             "name changes by NUMBER, or pass --parked or --from NUMBER; gotsurge inbox parked lists the parked ones"
         )
     chosen = set(numbers)
-    async with _opened(books) as (_, book):
+    async with _book(books) as book:
         if chosen:
             done = sum([await book.resend(number) for number in chosen])
         else:
@@ -199,7 +208,7 @@ async def skip(numbers: tuple[int, ...], books: Books) -> Exit:
       0 all of them are skipped        1 no change of some NUMBER is parked
     """
     chosen = set(numbers)
-    async with _opened(books) as (_, book):
+    async with _book(books) as book:
         done = sum([await book.skip(number) for number in chosen])
     return _print_done("skipped", done, len(chosen))
 

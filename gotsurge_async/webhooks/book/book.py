@@ -90,17 +90,20 @@ class Book(Outbox):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, where: str | Path | Place, *, clock: Clock | None = None) -> AsyncIterator[Self]:
+    async def open(
+        cls, where: str | Path | Place, *, clock: Clock | None = None, make: bool = True
+    ) -> AsyncIterator[Self]:
         """Open the book in the database that it shares with the inbox, and make it if there is none.
 
         Args:
             where: the path of a file (never the ledger's own; see `store.beside`), or a URL.
+            make: False to raise a ConfigError if there is no order book.
 
         Raises:
             ConfigError: ``where`` is not a place, is a ledger's file, or has a newer version.
             StoreError: the database cannot be used.
         """
-        store = await Store.open(where, TEXTS)
+        store = await Store.open(where, TEXTS, make=make)
         try:
             ((version,),) = await store.rows("version")
             if version > VERSION:

@@ -86,3 +86,32 @@ def test_parked_changes_by_hand(run: Runner, tmp_path: Path, monkeypatch: pytest
         assert run("inbox", "resend", *words, *book).exit_code == 2
     assert run("inbox", "skip", *book).exit_code == 2
     assert run("inbox", "parked", "--book", tmp_path / "none.db").exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_only_the_half_that_is_there_is_opened(
+    run: Runner, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """No command of the inbox makes tables: not of the half that it uses, and not of the other one."""
+    place = f"sqlite:///{tmp_path / 'b.db'}" if kind == "sqlite" else request.getfixturevalue("database")
+
+    async def make(half: type[Inbox] | type[Book]) -> None:
+        async with half.open(place):
+            pass
+
+    if kind == "sqlite":
+        (tmp_path / "b.db").touch()
+    ways = {
+        Inbox: (("list",), ("show", "1"), ("drop", "1")),
+        Book: (("parked",), ("resend", "--parked"), ("skip", "1")),
+    }
+    names = {Inbox: "no inbox at", Book: "no order book at"}
+    for half, commands in ways.items():
+        for words in commands:
+            done = run("inbox", *words, "--book", place)
+            assert (done.exit_code, names[half] in done.stderr, "name it with --book" in done.stderr) == (2, True, True)
+    asyncio.run(make(Inbox))
+    assert run("inbox", "list", "--book", place).exit_code == 0
+    assert "no order book at" in run("inbox", "parked", "--book", place).stderr
+    asyncio.run(make(Book))
+    assert run("inbox", "parked", "--book", place).exit_code == 0
