@@ -30,7 +30,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, account: Kept) -> None:
-        """Keep an account from now on."""
+        """Keep an account's tokens fresh from now on."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="gotsurge tokens")
         self.soon(account)

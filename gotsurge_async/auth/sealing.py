@@ -138,7 +138,7 @@ def write_keys(path: str | Path, keys: Iterable[Secret]) -> None:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """Numbers that change when a file is replaced; None where there is no file."""
+    """Numbers that change when a file is replaced; None if there is no file."""
     try:
         stat = path.stat()
     except OSError:
@@ -162,7 +162,7 @@ def read_private(path: Path, what: str) -> str:
 
 
 def read_private_bytes(path: Path, what: str) -> bytes | None:
-    """The content of a file that only its owner may read; None where there is none.
+    """The content of a file that only its owner may read; None if there is none.
 
     Raises:
         ConfigError: the file cannot be read, or others may read it.

@@ -35,7 +35,7 @@ SLOW = 3.0
 SLOW_SECONDS = 0.5
 """Answers quicker than this are never slow."""
 COOL_DOWN = 1.0
-"""Seconds between two decreases, or the time of a call where that is longer: calls in flight still show the pace before
+"""Seconds between two decreases, or the time of a call if that is longer: calls in flight still show the pace before
 the first one."""
 KNOWN = 10
 """The number of answers after which the usual time is known."""

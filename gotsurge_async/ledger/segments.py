@@ -1,7 +1,7 @@
 """A run that many workers send: it is released in segments, each of which one worker takes, sends and returns.
 
 The database decides; a queue only tells workers which segments to try. A segment is a range of a run's chunks. A worker
-takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. To take
+takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only grows. Taking
 the run as a whole raises its epoch and those of all segments, and is refused while a living worker has one. A worker
 that was frozen, or cut off, and wakes after another one has taken over, changes nothing and sends nothing.
 """

@@ -1,9 +1,9 @@
 """The orders of a run are added by blocks, and admitted all at once, or none; a run that is not admitted is discarded.
 
 A key leads to one order. It is inserted with its block, if no other order has it; so nearly always a run is admitted by
-one write, however many orders it has. An order whose key was taken is contested. The admission decides which has it
-from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between: a
-process that holds a lock is alive, and keeps its orders.
+one write, however many orders it has. An order whose key was taken is contested. The admission decides which order has
+the key from then on. The runs whose orders it takes over are locked meanwhile, so none of them can wake up in between:
+a process that holds a lock is alive, and keeps its orders.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -64,7 +64,7 @@ class Clock:
         self._speed = speed
 
     def reset(self) -> None:
-        """Show the base's time again."""
+        """Return to the time of the base clock."""
         self._ahead = 0.0
         self._speed = 1.0
 
