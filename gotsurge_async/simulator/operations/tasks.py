@@ -20,7 +20,7 @@ from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import CANCELLABLE, CANCELLED, TRANSITIONS, TaskRecord
 
 NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter"}
-"""The fields that an update cannot change: items, attachments, the driver, completion, and the service's own."""
+"""The fields that an update cannot change: items, attachments, driver, transporter, and the service's own."""
 
 
 class _Cancel(msgspec.Struct):
