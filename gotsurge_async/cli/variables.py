@@ -24,13 +24,16 @@ VARIABLES = {
     "GOTSURGE_FORWARD_URL": "Where gotsurge receive sends changes, and listen events; as --forward-to.",
     "GOTSURGE_FORWARD_SECRET": "The secret that signs what gotsurge receive and listen send on.",
     "GOTSURGE_MCP_TOKEN": "The bearer token of gotsurge mcp --http.",
-    "GOTSURGE_MCP_TOOLS": "The tools of gotsurge mcp; as --tools.",
-    "GOTSURGE_MCP_FOLDER": "The folder whose tables agents may read; as --folder.",
+    "GOTSURGE_MCP_TOOLS": "The tools that agents have, with commas between them; read stands for all that only read; "
+    "as --tools.",
+    "GOTSURGE_MCP_FOLDER": "Only tables in this folder may be read by agents; as --folder.",
     "GOTSURGE_MCP_MAX_ORDERS": "The most orders that agents may propose in 24 hours; as --max-orders.",
-    "GOTSURGE_MCP_MAX_SPEND": "The most money that agents may propose in 24 hours; as --max-spend.",
+    "GOTSURGE_MCP_MAX_SPEND": "The most money that agents may propose in 24 hours; with it, each order needs a price; "
+    "as --max-spend.",
     "GOTSURGE_MCP_EXPIRES": "Minutes for which a proposal waits for a person; as --expires.",
-    "GOTSURGE_MCP_ALLOW_PRODUCTION": "1 lets agents propose for production; as --allow-production.",
-    "GOTSURGE_MCP_APPROVE_IN_CLIENT": "1 lets a person approve in the client; as --approve-in-client.",
+    "GOTSURGE_MCP_ALLOW_PRODUCTION": "Let agents propose for production; as --allow-production, if it is 1.",
+    "GOTSURGE_MCP_APPROVE_IN_CLIENT": "Let a person approve in the client, by its elicitation: you trust the client "
+    "to ask one; as --approve-in-client, if it is 1.",
     "GOTSURGE_ALERT_URL": "Where gotsurge alerts posts; as --post.",
 }
 """Each variable, with the text about it."""

@@ -5,8 +5,8 @@ compare-and-swap of its state accepts one. Nothing here sends anything.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -20,7 +20,9 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.money import Money
 
-MICROSECOND, DAY = timedelta(microseconds=1), timedelta(hours=24)
+MINUTE = 60_000_000
+"""In microseconds, as the ledger keeps times."""
+DAY = 24 * 60 * MINUTE
 MOST_WAITING = 100
 """The most proposals that may wait for a person at the same time."""
 _ALL = 2**31
@@ -49,7 +51,7 @@ class Request(Struct, frozen=True, kw_only=True):
         environment, account: those with which it would be sent; the account is "" for the usual one.
         words: the words of the ``gotsurge`` command that sends it.
         stdin: its input; "" without one.
-        files: the path of each file that it reads -> the SHA-256 of its bytes in hex.
+        inputs: a file that it reads ("file", "items" or "map") -> its path, and the SHA-256 of its bytes in hex.
     """
 
     kind: str
@@ -57,7 +59,7 @@ class Request(Struct, frozen=True, kw_only=True):
     account: str
     words: tuple[str, ...]
     stdin: str = ""
-    files: Mapping[str, str] = {}
+    inputs: Mapping[str, tuple[str, str]] = {}
 
     @property
     def digest(self) -> str:
@@ -131,13 +133,15 @@ class Proposal(Struct, frozen=True):
         }
 
 
-class DayLimits(Struct, frozen=True, kw_only=True):
+class ProposalLimits(Struct, frozen=True, kw_only=True):
     """Limits for the proposals of an environment in a day; None for no limit.
 
     Attributes:
+        minutes: for how long a person may approve it.
         spend: the sum of what the orders may cost at most; without a currency, of each one.
     """
 
+    minutes: float = 60.0
     orders: int | None = None
     spend: Money | None = None
 
@@ -172,41 +176,37 @@ class Proposals:
         self._store = store
 
     async def propose(
-        self, request: Request, summary: Summary, *, by: str, client: str, lasts: timedelta, limits: DayLimits
+        self, request: Request, sum_up: Callable[[], Awaitable[Summary]], by: str, client: str, limits: ProposalLimits
     ) -> Proposal:
-        """Record a request; or return the proposal of the same request, with its outcome, if there is one.
+        """Record a request; or return the proposal of the same request, with its outcome, if there is one that stands.
 
-        Args:
-            lasts: for how long a person may approve it.
-
-        Raises:
-            UsageError: the request exceeds a limit of the day.
+        A failed one stands while nothing of it would be sent, such as an order that it left in doubt. Otherwise
+        ``sum_up`` checks what would be sent. UsageError where that exceeds a limit of the day.
         """
-        now, digest = self._store.now(), request.digest
+        digest = request.digest
+        same = await self._store.read(self._read, "proposals_of", digest=digest)
+        if same and self._stands(same[0]):
+            return same[0]
+        summary = await sum_up()
+        if same and same[0].state is ProposalState.FAILED and summary.orders and summary.known == summary.orders:
+            return same[0]
 
         def job(db: Database) -> Proposal:
             db.script("one_proposes")
-            same = self._read(db, "proposals_of", digest=digest)
-            if same and self.stands(same[0]):
+            now, same = self._store.now(), self._read(db, "proposals_of", digest=digest)
+            if same and self._stands(same[0]):
                 return same[0]
-            day = self._read(db, "proposals_since", since=now - DAY // MICROSECOND, most=_ALL)
+            day = self._read(db, "proposals_since", since=now - DAY, most=_ALL)
             if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
-                raise UsageError(
-                    f"{MOST_WAITING} proposals are already waiting: let a person decide on one first", "E613"
-                )
+                raise UsageError(f"{MOST_WAITING} proposals wait already: let a person decide on one first", "E613")
             here = [each for each in day if each.request.environment == request.environment]
             limits.check(summary, [each.summary for each in here if each.state in _COUNTED])
             name = digest[:12] + (f"-{len(same) + 1}" if same else "")
-            body = msgspec.json.encode((request, summary, by, client))
-            db.change("propose", id=name, digest=digest, body=body, now=now, expires_at=now + lasts // MICROSECOND)
+            body, expires = msgspec.json.encode((request, summary, by, client)), now + round(limits.minutes * MINUTE)
+            db.change("propose", id=name, digest=digest, body=body, now=now, expires_at=expires)
             return self._get(db, name)
 
         return await self._store.write(job)
-
-    async def latest(self, digest: str) -> Proposal | None:
-        """The newest proposal of a request; None if it was never proposed."""
-        same = await self._store.read(self._read, "proposals_of", digest=digest)
-        return same[0] if same else None
 
     async def get(self, name: str) -> Proposal:
         """A proposal by its id; raises UsageError if there is none."""
@@ -219,11 +219,8 @@ class Proposals:
     async def approve(self, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
         """Approve a proposal for one sending, which follows immediately; returns it as the one that `end` takes.
 
-        Args:
-            again: a person states that the process that was sending it has ended; not after it expires.
-
-        Raises:
-            UsageError: it is no longer waiting, or was altered; nothing changed.
+        With ``again``, a person states that the process that was sending it has ended; until it expires, not after.
+        UsageError where it is no longer waiting, or was altered: nothing changed.
         """
         if proposal.request.digest != proposal.digest:
             raise UsageError(f"proposal {proposal.id} was changed after it was made: it cannot be sent", "E614")
@@ -234,9 +231,8 @@ class Proposals:
     async def reject(self, proposal: Proposal, by: str, why: str = "", *, ended: bool = False) -> Proposal:
         """Reject a proposal, which is returned; UsageError if it is no longer waiting.
 
-        Args:
-            ended: a person states that the process that sent it has ended. Then one that is being sent has failed
-                once it has expired, and may be proposed again.
+        With ``ended``, a person states that the process that sent it has ended. Then one that is being sent has
+        failed once it has expired, and may be proposed again.
         """
         outcome = msgspec.json.encode({"rejected": why}).decode()
         if ended and proposal.state is ProposalState.SENDING:
@@ -265,7 +261,7 @@ class Proposals:
             how = f"see `gotsurge runs`: once its process has ended, at a terminal {what}"
         raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
 
-    def stands(self, proposal: Proposal) -> bool:
+    def _stands(self, proposal: Proposal) -> bool:
         """Whether a proposal waits, was sent, or was rejected, so that the same request is not proposed again."""
         was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at <= self._store.clock()
         return not was_rejected and proposal.state not in (ProposalState.EXPIRED, ProposalState.FAILED)

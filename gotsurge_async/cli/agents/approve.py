@@ -8,7 +8,7 @@ import msgspec
 from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
-from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
+from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import json_option, port_option, user_name
 from gotsurge_async.cli.shared.output import as_json, at_a_terminal, confirmed, print_one, prose, say, spare
 from gotsurge_async.database import Place
@@ -22,8 +22,7 @@ from gotsurge_async.system import loops
 
 @click.command()
 @click.argument("proposal_id", metavar="[PROPOSAL]", required=False)
-@ledger_option
-@env_option
+@takes_ledger
 @click.option(
     "--yes", "digest", metavar="DIGEST", help="Approve without a question what has this digest, and no other."
 )
@@ -34,15 +33,7 @@ from gotsurge_async.system import loops
 @port_option(8767, " with --serve")
 @json_option
 def approve(
-    proposal_id: str | None,
-    ledger: Place | None,
-    env: str | None,
-    digest: str | None,
-    reject: str | None,
-    by: str | None,
-    limit: int,
-    serve: bool,
-    port: int,
+    ledger: Place, proposal_id: str | None, digest: str | None, reject: str | None, by: str | None, **rest: Any
 ) -> Exit | None:
     """List what agents have proposed; or show one PROPOSAL, ask, and send it.
 
@@ -55,19 +46,18 @@ def approve(
       0 listed, shown or rejected      2 not approved, or it cannot be; nothing was sent
       else that of the command which the proposal shows
     """
-    place, who = find_ledger_of(ledger, env), by or user_name()
-    if serve:
-        if (proposal_id, digest, reject) != (None, None, None):
+    by, is_general = by or user_name(), (proposal_id, digest, reject) == (None, None, None)
+    if rest["serve"]:
+        if not is_general:
             raise WrongUse("--serve shows all proposals: leave out PROPOSAL, --yes and --reject")
         from gotsurge_async.cli.agents.page import serve_page
 
-        serve_page(place=place, by=who, port=port)
-        return None
-    if proposal_id is None:
-        if (digest, reject) != (None, None):
-            raise WrongUse("--yes and --reject need the id of a PROPOSAL", "E101")
-        return _list(place=place, limit=limit)
-    return _decide(place, proposal_id, digest, reject, who)
+        return serve_page(place=ledger, by=by, port=rest["port"])
+    if proposal_id is not None:
+        return _decide(ledger, proposal_id, digest, reject, by)
+    if not is_general:
+        raise WrongUse("--yes and --reject need the id of a PROPOSAL", "E101")
+    return _list(place=ledger, limit=rest["limit"])
 
 
 @asynchronous
@@ -89,7 +79,7 @@ def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | No
     is_sending = proposal.state is ProposalState.SENDING
     waits = is_sending or proposal.state is ProposalState.PROPOSED
     if not as_json():
-        show(proposal)
+        _show(proposal)
     if digest not in (None, proposal.digest):
         why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
         raise Failure(Coded(why, "E614"), Exit.USAGE)
@@ -137,10 +127,10 @@ def _document(proposal: Proposal) -> dict[str, Any]:
     """A proposal with its whole request: the orders as they would be sent, and the files that would be read."""
     request = proposal.request
     sent = msgspec.Raw(request.stdin.encode()) if request.stdin else None
-    return {**proposal.document(), "input": sent, "files": dict(request.files)}
+    return {**proposal.document(), "input": sent, "files": dict(request.inputs.values())}
 
 
-def show(proposal: Proposal) -> None:
+def _show(proposal: Proposal) -> None:
     """Print a proposal for people: its preview, then the fields of its document except the outcome."""
     for line in proposal.summary.preview:
         click.echo(line)

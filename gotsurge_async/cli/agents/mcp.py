@@ -2,7 +2,6 @@
 
 import os
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +17,7 @@ from gotsurge_async.cli.shared.options import (
     Decorator,
     GroupedCommand,
     MoneyAmount,
+    gathered,
     in_group,
     port_option,
     user_name,
@@ -28,8 +28,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place, place_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.ledger.proposals import DayLimits
-from gotsurge_async.money import Money
+from gotsurge_async.ledger.proposals import ProposalLimits
 from gotsurge_async.secrets import Secret
 
 TOKEN = "GOTSURGE_MCP_TOKEN"  # noqa: S105 - the name of a variable
@@ -38,58 +37,33 @@ MINUTES = click.FloatRange(min=0, min_open=True, max=10_080)
 _serve = in_group("How it is served")
 
 
-def _limit(words: str, text: str, **more: Any) -> Decorator[Any]:
-    """An option that limits agents, with a placeholder for its value; a variable of the same name sets it, too."""
-    option, _, value = words.partition(" ")
-    ending = f"_MCP_{option.removeprefix('--').replace('-', '_').upper()}"
-    variable = next(name for name in VARIABLES if name.endswith(ending))
-    more = {"show_default": True, "metavar": value or None, "is_flag": not value, **more}
-    return in_group("Limits")(option, envvar=variable, help=f"{text} (or {variable}).", **more)
+def _limit(name: str, value: str | None, variable: str, **more: Any) -> Decorator[Any]:
+    """The option of what agents may do that a variable sets, too, with what stands for its value."""
+    text, _, option = VARIABLES[variable].rstrip(".").rpartition("; as ")
+    more = {"show_default": True, "metavar": value, "is_flag": value is None, **more}
+    return in_group("Limits")(option.split(",")[0], name, envvar=variable, help=f"{text} (or {variable}).", **more)
 
 
 @click.command(cls=GroupedCommand)
 @takes_target
 @ledger_option
 @click.option("--platform", is_flag=True, help="Create single orders as a platform partner.")
-@_limit("--allow-production", "Let agents propose for production")
-@_limit(
-    "--tools NAMES",
-    "Only these tools exist, with commas between them; read stands for all that only read",
-    default="all",
+@_limit("allow_production", None, "GOTSURGE_MCP_ALLOW_PRODUCTION")
+@_limit("tools", "NAMES", "GOTSURGE_MCP_TOOLS", default="all")
+@_limit("folder", "FOLDER", "GOTSURGE_MCP_FOLDER", type=PATH, default=Path.cwd, show_default="the current one")
+@gathered(
+    "limits",
+    ProposalLimits,
+    _limit("orders", "N", "GOTSURGE_MCP_MAX_ORDERS", type=click.IntRange(0), default=100),
+    _limit("spend", "AMOUNT", "GOTSURGE_MCP_MAX_SPEND", type=MoneyAmount()),
+    _limit("minutes", "MINUTES", "GOTSURGE_MCP_EXPIRES", type=MINUTES, default=60.0),
 )
-@_limit(
-    "--folder FOLDER",
-    "Only tables in this folder may be read",
-    type=PATH,
-    default=Path.cwd,
-    show_default="the current one",
-)
-@_limit("--max-orders N", "The most orders that may be proposed in 24 hours", type=click.IntRange(0), default=100)
-@_limit(
-    "--max-spend AMOUNT",
-    "The most money that may be proposed in 24 hours; with it, each order needs a price",
-    type=MoneyAmount(),
-)
-@_limit("--expires MINUTES", "For how long a proposal waits for a person", type=MINUTES, default=60.0)
-@_limit(
-    "--approve-in-client", "Let a person approve in the client, by its elicitation: you trust the client to ask one"
-)
+@_limit("asks_client", None, "GOTSURGE_MCP_APPROVE_IN_CLIENT")
 @_serve("--http", is_flag=True, help="Serve streamable HTTP on this machine, and not standard input and output.")
 @port_option(8766, " with --http", _serve)
 @asynchronous
 async def mcp(
-    target: Target,
-    ledger: Place | None,
-    platform: bool,
-    allow_production: bool,
-    tools: str,
-    folder: Path,
-    max_orders: int,
-    max_spend: Money | None,
-    expires: float,
-    approve_in_client: bool,
-    http: bool,
-    port: int,
+    target: Target, ledger: Place | None, allow_production: bool, tools: str, http: bool, port: int, **more: Any
 ) -> None:
     """Give agents tools to read and to propose, over the Model Context Protocol.
 
@@ -133,16 +107,7 @@ async def mcp(
             say(f"a simulator runs until this server ends: its board is at {simulator.origin}/")
         opened = await stack.enter_async_context(await Ledger.open(place, clock=SystemClock().now))
         say(f"proposals wait for: gotsurge approve --ledger {opened.path}")
-        bounds = Bounds(
-            ledger=opened,
-            target=target,
-            variables={**variables, "GOTSURGE_LEDGER": place.url or str(place.path)},
-            folder=folder,
-            platform=platform,
-            limits=DayLimits(orders=max_orders, spend=max_spend),
-            lasts=timedelta(minutes=expires),
-            asks_client=approve_in_client,
-            user=user_name(),
-        )
-        server = Agents(bounds=bounds, tools=names).server()
+        variables["GOTSURGE_LEDGER"] = place.url or str(place.path)
+        bounds = Bounds(ledger=opened, target=target, variables=variables, tools=names, user=user_name(), **more)
+        server = Agents(bounds).server()
         await (serve_http(server, port, token) if http else serve_stdio(server))

@@ -4,9 +4,8 @@ Only this page's own forms decide: each has a token that no other page knows, Ho
 port included, and the browser must send the code that the terminal shows.
 """
 
-import hmac
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import ProposalState
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import printable_lines
+from gotsurge_async.secrets import Secret
 
 HERE = Path(__file__).parent
 SHOWN = 50  # proposals
@@ -38,8 +38,6 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ProposalsPage:
@@ -58,26 +56,27 @@ class ProposalsPage:
         self.origin: str = ""
         self._ledger = ledger
         self._by = by
-        self._form_token = secrets.token_urlsafe(32)
+        self._form_token = Secret(secrets.token_urlsafe(32))
         self._messages: list[str] = []
 
-    @property
-    def routes(self) -> list[web.RouteDef]:
-        """The routes of the page."""
-        routes = (("GET", "/", self._show), ("GET", "/page.css", self._style), ("POST", "/decide", self._decide))
-        return [web.route(method, path, self._guarded(handler)) for method, path, handler in routes]
-
-    def _guarded(self, handler: Handler) -> Handler:
-        async def guard(request: web.Request) -> web.StreamResponse:
-            reason = self._stranger(request)
-            if reason is not None:
-                return web.Response(status=403, text=f"refused: {reason} is not this page's own", headers=HEADERS)
-            if not self._knows_code(request):
-                asking = {"WWW-Authenticate": 'Basic realm="GotSurge proposals, code as password", charset="UTF-8"'}
-                return web.Response(status=401, text="the terminal shows the code", headers={**HEADERS, **asking})
-            return await handler(request)
-
-        return guard
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer this page's own requests, of a person who knows the code."""
+        stranger = self._stranger(request)
+        if stranger is not None:
+            answer = web.Response(status=403, text=f"refused: {stranger} is not this page's own")
+        elif not self._knows_code(request):
+            asking = {"WWW-Authenticate": 'Basic realm="GotSurge proposals, code as password", charset="UTF-8"'}
+            answer = web.Response(status=401, text="the terminal shows the code", headers=asking)
+        elif (request.method, request.path) == ("POST", "/decide"):
+            answer = await self._decided(request)
+        elif request.path == "/page.css":
+            answer = web.Response(text=(HERE / "page.css").read_text("utf-8"), content_type="text/css")
+        elif request.path == "/":
+            answer = web.Response(text=await self._shown(), content_type="text/html")
+        else:
+            answer = web.Response(status=404)
+        answer.headers.update(HEADERS)
+        return answer
 
     def _stranger(self, request: web.Request) -> str | None:
         """The sign that another site, or another name of this machine, sent the request; None without one."""
@@ -91,56 +90,53 @@ class ProposalsPage:
 
     def _knows_code(self, request: web.Request) -> bool:
         try:
-            code = BasicAuth.decode(request.headers.get("Authorization", "")).password
+            return Secret(BasicAuth.decode(request.headers.get("Authorization", "")).password) == Secret(self.code)
         except ValueError:
             return False
-        return hmac.compare_digest(code.encode(), self.code.encode())
 
-    async def _style(self, _: web.Request) -> web.Response:
-        return web.Response(text=(HERE / "page.css").read_text("utf-8"), content_type="text/css", headers=HEADERS)
-
-    async def _show(self, _: web.Request) -> web.Response:
+    async def _shown(self) -> str:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
         environment.filters |= {"time": written, "plain": printable_lines, "indented": msgspec.json.format}
         proposals = await self._ledger.proposals.newest(SHOWN)
         messages, self._messages = self._messages, []
-        text = environment.get_template("page.html").render(
+        return environment.get_template("page.html").render(
             waiting=[each for each in proposals if each.state is ProposalState.PROPOSED],
             others=[each for each in proposals if each.state is not ProposalState.PROPOSED],
             ledger=self._ledger.path,
             by=self._by,
-            token=self._form_token,
+            token=self._form_token.reveal(),
             messages=messages,
         )
-        return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
-    async def _decide(self, request: web.Request) -> web.Response:
+    async def _decided(self, request: web.Request) -> web.Response:
         if (request.content_length or LARGEST + 1) > LARGEST:
-            return web.Response(status=413, text="refused: too large", headers=HEADERS)
+            return web.Response(status=413, text="refused: too large")
         try:
             form: Mapping[str, Any] = await request.post()
         except (ValueError, LookupError, AssertionError):  # a broken part, an unknown charset
-            return web.Response(status=400, text="refused: this is no form", headers=HEADERS)
-        if not hmac.compare_digest(str(form.get("token", "")).encode(), self._form_token.encode()):
-            return web.Response(status=403, text="refused: the form is not this page's own", headers=HEADERS)
+            return web.Response(status=400, text="refused: this is no form")
+        if Secret(str(form.get("token", ""))) != self._form_token:
+            return web.Response(status=403, text="refused: the form is not this page's own")
         try:
-            self._messages.append(await self._done(form))
+            self._messages.append(await self._message(form))
         except GotSurgeError as error:
             self._messages.append(str(error))
-        return web.Response(status=303, headers={**HEADERS, "Location": "/"})
+        return web.Response(status=303, headers={"Location": "/"})
 
-    async def _done(self, form: Mapping[str, Any]) -> str:
+    async def _message(self, form: Mapping[str, Any]) -> str:
+        """Do what a form says, and return what became of it."""
         proposal = await self._ledger.proposals.get(str(form.get("proposal", "")))
         if form.get("digest") != proposal.digest:
             return f"Proposal {proposal.id} is not what was shown: nothing was sent."
         if form.get("decision") == "reject":
-            await self._ledger.proposals.reject(proposal, self._by, str(form.get("why", ""))[:1000])
-            return f"Proposal {proposal.id} is rejected."
-        if form.get("decision") != "approve" or form.get("read") != "yes":
+            proposal = await self._ledger.proposals.reject(proposal, self._by, str(form.get("why", ""))[:1000])
+        elif form.get("decision") == "approve" and form.get("read") == "yes":
+            proposal = await send_approved(self._ledger, proposal, self._by)
+        else:
             return f"Nothing was decided about proposal {proposal.id}: tick that you have read it."
-        return f"Proposal {proposal.id} is {(await send_approved(self._ledger, proposal, self._by)).state}."
+        return f"Proposal {proposal.id} is {proposal.state}."
 
 
 @asynchronous
@@ -148,6 +144,8 @@ async def serve_page(place: Place, by: str, port: int) -> None:
     """Serve the page until Ctrl-C."""
     async with open_ledger(place) as ledger:
         page = ProposalsPage(ledger, by)
-        async with listening("127.0.0.1", port, page.routes, drain=DRAIN) as page.origin:
+        async with listening(
+            "127.0.0.1", port, [web.route("*", "/{path:.*}", page.answer)], drain=DRAIN
+        ) as page.origin:
             say(f"proposals are at {page.origin}/ with any user name and the password {page.code}")
             await until_a_signal()

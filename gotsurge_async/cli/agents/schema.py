@@ -127,11 +127,16 @@ def command_of(name: str) -> list[str]:
     return [word for word in PRINTED_BY.get(name, name).split() if word.islower()]
 
 
+def id_of(name: str) -> str:
+    """The name of a schema with its version."""
+    return f"gotsurge/{name}/{VERSION}"
+
+
 def schema_named(name: str) -> Schema:
     """A schema as a separate document."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"gotsurge/{name}/{VERSION}",
+        "$id": id_of(name),
         "title": f"gotsurge {PRINTED_BY.get(name, name)} --json",
         **DOCUMENTS[name],
     }

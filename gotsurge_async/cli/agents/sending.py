@@ -26,18 +26,9 @@ from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.words import one_line
 from gotsurge_async.push.plan import Plan
 
-PLANNED = "--plan="
-"""The placeholder among a push's words for the plan of the proposed file."""
-BY = "--by="
-"""The placeholder among a decision's words for the name of the person."""
-
 
 class Ran(Struct, frozen=True, kw_only=True):
-    """The answer of a command.
-
-    Attributes:
-        document: its JSON document; if it did nothing, an object with its ``error``.
-    """
+    """The answer of a command: its JSON document; if it did nothing, an object with its ``error``."""
 
     exit_code: int
     document: Any
@@ -77,9 +68,7 @@ def account_of(words: Sequence[str]) -> str:
     """The account of a command that this process sends, with a fingerprint of its sign-in.
 
     The fingerprint covers the host, the client key, and the place of the tokens, or the token in the variables.
-
-    Raises:
-        ConfigError: the variables or the configuration file are not valid.
+    ConfigError where the variables or the configuration file are not valid.
     """
     if words[0] == "resolve":  # it changes nothing at GotSurge, and reads tasks as the account of its run
         return ""
@@ -95,25 +84,14 @@ def account_of(words: Sequence[str]) -> str:
     return f"{name or 'the usual one'}, fingerprint {hashlib.sha256(what).hexdigest()[:12]}"
 
 
-def files_of(words: Sequence[str]) -> dict[str, str]:
-    """The paths of the files that a command reads, by their purpose: "items", "map", and "file" for the table."""
-    cut = (word.partition("=") for word in words)
-    paths = {option.removeprefix("--"): path for option, _, path in cut if option in ("--items", "--map")}
-    return {**paths, "file": words[-1]} if words[0] == "push" else {}
-
-
 async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: bool = False) -> Proposal:
     """Approve a proposal in a person's name, send it, and return it with its outcome.
 
-    If the command is killed, or another process has the run, the proposal is still being sent.
+    If the command is killed, or another process has the run, the proposal is still being sent. With ``again``, a person
+    states that its sender has ended in the middle: the rest is sent, as the ledger knows what was sent before.
 
-    Args:
-        again: a person states that its sender ended in the middle: the rest is sent, as the ledger knows what was sent
-            before.
-
-    Raises:
-        UsageError: it is not waiting, a file has changed since it was proposed, or it would be sent as another
-            account; nothing was sent.
+    UsageError, and nothing is sent, where it is not waiting, a file has changed since it was proposed, or it would be
+    sent as another account.
     """
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
@@ -122,16 +100,17 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
             "approve it with the variables and the configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
-    for path, digest in request.files.items():
+    for path, digest in request.inputs.values():
         if await asyncio.to_thread(file_digest, path) != digest:
             why = f"{path} has changed since it was proposed, so nothing was sent: propose it again, and read it"
             raise UsageError(why, "E614")
     with TemporaryDirectory(prefix="gotsurge-") as folder:
-        plan, end = Path(folder) / "approved-plan.json", request.words.index("--")
-        if request.files:
+        end, more = request.words.index("--"), [f"--by={by}"] if request.words[0] == "resolve" else []
+        if request.inputs:
+            plan = Path(folder) / "approved-plan.json"
             _plan_of(proposal).save(plan)
-        values = {BY: f"{BY}{by}", PLANNED: f"{PLANNED}{plan}"}
-        words = [*(values.get(word, word) for word in request.words[:end]), *request.words[end:]]
+            more = [f"--plan={plan}"]
+        words = [*request.words[:end], *more, *request.words[end:]]
         return await uninterrupted(_send(ledger, await ledger.proposals.approve(proposal, by, again=again), words))
 
 
@@ -149,7 +128,7 @@ async def _send(ledger: Ledger, proposal: Proposal, words: Sequence[str]) -> Pro
 def _plan_of(proposal: Proposal) -> Plan:
     """The plan of the approved files: the push compares the bytes that it reads with it."""
     request, summary = proposal.request, proposal.summary
-    digests = {name: request.files[path] for name, path in files_of(request.words).items()}
+    digests = {name: digest for name, (_, digest) in request.inputs.items()}
     return Plan(
         made_at=proposal.created_at,
         file=request.words[-1],

@@ -5,7 +5,7 @@ import hmac
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import chain
@@ -25,13 +25,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.serving import until_a_signal
-from gotsurge_async.cli.agents.schema import DOCUMENTS, FLAG, TEXT, VERSION, Schema, fields, listed
+from gotsurge_async.cli.agents.schema import DOCUMENTS, FLAG, TEXT, Schema, fields, id_of, listed
 from gotsurge_async.cli.agents.sending import send_approved
-from gotsurge_async.cli.agents.tools import READ, WRITE, Arguments, Bounds, Refused, Tool
-from gotsurge_async.cli.shared.exits import WrongUse
+from gotsurge_async.cli.agents.tools import READ, TEXTS, WRITE, Arguments, Bounds, Tool, sum_up
+from gotsurge_async.cli.shared.exits import Failure, WrongUse
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError, GotSurgeError, UsageError
-from gotsurge_async.ledger.proposals import Proposal, ProposalState, Request, Summary
+from gotsurge_async.ledger.proposals import Proposal, ProposalState
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret
@@ -47,13 +47,7 @@ INSTRUCTIONS = (
     "The same call gives the same proposal, so a call may be repeated when its answer is lost. "
 ) + NOTICE
 PROPOSALS = "get_proposal"
-_MINE = Tool(
-    "A proposal, where it stands and what became of it; without an id the newest ones.",
-    "proposal",
-    {"proposal?": {**TEXT, "description": "The id of a proposal.", "maxLength": 100}},
-)
-ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: _MINE}
-ADDING = ("create_orders", "push_table")  # what others propose takes back, or changes
+ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: Tool("proposal", "proposal?")}
 MOST = 20
 """The most proposals, or faults, that an answer lists; it has the number of all faults, too."""
 
@@ -71,15 +65,10 @@ Context = ServerRequestContext[Any]
 Answer = types.CallToolResult | types.InputRequiredResult
 
 
-class Agents(Struct, frozen=True, kw_only=True):
-    """The tools over a ledger.
-
-    Attributes:
-        tools: the names of the tools that this server offers.
-    """
+class Agents(Struct, frozen=True):
+    """The tools over a ledger."""
 
     bounds: Bounds
-    tools: Collection[str]
 
     def server(self) -> "Server[dict[str, Any]]":
         """The MCP server."""
@@ -93,64 +82,48 @@ class Agents(Struct, frozen=True, kw_only=True):
         )
 
     async def _list(self, _: Any, __: Any) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_described(name, ALL[name]) for name in ALL if name in self.tools])
+        return types.ListToolsResult(tools=[_described(name, ALL[name]) for name in ALL if name in self.bounds.tools])
 
     async def _call(self, context: Context, call: types.CallToolRequestParams) -> Answer:
         """Answer a call; an error in the call is an answer, too."""
-        name, arguments, client = call.name, call.arguments or {}, _client(context)
+        client = _client(context)
         try:
-            if name not in self.tools:
-                raise UsageError(f"there is no tool {one_line(name)}", "E613")
-            _check(ALL[name], arguments)
-            if "run" in arguments:
-                await self.bounds.check_run(arguments["run"])
-            answer = await self._answer(context, call, client)
-        except Refused as error:
-            answer = _failed(error.document)
-        except (GotSurgeError, click.BadParameter) as error:
+            answer, ending = await self._answer(context, call, client), ""
+        except (GotSurgeError, click.ClickException) as error:
             code = getattr(error, "explain_code", None)
-            answer = _failed({"error": str(error), "exit": 2, "explain": [code] if code else []})
-        failed = isinstance(answer, types.CallToolResult) and answer.is_error
-        say(f"{written(self.bounds.ledger.now(), seconds=True)} {client}: {one_line(name)}{': failed' * bool(failed)}")
+            document = {"error": str(error), "exit": 2, "explain": [code] if code else []}
+            document |= error.more if isinstance(error, Failure) else {}
+            shown = {name: value[:MOST] if isinstance(value, list) else value for name, value in document.items()}
+            answer, ending = _result(shown), ": failed"
+        say(f"{written(self.bounds.ledger.now(), seconds=True)} {client}: {one_line(call.name)}{ending}")
         return answer
 
     async def _answer(self, context: Context, call: types.CallToolRequestParams, client: str) -> Answer:
-        tool, arguments, proposals = ALL[call.name], call.arguments or {}, self.bounds.ledger.proposals
+        bounds, ledger = self.bounds, self.bounds.ledger
+        tool = _checked(bounds, call.name, call.arguments or {})
+        given = await asyncio.to_thread(bounds.resolved, call.arguments or {})
+        if "run" in given and (info := await ledger.run(given["run"])).environment != bounds.target.environment:
+            why = f"run {info.id} is of {info.environment}, but this server of {bounds.target.environment}"
+            raise UsageError(why, "E613")
         if call.name in READ:
-            return _result(tool.result, (await self.bounds.run(tool.words(self.bounds, arguments))).document)
-        if tool.summary is None:
-            name = arguments.get("proposal")
-            matches = await proposals.newest(MOST) if name is None else [await proposals.get(name)]
-            own = [each for each in matches if each.request.environment == self.bounds.environment]
-            return _result("proposal", [self._shown(each) for each in own])
-        request = await asyncio.to_thread(tool.request, call.name, self.bounds, arguments)
-        proposal = await self._proposed(request, partial(tool.summary, self.bounds, arguments, request), client)
-        if self.bounds.asks_client and proposal.state is ProposalState.PROPOSED:
-            asked = await _ask(context, call, proposal)
+            return _result(await bounds.read(tool.words(bounds, given)), tool.result)
+        if call.name == PROPOSALS:
+            name = given.get("proposal")
+            matches = await ledger.proposals.newest(MOST) if name is None else [await ledger.proposals.get(name)]
+            own = [each for each in matches if each.request.environment == bounds.target.environment]
+            return _result([self._shown(each) for each in own], "proposal")
+        request = await asyncio.to_thread(tool.request, call.name, bounds, given)
+        checked = partial(sum_up, bounds, given, request)
+        proposal = await ledger.proposals.propose(request, checked, bounds.user, client, bounds.limits)
+        if bounds.asks_client and proposal.state is ProposalState.PROPOSED:
+            asked, who = await _ask(context, call, proposal), f"{bounds.user}, asked by {client}"
             if isinstance(asked, types.InputRequiredResult):
                 return asked
-            who = f"{self.bounds.user}, asked by {client}"
-            if asked is True:
-                proposal = await send_approved(self.bounds.ledger, proposal, who)
-            elif asked is False:
-                proposal = await proposals.reject(proposal, who)
-        return _result("proposal", [self._shown(proposal)])
-
-    async def _proposed(self, request: Request, sum_up: Callable[[], Awaitable[Summary]], client: str) -> Proposal:
-        """The proposal of a request: a new one, unless one of the same request stands.
-
-        A failed proposal is returned, too, while nothing of it would be sent, as when it left an order in doubt.
-        """
-        proposals = self.bounds.ledger.proposals
-        last = await proposals.latest(request.digest)
-        if last is not None and proposals.stands(last):
-            return last
-        summary, failed = await sum_up(), last is not None and last.state is ProposalState.FAILED
-        if last is not None and failed and summary.orders and summary.known == summary.orders:
-            return last
-        return await proposals.propose(
-            request, summary, by=self.bounds.user, client=client, lasts=self.bounds.lasts, limits=self.bounds.limits
-        )
+            if asked is not None and asked.action == "accept" and (asked.content or {}).get("approve") is True:
+                proposal = await send_approved(ledger, proposal, who)
+            elif asked is not None and asked.action != "cancel":
+                proposal = await ledger.proposals.reject(proposal, who)
+        return _result([self._shown(proposal)], "proposal")
 
     def _shown(self, proposal: Proposal) -> dict[str, Any]:
         """A proposal as an answer, with the command that its person types."""
@@ -165,15 +138,18 @@ def _client(context: Context) -> str:
     return "unknown" if params is None else one_line(f"{params.client_info.name} {params.client_info.version}")[:100]
 
 
-def _check(tool: Tool, arguments: Arguments) -> None:
-    """Raise UsageError for arguments that do not fit."""
+def _checked(bounds: Bounds, name: str, arguments: Arguments) -> Tool:
+    """The tool of a call; UsageError where it does not exist here, or its arguments do not fit."""
+    if name not in bounds.tools:
+        raise UsageError(f"there is no tool {one_line(name)}", "E613")
     try:
-        jsonschema.validate(arguments, tool.input_schema)
+        jsonschema.validate(arguments, ALL[name].input_schema)
     except jsonschema.ValidationError as error:
         where = ".".join(map(str, error.absolute_path)) or "the arguments"
         raise UsageError(f"{where}: {one_line(error.message)[:300]}", "E613") from None
     if b"\\u0000" in msgspec.json.encode(arguments):
         raise UsageError("an argument contains a NUL character", "E613")
+    return ALL[name]
 
 
 def result_schema(tool: Tool) -> Schema:
@@ -181,41 +157,33 @@ def result_schema(tool: Tool) -> Schema:
     reads = tool in READ.values()
     name = tool.result if reads else "proposal"
     result = DOCUMENTS[name] if reads else listed(DOCUMENTS[name])
-    return fields(schema={"const": f"gotsurge/{name}/{VERSION}"}, notice=TEXT, result=result)
+    return fields(schema={"const": id_of(name)}, notice=TEXT, result=result)
 
 
 def _described(name: str, tool: Tool) -> types.Tool:
     reads, spaced = name not in WRITE, name.replace("_", " ")
-    title = spaced.capitalize() if reads else f"Propose to {spaced}"
-    hints = types.ToolAnnotations(
-        read_only_hint=reads,
-        destructive_hint=None if reads else name not in ADDING,
-        idempotent_hint=True,
-        open_world_hint=name == "quote_price",
-    )
     return types.Tool(
         name=name,
-        title=title,
-        description=tool.text if reads else f"{tool.text} It sends nothing: a person has to approve it.",
+        title=spaced.capitalize() if reads else f"Propose to {spaced}",
+        description=TEXTS[name] if reads else f"{TEXTS[name]} It sends nothing: a person has to approve it.",
         input_schema=tool.input_schema,
         output_schema=result_schema(tool),
-        annotations=hints,
+        annotations=types.ToolAnnotations(
+            read_only_hint=reads,
+            destructive_hint=None if reads else name not in ("create_orders", "push_table"),
+            idempotent_hint=True,
+            open_world_hint=name == "quote_price",
+        ),
     )
 
 
-def _result(name: str, document: Any) -> types.CallToolResult:
-    whole = {"schema": f"gotsurge/{name}/{VERSION}", "notice": NOTICE, "result": document}
-    whole = msgspec.json.decode(codec.encode(whole))
-    return types.CallToolResult(content=[_block(whole)], structured_content=whole)
-
-
-def _failed(document: Any) -> types.CallToolResult:
-    document = {name: value[:MOST] if isinstance(value, list) else value for name, value in document.items()}
-    return types.CallToolResult(content=[_block({"notice": NOTICE, "result": document})], is_error=True)
-
-
-def _block(document: Any) -> types.TextContent:
-    return types.TextContent(type="text", text=codec.encode(document).decode())
+def _result(document: Any, name: str | None = None) -> types.CallToolResult:
+    """The answer with a document of a schema; without one, the answer of a call that failed."""
+    schema = {} if name is None else {"schema": id_of(name)}
+    whole = msgspec.json.decode(codec.encode({**schema, "notice": NOTICE, "result": document}))
+    text = types.TextContent(type="text", text=codec.encode(whole).decode())
+    structured = None if name is None else whole
+    return types.CallToolResult(content=[text], structured_content=structured, is_error=name is None)
 
 
 # --- asking the person through the client -----------------------------------------------------------------------------
@@ -223,8 +191,8 @@ def _block(document: Any) -> types.TextContent:
 
 async def _ask(
     context: Context, call: types.CallToolRequestParams, proposal: Proposal
-) -> bool | types.InputRequiredResult | None:
-    """Whether the person at the client approves; None if the client cannot ask, or the person does not decide.
+) -> types.ElicitResult | types.InputRequiredResult | None:
+    """What the person in front of the client decides; None where it cannot ask.
 
     Newer clients get an answer that they complete, older ones a request.
     """
@@ -236,17 +204,11 @@ async def _ask(
         requested_schema=fields(approve={**FLAG, "title": "Send this", "default": False}),
     )
     if context.session.can_send_request:
-        answer = await context.session.elicit_form(params.message, params.requested_schema, context.request_id)
-    else:
-        given = (call.input_responses or {}).get(proposal.digest)  # an answer to another content is none
-        if given is None:
-            return types.InputRequiredResult(input_requests={proposal.digest: types.ElicitRequest(params=params)})
-        if not isinstance(given, types.ElicitResult):
-            return None
-        answer = given
-    if answer.action == "accept" and (answer.content or {}).get("approve") is True:
-        return True
-    return None if answer.action == "cancel" else False
+        return await context.session.elicit_form(params.message, params.requested_schema, context.request_id)
+    given = (call.input_responses or {}).get(proposal.digest)  # an answer to another content is none
+    if given is None:
+        return types.InputRequiredResult(input_requests={proposal.digest: types.ElicitRequest(params=params)})
+    return given if isinstance(given, types.ElicitResult) else None
 
 
 # --- how it is served -------------------------------------------------------------------------------------------------

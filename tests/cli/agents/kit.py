@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from mcp import Client
 from mcp_types import CallToolResult, Implementation
+from msgspec import structs
 
 from gotsurge_async.cli.agents import sending, tools
 from gotsurge_async.cli.agents.sending import Ran, send_approved
@@ -23,7 +24,7 @@ from gotsurge_async.cli.agents.tools import READ, Bounds
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.database import place_of
 from gotsurge_async.ledger import Ledger
-from gotsurge_async.ledger.proposals import DayLimits, Proposal
+from gotsurge_async.ledger.proposals import Proposal, ProposalLimits
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import Runner, Shell, write_orders
 
@@ -91,7 +92,7 @@ class Office:
         self, *, only: Sequence[str] = (*ALL,), name: str = "robot", **options: Any
     ) -> AsyncIterator["Agent"]:
         """A client of a server with these tools."""
-        server = Agents(bounds=self.bounds, tools=only).server()
+        server = Agents(structs.replace(self.bounds, tools=only)).server()
         async with Client(server, client_info=Implementation(name=name, version="1.0"), **options) as client:
             yield Agent(client)
 
@@ -188,9 +189,9 @@ async def open_office(
                 "ledger": ledger,
                 "target": Target(env="local", api_base=simulator.api_base, account=account),
                 "variables": {"GOTSURGE_LEDGER": place},
+                "tools": (*ALL,),
                 "folder": folder,
-                "limits": DayLimits(orders=100),
-                "lasts": timedelta(hours=1),
+                "limits": ProposalLimits(orders=100),
                 "user": "kim",
                 **changes,
             }

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.cli.agents.page import ProposalsPage
@@ -22,7 +23,7 @@ HOSTILE = "'\"><img src=x onerror='document.title=1'><script>document.title=1</s
 async def serving(office: Office) -> AsyncIterator[ProposalsPage]:
     """The page of an office, served."""
     page = ProposalsPage(office.ledger, "amy")
-    async with listening("127.0.0.1", 0, page.routes) as page.origin:
+    async with listening("127.0.0.1", 0, [web.route("*", "/{path:.*}", page.answer)]) as page.origin:
         yield page
 
 

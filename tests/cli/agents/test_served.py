@@ -191,7 +191,7 @@ def test_it_is_for_the_sandbox_unless_its_options_say_otherwise(run: Runner, tmp
 
         async def look(server: Any, seen: list[str] = seen) -> None:
             agents = server.get_request_handler("tools/call").handler.__self__
-            seen.append(agents.bounds.environment)
+            seen.append(agents.bounds.target.environment)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gotsurge_async.cli.agents.server.serve_stdio", look)
@@ -243,8 +243,7 @@ async def test_nothing_of_it_is_loaded_unless_it_is_used(tmp_path: Path) -> None
 
 
 def test_it_is_small() -> None:
-    """With schemas, approvals, the page and its part of the ledger at most 1,500 lines, not counting empty ones."""
+    """With schemas, approvals, the page and its part of the ledger, counting every line."""
     package = Path(gotsurge_async.__file__).parent
     files = [*(package / "cli" / "agents").glob("*.py"), package / "ledger" / "proposals.py"]
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    assert len(lines) <= 1500
+    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 1560

@@ -20,7 +20,7 @@ from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.agents.tools import READ
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.errors import UsageError
-from gotsurge_async.ledger.proposals import DayLimits, Proposal
+from gotsurge_async.ledger.proposals import Proposal, ProposalLimits
 from gotsurge_async.money import Money
 from tests.support.commands import Shell, write_orders
 
@@ -90,7 +90,7 @@ async def test_what_was_changed_or_rejected_is_not_sent(platform_office: Office,
         checked = [words for words in office.ran if words not in ran]
         for name in made:
             proposal = await office.ledger.proposals.get(name)
-            request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), files={})
+            request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), inputs={})
             for digest, why in ((proposal.digest, "was changed"), (request.digest, "cannot be decided on")):
                 other = structs.replace(proposal, request=request, digest=digest)
                 with pytest.raises(UsageError, match=why):
@@ -277,7 +277,7 @@ async def test_a_text_of_the_service_approves_nothing(
 
 async def test_a_day_has_limits(office: Office) -> None:
     """More orders, or more money, than a day may have are refused; a day later there is room again."""
-    bounds = structs.replace(office.bounds, limits=DayLimits(orders=3, spend=Money.of("150", "SGD")))
+    bounds = structs.replace(office.bounds, limits=ProposalLimits(orders=3, spend=Money.of("150", "SGD")))
     limited = attrs.evolve(office, bounds=bounds)
     async with limited.agent() as agent:
         await agent.propose("create_orders", orders=[order("T-1"), order("T-2")])
@@ -296,7 +296,7 @@ async def test_a_day_has_limits(office: Office) -> None:
 
 async def test_no_amount_makes_room_for_another(office: Office) -> None:
     """Amounts below 0 are refused, and of several the greatest counts."""
-    bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("100", "SGD")))
+    bounds = structs.replace(office.bounds, limits=ProposalLimits(spend=Money.of("100", "SGD")))
     limited = attrs.evolve(office, bounds=bounds)
     async with limited.agent() as agent:
         for name in ("price", "max_price", "min_price"):
@@ -327,8 +327,8 @@ async def test_the_most_that_may_be_paid_counts(office: Office, changes: dict[st
         "create_orders": {"orders": [order(**changes)]},
         "push_table": {"file": "orders.csv"},
     }
-    limits = DayLimits(spend=Money.of(most, "SGD"))
-    less = DayLimits(spend=Money(millicents=limits.spend.millicents - 1, currency="SGD"))  # type: ignore[union-attr]
+    limits = ProposalLimits(spend=Money.of(most, "SGD"))
+    less = ProposalLimits(spend=Money(millicents=limits.spend.millicents - 1, currency="SGD"))  # type: ignore[union-attr]
     for name, arguments in calls.items():
         for limit in (less, limits):
             office.clock.moment += timedelta(hours=24)
@@ -344,7 +344,7 @@ async def test_the_most_that_may_be_paid_counts(office: Office, changes: dict[st
 
 async def test_a_price_without_an_end_is_refused(office: Office) -> None:
     """Where there is a limit on money: a price that rises by an increment needs a greatest one."""
-    bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("1000", "SGD")))
+    bounds = structs.replace(office.bounds, limits=ProposalLimits(spend=Money.of("1000", "SGD")))
     async with attrs.evolve(office, bounds=bounds).agent() as agent:
         assert "increment" in await agent.refused("create_orders", orders=[order(increment=100_000)])
         await agent.propose("create_orders", orders=[order(increment=100_000, max_price=6_000_000)])
@@ -362,7 +362,7 @@ async def test_a_price_without_an_end_is_refused(office: Office) -> None:
 async def test_an_amount_without_its_currency_passes_no_limit(office: Office) -> None:
     """It is in the currency of its task, which is not known here: else it would not be added to the others."""
     for limit in ("", "SGD"):
-        bounds = structs.replace(office.bounds, limits=DayLimits(spend=Money.of("60", limit)))
+        bounds = structs.replace(office.bounds, limits=ProposalLimits(spend=Money.of("60", limit)))
         async with attrs.evolve(office, bounds=bounds).agent() as agent:
             assert "give each amount its currency" in await agent.refused("change_task", task="t", set={"price": "50"})
 
@@ -372,7 +372,7 @@ async def test_not_too_many_wait(office: Office) -> None:
     async with office.agent() as agent:
         for number in range(100):
             await agent.propose("cancel_order", task=f"t-{number}", reason="no")
-        assert "100 proposals are already waiting" in await agent.refused("cancel_order", task="t-100", reason="no")
+        assert "100 proposals wait already" in await agent.refused("cancel_order", task="t-100", reason="no")
         assert (await agent.propose("cancel_order", task="t-1", reason="no"))["state"] == "proposed"
 
 
