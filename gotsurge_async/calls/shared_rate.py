@@ -179,7 +179,7 @@ class SharedRate:
         task.add_done_callback(self._writing.discard)
 
     def give_up(self) -> None:
-        """Refuse the calls that have no turn yet, and let no later call begin."""
+        """Refuse the calls that have no turn yet, or one more than a second away, and let no later call begin."""
         self._over.set()
         self._refuse(NotSent(_OVER, "E416"))
 

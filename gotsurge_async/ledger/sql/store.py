@@ -68,7 +68,7 @@ class Backend(DatabaseBackend):
         return str(self.place)
 
     def is_there(self) -> bool:
-        """Whether there is a ledger, or a file in its place; for PostgreSQL the server is asked.
+        """Whether there is a ledger: a file that is not empty, or in PostgreSQL a ledger's tables.
 
         Raises:
             LedgerUnusable: the file, or the server, cannot be read.
