@@ -250,7 +250,7 @@ class TestMostLines:
         with path.open("rb") as file:
             stream = Digested(file)
             with pytest.raises(
-                BadFile, match=r"has about [\d,]+ lines, and at most 20,000 are read: split it"
+                BadFile, match=r"has about [\d,]+ lines, but at most 20,000 are read: split it"
             ) as raised:
                 list(Text(stream).blocks())
             assert stream.count < path.stat().st_size / 2
@@ -269,5 +269,5 @@ class TestMostLines:
     def test_it_is_one_fault_of_the_file(self) -> None:
         """Which is refused as a whole."""
         outcome = read("tracking_id\n" * 30_000)
-        assert outcome.faults[-1].startswith("orders.csv: has more than 20,000 lines, and at most 20,000 are read: ")
+        assert outcome.faults[-1].startswith("orders.csv: has more than 20,000 lines, but at most 20,000 are read: ")
         assert outcome.report.whole

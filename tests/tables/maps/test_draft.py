@@ -366,7 +366,7 @@ def test_what_is_no_table(data: bytes | str, words: str) -> None:
     """The message says why."""
     with pytest.raises(ConfigError, match=words):
         drafted(data)
-    with pytest.raises(ConfigError, match="no table"):
+    with pytest.raises(ConfigError, match="not a table"):
         drafted(b"{}", "orders.jsonl")
     with pytest.raises(ConfigError, match="--header-row"):
         drafted("a\n", header_row=4)
