@@ -51,11 +51,11 @@ async def _opened(half: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
         raise
 
 
-def _inbox(books: Books) -> AbstractAsyncContextManager[Inbox]:
+def _open_inbox(books: Books) -> AbstractAsyncContextManager[Inbox]:
     return _opened(Inbox.open(books.book, keep=None, make=False))
 
 
-def _book(books: Books) -> AbstractAsyncContextManager[Book]:
+def _open_book(books: Books) -> AbstractAsyncContextManager[Book]:
     return _opened(Book.open(books.book, make=False))
 
 
@@ -70,7 +70,7 @@ def _book(books: Books) -> AbstractAsyncContextManager[Book]:
 @asynchronous
 async def list_(state: str | None, task_id: str, limit: int, books: Books) -> None:
     """List the newest events, the newest first."""
-    async with _inbox(books) as opened:
+    async with _open_inbox(books) as opened:
         events = await opened.newest(state, task_id=task_id, limit=limit)
         counts = await opened.counts()
     rows = [(event.id, event.received_at, event.state, event.task_id, event.times, event.why) for event in events]
@@ -87,7 +87,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books) -> No
 @asynchronous
 async def show(event_id: int, raw: bool, books: Books) -> None:
     """Show an event with its body."""
-    async with _inbox(books) as opened:
+    async with _open_inbox(books) as opened:
         event = await opened.show(event_id)
     if event is None:
         raise UsageError(f"there is no event {event_id}", "E802")
@@ -141,7 +141,7 @@ async def _change(
     chosen = list(dict.fromkeys(ids))
     if bool(chosen) == (state is not None):
         raise WrongUse("name events by ID, or pass --all STATE; gotsurge inbox list shows them")
-    async with _inbox(books) as opened:
+    async with _open_inbox(books) as opened:
         if state is not None:
             chosen = list(await opened.ids(state))
         number = await change(opened, chosen)
@@ -154,7 +154,7 @@ async def _change(
 @asynchronous
 async def parked(books: Books) -> None:
     """List the changes that could not be handed on for three days, the oldest first; at most 1,000."""
-    async with _book(books) as book:
+    async with _open_book(books) as book:
         changes = await book.parked_changes(MOST_PARKED + 1)
     if len(changes) > MOST_PARKED:
         changes.pop()
@@ -187,7 +187,7 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
             "name changes by NUMBER, or pass --parked or --from NUMBER; gotsurge inbox parked lists the parked ones"
         )
     chosen = set(numbers)
-    async with _book(books) as book:
+    async with _open_book(books) as book:
         if chosen:
             done = sum([await book.resend(number) for number in chosen])
         else:
@@ -208,7 +208,7 @@ async def skip(numbers: tuple[int, ...], books: Books) -> Exit:
       0 all of them are skipped        1 no change of some NUMBER is parked
     """
     chosen = set(numbers)
-    async with _book(books) as book:
+    async with _open_book(books) as book:
         done = sum([await book.skip(number) for number in chosen])
     return _print_done("skipped", done, len(chosen))
 

@@ -300,7 +300,7 @@ async def ask_simulator(url: str, content: object, kind: type[T]) -> T | Refusal
         request = Request(method="POST", url=url, headers=headers, body=msgspec.json.encode(content))
         answer = await transport.send(request)
         return msgspec.json.decode(answer.body, type=kind if answer.status == 200 else Refusal)
-    except (TransportError, msgspec.MsgspecError) as error:
+    except (TransportError, msgspec.MsgspecError, RecursionError) as error:
         reason = error.reason if isinstance(error, TransportError) else "another program answers"
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"

@@ -83,7 +83,16 @@ def test_a_simulator_that_does_not_run_is_reported(run: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(200, b"<p>hello</p>"), (404, b"not here"), (200, b"[]"), (200, b"{}"), (500, b"[]")]
+    ("status", "body"),
+    [
+        (200, b"<p>hello</p>"),
+        (404, b"not here"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (500, b"[]"),
+        (200, b'{"x":' + b"[" * 9999),
+    ],
+    ids=range(6),
 )
 def test_another_program_at_the_port_is_no_simulator(run: Runner, status: int, body: bytes) -> None:
     """Whatever it answers, a trigger and a sign-in say what to start, with code 8."""
