@@ -5,7 +5,7 @@ from typing import IO, Any
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables.columns import ColumnInfo
-from gotsurge_async.tables.writing import csv_line
+from gotsurge_async.tables.writing import csv_text
 
 ORDERS_SHEET = "Orders"
 """The sheet to fill in; an items table calls it Items."""
@@ -31,10 +31,8 @@ _NOTES = (
 
 def write_csv(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool) -> None:
     """Write a header, and a row of examples if ``example``; with the mark by which Excel recognizes UTF-8."""
-    file.write("\ufeff".encode())
-    file.write(csv_line([column.name for column in columns], ","))
-    if example:
-        file.write(csv_line([column.example for column in columns], ","))
+    rows = [[column.name for column in columns], [column.example for column in columns]]
+    file.write("\ufeff".encode() + csv_text(rows if example else rows[:1], ",").encode())
 
 
 def write_workbook(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool, sheet: str = ORDERS_SHEET) -> None:

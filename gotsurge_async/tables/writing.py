@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -38,19 +39,23 @@ class WholeFile:
 _QUOTE, _TWO_QUOTES = '"', '""'
 
 
-def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
-    """A row of at least two cells, as `csv.writer` writes it, in half the time."""
-    line = delimiter.join(cells)
-    if line.count(delimiter) >= len(cells) or '"' in line or "\n" in line or "\r" in line:
-        line = delimiter.join(
-            [
-                f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
-                if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell
-                else cell
-                for cell in cells
-            ]
-        )
-    return f"{line}\r\n".encode()
+def csv_text(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    """Rows of one width, at least two, as `csv.writer` writes them: a column at a time, in a tenth of its work."""
+    columns = [_quoted(column, delimiter) for column in zip(*rows, strict=True)]
+    return "\r\n".join([*map(delimiter.join, zip(*columns, strict=True)), ""])
+
+
+def _quoted(cells: Sequence[str], delimiter: str) -> Sequence[str]:
+    """Cells of a column, in quotes where they need them; most columns have none that does."""
+    text = "".join(cells)
+    if delimiter not in text and '"' not in text and "\n" not in text and "\r" not in text:
+        return cells
+    return [
+        f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
+        if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell
+        else cell
+        for cell in cells
+    ]
 
 
 def defused(text: str | None) -> str:
@@ -82,9 +87,9 @@ class _CsvRows:
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows."""
-        delimiter = self._delimiter
-        text = b"".join([csv_line(cells, delimiter) for cells in rows])
-        self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
+        for _, alike in groupby(rows, len):  # one width, but for rows of a ledger that this version did not write
+            text = csv_text([*alike], self._delimiter)
+            self._stream.write(text.encode() if self._encoder is None else self._encoder.encode(text))
 
     def end(self) -> None:
         """Do nothing: every row is written already."""

@@ -20,7 +20,7 @@ from gotsurge_async.ledger import OrderState, RunInfo, word_of
 from gotsurge_async.push.load import Loader
 from gotsurge_async.tables import ColumnMap, FileMap, Form
 from gotsurge_async.tables.formats import lines
-from gotsurge_async.tables.writing import csv_line, defused, ending_of
+from gotsurge_async.tables.writing import csv_text, defused, ending_of
 from tests.support.order_forms import CELLS, NOW
 from tests.tables.kit import read, table
 
@@ -152,15 +152,18 @@ _cells = st.text(st.sampled_from('a ,;\t|"\r\n\u2028é'), max_size=5) | st.text(
 )
 
 
-@given(st.lists(_cells, min_size=2, max_size=6), st.sampled_from(",;\t|"))
-@example(["a,b", "c"], ",")
-@example(["", ""], ",")
+_rows = st.integers(2, 6).flatmap(lambda width: st.lists(st.lists(_cells, min_size=width, max_size=width), min_size=1))
+
+
+@given(_rows, st.sampled_from(",;\t|"))
+@example([["a,b", "c"], ["a", "\n"]], ",")
+@example([["", ""]], ",")
 @settings(max_examples=300, deadline=None)
-def test_a_line_is_what_the_csv_module_writes(cells: list[str], delimiter: str) -> None:
+def test_lines_are_what_the_csv_module_writes(rows: list[list[str]], delimiter: str) -> None:
     """Quotes stand where they are needed, and nowhere else."""
     written = io.StringIO(newline="")
-    csv.writer(written, delimiter=delimiter).writerow(cells)
-    assert csv_line(cells, delimiter) == written.getvalue().encode()
+    csv.writer(written, delimiter=delimiter).writerows(rows)
+    assert csv_text(rows, delimiter) == written.getvalue()
 
 
 def test_every_state_has_its_file() -> None:

@@ -136,6 +136,11 @@ class Chunk:
         """The state of an order."""
         return STATE_OF[self.states[place]]
 
+    def one_state(self) -> OrderState | None:
+        """Where all its orders stand, if that is one state, and nothing is noted of any; else None."""
+        letter = self.states[0]
+        return STATE_OF[letter] if not self.notes and self.states.count(letter) == len(self.states) else None
+
     def places(self, states: Iterable[OrderState]) -> list[int]:
         """The places of the orders in some states."""
         letters = {LETTERS[state] for state in states if state in LETTERS}

@@ -37,6 +37,9 @@ _UPDATED_AT = 4
 LOST = OWNED_ELSEWHERE | FREE
 """States of orders whose key another order may have by now."""
 
+_OF_ITS_OWN = LOST | {OrderState.CANCELLING}
+"""What is shown of one of these depends on more than its chunk."""
+
 _UNCLAIMED = OWNED_ELSEWHERE | {OrderState.PENDING}
 """States that a claim of the chunk does not concern."""
 
@@ -162,6 +165,17 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
     updated_at = from_microseconds(chunk.updated_at)
     claimed_at = None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at)
     open_until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
+    common = chunk.one_state()
+    if common is not None and common not in _OF_ITS_OWN:  # as nearly always
+        at = None if common in _UNCLAIMED else claimed_at
+        until = open_until if common in PUSHED else None
+        for place, meta, payload, row in chunk.orders():
+            task_id, status = chunk.tasks.get(place, (None, None))
+            number = number_of(chunk.id, place)
+            yield OrderRow(
+                number, meta.line, meta.key, common, payload, row, task_id, status, None, at, updated_at, until
+            )
+        return
     for place, meta, payload, source_row in chunk.orders():
         state, error = chunk.state(place), chunk.error(place)
         task_id, status = chunk.task(place), chunk.status(place)

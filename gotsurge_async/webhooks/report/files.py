@@ -11,7 +11,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import in_words, one_line
 from gotsurge_async.money import Money
-from gotsurge_async.tables.writing import csv_line, defused
+from gotsurge_async.tables.writing import csv_text, defused
 from gotsurge_async.webhooks.report.day import Day, Line, Sums
 
 Cell: TypeAlias = str | int | Decimal | datetime | None
@@ -129,10 +129,12 @@ def write_csv(day: Day, file: IO[bytes], *, orders: bool = False, done: bool = F
         done: with ``orders``, write the delivered and the cancelled ones, too.
     """
     columns = ORDER_COLUMNS if orders else vessel_columns(day)
+    rows = [
+        [defused(_text(each)) if isinstance(each, str) else _text(each) for each in row]
+        for row in (order_rows(day, done=done) if orders else vessel_rows(day))
+    ]
     # Without the mark Excel takes it for another encoding.
-    file.write("\ufeff".encode() + csv_line(list(columns), ","))
-    for row in order_rows(day, done=done) if orders else vessel_rows(day):
-        file.write(csv_line([defused(_text(each)) if isinstance(each, str) else _text(each) for each in row], ","))
+    file.write("\ufeff".encode() + csv_text([[*columns], *rows], ",").encode())
 
 
 # --- a workbook -------------------------------------------------------------------------------------------------------
