@@ -10,11 +10,11 @@ rule. Taken literally only past pickups would be allowed: a pickup that is alrea
 import difflib
 import functools
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, le
 from typing import Any, NamedTuple
 
 from gotsurge_async.errors import Coded
@@ -63,6 +63,8 @@ class Finding(NamedTuple):
 
 
 Report = Callable[[Finding], None]
+Columns = Mapping[str, Mapping[str, Sequence[Any]]]
+"""The values of some orders by object ("" is the order itself) and field; None where an order has none."""
 
 _SINGAPORE = ("sg", "sgp", "singapore", "republic of singapore", "singapura", "s'pore", "新加坡")
 _WRITTEN_CODE = re.compile(r"\s*'?(?:Singapore|S)?\s*\(?(\d[\d ]*)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
@@ -72,11 +74,16 @@ _PLAIN_PHONE = re.compile(r"\+65[3689][0-9]{7}")
 """A good number of Singapore in E.164, as nearly all are: the numbering plans of the world are not needed for it."""
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
+_TIMES = (_PICKUP_START, _PICKUP_END, _DELIVERY_START, _DELIVERY_END)
+_WHERE = ("street_address", "zip_code", "latitude", "building_name")
+_CONTACTS = ("from_contact", "to_contact", "officer_contact")
+_MOST = 1e300
 _ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
 _LONGEST_NAME = 100
 _PREFERENCES = dict.fromkeys(map(str, BroadcastPreference))
 _VEHICLES = dict.fromkeys(map(str, VehiclePreference))
 _SERVICES = dict.fromkeys(map(str, ServiceType))
+_ENUMS = {"broadcast_preference": _PREFERENCES, "vehicle_preference": _VEHICLES, "service_type": _SERVICES}
 _TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
 _totals_of = attrgetter(*_TOTALS)
 _measures_of = attrgetter(*_ITEM_MEASURES)
@@ -103,18 +110,71 @@ def check_order(
     _check_enums(order, report)
     _check_address("from_address", order.from_address, report)
     _check_address("to_address", order.to_address, report)
-    if order.from_contact is not None:
-        _check_contact("from_contact", order.from_contact, report)
-    if order.to_contact is not None:
-        _check_contact("to_contact", order.to_contact, report)
-    if order.officer_contact is not None:
-        _check_contact("officer_contact", order.officer_contact, report)
+    for name in _CONTACTS:
+        if (contact := getattr(order, name)) is not None:
+            _check_contact(name, contact, report)
     _check_windows(order, now, zone, report)
     if not any_date:
         _check_dates(order, now, zone, report)
     _check_money(order, max_price, report)
     _check_counts(order, report)
     return findings
+
+
+def are_good(columns: Columns, *, now: datetime, max_price: Money | None = None, any_date: bool = True) -> bool:
+    """Whether `check_order` certainly has nothing to report about any of some orders, in a tenth of its work.
+
+    Args:
+        columns: of orders that have every required field, times in UTC, and amounts in thousandths of a cent.
+    """
+    count = len(columns[""]["service_type"])
+
+    def values(path: str) -> Sequence[Any]:
+        parent, _, field = path.rpartition(".")
+        column = columns.get(parent, {}).get(field, ())
+        return column if all(column) else [value for value in column if value is not None]
+
+    def within(path: str, least: Any, most: Any) -> bool:
+        column = values(path)
+        return not column or (least <= min(column) and max(column) <= most)
+
+    def is_whole(*paths: str) -> bool:
+        return {*map(len, map(values, paths))} in ({0}, {count})
+
+    def is_somewhere(place: str) -> bool:
+        codes = values(f"{place}.zip_code")
+        return (
+            within(f"{place}.latitude", -90, 90)
+            and within(f"{place}.longitude", -180, 180)
+            and within(f"{place}.altitude", -_MOST, _MOST)
+            and is_whole(f"{place}.latitude", f"{place}.longitude")
+            and any(len(values(f"{place}.{part}")) == count for part in _WHERE)
+            and {6}.issuperset(map(len, codes))
+            and (not codes or ("".join(codes).isascii() and "".join(codes).isdecimal()))
+        )
+
+    starts, ends = values(_PICKUP_START), values(_PICKUP_END)
+    later_starts, later_ends = values(_DELIVERY_START), values(_DELIVERY_END)
+    currencies = {*values("currency")}
+    limit = min([_limit(max_price, currency) for currency in currencies], default=-1)
+    return (
+        all(known.keys() >= {*values(name)} for name, known in _ENUMS.items())
+        and is_somewhere("from_address")
+        and is_somewhere("to_address")
+        and all(all(map(_PLAIN_PHONE.fullmatch, values(f"{contact}.phone"))) for contact in _CONTACTS)
+        and all(all(map(_is_imo, values(f"{contact}.vessel_imo"))) for contact in _CONTACTS)
+        and min(ends) >= now + SOON + SQUAD_CUT_OFF
+        and all(map(le, starts, ends))
+        and is_whole(_DELIVERY_START, _DELIVERY_END)
+        and all(map(le, ends, later_starts))
+        and all(map(le, later_starts, later_ends))
+        and (any_date or all(within(path, now - FARTHEST, now + FARTHEST) for path in _TIMES))
+        and is_whole("currency")
+        and all(map(_is_currency, currencies))
+        and all(within(path, MIN_PRICE if path == "price" else 0, limit) for path in Order.MONEY)
+        and not (values("min_price") and values("max_price"))
+        and all(within(path, 0, _MOST) for path in ("cargo_net_quantity", *_TOTALS))
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -158,12 +218,9 @@ def _has_seven_digits(number: int) -> bool:
 
 
 def _check_enums(order: Any, report: Report) -> None:
-    if order.broadcast_preference not in _PREFERENCES:
-        report(_unknown("broadcast_preference", order.broadcast_preference, _PREFERENCES))
-    if order.vehicle_preference not in _VEHICLES:
-        report(_unknown("vehicle_preference", order.vehicle_preference, _VEHICLES))
-    if order.service_type not in _SERVICES:
-        report(_unknown("service_type", order.service_type, _SERVICES))
+    for name, known in _ENUMS.items():
+        if (value := getattr(order, name)) not in known:
+            report(_unknown(name, value, known))
 
 
 def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
@@ -289,9 +346,7 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
         proposal = meant if _CURRENCY.fullmatch(meant) else None
         message = "a currency must be three capital letters (ISO 4217), such as SGD"
         report(Finding("currency", Coded(message, "E228"), value=currency, proposal=proposal))
-    limit = DEFAULT_MAX_PRICE
-    if max_price is not None and max_price.currency in ("", currency):
-        limit = max_price.millicents
+    limit = _limit(max_price, currency)
     for path, price in zip(Order.MONEY, _amounts_of(order), strict=True):
         if price is None:
             continue
@@ -314,6 +369,12 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
 
 
 _amounts_of = attrgetter(*Order.MONEY)
+
+
+def _limit(max_price: Money | None, currency: str) -> int:
+    if max_price is not None and max_price.currency in ("", currency):
+        return max_price.millicents
+    return DEFAULT_MAX_PRICE
 
 
 @functools.lru_cache(maxsize=64)

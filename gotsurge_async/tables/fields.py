@@ -72,9 +72,7 @@ def candidate_of(cls: Any) -> Any:
         must = field.required and cls is not Order
         fields.append((field.name, hint) if must else (field.name, hint | None, None))
     # gc=False: it lives briefly, and is in no cycle of references.
-    return msgspec.defstruct(
-        cls.__name__, fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
-    )
+    return msgspec.defstruct(cls.__name__, fields, forbid_unknown_fields=True, omit_defaults=True, gc=False)
 
 
 def _hint(kind: Any) -> Any:

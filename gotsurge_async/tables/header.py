@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, NamedTuple, Protocol
 
 from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.models.base import fields_of, is_model
+from gotsurge_async.models.rules import Columns
 from gotsurge_async.tables.cells import Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
+from gotsurge_async.tables.formats.grid import Strip
 from gotsurge_async.tables.maps.column_map import NOW, ColumnMap, Dialect
 from gotsurge_async.tables.options import SourceOptions
 
@@ -101,7 +103,6 @@ class Header:
         not_read: the names of the columns that are not read.
         original: the places of the columns that no push added; written_by_a_push: whether a push added some.
         complete: whether every required field has a column or a constant.
-        make: makes an order from cells without a fault; a ValueError means only that the row needs `read`.
     """
 
     def __init__(self, cells: Sequence[str], reading: Reading, wrong: Wrong) -> None:
@@ -161,7 +162,6 @@ class Header:
             names[place] for place in self.original if names[place] and place not in read
         )
         self.complete: bool = bool(key) and not missing
-        self.make: Callable[[Sequence[str]], Any] = self._compiled() if self.complete else _unable
 
     def column_of(self, field: str) -> str:
         """The names of the column, or the columns, that a field is read from."""
@@ -237,59 +237,56 @@ class Header:
                 if not needs:
                     wrong(name, Coded(f"is required, but empty here: give at least one of {name}.*", "E211"))
 
-    # --- a row in which nothing is wrong ---
+    # --- rows in which nothing is wrong ---
 
-    def _compiled(self) -> Callable[[Sequence[str]], Any]:
-        """Return a function that makes the order of a row, a line of code for each cell: four times as fast as `read`.
+    def make(self, rows: Sequence[Sequence[str]], strip: Strip = str.strip) -> tuple[list[Any], Columns]:
+        """The orders of rows, and their columns. A column at a time takes a tenth of the work of `read`.
 
-        Its code contains nothing from the file: only field names of our models, and numbers.
+        Args:
+            strip: see `Grid.strip`.
+
+        Raises:
+            ValueError: something is wrong with one of the rows, or perhaps with all: `read` reports it.
         """
-        names: dict[str, Any] = {"ValueError": ValueError, "Model": candidate_of(self._model)}
-        lines = [f"def make(cells):\n ({', '.join(f'c{n}' for n in range(len(self.names)))},) = cells"]
-        inside: dict[str, dict[str, str]] = {parent: {} for parent in self._constants}
-        for number, (name, parent, field, text, parse) in enumerate(self._cells):
-            names |= {f"text{number}": text, f"parse{number}": parse}
-            where = self.places[name]
-            cell = f"c{where[0]}.strip()" if len(where) == 1 else f"text{number}(cells).strip()"
-            lines.append(
-                f" v{number} = {cell} or None" if parse is None else
-                f" v{number} = parse{number}(v{number}) if (v{number} := {cell}) else None"
-            )  # fmt: skip
-            inside[parent][field] = f"v{number}"
-        for parent, constants in self._constants.items():
-            for field, value in constants.items():
-                inside[parent][field] = f"fixed_{parent}_{field}"
-                names[inside[parent][field]] = value
-        for parent, field, value in self._defaults:
-            default = f"default_{parent}_{field}"
-            names[default] = value
-            if before := inside[parent].get(field):
-                lines.append(f" if {before} is None: {before} = {default}")
-            else:
-                inside[parent][field] = default
-        for number, (parent, (make, needs, complete)) in enumerate(self._objects.items()):
+        if not self.complete:
+            raise ValueError
+        cells = [*zip(*rows, strict=True)]
+        inside: dict[str, dict[str, Sequence[Any]]] = {parent: {} for parent in self._constants}
+        for name, parent, field, text, parse in self._cells:
+            first, *others = self.places[name]
+            column: list[Any] = [*map(strip, map(text, rows) if others else cells[first])]
+            if not all(column):
+                column = [None if not cell else cell if parse is None else parse(cell) for cell in column]
+            elif parse is not None:
+                column = [*map(parse, column)]
+            inside[parent][field] = column
+        fixed = [(parent, *constant) for parent, constants in self._constants.items() for constant in constants.items()]
+        for parent, field, value in [*fixed, *self._defaults]:
+            column = inside[parent].get(field) or [None] * len(rows)
+            inside[parent][field] = [value if own is None else own for own in column]
+        for parent, (kind, needs, complete) in self._objects.items():
+            columns = inside[parent]
             if not complete:
-                continue  # that was reported with the header
-            values = inside[parent].values()
-            names[f"Make{number}"] = make
-            fields = ", ".join(f"{field}={value}" for field, value in inside[parent].items())
-            if all(value.startswith("v") for value in values):
-                lines.append(f" if {' and '.join(f'{value} is None' for value in values)}: o{number} = None\n else:")
-            else:
-                lines.append(" if True:")
-            lines += [f"  if {inside[parent][need]} is None: raise ValueError" for need in needs]
-            lines.append(f"  o{number} = Make{number}({fields})")
-            inside[""][parent] = f"o{number}"
-        lines += [f" if {inside[''].get(name)} is None: raise ValueError" for name in self._required]
-        lines.append(f" return Model({', '.join(f'{field}={value}' for field, value in inside[''].items())})")
-        exec("\n".join(lines), names)  # noqa: S102 - see above
-        made: Callable[[Sequence[str]], Any] = names["make"]
-        return made
+                columns.clear()  # that was reported with the header
+                continue
+            objects = _made(kind, columns)
+            if not any(map(all, columns.values())):  # perhaps some rows have nothing of it
+                parts = zip(*columns.values(), strict=True)
+                pairs = zip(objects, parts, strict=True)
+                objects = [None if part.count(None) == len(part) else made for made, part in pairs]
+            for need in needs:
+                pairs = zip(objects, columns[need], strict=True)
+                if not all(columns[need]) and any(made and not own for made, own in pairs):
+                    raise ValueError
+            inside[""][parent] = objects
+        if not all(all(inside[""].get(name, (None,))) for name in self._required):
+            raise ValueError
+        return _made(candidate_of(self._model), inside[""]), inside
 
 
-def _unable(_: Sequence[str]) -> Any:
-    """Raise ValueError: `Header.make` for a table that lacks a required column."""
-    raise ValueError
+def _made(kind: Any, columns: Mapping[str, Sequence[Any]]) -> list[Any]:
+    """Objects of their columns, by the names of the fields; a field without a column has no value."""
+    return [*map(kind, *[columns.get(name) or repeat(None) for name in kind.__struct_fields__])]
 
 
 def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[[Sequence[str]], str]:

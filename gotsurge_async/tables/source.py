@@ -17,7 +17,7 @@ from msgspec import Struct
 from gotsurge_async import codec
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.places import Address, TimeWindow
-from gotsurge_async.models.rules import Finding, check_order
+from gotsurge_async.models.rules import Columns, Finding, are_good, check_order
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.tables.cells import Misread, encode, shortened_by_spreadsheet
 from gotsurge_async.tables.checks.faults import SourceReport
@@ -218,6 +218,9 @@ class Source(abc.ABC):
     def _findings(self, order: Any) -> list[Finding]:
         now, most, zone, any_date = self._now, self._max_price, self._zone, self._any_date
         return check_order(order, now=now, max_price=most, zone=zone, any_date=any_date)
+
+    def _are_good(self, columns: Columns) -> bool:
+        return are_good(columns, now=self._now, max_price=self._max_price, any_date=self._any_date)
 
     def __enter__(self) -> Self:
         return self

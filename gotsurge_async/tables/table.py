@@ -15,12 +15,14 @@ from gotsurge_async.tables.formats.lines import BadFile, not_in
 from gotsurge_async.tables.header import Header, Reading
 
 _DELIMITERS = ",;\t|"
+BLOCK = 200
+"""The most rows that are checked together."""
 _MOST_ABOVE = 20
 """The number of rows that are searched for the header, if the first one is not one."""
 
 
 class Table:
-    """Reads one table. `values` and `wrong` concern the current row, the last one that `rows` yielded.
+    """Reads one table. `values` and `wrong` concern the current row, the last one of `rows` or of `turn_to`.
 
     Attributes:
         grid: the table as rows of cells.
@@ -43,42 +45,92 @@ class Table:
         self._report = report
         self._line = 1
         self._cells: list[str] = []
+        self._record: Record | None = None
+        self._block: list[Record] = []
+        self._below: list[tuple[int, str]] = []  # what is not a row, below the block
 
     def rows(self) -> Iterator[Record]:
         """The rows that have as many cells as the header, in the order of the file."""
+        for block in self.blocks():
+            for record in block:
+                self.turn_to(record)
+                yield record
+
+    def blocks(self) -> Iterator[list[Record]]:
+        """The rows as lists of some that follow each other, of which the first is the current one.
+
+        Turn to a row before you report a fault of it. One that has a fault already is alone, so that all are reported
+        in the order of the file.
+        """
         try:
-            yield from self._rows()
+            yield from self._blocks()
         except BadFile as error:
+            yield from self._rest()
             self.lost += 1
             self.add_fault(Coded(error))
 
-    def _rows(self) -> Iterator[Record]:
-        records = self.grid.records(self._unreadable)
+    def turn_to(self, record: Record) -> None:
+        """Make a row the current one."""
+        if record is not self._record:
+            self._record, self._line, self._cells = record, record.line, record.cells
+            self.bad, self.partial = set(), False
+
+    def _blocks(self) -> Iterator[list[Record]]:
+        records = self.grid.records(self._unreadable_below)
         self.header = header = self._read_header(records)
         if header is None:
             return
         for remark in self.grid.remarks:
             self.add_fault(remark, Severity.WARNING)
         any_row = False
+        width, needed, unnamed = len(header.names), header.needed, header.unnamed
         for record in records:
             any_row = True
-            self._line, self._cells = record.line, record.cells
-            if self.bad:
-                self.bad, self.partial = set(), False
-            if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
+            cells = record.cells
+            if self._below or record.damaged or len(cells) != width or any(cells[place].strip() for place in unnamed):
+                yield from self._rest()
+                self.turn_to(record)
+                if not self._is_usable(record, header):
+                    continue
+            elif needed is not None and not cells[needed].strip():
                 continue
-            if header.needed is not None and not record.cells[header.needed].strip():
-                continue
-            if record.damaged:
-                self._report_damage(header)
-            for index in header.unnamed:
-                if record.cells[index].strip():
-                    rule = Coded("is in a column without a name: name the column in the header", "E213")
-                    self.wrong_cell(index, rule)
-            yield record
+            self._block.append(record)
+            if len(self._block) == BLOCK or self._record is record:
+                yield from self._rest()
+        yield from self._rest()
         self.read_to_end = not self.grid.stopped
         if not any_row and not self.lost:
             self.add_fault(Coded("there is no row below the header", "E210"), Severity.WARNING, line=self._line or None)
+
+    def _is_usable(self, record: Record, header: Header) -> bool:
+        """Whether a row is one of the table's; what is wrong with how it is written is reported."""
+        if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
+            return False
+        if header.needed is not None and not record.cells[header.needed].strip():
+            return False
+        if record.damaged:
+            self._report_damage(header)
+        for index in header.unnamed:
+            if record.cells[index].strip():
+                self.wrong_cell(index, Coded("is in a column without a name: name the column in the header", "E213"))
+        return True
+
+    def _unreadable_below(self, line: int, rule: str) -> None:
+        """Report text that is not a row when the rows above it have been used."""
+        if self._block:
+            self._below.append((line, rule))
+        else:
+            self._unreadable(line, rule)
+
+    def _rest(self) -> Iterator[list[Record]]:
+        """The block so far; then what was below it is reported."""
+        if self._block:
+            self.turn_to(self._block[0])
+            yield self._block
+        self._block = []
+        for line, rule in self._below:
+            self._unreadable(line, rule)
+        self._below.clear()
 
     def values(self) -> dict[str, Any]:
         """The correct fields of the current row; the others are in ``bad``."""

@@ -6,7 +6,8 @@ makes readable only by its owner, and without a name in the file system, so that
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -72,23 +73,24 @@ class TableSource(Source):
             self.items_sha256: str | None = self._items.load()
             self.items_columns: tuple[str, ...] = self._items.columns
         table, encode_cells = self._table, encode
-        for record in table.rows():
+        for block in table.blocks():
             header = table.header
             if header is None:
                 return
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            self.line: int = record.line
-            order = self._order(record, header)
-            key = self._key(record, header, order)
-            if order is not None and key and not table.bad:
+            keys, orders = self._good(block, header)
+            if keys:
+                self.line: int = block[-1].line
+                rows = zip(block, keys, orders, strict=True)
+            else:
+                rows = self._checked(block, header, orders)
+            for record, key, order in rows:
                 cells = record.cells
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
                 yield SourceRow(record.line, key, encode(order), encode_cells(cells), fingerprint_of(order))
-            elif key and self.faulty is not None:
-                self.faulty(record.line, key)
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
@@ -110,11 +112,43 @@ class TableSource(Source):
             rule = Coded("there is no such column, but items need it to find their order", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
-    def _order(self, record: Record, header: Header) -> Any:
-        """The candidate of a row's order, or None if a required field is missing; its faults are reported."""
+    def _good(self, block: Sequence[Record], header: Header) -> tuple[list[str], list[Any]]:
+        """The keys and the candidates of rows; no keys if something may be wrong, no candidates if a cell is."""
+        try:
+            orders, columns = header.make([record.cells for record in block], self._table.grid.strip)
+        except ValueError:
+            return [], []
+        texts = columns[""].get(self._key_field) or [header.key(record.cells).strip() for record in block]
+        keys = [str(text or "") for text in texts]
+        text = "".join(keys)
+        is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text
+        is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
+        return keys if is_plain and self._are_good(columns) else [], orders
+
+    def _checked(
+        self, block: Sequence[Record], header: Header, orders: Sequence[Any]
+    ) -> Iterator[tuple[Record, str, Any]]:
+        """The good ones of rows, with their keys and candidates; what is wrong with the others is reported."""
+        table = self._table
+        for record, made in zip(block, orders or repeat(None), strict=False):
+            self.line = record.line
+            table.turn_to(record)
+            order = self._order(record, header, made)
+            key = self._key(record, header, order)
+            if order is not None and key and not table.bad:
+                yield record, key, order
+            elif key and self.faulty is not None:
+                self.faulty(record.line, key)
+
+    def _order(self, record: Record, header: Header, order: Any) -> Any:
+        """The candidate of a row's order, or None if a required field is missing; its faults are reported.
+
+        Args:
+            order: the candidate, if it is known that it has all of its fields.
+        """
         missing: list[str] = []
         try:
-            order = header.make(record.cells)
+            order = order or header.make([record.cells], self._table.grid.strip)[0][0]
         except ValueError:  # a field is missing or wrong: this way finds all of them
             order = candidate_of(Order)(**self._table.values())
             missing, findings = self._check(order)

@@ -5,6 +5,7 @@ import csv
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -28,10 +29,15 @@ Unreadable = Callable[[int, str], None]
 """Called with the line of a record that cannot be read, and the rule that it breaks."""
 
 
+Strip = Callable[[Any], str]
+"""Takes the white space around a cell away."""
+
+
 class Grid(abc.ABC):
     """A table in any format.
 
     Attributes:
+        strip: removes the white space around a cell; a cell that has a type may do so itself.
         form: how it is written; complete when the first record was read.
         digest: the SHA-256 of the bytes that were read.
         stopped: whether reading stopped before the end.
@@ -45,6 +51,7 @@ class Grid(abc.ABC):
         self.stopped: bool = False
         self.sheets: Sequence[str] = ()
         self.remarks: list[str] = []
+        self.strip: Strip = methodcaller("strip")
 
     @abc.abstractmethod
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
@@ -67,6 +74,7 @@ class CsvGrid(Grid):
 
     def __init__(self, stream: Digested, encoding: str | None, delimiter: str | None, usual: str = ",") -> None:
         super().__init__(Form(delimiter=delimiter or usual), stream.digest)
+        self.strip: Strip = str.strip  # all are texts without a type, so the quickest
         self._stream = stream
         self._encoding = encoding
         self._takes_separator = delimiter is None
