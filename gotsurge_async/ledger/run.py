@@ -1,10 +1,11 @@
 """A run that this process holds: orders are added to it, claimed, and their outcomes recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from attrs import evolve
 
@@ -17,7 +18,7 @@ from gotsurge_async.ledger.held import writes
 from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import admission, joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
-from gotsurge_async.ledger.sql.chunks import JOINED, PLACES
+from gotsurge_async.ledger.sql.chunks import JOINED, PLACES, Chunk
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
 from gotsurge_async.ledger.sql.runs import Held
@@ -231,6 +232,18 @@ class Run(Notes):
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
 
+    async def keys_of(self, tracking_ids: Collection[str]) -> list[str]:
+        """The keys of its orders that have one of some tracking ids."""
+
+        def read(_: Database, chunks: dict[int, Chunk]) -> list[str]:
+            orders = [order for chunk in chunks.values() for order in chunk.orders()]
+            return [meta.key for _, meta, payload, _ in orders if codec.decode_names(payload)[0] in tracking_ids]
+
+        self._check()
+        held = self._held
+        found = pages.pages(self._store, held.number, None, 1000, read, first=held.first, last=held.last)
+        return [key async for keys in found for key in keys]
+
     def names_in(self, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:
         """The names of some orders, read from the body that holds them all; before they are claimed.
 
@@ -239,7 +252,7 @@ class Run(Notes):
         """
         known = self._held.sums.pop(orders[0].id // PLACES, None)
         texts = [order.payload for order in orders]
-        if known is not None and known == hash(JOINED.join(texts)):  # as it was written, so it is JSON
+        if known is not None and known == crc32(JOINED.join(texts)):  # as it was written, so it is JSON
             return [codec.decode_names(text) for text in texts]
         return names_in(self.path, orders, body)
 

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import msgspec
 from attrs import define, field
 
-from gotsurge_async import codec
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
@@ -95,8 +94,7 @@ class Entering:
     async def _refuse_known_orders(self, run: Run) -> None:
         """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
         there = await self.there_before(run)
-        present = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
-        if present:
+        if there and (present := await run.keys_of(there)):
             raise self.orders_there(present)
 
     def orders_there(self, keys: Sequence[str]) -> OrdersThere:

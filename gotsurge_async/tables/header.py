@@ -262,8 +262,8 @@ class Header:
             inside[parent][field] = column
         fixed = [(parent, *constant) for parent, constants in self._constants.items() for constant in constants.items()]
         for parent, field, value in [*fixed, *self._defaults]:
-            column = inside[parent].get(field) or [None] * len(rows)
-            inside[parent][field] = [value if own is None else own for own in column]
+            before = inside[parent].get(field) or [None] * len(rows)
+            inside[parent][field] = [value if own is None else own for own in before]
         for parent, (kind, needs, complete) in self._objects.items():
             columns = inside[parent]
             if not complete:

@@ -81,12 +81,9 @@ class TableSource(Source):
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
             keys, orders = self._good(block, header)
-            if keys:
-                self.line: int = block[-1].line
-                rows = zip(block, keys, orders, strict=True)
-            else:
-                rows = self._checked(block, header, orders)
-            for record, key, order in rows:
+            self.line: int = block[-1].line
+            good = zip(block, keys, orders, strict=True) if keys else self._checked(block, header, orders)
+            for record, key, order in good:
                 cells = record.cells
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
@@ -118,7 +115,7 @@ class TableSource(Source):
             orders, columns = header.make([record.cells for record in block], self._table.grid.strip)
         except ValueError:
             return [], []
-        texts = columns[""].get(self._key_field) or [header.key(record.cells).strip() for record in block]
+        texts = columns[""].get(self._key_field) or [header.key_of(record.cells) for record in block]
         keys = [str(text or "") for text in texts]
         text = "".join(keys)
         is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text

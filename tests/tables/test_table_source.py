@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,7 +18,9 @@ from gotsurge_async.models.rules import check_order
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.tables import SourceOptions, SourceReport, open_source
+from gotsurge_async.tables import table as table_module
 from gotsurge_async.tables.fields import candidate_of, columns_of, required_of
+from gotsurge_async.tables.header import Header
 from gotsurge_async.tables.source import STAND_INS, fingerprint_of
 from tests.support.order_forms import CELLS, NOW, good_order, orders
 
@@ -93,6 +96,31 @@ def test_any_cells_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
     if result.rows:
         assert result.rows[0].payload == codec.encode(result.order)
     assert bool(result.rows) is result.report.ok
+
+
+_odd = st.tuples(st.sampled_from(list(columns_of(Order))), _cells)
+_lines = st.lists(
+    st.lists(_odd, max_size=1).map(dict) | st.sampled_from(('"x"y', "a,b", "", "\udcff")), min_size=1, max_size=9
+)
+
+
+@given(lines=_lines, block=st.integers(1, 4), any_date=st.booleans(), limit=st.sampled_from((None, "0.00", "48.50")))
+@settings(max_examples=150, deadline=None)
+def test_rows_by_columns_are_rows_one_by_one(
+    lines: list[dict[str, str] | str], block: int, any_date: bool, limit: str | None
+) -> None:
+    """Where a block of rows is taken as good, the careful way takes each; faults are the same, in the same order."""
+    changes = [line if isinstance(line, dict) else {} for line in lines]
+    header, *texts = table(*[{"tracking_id": f"A-{n}", **each} for n, each in enumerate(changes)]).splitlines()
+    whole = [text if isinstance(line, dict) else line for line, text in zip(lines, texts, strict=True)]
+    data = "\n".join([header, *whole]).encode(errors="surrogateescape")
+    options = {"any_date": any_date, "max_price": None if limit is None else Money.of(limit, "SGD")}
+    with patch.object(table_module, "BLOCK", block):
+        quick = read(data, **options)
+        with patch.object(Header, "make", side_effect=ValueError):
+            careful = read(data, **options)
+    assert (quick.rows, quick.faults) == (careful.rows, careful.faults)
+    assert list(map(str, quick.report.warnings)) == list(map(str, careful.report.warnings))
 
 
 def test_five_faults_give_five_lines() -> None:

@@ -8,6 +8,7 @@ a process that holds a lock is alive, and keeps its orders.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
+from zlib import crc32
 
 from attrs import define
 from msgspec import Struct, field
@@ -120,7 +121,7 @@ def add(
     put("add_chunks", [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks])
     bodies = [body_row(number, part, compact=compact) for number, part in zip(numbers, parts, strict=True)]
     put("add_bodies", [row for row, _ in bodies])
-    run.sums.update(zip(numbers, [hash(JOINED.join([row.payload for row in part])) for part in parts], strict=True))
+    run.sums.update(zip(numbers, [crc32(JOINED.join([row.payload for row in part])) for part in parts], strict=True))
     keys = [
         (run.environment, meta[1], number, place, meta[4])
         for number, (_, metas) in zip(numbers, bodies, strict=True)
