@@ -110,13 +110,16 @@ class TableSource(Source):
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
     def _good(self, block: Sequence[Record], header: Header) -> tuple[list[str], list[Any]]:
-        """The keys and the candidates of rows; no keys if something may be wrong, no candidates if a cell is."""
+        """The keys and the candidates of rows; no keys if something may be wrong, no candidates if a cell may be."""
         try:
             orders, columns = header.make([record.cells for record in block], self._table.grid.strip)
         except ValueError:
             return [], []
-        texts = columns[""].get(self._key_field) or [header.key_of(record.cells) for record in block]
-        keys = [str(text or "") for text in texts]
+        keys: list[str] = []
+        if self._key_field:
+            keys = [str(key or "") for key in columns[""].get(self._key_field, ())]
+        elif header.key is not None:
+            keys = [str(header.key(record.cells).strip()) for record in block]
         text = "".join(keys)
         is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text
         is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
