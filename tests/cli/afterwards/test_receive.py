@@ -207,7 +207,7 @@ async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> N
         for words, token, message in (
             ((), "", "GOTSURGE_WEBHOOK_TOKEN"),
             ((), "short", "token_urlsafe"),
-            (("--allow", "gotsurge.co"), TOKEN, "no address"),
+            (("--allow", "gotsurge.co"), TOKEN, "neither an address"),
             (("--port", taken), TOKEN, "cannot listen"),
         ):
             env = {"GOTSURGE_WEBHOOK_TOKEN": token} if token else {}
@@ -266,7 +266,7 @@ async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
     assert [document["status"] for _, document in got[-4:]] == ["broadcasting", "accepted"] * 2
     assert len({name for name, _ in got}) == 2
     assert "S3CRET" not in "".join(receiver.said)
-    assert f"changes need {target}" in "".join(receiver.said)
+    assert f"changes are sent to {target}" in "".join(receiver.said)
 
 
 @pytest.mark.parametrize(
