@@ -17,20 +17,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.errors import ConfigError
-
-if TYPE_CHECKING:
-    from sqlite3 import Cursor
 
 Row = tuple[Any, ...]
 
@@ -215,6 +212,13 @@ def driver_of(place: Place) -> Any:
     return psycopg
 
 
+@lru_cache(100)
+def _places(kind: Kind, rows: int, columns: int) -> str:
+    """The places of the values of some rows: numbered for PostgreSQL, whose driver would parse others each time."""
+    places = [f"${number}" if kind is Kind.POSTGRESQL else "?" for number in range(1, rows * columns + 1)]
+    return ", ".join([f"({', '.join(places[start : start + columns])})" for start in range(0, len(places), columns)])
+
+
 class Moved(Exception):
     """Another process's write conflicts with this transaction, which may be tried again."""
 
@@ -223,7 +227,6 @@ class Database(ABC):
     """A connection, used by one thread at a time, with statements that have names."""
 
     kind: ClassVar[Kind]
-    _mark: ClassVar[str]
     _at_once: ClassVar[int] = 30_000
     """The most values of one statement; PostgreSQL's limit is 65,535."""
 
@@ -284,12 +287,9 @@ class Database(ABC):
     def _insert(self, text: str, rows: Sequence[Row]) -> int:
         # Many in one step of the driver: sqlite3 lets go of the interpreter before each and waits for it after, which
         # takes milliseconds while the event loop is busy in its own thread.
-        one = f"({', '.join([self._mark] * len(rows[0]))})"
-        some = max(1, self._at_once // len(rows[0]))
-        number = 0
-        for start in range(0, len(rows), some):
-            part = rows[start : start + some]
-            whole = text.replace(_ROWS, ", ".join([one] * len(part)))
+        some, number = max(1, self._at_once // len(rows[0])), 0
+        for part in [rows[start : start + some] for start in range(0, len(rows), some)]:
+            whole = text.replace(_ROWS, _places(self.kind, len(part), len(rows[0])))
             number += int(self._execute(whole, tuple(chain.from_iterable(part))).rowcount)
         return number
 
@@ -328,7 +328,6 @@ class Sqlite(Database):
     """A connection over sqlite3. While a transaction writes, no other writer of any process can write."""
 
     kind = Kind.SQLITE
-    _mark = "?"
     _over: Callable[[], bool] | None = None
     _patience = 0.0
     _at_once = 600
@@ -345,9 +344,8 @@ class Sqlite(Database):
     def alive(self) -> bool:
         return True
 
-    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> "Cursor":
-        cursor: Cursor = self.driver.execute(text, values)
-        return cursor
+    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
+        return self.driver.execute(text, values)
 
     def listed(self, values: Iterable[Any]) -> str:
         return msgspec.json.encode(list(values)).decode()
@@ -388,7 +386,6 @@ class Postgres(Database):
     """A connection over psycopg in autocommit. Statements must compare what two writers could both change."""
 
     kind = Kind.POSTGRESQL
-    _mark = "%s"
     _COPIED: ClassVar[re.Pattern[str]] = re.compile(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
 
     def _script(self, text: str) -> None:
@@ -409,10 +406,12 @@ class Postgres(Database):
         return True
 
     def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
-        from psycopg import errors
+        from psycopg import RawCursor, errors
 
         try:
-            return self.driver.execute(text, values) if values else self.driver.execute(text.replace("%%", "%"))
+            if values and not isinstance(values, tuple):
+                return self.driver.execute(text, values)
+            return RawCursor(self.driver).execute(text.replace("%%", "%").encode(), values or None)
         except (errors.DeadlockDetected, errors.SerializationFailure) as error:
             raise Moved from error
 

@@ -162,11 +162,9 @@ class Writer:
         """Run a job in a transaction; see `request`."""
         return await self.begin(job, after=after)
 
-    def begin(
-        self, job: Job[T], *, after: Callable[[], None] | None = None, future: "asyncio.Future[T] | None" = None
-    ) -> "asyncio.Future[T]":
-        """Begin to `run` a job, and return a future for its answer: the one that is passed, if one is."""
-        return self._begin(_one_by_one, job, after, future)
+    def begin(self, job: Job[T], *, after: Callable[[], None] | None = None) -> "asyncio.Future[T]":
+        """Begin to `run` a job, and return a future for its answer."""
+        return self._begin(_one_by_one, job, after)
 
     async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
         """Run a request in a transaction, with others; returns its answer when that is durable.
@@ -180,10 +178,10 @@ class Writer:
         """
         return await self._begin(kind, request, after)
 
-    def lasting(self, kind: Kind[A, T], request: A) -> Lasting[T]:
+    def lasting(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> Lasting[T]:
         """Run a request as `request` does, but a caller that is cancelled waits until the result is decided."""
         future: Lasting[T] = Lasting(loop=self._loop)
-        self._begin(kind, request, None, future)
+        self._begin(kind, request, after, future)
         return future
 
     def _begin(

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from attrs import evolve
 
@@ -15,9 +15,6 @@ from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import pages, runs
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import Counts, OrderRow, OrderState, RunInfo, RunState
-
-if TYPE_CHECKING:
-    import asyncio
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,23 +126,13 @@ class HeldRun:
 
     async def _write(self, job: Callable[[Database], T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job in the writer's transaction; refused when another process has taken the run over."""
-        return await self._begin_write(job, after=after)
-
-    def _begin_write(
-        self,
-        job: Callable[[Database], T],
-        *,
-        after: Callable[[], None] | None = None,
-        future: "asyncio.Future[T] | None" = None,
-    ) -> "asyncio.Future[T]":
-        """Begin a `_write`, and return a future for its answer, see `Writer.begin`."""
 
         def fenced(db: Database) -> T:
             runs.fence(db, self._held)
             return job(db)
 
         self._check()
-        return self._store.begin_write(fenced, after=after, future=future)
+        return await self._store.write(fenced, after=after)
 
     def _check_loading(self) -> None:
         self._check()

@@ -71,7 +71,8 @@ class Run(Notes):
         if not rows:
             return
         now = self._store.now()
-        await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
+        parts = [rows[start : start + self._chunk] for start in range(0, len(rows), self._chunk)]
+        await self._write(lambda db: admission.add(db, self._held, parts, now, compact=self._compact))
 
     async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
         """Admit the orders, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
@@ -134,7 +135,8 @@ class Run(Notes):
         now, numbers = self._store.now(), submitted or {}
         rivals = ExitStack()
 
-        def job(db: Database) -> list[int | Recorded | None]:
+        def do(db: Database) -> list[int | Recorded | None]:
+            runs.fence(db, self._held)
             taken = _Rivals(self._store, db, rivals, wait=0)
             answers = joining.join(
                 db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers, fingerprint=fingerprint
@@ -144,7 +146,8 @@ class Run(Notes):
                 taken.end(now)
             return answers
 
-        adding = self._begin_write(job, after=rivals.close, future=Lasting())
+        wish = joining.Join(self._held, rows, now, self._store.slot, self._compact, bool(numbers), fingerprint, do)
+        adding = self._store.request(joining.join_all, wish, after=rivals.close)
         try:
             return await uninterrupted(adding)
         except asyncio.CancelledError:

@@ -89,15 +89,14 @@ def _is_text(key: str) -> bool:
 def add(
     db: Database,
     run: Held,
-    rows: Sequence[NewOrder],
-    size: int,
+    parts: Sequence[Sequence[NewOrder]],
     now: int,
     *,
     compact: bool,
     claimed: OrderState | None = None,
     after: int | None = None,
 ) -> list[Chunk]:
-    """Insert orders, as they will be when the run is admitted; ``size`` of them make a chunk. Returns the chunks.
+    """Insert orders, as they will be when the run is admitted; each part makes a chunk. Returns the chunks.
 
     Args:
         claimed: the state of orders that are claimed by the same write, of a run that is being sent.
@@ -106,7 +105,6 @@ def add(
     Raises:
         Moved: a key of a claimed order is taken.
     """
-    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
     allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
     # One number is the last of a row of them; several are themselves, with others' between them.
     numbers = allotted if len(allotted) == len(parts) else range(allotted[-1] - len(parts) + 1, allotted[-1] + 1)
@@ -132,7 +130,7 @@ def add(
         return chunks
     if claimed is not None:
         raise Moved
-    owners = db.rows("keys", environment=run.environment, keys=db.listed([row.key for row in rows]))
+    owners = db.rows("keys", environment=run.environment, keys=db.listed([key[1] for key in keys]))
     owned = {key: (number, place) for key, number, place in owners}
     taken = [(run.number, number, place, key) for _, key, number, place, _ in keys if owned.get(key) != (number, place)]
     db.insert("add_contested", taken)

@@ -4,7 +4,7 @@ Each order either gets its key and is claimed, or the caller gets the order that
 and when an order of another run is taken over, is decided as in an admission.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -59,6 +59,40 @@ def last(db: Database, environment: str, key: str, held: Callable[[str], bool]) 
     """The order that has a key, or had it last; ``held`` as in `known`."""
     owner = owners_of_keys(db, environment, [key], unless={}).get(key)
     return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
+
+
+class Join(Struct, frozen=True, eq=False):
+    """A request to join a run, see `Run.join`; ``do`` does it alone, as it must be done if ``alone``."""
+
+    run: Held
+    rows: Sequence[NewOrder]
+    now: int
+    slot: int
+    compact: bool
+    alone: bool
+    fingerprint: Callable[[str], bytes] | None
+    do: Callable[[Database], list[int | Recorded | None]]
+
+
+def join_all(db: Database, wishes: Sequence[Join]) -> list[list[int | Recorded | None]]:
+    """Do requests together whose keys are all new, or are all decided; each other one alone."""
+    run, rows = wishes[0].run, [row for wish in wishes for row in wish.rows]
+    is_plain = all(wish.run is run and wish.rows and not wish.alone for wish in wishes)
+    if len(wishes) == 1 or not is_plain or len({row.key for row in rows}) < len(rows):
+        return [wish.do(db) for wish in wishes]
+    runs.fence(db, run)
+    meta: dict[str, int] = dict(db.rows("meta"))
+    keys = db.rows("keys", environment=run.environment, keys=db.listed(row.key for row in rows))
+    owners = owners_at(db, keys)
+    taken = {key for key, _, _ in keys}
+    accepted = meta.get(ACCEPTED_AT) or None
+    new = [each for each in wishes if accepted is None and taken.isdisjoint(row.key for row in each.rows)]
+    numbers: Iterator[list[int]] = iter(())
+    if new:
+        parts = [_with_fingerprints(wish.rows, wish.fingerprint) for wish in new]
+        numbers = iter(_claim_new(db, run, parts, max(wish.now for wish in new), meta, compact=new[0].compact))
+        marks.count(db, new[0].slot)
+    return [[*(next(numbers) if each in new else _decided(run, each.rows, owners) or each.do(db))] for each in wishes]
 
 
 def join(
@@ -119,22 +153,15 @@ def _join(
 ) -> Sequence[int | Recorded]:
     if not rows:
         return ()
-    target = OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
     keys = [row.key for row in rows]
     meta: dict[str, int] = dict(db.rows("meta"))
     accepted = meta.get(ACCEPTED_AT) or None
     taken = db.rows("keys", environment=run.environment, keys=db.listed(keys))
     if accepted is None and not taken:
-        rows = _with_fingerprints(rows, fingerprint)
-        after = meta.get("first_epoch", 0)
-        (chunk,) = add(db, run, rows, len(rows), now, compact=compact, claimed=target, after=after)
-        db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
-        db.committed.append(partial(run.see, [chunk]))
-        return [number_of(chunk.id, place) for place in range(len(rows))]
-    if len(taken) == len(rows):
-        owners = owners_at(db, taken)
-        if all(row.key in owners and _is_decided(run, row, owners[row.key]) for row in rows):
-            return [_recorded(key, owners[key], held=owners[key].run.id == run.id) for key in keys]
+        (numbers,) = _claim_new(db, run, [_with_fingerprints(rows, fingerprint)], now, meta, compact=compact)
+        return numbers
+    if len(taken) == len(rows) and (known := _decided(run, rows, owners_at(db, taken))):
+        return known
     db.script("admitting")  # one after the other, as admissions
     owners = owners_of_keys(db, run.environment, keys, unless={})
     answers: dict[str, int | Recorded] = {}
@@ -145,8 +172,30 @@ def _join(
     new = _with_fingerprints([row for row in rows if row.key not in answers], fingerprint)
     if new:
         first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
-        answers |= _add(db, run, new, target, first, now, compact=compact)
+        answers |= _add(db, run, new, first, now, compact=compact)
     return [answers[key] for key in keys]
+
+
+def _claim_new(
+    db: Database, run: Held, parts: Sequence[Sequence[NewOrder]], now: int, meta: Mapping[str, int], *, compact: bool
+) -> list[list[int]]:
+    """Insert orders whose keys are new, each part as a chunk, and claim them; returns their ids."""
+    chunks = add(db, run, parts, now, compact=compact, claimed=_target(run), after=meta.get("first_epoch", 0))
+    for chunk in chunks:
+        db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
+    db.committed.append(partial(run.see, chunks))
+    return [chunk.numbers for chunk in chunks]
+
+
+def _target(run: Held) -> OrderState:
+    return OrderState.DRAFTING if run.mode is Mode.TWO_PHASE else OrderState.SENDING
+
+
+def _decided(run: Held, rows: Sequence[NewOrder], owners: Mapping[str, Owner]) -> list[Recorded]:
+    """The owners of the keys of some orders, if no other run need be locked to know what became of them; else none."""
+    if not all(row.key in owners and _is_decided(run, row, owners[row.key]) for row in rows):
+        return []
+    return [_recorded(row.key, owners[row.key], held=owners[row.key].run.id == run.id) for row in rows]
 
 
 def _with_fingerprints(rows: Sequence[NewOrder], fingerprint: Callable[[str], bytes] | None) -> Sequence[NewOrder]:
@@ -193,14 +242,15 @@ def _pushed_since(owner: Owner | None, moment: int) -> bool:
 
 
 def _add(
-    db: Database, run: Held, rows: Sequence[NewOrder], target: OrderState, first: set[str], now: int, *, compact: bool
+    db: Database, run: Held, rows: Sequence[NewOrder], first: set[str], now: int, *, compact: bool
 ) -> dict[str, int | Recorded]:
     """Insert orders, some of them refused, cancelled or waiting in another run, and claim those that are new.
 
     Args:
         first: the keys of those that are pushed for the first time since an older copy of the ledger was accepted.
     """
-    (chunk,) = add(db, run, rows, len(rows), now, compact=compact)
+    target = _target(run)
+    (chunk,) = add(db, run, [rows], now, compact=compact)
     for block in contested(db, run):
         decide(db, run, block, now, lambda _: None, Decided())  # their runs are taken already
     db.change("forget_contested", run=run.number)

@@ -50,8 +50,9 @@ CRASHED = "the process ended before the answer was recorded"
 
 
 def count(db: Database, slot: int) -> None:
-    """Raise the counter that distinguishes an older copy of the ledger from a newer one."""
-    ((db.counted,),) = db.rows("count", slot=slot)
+    """Raise the counter that distinguishes an older copy of the ledger from a newer one, once in a transaction."""
+    if db.counted is None:
+        ((db.counted,),) = db.rows("count", slot=slot)
 
 
 class Claim(Struct, frozen=True):

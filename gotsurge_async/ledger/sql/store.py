@@ -240,23 +240,18 @@ class Store:
 
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job on the writer; see `Writer.run`."""
-        return await self.begin_write(job, after=after)
+        return await self._writing(after).run(job, after=after)
 
-    def begin_write(
-        self, job: Job[T], *, after: Callable[[], None] | None = None, future: "asyncio.Future[T] | None" = None
-    ) -> "asyncio.Future[T]":
-        """Begin a `write`, and return a future for its answer, see `Writer.begin`."""
+    def request(self, kind: Requests[A, T], request: A, *, after: Callable[[], None] | None = None) -> Lasting[T]:
+        """Have the writer do a request together with others of its kind; see `Writer.lasting`."""
+        return self._writing(after).lasting(kind, request, after=after)
+
+    def _writing(self, after: Callable[[], None] | None) -> Writer:
         if self._writer is None:
             if after is not None:
                 after()
             raise LedgerUnusable("is open for reading only: open it for writing", "E503", path=self.path)
-        return self._writer.begin(job, after=after, future=future)
-
-    def request(self, kind: Requests[A, T], request: A) -> Lasting[T]:
-        """Have the writer do a request together with others of its kind; see `Writer.lasting`."""
-        if self._writer is None:
-            raise LedgerUnusable("is open for reading only: open it for writing", "E503", path=self.path)
-        return self._writer.lasting(kind, request)
+        return self._writer
 
     async def keep_count(self) -> None:
         """Store the ledger's count, other machines' included, on this machine."""

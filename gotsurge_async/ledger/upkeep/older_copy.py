@@ -249,7 +249,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
             return None
         held = runs.held_as(runs.one(db, info.id))
         for start in range(0, len(orders), CHUNK):
-            admission.add(db, held, [lost.order for lost in orders[start : start + CHUNK]], CHUNK, now, compact=False)
+            admission.add(db, held, [[lost.order for lost in orders[start : start + CHUNK]]], now, compact=False)
         number = _settle_lost(db, held, info, {lost.order.key: lost for lost in orders}, now)
         db.change("forget_contested", run=held.number)
         db.change("set_run_state", number=held.number, state=RunState.DONE.value, finished_at=now)

@@ -1,6 +1,7 @@
 """Single orders that join a run which is being sent."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,37 @@ async def test_what_joins_is_claimed(ledger: Ledger, mode: Mode, state: OrderSta
     outcomes = [OrderOutcome(number, OrderState.REFUSED) for number in ids if isinstance(number, int)]
     await run.record(outcomes)
     assert (await run.counts()).refused == 3
+    await run.close()
+
+
+async def test_those_who_join_together_share_their_statements(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten who join at the same moment take no more statements than one; each gets what belongs to its keys."""
+    run = await sending(ledger)
+    (first,) = await run.join([order(1)])
+    assert isinstance(first, int)
+    await run.record([OrderOutcome(first, OrderState.CREATED, "task-1")])
+    kind = type(await ledger._store.write(lambda db: db))
+    execute, statements = kind._execute, list[str]()
+
+    def counted(db: Any, text: str, values: Any) -> Any:
+        statements.append(text)
+        return execute(db, text, values)
+
+    monkeypatch.setattr(kind, "_execute", counted)
+    await run.join([order(line) for line in (10, 11)])
+    alone = len(statements)
+    wishes = [[order(line) for line in (line, line + 1)] for line in range(20, 40, 2)]
+    answers = await asyncio.gather(*map(run.join, wishes))
+    assert len(statements) <= 2 * alone
+    ids = [answer for part in answers for answer in part if isinstance(answer, int)]
+    assert len(set(ids)) == 20
+    mixed = await asyncio.gather(run.join([order(1)]), run.join([order(1), order(50)]), run.join([order(51)]))
+    assert recorded(mixed[0][0]).row.task_id == recorded(mixed[1][0]).row.task_id == "task-1"
+    known = await asyncio.gather(run.join([order(1)]), run.join([order(50), order(20)]), run.join([order(52)]))
+    assert recorded(known[0][0]).row.task_id == "task-1"
+    assert [recorded(answer).row.id for answer in known[1]] == [mixed[1][1], ids[0]]
+    sent = await states(ledger, run)
+    assert {sent[f"TRK-{line}"] for line in (10, 20, 39, 50, 51, 52)} == {"sending"}
     await run.close()
 
 
