@@ -14,6 +14,7 @@ from gotsurge_async.cli.shared.output import AS_JSON, WORDS
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.models.times import times_of_people
 from gotsurge_async.starting import heed_interrupts
+from gotsurge_async.transports.certificates import certificates_when_needed
 from gotsurge_async.version import __version__
 
 COMMANDS = {
@@ -145,7 +146,7 @@ def module_of(name: str) -> str:
 
 def load(name: str) -> click.Command:
     """A command by its name."""
-    with _not_collected():
+    with _not_collected(), certificates_when_needed():
         module = import_module(module_of(name))
     command: click.Command = getattr(module, name)
     with_whole_words(command)

@@ -1,0 +1,53 @@
+"""TLS of a command, whose certificates are read at the first connection."""
+
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trustme
+
+from gotsurge_async.testing.peers import OK, peer
+from gotsurge_async.testing.transport_suite import says
+
+COMMAND = """
+import asyncio, sys
+from gotsurge_async.cli.app import load
+load("push")
+import aiohttp
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import Request
+
+async def send():
+    transport = AiohttpTransport()
+    for _ in range(2):
+        print((await transport.send(Request(method="GET", url=sys.argv[1], headers={}, body=None))).status)
+    await transport.close()
+
+print(aiohttp.connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
+asyncio.run(send())
+"""
+"""What a command loads, then two requests over connections of their own."""
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_command_checks_servers_with_the_systems_certificates(tmp_path: Path, *, trusted: bool) -> None:
+    """None are read before a connection needs them; then a server passes only if one of them is its authority."""
+    authority, theirs = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(tmp_path / "system.pem")
+    async with peer(says(OK), ssl=theirs) as serving:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", COMMAND, serving.url.replace("http", "https")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "system.pem")},
+        )
+        printed, errors = await process.communicate()
+    assert printed.split() == ([b"0", b"200", b"200"] if trusted else [b"0"]), errors
+    assert trusted or b"NothingSent" in errors
+    assert trusted or b"certificate" in errors
+    assert len(serving.requests) == (2 if trusted else 0)
