@@ -73,7 +73,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
 _LEASES = Path(__file__).with_name("leases.sql")
-_WORD = re.compile(r"^-- word: (\w+)\n(.+?)(?=^-- )", re.MULTILINE | re.DOTALL)
+_WORD = r"(?ms)^-- word: (\w+)\n(.+?)(?=^-- )"
 _VALUE = re.compile(r"(?<![:\w]):(\w+)")
 _ROWS = "{rows}"
 _UNREADABLE = (
@@ -97,19 +97,22 @@ def statements(file: Path, kind: Kind) -> Mapping[str, str]:
 
     A ``word`` of a file stands for the text that several of its statements share.
     """
-    whole = file.read_text(encoding="utf-8")
-    if leases := re.search(r"^-- leases: (\w+)$", whole, flags=re.MULTILINE):
+    whole = "\n" + file.read_text(encoding="utf-8")
+    if leases := re.search(r"^-- leases: (\w+)$", whole, flags=re.MULTILINE) if "-- leases: " in whole else None:
         whole += _LEASES.read_text(encoding="utf-8").replace("{leases}", leases[1])
-    for word, text in re.findall(_WORD, whole):
-        whole = whole.replace(f"{{{word}}}", text.strip())
-    whole = _WORD.sub("", whole)
-    parts = re.split(r"^-- name: ([\w@]+)\n", whole, flags=re.MULTILINE)[1:]
+    if "-- word: " in whole:
+        for word, text in re.findall(_WORD, whole):
+            whole = whole.replace(f"{{{word}}}", text.strip())
+        whole = re.sub(_WORD, "", whole)
     texts: dict[str, str] = {}
-    for name, text in zip(parts[::2], parts[1::2], strict=True):
+    for part in whole.split("\n-- name: ")[1:]:
+        name, _, text = part.partition("\n")
         plain, _, only = name.partition("@")
         if only in ("", kind):
-            text = re.sub(r"\{among:(\w+)\}", _AMONG[kind], text)
-            text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text).strip()
+            if "{" in text:
+                text = re.sub(r"\{among:(\w+)\}", _AMONG[kind], text)
+                text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text)
+            text = text.strip()
             texts[plain] = _VALUE.sub(r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
     return texts
 

@@ -4,7 +4,6 @@
 gotsurge_async/database), executed in order. To add a migration, raise `VERSION` and change ledger.sql to match.
 """
 
-import re
 from pathlib import Path
 
 from gotsurge_async.database import Database, Kind, statements
@@ -22,7 +21,9 @@ VERSION = 1
 ARCHIVE_OF = "archive_of"
 """In the ``ledger_meta`` of an archive: the id of the ledger that its runs are from."""
 
-TABLES = frozenset(re.findall(r"^CREATE TABLE (\w+)", statements(TEXT, Kind.SQLITE)["schema"], re.MULTILINE))
+TABLES = frozenset(
+    part.split(maxsplit=1)[0] for part in statements(TEXT, Kind.SQLITE)["schema"].split("CREATE TABLE ")[1:]
+)
 
 
 def prepare(db: Database, shown: str) -> bool:
