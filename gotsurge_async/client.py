@@ -34,11 +34,7 @@ from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
 from gotsurge_async.money import Money
 from gotsurge_async.options import AllOptions
-from gotsurge_async.resources.partner import Partner, Sso
-from gotsurge_async.resources.platform import Platform
-from gotsurge_async.resources.prices import Prices
-from gotsurge_async.resources.raw import RawCalls
-from gotsurge_async.resources.tasks import Tasks
+from gotsurge_async.resources import Resources
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import Response, Transport
 
@@ -57,7 +53,7 @@ _STORING = 1.0
 """The least seconds for renewing tokens and for storing them when a client closes: lost tokens cost a sign-in."""
 
 
-class GotSurge:
+class GotSurge(Resources):
     """A client of the GotSurge Partnership API. One object for the whole life of a service::
 
         async with GotSurge("sandbox", credentials=credentials, token_store=store, ledger="orders.db") as gs:
@@ -142,7 +138,6 @@ class GotSurge:
         self.environment: Environment = self._parts.environment
         self.hooks: Hooks = self._parts.hooks
         self.oauth: OAuth = self._parts.oauth
-        self.sso: Sso = Sso(self.oauth)
         self._ledger: Place | Ledger | None = None
         if ledger is not None:
             from gotsurge_async.push.desk.desks import ledger_setting
@@ -160,13 +155,8 @@ class GotSurge:
         self._use(session)
 
     def _use(self, session: Session) -> None:
-        """Create the resources, whose calls go through a session."""
         self._session = session
-        self.tasks: Tasks = Tasks(session)
-        self.prices: Prices = Prices(session)
-        self.partner: Partner = Partner(session, self.oauth.credentials)
-        self.platform: Platform = Platform.of(session)
-        self.request: RawCalls = RawCalls(session)
+        self._forget_resources()
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Unpack[AllOptions]) -> Self:

@@ -6,33 +6,19 @@ place, until a `Profile` says otherwise.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
 
 from gotsurge_async.errors import UsageError
-from gotsurge_async.models.auth import (
-    ExchangeRequest,
-    PartnerDetail,
-    RefreshRequest,
-    SsoAnswer,
-    SsoRequest,
-    TokenAnswer,
-)
-from gotsurge_async.models.platform import (
-    BroadcastRequest,
-    InvitationRequest,
-    OrganizationAnswer,
-    OrganizationPage,
-    OrganizationRequest,
-    RoleList,
-    TaskPage,
-    TrackingRequest,
-    UpdatedTasks,
-)
-from gotsurge_async.models.prices import PriceRequest, Quote
 from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Task, TaskBatch, TaskChanges
+
+if TYPE_CHECKING:
+    from gotsurge_async.models.auth import PartnerDetail, SsoAnswer, TokenAnswer
+    from gotsurge_async.models.platform import OrganizationAnswer, OrganizationPage, RoleList, TaskPage, UpdatedTasks
+    from gotsurge_async.models.prices import Quote
 
 T = TypeVar("T")
 
@@ -62,8 +48,8 @@ class Endpoint(Generic[T]):
         verb, path: relative to the API base; ``{names}`` in the path are filled by `url_path`.
         section: the section of the document.
         replay: whether the call may be repeated when its answer was lost.
-        response: the class of the answer.
-        request: the class of the body, None without one.
+        response, request: the class of the answer, and that of the body, None without one. A class by its name in
+            `models` is imported when it is first asked for.
         bearer: whether the call carries the bearer token.
         writes: whether the call changes anything at the service; False if it only reads.
         assumed: whether verb and path are our guess; False once a profile has named them.
@@ -74,11 +60,19 @@ class Endpoint(Generic[T]):
     path: str
     section: str
     replay: Replay
-    response: type[T]
-    request: type[Any] | None = None
+    _response: type[T] | str = attrs.field(alias="response")
+    _request: type[Any] | str | None = attrs.field(default=None, alias="request")
     bearer: bool = True
     writes: bool = True
     assumed: bool = True
+
+    @property
+    def response(self) -> type[T]:  # documented in the class, with the other attributes
+        return cast("type[T]", _class(self._response))
+
+    @property
+    def request(self) -> type[Any] | None:
+        return _class(self._request)
 
     def url_path(self, values: Mapping[str, str] = {}) -> str:
         """The path with its names filled in, each percent-encoded whole (a slash in a value is not a separator).
@@ -94,19 +88,28 @@ class Endpoint(Generic[T]):
         return self.path.format_map(quoted)
 
 
-# Each operation has two lines: where it is, and what it is.
+def _class(named: type[Any] | str | None) -> type[Any] | None:
+    if not isinstance(named, str):
+        return named
+    module, _, name = named.partition(".")
+    return cast("type[Any]", getattr(import_module(f"gotsurge_async.models.{module}"), name))
+
+
+# Of each operation first where it is, then what it is.
 # fmt: off
-PARTNER_DETAIL = Endpoint(
+PARTNER_DETAIL: "Endpoint[PartnerDetail]" = Endpoint(
     "partner.detail", "GET", "/partners/{signature}",
-    section="Partner Detail", response=PartnerDetail, replay=Replay.SAFE, writes=False, bearer=False,
+    section="Partner Detail", response="auth.PartnerDetail", replay=Replay.SAFE, writes=False, bearer=False,
 )
-AUTH_EXCHANGE = Endpoint(
+AUTH_EXCHANGE: "Endpoint[TokenAnswer]" = Endpoint(
     "auth.exchange", "POST", "/oauth2/token",
-    section="Exchange Token", request=ExchangeRequest, response=TokenAnswer, replay=Replay.NEVER, bearer=False,
+    section="Exchange Token",
+    request="auth.ExchangeRequest", response="auth.TokenAnswer", replay=Replay.NEVER, bearer=False,
 )
-AUTH_REFRESH = Endpoint(
+AUTH_REFRESH: "Endpoint[TokenAnswer]" = Endpoint(
     "auth.refresh", "POST", "/oauth2/refresh",
-    section="Refresh Token", request=RefreshRequest, response=TokenAnswer, replay=Replay.SAFE, bearer=False,
+    section="Refresh Token",
+    request="auth.RefreshRequest", response="auth.TokenAnswer", replay=Replay.SAFE, bearer=False,
 )
 TASKS_CREATE = Endpoint(
     "tasks.create", "POST", "/tasks",
@@ -120,42 +123,44 @@ TASKS_CANCEL = Endpoint(
     "tasks.cancel", "POST", "/tasks/{task_id}/cancel",
     section="Cancel Task", request=Cancellation, response=Message, replay=Replay.CONVERGE,
 )
-PRICES_RECOMMEND = Endpoint(
+PRICES_RECOMMEND: "Endpoint[Quote]" = Endpoint(
     "prices.recommend", "POST", "/prices/recommendation",
-    section="Get price recommendation", request=PriceRequest, response=Quote, replay=Replay.SAFE, writes=False,
+    section="Get price recommendation",
+    request="prices.PriceRequest", response="prices.Quote", replay=Replay.SAFE, writes=False,
 )
-SSO_EXCHANGE = Endpoint(
+SSO_EXCHANGE: "Endpoint[SsoAnswer]" = Endpoint(
     "platform.sso.exchange", "POST", "/platform/sso/token",
-    section="SSO Exchange Token", request=SsoRequest, response=SsoAnswer, replay=Replay.NEVER, bearer=False,
+    section="SSO Exchange Token",
+    request="auth.SsoRequest", response="auth.SsoAnswer", replay=Replay.NEVER, bearer=False,
 )
-ORGANIZATIONS_CREATE = Endpoint(
+ORGANIZATIONS_CREATE: "Endpoint[OrganizationAnswer]" = Endpoint(
     "platform.organizations.create", "POST", "/platform/organizations",
     section="Create Associated Organization",
-    request=OrganizationRequest, response=OrganizationAnswer, replay=Replay.NEVER,
+    request="platform.OrganizationRequest", response="platform.OrganizationAnswer", replay=Replay.NEVER,
 )
-ORGANIZATIONS_LIST = Endpoint(
+ORGANIZATIONS_LIST: "Endpoint[OrganizationPage]" = Endpoint(
     "platform.organizations.list", "GET", "/platform/organizations",
-    section="Associated Organization List", response=OrganizationPage, replay=Replay.SAFE, writes=False,
+    section="Associated Organization List", response="platform.OrganizationPage", replay=Replay.SAFE, writes=False,
 )
-ORGANIZATIONS_GET = Endpoint(
+ORGANIZATIONS_GET: "Endpoint[OrganizationAnswer]" = Endpoint(
     "platform.organizations.get", "GET", "/platform/organizations/{org_id}",
-    section="Associated Organization Detail", response=OrganizationAnswer, replay=Replay.SAFE, writes=False,
+    section="Associated Organization Detail", response="platform.OrganizationAnswer", replay=Replay.SAFE, writes=False,
 )
-ORGANIZATIONS_ROLES = Endpoint(
+ORGANIZATIONS_ROLES: "Endpoint[RoleList]" = Endpoint(
     "platform.organizations.roles", "GET", "/platform/organizations/{org_id}/roles",
-    section="List Roles", response=RoleList, replay=Replay.SAFE, writes=False,
+    section="List Roles", response="platform.RoleList", replay=Replay.SAFE, writes=False,
 )
 USERS_INVITE = Endpoint(
     "platform.users.invite", "POST", "/platform/users/invite",
-    section="Invite User", request=InvitationRequest, response=Message, replay=Replay.NEVER,
+    section="Invite User", request="platform.InvitationRequest", response=Message, replay=Replay.NEVER,
 )
 PLATFORM_TASKS_CREATE = Endpoint(
     "platform.tasks.create", "POST", "/platform/tasks",
     section="Platform Partners: Create Tasks", request=TaskBatch, response=CreatedTasks, replay=Replay.NEVER,
 )
-PLATFORM_TASKS_LIST = Endpoint(
+PLATFORM_TASKS_LIST: "Endpoint[TaskPage]" = Endpoint(
     "platform.tasks.list", "GET", "/platform/tasks",
-    section="Platform Partners: Task List", response=TaskPage, replay=Replay.SAFE, writes=False,
+    section="Platform Partners: Task List", response="platform.TaskPage", replay=Replay.SAFE, writes=False,
 )
 PLATFORM_TASKS_GET = Endpoint(
     "platform.tasks.get", "GET", "/platform/tasks/{task_id}",
@@ -169,17 +174,20 @@ DRAFTS_CREATE = Endpoint(
     "platform.drafts.create", "POST", "/platform/tasks/drafts",
     section="Create Draft Tasks", request=TaskBatch, response=CreatedTasks, replay=Replay.HARMLESS,
 )
-DRAFTS_BROADCAST = Endpoint(
+DRAFTS_BROADCAST: "Endpoint[UpdatedTasks]" = Endpoint(
     "platform.drafts.broadcast", "POST", "/platform/tasks/drafts/broadcast",
-    section="Broadcast Draft Tasks", request=BroadcastRequest, response=UpdatedTasks, replay=Replay.SAFE,
+    section="Broadcast Draft Tasks",
+    request="platform.BroadcastRequest", response="platform.UpdatedTasks", replay=Replay.SAFE,
 )
-DRAFTS_BROADCAST_WITH_TRACKING = Endpoint(
+DRAFTS_BROADCAST_WITH_TRACKING: "Endpoint[UpdatedTasks]" = Endpoint(
     "platform.drafts.broadcast_with_tracking", "POST", "/platform/tasks/drafts/broadcast-with-tracking",
-    section="Broadcast with Tracking", request=TrackingRequest, response=UpdatedTasks, replay=Replay.SAFE,
+    section="Broadcast with Tracking",
+    request="platform.TrackingRequest", response="platform.UpdatedTasks", replay=Replay.SAFE,
 )
-PATCH_TRACKING_IDS = Endpoint(
+PATCH_TRACKING_IDS: "Endpoint[UpdatedTasks]" = Endpoint(
     "platform.tasks.patch_tracking_ids", "PATCH", "/platform/tasks/tracking-ids",
-    section="Patch Tracking IDs", request=TrackingRequest, response=UpdatedTasks, replay=Replay.SAFE,
+    section="Patch Tracking IDs",
+    request="platform.TrackingRequest", response="platform.UpdatedTasks", replay=Replay.SAFE,
 )
 # fmt: on
 

@@ -2,7 +2,7 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import attrs
@@ -14,8 +14,10 @@ from gotsurge_async.auth.stores import Tokens, is_token
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.errors import ConfigError, OutcomeUnknown
-from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoAnswer, SsoRequest, TokenAnswer, User
 from gotsurge_async.secrets import Secret
+
+if TYPE_CHECKING:
+    from gotsurge_async.models.auth import SsoAnswer, TokenAnswer, User
 
 T = TypeVar("T")
 
@@ -27,7 +29,7 @@ class SignedIn(Struct, frozen=True, kw_only=True):
     """The result of a single sign-on: tokens, and their user."""
 
     tokens: Tokens
-    user: User | None = None
+    user: "User | None" = None
 
 
 class Call(Protocol):
@@ -60,6 +62,8 @@ class OAuth:
             Rejected: the code is wrong, used or too old.
             NotSent, OutcomeUnknown: no answer; the code may be used up.
         """
+        from gotsurge_async.models.auth import ExchangeRequest  # few commands sign in
+
         credentials = self._credentials()
         if credentials.secret_key is None:
             raise ConfigError("exchanging a code needs the secret key: set GOTSURGE_SECRET_KEY", "E303")
@@ -78,6 +82,8 @@ class OAuth:
             Rejected: the service does not take the refresh token.
             NotSent, OutcomeUnknown: no answer, or one without valid tokens; a repeat is safe.
         """
+        from gotsurge_async.models.auth import RefreshRequest
+
         request = RefreshRequest(client_key=self._credentials().client_key, refresh_token=refresh_token.reveal())
         answer = await self.call(AUTH_REFRESH, body=request)
         return self._tokens(AUTH_REFRESH, answer, refresh_token)
@@ -89,6 +95,8 @@ class OAuth:
             Rejected: the session id is wrong, used or too old.
             NotSent, OutcomeUnknown: no answer; the session id may be used up.
         """
+        from gotsurge_async.models.auth import SsoRequest
+
         answer = await self.call(SSO_EXCHANGE, body=SsoRequest(session_id=session_id))
         return SignedIn(tokens=self._tokens(SSO_EXCHANGE, answer), user=answer.user)
 
@@ -98,7 +106,7 @@ class OAuth:
         return self.credentials
 
     def _tokens(
-        self, endpoint: Endpoint[Any], answer: TokenAnswer | SsoAnswer, refresh_token: Secret | None = None
+        self, endpoint: Endpoint[Any], answer: "TokenAnswer | SsoAnswer", refresh_token: Secret | None = None
     ) -> Tokens:
         """The tokens of an answer. Invalid tokens are refused, so that they do not replace good ones.
 
@@ -109,7 +117,7 @@ class OAuth:
             if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
                 why = f"the answer's {name} is empty, or not a valid token"
                 raise OutcomeUnknown(why, "E304", operation=endpoint.name)
-        issued_at = (answer.server_time if isinstance(answer, TokenAnswer) else None) or self.clock.now()
+        issued_at = getattr(answer, "server_time", None) or self.clock.now()
         return tokens_from(answer.bearer_token, refresh=answer.refresh_token or refresh_token, issued_at=issued_at)
 
 

@@ -1,4 +1,4 @@
-"""The fast versions of the converters' hooks, and the only place where the package sets ``__class__``.
+"""The fast versions of the converters' hooks, which set ``__class__``: only `transports/certificates.py` does so, too.
 
 `exec` runs here, and in `tables/header.py` for the rows of a table.
 

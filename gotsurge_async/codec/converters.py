@@ -17,7 +17,6 @@ import msgspec
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
 from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
-from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Receipt
 from gotsurge_async.money import Money, as_given
 
@@ -147,8 +146,8 @@ class _Reader:
         if type(value) is not dict:
             raise _no("an object", value)
         plain: Plain = value
-        if not self._strict and self._cls in _ADAPTERS:
-            plain = _ADAPTERS[self._cls](value)
+        if not self._strict and self._cls.__name__ in _ADAPTERS:
+            plain = _ADAPTERS[self._cls.__name__](value)
         try:
             return self.hook(msgspec.convert(plain, self._struct))
         except (ValueError, TypeError):
@@ -278,7 +277,8 @@ def _updated(plain: Plain) -> Plain:
 
 _PARTLY: Mapping[Any, str] = {CreatedTasks: "tasks"}
 """Lists whose unreadable items are left out: the ids of the others must not be lost."""
-_ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, UpdatedTasks: _updated}
+_ADAPTERS: Mapping[str, Callable[[Plain], Plain]] = {"CreatedTasks": _created, "UpdatedTasks": _updated}
+"""By the names of the classes, of which a push needs only the first."""
 
 
 # --- models to plain values -------------------------------------------------------------------------------------------

@@ -12,9 +12,7 @@ import attrs
 from gotsurge_async.codec.compiled import whole_check
 from gotsurge_async.codec.converters import Unfit, checking
 from gotsurge_async.errors import Coded, InvalidData, Problem, UsageError, code_of
-from gotsurge_async.models.base import Field, Model, fields_of, is_model, several, utc
-from gotsurge_async.models.places import Address
-from gotsurge_async.models.prices import Stop
+from gotsurge_async.models.base import Field, Model, fields_of, is_model, utc
 from gotsurge_async.models.rules import NO_CURRENCY, Severity, check_order, nearest
 from gotsurge_async.models.tasks import Order, TaskFields
 from gotsurge_async.money import Money
@@ -23,8 +21,6 @@ M = TypeVar("M", bound=Model)
 
 OrderLike: TypeAlias = Order | Mapping[str, Any]
 """An order, or a dict of its fields as the API writes them."""
-StopLike: TypeAlias = Stop | Address | Mapping[str, Any]
-"""A stop of a route, an address, or a dict of the fields of either as the API writes them."""
 
 
 class Faulty(NamedTuple):
@@ -99,21 +95,6 @@ def _all_made(values: Sequence[tuple[Any, Any, str]]) -> tuple[Any, ...]:
     if problems:
         raise InvalidData("", problems)
     return made
-
-
-_OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
-
-
-def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
-    """The stops of a route. A dict that fits both is a stop: latitude and longitude are written alike in both."""
-
-    def kind_of(place: Any) -> type[Stop | Address]:
-        if isinstance(place, Mapping):
-            return Stop if "address" in place or _OF_A_STOP.issuperset(place) else Address
-        return Address if isinstance(place, Address) else Stop
-
-    places = each_made(several(stops, "stops"), kind_of, "stops")
-    return tuple(Stop(address=place) if isinstance(place, Address) else place for place in places)
 
 
 def check_limit(validate: bool, max_price: object) -> None:

@@ -23,9 +23,7 @@ from gotsurge_async.codec.converters import (
 from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import NO_PATHS, JsonForm, Model, fields_of, is_model
-from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.prices import Stop
-from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -386,12 +384,12 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
     return plain
 
 
-_WRITTEN = (Order, Address, Contact, TimeWindow, Item, Stop)
+_WRITTEN = ("Order", "Address", "Contact", "TimeWindow", "Item", "Stop")
 """Classes that programs write: they are strictly made from plain values, even if answers contain them, too."""
 
 
 def _from_plain(plain: Any, cls: type[Any]) -> Any:
-    if not issubclass(cls, _WRITTEN):
+    if not any(base.__name__ in _WRITTEN for base in cls.__mro__):
         return structure(plain, cls, READING)
     if problems := [*times_without_a_zone(plain, cls)]:
         raise InvalidData("", problems)

@@ -73,8 +73,8 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
 _LEASES = Path(__file__).with_name("leases.sql")
-_WORD = r"(?ms)^-- word: (\w+)\n(.+?)(?=^-- )"
-_VALUE = re.compile(r"(?<![:\w]):(\w+)")
+_WORD = r"(?s)\n-- word: (\w+)\n(.+?)(?=\n-- )"  # begins as written: then the search is quick
+_VALUE = r"(?<![:\w]):(\w+)"
 _ROWS = "{rows}"
 _UNREADABLE = (
     "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
@@ -98,22 +98,19 @@ def statements(file: Path, kind: Kind) -> Mapping[str, str]:
     A ``word`` of a file stands for the text that several of its statements share.
     """
     whole = "\n" + file.read_text(encoding="utf-8")
-    if leases := re.search(r"^-- leases: (\w+)$", whole, flags=re.MULTILINE) if "-- leases: " in whole else None:
+    if leases := re.search(r"\n-- leases: (\w+)\n", whole):
         whole += _LEASES.read_text(encoding="utf-8").replace("{leases}", leases[1])
-    if "-- word: " in whole:
-        for word, text in re.findall(_WORD, whole):
-            whole = whole.replace(f"{{{word}}}", text.strip())
-        whole = re.sub(_WORD, "", whole)
+    for word, text in re.findall(_WORD, whole):
+        whole = whole.replace(f"{{{word}}}", text.strip())
+    whole = re.sub(_WORD, "", whole)
     texts: dict[str, str] = {}
     for part in whole.split("\n-- name: ")[1:]:
         name, _, text = part.partition("\n")
         plain, _, only = name.partition("@")
         if only in ("", kind):
-            if "{" in text:
-                text = re.sub(r"\{among:(\w+)\}", _AMONG[kind], text)
-                text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text)
-            text = text.strip()
-            texts[plain] = _VALUE.sub(r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
+            text = re.sub(r"\{among:(\w+)\}", _AMONG[kind], text)
+            text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text).strip()
+            texts[plain] = re.sub(_VALUE, r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
     return texts
 
 

@@ -49,7 +49,6 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results
 
@@ -293,7 +292,7 @@ class TwoPhaseSender(ChunkSender):
         try:
             answer = await self._sending.call(
                 DRAFTS_BROADCAST,
-                body=BroadcastRequest(task_ids=tuple(by_task)),
+                body={"task_ids": [*by_task]},
                 before_send=claim.leave,
                 after_send=claim.land,
             )

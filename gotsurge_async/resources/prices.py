@@ -1,8 +1,8 @@
 """`gs.prices`: price recommendations for deliveries (section "Price")."""
 
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import attrs
 from msgspec import Struct
@@ -11,13 +11,17 @@ from gotsurge_async.api.endpoints import PRICES_RECOMMEND
 from gotsurge_async.calls.outcome import request_id, service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec, unreadable
-from gotsurge_async.codec.given import StopLike, made_of, stops_of
+from gotsurge_async.codec.given import each_made, made_of
 from gotsurge_async.errors import BadRequest, Problem, UnreadableAnswer, UsageError
-from gotsurge_async.models.base import Model
-from gotsurge_async.models.prices import PriceRequest, PriceVehicle, PriceVehicleName, Quote
+from gotsurge_async.models.base import Model, fields_of, several
+from gotsurge_async.models.places import Address
+from gotsurge_async.models.prices import PriceRequest, PriceVehicle, PriceVehicleName, Quote, Stop
 from gotsurge_async.transports.base import Response
 
 __all__ = ["Prices"]
+
+StopLike: TypeAlias = Stop | Address | Mapping[str, Any]
+"""A stop of a route, an address, or a dict of the fields of either as the API writes them."""
 
 PRICED_DELIVERIES = 10
 """The most deliveries that the service prices: of more, it takes the 10 farthest."""
@@ -90,3 +94,18 @@ def _read(codec: Codec, answer: Response) -> Quote:
         problems = [Problem(path, why) for path, why in unreadable(quote).items()]
         raise UnreadableAnswer("the answer names no fee", problems)
     return quote
+
+
+_OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
+
+
+def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
+    """The stops of a route. A dict that fits both is a stop: latitude and longitude are written alike in both."""
+
+    def kind_of(place: Any) -> type[Stop | Address]:
+        if isinstance(place, Mapping):
+            return Stop if "address" in place or _OF_A_STOP.issuperset(place) else Address
+        return Address if isinstance(place, Address) else Stop
+
+    places = each_made(several(stops, "stops"), kind_of, "stops")
+    return tuple(Stop(address=place) if isinstance(place, Address) else place for place in places)

@@ -10,7 +10,6 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.codec import Codec
 from gotsurge_async.errors import Coded, InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
-from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.transports.base import Response
 
@@ -76,13 +75,6 @@ def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None
     check_chunk(len(tracking_ids), "tasks", any_number)
     for task_id, tracking_id in tracking_ids.items():
         check_tracking(task_id, tracking_id)
-
-
-def tracking_request(tracking_ids: Mapping[str, str]) -> TrackingRequest:
-    """Make the body that gives tasks their tracking ids."""
-    return TrackingRequest(
-        tasks=tuple(TrackingAssignment(id=task_id, tracking_id=name) for task_id, name in tracking_ids.items())
-    )
 
 
 def check_chunk(count: int, what: str, any_number: str) -> None:

@@ -29,8 +29,9 @@ from gotsurge_async.errors import (
 from gotsurge_async.models.platform import TaskPage, UpdatedTask, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
 from gotsurge_async.money import Money
-from gotsurge_async.resources.converging import broadcast, update_task
+from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
+from gotsurge_async.resources.platform.broadcast import broadcast, tracking_request
 from gotsurge_async.resources.reading import (
     check_task_id,
     check_tracking,
@@ -38,7 +39,6 @@ from gotsurge_async.resources.reading import (
     reader,
     several,
     task_ids_of,
-    tracking_request,
 )
 from gotsurge_async.resources.tasks import TaskCalls, create
 
