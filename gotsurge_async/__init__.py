@@ -12,8 +12,9 @@ from gotsurge_async.starting import Lazy, lazily
 
 if TYPE_CHECKING:
     from gotsurge_async.api.profile import Profile
-    from gotsurge_async.auth.oauth import OAuth, SignedIn
+    from gotsurge_async.auth.oauth import OAuth
     from gotsurge_async.auth.sealing import Sealer
+    from gotsurge_async.auth.sign_on import SignedIn
     from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
     from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unprocessed
     from gotsurge_async.client import GotSurge
@@ -83,8 +84,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api.profile": "Profile",
-    "auth.oauth": "OAuth SignedIn",
+    "auth.oauth": "OAuth",
     "auth.sealing": "Sealer",
+    "auth.sign_on": "SignedIn",
     "auth.stores": "FileStore MemoryStore Tokens TokenStore",
     "calls.create": "Created InDoubt OrderResult PushStream Refused Unprocessed",
     "client": "GotSurge",

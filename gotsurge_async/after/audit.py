@@ -29,9 +29,8 @@ from gotsurge_async.after.audit_notes import (
     verdict_of,
     why_in_doubt,
 )
-from gotsurge_async.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
+from gotsurge_async.after.lookup import NO_TASK_LIST, RESCAN_AFTER, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
-from gotsurge_async.after.reconcile import RESCAN_AFTER
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted

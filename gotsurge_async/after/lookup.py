@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
+RESCAN_AFTER = 30.0
+"""Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
 NO_TASK_LIST = "this account has no Task List, as plain partners have none"
 _SHOWN = 5
 _Span = tuple[datetime, datetime]

@@ -12,6 +12,7 @@ import attrs
 from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import (
+    RESCAN_AFTER,
     Findings,
     candidates,
     listed,
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
 
 log: logging.Logger = logging.getLogger(__name__)
-
-RESCAN_AFTER = 30.0
-"""Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
 
 _BLOCK = 500
 

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 import attrs
 import msgspec
-from msgspec import Struct
 
 from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint
 from gotsurge_async.auth.stores import Tokens, is_token
@@ -17,19 +16,13 @@ from gotsurge_async.errors import ConfigError, OutcomeUnknown
 from gotsurge_async.secrets import Secret
 
 if TYPE_CHECKING:
-    from gotsurge_async.models.auth import SsoAnswer, TokenAnswer, User
+    from gotsurge_async.auth.sign_on import SignedIn
+    from gotsurge_async.models.auth import SsoAnswer, TokenAnswer
 
 T = TypeVar("T")
 
 LIFE = timedelta(days=30)
 """The life of a bearer token that does not contain its end (section "Demo Oauth2")."""
-
-
-class SignedIn(Struct, frozen=True, kw_only=True):
-    """The result of a single sign-on: tokens, and their user."""
-
-    tokens: Tokens
-    user: "User | None" = None
 
 
 class Call(Protocol):
@@ -88,13 +81,14 @@ class OAuth:
         answer = await self.call(AUTH_REFRESH, body=request)
         return self._tokens(AUTH_REFRESH, answer, refresh_token)
 
-    async def exchange_session(self, session_id: str) -> SignedIn:
+    async def exchange_session(self, session_id: str) -> "SignedIn":
         """Exchange the session id that the browser brought for tokens, and the user (section "SSO Exchange Token").
 
         Raises:
             Rejected: the session id is wrong, used or too old.
             NotSent, OutcomeUnknown: no answer; the session id may be used up.
         """
+        from gotsurge_async.auth.sign_on import SignedIn
         from gotsurge_async.models.auth import SsoRequest
 
         answer = await self.call(SSO_EXCHANGE, body=SsoRequest(session_id=session_id))

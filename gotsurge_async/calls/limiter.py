@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits, check_concurrency
@@ -222,8 +222,7 @@ class Limiter:
             await self._clock.sleep(turn - now)
 
 
-@attrs.define
-class _Latency:
+class _Latency(Struct):
     """The time that answers of an operation take.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 import msgspec
+from msgspec import Struct
 
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.errors import (
@@ -65,8 +66,7 @@ def outcome_of(status: int) -> Outcome:
     return Outcome.UNKNOWN
 
 
-@attrs.define(kw_only=True)  # not frozen: that makes it in half the time, for each try
-class Attempt:
+class Attempt(Struct, kw_only=True):
     """The end of one try: the outcome, and the answer or the reason why there is none."""
 
     outcome: Outcome

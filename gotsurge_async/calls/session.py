@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
-import attrs
+from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
@@ -344,7 +344,7 @@ class Session:
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
                     reason = unreadable(call.endpoint, error, done.response, self._secrets(call))
-                    done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
+                    done = structs.replace(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not as promised: another try would not mend that
                         raise self._error(call, done) from None
             if self._tokens is not None and done.status == 401 and call.bearer is not None and not replayed_401:
@@ -454,17 +454,16 @@ class Session:
         return (*call.secrets, *([call.bearer] if call.bearer else []), *self._known)
 
 
-@attrs.define(eq=False)
-class _Life:
+class _Life(Struct, eq=False):
     """The state that a session shares with the sessions made from it."""
 
     loop: asyncio.AbstractEventLoop | None = None
-    calls: set[asyncio.Timeout] = attrs.field(factory=set)
+    calls: set[asyncio.Timeout] = field(default_factory=set)
     """The timeout of each call under way; to reschedule it cuts the call."""
-    idle: asyncio.Event = attrs.field(factory=asyncio.Event)
-    no_more_tries: asyncio.Event = attrs.field(factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    no_more_tries: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         self.idle.set()
 
     def begin(self, call: asyncio.Timeout) -> None:

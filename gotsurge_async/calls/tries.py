@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import attrs
+from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint, Replay
@@ -17,23 +17,25 @@ from gotsurge_async.version import __version__
 USER_AGENT = f"gotsurge-async/{__version__}"
 
 
-@attrs.define(kw_only=True)
-class Call:
+class Call(Struct, kw_only=True, eq=False):
     """The data that all tries of a call share, and the stage that the call has reached."""
 
     endpoint: Endpoint[Any]
-    url: str = attrs.field(repr=False)
-    body: bytes | None = attrs.field(repr=False)
-    headers: Mapping[str, str] = attrs.field(repr=False)
+    url: str
+    body: bytes | None
+    headers: Mapping[str, str]
     read: Callable[[codec.Codec, Response], Any] | None
     before_send: Callable[[], Awaitable[None]] | None
     after_send: Callable[[Outcome, int | None], None] | None
-    secrets: tuple[Secret, ...] = attrs.field(repr=False)
+    secrets: tuple[Secret, ...]
     number: int
     tries: int = 0
     bearer: Secret | None = None
     maybe_sent: bool = False
     """Whether a try was sent that may have been processed."""
+
+    def __repr__(self) -> str:
+        return f"Call(endpoint={self.endpoint.name}, number={self.number}, tries={self.tries})"
 
     def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
         """The result of the call; raises UnreadableAnswer."""

@@ -5,13 +5,13 @@ came. An object is unreadable only if its identity, a required field, or a list 
 not fit. *Checking* is strict: nothing is coerced, and every fault is reported. Both make the same plain values.
 """
 
+import functools
 import re
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import cattrs
 import msgspec
 
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
@@ -19,6 +19,9 @@ from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.tasks import CreatedTasks, Receipt
 from gotsurge_async.money import Money, as_given
+
+if TYPE_CHECKING:
+    import cattrs
 
 Plain = dict[str, Any]
 
@@ -39,12 +42,14 @@ class Unfit(ValueError):
         return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
 
 
-def converter(structs: Structs, *, strict: bool) -> cattrs.Converter:
+def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
     """A converter whose hooks read plain values, and the structs of usual answers, and write.
 
     Args:
         strict: whether it checks users' values instead of reading answers.
     """
+    import cattrs
+
     made = cattrs.Converter()
     for kind, words in _WORDS.items():
         made.register_structure_hook(kind, _leaf(words, kind, *([int] if kind is float else [])))
@@ -105,7 +110,7 @@ def _is_open_enum(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, OpenEnum)
 
 
-def _listed(hint: Any, made: cattrs.Converter) -> Hook:
+def _listed(hint: Any, made: "cattrs.Converter") -> Hook:
     inner = typing.get_args(hint)[0]
     hook = made.get_structure_hook(inner)
 
@@ -128,7 +133,7 @@ def _listed(hint: Any, made: cattrs.Converter) -> Hook:
 class _Reader:
     """Reads one class: usual answers by its compiled hook, all others field by field."""
 
-    def __init__(self, cls: Any, made: cattrs.Converter, structs: Structs, strict: bool) -> None:
+    def __init__(self, cls: Any, made: "cattrs.Converter", structs: Structs, strict: bool) -> None:
         self._cls, self._strict, self._struct = cls, strict, structs.of(cls)
         self._hook_of = made.get_structure_hook
         self._names = frozenset(field.name for field in fields_of(cls))
@@ -300,14 +305,33 @@ def _with_extra(model: Model, plain: Plain) -> Plain:
     return {**extra, **plain, **ids, **left}
 
 
-USUAL = Structs({})
-READING: cattrs.Converter = converter(USUAL, strict=False)
-checking: cattrs.Converter = converter(USUAL, strict=True)
-"""Checks what users give, and makes plain values of models."""
+class _Made:
+    """A converter that is made when it is first used: few commands use all of them, and some need no cattrs."""
 
-writing: cattrs.Converter = cattrs.Converter()
+    def __init__(self, make: Callable[[], "cattrs.Converter"]) -> None:
+        self._make = functools.cache(make)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._make(), name)
+        setattr(self, name, found)
+        return found
+
+
+def _writing() -> "cattrs.Converter":
+    import cattrs
+
+    made = cattrs.Converter()
+    made.register_unstructure_hook_factory(
+        is_model, lambda cls: struct_hook(cls, made.get_unstructure_hook, checking.get_unstructure_hook)
+    )
+    made.register_unstructure_hook(Money, lambda value: value.millicents)
+    return made
+
+
+USUAL = Structs({})
+READING: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=False)))
+checking: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=True)))
+"""Checks what users give, and makes plain values from models."""
+
+writing: "cattrs.Converter" = cast("cattrs.Converter", _Made(_writing))
 """Makes from a model what msgspec writes as the plain values that ``checking`` makes from it: see `struct_hook`."""
-writing.register_unstructure_hook_factory(
-    is_model, lambda cls: struct_hook(cls, writing.get_unstructure_hook, checking.get_unstructure_hook)
-)
-writing.register_unstructure_hook(Money, lambda value: value.millicents)

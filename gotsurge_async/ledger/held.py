@@ -7,7 +7,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
-from attrs import evolve
+from msgspec import structs
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerClosed, LedgerError
@@ -88,7 +88,7 @@ class HeldRun:
 
     def settle_after(self, seconds: float) -> None:
         """Set how long a request of this process that is not answered may act: `Limits.settle`."""
-        self._held = evolve(self._held, settle=int(seconds * 1_000_000))
+        self._held = structs.replace(self._held, settle=int(seconds * 1_000_000))
 
     async def __aenter__(self) -> Self:
         return self

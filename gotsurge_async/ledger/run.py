@@ -8,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from attrs import evolve
+from msgspec import structs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
@@ -207,12 +208,12 @@ class Run(Notes):
 
         starting = asyncio.ensure_future(self._write(job))
         try:
-            self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
+            self._held = structs.replace(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
         except BaseException:
             # A cancelled call may still take effect, and its epoch is this holder's then.
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
-                self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
+                self._held = structs.replace(self._held, epoch=starting.result(), claims={}, seen={})
             self._sending = False
             raise
 
@@ -340,7 +341,7 @@ class Run(Notes):
             IllegalTransition: the order was settled meanwhile, or another process has it in doubt.
             TaskTaken: its task is recorded for another order.
         """
-        held = evolve(self._held, claims=dict(earlier._held.claims), seen={})
+        held = structs.replace(self._held, claims=dict(earlier._held.claims), seen={})
         if outcome.state is OrderState.WITHDRAWN:
             marks.release(db, held, [outcome.id], now)
             joining.withdraw(db, held, [outcome.id], outcome.error or "", now)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from attrs import evolve
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Kind
@@ -121,7 +121,7 @@ class SegmentRun(Run):
         elsewhere: Tally,
     ) -> None:
         super().__init__(store, info, lock)
-        self._held = evolve(held, segment=segment)
+        self._held = structs.replace(held, segment=segment)
         self._segment = segment
         self._left = 0
         self.tries = tries
@@ -273,7 +273,7 @@ class Segments:
             info = runs.one(db, run_id)
             lock = SegmentLease(run_id, run, number, locks, lease)
             lock.take(epoch)
-            held = evolve(runs.held_as(info, store.tasks), first=first, last=last)
+            held = structs.replace(runs.held_as(info, store.tasks), first=first, last=last)
             return partial(
                 SegmentRun, store, info, lock, held, segment=(number, epoch), tries=tries, elsewhere=elsewhere
             )

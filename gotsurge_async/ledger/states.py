@@ -202,15 +202,14 @@ class NewOrder(Struct, frozen=True, gc=False):
         return f"NewOrder(line={self.line}, key={self.key!r})"
 
 
-@frozen
-class Submitted:
+class Submitted(Struct, frozen=True):
     """A submitted order, which waits to be sent."""
 
     number: int
     account: str
     """Only desks of this account send it."""
     key: str
-    payload: bytes = field(repr=False)
+    payload: bytes
     """Its JSON, exactly as it will be sent."""
     at: int
     """The time at which it was submitted, in microseconds."""
@@ -220,6 +219,9 @@ class Submitted:
     """Whether an order of a run owns the key for it; the outcome of that order is its own."""
     stopped: int = 0
     """The reason why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it will be sent."""
+
+    def __repr__(self) -> str:
+        return f"Submitted(number={self.number}, account={self.account!r}, key={self.key!r})"
 
 
 OTHER_CONTENT = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
-from attrs import define, field
+from msgspec import Struct, field
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
@@ -33,8 +33,7 @@ PAGES, PAGE = 50, 200
 NAMED = 5
 
 
-@define
-class Entering:
+class Entering(Struct):
     """Enters the runs of one ledger.
 
     Args:
@@ -44,7 +43,7 @@ class Entering:
     gs: "GotSurge"
     ledger: Ledger
     new_ledger: bool = False
-    _entered: set[str] = field(factory=set, init=False)
+    _entered: set[str] = field(default_factory=set)
 
     async def enter(self, run: Run, keys: Keys | None = None) -> None:
         """Enter a run, unless this object has done so.

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
-from statistics import median_low
 from typing import Any
 
 import attrs
@@ -74,7 +73,7 @@ class MapUse(Struct, frozen=True, kw_only=True):
             digest=_digest(options, [*columns, *source.items_columns]),
             columns=columns,
             shapes={column: sorted(some) for column, some in shapes.items() if len(some) < _MOST_SHAPES},
-            prices={currency: median_low(some) for currency, some in prices.items()},
+            prices={currency: sorted(some)[(len(some) - 1) // 2] for currency, some in prices.items()},
         )
 
     @classmethod

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec import Struct
 
 from gotsurge_async import codec
 from gotsurge_async.after.lookup import find_unused_drafts
-from gotsurge_async.after.reconcile import Reconciler, look_up_first_pushed
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_LIST
 from gotsurge_async.calls.create import (
     Created,
@@ -55,11 +54,11 @@ from gotsurge_async.push.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.push.chunks import CLAIM_LIFE, ChunkSender, DirectSender, OnRefusedChunk, Results
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.load import Loader
-from gotsurge_async.push.two_phase import TwoPhaseSender
 from gotsurge_async.tables import Source
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
+    from gotsurge_async.push.two_phase import TwoPhaseSender
 
 T = TypeVar("T")
 
@@ -219,6 +218,8 @@ class Push:
 
         An order that cannot be read now stays in doubt, and so this run does not send it either.
         """
+        from gotsurge_async.after.reconcile import Reconciler, look_up_first_pushed
+
         for rival in await run.doubtful_rivals():
             with suppress(RunHeld, CallError):
                 await Reconciler(self._gs, self._ledger).reconcile(rival, task_list=False)
@@ -251,9 +252,8 @@ class Push:
         """
         guesses = []
         for mode in modes or (self.mode,):
-            sender = DirectSender if mode is Mode.DIRECT else TwoPhaseSender
             try:
-                return self._session.require(*sender.needs)
+                return self._session.require(*(DirectSender if mode is Mode.DIRECT else _two_phase()).needs)
             except EndpointsAssumed as error:
                 guesses.append(error)
         raise guesses[0]
@@ -307,8 +307,8 @@ class Push:
             await run.recover()
             sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)
-            if isinstance(sender, TwoPhaseSender):
-                await self._finish(run, sender, watch)
+            if not isinstance(sender, DirectSender):
+                await self._finish(run, cast("TwoPhaseSender", sender), watch)
             if self.brakes.canary:
                 await self._send_canary(run, sender, send)
             if not canary_only:
@@ -332,7 +332,7 @@ class Push:
                 on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.HOLD,
                 stopping=self._stopping,
             )
-        return TwoPhaseSender(
+        return _two_phase()(
             session=self._session,
             run=run,
             claim_life=self._claim_life,
@@ -346,7 +346,7 @@ class Push:
         drafts = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
         return await run.adoptable(drafts)
 
-    async def _finish(self, run: Run, sender: TwoPhaseSender, watch: BrakeWatch) -> None:
+    async def _finish(self, run: Run, sender: "TwoPhaseSender", watch: BrakeWatch) -> None:
         """Finish orders that an earlier process left drafted, or broadcast."""
 
         async def finish(rows: Sequence[OrderRow]) -> Results:
@@ -424,3 +424,9 @@ async def _first(run: Run, count: int) -> AsyncIterator[Sequence[PendingOrder]]:
         count -= len(page)
         if count <= 0:
             return
+
+
+def _two_phase() -> "type[TwoPhaseSender]":
+    from gotsurge_async.push.two_phase import TwoPhaseSender  # only for platform partners
+
+    return TwoPhaseSender

@@ -6,7 +6,8 @@ from typing import Literal
 from msgspec import Struct
 
 from gotsurge_async.api.endpoints import PARTNER_DETAIL
-from gotsurge_async.auth.oauth import OAuth, SignedIn
+from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.auth.sign_on import SignedIn
 from gotsurge_async.calls.session import Session
 from gotsurge_async.config import Credentials
 from gotsurge_async.errors import ConfigError, UsageError

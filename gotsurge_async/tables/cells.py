@@ -5,14 +5,16 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Parse = Callable[[str], Any]
 """Converts text without white space around it to a value. A ValueError has the fault, and what would be right."""
@@ -90,7 +92,7 @@ _SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 _FRACTION_DIGITS = 5
 
 
-def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
+def parser(kind: type, zone: "ZoneInfo | None") -> Parse | None:
     """Return a function that reads the cells of a field of type ``kind``; None if the text is the value.
 
     The value of an enumeration stays text: the checks of an order report unknown values.
@@ -175,7 +177,7 @@ _NO_TIME_OF_DAY = (
 )
 
 
-def time_parser(zone: ZoneInfo | None) -> Parse:
+def time_parser(zone: "ZoneInfo | None") -> Parse:
     """Return a function that reads RFC 3339 times as UTC. A time without an offset is in ``zone``; a fault if None.
 
     A time that a change of the clocks skips or repeats is a fault, too.
@@ -203,7 +205,7 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
     return _cached(parse_time)
 
 
-def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
+def in_zone(naive: datetime, zone: "ZoneInfo | None") -> datetime:
     """A time in a zone.
 
     Raises:

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import attrs
 import msgspec
@@ -29,6 +27,9 @@ from gotsurge_async.tables.maps.column_map import (
     encoding_named,
     zone_named,
 )
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 FORMATS = ("csv", "tsv", "jsonl", "xlsx", "xls", "ods", "parquet")
 """The possible formats of a file."""
@@ -152,7 +153,7 @@ class SourceOptions:
             self.file_map.orders.check(columns_of(Order), "the map of the orders")
             self.file_map.items.check(columns_of(ItemRow), "the map of the items")
 
-    def zone(self) -> ZoneInfo | None:
+    def zone(self) -> "ZoneInfo | None":
         """The zone of times without one.
 
         Raises:
@@ -180,6 +181,8 @@ def read_map(text: bytes, where: str) -> FileMap:
     Raises:
         ConfigError: the text is not TOML, or contains an error.
     """
+    import tomllib  # few pushes have a map
+
     try:
         table = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

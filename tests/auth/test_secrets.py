@@ -12,8 +12,8 @@ import pytest
 
 from gotsurge_async import Credentials, Environment, GotSurge, Sealer, SignInNeeded
 from gotsurge_async.auth.consent import Begun, Finished
-from gotsurge_async.auth.oauth import SignedIn
 from gotsurge_async.auth.sealing import new_key
+from gotsurge_async.auth.sign_on import SignedIn
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens
 from gotsurge_async.auth.web.pages import WebAnswer, WebRequest
 from gotsurge_async.errors import BadRequest

@@ -9,9 +9,9 @@ from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.calls.shared_rate import make_tables
 from gotsurge_async.cli.afterwards.books import books_beside
 from gotsurge_async.cli.shared.credentials import in_database
-from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
+from gotsurge_async.cli.shared.distributed import fleet_package
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.ledger import ledger_option
+from gotsurge_async.cli.shared.ledger import ledger_option, shared_ledger
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place

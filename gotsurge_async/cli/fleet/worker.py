@@ -11,9 +11,9 @@ import click
 from gotsurge_async.calls.shared_rate import SharedRate, shared_rate
 from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
-from gotsurge_async.cli.shared.distributed import fleet_package, shared_ledger
+from gotsurge_async.cli.shared.distributed import fleet_package
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous
-from gotsurge_async.cli.shared.ledger import ledger_option, new_ledger_option, target_of
+from gotsurge_async.cli.shared.ledger import ledger_option, new_ledger_option, shared_ledger, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate

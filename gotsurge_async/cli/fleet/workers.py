@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.shared.distributed import INTERRUPTED, PATIENCE_SECONDS, shared_ledger
+from gotsurge_async.cli.shared.distributed import INTERRUPTED, PATIENCE_SECONDS
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger, takes_ledger
+from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger, shared_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import Column, counted, finish, fitted, print_list, prose, say, spare
 from gotsurge_async.cli.shared.progress import Progress

@@ -10,13 +10,11 @@ import click
 from msgspec import structs
 
 from gotsurge_async.after.reading import refuse_older
-from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
 from gotsurge_async.cli.files.first_time import FirstTime, look, preview_of
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
-from gotsurge_async.cli.shared.distributed import shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     EARLIER_RUNS,
@@ -27,6 +25,7 @@ from gotsurge_async.cli.shared.ledger import (
     new_ledger_option,
     out_option,
     quiet_option,
+    shared_ledger,
 )
 from gotsurge_async.cli.shared.options import (
     OUTPUT,
@@ -65,13 +64,13 @@ from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.changes import ChangedRow
 from gotsurge_async.push.map_use import MapNotAccepted, watched
-from gotsurge_async.push.plan import Plan, check_plan, held_to
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of, verb
 
 if TYPE_CHECKING:
+    from gotsurge_async.push.plan import Plan
     from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
@@ -234,7 +233,7 @@ class PushOptions(SendOptions, frozen=True, kw_only=True):
     seen: Seen
     reading: Sequence[str]
     accept_map: bool
-    seen_plan: Plan | None = None
+    seen_plan: "Plan | None" = None
     canary: int | None
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
@@ -364,6 +363,8 @@ class Pushing(Sending):
         options = self._options
 
         async def load(source: Source) -> tuple[Run, Admission]:
+            if options.plan is not None or options.seen_plan is not None:
+                from gotsurge_async.push.plan import check_plan, held_to
             if options.plan is not None:
                 source = check_plan(options.plan, source)
             if options.seen_plan is not None:
@@ -412,6 +413,8 @@ class Pushing(Sending):
         """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
+                from gotsurge_async.after.replace import replace_changed
+
                 done = await replace_changed(gs, run, concurrency=self._options.concurrency)
                 self.replaced = done
                 self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed into what the orders say now")

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 from msgspec import structs
 
@@ -76,7 +75,7 @@ async def reconcile(
             done.append(result)
             left = {"in_doubt": len(result.in_doubt), "drafts": len(result.still_draft)}
             standing = await Standing.of(opened, info, was_read=True)
-            steps += next_steps(attrs.evolve(standing, counts=left, elsewhere=False))
+            steps += next_steps(structs.replace(standing, counts=left, elsewhere=False))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
@@ -206,7 +205,7 @@ async def resolve(
         steps = []
         if not await opened.is_held(info.id):
             standing = await Standing.of(opened, info)
-            steps = next_steps(attrs.evolve(standing, counts={"in_doubt": resolved.left}))
+            steps = next_steps(structs.replace(standing, counts={"in_doubt": resolved.left}))
     one = decisions[0] if file is None and len(decisions) == 1 else None
     details = (
         _document(resolved, untouched, by)

@@ -6,7 +6,6 @@ import click
 
 from gotsurge_async.after.reading import refuse_older
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.distributed import shared_ledger
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     find_ledger,
@@ -15,6 +14,7 @@ from gotsurge_async.cli.shared.ledger import (
     open_ledger,
     out_option,
     quiet_option,
+    shared_ledger,
     target_of,
 )
 from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together

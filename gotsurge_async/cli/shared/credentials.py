@@ -16,13 +16,10 @@ that GOTSURGE_TOKEN_KEY_FILE names, else in token-keys in the user's data folder
 """
 
 import os
-import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import platformdirs
 
 from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, Sealer, read_private
@@ -38,6 +35,8 @@ Store: TypeAlias = "FileStore | SqlStore | KeyringStore"
 
 def config_file() -> Path:
     """GOTSURGE_CONFIG_FILE, or config.toml in the user's configuration folder."""
+    import platformdirs
+
     return Path(os.environ.get("GOTSURGE_CONFIG_FILE") or platformdirs.user_config_path("gotsurge") / "config.toml")
 
 
@@ -59,6 +58,8 @@ def read_config() -> dict[str, Any]:
     path = config_file()
     if not path.exists():
         return {}
+    import tomllib
+
     try:
         return tomllib.loads(read_private(path, "the configuration file"))
     except tomllib.TOMLDecodeError as error:
@@ -78,11 +79,15 @@ def _section(config: dict[str, Any], environment: str, account: str | None) -> d
 
 def token_file() -> Path:
     """GOTSURGE_TOKEN_FILE, or tokens.json in the user's configuration folder."""
+    import platformdirs
+
     return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
 
 
 def key_file() -> Path:
     """GOTSURGE_TOKEN_KEY_FILE, or token-keys in the user's data folder."""
+    import platformdirs
+
     return Path(os.environ.get(KEY_FILE_VARIABLE) or platformdirs.user_data_path("gotsurge") / "token-keys")
 
 

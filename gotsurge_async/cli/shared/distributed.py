@@ -7,13 +7,11 @@ from types import ModuleType
 
 import attrs
 
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.exits import Exit, Interrupts, WrongUse
-from gotsurge_async.cli.shared.ledger import find_ledger
+from gotsurge_async.cli.shared.exits import Exit, Interrupts
 from gotsurge_async.cli.shared.next_steps import Standing
 from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.clock import SystemClock, sleep_or
-from gotsurge_async.database import Kind, Place
+from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import UNFINISHED, Ledger, LedgerUnusable, Run, RunState
 from gotsurge_async.ledger.segments import Distribution
@@ -35,18 +33,6 @@ _WORDS = {
     Exit.INTERRUPTED: "stopping the workers: what is in flight is waited for; once more to leave them to it",
     Exit.TERMINATED: "leaving the workers to it: they go on",
 }
-
-
-def shared_ledger(option: Place | None) -> Place:
-    """The ledger of ``--ledger`` or GOTSURGE_LEDGER, which many machines can share."""
-    place = find_ledger(option, Target())
-    if place.kind is not Kind.POSTGRESQL:
-        raise WrongUse(
-            "many machines share a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or set "
-            "GOTSURGE_LEDGER",
-            "E701",
-        )
-    return place
 
 
 def fleet_package() -> ModuleType:

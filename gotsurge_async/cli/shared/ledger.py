@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import platformdirs
 from msgspec import structs
 
 from gotsurge_async.after.reading import refuse_older
@@ -16,7 +15,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.database import Place, driver_of, place_of
+from gotsurge_async.database import Kind, Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.ledger import Ledger, Mode, Run, RunInfo, RunState
 from gotsurge_async.ledger.sql.store import Backend
@@ -63,7 +62,21 @@ def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
         return option
     if where := os.environ.get("GOTSURGE_LEDGER"):
         return place_named(where, "GOTSURGE_LEDGER")
+    import platformdirs
+
     return place_of((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
+
+
+def shared_ledger(option: Place | None) -> Place:
+    """The ledger of ``--ledger`` or GOTSURGE_LEDGER, which many machines can share."""
+    place = find_ledger(option, Target())
+    if place.kind is not Kind.POSTGRESQL:
+        raise WrongUse(
+            "many machines share a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or set "
+            "GOTSURGE_LEDGER",
+            "E701",
+        )
+    return place
 
 
 def place_named(text: str, name: str) -> Place:

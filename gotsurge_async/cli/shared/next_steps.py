@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from msgspec import Struct, field
 
 from gotsurge_async.after.reading import form_of
 from gotsurge_async.calls.stream import chunks_of
@@ -45,15 +46,14 @@ ELSEWHERE = "FOLDER"
 """A placeholder in a command for a writable folder, which a person must name."""
 
 
-@attrs.frozen(kw_only=True)
-class Standing:
+class Standing(Struct, frozen=True, kw_only=True):
     """The state of a run, as far as the next steps depend on it.
 
     Attributes:
         counts: numbers of orders by the words of the summary, such as ``in_doubt``; and ``drafts``: those that wait for
             their broadcast although it may be under way.
         files: the result files by the names of `Summary.files`; empty if none were written.
-        out: the folder of the result files.
+        out: the folder of the result files, unless it is that of the run's options.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
         elsewhere: whether all orders in doubt belong to other runs, which have the keys; ``owners`` names some of them.
@@ -67,10 +67,8 @@ class Standing:
     info: RunInfo
     counts: Mapping[str, int]
     ledger: Place
-    files: Mapping[str, str] = attrs.field(factory=dict)
-    out: Path = attrs.field(
-        default=attrs.Factory(lambda self: Path(self.info.options.get("out") or OUT), takes_self=True)
-    )
+    files: Mapping[str, str] = field(default_factory=dict)
+    out: Path | None = None
     sign_in: bool = False
     results_failed: bool = False
     elsewhere: bool = False
@@ -140,6 +138,11 @@ class Standing:
         )
 
     @property
+    def folder(self) -> Path:
+        """The folder of the result files."""
+        return self.out or Path(self.info.options.get("out") or OUT)
+
+    @property
     def ledger_option(self) -> str:
         """``--ledger``, unless it is the default one."""
         usual = find_ledger(None, Target(simulate=self.simulated, env=self.info.environment))
@@ -150,7 +153,7 @@ class Standing:
         """``--out``, if the result files are not in the default folder."""
         if self.results_failed:
             return f"--out {ELSEWHERE}"
-        return "" if self.out == OUT else _option("--out", str(self.out))
+        return "" if self.folder == OUT else _option("--out", str(self.folder))
 
 
 async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
@@ -300,7 +303,7 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
 
 def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
     name = f"{standing.info.id}-in-doubt.{ending_of(form_of(standing.info))}"
-    file = Path(standing.files.get("in_doubt", standing.out / name))
+    file = Path(standing.files.get("in_doubt", standing.folder / name))
     if standing.results_failed:
         file = Path(ELSEWHERE) / name  # where the first step writes it
     elif not file.exists():

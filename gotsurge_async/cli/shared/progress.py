@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec import Struct, field
 
 from gotsurge_async.cli.shared.output import counted, lasting
 from gotsurge_async.hooks import ChunkDone, Event
@@ -30,8 +30,7 @@ READING_AFTER = 1.0
 """Seconds after which a terminal shows the progress of reading a file."""
 
 
-@attrs.define
-class Progress:
+class Progress(Struct):
     """Shows the progress of a run, as a hook of the client that sends it, or from counts of the ledger.
 
     Attributes:
@@ -45,11 +44,11 @@ class Progress:
     title: str
     total: int = 0
     transient: bool = False
-    _done: int = attrs.field(default=0, init=False)
-    _trouble: Counter[str] = attrs.field(factory=Counter, init=False)
-    _past: deque[tuple[float, int]] = attrs.field(factory=deque, init=False)
-    _next: float = attrs.field(default=0.0, init=False)
-    _live: "Live | None" = attrs.field(default=None, init=False)
+    _done: int = 0
+    _trouble: Counter[str] = field(default_factory=Counter)
+    _past: deque[tuple[float, int]] = field(default_factory=deque)
+    _next: float = 0.0
+    _live: "Live | None" = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.after.reconcile import RESCAN_AFTER
+from gotsurge_async.after.lookup import RESCAN_AFTER
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.options import (

@@ -13,11 +13,9 @@ import click
 from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import note_unused_drafts
-from gotsurge_async.after.replace import Replaced
 from gotsurge_async.after.results import Reason, Summary, count_results, try_folder, write_results
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.distributed import Watch, publish
 from gotsurge_async.cli.shared.exits import (
     Exit,
     Failure,
@@ -42,6 +40,8 @@ from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from gotsurge_async.after.replace import Replaced
 
 READ_SECONDS = 10.0
 """The most seconds for which a ledger that failed is read, to report orders that were in flight."""
@@ -73,11 +73,11 @@ class Sending:
     """The sending of one run; subclasses find or load the run.
 
     Attributes:
-        replaced: the result for the tasks that had to be changed.
+        replaced: the result for the tasks that had to be changed; None if there were none.
     """
 
     def __init__(self, options: SendOptions) -> None:
-        self.replaced: Replaced = Replaced()
+        self.replaced: Replaced | None = None
         self._send_options = options
         self._begun: Run | None = None
         self._interrupts: Interrupts
@@ -130,7 +130,7 @@ class Sending:
                 summary, standing, failed = await self._results(ledger, run, sent, seconds, unused)
             except LedgerError as error:
                 raise await self._ledger_failed(ledger, run, error) from None
-        stopped_by = sent.stopped_by or self.replaced.stopped_by
+        stopped_by = sent.stopped_by or (self.replaced.stopped_by if self.replaced else None)
         code = self._exit_code(summary, stopped_by, failed is not None)
         problems = [Coded(f"stopped: {stopped_by}", stopped_by.explain_code)] if stopped_by is not None else []
         problems += [failed] if failed is not None else []
@@ -138,6 +138,8 @@ class Sending:
 
     async def _distribute(self, gs: GotSurge, ledger: Ledger, push: Push, run: Run, waiting: int) -> Exit:
         """Publish a held run for workers, wait until they have sent it, write its result files, and report."""
+        from gotsurge_async.cli.shared.distributed import Watch, publish  # few pushes have workers
+
         self._begun = run
         self._interrupts.on_stop = push.stop
         async with run:
@@ -270,7 +272,7 @@ class Sending:
         must mend, then refusals."""
         if self._interrupts.code is not None:
             return self._interrupts.code
-        if summary.in_doubt or self.replaced.unknown:
+        if summary.in_doubt or (self.replaced and self.replaced.unknown):
             return Exit.IN_DOUBT
         if results_failed:
             return Exit.RESULTS_FAILED

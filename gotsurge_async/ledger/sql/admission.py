@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from zlib import crc32
 
-from attrs import define
 from msgspec import Struct, field
 
 from gotsurge_async.clock import to_microseconds
@@ -112,7 +111,7 @@ def add(
     letter, epoch = LETTERS[claimed or OrderState.PENDING], first + (claimed is not None)
     at, until = (None, None) if claimed is None else (now, now + run.settle)
     chunks = [
-        Chunk(number, run.number, epoch, at, now, [letter] * len(part), until, was=(epoch, letter * len(part)))
+        Chunk(number, run.number, epoch, at, now, [letter] * len(part), until, _was=(epoch, letter * len(part)))
         for number, part in zip(numbers, parts, strict=True)
     ]
     put = db.load if claimed is None else db.insert
@@ -262,8 +261,7 @@ def _hold_back(
     return created, held_back
 
 
-@define
-class Decided:
+class Decided(Struct):
     """The numbers of orders that an admission decided, by result, and whether a person vouched for some."""
 
     not_sent_before: bool = False

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from attrs import define, field
+from msgspec import Struct, field
 
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Moved, Row
@@ -94,8 +94,7 @@ class Note(NamedTuple):
     for how long the cancel may act after that."""
 
 
-@define
-class Chunk:
+class Chunk(Struct):
     """A chunk.
 
     Attributes:
@@ -115,22 +114,22 @@ class Chunk:
     updated_at: int
     states: list[str]
     open_until: int | None = None
-    tasks: dict[int, tuple[str, str | None]] = field(factory=dict)
-    notes: dict[int, Note] = field(factory=dict)
+    tasks: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    notes: dict[int, Note] = field(default_factory=dict)
     metas: Sequence[Meta] = ()
     body: bytes = b""
     source: bytes = b""
     packed: int = RAW
-    _was: tuple[int, str] = field(default=(0, ""), alias="was")
-    _parts: int = field(default=0, alias="parts")
-    _new: dict[int, tuple[str, str | None]] = field(factory=dict)
-    _noted: set[int] = field(factory=set)
+    _was: tuple[int, str] = (0, "")
+    _parts: int = 0
+    _new: dict[int, tuple[str, str | None]] = field(default_factory=dict)
+    _noted: set[int] = field(default_factory=set)
     _settles_after: int | None = None
 
     def bare(self) -> "Chunk":
         """The chunk without the data of its orders; nothing of it was changed since it was read."""
         head = self.id, self.run, self.epoch, self.claimed_at, self.updated_at, self.states, self.open_until
-        return Chunk(*head, self.tasks, self.notes, packed=self.packed, was=self._was, parts=self._parts)
+        return Chunk(*head, self.tasks, self.notes, packed=self.packed, _was=self._was, _parts=self._parts)
 
     def state(self, place: int) -> OrderState:
         """The state of an order."""
@@ -362,7 +361,7 @@ def chunk_of(row: Row) -> Chunk:
     numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
     if not all(isinstance(value, int) for value in numbers):
         raise damaged("chunks", f"chunk {number}", "a number or a time is invalid")
-    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
+    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, _was=(epoch, states))
 
 
 def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: bool = False) -> dict[int, Chunk]:

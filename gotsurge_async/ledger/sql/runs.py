@@ -9,7 +9,7 @@ from types import GenericAlias
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
+from msgspec import Struct, field
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.config import SETTLE
@@ -106,8 +106,7 @@ class RecordedTasks:
                 insort(known[number % _BUCKETS], number)
 
 
-@frozen
-class Held:
+class Held(Struct, frozen=True, eq=False):
     """A run that a process holds, with what the ledger's writes need.
 
     Attributes:
@@ -131,11 +130,11 @@ class Held:
     segment: tuple[int, int] | None = None
     first: int = 0
     last: int = LAST
-    claims: dict[int, int] = field(factory=dict, eq=False)
-    seen: dict[int, Chunk] = field(factory=dict, eq=False)
-    tasks: RecordedTasks = field(factory=RecordedTasks, eq=False)
-    sums: dict[int, int] = field(factory=dict, eq=False)
-    settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
+    claims: dict[int, int] = field(default_factory=dict)
+    seen: dict[int, Chunk] = field(default_factory=dict)
+    tasks: RecordedTasks = field(default_factory=RecordedTasks)
+    sums: dict[int, int] = field(default_factory=dict)
+    settle: int = int(SETTLE * 1_000_000)
 
     def has(self, chunk: Chunk) -> bool:
         """Whether a chunk is in the range that is held."""

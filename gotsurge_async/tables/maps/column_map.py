@@ -2,8 +2,7 @@
 
 import codecs
 from collections.abc import Iterable, Mapping
-from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from typing import TYPE_CHECKING, Annotated
 
 import attrs
 import msgspec
@@ -13,6 +12,9 @@ from msgspec import Meta, Struct
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.rules import nearest
 from gotsurge_async.tables.fields import did_you_mean
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 NOW = "now"
 """The constant that stands for the time of the push, in a field that is a time."""
@@ -56,7 +58,7 @@ def encoding_named(name: str) -> str:
     return "utf-8" if own_name == "utf-8-sig" else own_name
 
 
-def zone_named(name: str | None) -> ZoneInfo | None:
+def zone_named(name: str | None) -> "ZoneInfo | None":
     """The time zone with this IANA name.
 
     Raises:
@@ -64,6 +66,8 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     """
     if name is None:
         return None
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
