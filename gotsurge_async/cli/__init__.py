@@ -16,7 +16,7 @@ def main() -> None:
             f'gotsurge needs {missing}: pip install "gotsurge-async[cli]"', file=sys.stderr
         )
         sys.exit(2)
-    gc.disable()  # until the command is loaded, see `app.load`
+    gc.set_threshold(0)  # nothing is collected until the command is loaded: see `app.load`
     from gotsurge_async.cli.app import gotsurge, only_prints
     from gotsurge_async.cli.streams import lossy_output
 

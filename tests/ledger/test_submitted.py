@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from attrs import evolve
+from msgspec import structs
 from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
@@ -127,7 +127,7 @@ async def test_what_is_claimed_no_longer_waits(ledger: Ledger) -> None:
     (number,) = await run.join([order(1)], {"TRK-1": submitted.number})
     assert isinstance(number, int)
     waits, recorded = await waiting(ledger).standing("TRK-1")
-    assert waits == evolve(submitted, claimed=True)
+    assert waits == structs.replace(submitted, claimed=True)
     assert recorded is not None
     assert recorded.row.state is OrderState.SENDING
     assert await run.join([order(2, "TRK-1")], {"TRK-1": submitted.number}) == [None]  # by a desk that was late
@@ -151,10 +151,10 @@ async def test_what_another_order_has_created_is_claimed_too(ledger: Ledger) -> 
     assert (await waiting(ledger).standing("TRK-1"))[0] == submitted  # it is on its way, and may fail
     await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
     await run.join([order(1)], {"TRK-1": submitted.number, "TRK-2": other.number})
-    assert (await waiting(ledger).standing("TRK-1"))[0] == evolve(submitted, claimed=True)
+    assert (await waiting(ledger).standing("TRK-1"))[0] == structs.replace(submitted, claimed=True)
     assert (await waiting(ledger).standing("TRK-2"))[0] == other
     waits, recorded = await waiting(ledger).add("", "TRK-1", b"{}")
-    assert (waits, recorded and recorded.row.task_id) == (evolve(submitted, claimed=True), "task-1")
+    assert (waits, recorded and recorded.row.task_id) == (structs.replace(submitted, claimed=True), "task-1")
     await run.close()
 
 
@@ -267,7 +267,7 @@ async def test_a_rollback_leaves_what_was_stopped(url: str) -> None:
         await waiting(ledger).put_off([stopped], 5)
         await connection.rollback()
         kept, _ = await waiting(ledger).standing("T-1")
-        assert kept == evolve(stopped, stopped=OTHER_CONTENT)
+        assert kept == structs.replace(stopped, stopped=OTHER_CONTENT)
         await waiting(ledger).add("", "T-1", b"second", connection)
         await connection.commit()
         (taken,) = await waiting(ledger).take("")

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from attrs import evolve
+from msgspec import structs
 
 from gotsurge_async.config import SETTLE
 from gotsurge_async.ledger import (
@@ -31,7 +31,9 @@ from tests.ledger.kit import TurnedClock, bring, epoch_of, ids, loaded, moved_be
 
 def another(run: Run) -> Held:
     """The same run in other hands, under the same epoch: as a process has it that woke up with an older claim."""
-    return evolve(run._held, claims=dict(run._held.claims), seen=deepcopy(run._held.seen), tasks=RecordedTasks())
+    return structs.replace(
+        run._held, claims=dict(run._held.claims), seen=deepcopy(run._held.seen), tasks=RecordedTasks()
+    )
 
 
 async def mark(ledger: Ledger, held: Held, do: Callable[..., Any], *arguments: Any) -> Any:
