@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -14,12 +13,10 @@ from gotsurge_async.ledger import Ledger, OrderState, Run, RunInfo
 from gotsurge_async.push.changes import Known
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.push.map_use import MapNotAccepted, MapUse, plain, watched
+from gotsurge_async.push.plan import Plan, make_plan
+from gotsurge_async.push.preview import Preview, Previewing
 from gotsurge_async.tables import Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of
-
-if TYPE_CHECKING:
-    from gotsurge_async.push.plan import Plan
-    from gotsurge_async.push.preview import Preview
 
 _MOST = 10
 """The most earlier runs that are checked for a created order."""
@@ -68,27 +65,22 @@ class FirstTime(Struct, frozen=True):
         return True
 
 
-async def preview_of(
-    run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()
-) -> "Preview":
+async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()) -> Preview:
     """The preview of a loaded run.
 
     Args:
         not_read, differs: see `Preview`.
     """
-    from gotsurge_async.push.preview import Previewing
-
     previewing = Previewing(options.zone())
     async for row in run.rows():
         previewing.add(row.payload)
     return previewing.done(not_read, differs)
 
 
-async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> "Plan":
+async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> Plan:
     """Read a file as a push would, and show on stderr the orders that it would send."""
-    from gotsurge_async.push.plan import make_plan
 
-    async def plan(source: Source) -> "Plan":
+    async def plan(source: Source) -> Plan:
         return await make_plan(watched(source, options), now=options.now, zone=options.zone(), known=known)
 
     made = None

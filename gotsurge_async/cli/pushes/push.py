@@ -64,13 +64,13 @@ from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.changes import ChangedRow
 from gotsurge_async.push.map_use import MapNotAccepted, watched
+from gotsurge_async.push.plan import Plan, check_plan, held_to
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of, verb
 
 if TYPE_CHECKING:
-    from gotsurge_async.push.plan import Plan
     from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
@@ -233,7 +233,7 @@ class PushOptions(SendOptions, frozen=True, kw_only=True):
     seen: Seen
     reading: Sequence[str]
     accept_map: bool
-    seen_plan: "Plan | None" = None
+    seen_plan: Plan | None = None
     canary: int | None
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
@@ -363,8 +363,6 @@ class Pushing(Sending):
         options = self._options
 
         async def load(source: Source) -> tuple[Run, Admission]:
-            if options.plan is not None or options.seen_plan is not None:
-                from gotsurge_async.push.plan import check_plan, held_to
             if options.plan is not None:
                 source = check_plan(options.plan, source)
             if options.seen_plan is not None:
