@@ -389,7 +389,7 @@ class GotSurge(Resources):
             if self._parts.given_tokens is not None:
                 await self.tokens.adopt(self._parts.given_tokens)
             if self._closing is not None:
-                raise ClientClosed("the client was closed while it was opened")
+                raise ClientClosed("the client was closed while it was being opened")
             for member in (self, *self._others.values()):
                 member._begin()
             if self._desks is not None:

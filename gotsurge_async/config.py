@@ -54,7 +54,8 @@ def checked_base(url: str) -> str:
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
         raise ConfigError(f"the API base must be a URL such as https://app.gotsurge.co{API_PATH}", "E105")
     if scheme == "http" and host not in _LOOPBACK:
-        raise ConfigError(f"the API base must use https, because tokens are secret: {host} is not this machine", "E105")
+        why = f"the API base must use https, because {host} is another machine, and tokens are secret"
+        raise ConfigError(why, "E105")
     return url.rstrip("/")
 
 
@@ -265,7 +266,7 @@ def check_concurrency(concurrency: int) -> None:
         UsageError: it is not a whole number of 1 or more.
     """
     if not is_count(concurrency):
-        raise UsageError(f"give at least one chunk in flight, not {concurrency!r:.60}", "E903")
+        raise UsageError(f"the number of chunks in flight must be 1 or more, not {concurrency!r:.60}", "E903")
 
 
 @attrs.frozen(kw_only=True)

@@ -111,7 +111,7 @@ def test_a_rate_is_a_number(value: Any) -> None:
         ({"api_base": 5}, "the API base must be a URL"),
         ({"assumed_endpoints": "acept"}, 'assumed_endpoints must be "accept" or "refuse", not \'acept\''),
         ({"assumed_endpoints": True}, 'assumed_endpoints must be "accept" or "refuse", not True'),
-        ({"transport": None, "proxy": 5}, "a proxy is http://HOST:PORT"),
+        ({"transport": None, "proxy": 5}, "give a proxy as http://HOST:PORT"),
     ],
 )
 def test_what_cannot_be_used_is_refused_when_the_client_is_made(options: dict[str, Any], said: str) -> None:
@@ -201,11 +201,11 @@ async def test_a_push_has_whole_numbers(value: Any) -> None:
     """Chunks and places in flight are whole numbers."""
     async with make() as gs:
         for push in (gs.push, gs.platform.drafts.create_all):
-            with pytest.raises(UsageError, match="give at least one chunk in flight, not "):
+            with pytest.raises(UsageError, match="the number of chunks in flight must be 1 or more, not "):
                 push([order()], concurrency=value)
             with pytest.raises(UsageError, match="a chunk must have 1 to 20 items, not "):
                 push([order()], chunk=value)
-        with pytest.raises(UsageError, match="give at least one chunk in flight, not "):
+        with pytest.raises(UsageError, match="the number of chunks in flight must be 1 or more, not "):
             gs.platform.drafts.broadcast_all(["t"], concurrency=value)
 
 

@@ -270,7 +270,7 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
 def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
     """Read a run and its orders from its result files."""
     if summary.origin.get("key_column") is None:
-        raise ValueError("the summary does not contain where the run was sent, or which column has the keys")
+        raise ValueError("the summary does not say where the run was sent, or which column has the keys")
     origin = msgspec.convert(summary.origin, _Origin)
     orders: list[LostOrder] = []
     columns: tuple[str, ...] | None = None

@@ -243,7 +243,7 @@ def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
     if one.task_id is None:
         return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
     if is_draft:
-        return f"task {task.id} is a draft, which no driver sees: the order is not created"
+        return f"task {task.id} is a draft, which no driver sees, so the order does not count as created"
     return not_its_own(names_of(row), task)
 
 
@@ -290,4 +290,4 @@ def _unclear(task_id: str, status: str, named: bool) -> str:
         return "" if task_id else f"is marked as created: write the id of its task into {TASK_ID}"
     if status in _IN_DOUBT:
         return ""
-    return f"say {_CREATED} (with its task in {TASK_ID}) or {_NOT_CREATED}, or leave it in_doubt"
+    return f"write {_CREATED} (and the id of the task into {TASK_ID}), {_NOT_CREATED} or in_doubt"

@@ -85,7 +85,7 @@ class KeyringStore(LocalStore):
                 raise
             kept = None
         if kept != record:
-            why = f"the keyring cannot store tokens as long as these ({len(record):,} characters): {_ADVICE}"
+            why = f"these tokens ({len(record):,} characters) are too long for the keyring: {_ADVICE}"
             raise ConfigError(why, "E308")
         if account not in names:
             self._write_names(names | {account})

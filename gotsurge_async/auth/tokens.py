@@ -438,7 +438,7 @@ class TokenManager:
 
 def _outcome_of(renewal: asyncio.Task[Tokens]) -> Tokens:
     if renewal.cancelled():
-        raise NotSent("the client was closed while the token was renewed", "E310", operation=AUTH_REFRESH.name)
+        raise NotSent("the client was closed while the token was being renewed", "E310", operation=AUTH_REFRESH.name)
     return renewal.result()
 
 

@@ -112,11 +112,16 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
             fault = MaybeSent("no answer in time", "E402")
         elif isinstance(error, TypeError) and "stream_writer" in str(error):
             fault = MaybeSent(
-                "this aioresponses does not work with this aiohttp: use the fixture gotsurge_http", "E911"
+                "this version of aioresponses does not work with this version of aiohttp: "
+                "use the fixture gotsurge_http",
+                "E911",
             )
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     if not _is_answer(response):
-        fault = MaybeSent("the transport returned something other than a Response with status, texts and bytes", "E402")
+        fault = MaybeSent(
+            "the transport returned something other than a Response with a status, text headers and a bytes body",
+            "E402",
+        )
         return Attempt(outcome=Outcome.UNKNOWN, reason=Coded(fault))
     outcome = outcome_of(response.status)
     if len(response.body) > MAX_ANSWER:

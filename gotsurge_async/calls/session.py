@@ -301,7 +301,7 @@ class Session:
     async def _in_time(self, call: Call, started: float, seconds: float) -> Any:
         """Run a call that must end within some seconds, whatever it waits for."""
         if seconds <= 0:
-            raise self._given_up(call, "the time for the call was over")
+            raise self._given_up(call, "the call ran out of time")
         running = asyncio.ensure_future(self._run(call, started, seconds))
         over = asyncio.ensure_future(self.clock.sleep(seconds))
         try:

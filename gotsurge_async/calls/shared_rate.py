@@ -45,7 +45,7 @@ SOON = 1.0
 _AGAIN = 1.0
 """Seconds until a database that did not answer is asked again."""
 
-_OVER = "the call was stopped while it waited for its turn in the shared rate"
+_OVER = "the call was stopped while it waited for its turn under the shared rate"
 
 _TEXTS = Path(__file__).with_name("rates.sql")
 

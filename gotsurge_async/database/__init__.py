@@ -65,8 +65,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "for_share": "FOR SHARE",  # nobody changes the row until the transaction ends
         # CREATE TABLE IF NOT EXISTS fails when two do it at once.
         "one_creates": "SELECT pg_advisory_xact_lock(7237103001);",
-        # All later writers queue behind whoever waits for a lock on a table.
-        "short_wait": "SET LOCAL lock_timeout = '2s';",
+        "short_wait": "SET LOCAL lock_timeout = '2s';",  # later writers queue behind one who waits for a table's lock
     },
 }
 """Words in which the two databases differ, by their names in a statement."""
@@ -77,7 +76,8 @@ _WORD = r"(?s)\n-- word: (\w+)\n(.+?)(?=\n-- )"  # begins as written: then the s
 _VALUE = r"(?<![:\w]):(\w+)"
 _ROWS = "{rows}"
 _UNREADABLE = (
-    "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
+    "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; "
+    "in a password, write % as %25, @ as %40, / as %2F, # as %23"
 )
 _SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
 """Settings of a URL that decide its destination, and that hold no secret."""
@@ -167,7 +167,7 @@ def place_of(where: str | Path) -> Place:
     if "://" not in where:
         if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
             # As a file's name it would begin a ledger of its own, with a password in its name.
-            raise ConfigError("this is no path and no full URL: give PATH, or postgresql://USER@HOST/NAME", "E502")
+            raise ConfigError("this is neither a path nor a full URL: give PATH or postgresql://USER@HOST/NAME", "E502")
         return _file(where)
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]

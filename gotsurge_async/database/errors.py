@@ -107,11 +107,12 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
         case "53100" | "53200":  # no disk, no memory
             text = Coded(f"the server has no space left; free some, then try again ({original})", "E503")
         case "42501" | "25006":  # NO_RIGHT, a standby
-            text = Coded(f"cannot be written to by this user, or by anyone: {original}", "E503")
+            text = Coded(f"is read-only, or denies this user a necessary right: {original}", "E503")
         case "42P01" | "42703":  # an undefined table or column
             return Meaning(Trouble.UNUSABLE, f"{advice.lacks_tables}: {original}")
         case "25P03" | "25P04":  # idle_in_transaction_session_timeout, transaction_timeout
-            text = Coded(f"this process paused too long, and lost its transaction: resume ({original})", "E509")
+            why = f"this process paused too long, and lost its transaction: try again, or resume the run ({original})"
+            text = Coded(why, "E509")
         case _ if unreachable:
             why = f"cannot be used: {original}; check that the server runs and can be reached, then try again"
             text = Coded(why, "E509")

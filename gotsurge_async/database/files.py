@@ -32,7 +32,7 @@ def make(path: Path) -> None:
         OSError: the folder cannot be written.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        raise Unfit(Coded(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}", "E506"))
+        raise Unfit(Coded(f"needs SQLite 3.35 or newer, but this Python has {sqlite3.sqlite_version}", "E506"))
     for folder in reversed(path.parents):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)

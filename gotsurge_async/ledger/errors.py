@@ -216,7 +216,7 @@ class RunHeld(LedgerError, code="E521"):
                 more = "they were asked to stop, and end what they have in flight: give the command again in a moment"
             return f"{where}run {self.run_id} is held by {by}; {more}"
         died = "; a minute after it has died the run is free" if self.leased else ""
-        return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
+        return f"{where}run {self.run_id} is held by {by}; wait until that process ends, or stop it first{died}"
 
 
 class RunLost(LedgerError, code="E525"):

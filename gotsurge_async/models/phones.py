@@ -16,10 +16,10 @@ NOT_E164 = "is not in E.164 format: write + and the country code, then only digi
 NO_COUNTRY = "has no country code: write + and the country code before the number, such as +6561234567"
 BRACKETED_ZERO = "has a zero in brackets: write the number as it is dialled from abroad, such as +442079460958"
 LEADING_ZERO = "has a zero after the country code, where this country's numbers never have one: remove the zero"
-NOT_ONLY_DIGITS = "has more than the digits of one phone number: write the number only, such as +6561234567"
+NOT_ONLY_DIGITS = "contains something other than one phone number: write the number only, such as +6561234567"
 NO_SUCH_COUNTRY = "starts with a country code that does not exist: write + and the country code, such as +6561234567"
 NOT_A_LENGTH = "has too few or too many digits for a phone number"
-AMBIGUOUS = "may already contain its country code, or not: write + and the country code before the number"
+AMBIGUOUS = "may or may not contain its country code: write + and the country code before the number"
 
 _MOST_CHARACTERS = 60
 _REMEMBERED = 4096

@@ -267,7 +267,7 @@ def _check_zip_code(path: str, code: str, country: str | None, report: Report) -
     if has_lost_zero:
         message = "has five digits, but a Singapore postal code has six: a spreadsheet may have dropped the first zero"
     if not country:
-        message = f"{message}; if it is from another country, name the country"
+        message = f"{message}; if the address is in another country, name that country"
     severity = Severity.FAULT if country or meant else Severity.WARNING
     report(Finding(path, Coded(message, "E242"), severity, code, meant))
 
@@ -331,7 +331,7 @@ def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo 
     why = "the squad is asked until 30 minutes before the pickup ends" if squad else "the pickup ends soon"
     left = int((until - now).total_seconds() // 60)
     if left < 0:
-        return f"{why}: no driver can take it since {_shown(until, zone)} (it is {_shown(now, zone)})"
+        return f"{why}: drivers could take it only until {_shown(until, zone)} (it is now {_shown(now, zone)})"
     return f"{why}: drivers have {left} minutes to take it" if until - now < SOON else None
 
 
@@ -360,7 +360,7 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
             report(Finding(path, Coded(message, "E228"), value=amount))
         elif amount > limit:
             above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
-            message = f"{above}; if it is right, raise the limit (--max-price, max_price)"
+            message = f"{above}; if the amount is right, raise the limit (--max-price, max_price)"
             report(Finding(path, Coded(message, "E228"), value=amount))
     least, most = order.min_price, order.max_price
     if least is not None and most is not None and most < least:

@@ -82,7 +82,7 @@ def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced:
     if limit.currency and priced.price and priced.currency != limit.currency:
         raise LimitReached(
             f"order {order.key} is priced in {priced.currency or 'no currency'}, but the limit is in "
-            f"{limit.currency}: they cannot be added up",
+            f"{limit.currency}: its price cannot count towards the limit",
             "E602",
         )
 

@@ -102,8 +102,8 @@ class Entering(Struct):
         newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
         return OrdersThere(
             f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
-            f"{', '.join(keys[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
-            "sent them, or push the other orders in a separate file"
+            f"{', '.join(keys[:NAMED])}{more}. Those orders would be sent twice; nothing was sent. Use the ledger "
+            "that sent them, or push the other orders in a separate file"
         )
 
     async def _listed(self, mode: Mode) -> set[str]:

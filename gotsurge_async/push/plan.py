@@ -302,5 +302,7 @@ class _PlannedSource(Around):
         elif planned is None:
             rule = f"the plan {made}, has no {what}: leave out {option}, or make a new plan"
         else:
-            rule = f"what {option} names is not the {what} of the plan {made}: make a new plan, or give the planned one"
+            rule = (
+                f"the {what} of {option} differs from that of the plan {made}: pass the planned one, or make a new plan"
+            )
         self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

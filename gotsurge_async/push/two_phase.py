@@ -333,7 +333,7 @@ class TwoPhaseSender(ChunkSender):
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
         self.stop(error)
-        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", "E608", operation=DRAFTS_BROADCAST.name)
+        doubt = OutcomeUnknown(f"its broadcast may have taken effect: {error}", "E608", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
         doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
         if unsent:

@@ -56,7 +56,7 @@ class Prices(Struct, frozen=True):
         Raises:
             UsageError: no delivery; nothing was sent.
             InvalidData: a value that is neither a stop nor an address; every fault with its path. Nothing was sent.
-            BadRequest: there is no price for this; also when the service says so in an answer with status 200.
+            BadRequest: there is no price for this route; also when the service says so in an answer with status 200.
         """
         places = stops_of(stops)
         if len(places) < 2:
@@ -83,7 +83,7 @@ def _read(codec: Codec, answer: Response) -> Quote:
     code = codec.decode(answer.body, _Head).code
     if code is not None and (not isinstance(code, str) or code.strip().lower() != _SUCCESS):
         raise BadRequest(
-            "the service has no price for this",
+            "the service has no price for this route",
             operation=PRICES_RECOMMEND.name,
             status=answer.status,
             service_message=service_message(answer.body),

@@ -144,7 +144,7 @@ class Header:
         self.key: Callable[[Sequence[str]], str] | None = _text_at(key, reading, reading.key) if key else None
         if not key:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
-            wrong(reading.key, Coded(f"there is no such column, but it is the key of the rows{another}", "E211"))
+            wrong(reading.key, Coded(f"there is no such column, but the rows need it as their key{another}", "E211"))
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with
         self.needed: int | None = names.index(only) if only in names else None
@@ -189,7 +189,7 @@ class Header:
                 rule = "is required, but there is no such column (a map can set a constant: --map)"
                 if is_model(field.inner):
                     first = max(fields_of(field.inner), key=lambda inner: inner.required).name
-                    rule = f"is required: there is no column for it, such as {name}.{first}"
+                    rule = f"is required: add a column for it, such as {name}.{first}"
                 wrong(name, Coded(rule, "E211"))
         return missing
 
@@ -334,7 +334,8 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     for field, join in column_map.join.items():
         if field in index:
             rule = (
-                f"is read as {field}, which the map also joins from other columns: ignore this one, or remove the join"
+                f"is read as {field}, which the map also joins from other columns: ignore this column, or remove the "
+                "join"
             )
             wrong(names[index[field]], Coded(rule, "E232"))
         elif all(name in names for name in join.columns):

@@ -146,7 +146,8 @@ class JsonlSource(Source):
         if path not in columns_of(Order):
             tree.pop(path, None)
         if not isinstance(key, str) or not key.strip():
-            self._wrong(path, Coded("is the order's key: give each order a key of its own, as text", "E229"))
+            rule = "must be text, and not empty, because it is the order's key: give each order its own key"
+            self._wrong(path, Coded(rule, "E229"))
             return None
         try:
             if key != key.strip():

@@ -140,7 +140,7 @@ def waiting_aside() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        why = f"the folder of temporary files has no space for the rows: free some, or set TMPDIR ({error})"
+        why = f"the folder of temporary files has no space for the rows: free some space, or set TMPDIR ({error})"
         raise ConfigError(why, "E109") from None
 
 

@@ -249,7 +249,7 @@ class Table:
             record = next(records, None)
         if record is None or (row is not None and record.line > row):
             if row is not None:
-                rule = Coded("is empty or missing, but --header-row says that it names the columns", "E210")
+                rule = Coded("is empty or missing, but --header-row makes this line the header", "E210")
                 self.add_fault(rule, line=row)
             elif not self.lost:
                 self.add_fault(Coded("the file is empty: its first line must name the columns", "E210"), line=1)

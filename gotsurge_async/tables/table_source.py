@@ -37,11 +37,11 @@ from gotsurge_async.tables.source import (
 from gotsurge_async.tables.table import Table
 
 WITHOUT_BOOKS = (
-    "the result files would be CSV, from which the map would read 1.234 as another number: "
-    'pip install "gotsurge-async[excel]" makes them workbooks'
+    "the result files would be CSV files, in which the map would misread numbers such as 1.234: "
+    'for workbooks, pip install "gotsurge-async[excel]"'
 )
 TOO_MANY = (
-    "the result files are too large for a workbook, and from a CSV file the map would read 1.234 as another number: "
+    "the result files are too large for a workbook, and in a CSV file the map would misread numbers such as 1.234: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
 

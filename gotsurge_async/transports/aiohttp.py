@@ -209,7 +209,7 @@ def checked_proxy(proxy: str | None) -> URL:
         url = URL(proxy or "")
         if url.scheme in ("http", "https") and url.host and url.port is not None:
             return url
-    raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)", "E113")
+    raise ConfigError("give a proxy as http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)", "E113")
 
 
 def proxy_of_environment(host: str) -> URL | None:

@@ -90,7 +90,9 @@ class Forwarder:
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
         if not is_web_url(url):
-            raise ConfigError("events and changes need a whole URL, such as https://example.com/changes", "E805")
+            raise ConfigError(
+                "to forward events or changes, give a whole URL, such as https://example.com/changes", "E805"
+            )
         self._url = url
         self._key = key_of(secret)
         self._transport = transport

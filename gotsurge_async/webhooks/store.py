@@ -41,7 +41,7 @@ PATIENCE = 10.0
 
 ADVICE = Advice(
     busy="another process is writing, or froze while it wrote: resume that process, or end it",
-    damaged="is damaged: move the file away; a new order book is then built from reads",
+    damaged="is damaged: move the file away; a new order book is then built by reading the tasks",
     not_a_database="is not a database: name another file",
     lacks_tables="is damaged, or is not an order book",
 )

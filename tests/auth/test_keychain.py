@@ -55,7 +55,9 @@ async def test_tokens_that_are_too_long_are_found_when_they_are_saved(tmp_path: 
     """The error says how long they are and where else they can be kept; shorter ones are kept."""
     store = KeyringStore(tmp_path / "locks", backend=ShortRing(cuts=cuts))
     await store.save("a", tokens())
-    with pytest.raises(ConfigError, match=r"cannot store tokens as long as these \(2,\d+ characters\): keep them in"):
+    with pytest.raises(
+        ConfigError, match=r"these tokens \(2,\d+ characters\) are too long for the keyring: keep them in"
+    ):
         await store.save("a", evolve(tokens(), bearer=Secret("x" * 2000)))
 
 

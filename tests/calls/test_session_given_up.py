@@ -159,7 +159,7 @@ async def test_all_calls_of_an_operation_share_its_time() -> None:
         assert session.within(None) is session
         await session.call(TASKS_CREATE, body=b"{}", read=lambda _, found: found)
         await rig.clock.advance(2.0)
-        with pytest.raises(NotSent, match="time for the call was over"):
+        with pytest.raises(NotSent, match="the call ran out of time"):
             await session.call(TASKS_CREATE, body=b"{}")
         assert len(rig.transport.sent) == 1
 

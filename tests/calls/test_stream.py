@@ -447,7 +447,7 @@ def test_sizes_are_checked(options: dict[str, int]) -> None:
     async def send(chunk: Sequence[int]) -> int:
         return len(chunk)
 
-    with pytest.raises(UsageError, match=r"1 to 20 items|at least one chunk"):
+    with pytest.raises(UsageError, match=r"1 to 20 items|chunks in flight must be 1 or more"):
         Batcher([], send, **options)
 
 

@@ -32,7 +32,7 @@ def of_sqlite(code: str, text: str = "some text") -> sqlite3.Error:
         (of_sqlite("SQLITE_CONSTRAINT"), Trouble.UNEXPECTED, "unexpected error of the database: some text"),
         (psycopg.errors.LockNotAvailable("some text"), Trouble.BUSY, "wait (some text)"),
         (psycopg.errors.DiskFull("some text"), Trouble.UNUSABLE, "no space left"),
-        (psycopg.errors.ReadOnlySqlTransaction("some text"), Trouble.UNUSABLE, "cannot be written to by this user"),
+        (psycopg.errors.ReadOnlySqlTransaction("some text"), Trouble.UNUSABLE, "denies this user a necessary right"),
         (psycopg.errors.UndefinedTable("some text"), Trouble.UNUSABLE, "lacks tables: some text"),
         (psycopg.errors.IdleInTransactionSessionTimeout("some text"), Trouble.UNUSABLE, "this process paused too long"),
         (

@@ -46,7 +46,7 @@ def test_a_held_run_names_its_holder() -> None:
     error = RunHeld("r-1", Holder(7, "box", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)), path="/l.db")
     assert str(error) == (
         "ledger /l.db: run r-1 is held by process 7 on box since 2026-01-02 03:04:05Z; "
-        "wait until it ends, or stop it first"
+        "wait until that process ends, or stop it first"
     )
     assert "held by another process;" in str(RunHeld("r-1"))
 

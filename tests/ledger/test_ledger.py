@@ -63,7 +63,7 @@ async def test_a_cancelled_close_is_finished(where: str, tmp_path: Path) -> None
         ("sqlite://", "a database in memory is not kept"),
         ("sqlite:///:memory:", "a database in memory is not kept"),
         ("mysql://user:hush@host/db", "mysql is not supported"),
-        ("postgresql://user:hush@x@host/db", "in a password % is %25"),
+        ("postgresql://user:hush@x@host/db", "in a password, write % as %25"),
         ("nonsense://", "not supported"),
         ("://", "cannot be read"),
     ],

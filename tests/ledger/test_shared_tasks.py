@@ -59,7 +59,7 @@ async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt
             assert await later.states(second) == {"T-2": OrderState.IN_DOUBT}
             (row,) = [row async for row in ledger.rows(second)]
             assert row.task_id is None
-            assert f"task {task_id} is recorded for order T-1 of run {first}" in (row.error or "")
+            assert f"task {task_id} is already recorded for order T-1 of run {first}" in (row.error or "")
         assert check(tmp_path / "ledger.db").flaws == ()
         async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
             await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
@@ -100,17 +100,17 @@ async def test_tasks_of_other_runs_and_processes_are_compared(where: str, state:
         first = await loaded(ledger, [ledger_order(2), ledger_order(3)], mode=mode)
         await first.start()
         two, three = await first.claim([row.id async for row in first.rows()])
-        with pytest.raises(TaskTaken, match="task task-1 is recorded for order TRK-1 of run"):
+        with pytest.raises(TaskTaken, match="task task-1 is already recorded for order TRK-1 of run"):
             await first.record([OrderOutcome(two, state, "task-1")])
         await first.record([OrderOutcome(two, state, "task-2")])
-        with pytest.raises(TaskTaken, match="task task-2 is recorded for order TRK-2 of run"):
+        with pytest.raises(TaskTaken, match="task task-2 is already recorded for order TRK-2 of run"):
             await first.record([OrderOutcome(three, state, "task-2")])
         await first.record([OrderOutcome(three, state, "task-3")])
         await bring(await loaded(other, [ledger_order(4)], mode=mode), state)
         second = await loaded(ledger, [ledger_order(5)], mode=mode)
         await second.start()
         (five,) = await second.claim([(await only(second)).id])
-        with pytest.raises(TaskTaken, match="task task-4 is recorded for order TRK-4"):
+        with pytest.raises(TaskTaken, match="task task-4 is already recorded for order TRK-4"):
             await second.record([OrderOutcome(five, state, "task-4")])
 
 

@@ -57,7 +57,7 @@ async def test_another_process_that_keeps_the_file_locked_is_waited_for(
         everything = await ids(run)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(LedgerBusy, match="kept it locked for too long; try again"):
+        with pytest.raises(LedgerBusy, match="kept the ledger locked for too long; try again"):
             await run.claim(everything)
         other.execute("ROLLBACK")
         other.close()

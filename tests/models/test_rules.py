@@ -211,7 +211,11 @@ MINUTE = timedelta(minutes=1)
         ("all", END - 60 * MINUTE, None),
         ("squad", END - 91 * MINUTE, None),
         ("squad", END - 45 * MINUTE, "until 30 minutes before the pickup ends: drivers have 15 minutes to take it"),
-        ("squad", END - 20 * MINUTE, "no driver can take it since 2030-03-05 02:30Z (it is 2030-03-05 02:40Z)"),
+        (
+            "squad",
+            END - 20 * MINUTE,
+            "drivers could take it only until 2030-03-05 02:30Z (it is now 2030-03-05 02:40Z)",
+        ),
     ],
 )
 def test_a_pickup_too_soon_is_a_warning(preference: str, now: datetime, words: str | None) -> None:

@@ -227,7 +227,7 @@ async def test_an_answer_is_recorded_while_the_ledger_is_busy(tmp_path: Path) ->
         nonlocal busy
         busy -= 1
         if busy >= 0:
-            raise LedgerBusy("another process kept it locked")
+            raise LedgerBusy("another process kept the ledger locked")
         await record(run, results, broadcast=broadcast)
 
     async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):

@@ -144,7 +144,10 @@ def test_all_that_may_stand_in_one() -> None:
         ('[columns]\nA = "price"\n[join]\nprice = ["B"]', '"join price" and "A" both set price'),
         ('[defaults]\nprise = "1"', 'default prise": there is no field "prise"; did you mean "price"'),
         ('[dates]\nprise = "31/12/2030 23:59"', 'there is no field "prise"'),
-        ('[dates]\n"*" = "dd/mm/yyyy"', "m.toml: dates: .*not a valid sample of a time: write 31 December 2030"),
+        (
+            '[dates]\n"*" = "dd/mm/yyyy"',
+            "m.toml: dates: .*not a valid sample of a time: write the sample date, 31 December 2030",
+        ),
         ('[dates]\n"*" = { like = "31/12/2030", at = "9" }', '"at" is not one of like, zone, time, minutes_later$'),
         ('[dates]\n"*" = { like = "31/12/2030", zones = "UTC" }', '"zones" is not one of .*; did you mean "zone"'),
         ('[dates]\n"*" = { like = "31/12/2030 23:59", zone = "SGT" }', 'time zone "SGT" is not known'),

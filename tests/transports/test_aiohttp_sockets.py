@@ -288,14 +288,14 @@ async def test_a_proxy_that_is_down_sends_nothing() -> None:
 @pytest.mark.parametrize("url", ["socks5://user:planted-secret@h:1", "h:1:2", "http://", "", "http://h:x"])
 def test_what_is_no_proxy_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """When the transport is made, whether it is given or the environment names it; its password is not shown."""
-    with pytest.raises(ConfigError, match="a proxy is http") as caught:
+    with pytest.raises(ConfigError, match="give a proxy as http") as caught:
         AiohttpTransport(proxy=url)
     assert "planted" not in str(caught.value)
     if "://" in url:
         for name in PROXY_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HTTPS_PROXY", url)
-        with pytest.raises(ConfigError, match="HTTPS_PROXY or ALL_PROXY: a proxy is http") as caught:
+        with pytest.raises(ConfigError, match="HTTPS_PROXY or ALL_PROXY: give a proxy as http") as caught:
             AiohttpTransport()
         assert "planted" not in str(caught.value)
 

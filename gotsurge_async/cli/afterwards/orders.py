@@ -150,7 +150,7 @@ async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
         if status not in present:
             near = get_close_matches(status, [*TaskStatus, *present], 1)
             meant = f"did you mean {near[0]}? " if near else ""
-            why = f"no order has the status {status}: {meant}GotSurge has the statuses {', '.join(TaskStatus)}"
+            why = f"no order has the status {status}: {meant}GotSurge's statuses are {', '.join(TaskStatus)}"
             raise UsageError(why, "E102")
 
 
@@ -256,7 +256,7 @@ async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
 async def _print_one(book: Book, only: Only, name: str, as_csv: bool) -> None:
     orders = [order async for order in _first(book.orders(only), 20)]
     if not orders:
-        why = f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key"
+        why = f"no order in the order book has the task id, tracking id or key {name}"
         raise UsageError(why, "E802")
     histories = [(order, await book.history(order)) for order in orders]
     now = SystemClock().now()

@@ -85,9 +85,9 @@ async def report(
     if out.suffix not in _ENDINGS:
         raise WrongUse(f"--out: name a file that ends in {', '.join(_ENDINGS)}", "E102")
     if by_order and out.suffix != ".csv":
-        raise WrongUse("--orders is for a CSV: other files have both vessels and orders")
+        raise WrongUse("--orders is only for a CSV: files in other formats contain both vessels and orders")
     if done and not by_order:
-        raise WrongUse("--done works only with --orders: pass both, or neither")
+        raise WrongUse("--done works only with --orders: pass --orders too, or leave out --done")
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
         orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
@@ -95,8 +95,8 @@ async def report(
     environments = result.environments
     if PRODUCTION in environments and len(environments) > 1 and not all_environments:
         raise WrongUse(
-            f"orders of {' and '.join(environments)} are due on this day: choose one with --env, or report on all with "
-            "--all-environments"
+            f"orders of {' and '.join(environments)} are due on this day: choose an environment with --env, or "
+            "report on all with --all-environments"
         )
     await asyncio.to_thread(_write, result, out, by_order, done, force)
     if as_json():

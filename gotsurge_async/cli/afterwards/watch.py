@@ -147,7 +147,10 @@ async def watch(
     async with AsyncExitStack() as stack:
         opened, known = await stack.enter_async_context(open_book(books))
         if known is None:
-            why = f"a run is in its ledger, but {books.ledger} is not a readable ledger: name it with --ledger"
+            why = (
+                f"the run's ledger is needed, but {books.ledger} is not a readable ledger: "
+                "name the right one with --ledger"
+            )
             raise ConfigError(why, "E801")
         info = await known.run(run_id)
         await _refuse_unknown(info, known, opened)

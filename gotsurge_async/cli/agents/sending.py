@@ -96,8 +96,8 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
         why = (
-            f"proposal {proposal.id} was made as account {request.account}, but this is {account}: nothing was sent; "
-            "approve it with the variables and the configuration of gotsurge mcp"
+            f"proposal {proposal.id} was made as account {request.account}, but this command uses {account}: nothing "
+            "was sent; approve it with the environment variables and configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
     for path, digest in request.inputs.values():

@@ -103,7 +103,7 @@ class Agents(Struct, frozen=True):
         tool = _checked(bounds, call.name, call.arguments or {})
         given = await asyncio.to_thread(bounds.resolved, call.arguments or {})
         if "run" in given and (info := await ledger.run(given["run"])).environment != bounds.target.environment:
-            why = f"run {info.id} is of {info.environment}, but this server of {bounds.target.environment}"
+            why = f"run {info.id} belongs to {info.environment}, but this server serves {bounds.target.environment}"
             raise UsageError(why, "E613")
         if call.name in READ:
             return _result(await bounds.read(tool.words(bounds, given)), tool.result)

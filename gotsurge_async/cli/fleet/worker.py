@@ -158,7 +158,7 @@ async def worker(
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
-            text = Coded("aborted: orders in flight are in doubt, or will be read when you resume the run", "E112")
+            text = Coded("aborted: orders in flight are in doubt, or will be looked up when you resume the run", "E112")
             raise Failure(text, interrupts.code) from None
     say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED

@@ -109,7 +109,9 @@ def audit(
     if (yes or options["all_vanished"]) and not repair:
         raise WrongUse("--yes and --all-vanished work only with --repair")
     if repair and not yes and not at_a_terminal():
-        raise WrongUse("--repair asks a person at a terminal: pass --yes if there is no terminal")
+        raise WrongUse(
+            "--repair asks for confirmation, and there is no terminal: pass --yes to repair without being asked"
+        )
     place, by = find_ledger(ledger, target), by or (user_name() if repair else "")
     wish = AuditOptions(place=place, target=target, by=by, **options)
     about_run(run_id)

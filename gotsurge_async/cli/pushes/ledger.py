@@ -249,7 +249,7 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
         with output_to(path, force=force) as stream:
             done = await export(opened, stream)
         if path is None and (trouble := lost(sys.stdout.buffer)) is not None:
-            raise ConfigError(f"cannot write standard output, or not all of it: {trouble}", "E109")
+            raise ConfigError(f"cannot write all of the output to standard output: {trouble}", "E109")
     say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
     for run_id, where in done.archived.items():
         say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")

@@ -242,7 +242,7 @@ def _decisions(
     if len(created) != len(keys):
         raise WrongUse(f"{len(keys)} --key but {len(created)} --created: give one task for each order", "E611")
     if not all(task_id.strip() for task_id in created):
-        raise WrongUse("--created needs the id of the task that exists", "E611")
+        raise WrongUse("--created needs the id of the task that was created", "E611")
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 

@@ -101,7 +101,7 @@ class Resuming(Sending):
         for info in await ledger.runs():
             if info.environment == environment and info.state is not RunState.LOADING:
                 if UNDO in info.options and (await ledger.counts(info.id)).of(UNFINISHED):
-                    why = f"the last run was undone: to send its remaining orders all the same, name the run: {info.id}"
+                    why = f"the last run was undone: to send its remaining orders anyway, name the run: {info.id}"
                     raise UsageError(why, "E103")
                 return info
         raise UsageError(f"the ledger {ledger.path} has no run of {environment}", "E501")
@@ -127,7 +127,7 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
         raise WrongUse("name a run, or pass --last; gotsurge runs lists all runs")
     check_distributed(**options)
     if options["distributed"] and options["rate"]:
-        raise WrongUse("the workers use the --rate of the push: to change it, pass --rate to gotsurge worker")
+        raise WrongUse("the workers use the --rate of the push: for another rate, pass --rate to gotsurge worker")
     return await Resuming(run_id, ledger=shared_ledger(ledger) if options["distributed"] else ledger, **options).run()
 
 

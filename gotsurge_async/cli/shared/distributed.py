@@ -40,7 +40,8 @@ def fleet_package() -> ModuleType:
     try:
         from gotsurge_async import fleet
     except ModuleNotFoundError as error:
-        raise ConfigError(f'many machines need {error.name}: pip install "gotsurge-async[fleet]"', "E108") from None
+        why = f'sharing work between machines needs {error.name}: pip install "gotsurge-async[fleet]"'
+        raise ConfigError(why, "E108") from None
     return fleet
 
 

@@ -186,7 +186,7 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt as raised:
         error = Failure(Coded("interrupted", "E112"), _code_of(raised))
     except click.Abort as raised:  # at a question
-        error = Failure(Coded("no answer: nothing was changed", "E112"), Exit.USAGE)
+        error = Failure(Coded("you gave no answer: nothing was changed", "E112"), Exit.USAGE)
         if isinstance(raised.__context__, KeyboardInterrupt):
             error = Failure(Coded("interrupted: nothing was changed", "E112"), _code_of(raised.__context__))
     except GotSurgeError as raised:

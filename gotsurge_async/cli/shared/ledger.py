@@ -72,8 +72,8 @@ def shared_ledger(option: Place | None) -> Place:
     place = find_ledger(option, Target())
     if place.kind is not Kind.POSTGRESQL:
         raise WrongUse(
-            "many machines share a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or set "
-            "GOTSURGE_LEDGER",
+            "many machines can share only a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or "
+            "set GOTSURGE_LEDGER",
             "E701",
         )
     return place

@@ -191,7 +191,7 @@ class Chunk(Struct):
             if place in self.notes:
                 self.note(place, status=None)  # it is noted again where it differs from that of the others
         elif task_id is not None and self.tasks[place][0] != task_id:
-            raise IllegalTransition("an order has another task id recorded, which is never replaced")
+            raise IllegalTransition("another task id is recorded for an order, and is never replaced")
         elif status is not None and status != self.status(place):
             self.note(place, status=status)
 

@@ -229,7 +229,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
         twice = any(named.setdefault(task, order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
-            raise TaskTaken("one answer, or two at the same moment, named one task for two orders")
+            raise TaskTaken("one answer, or two simultaneous answers, named the same task for two orders")
         answered: list[tuple[str, int]] = []
         doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
         for number, at in places.items():
@@ -353,7 +353,7 @@ def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int
             raise TaskTaken(f"task {task_id} is given for two orders")
         for other in owners.get(task_id, ()):
             if other != order and not (answered and _is_earlier(db, other, order)):
-                raise TaskTaken(f"task {task_id} is recorded for {describe_order(db, other)}")
+                raise TaskTaken(f"task {task_id} is already recorded for {describe_order(db, other)}")
 
 
 def _is_earlier(db: Database, other: int, order: int) -> bool:
@@ -432,7 +432,7 @@ def resolve(
             state = in_words(chunk.state(place), held=True)  # what is being sent is in flight
             raise IllegalTransition(f"order {key} of run {run.id} is {state}, not in doubt")
         if None not in (task_id, known) and task_id != known:
-            raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
+            raise IllegalTransition(f"task {known} is already recorded for order {key} of run {run.id}")
         created = task_id is not None
         refuse_open(run, chunk, place, OrderState.CREATED if created else OrderState.REFUSED, now)
         # By a person, who may know it of an order in any of these states.

@@ -22,9 +22,9 @@ BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """The exceptions of the driver; the second one is raised if a damaged name stands in the text of the first."""
 
 ADVICE = Advice(
-    busy="another process kept it locked for too long; try again when that process has ended",
+    busy="another process kept the ledger locked for too long; try again when that process has ended",
     damaged=f"is damaged. {RESCUE}",
-    not_a_database=f"is not a database: name the ledger. If this was it, its beginning is damaged. {RESCUE}",
+    not_a_database=f"is not a database: name the ledger. If this was the ledger, its beginning is damaged. {RESCUE}",
     lacks_tables="is damaged, or not a ledger",
 )
 

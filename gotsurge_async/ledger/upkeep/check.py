@@ -149,7 +149,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
     shown, to = str(where), to.absolute()
     if where.kind is not Kind.SQLITE:
         raise LedgerError(
-            "is in PostgreSQL: copy it with pg_dump. After pg_restore it is an older copy: `gotsurge ledger "
+            "is in PostgreSQL: copy it with pg_dump. A restored ledger is an older copy: run `gotsurge ledger "
             "accept-older`, then `gotsurge reconcile` for each environment",
             "E512",
             path=shown,

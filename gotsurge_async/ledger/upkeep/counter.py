@@ -165,8 +165,8 @@ class Keeper:
         kept = self.kept()
         if kept is not None and kept.counter:
             raise LedgerOlder(
-                f"is gone: {self.path} knows a ledger here, with {kept.counter:,} admissions and claims. A new ledger "
-                "would send everything again. Put the ledger back, or its newest backup; if there is none, "
+                f"is gone: {self.path} has a record of a ledger here, with {kept.counter:,} admissions and claims. A "
+                "new ledger would send everything again. Put the ledger back, or its newest backup; if there is none, "
                 "`gotsurge ledger accept-older` allows a new one",
                 path=str(self._ledger),
             )
@@ -249,8 +249,8 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
         return
     raise LedgerOlder(
         f"{problem}. What was sent since then would be sent again. Put the newest copy in its place, without "
-        "-wal and -shm files; if there is none, `gotsurge ledger accept-older` marks as in doubt what may have been "
-        "sent",
+        "-wal and -shm files; if there is none, `gotsurge ledger accept-older` marks every order that may have "
+        "been sent as in doubt",
         path=path,
     )
 

@@ -168,7 +168,7 @@ def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
         except LedgerUnusable as error:
             yield from error.flaws
         if (row[10] is None) != (row[12] is None):
-            yield Flaw("runs", _named("runs", row[1:]), "its holder is incomplete")
+            yield Flaw("runs", _named("runs", row[1:]), "the record of its holder is incomplete")
 
 
 def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> Iterator[Flaw]:
@@ -227,7 +227,7 @@ def _orders(
         if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _SIGNED:
             yield Flaw("bodies", which, "its line, its size or its fingerprint is impossible")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
-            yield Flaw("keys", which, "the key of a live order does not lead to it")
+            yield Flaw("keys", which, "a live order cannot be found by its key")
         elif state in OWNED_ELSEWHERE and leads_here:
             yield Flaw("chunks", which, f"it cannot be {state.value}: its key leads to no other order")
         for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
@@ -248,7 +248,7 @@ def _belonging(db: Database) -> Iterator[Flaw]:
 def _astray(db: Database) -> Iterator[Flaw]:
     """Keys that lead to no order."""
     for row in db.rows("keys_astray"):
-        yield Flaw("keys", _named("keys", row), "its place is missing")
+        yield Flaw("keys", _named("keys", row), "the order that it leads to is missing")
 
 
 def _is_archive(db: Database) -> bool:

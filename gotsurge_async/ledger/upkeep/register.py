@@ -224,8 +224,8 @@ class Register:
             further = len({entry.ledger for entry in others}) - 1  # one has an entry for each way the account is known
             more = f", and {number_of(further, 'more ledger')}" if further else ""
             raise SecondLedger(
-                f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed: "
-                f"{others[0]}{more}. This ledger does not know those orders, and would send them again; "
+                f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed "
+                f"orders: {others[0]}{more}. This ledger does not know those orders, and would send them again; "
                 f"nothing was sent. {_use(others[0], path)}, or confirm that you want another ledger: --new-ledger"
             )
 

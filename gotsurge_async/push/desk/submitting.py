@@ -88,14 +88,14 @@ class Sender:
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):
                 fields = ", ".join(was.fields)
-                why = f"the order with the key {key} was sent, or may have been sent, with different content: {fields}"
+                why = f"an order with the key {key} was sent, or may have been sent, but its content differs: {fields}"
                 raise OrderChanged(why, was.fields, was.outcome)
             return
         theirs = payload if waiting is None else waiting.payload
         if theirs != payload and (differ := differing(payload, theirs, key)):
             fields = ", ".join(differ)
             raise OrderChanged(
-                f"the order with the key {key} waits to be sent with different content: {fields}", differ
+                f"an order with the key {key} already waits to be sent, but its content differs: {fields}", differ
             )
         if connection is None:
             self._wake.set()

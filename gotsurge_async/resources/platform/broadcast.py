@@ -144,7 +144,7 @@ class _Broadcast:
             for task in self._tasks:
                 if task.id in wrong:
                     self._failed[task.id] = PartlyDone(
-                        f"the task is broadcast, but may not have its tracking id: {error}",
+                        f"the task is broadcast, but perhaps without its tracking id: {error}",
                         done=UpdatedTasks(updated_tasks=(task,)),
                         operation=self._endpoint.name,
                     )

@@ -145,7 +145,7 @@ class FaultFile:
             return structs.replace(form, packed=False)
         if self._ruled:
             raise ConfigError(
-                f"{self.path}: from a CSV file, the map could read different numbers and dates: "
+                f"{self.path}: in a CSV file, the map could misread numbers and dates: "
                 f"name a workbook, such as {self.path.with_suffix('.xlsx')}",
                 "E240",
             )

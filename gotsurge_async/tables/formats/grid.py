@@ -171,7 +171,7 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
         return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
     rule = 'a quote (") that opens a value here is never closed'
     if isinstance(error, csv.Error) and "expected after" in str(error):
-        rule = 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
+        rule = 'a quote (") is out of place: quotes enclose a whole value, and a quote inside it is written twice ("")'
         if last != start:
             rule = (
                 f'a quote (") that opens a value here is not closed before line {last}: '

@@ -204,7 +204,8 @@ class QueryGrid(Grid):
         try:
             self._engine = sqlalchemy.create_engine(url)
         except sqlalchemy.exc.NoSuchModuleError:
-            raise ConfigError(f"--from: SQLAlchemy does not know the database {url.drivername}", "E208") from None
+            why = f"--from: SQLAlchemy does not know this kind of database: {url.drivername}"
+            raise ConfigError(why, "E208") from None
         except ImportError as error:
             why = f"--from: the driver for {url.drivername} is not installed: pip install {error.name}"
             raise ConfigError(why, "E108") from None

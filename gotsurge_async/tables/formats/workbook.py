@@ -125,7 +125,7 @@ class WorkbookGrid(Grid):
         count, first = sheet.hidden
         if count:
             self._remark(
-                f"{number_of(count, 'row')} of the sheet, first {first}, cannot be seen: "
+                f"{number_of(count, 'row')} of the sheet (the first: row {first}) cannot be seen: "
                 "hidden and filtered rows are sent like all other rows"
             )
 
@@ -160,7 +160,7 @@ def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[byt
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise BadFile(
-            f"cannot be read: no Python was found for the separate process that reads it (sys.executable): {_ADVICE}"
+            f"cannot be read: no Python (sys.executable) was found for the separate process that reads it: {_ADVICE}"
         )
     program = Path(sheet_reader.__file__).parent
     paths = [str(program.parent), *(path or os.curdir for path in sys.path)]

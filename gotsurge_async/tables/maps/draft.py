@@ -83,7 +83,7 @@ def _header_of(records: Sequence[Record], row: int | None) -> int:
     for place, record in enumerate(records):
         if record.line == row:
             return place
-    raise ConfigError(f"line {row} is empty or missing, but --header-row says that it names the columns", "E210")
+    raise ConfigError(f"line {row} is empty or missing, but --header-row makes it the header", "E210")
 
 
 def _file_section(grid: Grid, header_row: int | None, timezone: str | None) -> list[str]:

@@ -129,7 +129,7 @@ _FIRST_DAYS = {"47848": ("from1900", datetime(1899, 12, 30)), "46386": ("from190
 """31 December 2030 as a number of days, in both ways of counting them: the name of a group, and the first day."""
 _COUNTED = re.compile(r"(47848|46386)(\.9999\d*)?")
 _TYPED_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/2030 23:59"
+_SAMPLE = "write the sample date, 31 December 2030 23:59:58, in your file's format, such as 31/12/2030 23:59"
 
 
 def _time_pattern(sample: str) -> re.Pattern[str]:
@@ -167,7 +167,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
     try:
         pattern = re.compile("".join(parts), re.IGNORECASE | re.ASCII)
     except re.error:  # a group has a name that another one has
-        raise Misread(f'"{sample}" contains the same part twice: {_SAMPLE}', "E231") from None
+        raise Misread(f'"{sample}" contains a part of the date twice: {_SAMPLE}', "E231") from None
     has = pattern.groupindex.keys()
     has_day = {"year", "short"} & has and {"month", "name"} & has and "day" in has
     has_clock = {"hour", "half"} & has or "minute" not in has
@@ -216,7 +216,7 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
             moment: datetime = otherwise(text)
         except ValueError as error:
             if patterns and str(error).startswith("write a time"):
-                rule = f'is not written like "{written}", the sample in the map for 31 December 2030'
+                rule = f'does not match the map\'s date format, which writes 31 December 2030 as "{written}"'
                 raise Misread(rule, "E220") from None
             raise
         return moment
@@ -310,7 +310,8 @@ def number_style(sample: str) -> Callable[[str], str]:
     def plain(text: str) -> str:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
-            raise Misread(f'is not written like "{sample}", the sample in the map for the number 1234.56', "E217")
+            rule = f'does not match the map\'s number format, which writes 1234.56 as "{sample}"'
+            raise Misread(rule, "E217")
         digits = re.sub(r"\D", "", match["whole"]) or "0"
         rest = match["decimals"] if point else None
         return f"{match['sign'] or match['inner']}{digits}" + (f".{rest}" if rest else "")

@@ -173,8 +173,8 @@ async def test_a_server_is_bound_to_its_environment(platform_office: Office, pla
     other = attrs.evolve(office, bounds=structs.replace(office.bounds, target=Target(env="sandbox")))
     async with other.agent() as agent:
         for name in ("undo_run", "resolve_order"):
-            assert "is of local" in await agent.refused(name, **calls[name])
-        assert "is of local" in await agent.refused("run_status", run=calls["undo_run"]["run"])
+            assert "belongs to local" in await agent.refused(name, **calls[name])
+        assert "belongs to local" in await agent.refused("run_status", run=calls["undo_run"]["run"])
         assert await agent.ask("get_proposal") == []
         assert await agent.ask("get_proposal", proposal=made["proposal"]) == []
         assert await agent.ask("list_orders") == []

@@ -265,7 +265,7 @@ def test_numbers_of_a_workbook_do_not_become_text_that_a_map_reads_otherwise(run
     words = ("push", "orders.xlsx", *local(simulator), "--map", "map.toml", "--leave-faulty", "--faults")
     done = run(*words, "f.csv")
     assert (done.exit_code, once(simulator, 0), Path("f.csv").exists()) == (2, True, False)
-    assert "f.csv: from a CSV file, the map could read different numbers" in done.stderr
+    assert "f.csv: in a CSV file, the map could misread numbers" in done.stderr
     assert run(*words, "f.xlsx").exit_code == 5
     assert once(simulator, 4)
 

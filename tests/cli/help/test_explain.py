@@ -29,7 +29,7 @@ def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> N
     assert text.startswith("E521: Another process is working on the run")
     assert "*" not in text
     assert run("explain", "e521").stdout == text
-    said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until it ends, or stop it first"
+    said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until that process ends, or stop it first"
     assert run("explain", said).stdout == text
     assert run("explain", "is held by").stdout == text
 

@@ -382,7 +382,7 @@ def test_a_summary_that_does_not_say_enough_is_named(shell: Shell) -> None:
     put_back(shell)
     accepted = accept(shell)
     assert accepted["unreadable"] == {
-        str(path): "the summary does not contain where the run was sent, or which column has the keys"
+        str(path): "the summary does not say where the run was sent, or which column has the keys"
     }
     assert pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))[0] == 3
     assert live(shell) == ["A", "B"]

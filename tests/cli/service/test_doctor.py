@@ -185,7 +185,7 @@ def test_the_proxy_is_reported_without_its_password(doctor: Doctor, simulator: S
     found = json.loads(doctor(*local(simulator), "--offline", "--json", **proxy).stdout)
     assert found["environment"]["proxy"] is None
     broken = doctor("--env", "sandbox", "--offline", HTTPS_PROXY="socks5://h:1")
-    assert (broken.exit_code, "HTTPS_PROXY or ALL_PROXY: a proxy is http" in broken.stderr) == (2, True)
+    assert (broken.exit_code, "HTTPS_PROXY or ALL_PROXY: give a proxy as http" in broken.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ async def test_who_may_only_read_looks(url: str) -> None:
     ask(url, f"CREATE ROLE reader_{name} LOGIN")
     ask(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader_{name}")
     as_reader = url.replace("gotsurge@", f"reader_{name}@")
-    with pytest.raises(LedgerUnusable, match="cannot be written to by this user"):
+    with pytest.raises(LedgerUnusable, match="denies this user a necessary right"):
         await Ledger.open(as_reader)
     async with await Ledger.look(as_reader) as ledger:
         (info,) = await ledger.runs()
@@ -363,7 +363,7 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
     name = url.rpartition("/")[2]
     postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
     postgres.create(name)
-    with pytest.raises(LedgerOlder, match=r"is gone: .* knows a ledger here, with 1"):
+    with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, with 1"):
         await Ledger.open(url)
     await refuse_newest(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []

@@ -63,7 +63,7 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         (("DELETE FROM bodies WHERE chunk = 1",), "table bodies, chunk 1: the orders of a chunk are missing"),
         (
             ("UPDATE bodies SET meta = replace(meta, 'TRK-2', 'TRK-1')",),
-            "chunk 1, line 2, key TRK-1: the key of a live order does not lead to it",
+            "chunk 1, line 2, key TRK-1: a live order cannot be found by its key",
         ),
         (("UPDATE chunks SET run = 9 WHERE id = 2",), "table chunks, chunk 2: its run is missing"),
         (
@@ -215,7 +215,7 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
         ),
         ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE chunks SET updated_at = -5 WHERE id = 2", "table chunks, chunk 2: updated_at cannot be -5"),
-        ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: the key of a live order does not"),
+        ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: a live order cannot be found"),
         ("SELECT setval('chunk_ids', 1)", "1, but there is a chunk 3"),
     ):
         with psycopg.connect(url) as connection:

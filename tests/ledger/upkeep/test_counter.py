@@ -136,7 +136,7 @@ async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
     await push(path, 1)
     for gone in (path.unlink, lambda: path.write_bytes(b"")):
         gone()
-        with pytest.raises(LedgerOlder, match=r"is gone: .* knows a ledger here, with 2"):
+        with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, with 2"):
             await Ledger.open(path)
     assert (await accept_older(path)).counter == 3
     async with await Ledger.open(path) as ledger:

@@ -230,15 +230,21 @@ async def test_what_cannot_be_is_refused(
         ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: it cannot be .* being loaded"),
         (
             "UPDATE keys SET place = 3 WHERE key = 'TRK-7'",
-            "table keys, chunk 1, line 7, key TRK-7: the key of a live order",
+            "table keys, chunk 1, line 7, key TRK-7: a live order cannot be found",
         ),
-        ("DELETE FROM keys WHERE key = 'TRK-7'", "table keys, chunk 1, line 7, key TRK-7: the key of a live order"),
+        (
+            "DELETE FROM keys WHERE key = 'TRK-7'",
+            "table keys, chunk 1, line 7, key TRK-7: a live order cannot be found",
+        ),
         ("DELETE FROM bodies WHERE chunk = 2", "table bodies, chunk 2: the orders of a chunk are missing"),
         ("DELETE FROM runs WHERE number = 2", "table chunks, chunk 3: its run is missing"),
         ("UPDATE ledger_meta SET value = 3 WHERE name = 'last_chunk'", "3, but there is a chunk 4"),
         ("DELETE FROM ledger_meta WHERE name = 'last_chunk'", "the last chunk is missing"),
         ("UPDATE runs SET columns = '[1]' WHERE columns IS NOT NULL", "table runs.*Expected `str`, got `int`"),
-        ("UPDATE runs SET holder_since = 5 WHERE number = 1", "table runs, row .*its holder is incomplete"),
+        (
+            "UPDATE runs SET holder_since = 5 WHERE number = 1",
+            "table runs, row .*the record of its holder is incomplete",
+        ),
         (
             "UPDATE bodies SET meta = replace(meta, '26161', '99999999999999999999') WHERE chunk = 1",
             "line 1, key TRK-1: its line, its size",

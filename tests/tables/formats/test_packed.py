@@ -131,5 +131,5 @@ def test_a_title_above_the_header() -> None:
         "orders.csv:1: this is not the header; line 5 looks like the header: pass --header-row 5"
     ]
     assert read(text, header_row=5).places == [(7, "price")]
-    assert "--header-row says that it names the columns" in read(text, header_row=4).faults[0]
-    assert "--header-row says that it names the columns" in read(text, header_row=99).faults[0]
+    assert "--header-row makes this line the header" in read(text, header_row=4).faults[0]
+    assert "--header-row makes this line the header" in read(text, header_row=99).faults[0]

@@ -201,7 +201,7 @@ def test_the_same_answer_has_the_same_digest(tmp_path: Path) -> None:
     ("url", "words"),
     [
         ("orders.db", "must be a URL such as"),
-        ("nosuch://h/db", "does not know the database"),
+        ("nosuch://h/db", "does not know this kind of database"),
         ("mysql+pymysql://u:s3cret@h/db", "pip install pymysql"),
     ],
 )

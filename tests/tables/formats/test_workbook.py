@@ -316,7 +316,9 @@ class TestSheets:
         book.save(file)
         outcome = read_book(file.getvalue())
         assert len(outcome.rows) == 4
-        assert any(rule.startswith("2 rows of the sheet, first 3, cannot be seen") for rule in self.warnings(outcome))
+        assert any(
+            rule.startswith("2 rows of the sheet (the first: row 3) cannot be seen") for rule in self.warnings(outcome)
+        )
 
     def test_the_one_that_is_named(self) -> None:
         """Or a fault that says which there are."""
@@ -333,7 +335,7 @@ def test_a_title_above_the_header() -> None:
         "orders.xlsx:1: this is not the header; line 3 looks like the header: pass --header-row 3"
     ]
     assert read_book(data, header_row=3).order == good_order()
-    assert "--header-row says that it names the columns" in read_book(data, header_row=2).faults[0]
+    assert "--header-row makes this line the header" in read_book(data, header_row=2).faults[0]
 
 
 @pytest.mark.parametrize(
@@ -363,7 +365,7 @@ def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> Non
     """It is refused before it is held."""
     monkeypatch.setattr(workbook, "MOST_UNPACKED", 10_000)
     (fault,) = read_book(xlsx_bytes([HEADER, row_of()])).faults
-    assert "expands to more than 10,000 bytes" in fault
+    assert "but the limit is 10,000: " in fault
 
 
 def test_a_part_that_lies_about_its_size() -> None:

@@ -18,7 +18,8 @@ from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 
 _ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
-_LOST = "contains errors, or formulas without a value, in unknown cells: save it in a spreadsheet program"
+_SAVE_AGAIN = "open it in a spreadsheet program, and save it again"
+_LOST = f"contains errors, or formulas without a value, in unknown cells: {_SAVE_AGAIN}"
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
@@ -73,7 +74,7 @@ class Parts:
         total = sum(part.file_size for part in self._zip.infolist())
         allowed = min(request.unpacked, max(FREE, file.seek(0, os.SEEK_END) * request.ratio))
         if total > allowed:
-            raise BadSheet(f"expands to more than {allowed:,} bytes, to {total:,}: {ADVICE_TO_SPLIT}")
+            raise BadSheet(f"expands to {total:,} bytes, but the limit is {allowed:,}: {ADVICE_TO_SPLIT}")
         self._odd: set[str] = set()
         self._hiding: set[str] = set()
         for name in self._zip.namelist():
@@ -180,9 +181,7 @@ def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -
         return None
     place = _PLACE.fullmatch(attributes.get(b"r", b""))
     if place is None:
-        raise BadSheet(
-            _LOST if rule else "does not contain the positions of its cells: save it in a spreadsheet program"
-        )
+        raise BadSheet(_LOST if rule else f"does not contain the positions of its cells: {_SAVE_AGAIN}")
     return int(place[2]), Cell(_column(place[1]), zeros, rule)
 
 
