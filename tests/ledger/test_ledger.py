@@ -279,7 +279,7 @@ async def test_a_recorded_task_is_not_replaced_by_a_word(ledger: Ledger) -> None
     """An order in doubt whose task is recorded can be said to be this one, or not created, but no other one."""
     run = await loaded(ledger, orders(1), mode=Mode.TWO_PHASE)
     await bring(run, OrderState.IN_DOUBT)
-    with pytest.raises(IllegalTransition, match="task-1 is recorded"):
+    with pytest.raises(IllegalTransition, match="task-1 is already recorded"):
         await ledger.resolve(run.id, {"TRK-1": "task-2"}, by="mei")
     assert await ledger.decisions(run.id) == []
     await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")

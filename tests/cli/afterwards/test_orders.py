@@ -95,7 +95,7 @@ def test_an_order_that_is_not_there_is_reported(shell: Shell, run: Runner) -> No
     shell.push("A")
     done = shell.on_ledger("orders", "NONE")
     assert done.exit_code == 2
-    assert "no order NONE" in done.stderr
+    assert "tracking id or key NONE" in done.stderr
     nowhere = run("orders", "--ledger", shell.folder / "none.db", "--json")
     assert nowhere.exit_code == 2
     assert "no order book" in json.loads(nowhere.stdout)["error"]

@@ -79,4 +79,4 @@ def test_output_that_is_lost_is_reported(shell: Shell) -> None:
     with Path("/dev/full").open("wb") as full:  # only opened: nothing here may put a file in its place
         words = ("ledger", "export", "-", *shell.ledger)
         done = asyncio.run(gotsurge(*words, cwd=shell.folder, stdout=full.fileno()))
-    assert (done.code, "cannot write standard output" in done.err) == (2, True), done.err
+    assert (done.code, "cannot write all of the output to standard output" in done.err) == (2, True), done.err

@@ -72,7 +72,7 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         ),
         (
             ("UPDATE keys SET place = 19 WHERE key = 'TRK-1'",),
-            "table keys, environment 'simulator', key 'TRK-1': its place",
+            "table keys, environment 'simulator', key 'TRK-1': the order that it leads to",
         ),
         (("UPDATE ledger_meta SET value = 1 WHERE name = 'last_chunk'",), "there is a chunk 2"),
         (("DELETE FROM counters",), "is an older copy"),
