@@ -46,7 +46,7 @@ def test_a_tab_can_be_written_in_three_ways(text: str) -> None:
 
 def test_a_system_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has none unless they were installed."""
-    monkeypatch.setattr("gotsurge_async.tables.maps.column_map.available_timezones", set)
+    monkeypatch.setattr("zoneinfo.available_timezones", set)
     with pytest.raises(ConfigError, match="pip install tzdata"):
         zone_named("Asia/Nowhere")
 
