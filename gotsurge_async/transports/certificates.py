@@ -6,7 +6,7 @@ a command that talks to this machine needs none.
 
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _read = ssl.SSLContext.load_default_certs
@@ -16,16 +16,20 @@ class _Unread(ssl.SSLContext):
     """A context that reads the system's certificates before its first connection; until then it trusts no server."""
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
-        return _whole(self).wrap_bio(*args, **options)
+        _fill(self)
+        return ssl.SSLContext.wrap_bio(self, *args, **options)
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-        return _whole(self).wrap_socket(*args, **options)
+        _fill(self)
+        return ssl.SSLContext.wrap_socket(self, *args, **options)
 
 
-def _whole(context: ssl.SSLContext) -> ssl.SSLContext:
+def _fill(context: ssl.SSLContext) -> None:
     _read(context)
-    context.__class__ = ssl.SSLContext
-    return context
+    if context.cert_store_stats()[
+        "x509"
+    ]:  # else its files could perhaps not be opened: the next connection tries again
+        context.__class__ = ssl.SSLContext
 
 
 @contextmanager
@@ -34,9 +38,10 @@ def certificates_when_needed() -> Iterator[None]:
 
     def later(context: ssl.SSLContext, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> None:
         if type(context) is ssl.SSLContext and purpose is ssl.Purpose.SERVER_AUTH:
-            context.__class__ = _Unread
-        else:
-            _read(context, purpose)
+            with suppress(AttributeError, TypeError):  # from a class in the place of SSLContext, such as truststore's
+                context.__class__ = _Unread
+                return
+        _read(context, purpose)
 
     ssl.SSLContext.load_default_certs = later  # type: ignore[assignment, method-assign]
     try:
