@@ -145,10 +145,12 @@ class Connections:
         self._idle[connection] = self._clock.monotonic() + HEADER_SECONDS
         self.spare(connection)
         if len(self) > self.most:
-            settled = [each for each in self._idle if each.spared_until <= self._turn]
-            may_go = settled or list(reversed(self._idle))  # the newest first: the request of the oldest is read next
-            ((crowded, _),) = Counter(each.address for each in may_go).most_common(1)
-            chosen = next(each for each in may_go if each.address == crowded)
+            counts = Counter(each.address for each in self._by_handler.values())
+            most = max(counts[each.address] for each in self._idle)
+            may_go = [each for each in self._idle if counts[each.address] == most]
+            # None is settled: the newest, because the request of the oldest is read next.
+            chosen = next((each for each in may_go if each.spared_until <= self._turn), may_go[-1])
+            crowded = chosen.address
             if self._seldom.may("many"):
                 closed = "new ones are closed" if chosen is connection else "those without a request are closed"
                 log.warning("there are %d connections, many of %s: %s", self.most, crowded or "a socket", closed)

@@ -179,6 +179,25 @@ async def test_a_request_that_was_just_read_stays() -> None:
         assert await first.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
+async def test_one_address_does_not_close_the_connection_of_another() -> None:
+    """While all connections of an address have a request, its next one closes no other, whose request is on its way."""
+    async with served(8) as here:
+        working = await busy(here, 7)
+        other = await here.connect(b"", "127.0.0.2")
+        (waiting,) = here.connections._idle
+        await eventually(lambda: is_settled(here, waiting))
+        (late,) = await connect_together(here, ["127.0.0.1"])
+        assert await is_closed(late)
+        here.writers[7].write(WHOLE)
+        here.go_on.set()
+        assert [await each.readline() for each in (*working, other)] == [b"HTTP/1.1 200 OK\r\n"] * 8
+
+
+async def is_settled(here: Served, connection: Any) -> bool:
+    """Whether a connection was accepted some turns ago."""
+    return bool(connection.spared_until <= here.connections._turn)
+
+
 async def test_many_new_connections_do_not_keep_others_out() -> None:
     """The address that has most new ones loses its newest, where there is no older one."""
     async with served(8) as here:
