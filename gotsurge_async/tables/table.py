@@ -17,6 +17,8 @@ from gotsurge_async.tables.header import Header, Reading
 _DELIMITERS = ",;\t|"
 BLOCK = 200
 """The most rows that are checked together."""
+_CHARACTERS = 500_000
+"""About as many characters as these rows have at most."""
 _MOST_ABOVE = 20
 """The number of rows that are searched for the header, if the first one is not one."""
 
@@ -82,7 +84,7 @@ class Table:
             return
         for remark in self.grid.remarks:
             self.add_fault(remark, Severity.WARNING)
-        any_row = False
+        any_row, most = False, BLOCK
         width, needed, unnamed = len(header.names), header.needed, header.unnamed
         for record in records:
             any_row = True
@@ -94,8 +96,10 @@ class Table:
                     continue
             elif needed is not None and not cells[needed].strip():
                 continue
+            if not self._block:  # its first row shows how long the rows of this table are
+                most = min(BLOCK, 1 + _CHARACTERS // (1 + sum(map(len, cells))))
             self._block.append(record)
-            if len(self._block) == BLOCK or self._record is record:
+            if len(self._block) == most or self._record is record:
                 yield from self._rest()
         yield from self._rest()
         self.read_to_end = not self.grid.stopped

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.errors import Coded
-from gotsurge_async.models.rules import check_item
+from gotsurge_async.models.rules import Columns, check_item
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.tables.cells import Misread, encode, encode_row
 from gotsurge_async.tables.checks.faults import SourceReport
@@ -44,6 +44,8 @@ TOO_MANY = (
     "the result files are too large for a workbook, and in a CSV file the map would misread numbers such as 1.234: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
+_FEW = 8
+"""The number of rows of which each is read alone if a cell of one of them may be wrong."""
 
 
 class TableSource(Source):
@@ -80,10 +82,7 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            keys, orders = self._good(block, header)
-            self.line: int = block[-1].line
-            good = zip(block, keys, orders, strict=True) if keys else self._checked(block, header, orders)
-            for record, key, order in good:
+            for record, key, order in self._orders(block, header):
                 cells = record.cells
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
@@ -109,12 +108,25 @@ class TableSource(Source):
             rule = Coded("there is no such column, but items need it to find their order", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
-    def _good(self, block: Sequence[Record], header: Header) -> tuple[list[str], list[Any]]:
-        """The keys and the candidates of rows; no keys if something may be wrong, no candidates if a cell may be."""
+    def _orders(self, block: Sequence[Record], header: Header) -> Iterator[tuple[Record, str, Any]]:
+        """The good ones of rows, with their keys and candidates. Many rows with a wrong cell are read by halves."""
+        self._table.turn_to(block[0])
+        orders: list[Any] = []
+        columns: Columns = {}
         try:
             orders, columns = header.make([record.cells for record in block], self._table.grid.strip)
         except ValueError:
-            return [], []
+            if header.complete and len(block) > _FEW:
+                middle = len(block) // 2
+                yield from self._orders(block[:middle], header)
+                yield from self._orders(block[middle:], header)
+                return
+        self.line: int = block[-1].line
+        keys = self._good_keys(block, header, columns) if orders else []
+        yield from zip(block, keys, orders, strict=True) if keys else self._checked(block, header, orders)
+
+    def _good_keys(self, block: Sequence[Record], header: Header, columns: Columns) -> list[str]:
+        """The keys of rows; none if something may be wrong with a row."""
         keys: list[str] = []
         if self._key_field:
             keys = [str(key or "") for key in columns[""].get(self._key_field, ())]
@@ -123,7 +135,7 @@ class TableSource(Source):
         text = "".join(keys)
         is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text
         is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
-        return keys if is_plain and self._are_good(columns) else [], orders
+        return keys if is_plain and self._are_good(columns) else []
 
     def _checked(
         self, block: Sequence[Record], header: Header, orders: Sequence[Any]

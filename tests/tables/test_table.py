@@ -1,6 +1,7 @@
 """The header of a table: columns that are wrong, missing, required, or named by a map."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.tables import ColumnMap, FileMap
 from gotsurge_async.tables.fields import columns_of
+from gotsurge_async.tables.header import Header
 from tests.support.order_forms import CELLS, NOW
 
 from .kit import plain_table, read, table, two_lines, write
@@ -166,3 +168,19 @@ def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
     path.write_text('ignore = ["*"]\n[columns]\nfare = "price"\n')
     (fault,) = read(text, file_map=FileMap.load(path)).faults
     assert fault.endswith('did you mean "Fare"?')
+
+
+@pytest.mark.parametrize(("length", "most"), [(10, 200), (20_000, 30)])
+def test_rows_are_read_in_blocks_of_bounded_length(monkeypatch: pytest.MonkeyPatch, length: int, most: int) -> None:
+    """At most two hundred rows are held at once, and far fewer where they are long."""
+    blocks: list[int] = []
+    make = Header.make
+
+    def counted(header: Header, rows: Any, *more: Any) -> Any:
+        blocks.append(len(rows))
+        return make(header, rows, *more)
+
+    monkeypatch.setattr(Header, "make", counted)
+    result = read(table(*({"tracking_id": f"T-{number}", "delivery_notes": "x" * length} for number in range(450))))
+    assert len(result.rows) == 450
+    assert most // 2 < max(blocks) <= most
