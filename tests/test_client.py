@@ -55,6 +55,13 @@ async def test_a_client_is_open_inside_its_block() -> None:
         await gs.tasks.get("t")
 
 
+async def test_what_a_client_has_is_listed() -> None:
+    """Completion sees the groups of calls, although each is made when it is first used."""
+    assert {"tasks", "prices", "partner", "platform", "request", "sso"} <= {
+        *dir(GotSurge("sandbox", bearer_token="a-token"))
+    }
+
+
 async def test_it_is_opened_once_and_closed_any_number_of_times() -> None:
     """A second opening is refused, also after closing; a second closing does nothing."""
     gs = make()

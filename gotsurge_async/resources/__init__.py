@@ -46,6 +46,9 @@ class Resources:
             self.__dict__[name] = made = getattr(cls, "of", cls)(*with_more.get(name, (self._session,)))
             return made
 
+        def __dir__(self) -> list[str]:
+            return [*super().__dir__(), *_HOMES]
+
     def _forget_resources(self) -> None:
         """Have the resources made anew, for another session."""
         for name in _HOMES:
