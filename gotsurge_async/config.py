@@ -231,7 +231,7 @@ def check_settings(credentials: object, assumed_endpoints: object, application: 
     if assumed_endpoints not in (None, "accept", "refuse"):
         raise ConfigError(f'assumed_endpoints must be "accept" or "refuse", not {assumed_endpoints!r:.60}', "E903")
     if not isinstance(application, str) or not _APPLICATION.fullmatch(application):
-        why = f"application must be a name as in User-Agent, such as acme-orders/2.1, not {application!r:.60}"
+        why = f"application must be a name for the header User-Agent, such as acme-orders/2.1, not {application!r:.60}"
         raise ConfigError(why, "E903")
 
 

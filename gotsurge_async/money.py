@@ -52,7 +52,7 @@ class Money:
             ValueError: for text that is no plain decimal, or finer than a thousandth of a cent.
         """
         if isinstance(amount, bool) or not isinstance(amount, str | Decimal | int):
-            raise TypeError(f"money can be made from text, Decimal or int, not from {type(amount).__name__}")
+            raise TypeError(f"an amount of money must be text, a Decimal or an int, not {type(amount).__name__}")
         if isinstance(amount, str) and not _AMOUNT.fullmatch(amount.strip()):
             raise ValueError(f"{amount!r} is not a decimal amount such as 48.50")
         number = Decimal(amount)

@@ -60,7 +60,7 @@ def test_text_that_is_no_plain_amount_is_refused(amount: str) -> None:
 @pytest.mark.parametrize("amount", [2.0, True, None, 2 + 0j, b"2"])
 def test_a_float_is_never_taken_for_money(amount: Any) -> None:
     """Only text, Decimal and int make an amount; a bool is no int here."""
-    with pytest.raises(TypeError, match="money can be made from text, Decimal or int"):
+    with pytest.raises(TypeError, match="an amount of money must be text, a Decimal or an int"):
         Money.of(amount, "SGD")
 
 

@@ -341,7 +341,7 @@ class TokenManager:
             raise self._refused()
         self._use(stored)
         if self._must_refresh(stored, self._clock.now()):
-            why = "the tokens were replaced meanwhile by others that have expired"
+            why = "another process has replaced the tokens, and the new ones have expired"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         return stored
 

@@ -172,8 +172,8 @@ def _no_money(text: str) -> Misread:
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _NO_TIME_OF_DAY = (
-    "has no time of day: write 2030-03-04T09:00:00+08:00 "
-    '(for midnight in a workbook, add time = "00:00" to [dates] in a map)'
+    "has no time of day: write it in full, such as 2030-03-04T09:00:00+08:00 "
+    '(if a day means its midnight, add time = "00:00" to [dates] in a map)'
 )
 
 

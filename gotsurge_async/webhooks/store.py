@@ -40,7 +40,7 @@ PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 
 ADVICE = Advice(
-    busy="another process is writing, or froze while it wrote: resume that process, or end it",
+    busy="another process is writing to it, or was suspended while writing: wait for that process, or end it",
     damaged="is damaged: move the file away; a new order book is then built by reading the tasks",
     not_a_database="is not a database: name another file",
     lacks_tables="is damaged, or is not an order book",

@@ -240,7 +240,7 @@ def _decisions(
     if not_created:
         return tuple(Resolution(key=key) for key in keys)
     if len(created) != len(keys):
-        raise WrongUse(f"{len(keys)} --key but {len(created)} --created: give one task for each order", "E611")
+        raise WrongUse(f"{len(keys)} --key but {len(created)} --created: pass a --created TASK for each --key", "E611")
     if not all(task_id.strip() for task_id in created):
         raise WrongUse("--created needs the id of the task that was created", "E611")
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))

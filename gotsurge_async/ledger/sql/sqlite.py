@@ -24,7 +24,7 @@ BROKEN = (sqlite3.Error, UnicodeDecodeError)
 ADVICE = Advice(
     busy="another process kept the ledger locked for too long; try again when that process has ended",
     damaged=f"is damaged. {RESCUE}",
-    not_a_database=f"is not a database: name the ledger. If this was the ledger, its beginning is damaged. {RESCUE}",
+    not_a_database=f"is not a database: give the path of a ledger. If this was one, its beginning is damaged. {RESCUE}",
     lacks_tables="is damaged, or not a ledger",
 )
 
