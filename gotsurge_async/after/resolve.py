@@ -186,7 +186,7 @@ async def _contradictions(
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
             faults.append(_fault(one, f"{why}: decide after that", "E526"))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
-            faults.append(_fault(one, f"task {row.task_id} is recorded for this order, which cannot have another one"))
+            faults.append(_fault(one, f"task {row.task_id} is recorded for this order, which can have no other task"))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
             faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
     return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]

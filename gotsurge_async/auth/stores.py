@@ -251,7 +251,7 @@ class RecordStore(TokenStore):
             ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
         """
         if self._sealer is None:
-            raise ConfigError("to encrypt the tokens again, set token keys", "E305")
+            raise ConfigError("to re-encrypt the tokens, set token keys", "E305")
         accounts = await self.accounts()
         for account in accounts:
             await self.load(account)

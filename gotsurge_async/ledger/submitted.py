@@ -113,7 +113,9 @@ class SubmittedOrders:
             except Exception as error:
                 if getattr(getattr(error, "orig", error), "sqlstate", "") != "55P03":  # SQLAlchemy wraps the driver's
                     raise
-                why = f"another transaction submitted the key {new['key']}, and is still open: roll back, and try again"
+                why = (
+                    f"another transaction submitted the key {new['key']}, and is still open: roll yours back, and retry"
+                )
                 busy = LedgerBusy(why, path=self._store.path)
                 busy.sent = "nothing"
                 raise busy from error
@@ -165,7 +167,7 @@ class SubmittedOrders:
         texts = statements(TEXT, Kind.POSTGRESQL)
         this = {"name": LEDGER_ID, "value": -1 if identity is None else identity.id}
         if not (await _ask(connection, texts["has_ledger"], {}) and await _ask(connection, texts["has_meta"], this)):
-            raise UsageError(f"connection: it must be to the database of the ledger {self._store.path}", "E908")
+            raise UsageError(f"connection must be to the database of the ledger {self._store.path}", "E908")
 
 
 async def _ask(connection: Any, text: str, values: Mapping[str, Any]) -> Sequence[Any]:

@@ -298,9 +298,9 @@ class _PlannedSource(Around):
         if digest == planned:
             return
         if digest is None:
-            rule = f"the plan {made}, has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it with {option}"
+            rule = f"the plan {made} has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it with {option}"
         elif planned is None:
-            rule = f"the plan {made}, has no {what}: leave out {option}, or make a new plan"
+            rule = f"the plan {made} has no {what}: leave out {option}, or make a new plan"
         else:
             rule = (
                 f"the {what} of {option} differs from that of the plan {made}: pass the planned one, or make a new plan"

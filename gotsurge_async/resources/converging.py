@@ -209,7 +209,7 @@ def _revision(task: Task | str, version_rev: str | None) -> str:
     if version_rev:
         return version_rev
     if isinstance(task, str):
-        why = "an update needs the revision that it is based on: give the task as you read it, or version_rev"
+        why = "an update needs the revision that it is based on: give the task that you read, or version_rev"
         raise UsageError(why, "E413")
     if not task.version_rev:
         raise UsageError("GotSurge did not name the revision of this task: an update needs version_rev", "E413")

@@ -279,10 +279,10 @@ async def test_a_connection_to_another_database_is_refused(url: str, postgres: S
     """It has another ledger, or none, so nothing would send the order; the caller's transaction stays usable."""
     empty = postgres.create("without_a_ledger")
     async with await Ledger.open(url) as ledger, by_psycopg(empty) as connection:
-        with pytest.raises(UsageError, match="it must be to the database of the ledger"):
+        with pytest.raises(UsageError, match="connection must be to the database of the ledger"):
             await waiting(ledger).add("", "T-2", b"{}", connection)
         await connection.execute("CREATE TABLE ledger_meta (name TEXT, value BIGINT)")
-        with pytest.raises(UsageError, match="it must be to the database of the ledger"):
+        with pytest.raises(UsageError, match="connection must be to the database of the ledger"):
             await waiting(ledger).add("", "T-2", b"{}", connection)
 
 

@@ -450,9 +450,9 @@ async def test_a_fate_depends_on_the_seed_alone() -> None:
     [
         (
             {"operation": "webhook", "kind": "reset"},
-            "a fault of 'webhook' is one of delay, lost, doubled, reordered, early",
+            "a fault of 'webhook' must be one of delay, lost, doubled, reordered, early",
         ),
-        ({"operation": "*", "kind": "lost"}, "a fault of '*' is one of reset, delay, status, garbage, half"),
+        ({"operation": "*", "kind": "lost"}, "a fault of '*' must be one of reset, delay, status, garbage, half"),
     ],
 )
 async def test_calls_and_events_have_faults_of_their_own(plain: Client, fault: dict[str, str], message: str) -> None:

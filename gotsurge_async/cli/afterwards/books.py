@@ -120,7 +120,7 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
         if not has_ledger:
             raise ConfigError(
                 f"there is no order book at {books.book}, and no ledger at {books.ledger} from which to start "
-                "one: name them with --book and --ledger, or pass --env sandbox or production for those of real pushes",
+                "one: name them with --book and --ledger, or, for real pushes, pass --env sandbox or production",
                 "E801",
             )
         with suppress(LedgerError):  # reported below

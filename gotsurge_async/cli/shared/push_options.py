@@ -190,7 +190,7 @@ takes_distributed: Decorator[Any] = together(
 def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
     """Refuse ``--no-wait`` without ``--distributed``."""
     if no_wait and not distributed:
-        raise WrongUse("--no-wait works only with --distributed: workers then send the orders")
+        raise WrongUse("--no-wait works only with --distributed, where workers send the orders")
 
 
 rescan_after: Callable[..., Decorator[Any]] = functools.partial(

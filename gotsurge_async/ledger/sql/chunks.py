@@ -469,7 +469,7 @@ def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
         except (ValueError, TypeError, zlib.error) as error:
             raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
-            raise damaged("bodies", f"chunk {number}", "its sizes are not those of its orders")
+            raise damaged("bodies", f"chunk {number}", "its sizes do not fit its orders")
     if seen != len(chunks):
         gone = min(set(chunks) - {row[0] for row in db.rows("bodies", ids=db.listed(chunks))})
         raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

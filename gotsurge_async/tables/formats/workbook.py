@@ -125,7 +125,7 @@ class WorkbookGrid(Grid):
         count, first = sheet.hidden
         if count:
             self._remark(
-                f"{number_of(count, 'row')} of the sheet (the first: row {first}) cannot be seen: "
+                f"the sheet hides {number_of(count, 'row')} (the first: row {first}): "
                 "hidden and filtered rows are sent like all other rows"
             )
 

@@ -267,7 +267,7 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
         ),
         (
             "UPDATE bodies SET body = CAST(body || x'00' AS BLOB)",
-            "table bodies, chunk 1: its sizes are not those of its orders",
+            "table bodies, chunk 1: its sizes do not fit its orders",
         ),
         ("UPDATE bodies SET packed = 1", "table bodies, chunk 1: its orders cannot be read"),
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),

@@ -316,9 +316,7 @@ class TestSheets:
         book.save(file)
         outcome = read_book(file.getvalue())
         assert len(outcome.rows) == 4
-        assert any(
-            rule.startswith("2 rows of the sheet (the first: row 3) cannot be seen") for rule in self.warnings(outcome)
-        )
+        assert any(rule.startswith("the sheet hides 2 rows (the first: row 3)") for rule in self.warnings(outcome))
 
     def test_the_one_that_is_named(self) -> None:
         """Or a fault that says which there are."""

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from python_calamine import CalamineSheet
 
 _ERROR_OF_ODS = (
-    "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
-    "correct its formula, or clear the cell"
+    "a cell shows an error such as #N/A or #REF!, and would be read as empty: correct its formula, or clear the cell"
 )
 _MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
 _LOCKED = "is locked by a password: save it without one"
