@@ -290,7 +290,9 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         )
         return Refused(order=order, error=error)
     if row.state in FREE:
-        not_there = NotSent(f"{why} (run {recorded.run.id}: GotSurge does not have it)", "E906", operation=OPERATION)
+        not_there = NotSent(
+            f"{why} (run {recorded.run.id}: GotSurge does not have the order)", "E906", operation=OPERATION
+        )
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
         waits = NotSent(
