@@ -411,10 +411,10 @@ class Pushing(Sending):
         """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
-                from gotsurge_async.after.replace import replace_changed
+                from gotsurge_async.after.replace import Replaced, replace_changed
 
                 done = await replace_changed(gs, run, concurrency=self._options.concurrency)
-                self.replaced = done
+                self.replaced: Replaced | None = done
                 self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed into what the orders say now")
                 if done.unknown:
                     tasks, were = number_of(done.unknown, "task"), verb(done.unknown, "it was", "they were")

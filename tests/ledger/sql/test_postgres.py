@@ -193,7 +193,7 @@ async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypa
     with server() as stopping:
         told = await lost(stopping.url, stopping.stop)
         assert "check that the server runs and can be reached, then try again" in told
-        with pytest.raises(LedgerUnusable, match=r"refused.*see that the server runs"):
+        with pytest.raises(LedgerUnusable, match=r"refused.*check that the server runs"):
             await Ledger.open(stopping.url)
         stopping.start()
         await came_to_nothing(stopping.url)

@@ -198,7 +198,7 @@ async def test_faults_are_ordered_and_taken_back(
     await expect(page.get_by_text("No faults", exact=True)).to_be_visible()
     await page.get_by_label("What happens").select_option("lost")
     await page.get_by_role("button", name="Add fault").click()
-    await expect(page.get_by_role("status")).to_contain_text("a fault of '*' is one of")
+    await expect(page.get_by_role("status")).to_contain_text("a fault of '*' must be one of")
     await page.get_by_role("button", name="Lost events").click()
     await page.get_by_role("button", name="Add fault").click()
     await expect(page.locator(".fault")).to_contain_text("never sent")
