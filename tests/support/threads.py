@@ -12,41 +12,57 @@ from weakref import WeakKeyDictionary
 from gotsurge_async.testing import ManualClock
 
 _submit = ThreadPoolExecutor.submit
-_watching: WeakKeyDictionary[asyncio.AbstractEventLoop, "Threads"] = WeakKeyDictionary()
+_run_in_executor = asyncio.BaseEventLoop.run_in_executor
+_at_work: WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Future[Any]]] = WeakKeyDictionary()
+_asking: set[asyncio.AbstractEventLoop] = set()
+"""Loops that are in `run_in_executor`, whose own future is counted, and not the one inside."""
+
+
+def _count(loop: asyncio.AbstractEventLoop, work: asyncio.Future[Any]) -> None:
+    at_work = _at_work.setdefault(loop, set())
+    at_work.add(work)
+    work.add_done_callback(at_work.discard)
+
+
+def _ended(work: asyncio.Future[Any]) -> None:
+    if not work.cancelled():
+        work.exception()  # whoever asked for the work has it, too
 
 
 def _submitted(executor: ThreadPoolExecutor, work: Callable[..., Any], *values: Any) -> Future[Any]:
     future: Future[Any] = _submit(executor, work, *values)
     loop = asyncio._get_running_loop()
-    if loop is not None and (threads := _watching.get(loop)) is not None and not threads.is_running_in_executor:
-        threads.watch(asyncio.wrap_future(future))
+    if loop is not None and loop not in _asking:
+        done = asyncio.wrap_future(future)
+        done.add_done_callback(_ended)
+        _count(loop, done)
     return future
 
 
+def _run(loop: asyncio.BaseEventLoop, *arguments: Any) -> asyncio.Future[Any]:
+    _asking.add(loop)
+    try:
+        done: asyncio.Future[Any] = _run_in_executor(loop, *arguments)
+    finally:
+        _asking.discard(loop)
+    _count(loop, done)
+    return done
+
+
+# From the import on: work that began before a test asks for it has to be counted, too.
+ThreadPoolExecutor.submit = _submitted  # type: ignore[method-assign,assignment]
+asyncio.BaseEventLoop.run_in_executor = _run  # type: ignore[method-assign,assignment]
+
+
 class Threads:
-    """What threads do for the running loop, which is the test's own, from now on."""
+    """What threads do for the running loop, which is the test's own."""
 
     def __init__(self) -> None:
-        self._at_work: set[asyncio.Future[Any]] = set()
-        self.is_running_in_executor: bool = False
-        loop = asyncio.get_running_loop()
-        run: Callable[..., asyncio.Future[Any]] = loop.run_in_executor
-
-        def watched(*arguments: Any) -> asyncio.Future[Any]:
-            self.is_running_in_executor = True
-            done = run(*arguments)
-            self.is_running_in_executor = False
-            self.watch(done)
-            return done
-
-        loop.run_in_executor = watched  # type: ignore[method-assign]
-        ThreadPoolExecutor.submit = _submitted  # type: ignore[method-assign,assignment]
-        _watching[loop] = self
+        self._at_work = _at_work.setdefault(asyncio.get_running_loop(), set())
 
     def watch(self, done: asyncio.Future[Any]) -> None:
         """Count something as work until it is done."""
-        self._at_work.add(done)
-        done.add_done_callback(self._at_work.discard)
+        _count(asyncio.get_running_loop(), done)
 
     @property
     def work(self) -> bool:
