@@ -5,7 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -428,11 +428,12 @@ async def test_what_was_refused_for_want_of_a_thread_is_never_written(
 def test_a_lock_is_not_waited_for_when_the_event_loop_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No caller is left, and Python does not exit before the thread: it gives up long before its patience ends."""
     monkeypatch.setattr("gotsurge_async.database._PART", 50)
-    thread, began = ThreadPoolExecutor(1), threading.Event()
+    thread, began, opened = ThreadPoolExecutor(1), threading.Event(), ExitStack()
 
     class Patient(Plain):
         def writing(self) -> Counting:
             made = super().writing()
+            opened.callback(made.close)  # which the writer did not come to
             made.driver.execute("PRAGMA busy_timeout = 300000")
             began.set()
             return made
@@ -443,6 +444,7 @@ def test_a_lock_is_not_waited_for_when_the_event_loop_is_closed(path: Path, monk
         await asyncio.to_thread(began.wait, 60)
 
     with (
+        opened,
         closing(Plain(Place(Kind.SQLITE, path)).writing()),
         closing(sqlite3.connect(path, isolation_level=None)) as other,
     ):
