@@ -97,7 +97,7 @@ class Environment:
         """
         if name == "local":
             if api_base is None:
-                why = f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}"
+                why = f"the local environment needs the API base, such as http://127.0.0.1:8765{API_PATH}"
                 raise ConfigError(why, "E104")
             parts = urlsplit(checked_base(api_base))
             return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)

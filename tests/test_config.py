@@ -28,7 +28,7 @@ def test_local_needs_its_api_base() -> None:
     environment = Environment.named("local", api_base="http://127.0.0.1:8765/api/partnership/v1/")
     assert environment.api_base == "http://127.0.0.1:8765/api/partnership/v1"
     assert environment.consent_base == "http://127.0.0.1:8765"
-    with pytest.raises(ConfigError, match="local needs the API base, such as http"):
+    with pytest.raises(ConfigError, match="the local environment needs the API base, such as http"):
         Environment.named("local")
 
 

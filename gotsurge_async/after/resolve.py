@@ -290,4 +290,4 @@ def _unclear(task_id: str, status: str, named: bool) -> str:
         return "" if task_id else f"is marked as created: write the id of its task into {TASK_ID}"
     if status in _IN_DOUBT:
         return ""
-    return f"write {_CREATED} (and the id of the task into {TASK_ID}), {_NOT_CREATED} or in_doubt"
+    return f"write {_CREATED} (with the task's id in {TASK_ID}), {_NOT_CREATED} or in_doubt"

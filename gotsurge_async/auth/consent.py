@@ -61,7 +61,7 @@ class Consent:
     def __init__(self, oauth: OAuth, redirect_url: str, *, state_key: Secret | str | None = None) -> None:
         key = as_secret(secrets.token_urlsafe(32) if state_key is None else state_key)
         if key is None or len(key.reveal()) < _SHORTEST_KEY:
-            raise ConfigError(f"state_key must be at least {_SHORTEST_KEY} characters that nobody can guess", "E903")
+            raise ConfigError(f"state_key must be hard to guess, and have at least {_SHORTEST_KEY} characters", "E903")
         self.redirect_url = redirect_url
         self._oauth = oauth
         self._key = key

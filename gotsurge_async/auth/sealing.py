@@ -45,9 +45,8 @@ class Sealer:
         try:
             fernets = [Fernet(key.reveal() if isinstance(key, Secret) else key) for key in keys]
         except (ValueError, TypeError):
-            raise ConfigError(
-                "a token key must be 32 bytes in URL-safe base64, as `new_key()` makes it", "E305"
-            ) from None
+            why = "a token key must be 32 bytes in URL-safe base64: `new_key()` makes one"
+            raise ConfigError(why, "E305") from None
         if not fernets:
             raise ConfigError(f"to encrypt tokens, a key is needed: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}", "E305")
         self._fernet = MultiFernet(fernets)

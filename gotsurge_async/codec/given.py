@@ -99,8 +99,12 @@ def _all_made(values: Sequence[tuple[Any, Any, str]]) -> tuple[Any, ...]:
 
 def check_limit(validate: bool, max_price: object) -> None:
     """Check that a limit for amounts is `Money`, and that ``validate`` is set, so that the limit is used."""
-    if max_price is not None and not (validate and isinstance(max_price, Money)):
-        raise UsageError(f"max_price: give Money, not {max_price!r:.60}, together with validate=True", "E903")
+    if max_price is None:
+        return
+    if not isinstance(max_price, Money):
+        raise UsageError(f"max_price: give Money, not {max_price!r:.60}", "E903")
+    if not validate:
+        raise UsageError("max_price works only with validate=True", "E903")
 
 
 def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | None) -> None:

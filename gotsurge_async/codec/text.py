@@ -150,7 +150,7 @@ class Codec:
         except Unfit as error:
             raise UnreadableAnswer(otherwise, error.problems) from None
         except RecursionError:
-            raise UnreadableAnswer(f"{otherwise}: nested too deep") from None
+            raise UnreadableAnswer(f"{otherwise}: nested too deeply") from None
 
     def _learn(self, answer: Any) -> None:
         learned = dict(self._learned)
@@ -223,7 +223,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
     """Read JSON text as plain values. A part that Python has no value for, such as half a surrogate pair, stays text.
 
     Raises:
-        UnreadableAnswer: it is not JSON, or nested too deep; ``otherwise`` begins the message.
+        UnreadableAnswer: it is not JSON, or nested too deeply; ``otherwise`` begins the message.
     """
     what = f"{otherwise}: " if otherwise else ""
     if not body.strip():
@@ -238,7 +238,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
     except ValueError:
         raise UnreadableAnswer(f"{what}not JSON: {why}") from None
     except RecursionError:
-        raise UnreadableAnswer(f"{what}not JSON that can be read: nested too deep") from None
+        raise UnreadableAnswer(f"{what}not JSON that can be read: nested too deeply") from None
 
 
 def _lawful(body: bytes) -> Any:
@@ -287,7 +287,7 @@ def structure(tree: Any, cls: type[T], by: "cattrs.Converter" = checking) -> T:
     except Unfit as error:
         raise InvalidData("", error.problems) from None
     except RecursionError:
-        raise InvalidData(Coded("the values are nested too deep", "E237")) from None
+        raise InvalidData(Coded("the values are nested too deeply", "E237")) from None
 
 
 def parse(text: bytes, cls: type[T]) -> T:

@@ -95,7 +95,7 @@ def _of_sqlite(error: sqlite3.Error, advice: Advice) -> Meaning:
         case _ if code in ("SQLITE_CORRUPT", "SQLITE_MISMATCH") or original.startswith(_OF_DAMAGE):
             return Meaning(Trouble.UNUSABLE, f"{advice.damaged} ({original})")
         case _:
-            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected error of the database: {original}", "E511"))
+            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected database error: {original}", "E511"))
     return Meaning(Trouble.UNUSABLE, Coded(text, "E503"))
 
 
@@ -111,13 +111,15 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
         case "42P01" | "42703":  # an undefined table or column
             return Meaning(Trouble.UNUSABLE, f"{advice.lacks_tables}: {original}")
         case "25P03" | "25P04":  # idle_in_transaction_session_timeout, transaction_timeout
-            why = f"this process paused too long, and lost its transaction: try again, or resume the run ({original})"
+            why = (
+                f"this process paused for too long, and lost its transaction: try again, or resume the run ({original})"
+            )
             text = Coded(why, "E509")
         case _ if unreachable:
-            why = f"cannot be used: {original}; check that the server runs and can be reached, then try again"
+            why = f"cannot be used: {original}; check that the server is running and reachable, then try again"
             text = Coded(why, "E509")
         case _:
-            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected error of the database: {original}", "E511"))
+            return Meaning(Trouble.UNEXPECTED, Coded(f"unexpected database error: {original}", "E511"))
     return Meaning(Trouble.UNUSABLE, text)
 
 

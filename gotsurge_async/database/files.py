@@ -46,7 +46,7 @@ def _refuse_second_name(real: Path) -> None:
     # what was written through the other: what one process has claimed, another one would send.
     links = real.stat().st_nlink
     if links > 1 and real.is_file():
-        raise Unfit(Coded(f"has {links} names (hard links), and must have one: remove the others", "E507"))
+        raise Unfit(Coded(f"has {links} names (hard links), but must have exactly one: remove the others", "E507"))
     if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
         why = "is mounted as a single file, so it has another name elsewhere: mount its folder instead"
         raise Unfit(Coded(why, "E507"))
@@ -137,7 +137,7 @@ def _mode(path: Path) -> str:
         return "mode=ro"
     if has_log:
         why = (
-            f"has a write-ahead log without an index, and none can be created in {path.parent}: copy {path.name} and "
+            f"has no index for its write-ahead log, and none can be created in {path.parent}: copy {path.name} and "
             f"{log.name} into a folder of your own, and open the copy"
         )
         raise Unfit(Coded(why, "E503"))

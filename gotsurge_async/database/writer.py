@@ -251,7 +251,7 @@ class Writer:
                 why = Coded("was closed in the middle of a write; open it again", "E528")
                 self._refuse(self._batch, self._backend.failure(Trouble.UNSURE, why))
             self._batch = None
-            closed = Coded("was closed before this was written", "E528")
+            closed = Coded("was closed before the change was written", "E528")
             self._refuse_all(self._backend.failure(Trouble.CLOSED, closed))
 
     def _next(self) -> None:
@@ -342,7 +342,9 @@ class Writer:
 
     def _refuse_slow(self, batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
         """While the disk does not answer, refuse waiting and new requests."""
-        slow = self._backend.failure(Trouble.BUSY, Coded(f"the disk did not finish a write in {patience:g} s", "E803"))
+        slow = self._backend.failure(
+            Trouble.BUSY, Coded(f"the disk did not finish a write within {patience:g} s", "E803")
+        )
         self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
         self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
         self._timer = self._loop.call_later(patience, self._refuse_slow, batch, patience)

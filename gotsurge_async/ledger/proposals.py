@@ -198,7 +198,9 @@ class Proposals:
                 return same[0]
             day = self._read(db, "proposals_since", since=now - DAY, most=_ALL)
             if sum(each.state is ProposalState.PROPOSED for each in day) >= MOST_WAITING:
-                raise UsageError(f"{MOST_WAITING} proposals wait already: let a person decide on one first", "E613")
+                raise UsageError(
+                    f"{MOST_WAITING} proposals are already waiting: let a person decide on one first", "E613"
+                )
             here = [each for each in day if each.request.environment == request.environment]
             limits.check(summary, [each.summary for each in here if each.state in _COUNTED])
             name = digest[:12] + (f"-{len(same) + 1}" if same else "")

@@ -150,7 +150,7 @@ async def serving(metrics: Metrics, port: int, host: str = "127.0.0.1") -> Async
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            why = f"the metrics cannot listen at {host}:{port}: {error.strerror or error}"
+            why = f"metrics cannot be served at {host}:{port}: {error.strerror or error}"
             raise ConfigError(why, "E111") from None
         yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
     finally:

@@ -155,7 +155,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         except OSError as error:
             raise ConfigError(f"cannot read the plan {path}: {error.strerror or error}", "E234") from None
         except msgspec.MsgspecError as error:
-            raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}", "E234") from None
+            raise ConfigError(f"{path} is not a plan written by `gotsurge plan`: {error}", "E234") from None
         if plan.version != VERSION:
             raise ConfigError(f"{path} was made by another version: make a new plan", "E234")
         return plan
@@ -286,7 +286,7 @@ class _PlannedSource(Around):
                 changed = Coded("has changed since it was shown: push it again, and check the new preview", "E234")
                 self.report.add(Fault(file=self.name, rule=changed))
             return
-        made = f"{self._name}, which was made of {self._plan.file} at {written(self._plan.made_at)}"
+        made = f"{self._name} (made from {self._plan.file} at {written(self._plan.made_at)})"
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: make a new plan, or push the planned file"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
@@ -298,11 +298,12 @@ class _PlannedSource(Around):
         if digest == planned:
             return
         if digest is None:
-            rule = f"the plan {made} has {'an' if what[0] in 'aeiou' else 'a'} {what} too: give it with {option}"
+            rule = f"the plan {made} also has {'an' if what[0] in 'aeiou' else 'a'} {what}: pass it with {option}"
         elif planned is None:
             rule = f"the plan {made} has no {what}: leave out {option}, or make a new plan"
         else:
             rule = (
-                f"the {what} of {option} differs from that of the plan {made}: pass the planned one, or make a new plan"
+                f"the {what} of {option} differs from that of the plan {made}: pass the planned {what}, or make a new "
+                "plan"
             )
         self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

@@ -65,8 +65,8 @@ def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> N
     needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
     if lease * 4 / 5 <= needed:
         raise UsageError(
-            f"a lease of {lease:g} s is too short: a claimed order can be sent for {claim_life / 2:g} s, and its call "
-            f"can wait {timeouts.pool + timeouts.connect:g} s for a connection; give at least "
+            f"a lease of {lease:g} s is too short: an order may be sent up to {claim_life / 2:g} s after its claim, "
+            f"and its call can then wait {timeouts.pool + timeouts.connect:g} s for a connection; give at least "
             f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s",
             "E704",
         )

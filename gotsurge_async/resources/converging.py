@@ -180,7 +180,7 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
             raise OutcomeUnknown(
-                f"the answer was lost, and the task has changed, but perhaps not by this update: its "
+                "the answer was lost, and the task has changed, but perhaps not by this update: the task's "
                 f"{', '.join(unsure)} cannot be compared with your changes; read the task",
                 "E412",
                 **_details(error),

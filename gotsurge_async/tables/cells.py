@@ -165,7 +165,7 @@ def _no_money(text: str) -> Misread:
     if amount:
         plain = amount[1] or amount[2]
         if _MONEY.fullmatch(plain):
-            rule = f"write an amount without its currency, which belongs in the column currency: {plain}"
+            rule = f"write an amount without its currency, which belongs in the currency column: {plain}"
             return Misread(rule, "E219")
     return Misread("write an amount as a decimal number, such as 48.50", "E219")
 
@@ -173,7 +173,7 @@ def _no_money(text: str) -> Misread:
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _NO_TIME_OF_DAY = (
     "has no time of day: write it in full, such as 2030-03-04T09:00:00+08:00 "
-    '(if a day means its midnight, add time = "00:00" to [dates] in a map)'
+    '(if a date alone means midnight, add time = "00:00" to [dates] in a map)'
 )
 
 

@@ -334,7 +334,7 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     for field, join in column_map.join.items():
         if field in index:
             rule = (
-                f"is read as {field}, which the map also joins from other columns: ignore this column, or remove the "
+                f"is read as {field}, which the map fills by joining other columns: ignore this column, or remove the "
                 "join"
             )
             wrong(names[index[field]], Coded(rule, "E232"))

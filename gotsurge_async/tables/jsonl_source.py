@@ -70,7 +70,7 @@ class JsonlSource(Source):
             try:
                 row = self._row()
             except RecursionError:
-                self._wrong("", Coded("is nested too deep", "E216"))
+                self._wrong("", Coded("is nested too deeply", "E216"))
                 continue
             if row is not None:
                 yield row
@@ -151,7 +151,7 @@ class JsonlSource(Source):
             return None
         try:
             if key != key.strip():
-                raise Misread("has white space before or after it", "E229")
+                raise Misread("starts or ends with white space", "E229")
             check_key(key)
         except ValueError as error:
             self._wrong(path, Coded(error))

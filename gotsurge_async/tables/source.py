@@ -29,7 +29,7 @@ IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
-NOT_MENDED = "gs_error describes the fault of this row: correct it, then clear this cell"
+NOT_MENDED = "gs_error describes this row's fault: correct the row, then clear this cell"
 SHORTENED = (
     "a spreadsheet has shortened this number and others to the same value: format the column as text, and export again"
 )

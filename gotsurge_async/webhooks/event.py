@@ -170,7 +170,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _is_deep(body: bytes) -> bool:
-    """Whether the body may be nested too deep, by its number of brackets; nearly none is."""
+    """Whether the body may be nested too deeply, by its number of brackets; nearly none is."""
     return body.count(b"{") + body.count(b"[") > DEEPEST
 
 

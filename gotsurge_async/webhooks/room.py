@@ -133,7 +133,7 @@ class Room:
         waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
         if kind is UnknownFull:
             return UnknownFull(f"{waiting}, and only events of known tasks and orders are accepted now")
-        return InboxFull(f"{waiting}, and no more are accepted until some have been read")
+        return InboxFull(f"{waiting}, and no more events are accepted until some have been read")
 
 
 def measure(db: Database) -> Counter[EventState]:

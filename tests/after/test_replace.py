@@ -40,7 +40,7 @@ async def test_an_order_that_was_taken_back_meanwhile_stays_so(tmp_path: Path) -
         async with run:
             (rival,) = await run.rivals((OrderState.CHANGED,), -1)
             await Undo(here.gs, here.ledger).undo(first)
-            with pytest.raises(IllegalTransition, match="no longer has the state created"):
+            with pytest.raises(IllegalTransition, match='no longer has the state "created"'):
                 await run.replace(rival, "broadcasting")
             assert (await told(run))["T-0"][0] is OrderState.CHANGED
         (row,) = [row async for row in here.ledger.rows(first)]

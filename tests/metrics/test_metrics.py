@@ -113,9 +113,9 @@ async def test_it_is_served_on_this_machine() -> None:
 
 
 async def test_a_taken_port_is_told() -> None:
-    """The error says where it cannot listen."""
+    """The error says where metrics cannot be served."""
     async with serving(Metrics(), 0) as url:
         port = int(url.rpartition(":")[2])
-        with pytest.raises(ConfigError, match=f"cannot listen at 127.0.0.1:{port}"):
+        with pytest.raises(ConfigError, match=f"metrics cannot be served at 127.0.0.1:{port}"):
             async with serving(Metrics(), port):
                 pass

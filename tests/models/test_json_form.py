@@ -144,5 +144,5 @@ def test_what_is_nested_too_deep_is_refused(field: str) -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    with pytest.raises(InvalidData, match=r"nested too deep|cannot be written as JSON"):
+    with pytest.raises(InvalidData, match=r"nested too deeply|cannot be written as JSON"):
         Task.from_dict({"id": "t-1", field: {"inside": deep} if field == "epod" else deep}).to_json()

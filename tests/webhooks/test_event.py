@@ -80,7 +80,7 @@ def test_what_is_no_event(text: bytes, why: str) -> None:
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 1000, 10_000, 100_000])
 @pytest.mark.parametrize("kind", ["lists", "objects"])
 def test_depth_is_limited(levels: int, kind: str) -> None:
-    """A body that is nested too deep is malformed, and does no harm."""
+    """A body that is nested too deeply is malformed, and does no harm."""
     inner = b"[" * levels + b"]" * levels if kind == "lists" else b'{"a":' * levels + b"1" + b"}" * levels
     if len(inner) > LARGEST:
         return

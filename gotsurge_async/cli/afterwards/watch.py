@@ -196,7 +196,7 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
     followed = sum((await book.counts(info.id)).values())
     if followed < counts.of((OrderState.CREATED, *_FOLLOWED)):
         raise ConfigError(
-            f"run {info.id} was archived, and the order book does not know all of its orders: they are in "
+            f"run {info.id} was archived, and the order book does not know all the run's orders: they are in "
             f"{info.archived_in}, and `gotsurge results {info.id} --ledger {info.archived_in}` writes them",
             "E524",
         )

@@ -158,8 +158,11 @@ async def worker(
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
-            text = Coded("aborted: orders in flight are in doubt, or will be looked up when you resume the run", "E112")
-            raise Failure(text, interrupts.code) from None
+            text = (
+                "aborted: orders in flight are in doubt (direct mode), or are looked up when you resume the run "
+                "(two-phase mode)"
+            )
+            raise Failure(Coded(text, "E112"), interrupts.code) from None
     say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED
 

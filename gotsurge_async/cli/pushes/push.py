@@ -185,7 +185,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     if options["distributed"] and not dry_run:
         if target.simulate:
             raise WrongUse(
-                "--simulate's simulator stops when this command ends: start gotsurge simulator, and pass --env local"
+                "--simulate's simulator stops when this command ends: run gotsurge simulator, then pass --env local"
             )
         ledger = shared_ledger(ledger)
     reading = reading_words(click.get_current_context().params)

@@ -304,7 +304,7 @@ async def ask_simulator(url: str, content: object, kind: type[T]) -> T | Refusal
         reason = error.reason if isinstance(error, TransportError) else "another program answers"
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
-        why = f"no simulator at {origin} ({reason}): start one with `gotsurge simulator{_at_port(origin)}`"
+        why = f"there is no simulator at {origin} ({reason}): start one with `gotsurge simulator{_at_port(origin)}`"
         raise Unreachable(why, "E851") from None
     finally:
         await transport.close()

@@ -72,7 +72,7 @@ def shared_ledger(option: Place | None) -> Place:
     place = find_ledger(option, Target())
     if place.kind is not Kind.POSTGRESQL:
         raise WrongUse(
-            "many machines can share only a ledger in PostgreSQL: give --ledger postgresql://USER@HOST/NAME, or "
+            "only a ledger in PostgreSQL can serve many machines: give --ledger postgresql://USER@HOST/NAME, or "
             "set GOTSURGE_LEDGER",
             "E701",
         )

@@ -114,7 +114,7 @@ class Notes(HeldRun):
         theirs, their_place = _one(db, rival.other_id)
         # It is another run's, which may have been taken back since it was read.
         if theirs.state(their_place) is not OrderState.CREATED:
-            raise IllegalTransition("the order that was pushed under the key no longer has the state created")
+            raise IllegalTransition('the order that was pushed under the key no longer has the state "created"')
         theirs.record(their_place, None, clean(status))
         theirs.note(their_place, error=f"changed by run {self.id}")
         theirs.save(db, now)

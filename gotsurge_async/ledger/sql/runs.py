@@ -313,12 +313,15 @@ def fence(db: Database, run: Held) -> None:
     """
     if run.segment is None:
         if db.rows("epoch", number=run.number) != [(run.epoch,)]:
-            raise RunLost(f"run {run.id} was taken over by another process: this process sends nothing more of it")
+            raise RunLost(
+                f"run {run.id} was taken over by another process: this process sends no more of the run's orders"
+            )
         return
     number, epoch = run.segment
     if db.rows("segment_epochs", run=run.number, segment=number) != [(run.epoch, epoch)]:
         raise RunLost(
-            f"segment {number} of run {run.id} now belongs to another worker: this worker sends nothing more of it"
+            f"segment {number} of run {run.id} now belongs to another worker: this worker sends no more of the "
+            "segment's orders"
         )
 
 

@@ -64,7 +64,7 @@ def version_of(db: Database, shown: str) -> int:
     """
     tables = {name for (name,) in db.rows("tables")}
     if "ledger_meta" not in tables:
-        why = f"is a database, but not a ledger: give the path of one. If this was one, it is damaged. {RESCUE}"
+        why = f"is a database, but not a ledger: give the path of a ledger. If this was one, it is damaged. {RESCUE}"
         raise LedgerError(why, "E501", path=shown)
     meta: dict[str, object] = dict(db.rows("meta"))
     version = meta.get("schema_version")

@@ -128,7 +128,7 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
                 raise
             older = False
         if older:
-            why = "is of an older version: `gotsurge runs` brings it up to date"
+            why = "is of an older version: `gotsurge runs` upgrades it"
             raise LedgerError(why, "E506", path=backend.shown)
         yield db
 

@@ -242,15 +242,15 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     if newest.id != identity.id:
         return
     if newest.counter > identity.counter:
-        problem = f"is an older copy: {count}, {where} counts {newest.counter:,}"
+        problem = f"is an older copy: {count}, but {where} counts {newest.counter:,}"
     elif lacking:
-        problem = f"is an older copy that was gone on with: {count}, and lacks some that {where} knows of"
+        problem = f"is an older copy that has been written to since: {count}, and lacks some that {where} knows of"
     else:
         return
     raise LedgerOlder(
-        f"{problem}. What was sent since then would be sent again. Put the newest copy in its place, without "
-        "-wal and -shm files; if there is none, `gotsurge ledger accept-older` marks every order that may have "
-        "been sent as in doubt",
+        f"{problem}. What was sent after the copy was made would be sent again. Put the newest copy in its place, "
+        "without -wal and -shm files; if there is none, `gotsurge ledger accept-older` marks as in doubt every order "
+        "that may have been sent",
         path=path,
     )
 

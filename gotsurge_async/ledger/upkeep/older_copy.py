@@ -101,7 +101,7 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     if known <= identity.counter and accepted_at(db):
         return identity.counter, True
     if known <= identity.counter:
-        why = f"is not an older copy: its count, {identity.counter:,}, is not lower than the recorded one"
+        why = f"is not an older copy: its count, {identity.counter:,}, is at least the recorded count"
         raise LedgerError(why, "E505", path=str(where))
     return known, False
 

@@ -216,8 +216,8 @@ class Register:
             same = db.execute("SELECT run FROM runs WHERE ledger = ? AND keys = ?", (entry.number, digest)).fetchone()
             if same is not None:
                 raise SameFile(
-                    f"ledger {path}: the same orders are in run {same[0]} of ledger {entry}, and would be sent twice; "
-                    f"nothing was sent. {_use(entry, path)}. If that ledger is lost, look the orders up at "
+                    f"ledger {path}: these orders are also in run {same[0]} of ledger {entry}, and would be sent "
+                    f"twice; nothing was sent. {_use(entry, path)}. If that ledger is lost, look the orders up at "
                     "GotSurge, and push only the missing ones in a separate file"
                 )
         if others and len(others) == len(entries) and not new_ledger:

@@ -175,7 +175,7 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
         if last != start:
             rule = (
                 f'a quote (") that opens a value here is not closed before line {last}: '
-                'close it, and write a quote inside a quoted value twice: ""; the rest of the file was not read'
+                'close it, and double each quote inside a quoted value (""); the rest of the file was not read'
             )
     elif last > start:
         rule = 'a quote (") that opens a value here is never closed; the rest of the file was not read'

@@ -160,7 +160,7 @@ def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[byt
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise BadFile(
-            f"cannot be read: no Python (sys.executable) was found for the separate process that reads it: {_ADVICE}"
+            f"cannot be read: no Python (sys.executable) was found to read it in a separate process: {_ADVICE}"
         )
     program = Path(sheet_reader.__file__).parent
     paths = [str(program.parent), *(path or os.curdir for path in sys.path)]

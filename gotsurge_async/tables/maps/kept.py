@@ -42,7 +42,7 @@ def find_map(name: str) -> Path:
         raise ConfigError(f"{name}: cannot be read: there is no such file", "E201")
     known = kept_maps()
     hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
-    raise ConfigError(f"there is no map {name}, neither as a file nor as a saved map{hint} (gotsurge map list)", "E231")
+    raise ConfigError(f"there is no map {name}, either as a file or as a saved map{hint} (gotsurge map list)", "E231")
 
 
 def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:

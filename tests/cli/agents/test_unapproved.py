@@ -372,7 +372,7 @@ async def test_not_too_many_wait(office: Office) -> None:
     async with office.agent() as agent:
         for number in range(100):
             await agent.propose("cancel_order", task=f"t-{number}", reason="no")
-        assert "100 proposals wait already" in await agent.refused("cancel_order", task="t-100", reason="no")
+        assert "100 proposals are already waiting" in await agent.refused("cancel_order", task="t-100", reason="no")
         assert (await agent.propose("cancel_order", task="t-1", reason="no"))["state"] == "proposed"
 
 

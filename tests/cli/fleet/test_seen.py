@@ -50,13 +50,13 @@ def test_a_push_serves_its_metrics_on_this_machine(run: Runner, tmp_path: Path) 
 
 
 def test_a_port_that_is_taken_is_reported_before_anything_is_sent(run: Runner, tmp_path: Path) -> None:
-    """The exit code is 2, and the message says where it cannot listen."""
+    """The exit code is 2, and the message says where metrics cannot be served."""
     file = write_orders(tmp_path / "orders.csv", range(2))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run("push", file, "--simulate", "--metrics-port", port, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert f"the metrics cannot listen at 127.0.0.1:{port}" in done.stderr
+    assert f"metrics cannot be served at 127.0.0.1:{port}" in done.stderr
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------

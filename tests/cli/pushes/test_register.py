@@ -40,7 +40,7 @@ def test_the_cron_line_does_not_double_what_the_timer_pushed(run: Runner, simula
         code, text = push(run, simulator, file, tmp_path / "cron.db", *words)
         assert code == 2
         assert str(tmp_path / "timer.db") in text
-        assert "the same orders are in run " in text
+        assert "these orders are also in run " in text
         assert "--new-ledger" not in text
     assert created(simulator) == 40
     assert push(run, simulator, file, tmp_path / "timer.db")[0] == 0

@@ -182,7 +182,7 @@ async def came_to_nothing(url: str) -> None:
 async def test_a_connection_that_is_lost_refuses_all_who_wait(url: str) -> None:
     """What was on its way is not written, nothing more is, and it is told what to do."""
     told = await lost(url, lambda: ask(url, WAITING.replace("pid", "pg_terminate_backend(pid)", 1)))
-    assert "check that the server runs and can be reached, then try again" in told
+    assert "check that the server is running and reachable, then try again" in told
     await came_to_nothing(url)
 
 
@@ -192,8 +192,8 @@ async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypa
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     with server() as stopping:
         told = await lost(stopping.url, stopping.stop)
-        assert "check that the server runs and can be reached, then try again" in told
-        with pytest.raises(LedgerUnusable, match=r"refused.*check that the server runs"):
+        assert "check that the server is running and reachable, then try again" in told
+        with pytest.raises(LedgerUnusable, match=r"refused.*check that the server is running"):
             await Ledger.open(stopping.url)
         stopping.start()
         await came_to_nothing(stopping.url)

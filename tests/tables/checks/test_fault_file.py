@@ -107,7 +107,7 @@ def test_a_row_whose_cells_do_not_show_its_fault_is_refused_until_somebody_mends
     (tmp_path / "faults.csv").unlink()
     (still,) = faulty_rows(again, tmp_path)
     assert still["gs_status"] == "incomplete"
-    assert still["gs_error"].startswith("line 2: gs_status: gs_error describes the fault of this row")
+    assert still["gs_error"].startswith("line 2: gs_status: gs_error describes this row's fault")
     (tmp_path / "faults.csv").unlink()
     assert faulty_rows(again.replace(",incomplete,", ",,"), tmp_path) == []
 

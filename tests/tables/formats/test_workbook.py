@@ -217,7 +217,7 @@ def test_broken_cells_without_a_place_refuse_the_workbook() -> None:
         return re.sub(r'<c r="[A-Z]+[0-9]+"', "<c", text.replace("</row>", '<c t="e"><v>#N/A</v></c></row>'))
 
     data = rewritten(xlsx_bytes([HEADER, row_of()]), "xl/worksheets/", write)
-    assert "in unknown cells" in read_book(data).faults[0]
+    assert "at unknown positions" in read_book(data).faults[0]
 
 
 def test_a_strict_workbook_has_marks_too() -> None:
@@ -356,7 +356,7 @@ def test_one_that_a_password_locks() -> None:
     """What spreadsheets write of it is a container of another kind, with the name of what is in it."""
     name = "EncryptedPackage".encode("utf-16-le")
     data = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 3000 + name + b"\0" * 600
-    assert read_book(data).faults == ["orders.xlsx: is locked by a password: save it without one"]
+    assert read_book(data).faults == ["orders.xlsx: is protected by a password: save it without a password"]
 
 
 def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -409,7 +409,7 @@ def test_a_field_that_two_give() -> None:
     """One of them must go."""
     (fault,) = mapped('[join]\ntracking_id = ["A", "B"]', {"A": "1", "B": "2"}).report.faults
     assert (fault.line, fault.column) == (1, "tracking_id")
-    assert "which the map also joins" in fault.rule
+    assert "which the map fills by joining" in fault.rule
 
 
 def test_result_files_are_read_with_the_same_map() -> None:

@@ -27,7 +27,7 @@ _ERROR_OF_ODS = (
     "a cell shows an error such as #N/A or #REF!, and would be read as empty: correct its formula, or clear the cell"
 )
 _MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
-_LOCKED = "is locked by a password: save it without one"
+_LOCKED = "is protected by a password: save it without a password"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 """The name in an old kind of container, also used by .xls, that marks an .xlsx with a password."""
 _DIRECTORY = 64 << 20  # that name is searched for up to here

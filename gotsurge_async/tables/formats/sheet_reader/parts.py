@@ -19,7 +19,7 @@ from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 _ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
 _SAVE_AGAIN = "open it in a spreadsheet program, and save it again"
-_LOST = f"contains errors, or formulas without a value, in unknown cells: {_SAVE_AGAIN}"
+_LOST = f"contains errors, or formulas without a value, at unknown positions: {_SAVE_AGAIN}"
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
