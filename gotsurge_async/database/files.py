@@ -137,8 +137,8 @@ def _mode(path: Path) -> str:
         return "mode=ro"
     if has_log:
         why = (
-            f"has no index for its write-ahead log, and none can be created in {path.parent}: copy {path.name} and "
-            f"{log.name} into a folder of your own, and open the copy"
+            f"lacks its file {index.name}, which cannot be created in {path.parent}: copy {path.name} and {log.name} "
+            f"into a folder of your own, and open {path.name} there"
         )
         raise Unfit(Coded(why, "E503"))
     return "mode=ro&immutable=1"

@@ -71,7 +71,7 @@ def test_enough_is_looked_at() -> None:
     assert "is not an IMO number: its last digit does not fit the first six, so one digit is mistyped" in told
     assert "the pickup ends before it starts" in told
     assert "is a PDF, not text: export the table as CSV UTF-8" in told
-    assert any(text.startswith("warning: this ledger has also sent to") for text in told)
+    assert any(text.startswith("warning: orders were sent to") for text in told)
     assert any("is held by" in text for text in told)
 
 

@@ -454,8 +454,8 @@ class Pushing(Sending):
         }
         for name in sorted(names):
             self.say(
-                f"warning: this ledger has also sent to {api_base} as environment {name}: orders that were pushed "
-                f"there would be created again, unless you use --env {name}"
+                f"warning: orders were sent to {api_base} under the environment {name}: this push would create them "
+                f"again, unless you use --env {name}"
             )
 
     def _list_warnings(self, source: Source) -> None:
