@@ -137,7 +137,7 @@ class HeldRun:
     def _check_loading(self) -> None:
         self._check()
         if not self._loading:
-            why = f"run {self.id} was admitted: start another run for more orders"
+            why = f"run {self.id} has all its orders already: start another run for more"
             raise LedgerError(why, "E523", path=self._store.path)
 
     def _check_admitted(self) -> None:

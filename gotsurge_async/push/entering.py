@@ -101,9 +101,9 @@ class Entering(Struct):
         more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
         newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
         return OrdersThere(
-            f"ledger {self.ledger.path}: is new to this account, but {these} of this run are among the account's "
-            f"newest {newest}: {', '.join(keys[:NAMED])}{more}. They would be sent twice, so nothing was sent. Use the "
-            "ledger with which they were sent, or push the other orders in a separate file"
+            f"ledger {self.ledger.path}: is new to this account, but the account's newest {newest} already include "
+            f"{these} of this run: {', '.join(keys[:NAMED])}{more}. A second driver would come for each, so "
+            "nothing was sent. Use the ledger that sent these orders, or push the other orders in a separate file"
         )
 
     async def _listed(self, mode: Mode) -> set[str]:

@@ -158,7 +158,7 @@ async def test_a_second_ctrl_c_leaves_at_once(fleet: Fleet) -> None:
     await said(push, "stopping the workers")
     push.send_signal(signal.SIGINT)
     done = await fleet.pushed(push)
-    assert (done.code, "stopped waiting: the workers complete the calls" in done.err) == (130, True), done
+    assert (done.code, "stopped waiting: the workers will complete the calls" in done.err) == (130, True), done
 
     async def over() -> bool:
         return await fleet.rows("SELECT state FROM runs") == [("stopped",)]

@@ -61,9 +61,9 @@ async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     assert [page async for page in run.pending()] == []
     await run.admit(source_sha256="abc")
     assert (await ledger.run(run.id)).source_sha256 == "abc"
-    with pytest.raises(LedgerError, match="was admitted"):
+    with pytest.raises(LedgerError, match="has all its orders"):
         await run.add([order(2)])
-    with pytest.raises(LedgerError, match="was admitted"):
+    with pytest.raises(LedgerError, match="has all its orders"):
         await run.admit()
     assert await run.finish() is RunState.STOPPED
     await run.close()
@@ -185,7 +185,7 @@ async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
     admitting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await admitting
-    with pytest.raises(LedgerError, match="was admitted"):
+    with pytest.raises(LedgerError, match="has all its orders"):
         await run.add([order(4)])
     await run.recover()  # waits for the writer
     assert await run.counts() == Counts(pending=3)

@@ -162,7 +162,7 @@ class Sending:
             if self._interrupts.code is Exit.INTERRUPTED:
                 await watch.stop_workers()
             text = Coded(
-                f"stopped waiting: the workers complete the calls they have begun for run {run.id}; "
+                f"this command stopped waiting: the workers will complete the calls they have begun for run {run.id}; "
                 f"{_how_it_ended(ledger, run)}",
                 "E112",
             )
