@@ -1,7 +1,7 @@
 """The system's certificates for TLS, read when the first connection needs them.
 
-aiohttp makes a context as it is imported. To read its certificates is a tenth of what the start of a command costs, and
-a command that talks to this machine needs none.
+aiohttp makes two contexts as it is imported. To read their certificates takes 110 million instructions, a tenth of the
+start of a command, and a command that talks to this machine needs none.
 """
 
 import ssl
@@ -36,6 +36,8 @@ def _fill(context: ssl.SSLContext) -> None:
 def certificates_when_needed() -> Iterator[None]:
     """Have contexts for clients that are made in the block read the system's certificates at their first connection."""
 
+    read_files = ssl.SSLContext.set_default_verify_paths
+
     def later(context: ssl.SSLContext, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> None:
         if type(context) is ssl.SSLContext and purpose is ssl.Purpose.SERVER_AUTH:
             with suppress(AttributeError, TypeError):  # from a class in the place of SSLContext, such as truststore's
@@ -43,8 +45,17 @@ def certificates_when_needed() -> Iterator[None]:
                 return
         _read(context, purpose)
 
+    def files_later(self: ssl.SSLContext) -> None:
+        with suppress(AttributeError, TypeError):
+            if type(self) is ssl.SSLContext and not self.verify_mode:  # aiohttp's second context verifies nothing
+                self.__class__ = _Unread
+                return
+        read_files(self)
+
     ssl.SSLContext.load_default_certs = later  # type: ignore[assignment, method-assign]
+    ssl.SSLContext.set_default_verify_paths = files_later  # type: ignore[method-assign]
     try:
         yield
     finally:
         ssl.SSLContext.load_default_certs = _read  # type: ignore[method-assign]
+        ssl.SSLContext.set_default_verify_paths = read_files  # type: ignore[method-assign]

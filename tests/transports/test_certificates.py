@@ -28,7 +28,8 @@ async def send():
         print((await transport.send(Request(method="GET", url=sys.argv[1], headers={}, body=None))).status)
     await transport.close()
 
-print(aiohttp.connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"])
+for context in (aiohttp.connector._SSL_CONTEXT_VERIFIED, aiohttp.connector._SSL_CONTEXT_UNVERIFIED):
+    print(context.cert_store_stats()["x509"])
 asyncio.run(send())
 """
 """What a command loads, then two requests over connections of their own."""
@@ -48,7 +49,7 @@ async def test_a_command_checks_servers_with_the_systems_certificates(tmp_path: 
             env=os.environ | {"SSL_CERT_FILE": str(tmp_path / "system.pem")},
         )
         printed, errors = await process.communicate()
-    assert printed.split() == ([b"0", b"200", b"200"] if trusted else [b"0"]), errors
+    assert printed.split() == ([b"0", b"0", b"200", b"200"] if trusted else [b"0", b"0"]), errors
     assert trusted or b"NothingSent" in errors
     assert trusted or b"certificate" in errors
     assert len(serving.requests) == (2 if trusted else 0)
@@ -70,6 +71,21 @@ def test_certificates_that_could_not_be_read_are_read_by_the_next_connection(sys
         context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
         assert context.cert_store_stats()["x509"] == expected
         trustme.CA().cert_pem.write_to_path(system)
+
+
+def test_files_for_a_context_that_verifies_servers_are_read_immediately(system: Path) -> None:
+    """Only where certificates are not used, as in a context that verifies nothing, can their files wait."""
+    trustme.CA().cert_pem.write_to_path(system)
+    found = list[int]()
+    with certificates_when_needed():
+        for verify in (ssl.CERT_REQUIRED, ssl.CERT_NONE):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = verify
+            context.set_default_verify_paths()
+            found.append(context.cert_store_stats()["x509"])
+    context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="127.0.0.1")
+    assert [*found, context.cert_store_stats()["x509"]] == [1, 0, 1]
 
 
 def test_another_class_of_contexts_reads_them_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
