@@ -13,6 +13,7 @@ import attrs
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.secrets import Secret, as_secret
+from gotsurge_async.starting import pattern
 
 S = TypeVar("S", "Timeouts", "RetryPolicy", "Limits")
 
@@ -27,14 +28,14 @@ SETTLE = 600.0
 MOST_SETTLE = 30 * 86_400.0
 """The longest `Limits.settle`, in seconds."""
 
-_APPLICATION = re.compile(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
+_APPLICATION = pattern(r"([!#-'*+.^_`|~\w-]+(/[!#-'*+.^_`|~\w-]+)?( |$))*", re.ASCII)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PRODUCTION_HOST = "app.gotsurge.co"
 _HOSTS = {"sandbox": "staging.gotsurge.co", "production": _PRODUCTION_HOST}
 # No user, query or fragment, and no character that would have to be encoded.
-_PLAIN_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.ASCII | re.IGNORECASE)
+_PLAIN_URL = pattern(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.ASCII | re.IGNORECASE)
 
-_WEB_URL = re.compile(
+_WEB_URL = pattern(
     r"https?://([^\s/?#@\\]+@)?(\[[\da-f:.]+(%\w+)?\]|[\w-]+(\.[\w-]+)*\.?)(:\d+)?([/?#]\S*)?", re.IGNORECASE
 )
 

@@ -6,17 +6,18 @@ and the least price of a create, SGD 2.00, is 200 000. A bare number is therefor
 """
 
 import functools
-import re
 from decimal import Decimal
 from fractions import Fraction
 from typing import NoReturn, Self, TypeVar
+
+from gotsurge_async.starting import pattern
 
 MILLICENTS_PER_UNIT = 100_000
 """Thousandths of a cent in one unit of a currency (one dollar)."""
 
 _M = TypeVar("_M", bound="Money")
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_AMOUNT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_CURRENCY = pattern(r"[A-Z]{3}")
+_AMOUNT = pattern(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 _MOST_DIGITS = 20
 
 

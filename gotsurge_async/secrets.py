@@ -10,6 +10,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
+from gotsurge_async.starting import pattern
+
 HIDDEN = "***"
 
 _SHOWN_HEADERS = frozenset(
@@ -149,8 +151,8 @@ def longest_form(secrets: Iterable[Secret]) -> int:
     return max((len(form.encode("utf-8", "surrogatepass")) for each in secrets for form in each.forms()), default=0)
 
 
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|&#?\w+;|\\u[0-9A-Fa-f]{4}")
-_ESCAPED = re.compile(r"\\u([0-9A-Fa-f]{4})")
+_ENCODED = pattern(r"%[0-9A-Fa-f]{2}|&#?\w+;|\\u[0-9A-Fa-f]{4}")
+_ESCAPED = pattern(r"\\u([0-9A-Fa-f]{4})")
 _URLSAFE = str.maketrans("+/", "-_")
 _SURELY = 8
 """The least length of a piece of base64 that surely belongs to a secret: a shorter one may stand in any text."""

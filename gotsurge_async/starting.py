@@ -6,12 +6,13 @@ In a program that imports the package as a library nothing is touched.
 """
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import FrameType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, AnyStr, NoReturn, TypeAlias, cast
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if _break := getattr(signal, "SIGBREAK", None):  # Ctrl-Break on Windows
@@ -72,6 +73,23 @@ def lazily(package: str, homes: Mapping[str, str]) -> Lazy:
         return value
 
     return get
+
+
+class _Uncompiled:
+    """A regular expression that is compiled when one of its methods is first used."""
+
+    def __init__(self, *source: Any) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(re.compile(*self._source), name)
+        setattr(self, name, value)
+        return value
+
+
+def pattern(text: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+    """`re.compile` at the first use: a push uses few of its modules' expressions."""
+    return cast("re.Pattern[AnyStr]", _Uncompiled(text, flags))
 
 
 if _is_command():

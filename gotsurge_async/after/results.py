@@ -23,6 +23,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.push.load import LEFT_OUT
+from gotsurge_async.starting import pattern
 from gotsurge_async.system import files
 from gotsurge_async.tables import Form
 from gotsurge_async.tables.cells import decode_row
@@ -223,8 +224,8 @@ _SHOWN_REASONS = 10
 _MOST_REASONS = 1_000
 """The most reasons that are counted separately: a service may have another text for every order."""
 _OTHERS = "other reasons"
-_OWN_WORDS = re.compile(r" \(request id [^)]*\)| ?\(\d+ attempts\)|\[\d+\]", re.IGNORECASE)
-_OWN_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
+_OWN_WORDS = pattern(r" \(request id [^)]*\)| ?\(\d+ attempts\)|\[\d+\]", re.IGNORECASE)
+_OWN_ID = pattern(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 """The parts of an error that name one order, or one call."""
 
 

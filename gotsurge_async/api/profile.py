@@ -9,12 +9,13 @@ import attrs
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.errors import ConfigError, EndpointsAssumed
+from gotsurge_async.starting import pattern
 
 T = TypeVar("T")
 
 VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 # Names in braces, and otherwise only what a URL's path holds as it is.
-_PATH = re.compile(r"/([\w\-.~%!$&'()*+,;=:@/]|\{\w+\})*", re.ASCII)
+_PATH = pattern(r"/([\w\-.~%!$&'()*+,;=:@/]|\{\w+\})*", re.ASCII)
 
 
 @attrs.frozen(kw_only=True)

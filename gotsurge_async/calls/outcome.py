@@ -28,6 +28,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret, headers_for_log, longest_form, url_for_log, without
+from gotsurge_async.starting import pattern
 from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, Transport
 
 MOVED = (301, 307, 308)
@@ -246,7 +247,7 @@ _MESSAGE_KEYS = (
     "code",
 )
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray")
-_PLAIN_ID = re.compile(r"[\w.:\-/+=]{1,200}", re.ASCII)
+_PLAIN_ID = pattern(r"[\w.:\-/+=]{1,200}", re.ASCII)
 _MOST = 300
 _SCANNED = 65_536
 """Bytes of an answer that are searched for secrets, and so the most that may be shown."""
@@ -319,8 +320,8 @@ def error_code(body: bytes) -> str:
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
-_CODE = re.compile(r"[a-z_]{1,40}")
-_ROW = re.compile(r"\btasks?[.\[/](\d{1,3})\b")
+_CODE = pattern(r"[a-z_]{1,40}")
+_ROW = pattern(r"\btasks?[.\[/](\d{1,3})\b")
 
 
 def named_rows(body: bytes) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ not fit. *Checking* is strict: nothing is coerced, and every fault is reported. 
 """
 
 import functools
-import re
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -19,6 +18,7 @@ from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.tasks import CreatedTasks, Receipt
 from gotsurge_async.money import Money, as_given
+from gotsurge_async.starting import pattern
 
 if TYPE_CHECKING:
     import cattrs
@@ -263,7 +263,7 @@ def task_list(tasks: Any, *, named: bool = False) -> Any:
 
 
 _NAMES = ("tracking_id", "invoice_number")
-_COUNTED = re.compile(r"\d{1,3}")
+_COUNTED = pattern(r"\d{1,3}")
 """The keys of a list that became an object: counting numbers of up to three digits."""
 
 

@@ -25,6 +25,7 @@ from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import NO_PATHS, JsonForm, Model, fields_of, is_model
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
+from gotsurge_async.starting import pattern
 
 if TYPE_CHECKING:
     import cattrs
@@ -36,11 +37,11 @@ MOST_LEARNED = 32
 
 MOST_DIGITS = 1000
 """A longer whole number is read as text: Python is slow with such numbers, and refuses still longer ones."""
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+_ESCAPE = pattern(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 """An escape in JSON; group 1 is half of a surrogate pair, which no text can contain."""
 
-_PLAIN_NAME = re.compile(r"[\w.:-]+")
-_NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
+_PLAIN_NAME = pattern(r"[\w.:-]+")
+_NAMES_FIRST = pattern(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
 """The beginning of most orders: the names come first, and the rest need not be read."""
 
 

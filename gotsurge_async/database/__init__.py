@@ -28,6 +28,7 @@ import msgspec
 from attrs import field, frozen
 
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.starting import pattern
 
 Row = tuple[Any, ...]
 
@@ -81,9 +82,9 @@ _UNREADABLE = (
 )
 _SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
 """Settings of a URL that decide its destination, and that hold no secret."""
-_MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
+_MEANT_OTHERWISE = pattern(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
 """The beginning of text that was meant as a URL, or as a path that a shell should have expanded."""
-_SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
+_SETTINGS = pattern(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
 """Settings in the form that PostgreSQL's own tools accept."""
 _PART = 1000
 """Milliseconds of a wait for another writer, after which the waiter checks whether any caller still waits for it."""
@@ -386,7 +387,7 @@ class Postgres(Database):
     """A connection over psycopg in autocommit. Statements must compare what two writers could both change."""
 
     kind = Kind.POSTGRESQL
-    _COPIED: ClassVar[re.Pattern[str]] = re.compile(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
+    _COPIED: ClassVar[re.Pattern[str]] = pattern(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
 
     def _script(self, text: str) -> None:
         self._execute(text, {})  # in one message: all of them or none, and nobody is kept waiting between

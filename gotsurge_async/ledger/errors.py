@@ -23,7 +23,6 @@
         └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -35,6 +34,7 @@ from gotsurge_async import codec
 from gotsurge_async.errors import GotSurgeError, InvalidData, Sent, UsageError
 from gotsurge_async.ledger.states import Holder, OrderRow, PendingOrder
 from gotsurge_async.models.times import written
+from gotsurge_async.starting import pattern
 from gotsurge_async.system import shell
 
 RESCUE = (
@@ -53,7 +53,7 @@ _OF_FILES = (
     ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
 )
 """The advice for a file, and for a database in PostgreSQL."""
-_COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
+_COMMAND = pattern(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
 
 
 def commands_for(text: str, path: str) -> str:

@@ -18,7 +18,7 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.sql.sqlite import translated
 from gotsurge_async.ledger.states import Holder
-from gotsurge_async.system.locks import FileLock
+from gotsurge_async.system.files import FileLock
 
 if TYPE_CHECKING:
     from gotsurge_async.database.writer import Writer

@@ -1,7 +1,6 @@
 """Submitted orders: they are stored durably, and sent later by the first desk that takes them."""
 
 import asyncio
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,10 +19,11 @@ from gotsurge_async.ledger.sql.schema import TEXT
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import LIVE, OrderState, Submitted
 from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of
+from gotsurge_async.starting import pattern
 
 T = TypeVar("T")
 
-_NAMED = re.compile(r"%\((\w+)\)s")
+_NAMED = pattern(r"%\((\w+)\)s")
 _KNOWN = frozenset({OrderState.CREATED, OrderState.IN_DOUBT})
 
 LEASE = 60_000_000

@@ -21,6 +21,7 @@ from gotsurge_async.errors import Coded
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.models.times import written
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
+from gotsurge_async.starting import pattern
 
 MIN_PRICE = 200_000
 """The least price of a create, in thousandths of a cent (SGD 2.00)."""
@@ -67,10 +68,10 @@ Columns = Mapping[str, Mapping[str, Sequence[Any]]]
 """The values of some orders by object ("" is the order itself) and field; None where an order has none."""
 
 _SINGAPORE = ("sg", "sgp", "singapore", "republic of singapore", "singapura", "s'pore", "新加坡")
-_WRITTEN_CODE = re.compile(r"\s*'?(?:Singapore|S)?\s*\(?(\d[\d ]*)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
+_WRITTEN_CODE = pattern(r"\s*'?(?:Singapore|S)?\s*\(?(\d[\d ]*)\)?(?:\.0+)?\s*", re.ASCII | re.IGNORECASE)
 """A postal code of Singapore as people and spreadsheets write it: S(018956), Singapore 018956, '018956, 18956.0."""
-_CURRENCY = re.compile(r"[A-Z]{3}")
-_PLAIN_PHONE = re.compile(r"\+65[3689][0-9]{7}")
+_CURRENCY = pattern(r"[A-Z]{3}")
+_PLAIN_PHONE = pattern(r"\+65[3689][0-9]{7}")
 """A good number of Singapore in E.164, as nearly all are: the numbering plans of the world are not needed for it."""
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"

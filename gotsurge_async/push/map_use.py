@@ -1,7 +1,6 @@
 """The use of a map from push to push: new maps and new columns must be accepted, and changes are named."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
@@ -15,6 +14,7 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.words import printable
 from gotsurge_async.money import Money
+from gotsurge_async.starting import pattern
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.options import SourceOptions
@@ -29,7 +29,7 @@ _TIMES_AS_HIGH = 10
 _LONGEST = 60
 _MOST_SHAPES = 20
 
-_DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
+_DIGITS, _LETTERS = pattern(r"\d+"), pattern(r"[^\W\d_]+")
 
 
 class MapNotAccepted(UsageError):

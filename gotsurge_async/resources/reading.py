@@ -1,6 +1,5 @@
 """Helpers of all resources: checks of arguments, and readers of answers that may have less than was promised."""
 
-import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -11,11 +10,12 @@ from gotsurge_async.codec import Codec
 from gotsurge_async.errors import Coded, InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.tasks import Task
+from gotsurge_async.starting import pattern
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
 
-_REVISION = re.compile(r"\d+-[0-9A-Za-z]+")
+_REVISION = pattern(r"\d+-[0-9A-Za-z]+")
 
 
 def check_task_id(task_id: object) -> None:

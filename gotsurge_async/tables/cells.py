@@ -12,6 +12,7 @@ import msgspec
 from gotsurge_async.errors import Coded
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
+from gotsurge_async.starting import pattern
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -77,17 +78,15 @@ class Broken(Coded):
     __slots__ = ()
 
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_WHOLE_WITH_DECIMALS = re.compile(r"([+-]?[0-9]{1,18})\.0*")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_MONEY = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,5})0*)?")
-_TOO_FINE = re.compile(r"[+-]?[0-9]{1,12}\.[0-9]{6,}")
-_GROUPED = re.compile(r"[0-9]{1,3}(?:[,' \u00a0][0-9]{3}){1,4}(?:\.[0-9]{1,5})?")
-_WITH_CURRENCY = re.compile(
-    r"(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)\s*(-?[0-9.,]+)|(-?[0-9.,]+)\s*(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)"
-)
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
-_SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+_INTEGER = pattern(r"[+-]?[0-9]{1,18}")
+_WHOLE_WITH_DECIMALS = pattern(r"([+-]?[0-9]{1,18})\.0*")
+_NUMBER = pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_MONEY = pattern(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,5})0*)?")
+_TOO_FINE = pattern(r"[+-]?[0-9]{1,12}\.[0-9]{6,}")
+_GROUPED = pattern(r"[0-9]{1,3}(?:[,' \u00a0][0-9]{3}){1,4}(?:\.[0-9]{1,5})?")
+_WITH_CURRENCY = pattern(r"(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)\s*(-?[0-9.,]+)|(-?[0-9.,]+)\s*(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)")
+_TIME = pattern(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_SHORTENED = pattern(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 
 _FRACTION_DIGITS = 5
 
@@ -170,7 +169,7 @@ def _no_money(text: str) -> Misread:
     return Misread("write an amount as a decimal number, such as 48.50", "E219")
 
 
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = pattern(r"\d{4}-\d\d-\d\d")
 _NO_TIME_OF_DAY = (
     "has no time of day: write it in full, such as 2030-03-04T09:00:00+08:00 "
     '(if a date alone means midnight, add time = "00:00" to [dates] in a map)'

@@ -2,7 +2,6 @@
 
 import codecs
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO
 
+from gotsurge_async.starting import pattern
 from gotsurge_async.system import files
 from gotsurge_async.tables import Form
 from gotsurge_async.tables.cells import Exact
@@ -97,11 +97,11 @@ class _CsvRows:
 
 _SHEET = "Orders"
 _LONGEST_SHEET = 31
-_NO_SHEET = re.compile(r"[\[\]:*?/\\]")
+_NO_SHEET = pattern(r"[\[\]:*?/\\]")
 _LONGEST_CELL = 32_767
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
+_DAY = pattern(r"\d{4}-\d\d-\d\d")
+_MOMENT = pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_NUMBER = pattern(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
 _MOST_DIGITS = 15
 _FIRST_YEAR = 1901
 

@@ -8,7 +8,6 @@ kept connection that has ended before a byte was written to it is no failure: an
 
 import asyncio
 import os
-import re
 import select
 import sys
 from contextlib import suppress
@@ -22,6 +21,7 @@ from yarl import URL
 
 from gotsurge_async.config import Timeouts, settings_of
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.starting import pattern
 from gotsurge_async.transports.base import MAX_ANSWER, MaybeSent, NothingSent, Request, Response, TransportError
 
 __all__ = ["AiohttpTransport"]
@@ -32,7 +32,7 @@ ENVIRONMENT = "environment"
 BODY_SECONDS = 1.0
 """Seconds that a body may take if only the status counts: its connection can be kept only when it has ended."""
 
-_HEADER = re.compile(r"[\t -~]*")
+_HEADER = pattern(r"[\t -~]*")
 
 _USED: WeakSet[object] = WeakSet()
 """The protocols of connections that have carried a request."""

@@ -18,7 +18,7 @@ from msgspec import Struct
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.database.leases import SqlBoard, leased
-from gotsurge_async.system.locks import FileLock
+from gotsurge_async.system.files import FileLock
 from gotsurge_async.webhooks.event import (
     Event,
     EventState,

@@ -9,7 +9,6 @@ The files are written after the commit, never before, so they may lag behind a c
 """
 
 import os
-import re
 import secrets
 import time
 import zlib
@@ -23,6 +22,7 @@ from gotsurge_async.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
 from gotsurge_async.ledger.sql.postgres import counter_file
 from gotsurge_async.ledger.sql.sqlite import translated
 from gotsurge_async.ledger.upkeep.register import count_file, mode_in
+from gotsurge_async.starting import pattern
 from gotsurge_async.system import files
 
 LEDGER_ID = "ledger_id"
@@ -32,7 +32,7 @@ SYNC_SECONDS = 1.0
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
-_LINE = re.compile(
+_LINE = pattern(
     rb"(gotsurge-ledger ([0-9a-f]{16}) counter ([0-9]{19})(?: of ([0-9a-f]{8}) ([0-9]{19}))?) ([0-9a-f]{8})\n"
 )
 

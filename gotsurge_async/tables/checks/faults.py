@@ -2,13 +2,13 @@
 
 import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import attrs
 
 from gotsurge_async.models.rules import Severity
+from gotsurge_async.starting import pattern
 from gotsurge_async.tables.checks.words import number_of
 
 _LONGEST = 200
@@ -65,9 +65,9 @@ def quoted(value: str, most: int = 60) -> str:
 
 # --- the same thing wrong in many rows -------------------------------------------------------------------------------
 
-_OF_ONE_VALUE = re.compile(r'"[^"]*"|(?<![A-Za-z0-9_])[+-]?\d[\w.,:+-]*')
+_OF_ONE_VALUE = pattern(r'"[^"]*"|(?<![A-Za-z0-9_])[+-]?\d[\w.,:+-]*')
 """The parts of a rule that differ from value to value: quoted text, numbers, times."""
-_INDEX = re.compile(r"\[\d+\]")
+_INDEX = pattern(r"\[\d+\]")
 _LINES = 5
 MOST_GROUPS = 500
 """The most groups; other faults form one more group, because a column of a JSON record may have any name."""

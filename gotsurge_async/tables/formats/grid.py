@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from gotsurge_async.errors import Coded
+from gotsurge_async.starting import pattern
 from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
 
-_SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
+_SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
 class Record(NamedTuple):

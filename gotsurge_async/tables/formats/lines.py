@@ -4,7 +4,6 @@ import codecs
 import gzip
 import itertools
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 from msgspec import Struct
 
 from gotsurge_async.errors import Coded
+from gotsurge_async.starting import pattern
 from gotsurge_async.tables.formats.sheet_reader.messages import FREE
 
 MAX_LINE = 1 << 20
@@ -53,7 +53,7 @@ MARKS = (
 """Byte order marks and their encodings; of two that begin alike the longer one comes first."""
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 """The encodings for these names if no mark gives the order of the bytes: that of nearly every machine."""
-_WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
+_WRAPPED = pattern(r'\A\s*="([^"]*)"\s*\Z')
 
 TOO_LONG = Coded(f"the line is longer than {MAX_LINE} bytes", "E215")
 TOO_LONG_ROW = Coded(f"the row is longer than {MAX_LINE} characters", "E215")
