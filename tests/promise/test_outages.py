@@ -6,11 +6,11 @@ Every call of a push is the lost one in turn. All goes through the command line;
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import cycle, product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -26,6 +26,8 @@ from tests.promise.tally import Tally
 
 OUTAGE_STEP = int(os.environ.get("GOTSURGE_OUTAGE_STEP", "24"))
 """Every how many pairs of a lost call and an outage are played; 1 plays them all."""
+
+Place = TypeVar("Place")
 
 LOST: dict[str, Any] = {"when": "after", "kind": "reset"}
 """How an answer is lost, as a rule: the call acts, and then the connection is reset."""
@@ -162,6 +164,12 @@ def stage(request: pytest.FixtureRequest, tally: Tally, folder: Path) -> Iterato
         yield Stage(station, way, folder, tally)
 
 
+def played(stage: Stage, places: Iterable[Place], name: str, step: int) -> Sequence[Place]:
+    """Every so many of the places, from one that the seed draws; all of them with ``GOTSURGE_OUTAGE_STEP=1``."""
+    step = min(step, OUTAGE_STEP)
+    return [*places][first(f"{stage.way} {name}", step) :: step]
+
+
 def on(ways: Iterable[Way]) -> pytest.MarkDecorator:
     """Once for each way."""
     return pytest.mark.parametrize("stage", ways, ids=str, indirect=True)
@@ -173,8 +181,7 @@ def on(ways: Iterable[Way]) -> pytest.MarkDecorator:
 @on(WAYS)
 def test_every_outage(stage: Stage, tally: Tally, follow_up: str) -> None:
     """Whichever answer is lost, whatever comes next and whatever is done then: no double, no loss, no untrue word."""
-    places = [*product(stage.calls(), OUTAGES)]
-    for call, outage in places[first(f"{stage.way} {follow_up}", OUTAGE_STEP) :: OUTAGE_STEP]:
+    for call, outage in played(stage, product(stage.calls(), OUTAGES), follow_up, OUTAGE_STEP):
         stage.play(call, LOST, outage, follow_up)
     assert not tally.verdict, tally.verdict
 
@@ -185,7 +192,8 @@ def test_every_outage(stage: Stage, tally: Tally, follow_up: str) -> None:
 def test_every_way_to_lose_an_answer(stage: Stage, tally: Tally) -> None:
     """It does not matter how an answer is lost, nor whether its call acted before, acts later, or never did."""
     then = cycle(FOLLOW_UPS)
-    for call, loss, outage in product(stage.calls(), LOSSES.values(), ("no outage", "401", "503")):
+    places = product(stage.calls(), LOSSES.values(), ("no outage", "401", "503"))
+    for call, loss, outage in played(stage, places, "losses", 5):
         stage.play(call, loss, outage, next(then))
     assert not tally.verdict, tally.verdict
 
@@ -197,7 +205,7 @@ def test_outages_of_services_that_answer_otherwise(stage: Stage, tally: Tally) -
     """The same holds of a service that reads the open points of its document in another way."""
     # A service that lets no tracking id be used twice refuses an order that was taken back.
     then = cycle(follow_ups.FOLLOW_UPS if stage.way.options.tracking_id_unique != "no" else FOLLOW_UPS)
-    for call, outage in product(stage.calls(), ("no outage", "401", "503", "reset once")):
+    for call, outage in played(stage, product(stage.calls(), ("no outage", "401", "503", "reset once")), "odd", 3):
         stage.play(call, LOST, outage, next(then))
         stage.play(call, LOST, outage, "push again")
     assert not tally.verdict, tally.verdict
@@ -209,7 +217,7 @@ def test_outages_of_services_that_answer_otherwise(stage: Stage, tally: Tally) -
 def test_two_outages_in_a_row(stage: Stage, tally: Tally) -> None:
     """The same holds when what is done afterwards meets an outage of its own."""
     then = cycle(("resume", "push again", "push by another name"))
-    for call, outage, second in product(stage.calls(), ("401", "503"), range(3)):
+    for call, outage, second in played(stage, product(stage.calls(), ("401", "503"), range(3)), "twice", 5):
         stage.play(call, LOST, outage, next(then), second=second)
     assert not tally.verdict, tally.verdict
 
