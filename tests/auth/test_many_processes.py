@@ -22,6 +22,10 @@ from tests.auth.worker import ACCOUNT, store_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROCESSES, COROUTINES = 8, 50
+PAIRS = pytest.mark.parametrize(
+    ("where", "simulator"), [("file", True), ("sqlite", False), ("postgresql", True)], indirect=True
+)
+"""Each store with one way to renew: the first test tries each pair, and the lock does not know the way."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -163,6 +167,7 @@ async def test_a_fleet_refreshes_once(fleet: Fleet) -> None:
     assert fleet.refreshes == 1
 
 
+@PAIRS
 async def test_a_killed_holder_frees_the_rest(fleet: Fleet) -> None:
     """When the process that has the lock is killed, another one refreshes within seconds."""
     async with fleet.worker("hold") as holder:
@@ -174,6 +179,7 @@ async def test_a_killed_holder_frees_the_rest(fleet: Fleet) -> None:
     assert fleet.refreshes == 1
 
 
+@PAIRS
 async def test_a_frozen_holder_frees_the_rest(fleet: Fleet) -> None:
     """When the process that has the lock is frozen, another one refreshes; woken, it takes what that one stored."""
     async with fleet.worker("hold") as holder:
@@ -189,6 +195,7 @@ async def test_a_frozen_holder_frees_the_rest(fleet: Fleet) -> None:
     assert fleet.refreshes == 1
 
 
+@PAIRS
 async def test_a_holder_that_lives_keeps_the_lock(fleet: Fleet) -> None:
     """A holder that shows that it lives is waited for, longer than a dead one would be."""
     async with fleet.worker("hold") as holder, fleet.worker() as other:

@@ -17,8 +17,8 @@ TINY = Size(scale=0.0004, rounds=1)
 
 COUNTED = ("instructions",)
 """A whole run under valgrind takes minutes."""
-QUICK = ("ledger", "encode")
-"""These run with every test; the others start processes by the dozen."""
+QUICK = ("encode",)
+"""It runs with every test; the others start processes by the dozen."""
 
 
 @pytest.mark.parametrize(

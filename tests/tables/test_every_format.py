@@ -119,7 +119,7 @@ def test_orders_come_back(form: str, drawn: list[Order]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", READERS)
 @given(drawn=_drawn)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_many_orders_come_back(form: str, drawn: list[Order]) -> None:
     """What is written in any format is read back, whatever it is."""
     come_back(form, drawn)
@@ -149,7 +149,7 @@ def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "parquet", "csv", "csv.gz", "jsonl"])
 @given(st.binary(max_size=300))
 @example(b"PK\x05\x06" + bytes(18))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_any_bytes_are_rows_or_faults(ending: str, data: bytes) -> None:
     """Nothing that a file can hold raises."""
     result = read(data, name=f"t.{ending}")

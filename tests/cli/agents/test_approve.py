@@ -159,7 +159,8 @@ async def test_whoever_sends_the_rest_sends_nothing_twice(
 ) -> None:
     """A sender is killed in the middle of a call; its command is, too, or still waits for the answer."""
     made = await proposed(office)
-    office.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="silent", times=1))
+    for kind in ("delay", "reset"):
+        office.simulator.order_fault(Fault(operation="tasks.create", when="after", kind=kind, seconds=5, times=1))
     words = (made["proposal"], "--yes", made["digest"], "--ledger", office.folder / "ledger.db")
     process = await start("approve", *words, cwd=office.folder)
     while not office.simulator.tasks():  # noqa: ASYNC110 - another process is at it

@@ -84,11 +84,11 @@ async def lateness() -> AsyncIterator[list[float]]:
 
 async def test_four_workers_keep_one_rate(fleet: Fleet) -> None:
     """With --rate 200 four workers begin 200 calls a second together, never more than 210 in any second."""
-    run = await fleet.put_up(range(2400), "--batch-size", "1")
+    run = await fleet.put_up(range(1600), "--batch-size", "1")
     async with lateness() as late, fleet.workers(4, "--rate", "200"):
         await fleet.until_over(run)
     moments = times(fleet.simulator)
-    assert len(moments) == 2400
+    assert len(moments) == 1600
     most = most_in_a_second(moments, moments[0] + 1.0)
     mean = (len(moments) - 1) / (moments[-1] - moments[0])
     print(f"at --rate 200 with 4 workers: {mean:.1f}/s on average, {most} in the fullest second after the first")
@@ -187,7 +187,7 @@ async def test_the_end_of_the_token_costs_one_refresh(fleet: Fleet) -> None:
 async def test_a_storm_of_401s_costs_one_refresh(fleet: Fleet, how: str) -> None:
     """When the service takes their token no more, three workers in the middle of a push get one new one, and go on."""
     simulator = fleet.simulator
-    run = await fleet.put_up(range(1500), "--batch-size", "1", "--mode", "direct")
+    run = await fleet.put_up(range(750), "--batch-size", "1", "--mode", "direct")
     fleet = await signed_in(fleet)
     # So that many calls are in flight at once, and many meet a 401.
     simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.2))
@@ -199,9 +199,9 @@ async def test_a_storm_of_401s_costs_one_refresh(fleet: Fleet, how: str) -> None
         else:
             simulator._service.sign_in._bearers.clear()
         status = await fleet.until_over(run)
-    assert (status["state"], all_once(simulator, 1500)) == ("done", True)
+    assert (status["state"], all_once(simulator, 750)) == ("done", True)
     assert refreshes(simulator) == 1
-    assert simulator.audit()["calls"]["tasks.create"] - 1500 >= 3  # each worker met one
+    assert simulator.audit()["calls"]["tasks.create"] - 750 >= 3  # each worker met one
 
 
 async def test_a_frozen_worker_frees_the_token(fleet: Fleet) -> None:

@@ -340,8 +340,7 @@ async def test_ten_thousand_orders_stay_usable(
     assert watched.said == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
 async def test_nobody_is_shut_out(
     simulator: Simulator, gs: GotSurge, browser: Browser, watched: Watched, scheme: Any, size: Any
 ) -> None:
