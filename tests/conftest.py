@@ -72,6 +72,12 @@ def registers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for a run that is held as often as ever, and at shorter intervals: here its holder stays, and is to stay."""
+    monkeypatch.setattr("gotsurge_async.ledger.ledger._PROBE_SECONDS", 0.005)
+
+
+@pytest.fixture(autouse=True)
 def register(registers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A register of ledgers for each test alone: many tests push with a ledger of their own to one simulator."""
     path = registers / f"{next(_numbers)}.db"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.api.profile import Profile
@@ -243,6 +243,7 @@ def test_any_other_token_lasts_thirty_days(token: str) -> None:
     assert tokens_from(token, issued_at=NOW).expires_at == NOW + timedelta(days=30)
 
 
+@settings(max_examples=20)  # values of any depth take long to draw
 @given(st.one_of(st.text(), json_values.map(jwt), st.fixed_dictionaries({"exp": json_values}).map(jwt)))
 def test_any_token_has_an_end(token: str) -> None:
     """Whatever a token looks like, when it ends is known, and it shows nowhere."""

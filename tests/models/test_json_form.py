@@ -36,7 +36,7 @@ ODD = {
 """A task with a whole number as its id, an unknown status, values that do not fit, and a field without a name."""
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.one_of(*map(models, OPEN)))
 def test_a_model_is_the_same_after_a_round_trip(model: Model) -> None:
     """Unknown fields, amounts, times and unknown values of enumerations come back as they were."""

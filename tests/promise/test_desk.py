@@ -8,6 +8,7 @@ pushed as a file. What the program printed before it died must be true as well.
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -277,8 +278,7 @@ def test_a_desk_over_postgresql(
     assert not tally.verdict, tally.verdict
 
 
-@pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("follow_up", FOLLOW_UPS)
+@pytest.mark.parametrize(("follow_up", "mode"), [*zip(FOLLOW_UPS, cycle(Mode), strict=False)])
 def test_a_few_crash_points_of_a_desk(service: Station, tally: Tally, folder: Path, mode: Mode, follow_up: str) -> None:
     """The quick part of the enumeration: after a call that creates, or broadcasts."""
     names = boundaries(service, folder, mode)

@@ -40,7 +40,7 @@ def test_a_line_is_an_order() -> None:
 
 
 @given(orders(), st.lists(items(), max_size=2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_order_comes_back_from_a_line(order: Order, its_items: list[Any]) -> None:
     """Order to JSON to order is the identity."""
     tree = {**codec.unstructure(order), "items": [codec.unstructure(item) for item in its_items]}
@@ -95,7 +95,7 @@ def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:
 
 
 @given(models(Order), texts, st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_model_gives_a_row_or_faults(order: Order, key: str, unknown: bool) -> None:
     """Also with fields that the document does not name; a row is the order that the codec reads from the line."""
     tree = {**codec.unstructure(order), "tracking_id": key}

@@ -42,7 +42,7 @@ def test_a_row_is_an_order() -> None:
 
 
 @given(orders())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_order_comes_back_from_a_table(order: Order) -> None:
     """Order to CSV row to order is the identity, and what is sent is what the codec makes of the order."""
     result = read(table(cells_of(order), columns=columns_of(Order)))
@@ -105,7 +105,7 @@ _lines = st.lists(
 
 
 @given(lines=_lines, block=st.integers(1, 4), any_date=st.booleans(), limit=st.sampled_from((None, "0.00", "48.50")))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 def test_rows_by_columns_are_rows_one_by_one(
     lines: list[dict[str, str] | str], block: int, any_date: bool, limit: str | None
 ) -> None:

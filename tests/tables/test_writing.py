@@ -158,7 +158,7 @@ _rows = st.integers(2, 6).flatmap(lambda width: st.lists(st.lists(_cells, min_si
 @given(_rows, st.sampled_from(",;\t|"))
 @example([["a,b", "c"], ["a", "\n"]], ",")
 @example([["", ""]], ",")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_lines_are_what_the_csv_module_writes(rows: list[list[str]], delimiter: str) -> None:
     """Quotes stand where they are needed, and nowhere else."""
     written = io.StringIO(newline="")

@@ -39,7 +39,7 @@ def mailbox() -> Iterator[Mailbox]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # it ends so soon
     box = Mailbox(f"http://127.0.0.1:{server.server_port}/services/S3CRET")
     thread.start()
     try:

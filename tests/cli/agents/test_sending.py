@@ -26,7 +26,9 @@ async def test_a_program_in_the_folder_of_tables_does_not_run(tmp_path: Path, mo
     assert ([*tmp_path.glob("ran-*")], ran.exit_code) == ([], 0)
 
 
-@pytest.mark.parametrize("code", [*Exit, -9, 77])
+@pytest.mark.parametrize(
+    "code", [Exit.CREATED, Exit.RESULTS_FAILED, Exit.IN_DOUBT, Exit.UNREACHABLE, Exit.HELD, -9, 77]
+)
 async def test_only_what_left_nothing_open_is_done(office: Office, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Any other may be proposed again, but what is still being sent: by nobody knows whom, or by another process."""
 

@@ -109,7 +109,7 @@ def test_another_program_at_the_port_is_no_simulator(run: Runner, status: int, b
             """Keep quiet."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         port = str(server.server_port)
         origin = f"http://127.0.0.1:{port}"
         for done in (

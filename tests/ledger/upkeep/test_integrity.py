@@ -192,14 +192,16 @@ async def test_what_cannot_be_is_refused(
 ) -> None:
     """Each value that a column cannot hold is seen in its table; then nothing is written, and reading tells too.
 
-    The ledger is opened for one value of each column, of another kind from column to column.
+    The ledger is opened for one value of every third column, of another kind from column to column.
     """
     for value in values:
         shutil.copy(whole, path)
         garble(path, table, column, value)
         assert any(f"table {table}" in flaw or table == "ledger_meta" for flaw in flaws(path)), value
+    if number % 3:
+        return
     shutil.copy(whole, path)
-    garble(path, table, column, values[number % len(values)])
+    garble(path, table, column, values[number // 3 % len(values)])
     with pytest.raises(LedgerError, match=r"damaged|older|newer version") as caught:
         await write_something(path)
     assert f"table {table}" in str(caught.value) or table == "ledger_meta"

@@ -256,7 +256,7 @@ def test_a_drafted_map_reads_the_orders_or_reports_a_fault() -> None:
     completed: list[bool] = []
 
     @given(tables())
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     def check(table: Table) -> None:
         text = plain_table(table.header, *zip(*table.columns, strict=True))
         made = drafted(text, timezone="Asia/Singapore")

@@ -277,7 +277,7 @@ async def test_connections_whose_headers_never_end(tmp_path: Path) -> None:
             over = threading.Event()
             port = int(receiver.url.rpartition(":")[2])
             attacking = asyncio.create_task(asyncio.to_thread(asyncio.run, attack(port, 300, over)))
-            until, sent = time.monotonic() + 3.0, 0
+            until, sent = time.monotonic() + 1.0, 0
             while time.monotonic() < until:
                 began = time.monotonic()
                 async with aiohttp.ClientSession() as session:
