@@ -103,6 +103,7 @@ async def test_an_order_that_was_taken_back_and_pushed_again_is_no_double(
         assert await kit.book.doubles() == []
 
 
+@pytest.mark.slow
 async def test_a_flood_of_unknown_ids_does_not_keep_an_order_in_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,6 +160,7 @@ async def test_changes_are_known_within_a_minute(tmp_path: Path) -> None:
         assert len(here.service.read_at) <= tasks / 10 * here.clock.monotonic() + 1
 
 
+@pytest.mark.slow
 async def test_slow_answers_do_not_slow_the_reads(tmp_path: Path) -> None:
     """Where each answer takes a quarter of a second, 250 reads a second are 250 reads a second."""
     async with reading(tmp_path, rate=250.0) as here:
