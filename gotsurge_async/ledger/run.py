@@ -137,7 +137,6 @@ class Run(Notes):
         rivals = ExitStack()
 
         def do(db: Database) -> list[int | Recorded | None]:
-            runs.fence(db, self._held)
             taken = _Rivals(self._store, db, rivals, wait=0)
             answers = joining.join(
                 db, self._held, rows, now, taken.take, compact=self._compact, submitted=numbers, fingerprint=fingerprint

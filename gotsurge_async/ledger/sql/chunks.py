@@ -369,10 +369,10 @@ def chunks_of(db: Database, rows: Iterable[Row], *, tasks: bool = True, bodies: 
     chunks = {chunk.id: chunk for chunk in map(chunk_of, rows)}
     if chunks and tasks:
         ids = db.listed(chunks)
-        _take_results(chunks, db.rows("results", ids=ids))
-        _take_notes(chunks, db.rows("notes", ids=ids))
+        take_results(chunks, db.rows("results", ids=ids))
+        take_notes(chunks, db.rows("notes", ids=ids))
     if chunks and bodies:
-        _read_bodies(db, chunks)
+        take_bodies(chunks, db.rows("bodies", ids=db.listed(chunks)))
     return chunks
 
 
@@ -415,10 +415,10 @@ def load(db: Database, numbers: Iterable[int], *, tasks: bool = True, bodies: bo
     # As nearly always when something is sent: by its key alone, which costs half.
     chunks = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
     for number in chunks if tasks else ():
-        _take_results(chunks, db.rows("results_of_chunk", chunk=number))
-        _take_notes(chunks, db.rows("notes_of_chunk", chunk=number))
+        take_results(chunks, db.rows("results_of_chunk", chunk=number))
+        take_notes(chunks, db.rows("notes_of_chunk", chunk=number))
     if bodies:
-        _read_bodies(db, chunks)
+        take_bodies(chunks, db.rows("bodies", ids=db.listed(chunks)))
     return chunks
 
 
@@ -431,7 +431,8 @@ def task_ids_of(chunk: int, part: int | None, ids: str) -> list[str | None]:
         raise damaged("results", row, "its task ids are not a list of text") from error
 
 
-def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+def take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    """Give chunks the tasks of rows of ``results``."""
     for number, part, status, ids in rows:
         chunk, named = chunks[number], task_ids_of(number, part, ids)
         if len(named) > len(chunk.states):
@@ -442,7 +443,8 @@ def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
                 chunk.tasks[place] = (task_id, status)
 
 
-def _take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+def take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    """Give chunks the rows of ``notes``."""
     for number, place, *note in rows:
         if place not in range(len(chunks[number].states)):
             raise damaged("notes", f"chunk {number}", f"it has no order {place!r:.40}")
@@ -452,11 +454,10 @@ def _take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
             raise damaged("notes", f"chunk {number}, order {place}", str(error)) from error
 
 
-def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
-    seen = 0
-    for number, packed, metas, body, source in db.rows("bodies", ids=db.listed(chunks)):
+def take_bodies(chunks: dict[int, Chunk], bodies: Sequence[Row]) -> None:
+    """Give each chunk its row of ``bodies``; LedgerUnusable if one is damaged, or missing."""
+    for number, packed, metas, body, source in bodies:
         chunk = chunks[number]
-        seen += 1
         try:
             chunk.metas = _metas.decode(metas)
             chunk.packed = packed
@@ -470,6 +471,6 @@ def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
             raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
             raise damaged("bodies", f"chunk {number}", "its sizes do not fit its orders")
-    if seen != len(chunks):
-        gone = min(set(chunks) - {row[0] for row in db.rows("bodies", ids=db.listed(chunks))})
+    if len(bodies) != len(chunks):
+        gone = min(set(chunks) - {row[0] for row in bodies})
         raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

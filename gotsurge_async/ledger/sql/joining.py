@@ -12,7 +12,7 @@ from msgspec import Struct
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
-from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, HELD_BACK, Decided, add, contested, decide
+from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
@@ -80,17 +80,15 @@ def join_all(db: Database, wishes: Sequence[Join]) -> list[list[int | Recorded |
     is_plain = all(wish.run is run and wish.rows and not wish.alone for wish in wishes)
     if len(wishes) == 1 or not is_plain or len({row.key for row in rows}) < len(rows):
         return [wish.do(db) for wish in wishes]
-    runs.fence(db, run)
-    meta: dict[str, int] = dict(db.rows("meta"))
+    accepted, first = runs.fence_whole(db, run)
     keys = db.rows("keys", environment=run.environment, keys=db.listed(row.key for row in rows))
     owners = owners_at(db, keys)
     taken = {key for key, _, _ in keys}
-    accepted = meta.get(ACCEPTED_AT) or None
     new = [each for each in wishes if accepted is None and taken.isdisjoint(row.key for row in each.rows)]
     numbers: Iterator[list[int]] = iter(())
     if new:
         parts = [_with_fingerprints(wish.rows, wish.fingerprint) for wish in new]
-        numbers = iter(_claim_new(db, run, parts, max(wish.now for wish in new), meta, compact=new[0].compact))
+        numbers = iter(_claim_new(db, run, parts, max(wish.now for wish in new), first, compact=new[0].compact))
         marks.count(db, new[0].slot)
     return [[*(next(numbers) if each in new else _decided(run, each.rows, owners) or each.do(db))] for each in wishes]
 
@@ -122,13 +120,16 @@ def join(
     Raises:
         Moved: a run that is being loaded has just inserted one of the keys.
     """
+    meta = runs.fence_whole(db, run)
     if not submitted:
-        return [*_join(db, run, rows, now, take, fingerprint, compact=compact)]
+        return [*_join(db, run, rows, now, take, fingerprint, *meta, compact=compact)]
     numbers = db.listed(submitted.values())
     waiting = {number for (number,) in db.rows("still_submitted", numbers=numbers)}
     mine = [row for row in rows if submitted.get(row.key) in {None, *waiting}]
     answers = dict(
-        zip([row.key for row in mine], _join(db, run, mine, now, take, fingerprint, compact=compact), strict=True)
+        zip(
+            [row.key for row in mine], _join(db, run, mine, now, take, fingerprint, *meta, compact=compact), strict=True
+        )
     )
     contents = {row.key: row.payload for row in mine}
     has_key = [
@@ -148,17 +149,17 @@ def _join(
     now: int,
     take: Callable[[str], bool],
     fingerprint: Callable[[str], bytes] | None,
+    accepted: int | None,
+    first_epoch: int,
     *,
     compact: bool,
 ) -> Sequence[int | Recorded]:
     if not rows:
         return ()
     keys = [row.key for row in rows]
-    meta: dict[str, int] = dict(db.rows("meta"))
-    accepted = meta.get(ACCEPTED_AT) or None
     taken = db.rows("keys", environment=run.environment, keys=db.listed(keys))
     if accepted is None and not taken:
-        (numbers,) = _claim_new(db, run, [_with_fingerprints(rows, fingerprint)], now, meta, compact=compact)
+        (numbers,) = _claim_new(db, run, [_with_fingerprints(rows, fingerprint)], now, first_epoch, compact=compact)
         return numbers
     if len(taken) == len(rows) and (known := _decided(run, rows, owners_at(db, taken))):
         return known
@@ -177,10 +178,14 @@ def _join(
 
 
 def _claim_new(
-    db: Database, run: Held, parts: Sequence[Sequence[NewOrder]], now: int, meta: Mapping[str, int], *, compact: bool
+    db: Database, run: Held, parts: Sequence[Sequence[NewOrder]], now: int, first: int, *, compact: bool
 ) -> list[list[int]]:
-    """Insert orders whose keys are new, each part as a chunk, and claim them; returns their ids."""
-    chunks = add(db, run, parts, now, compact=compact, claimed=_target(run), after=meta.get("first_epoch", 0))
+    """Insert orders whose keys are new, each part as a chunk, and claim them; returns their ids.
+
+    Args:
+        first: the number at which epochs begin.
+    """
+    chunks = add(db, run, parts, now, compact=compact, claimed=_target(run), after=first)
     for chunk in chunks:
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
     db.committed.append(partial(run.see, chunks))

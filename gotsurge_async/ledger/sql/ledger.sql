@@ -148,6 +148,9 @@ UPDATE runs SET holder_pid = NULL, holder_host = NULL, holder_since = NULL, leas
 UPDATE runs SET options = :options WHERE number = :number;
 -- name: epoch
 SELECT epoch FROM runs WHERE number = :number {for_share};
+-- name: epoch_and_meta
+SELECT epoch, (SELECT value FROM ledger_meta WHERE name = 'older_accepted_at'), (SELECT value FROM ledger_meta WHERE name = 'first_epoch')
+FROM runs WHERE number = :number {for_share};
 -- name: start_run
 UPDATE runs SET state = 'sending', finished_at = NULL WHERE number = :number AND state <> 'loading';
 -- name: raise_epoch
@@ -302,6 +305,9 @@ INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES {rows} ON 
 INSERT INTO contested (run, chunk, place, key) VALUES {rows} ON CONFLICT (run, chunk, place) DO NOTHING;
 -- name: chunks
 SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id {among:ids} ORDER BY id;
+-- name: chunks_whole
+SELECT chunks.id, chunks.run, chunks.epoch, claimed_at, updated_at, states, open_until, bodies.chunk, packed, meta, body, bodies.source, runs.*
+FROM chunks LEFT JOIN runs ON runs.number = chunks.run LEFT JOIN bodies ON bodies.chunk = chunks.id WHERE chunks.id {among:ids} ORDER BY chunks.id;
 -- name: chunk
 SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id = :id;
 -- name: lock_chunk
@@ -327,6 +333,9 @@ UPDATE bodies SET packed = :packed, meta = :meta, body = :body WHERE chunk = :ch
 SELECT chunk, part, status, ids FROM results WHERE chunk {among:ids} ORDER BY chunk, part;
 -- name: results_of_chunk
 SELECT chunk, part, status, ids FROM results WHERE chunk = :chunk ORDER BY part;
+-- name: results_and_notes
+SELECT chunk, part, status, ids, NULL, NULL, NULL FROM results WHERE chunk {among:ids}
+UNION ALL SELECT chunk, place, status, NULL, error, lost_drafts, cancel_until FROM notes WHERE chunk {among:ids} ORDER BY 1, 2;
 -- name: add_results
 INSERT INTO results (chunk, part, status, ids) VALUES {rows};
 -- name: notes

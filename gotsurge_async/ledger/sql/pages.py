@@ -7,7 +7,18 @@ from typing import NamedTuple, TypeVar
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import runs
-from gotsurge_async.ledger.sql.chunks import ARCHIVED, LAST, PLACES, Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.ledger.sql.chunks import (
+    ARCHIVED,
+    LAST,
+    PLACES,
+    Chunk,
+    chunks_of,
+    number_of,
+    page_of,
+    take_bodies,
+    take_notes,
+    take_results,
+)
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
@@ -263,8 +274,17 @@ def owners_of_keys(
 
 def owners_at(db: Database, rows: Sequence[Row]) -> dict[str, Owner]:
     """The orders to which rows of the table of keys lead."""
-    chunks = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
-    known = runs.by_number(db, {chunk.run for chunk in chunks.values()}) if chunks else {}
+    if not rows:
+        return {}
+    ids = db.listed(sorted({number for _, number, _ in rows}))
+    whole = db.rows("chunks_whole", ids=ids)
+    chunks = chunks_of(db, [row[:7] for row in whole], tasks=False)
+    more = db.rows("results_and_notes", ids=ids)
+    take_results(chunks, [row[:4] for row in more if row[3] is not None])
+    take_notes(chunks, [(*row[:3], *row[4:]) for row in more if row[3] is None])
+    take_bodies(chunks, [row[7:12] for row in whole if row[7] is not None])
+    of_runs = {row[1]: row[12:] for row in whole}
+    known = {number: runs.info_of(run) for number, run in of_runs.items()}
     return {
         key: Owner(known[chunks[number].run], chunks[number], place)
         for key, number, place in rows

@@ -313,9 +313,7 @@ def fence(db: Database, run: Held) -> None:
     """
     if run.segment is None:
         if db.rows("epoch", number=run.number) != [(run.epoch,)]:
-            raise RunLost(
-                f"run {run.id} was taken over by another process: this process sends no more of the run's orders"
-            )
+            raise _lost(run)
         return
     number, epoch = run.segment
     if db.rows("segment_epochs", run=run.number, segment=number) != [(run.epoch, epoch)]:
@@ -323,6 +321,20 @@ def fence(db: Database, run: Held) -> None:
             f"segment {number} of run {run.id} now belongs to another worker: this worker sends no more of the "
             "segment's orders"
         )
+
+
+def fence_whole(db: Database, run: Held) -> tuple[int | None, int]:
+    """Fence a run as `fence` does; returns what `admission.accepted_at` and `first_epoch` return, by one statement."""
+    if run.segment is not None:
+        fence(db, run)
+    for epoch, accepted, first in db.rows("epoch_and_meta", number=run.number):
+        if epoch == run.epoch:
+            return accepted or None, first or 0
+    raise _lost(run)
+
+
+def _lost(run: Held) -> RunLost:
+    return RunLost(f"run {run.id} was taken over by another process: this process sends no more of the run's orders")
 
 
 def raise_epoch(db: Database, run_id: str) -> int:
