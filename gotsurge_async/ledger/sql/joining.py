@@ -5,7 +5,8 @@ and when an order of another run is taken over, is decided as in an admission.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from datetime import datetime
+from functools import lru_cache, partial
 
 from msgspec import Struct
 
@@ -281,7 +282,6 @@ def _add(
 
 def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
     chunk, place = owner.chunk, owner.place
-    until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
     row = OrderRow(
         number_of(chunk.id, place),
         chunk.metas[place].line if chunk.metas else 0,
@@ -292,11 +292,18 @@ def _recorded(key: str, owner: Owner, *, held: bool = False) -> Recorded:
         owner.task_id,
         owner.status,
         chunk.error(place),
-        None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at),
-        from_microseconds(chunk.updated_at),
-        until,
+        *_moments(chunk.claimed_at, chunk.updated_at, chunk.open_until),
     )
     return Recorded(owner.run, row, held)
+
+
+@lru_cache(64)
+def _moments(
+    claimed_at: int | None, updated_at: int, until: int | None
+) -> tuple[datetime | None, datetime, datetime | None]:
+    """The times of a chunk, which are those of all of its orders."""
+    claimed, open_until = (None if at is None else from_microseconds(at) for at in (claimed_at, until))
+    return claimed, from_microseconds(updated_at), open_until
 
 
 def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:

@@ -310,8 +310,8 @@ class Desk:
                 return attrs.evolve(outcome, order=made)
             # The other order did not get the key, so this one is tried.
         self._refuse_closed()
-        if limited and (known := await self._refuse_one_too_many(key)) is not None:
-            return replayed(Entry(made, key, payload, plain, self._forget), known)
+        if limited and len(self._waiting) >= self._most_waiting:
+            return replayed(Entry(made, key, payload, plain, self._forget), await self._known_or_refused(key))
         entry = self._entries[key] = Entry(made, key, payload, plain, self._forget, submitted)
         self._wait(entry)
         return await self._result(entry, ends)
@@ -360,10 +360,8 @@ class Desk:
         if not self._looking or self._closing is not None:
             raise ClientClosed("use a desk inside its `async with`: this one is not open yet, or already closed")
 
-    async def _refuse_one_too_many(self, key: str) -> Recorded | None:
-        """Refuse an order when too many wait, unless its key is known: then return the order that has the key."""
-        if len(self._waiting) < self._most_waiting:
-            return None
+    async def _known_or_refused(self, key: str) -> Recorded:
+        """Return the order that has a key, or refuse a new order, because too many wait."""
         if (known := await self._runs.known(key)) is not None:
             return known
         raise NotSent(f"{self._most_waiting} orders are already waiting: try again later", "E906", operation=OPERATION)

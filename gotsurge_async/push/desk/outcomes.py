@@ -260,8 +260,8 @@ def _differing(entry: Entry, row: OrderRow) -> list[str]:
     return differing(entry.payload, row.payload, f"key {row.key}") if known_to_differ else []
 
 
-def replayed(entry: Entry, recorded: Recorded) -> Outcome:
-    """The outcome to return for an order whose key is already recorded."""
+def replayed(entry: Entry, recorded: Recorded, *, is_own: bool = False) -> Outcome:
+    """The outcome to return for an order whose key is already recorded; ``is_own``: in the run of this desk."""
     row, run, order = recorded.row, recorded.run, entry.order
     outcome: Created[Order] | InDoubt[Order]
     if row.state is OrderState.CREATED and row.task_id is not None:
@@ -269,7 +269,9 @@ def replayed(entry: Entry, recorded: Recorded) -> Outcome:
         receipt = Receipt(id=row.task_id, tracking_id=order.tracking_id, current_status=status)
         outcome = Created(order=order, receipt=receipt, replayed=True)
     else:
-        why = row.error or ("another process has it in hand" if recorded.held else "its outcome was not recorded")
+        why = row.error or (
+            "another process has it in hand" if recorded.held and not is_own else "its outcome was not recorded"
+        )
         error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, body=row.payload)
         outcome = InDoubt(order=order, error=error, replayed=True)
     fields = _differing(entry, row)

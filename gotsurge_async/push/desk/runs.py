@@ -8,8 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
-
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
 from gotsurge_async.clock import uninterrupted
@@ -297,7 +295,7 @@ class DeskRuns:
             self._spawn(self._read(entry, recorded))
         else:
             current.has_doubts |= is_own and state in DOUBTFUL
-            entry.end(replayed(entry, structs.replace(recorded, held=recorded.held and not is_own)))
+            entry.end(replayed(entry, recorded, is_own=is_own))
 
     async def _read(self, entry: Entry, recorded: Recorded) -> None:
         """Answer an entry with the outcome of an order in doubt of another run, whose task is read first."""
