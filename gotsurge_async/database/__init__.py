@@ -269,9 +269,9 @@ class Database(ABC):
         for text in statements(file, self.kind).values():
             self._script(text)
 
-    @abstractmethod
     def _script(self, text: str) -> None:
-        """Execute several statements."""
+        """Execute several statements, in one message: all of them or none, and nobody is kept waiting between."""
+        self._execute(text, {})
 
     @abstractmethod
     def stream(self, text: str) -> Iterator[Row]:
@@ -389,8 +389,12 @@ class Postgres(Database):
     kind = Kind.POSTGRESQL
     _COPIED: ClassVar[re.Pattern[str]] = pattern(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
 
-    def _script(self, text: str) -> None:
-        self._execute(text, {})  # in one message: all of them or none, and nobody is kept waiting between
+    def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
+        from psycopg import Error, RawCursor, errors
+
+        super().__init__(driver, texts)
+        self._cursor, self._raw = driver.cursor(), RawCursor(driver)  # a new one costs a third of a statement
+        self._error, self._conflicts = Error, (errors.DeadlockDetected, errors.SerializationFailure)
 
     def stream(self, text: str) -> Iterator[Row]:
         with self.driver.cursor("streamed") as cursor:
@@ -398,22 +402,19 @@ class Postgres(Database):
             yield from cursor.execute(text)
 
     def alive(self) -> bool:
-        from psycopg import Error
-
         try:
-            self.driver.execute("")
-        except Error:
+            self._cursor.execute("")
+        except self._error:
             return False
         return True
 
     def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
-        from psycopg import RawCursor, errors
-
         try:
             if values and not isinstance(values, tuple):
-                return self.driver.execute(text, values)
-            return RawCursor(self.driver).execute(text.replace("%%", "%").encode(), values or None)
-        except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+                return self._cursor.execute(text, values)
+            plain = text.replace("%%", "%").encode()
+            return self._raw.execute(plain, values) if values else self._cursor.execute(plain)
+        except self._conflicts as error:
             raise Moved from error
 
     def load(self, name: str, rows: Sequence[Row]) -> int:
@@ -441,7 +442,7 @@ class Postgres(Database):
     def begin(self, *, writing: bool = True) -> None:
         # Whatever is usual there: a writer must see what others have written while it waited for their locks.
         level = "READ COMMITTED" if writing else "REPEATABLE READ READ ONLY"
-        self.driver.execute(f"BEGIN ISOLATION LEVEL {level}")
+        self._cursor.execute(f"BEGIN ISOLATION LEVEL {level}")
 
     def rollback(self) -> None:
         if not self.driver.closed:
