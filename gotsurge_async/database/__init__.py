@@ -411,7 +411,7 @@ class Postgres(Database):
     def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
         try:
             if values and not isinstance(values, tuple):
-                return self._cursor.execute(text, values)
+                return self._cursor.execute(text, values, binary=True)  # as text, bytes are twice as long
             plain = text.replace("%%", "%").encode()
             return self._raw.execute(plain, values) if values else self._cursor.execute(plain)
         except self._conflicts as error:
