@@ -441,8 +441,7 @@ class Postgres(Database):
 
     def begin(self, *, writing: bool = True) -> None:
         # Whatever is usual there: a writer must see what others have written while it waited for their locks.
-        level = "READ COMMITTED" if writing else "REPEATABLE READ READ ONLY"
-        self._cursor.execute(f"BEGIN ISOLATION LEVEL {level}")
+        self._cursor.execute(f"BEGIN ISOLATION LEVEL {'READ COMMITTED' if writing else 'REPEATABLE READ READ ONLY'}")
 
     def rollback(self) -> None:
         if not self.driver.closed:
