@@ -175,7 +175,7 @@ async def test_a_killed_holder_frees_the_rest(fleet: Fleet) -> None:
         assert await line(holder) == "held"
         holder.kill()
         async with asyncio.timeout(60):
-            assert len(await fleet.run()) == 1
+            assert len(await fleet.run(4)) == 1
     assert fleet.refreshes == 1
 
 
@@ -187,7 +187,7 @@ async def test_a_frozen_holder_frees_the_rest(fleet: Fleet) -> None:
         assert await line(holder) == "held"
         await freeze(holder, fleet.where)
         async with asyncio.timeout(60):
-            seen = await fleet.run()
+            seen = await fleet.run(4)
         assert fleet.refreshes == 1
         holder.send_signal(signal.SIGCONT)
         tell(holder)

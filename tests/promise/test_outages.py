@@ -205,7 +205,7 @@ def test_outages_of_services_that_answer_otherwise(stage: Stage, tally: Tally) -
     """The same holds of a service that reads the open points of its document in another way."""
     # A service that lets no tracking id be used twice refuses an order that was taken back.
     then = cycle(follow_ups.FOLLOW_UPS if stage.way.options.tracking_id_unique != "no" else FOLLOW_UPS)
-    for call, outage in played(stage, product(stage.calls(), ("no outage", "401", "503", "reset once")), "odd", 3):
+    for call, outage in played(stage, product(stage.calls(), ("no outage", "401", "503", "reset once")), "odd", 5):
         stage.play(call, LOST, outage, next(then))
         stage.play(call, LOST, outage, "push again")
     assert not tally.verdict, tally.verdict

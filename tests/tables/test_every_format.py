@@ -119,7 +119,7 @@ def test_orders_come_back(form: str, drawn: list[Order]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", READERS)
 @given(drawn=_drawn)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_many_orders_come_back(form: str, drawn: list[Order]) -> None:
     """What is written in any format is read back, whatever it is."""
     come_back(form, drawn)
