@@ -69,6 +69,7 @@ class _Texts(msgspec.Struct):
     tasks: list[msgspec.Raw]
 
 
+_BATCH_START, _BATCH_END = b'{"tasks":[', b"]}"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _heads = msgspec.json.Decoder(_Heads).decode
@@ -333,8 +334,12 @@ def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:
     """Join orders that are JSON text already, by `encode`, to the body of a create."""
-    first, *others = tasks or [b""]
-    return b",".join([b'{"tasks":[' + first, *others]) + b"]}"
+    return _BATCH_START + b",".join(tasks) + _BATCH_END
+
+
+def joined_in(batch: bytes) -> bytes:
+    """The orders of an `encode_batch`, with commas between them."""
+    return batch[len(_BATCH_START) : -len(_BATCH_END)]
 
 
 def decode_names(order: bytes) -> tuple[str | None, str | None]:

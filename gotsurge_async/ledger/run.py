@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
-from zlib import crc32
 
 from attrs import evolve
 from msgspec import structs
@@ -19,7 +18,7 @@ from gotsurge_async.ledger.held import writes
 from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import admission, joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
-from gotsurge_async.ledger.sql.chunks import JOINED, PLACES, Chunk
+from gotsurge_async.ledger.sql.chunks import PLACES, Chunk
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
 from gotsurge_async.ledger.sql.runs import Held
@@ -254,9 +253,8 @@ class Run(Notes):
             LedgerUnusable: the JSON of an order is damaged: the service would refuse the whole chunk.
         """
         known = self._held.sums.pop(orders[0].id // PLACES, None)
-        texts = [order.payload for order in orders]
-        if known is not None and known == crc32(JOINED.join(texts)):  # as it was written, so it is JSON
-            return [codec.decode_names(text) for text in texts]
+        if known is not None and known == hash(codec.joined_in(body)):  # as it was written, so it is JSON
+            return [codec.decode_names(order.payload) for order in orders]
         return names_in(self.path, orders, body)
 
     def claim(self, ids: Sequence[int]) -> Lasting[list[int]]:

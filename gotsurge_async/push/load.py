@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any, TypeVar
 
 import msgspec
@@ -126,9 +126,7 @@ class Loader(Struct, frozen=True):
         keys = Keys()
         async with discarded_on_error(run):
             while block:
-                await run.add(
-                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
-                )
+                await run.add([*starmap(NewOrder, block)])  # both have the same fields, in the same order
                 if self.entering is not None:
                     keys.add([row.key for row in block])
                 block = await asyncio.to_thread(self._block, rows)

@@ -46,6 +46,8 @@ TOO_MANY = (
 )
 _FEW = 8
 """The number of rows of which each is read alone if a cell of one of them may be wrong."""
+_Good = tuple[Sequence[Record], Sequence[str], Sequence[Any]]
+"""Rows without faults, their keys, and their candidates."""
 
 
 class TableSource(Source):
@@ -82,11 +84,12 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            for record, key, order in self._orders(block, header):
-                cells = record.cells
+            for records, keys, orders in self._orders(block, header):
+                lines, rows = [record.line for record in records], [record.cells for record in records]
                 if header.written_by_a_push:
-                    cells = [cells[place] for place in header.original]
-                yield SourceRow(record.line, key, encode(order), encode_cells(cells), fingerprint_of(order))
+                    rows = [[cells[place] for place in header.original] for cells in rows]
+                prints = map(fingerprint_of, orders)
+                yield from map(SourceRow, lines, keys, map(encode, orders), map(encode_cells, rows), prints)
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
@@ -108,8 +111,8 @@ class TableSource(Source):
             rule = Coded("there is no such column, but items need it to find their order", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
-    def _orders(self, block: Sequence[Record], header: Header) -> Iterator[tuple[Record, str, Any]]:
-        """The good ones of rows, with their keys and candidates. Many rows with a wrong cell are read by halves."""
+    def _orders(self, block: Sequence[Record], header: Header) -> Iterator[_Good]:
+        """The good ones of rows. Many rows with a wrong cell are read by halves."""
         self._table.turn_to(block[0])
         orders: list[Any] = []
         columns: Columns = {}
@@ -123,7 +126,7 @@ class TableSource(Source):
                 return
         self.line: int = block[-1].line
         keys = self._good_keys(block, header, columns) if orders else []
-        yield from zip(block, keys, orders, strict=True) if keys else self._checked(block, header, orders)
+        yield from [(block, keys, orders)] if keys else self._checked(block, header, orders)
 
     def _good_keys(self, block: Sequence[Record], header: Header, columns: Columns) -> list[str]:
         """The keys of rows; none if something may be wrong with a row."""
@@ -137,10 +140,8 @@ class TableSource(Source):
         is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
         return keys if is_plain and self._are_good(columns) else []
 
-    def _checked(
-        self, block: Sequence[Record], header: Header, orders: Sequence[Any]
-    ) -> Iterator[tuple[Record, str, Any]]:
-        """The good ones of rows, with their keys and candidates; what is wrong with the others is reported."""
+    def _checked(self, block: Sequence[Record], header: Header, orders: Sequence[Any]) -> Iterator[_Good]:
+        """The good ones of rows, one by one; what is wrong with the others is reported."""
         table = self._table
         for record, made in zip(block, orders or repeat(None), strict=False):
             self.line = record.line
@@ -148,7 +149,7 @@ class TableSource(Source):
             order = self._order(record, header, made)
             key = self._key(record, header, order)
             if order is not None and key and not table.bad:
-                yield record, key, order
+                yield [record], [key], [order]
             elif key and self.faulty is not None:
                 self.faulty(record.line, key)
 

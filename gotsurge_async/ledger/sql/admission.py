@@ -8,7 +8,6 @@ a process that holds a lock is alive, and keeps its orders.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
-from zlib import crc32
 
 from msgspec import Struct, field
 
@@ -17,7 +16,6 @@ from gotsurge_async.database import Database, Moved
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import (
-    JOINED,
     Chunk,
     body_row,
     chunks_of,
@@ -117,11 +115,11 @@ def add(
     put = db.load if claimed is None else db.insert
     put("add_chunks", [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks])
     bodies = [body_row(number, part, compact=compact) for number, part in zip(numbers, parts, strict=True)]
-    put("add_bodies", [row for row, _ in bodies])
-    run.sums.update(zip(numbers, [crc32(JOINED.join([row.payload for row in part])) for part in parts], strict=True))
+    put("add_bodies", [row for row, _, _ in bodies])
+    run.sums.update(zip(numbers, [known for _, _, known in bodies], strict=True))
     keys = [
         (run.environment, meta[1], number, place, meta[4])
-        for number, (_, metas) in zip(numbers, bodies, strict=True)
+        for number, (_, metas, _) in zip(numbers, bodies, strict=True)
         for place, meta in enumerate(metas)
     ]
     # In the order of the keys: two who load the same ones wait for each other, and not in a circle.

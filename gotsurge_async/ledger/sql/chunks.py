@@ -330,8 +330,8 @@ def _metas_text(metas: Sequence[Meta]) -> str:
     return msgspec.json.encode(metas).decode()
 
 
-def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> tuple[Row, list[Row]]:
-    """The row of ``bodies`` for some orders, and for each order the values of its `Meta`."""
+def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> tuple[Row, list[Row], int]:
+    """The row of ``bodies`` for some orders, for each order the values of its `Meta`, and the hash of their texts."""
     metas: list[Row] = [
         (
             order.line,
@@ -346,8 +346,8 @@ def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> tuple[
     body = JOINED.join([order.payload for order in orders])
     source = b"".join([order.source_row or b"" for order in orders])
     if compact:
-        return (chunk, ZLIB, text, zlib.compress(body, 1), zlib.compress(source, 1)), metas
-    return (chunk, RAW, text, body, source), metas
+        return (chunk, ZLIB, text, zlib.compress(body, 1), zlib.compress(source, 1)), metas, hash(body)
+    return (chunk, RAW, text, body, source), metas, hash(body)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -388,6 +388,10 @@ SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE 
 -- An index over fingerprints would cost each order more than all else that is put in: they come in no order. So whoever
 -- asks sorts all that live orders have, or, for a few orders, looks through them: about a microsecond each.
 -- Of the groups of orders that are alike the first ones are given, whole (up to `each` of ours, and as many others).
+-- name: prints
+SELECT fingerprint FROM keys WHERE environment = :environment AND chunk BETWEEN :first AND :last AND fingerprint IS NOT NULL;
+-- name: prints_elsewhere
+SELECT 1 FROM keys WHERE environment = :environment AND NOT (chunk BETWEEN :first AND :last) AND fingerprint {among:prints} LIMIT 1;
 -- name: alike
 WITH live AS (
   SELECT fingerprint, chunk, place, CASE WHEN run = :run AND substr(states, place + 1, 1) = :pending THEN 1 ELSE 0 END AS mine

@@ -280,7 +280,10 @@ class Notes(HeldRun):
         Before ``admit`` the query compares with other runs, afterwards also within this run.
         """
         run = self._held
-        first, last = db.rows("span_of_run", run=run.number)[0]
+        first, last = [number or 0 for number in db.rows("span_of_run", run=run.number)[0]]
+        few = last - first < FEW_CHUNKS
+        if few and _are_alone(db, run.environment, first, last):
+            return []
         loading = runs.one(db, run.id).state is RunState.LOADING
         # Any group, and any number of groups with so many rows, has as many orders as are listed.
         limits = {"most": SIMILAR_LIMIT, "each": SIMILAR_LIMIT, "rows": 4 * SIMILAR_LIMIT}
@@ -288,9 +291,9 @@ class Notes(HeldRun):
             "alike",
             environment=run.environment,
             run=run.number,
-            first=first or 0,
-            last=last or 0,
-            few=int((last or 0) - (first or 0) < FEW_CHUNKS),
+            first=first,
+            last=last,
+            few=int(few),
             pending=LETTERS[OrderState.PENDING],
             live=db.having(LETTERS[state] for state in LIVE),
             alone=int(not loading),
@@ -320,6 +323,14 @@ class Notes(HeldRun):
                 if not loading:
                     others.append(mine)
         return sorted(similar, key=lambda pair: pair.line)[:SIMILAR_LIMIT]
+
+
+def _are_alone(db: Database, environment: str, first: int, last: int) -> bool:
+    """Whether the orders of some chunks, live or not, have fingerprints that no other order has: nearly always."""
+    where = {"environment": environment, "first": first, "last": last}
+    prints = db.rows("prints", **where)
+    own = {fingerprint for (fingerprint,) in prints}
+    return len(own) == len(prints) and not db.rows("prints_elsewhere", **where, prints=db.listed(own))
 
 
 def _one(db: Database, order: int) -> tuple[Chunk, int]:

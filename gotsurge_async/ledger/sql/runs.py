@@ -118,7 +118,7 @@ class Held(Struct, frozen=True, eq=False):
             its epoch or its states have changed meanwhile; then it is read. A note changes neither, so it makes the
             chunk forgotten.
         tasks: the recorded tasks of the ledger, as far as this process knows them.
-        sums: the CRC-32 of each chunk's body that this process has added, until the chunk is read to be sent.
+        sums: Python's hash of each chunk's body that this process has added, until the chunk is read to be sent.
         settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
     """
 
