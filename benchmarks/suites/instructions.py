@@ -37,6 +37,12 @@ TOLERANCE = 0.03
 """The share by which a count may differ from that in the page."""
 COMMAND = "gotsurge push of a CSV, a further row"
 START = "gotsurge push of one order, the whole process"
+COMMAND_KEPT = """
+from gotsurge_async import config
+config.Timeouts.__init__.__kwdefaults__["keepalive"] = 15.0
+import gotsurge_async.__main__
+"""
+"""The command, which keeps idle connections as long as the peers: under valgrind a quarter of a second is nothing."""
 _COUNTED = re.compile(r"I +refs: +([\d,]+)")
 _ROW = re.compile(r"^\| (\S[^|]*?) +\| ([\d,]+) +\| [\d.]+ +\|$", re.MULTILINE)
 
@@ -121,7 +127,7 @@ def _command(server: Server, folder: Path, rows: int, *, counted: bool = True) -
     out = folder / f"out-{rows}-{counted}"
     write_csv(folder / "orders.csv", rows)
     done = subprocess.run(
-        _python(folder, ["-m", "gotsurge_async", *push_arguments(server, folder / "orders.csv", out)], counted=counted),
+        _python(folder, ["-c", COMMAND_KEPT, *push_arguments(server, folder / "orders.csv", out)], counted=counted),
         check=False,
         capture_output=True,
         cwd=ROOT,

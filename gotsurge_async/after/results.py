@@ -247,7 +247,7 @@ class _Tally:
         """Count some orders; returns the outcome of each."""
         words = [_WORDS[row.state] for row in rows]
         self.counts.update(words)
-        for row, word in zip(rows, words, strict=True):
+        for row, word in zip(rows, words, strict=True) if not {*words} <= {*_DONE} else ():
             if word not in _DONE:
                 error = row.error or (self._stopped if word is Word.UNPROCESSED else "")
                 reason = word, _common(error)
@@ -311,8 +311,9 @@ class _ResultFile:
 
     def _cells(self, row: OrderRow, word: Word) -> list[str]:
         cells = decode_row(row.source)
-        cells += [""] * (self._width - len(cells))
-        cells += (defused(row.task_id), word, defused(row.error))
+        if len(cells) < self._width:
+            cells += [""] * (self._width - len(cells))
+        cells += (defused(row.task_id), word, defused(row.error) if row.error else "")
         return cells
 
     def put_in_place(self) -> None:

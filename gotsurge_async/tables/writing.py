@@ -3,7 +3,7 @@
 import codecs
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from itertools import groupby
@@ -41,8 +41,13 @@ _QUOTE, _TWO_QUOTES = '"', '""'
 
 def csv_text(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     """Rows of one width, at least two, as `csv.writer` writes them: a column at a time, in a tenth of its work."""
+    return "\r\n".join([*_csv_lines(rows, delimiter), ""])
+
+
+def _csv_lines(rows: Sequence[Sequence[str]], delimiter: str) -> Iterator[str]:
+    """The lines of `csv_text`."""
     columns = [_quoted(column, delimiter) for column in zip(*rows, strict=True)]
-    return "\r\n".join([*map(delimiter.join, zip(*columns, strict=True)), ""])
+    return map(delimiter.join, zip(*columns, strict=True))
 
 
 def _quoted(cells: Sequence[str], delimiter: str) -> Sequence[str]:
@@ -88,8 +93,11 @@ class _CsvRows:
     def put(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows."""
         for _, alike in groupby(rows, len):  # one width, but for rows of a ledger that this version did not write
-            text = csv_text([*alike], self._delimiter)
-            self._stream.write(text.encode() if self._encoder is None else self._encoder.encode(text))
+            if self._encoder is not None:
+                self._stream.write(self._encoder.encode(csv_text([*alike], self._delimiter)))
+                continue
+            # Each line alone: most are ASCII, and a text with one letter of another kind is slow as a whole.
+            self._stream.write(b"\r\n".join([*map(str.encode, _csv_lines([*alike], self._delimiter)), b""]))
 
     def end(self) -> None:
         """Do nothing: every row is written already."""

@@ -160,12 +160,10 @@ def row_pages(
 
     def read(db: Database, chunks: dict[int, Chunk]) -> list[OrderRow]:
         owners = owners_of(db, info.environment, chunks.values())
-        return [
-            row._replace(state=names[row.state]) if row.state in names else row
-            for chunk in chunks.values()
-            for row in rows_of(chunk, owners, standing=standing)
-            if states is None or row.state in kept
-        ]
+        rows = [row for chunk in chunks.values() for row in rows_of(chunk, owners, standing=standing)]
+        if states is not None:
+            rows = [row for row in rows if row.state in kept]
+        return [row._replace(state=names.get(row.state, row.state)) for row in rows] if names else rows
 
     among = None if states is None else kept
     return pages(store, info.number, among, batch, read, since=since, first=first, last=last)
@@ -180,11 +178,11 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
     if common is not None and common not in _OF_ITS_OWN:  # as nearly always
         at = None if common in _UNCLAIMED else claimed_at
         until = open_until if common in PUSHED else None
+        tasks, first = chunk.tasks, number_of(chunk.id, 0)
         for place, meta, payload, row in chunk.orders():
-            task_id, status = chunk.tasks.get(place, (None, None))
-            number = number_of(chunk.id, place)
+            task_id, status = tasks.get(place, (None, None))
             yield OrderRow(
-                number, meta.line, meta.key, common, payload, row, task_id, status, None, at, updated_at, until
+                first + place, meta.line, meta.key, common, payload, row, task_id, status, None, at, updated_at, until
             )
         return
     for place, meta, payload, source_row in chunk.orders():
