@@ -4,7 +4,7 @@ import abc
 import csv
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import methodcaller
 from typing import Any, NamedTuple
 
@@ -92,7 +92,8 @@ class CsvGrid(Grid):
             unreadable(1, refusal)
             return
         blocks = self._without_separator(text.blocks())
-        reader = csv.reader(self._texts(blocks), delimiter=self.form.delimiter, strict=True)
+        texts = itertools.chain.from_iterable(self._texts(blocks))
+        reader = csv.reader(texts, delimiter=self.form.delimiter, strict=True)
         damaged = self._damaged
         while True:
             start = self._start
@@ -125,8 +126,8 @@ class CsvGrid(Grid):
             first[0] = b"\n"
         return itertools.chain((first,), blocks)
 
-    def _texts(self, blocks: Iterator[list[bytes | None]]) -> Iterator[str]:
-        """The lines as text.
+    def _texts(self, blocks: Iterator[list[bytes | None]]) -> Iterator[Iterable[str]]:
+        """The lines as text, block by block.
 
         Raises:
             _TooLong: a line, or the current record, has more than `MAX_LINE` bytes.
@@ -141,7 +142,7 @@ class CsvGrid(Grid):
             size += len(joined)
             self._wrapped = self._wrapped or b'="' in joined
             texts = None if None in lines or b"\0" in joined else _decoded(lines)
-            yield from self._odd(line, lines) if texts is None else texts
+            yield self._odd(line, lines) if texts is None else texts
             line += len(lines)
 
     def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
