@@ -7,7 +7,6 @@ and the least price of a create, SGD 2.00, is 200 000. A bare number is therefor
 
 import functools
 from decimal import Decimal
-from fractions import Fraction
 from typing import NoReturn, Self, TypeVar
 
 from gotsurge_async.starting import pattern
@@ -59,11 +58,12 @@ class Money:
         number = Decimal(amount)
         if not number.is_finite() or abs(number.adjusted()) >= _MOST_DIGITS:
             raise ValueError(f"{amount!r} is not a decimal amount such as 48.50")
-        # Through a fraction: decimals round to the precision that the program around has set.
-        millicents = Fraction(number) * MILLICENTS_PER_UNIT
-        if millicents.denominator != 1:
+        # Through whole numbers: decimals round to the precision that the program around has set.
+        numerator, denominator = number.as_integer_ratio()
+        millicents, rest = divmod(numerator * MILLICENTS_PER_UNIT, denominator)
+        if rest:
             raise ValueError(f"{amount!r} has more than five decimals")
-        return cls(millicents=millicents.numerator, currency=currency)
+        return cls(millicents=millicents, currency=currency)
 
     @property
     def amount(self) -> Decimal:

@@ -16,7 +16,6 @@ from copy import copy
 from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
-from attrs import define
 from msgspec import Struct, structs
 
 from gotsurge_async.clock import Lasting
@@ -89,8 +88,7 @@ class Watcher:
         """Stop when the writer is closed."""
 
 
-@define(eq=False)
-class _Ticket(Generic[A, T]):
+class _Ticket(Struct, Generic[A, T], eq=False):
     kind: Kind[A, T]
     request: A
     future: "asyncio.Future[T]"

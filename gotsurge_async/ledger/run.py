@@ -6,7 +6,6 @@ from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve
 from msgspec import structs
 
 from gotsurge_async import codec
@@ -370,7 +369,7 @@ class Run(Notes):
     async def keep_undo(self, undo: Mapping[str, Any] | None) -> None:
         """Store the progress of the run's undo, as its option ``undo``; None if there is none, or the run continues."""
         options = await self._write(lambda db: runs.keep_undo(db, self._held, undo))
-        self.info: RunInfo = evolve(self.info, options=options)
+        self.info: RunInfo = structs.replace(self.info, options=options)
 
     def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> Lasting[list[int]]:
         self._check_admitted()

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
-from attrs import evolve
 from msgspec import Struct, structs
 
 from gotsurge_async.clock import from_microseconds
@@ -246,7 +245,7 @@ class Segments:
             return len(numbers), options
 
         number, options = await self._store.write(job, after=run._lock.release)
-        run.info = evolve(info, options=options)
+        run.info = structs.replace(info, options=options)
         return number
 
     async def take(self, run_id: str, number: int, *, worker: str, lease: float) -> SegmentRun | None:

@@ -10,8 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from attrs import field, frozen
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.models.tasks import Receipt
 
@@ -425,8 +424,7 @@ UNDO = "undo"
 """The option of a run that is, or was, undone: whether ``drafts`` too, and whether the undo has ``ended``."""
 
 
-@frozen(kw_only=True)
-class RunInfo:
+class RunInfo(Struct, frozen=True, kw_only=True):
     """A run as the ledger has it."""
 
     id: str
@@ -447,10 +445,20 @@ class RunInfo:
     """The archive that has its orders; the ledger keeps their keys, states and tasks."""
     archived_at: datetime | None = None
     """The time when it was archived; also set in the archive itself."""
-    number: int = field(default=0, eq=False)
+    number: int = 0
     """The number of its row in this ledger."""
-    epoch: int = field(default=0, eq=False)
+    epoch: int = 0
     """A number that is raised whenever a process takes the run."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both describe the same run in the same state, in whichever ledger and under whichever epoch."""
+        if not isinstance(other, RunInfo):
+            return NotImplemented
+        return structs.astuple(structs.replace(self, number=0, epoch=0)) == structs.astuple(
+            structs.replace(other, number=0, epoch=0)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Decision(Struct, frozen=True):

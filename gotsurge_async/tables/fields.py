@@ -23,7 +23,7 @@ INCOMPLETE = "incomplete"
 """The ``gs_status`` of a faulty row whose cells do not show all of its faults: it is refused until it is mended."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ItemRow(Item):
     """A row of an items file: an item, with the tracking id of its order."""
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+import platformdirs
 import pytest
 
 from gotsurge_async.system import files
@@ -226,3 +227,16 @@ def test_a_missing_library_names_the_extra_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "filelock", None)
     with pytest.raises(ModuleNotFoundError, match=r'a ledger needs filelock: pip install "gotsurge-async\[cli\]"'):
         FileLock(tmp_path / "file.lock").acquire()
+
+
+@pytest.mark.parametrize("values", [{}, {"XDG_CONFIG_HOME": "/c", "XDG_DATA_HOME": "/d"}, {"HOME": "/h"}, {"HOME": ""}])
+def test_the_users_folders_are_those_of_platformdirs(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    """With and without the variables that name them, relative values included."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    assert files.user_folder("config") == platformdirs.user_config_path("gotsurge")
+    assert files.user_folder("data") == platformdirs.user_data_path("gotsurge")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert files.user_folder("config") == platformdirs.user_config_path("gotsurge")

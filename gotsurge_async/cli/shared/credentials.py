@@ -26,6 +26,7 @@ from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, Sealer, read_private
 from gotsurge_async.auth.stores import FileStore
 from gotsurge_async.config import Credentials, Environment, Settings
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system.files import user_folder
 
 if TYPE_CHECKING:
     from gotsurge_async.auth.sql import SqlStore
@@ -35,9 +36,7 @@ Store: TypeAlias = "FileStore | SqlStore | KeyringStore"
 
 def config_file() -> Path:
     """GOTSURGE_CONFIG_FILE, or config.toml in the user's configuration folder."""
-    import platformdirs
-
-    return Path(os.environ.get("GOTSURGE_CONFIG_FILE") or platformdirs.user_config_path("gotsurge") / "config.toml")
+    return Path(os.environ.get("GOTSURGE_CONFIG_FILE") or user_folder("config") / "config.toml")
 
 
 def find_credentials(settings: Settings, account: str | None) -> Credentials | None:
@@ -79,16 +78,12 @@ def _section(config: dict[str, Any], environment: str, account: str | None) -> d
 
 def token_file() -> Path:
     """GOTSURGE_TOKEN_FILE, or tokens.json in the user's configuration folder."""
-    import platformdirs
-
-    return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
+    return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or user_folder("config") / "tokens.json")
 
 
 def key_file() -> Path:
     """GOTSURGE_TOKEN_KEY_FILE, or token-keys in the user's data folder."""
-    import platformdirs
-
-    return Path(os.environ.get(KEY_FILE_VARIABLE) or platformdirs.user_data_path("gotsurge") / "token-keys")
+    return Path(os.environ.get(KEY_FILE_VARIABLE) or user_folder("data") / "token-keys")
 
 
 def account_name(environment: Environment, account: str | None) -> str:

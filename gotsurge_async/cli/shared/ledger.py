@@ -23,6 +23,7 @@ from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
 from gotsurge_async.push.changes import Known, compare
 from gotsurge_async.push.map_use import MAP, MapUse
+from gotsurge_async.system.files import user_folder
 
 EARLIER_RUNS = 1_000
 """The number of earlier runs that are checked for pushed orders."""
@@ -62,9 +63,7 @@ def find_ledger(option: Place | None, target: Target, out: Path = OUT) -> Place:
         return option
     if where := os.environ.get("GOTSURGE_LEDGER"):
         return place_named(where, "GOTSURGE_LEDGER")
-    import platformdirs
-
-    return place_of((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
+    return place_of((user_folder("data") if target.is_real else out) / "ledger.db")
 
 
 def shared_ledger(option: Place | None) -> Place:

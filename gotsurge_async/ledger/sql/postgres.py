@@ -6,6 +6,7 @@ from typing import Any
 
 from gotsurge_async.database import Database, Place, closed_on_error, connect
 from gotsurge_async.ledger.errors import LedgerUnusable
+from gotsurge_async.system.files import user_folder
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -75,7 +76,5 @@ def _ask(db: Database, statement: str) -> Any:
 
 def counter_file(place: Place) -> Path:
     """The path of the counter of a ledger in PostgreSQL: in the user's own data, by the database's address."""
-    import platformdirs
-
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in str(place).partition("//")[2])
-    return platformdirs.user_data_path("gotsurge") / "ledgers" / f"{name}.counter"
+    return user_folder("data") / "ledgers" / f"{name}.counter"

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from attrs import evolve
 from msgspec import Struct, field, structs
 
 from gotsurge_async.clock import to_microseconds
@@ -175,7 +174,7 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
                     into.change(statement, chunks=ids)
             for statement in ("forget_unused", "forget_decisions", "delete_run"):
                 into.change(statement, number=number)
-        runs.begin(into, evolve(info, holder=None))
+        runs.begin(into, structs.replace(info, holder=None))
         number = runs.one(into, info.id).number
         finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
         into.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)

@@ -15,7 +15,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import field, frozen
+from msgspec import Struct
 
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
@@ -37,16 +37,20 @@ _LINE = pattern(
 )
 
 
-@frozen
-class Identity:
+class Identity(Struct, frozen=True):
     """The id of a ledger, and its count."""
 
     id: int
     """A random number of 63 bits, which copies share."""
     counter: int
     """The number of transactions that admitted or claimed orders."""
-    latest: tuple[int, int] | None = field(default=None, eq=False)
+    latest: tuple[int, int] | None = None
     """The opening that counted last, as a number, and its own count, where they are known."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and (self.id, self.counter) == (other.id, other.counter)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def name(self) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from attrs import evolve
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.database import Database, Place
@@ -245,7 +244,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
 
     def job(db: Database) -> int | None:
         db.script("admitting")
-        if not runs.begin(db, evolve(info, state=RunState.LOADING, holder=None)):
+        if not runs.begin(db, structs.replace(info, state=RunState.LOADING, holder=None)):
             return None
         held = runs.held_as(runs.one(db, info.id))
         for start in range(0, len(orders), CHUNK):

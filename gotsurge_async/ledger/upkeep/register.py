@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 from gotsurge_async.ledger.errors import RegisterUnusable, SameFile, SecondLedger
 from gotsurge_async.models.times import written
 from gotsurge_async.system import files, shell
+from gotsurge_async.system.files import user_folder
 from gotsurge_async.tables.checks.words import number_of
 
 VARIABLE = "GOTSURGE_REGISTER"
@@ -119,9 +120,7 @@ def register_path() -> Path:
     shared = SHARED / "register.db"
     if os.access(SHARED, os.R_OK | os.X_OK) and (shared.exists() or os.access(SHARED, os.W_OK)):
         return shared
-    import platformdirs
-
-    return platformdirs.user_data_path("gotsurge") / "register.db"
+    return user_folder("data") / "register.db"
 
 
 def count_file(ledger: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import attrs
+from msgspec import Struct
 
 from gotsurge_async.models.rules import Severity
 from gotsurge_async.starting import pattern
@@ -79,8 +80,7 @@ def _common(rule: str) -> str:
     return _OF_ONE_VALUE.sub("…", rule)
 
 
-@attrs.define
-class FaultGroup:
+class FaultGroup(Struct):
     """The faults that break one rule in one column.
 
     Attributes:
@@ -93,7 +93,7 @@ class FaultGroup:
     first: Fault
     count: int = 0
     proposals: int = 0
-    lines: list[int] = attrs.field(factory=list)
+    lines: list[int] = []
     various: bool = False
 
     def __str__(self) -> str:

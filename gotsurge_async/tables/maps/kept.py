@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system.files import user_folder
 from gotsurge_async.tables.fields import did_you_mean
 
 _ENDING = ".toml"
@@ -15,9 +16,7 @@ def maps_folder() -> Path:
     """The folder of the maps: the value of GOTSURGE_MAPS, or a folder in the user's configuration."""
     if folder := os.environ.get("GOTSURGE_MAPS"):
         return Path(folder)
-    import platformdirs
-
-    return platformdirs.user_config_path("gotsurge") / "maps"
+    return user_folder("config") / "maps"
 
 
 def kept_maps() -> list[str]:

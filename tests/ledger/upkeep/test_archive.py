@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from msgspec.structs import replace
 
@@ -88,7 +87,7 @@ async def test_a_finished_run_is_moved_with_all_that_is_of_it(
         info = await opened.run(run.id)
     kept = await ledger.run(run.id)
     assert (kept.archived_in, kept.archived_at, info.archived_in) == (str(to), START, None)
-    assert attrs.evolve(kept, archived_in=None, holder=None) == info
+    assert replace(kept, archived_in=None, holder=None) == info
     assert await ledger.counts(run.id) == counts
     assert (await move(where, to, clock)).runs == {}
 

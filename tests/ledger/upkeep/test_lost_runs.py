@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from attrs import evolve
+from msgspec import structs
 
 from gotsurge_async.ledger import (
     Counts,
@@ -90,8 +90,10 @@ async def test_the_last_run_that_created_an_order_has_it(where: str) -> None:
     """Its key was free then, so what an earlier run created was taken back: in the copy, or in another lost run."""
     await older(where)
     async with await Ledger.open(where) as ledger:
-        second = evolve(LOST_RUN, id="20300101T000000-aaaa", created_at=datetime(2030, 1, 1, tzinfo=UTC))
-        third = evolve(LOST_RUN, id="20300101T000001-bbbb", created_at=datetime(2030, 1, 1, 0, 0, 1, tzinfo=UTC))
+        second = structs.replace(LOST_RUN, id="20300101T000000-aaaa", created_at=datetime(2030, 1, 1, tzinfo=UTC))
+        third = structs.replace(
+            LOST_RUN, id="20300101T000001-bbbb", created_at=datetime(2030, 1, 1, 0, 0, 1, tzinfo=UTC)
+        )
         await import_run(ledger, second, [lost(1, "second-1"), lost(7, "second-7")])
         await import_run(ledger, third, [lost(1, "third-1"), lost(7, "third-7")])
         await import_run(ledger, LOST_RUN, [lost(1, "first-1"), lost(7, "first-7")])  # read in last, and the oldest
@@ -108,7 +110,7 @@ async def test_of_two_runs_of_one_second_none_is_taken_for_the_last(where: str) 
     await older(where)
     async with await Ledger.open(where) as ledger:
         await import_run(ledger, LOST_RUN, [lost(7, "one")])
-        await import_run(ledger, evolve(LOST_RUN, id="20261124T120000-zzzz"), [lost(7, "two")])
+        await import_run(ledger, structs.replace(LOST_RUN, id="20261124T120000-zzzz"), [lost(7, "two")])
         (row,) = [row async for row in ledger.rows(LOST_RUN.id)]
         assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
     assert check(where).flaws == ()

@@ -5,7 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
 import msgspec
 import pytest
 
@@ -243,8 +242,10 @@ async def test_a_known_key_writes_nothing(tmp_path: Path) -> None:
         await desk.create(order())
         before = await desk.ledger.identity()
         await desk.create(order())
+        now = await desk.ledger.identity()
         assert before is not None
-        assert attrs.asdict(before) == attrs.asdict(await desk.ledger.identity())  # type: ignore[arg-type]
+        assert now is not None
+        assert msgspec.structs.asdict(before) == msgspec.structs.asdict(now)
 
 
 async def test_a_ledger_of_its_owner_s_is_not_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +384,7 @@ async def test_a_run_that_is_taken_back_meanwhile_is_not_resumed(
         await left.add([NewOrder(1, "T-2", codec.encode(order("T-2")))])
         await left.admit()
         await left.close()
-        listed = [attrs.evolve(info, options={"desk": True}) for info in await at.ledger.unfinished()]
+        listed = [msgspec.structs.replace(info, options={"desk": True}) for info in await at.ledger.unfinished()]
 
         async def as_before(_: Ledger) -> list[RunInfo]:
             return listed
