@@ -70,7 +70,7 @@ def user_folder(kind: Literal["config", "data"]) -> Path:
     On Linux it is usually known without that library, whose import takes 8 million instructions.
     """
     variable, usual = ("XDG_CONFIG_HOME", ".config") if kind == "config" else ("XDG_DATA_HOME", ".local/share")
-    folder = os.environ.get(variable) or f"{os.environ.get('HOME', '')}/{usual}"
+    folder = os.environ.get(variable) or os.path.join(os.environ.get("HOME", ""), usual)  # noqa: PTH118
     if sys.platform == "linux" and folder.startswith("/") and folder == folder.strip():
         return Path(folder) / "gotsurge"
     import platformdirs
