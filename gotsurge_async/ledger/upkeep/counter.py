@@ -50,7 +50,8 @@ class Identity(Struct, frozen=True):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Identity) and (self.id, self.counter) == (other.id, other.counter)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash((self.id, self.counter))
 
     @property
     def name(self) -> str:
