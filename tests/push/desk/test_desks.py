@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sqlite3
 import threading
+import warnings
 from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -24,7 +25,7 @@ from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import make, others
 from tests.support.desks import Gate, Service, client, fail_once, once_so
 from tests.support.orders import order, orders
-from tests.support.threads import Threads
+from tests.support.threads import Threads, until
 
 
 @pytest.fixture
@@ -266,9 +267,15 @@ def test_a_loop_that_ends_before_the_ledger_goes_on_has_no_task_left(
         await clock.advance(7)
         await asyncio.gather(ending, asking)
 
+    def is_gone() -> bool:
+        gc.collect()
+        return not [thread for thread in threading.enumerate() if "ledger" in thread.name]
+
     asyncio.run(main())
     gc.collect()
     go_on.set()
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):  # of connections that nobody could close
+        asyncio.run(until(is_gone))
     assert "could not be written in time" in caplog.text
     assert "destroyed" not in caplog.text
 
