@@ -7,19 +7,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from gotsurge_async.testing import ManualClock
 
 _submit = ThreadPoolExecutor.submit
 _run_in_executor = asyncio.BaseEventLoop.run_in_executor
-_at_work: WeakKeyDictionary[asyncio.AbstractEventLoop, set[asyncio.Future[Any]]] = WeakKeyDictionary()
 _asking: set[asyncio.AbstractEventLoop] = set()
 """Loops that are in `run_in_executor`, whose own future is counted, and not the one inside."""
 
 
+def _at_work(loop: asyncio.AbstractEventLoop) -> set[asyncio.Future[Any]]:
+    works: set[asyncio.Future[Any]] = vars(loop).setdefault("at_work", set())  # there it ends with the loop
+    return works
+
+
 def _count(loop: asyncio.AbstractEventLoop, work: asyncio.Future[Any]) -> None:
-    at_work = _at_work.setdefault(loop, set())
+    at_work = _at_work(loop)
     at_work.add(work)
     work.add_done_callback(at_work.discard)
 
@@ -58,7 +61,7 @@ class Threads:
     """What threads do for the running loop, which is the test's own."""
 
     def __init__(self) -> None:
-        self._at_work = _at_work.setdefault(asyncio.get_running_loop(), set())
+        self._at_work = _at_work(asyncio.get_running_loop())
 
     def watch(self, done: asyncio.Future[Any]) -> None:
         """Count something as work until it is done."""
