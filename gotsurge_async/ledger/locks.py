@@ -14,14 +14,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+try:
+    from filelock import FileLock, Timeout
+except ModuleNotFoundError:
+    raise ModuleNotFoundError('a ledger needs filelock: pip install "gotsurge-async[cli]"', name="filelock") from None
+
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.sql.sqlite import translated
 from gotsurge_async.ledger.states import Holder
-from gotsurge_async.system.files import FileLock
 
 if TYPE_CHECKING:
     from gotsurge_async.database.writer import Writer
+
+POLL_SECONDS = 0.02
+"""Seconds between two tries to get a lock."""
 
 LEASE_SECONDS = 60.0
 """Seconds that a run in PostgreSQL stays with a holder that shows no sign of life.
@@ -81,11 +88,12 @@ class FileRunLocks:
             LedgerUnusable: the lock file cannot be made.
         """
         path = self._file(run_id)
-        lock = FileLock(path)
+        lock = FileLock(path, mode=0o600, thread_local=False)
         with translated(path):
             # Once more, for the case that the first try met a file that its holder was just removing.
             for _ in range(2):
-                if lock.acquire(wait):
+                with suppress(Timeout):
+                    lock.acquire(timeout=wait, poll_interval=POLL_SECONDS)
                     return FileRunLock(lock, path)
         return None
 

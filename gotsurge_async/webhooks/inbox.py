@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from filelock import FileLock, Timeout
 from msgspec import Struct
 
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.database.leases import SqlBoard, leased
-from gotsurge_async.system.files import FileLock
 from gotsurge_async.webhooks.event import (
     Event,
     EventState,
@@ -304,9 +304,13 @@ class Inbox:
                 yield lost
             return
         # By the real name: a symbolic link leads to the same lock.
-        lock = FileLock(Path(f"{self.place.path.resolve()}.{name}"))
-        while not lock.acquire():
-            await self._clock.sleep(_TRY_AGAIN)
+        lock = FileLock(f"{self.place.path.resolve()}.{name}", mode=0o600, thread_local=False)
+        while True:
+            try:
+                lock.acquire(blocking=False)
+                break
+            except Timeout:
+                await self._clock.sleep(_TRY_AGAIN)
         try:
             yield asyncio.Event()
         finally:

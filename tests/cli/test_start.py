@@ -16,7 +16,7 @@ LOADED = (
     "gotsurge_async",
     "click",
     "gotsurge_async.cli.app",
-    "gotsurge_async.ledger.locks",
+    "filelock",
     "gotsurge_async.cli.pushes.push",
     "gotsurge_async.simulator",
     "aiohttp.web",

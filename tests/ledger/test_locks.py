@@ -3,6 +3,8 @@
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -108,6 +110,14 @@ def test_the_holder_is_this_process() -> None:
     holder = this_process(START)
     assert (holder.pid, holder.since) == (os.getpid(), START)
     assert holder.host
+
+
+@pytest.mark.parametrize("module", ["bulk", "webhooks"])
+def test_a_missing_library_names_the_extra_to_install(module: str) -> None:
+    """Without filelock the import fails as before, and says what to type."""
+    code = f"import sys; sys.modules['filelock'] = None; from gotsurge_async.{module} import *"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.stderr.endswith('ModuleNotFoundError: a ledger needs filelock: pip install "gotsurge-async[cli]"\n')
 
 
 @pytest.mark.slow
