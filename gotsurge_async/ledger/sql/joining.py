@@ -83,7 +83,7 @@ def join_all(db: Database, wishes: Sequence[Join]) -> list[list[int | Recorded |
         return [wish.do(db) for wish in wishes]
     accepted, first = runs.fence_whole(db, run)
     keys = db.rows("keys", environment=run.environment, keys=db.listed(row.key for row in rows))
-    owners = owners_at(db, keys)
+    owners = owners_at(db, run.environment, keys)
     taken = {key for key, _, _ in keys}
     new = [each for each in wishes if accepted is None and taken.isdisjoint(row.key for row in each.rows)]
     numbers: Iterator[list[int]] = iter(())
@@ -162,7 +162,7 @@ def _join(
     if accepted is None and not taken:
         (numbers,) = _claim_new(db, run, [_with_fingerprints(rows, fingerprint)], now, first_epoch, compact=compact)
         return numbers
-    if len(taken) == len(rows) and (known := _decided(run, rows, owners_at(db, taken))):
+    if len(taken) == len(rows) and (known := _decided(run, rows, owners_at(db, run.environment, taken))):
         return known
     db.script("admitting")  # one after the other, as admissions
     owners = owners_of_keys(db, run.environment, keys, unless={})

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
+from gotsurge_async.ledger.errors import damaged
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import (
     ARCHIVED,
@@ -267,15 +268,16 @@ def owners_of_keys(
 ) -> dict[str, Owner]:
     """The orders that have some keys, or had them last, except those in ``unless``."""
     rows = db.rows("keys", environment=environment, keys=db.listed(keys))
-    return owners_at(db, [row for row in rows if unless.get(row[0]) != row[1:]])
+    return owners_at(db, environment, [row for row in rows if unless.get(row[0]) != row[1:]])
 
 
-def owners_at(db: Database, rows: Sequence[Row]) -> dict[str, Owner]:
-    """The orders to which rows of the table of keys lead."""
+def owners_at(db: Database, environment: str, rows: Sequence[Row]) -> dict[str, Owner]:
+    """The orders to which rows of the table of keys lead; LedgerUnusable where they lead nowhere."""
     if not rows:
         return {}
     ids = db.listed(sorted({number for _, number, _ in rows}))
     whole = db.rows("chunks_whole", ids=ids)
+    _refuse_gaps(db, environment, rows, whole)
     chunks = chunks_of(db, [row[:7] for row in whole], tasks=False)
     more = db.rows("results_and_notes", ids=ids)
     take_results(chunks, [row[:4] for row in more if row[3] is not None])
@@ -288,6 +290,18 @@ def owners_at(db: Database, rows: Sequence[Row]) -> dict[str, Owner]:
         for key, number, place in rows
         if number in chunks and known[chunks[number].run].state is not RunState.LOADING
     }
+
+
+def _refuse_gaps(db: Database, environment: str, keys: Sequence[Row], chunks: Sequence[Row]) -> None:
+    """Refuse keys without their chunk, unless its run was discarded just now, and chunks without their run."""
+    there = {chunk[0] for chunk in chunks}
+    if lost := {row for row in keys if row[1] not in there}:
+        for row in db.rows("keys", environment=environment, keys=db.listed(key for key, _, _ in lost)):
+            if row in lost:
+                raise damaged("keys", f"environment {environment!r}, key {row[0]!r}", "its chunk is missing")
+    for chunk in chunks:
+        if chunk[12] is None:
+            raise damaged("chunks", f"chunk {chunk[0]}", "its run is missing")
 
 
 def take_key(db: Database, environment: str, chunk: Chunk, place: int, former: tuple[int, int]) -> bool:

@@ -1,6 +1,9 @@
 """Single orders that join a run which is being sent."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from gotsurge_async.ledger import (
     Counts,
     IllegalTransition,
     Ledger,
+    LedgerUnusable,
     Mode,
     OrderOutcome,
     OrderState,
@@ -260,3 +264,23 @@ async def test_a_lost_lock_takes_nothing_from_what_was_joined(ledger: Ledger, wh
         with pytest.raises(RunLost):
             await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
     assert await states(ledger, run) == {"TRK-1": "in_doubt"}
+
+
+@pytest.mark.parametrize("table", ["chunks", "runs"])
+async def test_a_key_that_leads_nowhere_is_not_free(tmp_path: Path, table: str) -> None:
+    """The ledger is damaged, and says where: its order may have been sent. A new order beside it is refused, too."""
+    path = tmp_path / "orders.db"
+    async with await Ledger.open(path) as ledger:
+        run, again = await sending(ledger), await sending(ledger)
+        await run.join([order(1)])
+        await run.close()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("DELETE FROM chunks" if table == "chunks" else "DELETE FROM runs WHERE number = 1")
+        what = "keys, .*key 'TRK-1': its chunk" if table == "chunks" else "chunks, chunk 1: its run"
+        for ask in (
+            lambda: ledger.known(again.info.environment, ["TRK-1"]),
+            lambda: again.join([order(1)]),
+            lambda: again.join([order(1), order(2)]),
+        ):
+            with pytest.raises(LedgerUnusable, match=f"is damaged .table {what} is missing"):
+                await ask()
