@@ -77,8 +77,9 @@ async def test_stopped_workers_that_die_are_not_waited_for(fleet: Fleet) -> None
     assert done.code == 130, done
     assert summary["created"] + summary["in_doubt"] + summary["unprocessed"] == ORDERS
     assert summary["created"] + summary["in_doubt"] >= len(fleet.shown)
-    for document in (summary, watched.document):
-        assert any(f"resume {run}" in command for command in document["next"]), document
+    for document in (summary, watched.document):  # the watch may end while the push still has the run
+        resumes = any(f"resume {run}" in command for command in document["next"])
+        assert resumes or document.get("held"), document
 
 
 async def test_a_run_that_was_stopped_elsewhere_is_reported(fleet: Fleet) -> None:
