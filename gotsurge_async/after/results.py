@@ -247,7 +247,9 @@ class _Tally:
         """Count some orders; returns the outcome of each."""
         words = [_WORDS[row.state] for row in rows]
         self.counts.update(words)
-        for row, word in zip(rows, words, strict=True) if not {*words} <= {*_DONE} else ():
+        if {*words} <= {*_DONE}:  # as nearly always
+            return words
+        for row, word in zip(rows, words, strict=True):
             if word not in _DONE:
                 error = row.error or (self._stopped if word is Word.UNPROCESSED else "")
                 reason = word, _common(error)

@@ -270,7 +270,7 @@ class Database(ABC):
             self._script(text)
 
     def _script(self, text: str) -> None:
-        """Execute several statements, in one message: all of them or none, and nobody is kept waiting between."""
+        """Execute several statements; PostgreSQL gets them in one message, and executes all of them or none."""
         self._execute(text, {})
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Files that must be there after a power failure, names that change while a process has the file open, and folders."""
+"""Files that must survive a power failure, renames while a process has the file open, and the user's folders."""
 
 import errno
 import os

@@ -107,7 +107,7 @@ async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | No
     if run_id is None or await book.counts(run_id):
         return
     if ledger is None or run_id not in {info.id for info in await ledger.runs()}:
-        why = f"there is no run {run_id}, either in the order book or in the ledger: see `gotsurge runs`"
+        why = f"there is no run {run_id} in the order book or in the ledger: see `gotsurge runs`"
         raise UsageError(why, "E522")
 
 
