@@ -30,7 +30,7 @@ from gotsurge_async.cli.afterwards.books import (
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
+from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option, option
 from gotsurge_async.cli.shared.output import (
     as_json,
     event_line,
@@ -56,7 +56,7 @@ from gotsurge_async.webhooks.book import Only
 from gotsurge_async.webhooks.book.records import account_named, account_of
 from gotsurge_async.webhooks.store import StoreError
 
-_minutes = partial(in_group("When"), type=click.FloatRange(min=0), metavar="MINUTES", show_default=True)
+_minutes = partial(in_group("When"), type=click.FloatRange(min=0))
 _LONGEST = 1e9
 """The longest time in minutes or seconds: longer ones, of centuries, count as this one."""
 _POSTED = 40
@@ -136,35 +136,27 @@ class _Check(Struct, frozen=True, kw_only=True):
 
 
 @click.command(cls=GroupedCommand)
-@_minutes("--expiring", default=30.0, help="Tell of a broadcast that ends by itself within so many minutes.")
+@_minutes("--expiring MINUTES", "Tell of a broadcast that ends by itself within so many minutes.", default=30.0)
 @_minutes(
-    "--not-accepted",
+    "--not-accepted MINUTES",
+    "Tell of an order that no driver has so many minutes before its pickup window begins.",
     default=60.0,
-    help="Tell of an order that no driver has so many minutes before its pickup window begins.",
 )
 @_minutes(
-    "--late",
-    default=0.0,
-    help="Tell of an order so many minutes after a window of it has ended, if it is not done.",
+    "--late MINUTES", "Tell of an order so many minutes after a window of it has ended, if it is not done.", default=0.0
 )
-@_minutes("--in-doubt", default=10.0, help="Tell of an order that has been in doubt for so many minutes.")
-@_minutes("--failed-for", default=1440.0, help="Tell of an order that failed within the last so many minutes.")
+@_minutes("--in-doubt MINUTES", "Tell of an order that has been in doubt for so many minutes.", default=10.0)
+@_minutes("--failed-for MINUTES", "Tell of an order that failed within the last so many minutes.", default=1440.0)
 @run_option
 @vessel_option
-@click.option("--follow", is_flag=True, help="Go on until Ctrl-C, and tell each alert once while it lasts.")
-@click.option(
-    "--every",
-    type=click.FloatRange(min=0.1),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="With --follow: look again after so many seconds.",
+@option("--follow", "Go on until Ctrl-C, and tell each alert once while it lasts.")
+@option(
+    "--every SECONDS", "With --follow: look again after so many seconds.", type=click.FloatRange(min=0.1), default=60.0
 )
-@click.option(
-    "--post",
-    metavar="URL",
+@option(
+    "--post URL",
+    "Post the alerts to this address, too (or GOTSURGE_ALERT_URL), as JSON with a text: Slack and Teams take it.",
     envvar="GOTSURGE_ALERT_URL",
-    help="Post the alerts to this address, too (or GOTSURGE_ALERT_URL), as JSON with a text: Slack and Teams take it.",
 )
 @takes_reads(
     rate=0.0,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
-from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group, together
+from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group, option, together
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock
@@ -41,11 +41,10 @@ from gotsurge_async.webhooks.store import beside
 VARIABLE = "GOTSURGE_BOOK"
 
 book_option: Decorator[Any] = in_group(OUTPUT)(
-    "--book",
-    metavar="PATH|URL",
-    callback=lambda _, __, value: None if value is None else place_named(value, "--book"),
-    help="The order book with the inbox (or GOTSURGE_BOOK): a file, or postgresql://USER@HOST/NAME.  "
+    "--book PATH|URL",
+    "The order book with the inbox (or GOTSURGE_BOOK): a file, or postgresql://USER@HOST/NAME.  "
     "[default: beside the ledger]",
+    callback=lambda _, __, value: None if value is None else place_named(value, "--book"),
 )
 
 
@@ -62,15 +61,14 @@ def zone_of(_: click.Context, __: click.Parameter, name: str | None) -> ZoneInfo
 
 
 zone_option: Decorator[Any] = in_group(OUTPUT)(
-    "--timezone",
-    metavar="TZ",
+    "--timezone TZ",
+    "The time zone in which times are shown.  [default: the system's]",
     callback=zone_of,
     expose_value=False,
-    help="The time zone in which times are shown.  [default: the system's]",
 )
-run_option: Decorator[Any] = click.option("--run", "run_id", metavar="RUN", help="Look only at orders of this run.")
-vessel_option: Decorator[Any] = click.option(
-    "--vessel", metavar="NAME|IMO", help="Look only at orders for this vessel: a part of its name, or its IMO number."
+run_option: Decorator[Any] = option("--run RUN", "Look only at orders of this run.", name="run_id")
+vessel_option: Decorator[Any] = option(
+    "--vessel NAME|IMO", "Look only at orders for this vessel: a part of its name, or its IMO number."
 )
 
 
@@ -157,14 +155,14 @@ STALE = timedelta(hours=1)
 AT_ONCE = 8
 """The most reads in flight."""
 
-_reading = partial(in_group("Reading"), type=click.FloatRange(min=0), show_default=True)
+_reading = partial(in_group("Reading"), type=click.FloatRange(min=0))
 
 
 def takes_reads(*, rate: float, rate_help: str, after: float, after_help: str) -> Decorator[Any]:
     """The options --read-rate and --read-after, with their defaults and help."""
     return together(
-        _reading("--read-rate", default=rate, metavar="PER_SECOND", help=rate_help),
-        _reading("--read-after", default=after, metavar="SECONDS", help=after_help),
+        _reading("--read-rate PER_SECOND", rate_help, default=rate),
+        _reading("--read-after SECONDS", after_help, default=after),
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import Column, as_json, finish, print_json, print_list, print_record, prose, say
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.book import Book
@@ -24,7 +24,7 @@ MOST_PARKED = 1000
 """The most parked changes that are listed."""
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-_all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
+_all_of = option("--all", "Take all events in this state, instead of IDs.", name="state", type=_states)
 
 
 @click.group()
@@ -60,11 +60,9 @@ def _open_book(books: Books) -> AbstractAsyncContextManager[Book]:
 
 
 @inbox.command("list", short_help="List the newest events.")
-@click.option("--state", type=_states, help="List only events in this state.")
-@click.option("--task", "task_id", default="", metavar="TASK", help="List only events of this task.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="List at most N events."
-)
+@option("--state", "List only events in this state.", type=_states)
+@option("--task TASK", "List only events of this task.", name="task_id", default="")
+@option("--limit N", "List at most N events.", type=click.IntRange(1), default=100)
 @takes_books
 @json_option
 @asynchronous
@@ -81,7 +79,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books) -> No
 
 @inbox.command(short_help="Show one event as it came.")
 @click.argument("event_id", type=int, metavar="ID")
-@click.option("--raw", is_flag=True, help="Print only its body, byte for byte.")
+@option("--raw", "Print only its body, byte for byte.")
 @takes_books
 @json_option
 @asynchronous
@@ -167,8 +165,8 @@ async def parked(books: Books) -> None:
 
 @inbox.command(short_help="Hand changes on again.")
 @click.argument("numbers", nargs=-1, type=int, metavar="[NUMBER]...")
-@click.option("--parked", "all_parked", is_flag=True, help="Hand on again all changes that are parked.")
-@click.option("--from", "first", type=int, metavar="NUMBER", help="Hand on again all changes from here on.")
+@option("--parked", "Hand on again all changes that are parked.", name="all_parked")
+@option("--from NUMBER", "Hand on again all changes from here on.", name="first", type=int)
 @takes_books
 @json_option
 @asynchronous

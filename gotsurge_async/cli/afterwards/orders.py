@@ -21,7 +21,7 @@ from gotsurge_async.cli.afterwards.books import (
     vessel_option,
 )
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import (
     as_json,
     is_terminal,
@@ -58,27 +58,21 @@ _LISTED = (
 @click.command()
 @click.argument("order_id", metavar="[ORDER]", required=False)
 @run_option
-@click.option(
-    "--status",
-    "statuses",
-    multiple=True,
-    metavar="STATUS",
-    callback=lambda _context, _option, given: tuple(map(_of_the_api, given)),
-    help="List only orders in this status, as the table has it or as the API does; may be given several times. One of "
+@option(
+    "--status STATUS",
+    "List only orders in this status, as the table has it or as the API does; may be given several times. One of "
     f"{', '.join(TaskStatus)}.",
+    name="statuses",
+    multiple=True,
+    callback=lambda _context, _option, given: tuple(map(_of_the_api, given)),
 )
-@click.option("--open", "only_open", is_flag=True, help="List only orders that are not at their end.")
+@option("--open", "List only orders that are not at their end.", name="only_open")
 @vessel_option
-@click.option("--berth", metavar="BERTH", help="List only orders for this berth.")
-@click.option("--group-tag", metavar="TAG", help="List only orders with this group tag.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    metavar="N",
-    help="List at most N orders.  [default: 100 on a terminal, else all]",
-)
+@option("--berth BERTH", "List only orders for this berth.")
+@option("--group-tag TAG", "List only orders with this group tag.")
+@option("--limit N", "List at most N orders.  [default: 100 on a terminal, else all]", type=click.IntRange(1))
 @takes_books
-@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV, for spreadsheets.")
+@option("--csv", "Print a CSV, for spreadsheets.", name="as_csv")
 @json_option
 @asynchronous
 async def orders(

@@ -31,7 +31,7 @@ from gotsurge_async.cli.afterwards.serving import (
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import ParamType, in_group, json_option_with, port_option
+from gotsurge_async.cli.shared.options import ParamType, in_group, json_option_with, option, port_option
 from gotsurge_async.cli.shared.output import as_json, event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, sleep_or
 from gotsurge_async.database import Place
@@ -53,54 +53,40 @@ _option = in_group("Receiving")
 
 
 @click.command()
-@port_option(8766, option=_option)
+@port_option(8766, group="Receiving")
+@_option("--host ADDRESS", "The address to listen at; 0.0.0.0 listens at all of this machine.", default="127.0.0.1")
 @_option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address to listen at; 0.0.0.0 listens at all of this machine.",
-)
-@_option(
-    "--allow",
+    "--allow ADDRESS|NETWORK",
+    "Take events only from here; may be given several times.  [default: from everywhere]",
     multiple=True,
-    metavar="ADDRESS|NETWORK",
-    help="Take events only from here; may be given several times.  [default: from everywhere]",
 )
 @_option(
-    "--trusted-proxy",
-    "trusted_proxies",
+    "--trusted-proxy ADDRESS|NETWORK",
+    "A proxy in front, whose X-Forwarded-For is believed; may be given several times.",
+    name="trusted_proxies",
     multiple=True,
-    metavar="ADDRESS|NETWORK",
-    help="A proxy in front, whose X-Forwarded-For is believed; may be given several times.",
 )
 @_option(
-    "--sweep-after",
+    "--sweep-after SECONDS",
+    "Read a task again when no event of it came for so long.  [default: by its status, 5 minutes to 6 hours]",
     type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Read a task again when no event of it came for so long.  [default: by its status, 5 minutes to 6 hours]",
 )
 @_option(
-    "--read-rate",
+    "--read-rate PER_SECOND",
+    "Read at most so many tasks a second.",
     type=click.FloatRange(min=0, min_open=True),
     default=READ_RATE,
-    show_default=True,
-    metavar="PER_SECOND",
-    help="Read at most so many tasks a second.",
 )
 @_option(
-    "--keep",
+    "--keep DAYS",
+    "How long the order book keeps orders that are at their end.",
     type=click.IntRange(1, 36_500),
     default=KEEP.days,
-    show_default=True,
-    metavar="DAYS",
-    help="How long the order book keeps orders that are at their end.",
 )
 @_option(
-    "--forward-to",
-    metavar="URL",
+    "--forward-to URL",
+    f"Send each change to this URL (or {FORWARD_URL}) by POST, signed, instead of printing it.",
     envvar=FORWARD_URL,
-    help=f"Send each change to this URL (or {FORWARD_URL}) by POST, signed, instead of printing it.",
 )
 @takes_place
 @ledger_option
@@ -266,19 +252,13 @@ class _Span(ParamType[timedelta]):
 
 
 @click.command()
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Receive events at this port, too; 0 takes any that is free.",
-)
-@click.option(
-    "--forward-to",
-    metavar="URL",
+@option("--port PORT", "Receive events at this port, too; 0 takes any that is free.", type=click.IntRange(0, 65535))
+@option(
+    "--forward-to URL",
+    f"Send the events on to this URL (or {FORWARD_URL}), in order. An event is sent until it is answered 2xx.",
     envvar=FORWARD_URL,
-    help=f"Send the events on to this URL (or {FORWARD_URL}), in order. An event is sent until it is answered 2xx.",
 )
-@click.option("--since", type=_Span(), metavar="SPAN", help="Begin with the events of the last 90s, 30m, 2h or 7d.")
+@option("--since SPAN", "Begin with the events of the last 90s, 30m, 2h or 7d.", type=_Span())
 @takes_books
 @json_option_with("Print each event as one line of JSON.")
 @asynchronous

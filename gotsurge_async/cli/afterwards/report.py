@@ -10,7 +10,7 @@ import click
 
 from gotsurge_async.cli.afterwards.books import STALE, Books, open_book, takes_books, vessel_option, zone_of
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
-from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option
+from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option, option
 from gotsurge_async.cli.shared.output import as_json, counted, output_to, print_json, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.models.times import written
@@ -24,37 +24,19 @@ _ENDINGS = (".html", ".csv", ".xlsx")
 
 
 @click.command()
-@click.option(
-    "--day",
-    "day_text",
-    metavar="DAY",
-    default="today",
-    show_default=True,
-    help="The day of the report: YYYY-MM-DD, today or yesterday.",
-)
-@click.option(
-    "--out", type=PATH, required=True, metavar="FILE", help="The file to write; its ending is .html, .csv or .xlsx."
-)
-@click.option(
-    "--orders",
-    "by_order",
-    is_flag=True,
-    help="Write one row for each open or failed order into a CSV, not for each vessel.",
-)
-@click.option("--done", is_flag=True, help="With --orders: write the delivered and the cancelled orders, too.")
+@option("--day DAY", "The day of the report: YYYY-MM-DD, today or yesterday.", name="day_text", default="today")
+@option("--out FILE", "The file to write; its ending is .html, .csv or .xlsx.", type=PATH, required=True)
+@option("--orders", "Write one row for each open or failed order into a CSV, not for each vessel.", name="by_order")
+@option("--done", "With --orders: write the delivered and the cancelled orders, too.")
 @vessel_option
-@click.option(
-    "--all-environments", is_flag=True, help="Put orders of production and of other environments into one report."
-)
+@option("--all-environments", "Put orders of production and of other environments into one report.")
 @force_option
 @in_group(OUTPUT)(
-    "--timezone",
-    "zone",
-    metavar="TZ",
+    "--timezone TZ",
+    "The time zone in which times are shown, and in which days begin.",
+    name="zone",
     default="Asia/Singapore",
-    show_default=True,
     callback=zone_of,
-    help="The time zone in which times are shown, and in which days begin.",
 )
 @takes_books
 @json_option

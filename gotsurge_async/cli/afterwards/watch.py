@@ -114,7 +114,7 @@ class Shown:
     after=20.0,
     after_help="Read a task again after so many seconds.",
 )
-@in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop watching after so long.")
+@in_group(STOPPING)("--timeout SECONDS", "Stop watching after so long.", type=click.FloatRange(min=0))
 @zone_option
 @ledger_option
 @book_option

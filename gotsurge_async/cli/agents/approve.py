@@ -9,7 +9,7 @@ from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
-from gotsurge_async.cli.shared.options import json_option, port_option, user_name
+from gotsurge_async.cli.shared.options import json_option, option, port_option, user_name
 from gotsurge_async.cli.shared.output import as_json, at_a_terminal, confirmed, print_one, prose, say, spare
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
@@ -23,13 +23,11 @@ from gotsurge_async.system import loops
 @click.command()
 @click.argument("proposal_id", metavar="[PROPOSAL]", required=False)
 @takes_ledger
-@click.option(
-    "--yes", "digest", metavar="DIGEST", help="Approve without a question what has this digest, and no other."
-)
-@click.option("--reject", metavar="TEXT", help="Reject the proposal, with the reason.")
-@click.option("--by", metavar="NAME", help="Who decides about the proposal.  [default: your user name on this machine]")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List the newest N.")
-@click.option("--serve", is_flag=True, help="Show the proposals on a page on this machine, until Ctrl-C.")
+@option("--yes DIGEST", "Approve without a question what has this digest, and no other.", name="digest")
+@option("--reject TEXT", "Reject the proposal, with the reason.")
+@option("--by NAME", "Who decides about the proposal.  [default: your user name on this machine]")
+@option("--limit N", "List the newest N.", type=click.IntRange(1), default=20)
+@option("--serve", "Show the proposals on a page on this machine, until Ctrl-C.")
 @port_option(8767, " with --serve")
 @json_option
 def approve(

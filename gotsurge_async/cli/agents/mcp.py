@@ -18,7 +18,7 @@ from gotsurge_async.cli.shared.options import (
     GroupedCommand,
     MoneyAmount,
     gathered,
-    in_group,
+    option,
     port_option,
     user_name,
 )
@@ -34,20 +34,20 @@ from gotsurge_async.secrets import Secret
 TOKEN = "GOTSURGE_MCP_TOKEN"  # noqa: S105 - the name of a variable
 SHORTEST_TOKEN = 20
 MINUTES = click.FloatRange(min=0, min_open=True, max=10_080)
-_serve = in_group("How it is served")
+_SERVING = "How it is served"
 
 
 def _limit(name: str, value: str | None, variable: str, **more: Any) -> Decorator[Any]:
     """The option of what agents may do that a variable sets, too, with what stands for its value."""
-    text, _, option = VARIABLES[variable].rstrip(".").rpartition("; as ")
-    more = {"show_default": True, "metavar": value, "is_flag": value is None, **more}
-    return in_group("Limits")(option.split(",")[0], name, envvar=variable, help=f"{text} (or {variable}).", **more)
+    text, _, words = VARIABLES[variable].rstrip(".").rpartition("; as ")
+    words = " ".join(filter(None, (words.split(",")[0], value)))
+    return option(words, f"{text} (or {variable}).", name=name, group="Limits", envvar=variable, **more)
 
 
 @click.command(cls=GroupedCommand)
 @takes_target
 @ledger_option
-@click.option("--platform", is_flag=True, help="Create single orders as a platform partner.")
+@option("--platform", "Create single orders as a platform partner.")
 @_limit("allow_production", None, "GOTSURGE_MCP_ALLOW_PRODUCTION")
 @_limit("tools", "NAMES", "GOTSURGE_MCP_TOOLS", default="all")
 @_limit("folder", "FOLDER", "GOTSURGE_MCP_FOLDER", type=PATH, default=Path.cwd, show_default="the current one")
@@ -59,8 +59,8 @@ def _limit(name: str, value: str | None, variable: str, **more: Any) -> Decorato
     _limit("minutes", "MINUTES", "GOTSURGE_MCP_EXPIRES", type=MINUTES, default=60.0),
 )
 @_limit("asks_client", None, "GOTSURGE_MCP_APPROVE_IN_CLIENT")
-@_serve("--http", is_flag=True, help="Serve streamable HTTP on this machine, and not standard input and output.")
-@port_option(8766, " with --http", _serve)
+@option("--http", "Serve streamable HTTP on this machine, and not standard input and output.", group=_SERVING)
+@port_option(8766, " with --http", _SERVING)
 @asynchronous
 async def mcp(
     target: Target, ledger: Place | None, allow_production: bool, tools: str, http: bool, port: int, **more: Any

@@ -9,7 +9,7 @@ import click
 from msgspec import structs
 
 from gotsurge_async.cli.shared.exits import WrongUse
-from gotsurge_async.cli.shared.options import PATH, force_option, json_option
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option, option
 from gotsurge_async.cli.shared.output import (
     as_json,
     is_terminal,
@@ -28,7 +28,7 @@ from gotsurge_async.tables.template import ORDERS_SHEET, how_written, write_csv,
 
 @click.command()
 @click.argument("names", metavar="[COLUMN]...", nargs=-1)
-@click.option("--required", is_flag=True, help="Show only what is required, always or under some condition.")
+@option("--required", "Show only what is required, always or under some condition.")
 @json_option
 def columns(names: tuple[str, ...], required: bool) -> None:
     """Show every column that a table of orders may have, and those of an items file (section Items).
@@ -76,15 +76,15 @@ def _how(info: ColumnInfo) -> str:
 
 @click.command()
 @click.argument("file", type=PATH, metavar="[FILE]", required=False)
-@click.option(
+@option(
     "--format",
-    "form",
+    "The format of the table.  [default: as the ending of FILE says, else csv]",
+    name="form",
     type=click.Choice(("csv", "xlsx")),
-    help="The format of the table.  [default: as the ending of FILE says, else csv]",
 )
-@click.option("--items", is_flag=True, help="Write the table of the items, not that of the orders.")
-@click.option("--all", "all_", is_flag=True, help="Write every column, not only the usual ones.")
-@click.option("--example", is_flag=True, help="Add a row of examples.")
+@option("--items", "Write the table of the items, not that of the orders.")
+@option("--all", "Write every column, not only the usual ones.", name="all_")
+@option("--example", "Add a row of examples.")
 @force_option
 def template(file: Path | None, form: str | None, items: bool, all_: bool, example: bool, force: bool) -> None:
     """Write an empty table to fill in and push, to FILE or to standard output.

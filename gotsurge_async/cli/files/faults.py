@@ -140,12 +140,11 @@ takes_mending: Decorator[Any] = gathered(
     "mending",
     Mending,
     _file(
-        "--faults",
+        "--faults FILE.csv",
+        "Write the rows that have faults there, with what is wrong; in a folder, each time a new file.",
         type=PATH,
-        metavar="FILE.csv",
-        help="Write the rows that have faults there, with what is wrong; in a folder, each time a new file.",
     ),
-    _file("--leave-faulty", "leave", is_flag=True, help="Leave these rows out, and go on with the others."),
+    _file("--leave-faulty", "Leave these rows out, and go on with the others.", name="leave"),
 )
 """The options for faults; the command gets them as its argument ``mending``."""
 

@@ -18,7 +18,7 @@ from gotsurge_async.tables.maps.kept import find_map, keep_map, kept_maps, maps_
 _DELIMITERS = (None, ";", "\t", "|")
 
 _where = in_group("The map")
-_force = _where("--force", is_flag=True, help="Replace the map if it exists.")
+_force = _where("--force", "Replace the map if it exists.")
 
 
 @click.group()
@@ -60,8 +60,8 @@ def keep(file: Path, name: str, force: bool) -> None:
 @map.command(cls=GroupedCommand, short_help="Propose a map for a table.")
 @click.argument("file", metavar="[FILE]", required=False)
 @together(
-    _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write the map to this file, not to standard output."),
-    _where("--name", metavar="NAME", help="Keep the map under this name, which --map takes."),
+    _where("-o, --output MAP.toml", "Write the map to this file, not to standard output.", type=PATH),
+    _where("--name NAME", "Keep the map under this name, which --map takes."),
     _force,
 )
 @takes_table

@@ -99,17 +99,14 @@ takes_seen: Decorator[Any] = gathered(
     "seen",
     Seen,
     _group(
-        "--metrics-port",
+        "--metrics-port N",
+        "Serve /metrics for Prometheus, and /healthz, at this port; 0 takes any free one.",
         type=click.IntRange(0, 65535),
-        metavar="N",
-        help="Serve /metrics for Prometheus, and /healthz, at this port; 0 takes any free one.",
     ),
     _group(
-        "--metrics-host",
+        "--metrics-host HOST",
+        "The address to serve them at; 0.0.0.0 lets other machines read them.",
         default="127.0.0.1",
-        show_default=True,
-        metavar="HOST",
-        help="The address to serve them at; 0.0.0.0 lets other machines read them.",
     ),
 )
 """The options of metrics; the command gets them as its argument ``seen``."""

@@ -30,31 +30,25 @@ _working = in_group("The worker")
 
 @click.command(cls=GroupedCommand)
 @takes_place
-@concurrency(default=16, show_default=True, help="How many calls this worker may have in flight at once.")
+@concurrency("How many calls this worker may have in flight at once.", default=16)
 @rate(
-    help="How many calls may begin in a second, of all workers together. If the push has a --rate, too, the lower one "
+    "How many calls may begin in a second, of all workers together. If the push has a --rate, too, the lower one "
     "counts.  [default: no limit]"
 )
 @_working(
-    "--lease",
+    "--lease SECONDS",
+    "How long its orders stay its own when it is not heard of; then another worker goes on with them.",
     type=click.FloatRange(min=2),
     default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long its orders stay its own when it is not heard of; then another worker goes on with them.",
 )
 @_working(
-    "--patience",
+    "--patience SECONDS",
+    "How long it waits for a database that it cannot reach.",
     type=click.FloatRange(min=0),
     default=300.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long it waits for a database that it cannot reach.",
 )
 @_working(
-    "--submitted",
-    is_flag=True,
-    help="Send the orders that services have submitted to the ledger for the account, too (Desk.submit).",
+    "--submitted", "Send the orders that services have submitted to the ledger for the account, too (Desk.submit)."
 )
 @takes_seen
 @ledger_option

@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
-from gotsurge_async.cli.shared.options import PATH, json_option, user_name
+from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
 from gotsurge_async.cli.shared.output import (
     SHOWN,
     Step,
@@ -52,33 +52,19 @@ _QUESTIONS = {
 @click.argument("run_id", metavar="[RUN]", required=False)
 @takes_place
 @ledger_option
-@click.option(
-    "--out",
-    type=PATH,
-    help=f"The folder of the result files.  [default: as each run had it, or {OUT}]",
-)
-@click.option(
-    "--repair", is_flag=True, help="Record vanished, cancelled and live tasks as GotSurge has them; asks first."
-)
-@click.option("--yes", is_flag=True, help="With --repair, do not ask.")
-@click.option(
-    "--all-vanished",
-    is_flag=True,
-    help="With --repair, free the keys also when GotSurge has not one of the recorded tasks.",
-)
-@click.option(
-    "--by", metavar="NAME", help="Who says that this may be repaired.  [default: your user name on this machine]"
-)
-@click.option(
-    "--max-reads",
+@option("--out", f"The folder of the result files.  [default: as each run had it, or {OUT}]", type=PATH)
+@option("--repair", "Record vanished, cancelled and live tasks as GotSurge has them; asks first.")
+@option("--yes", "With --repair, do not ask.")
+@option("--all-vanished", "With --repair, free the keys also when GotSurge has not one of the recorded tasks.")
+@option("--by NAME", "Who says that this may be repaired.  [default: your user name on this machine]")
+@option(
+    "--max-reads N",
+    "Stop after so many reads of GotSurge; the same command continues.",
     type=click.IntRange(min=1),
     default=MOST_READS,
-    show_default=True,
-    metavar="N",
-    help="Stop after so many reads of GotSurge; the same command continues.",
 )
-@rate(help="How many reads may begin in a second.")
-@rescan_after(help="What differs is read again after this time.")
+@rate("How many reads may begin in a second.")
+@rescan_after("What differs is read again after this time.")
 @quiet_option
 @json_option
 def audit(

@@ -13,7 +13,7 @@ from gotsurge_async.after.export import export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
-from gotsurge_async.cli.shared.options import PATH, force_option, json_option
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option, option
 from gotsurge_async.cli.shared.output import finish, output_to, print_record, say
 from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
@@ -133,18 +133,16 @@ def vacuum_(ledger: Place) -> Exit:
 
 @ledger.command("accept-older", short_help="Go on with an older copy of the ledger.")
 @takes_ledger
-@click.option(
+@option(
     "--out",
+    "The folder of the result files: their summaries can show that there was a newer ledger.",
     type=PATH,
     default=OUT,
-    show_default=True,
-    help="The folder of the result files: their summaries can show that there was a newer ledger.",
 )
-@click.option("--yes", is_flag=True, help="Go on without asking first.")
-@click.option(
+@option("--yes", "Go on without asking first.")
+@option(
     "--nothing-was-lost",
-    is_flag=True,
-    help="End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
+    "End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
 )
 @json_option
 def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool) -> Exit:
@@ -260,19 +258,13 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 @ledger.command("archive", short_help="Move finished runs into a file.")
-@click.option(
-    "--before",
+@option(
+    "--before DATE",
+    "Only runs that ended before this day, such as 2026-01-31 (UTC).",
     type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")),
     required=True,
-    metavar="DATE",
-    help="Only runs that ended before this day, such as 2026-01-31 (UTC).",
 )
-@click.option(
-    "--to",
-    type=PATH,
-    metavar="FILE",
-    help="The file of the archive.  [default: beside the ledger, its name and -archive]",
-)
+@option("--to FILE", "The file of the archive.  [default: beside the ledger, its name and -archive]", type=PATH)
 @takes_ledger
 @json_option
 @asynchronous

@@ -25,7 +25,7 @@ _plan = in_group("The plan")
 
 @click.command(cls=GroupedCommand)
 @click.argument("file", metavar="[FILE]", required=False)
-@_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan to this file, for gotsurge push --plan.")
+@_plan("-o, --output PLAN.json", "Write the plan to this file, for gotsurge push --plan.", type=PATH)
 @takes_source
 @takes_mending
 @takes_target

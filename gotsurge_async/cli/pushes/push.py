@@ -76,48 +76,29 @@ if TYPE_CHECKING:
 SHOWN_WARNINGS = 10
 
 _sending_options = together(
-    sending(
-        "--plan",
-        type=PATH,
-        metavar="PLAN.json",
-        help="Push only the very file that this plan was made of (gotsurge plan).",
-    ),
-    sending("--dry-run", is_flag=True, help="Read and check the file; send nothing, and write nothing but --faults."),
+    sending("--plan PLAN.json", "Push only the very file that this plan was made of (gotsurge plan).", type=PATH),
+    sending("--dry-run", "Read and check the file; send nothing, and write nothing but --faults."),
     sending(
         "--mode",
+        "How orders are sent: two-phase (drafts, then their broadcast: exactly once) is for platform partners; "
+        "direct is at most once; auto asks what the account may do.",
         type=click.Choice(("auto", "two-phase", "direct")),
         default="auto",
-        show_default=True,
-        help="How orders are sent: two-phase (drafts, then their broadcast: exactly once) is for platform partners; "
-        "direct is at most once; auto asks what the account may do.",
     ),
-    sending(
-        "--batch-size",
-        type=click.IntRange(1, 20),
-        default=20,
-        show_default=True,
-        metavar="N",
-        help="How many orders stand in one call.",
-    ),
+    sending("--batch-size N", "How many orders stand in one call.", type=click.IntRange(1, 20), default=20),
     concurrency(
+        "How many calls may be in flight at once: 16 in the beginning, more while answers stay quick.",
         default=Limits().concurrency,
-        show_default=True,
-        help="How many calls may be in flight at once: 16 in the beginning, more while answers stay quick.",
     ),
-    rate(
-        help="How many calls may begin in a second; with --distributed, of all workers together.  [default: no limit]"
-    ),
+    rate("How many calls may begin in a second; with --distributed, of all workers together.  [default: no limit]"),
     refused_chunk("hold in direct mode, split in two-phase"),
     takes_distributed,
     sending(
-        "--replace-changed",
-        is_flag=True,
-        help="Change the tasks of orders that were pushed before and differ now (platform partners).",
+        "--replace-changed", "Change the tasks of orders that were pushed before and differ now (platform partners)."
     ),
     sending(
         "--not-sent-before",
-        is_flag=True,
-        help="After gotsurge ledger accept-older: send also orders that nothing shows to be new. You say that no lost "
+        "After gotsurge ledger accept-older: send also orders that nothing shows to be new. You say that no lost "
         "run sent them.",
     ),
 )
@@ -125,8 +106,7 @@ _sending_options = together(
 
 _accept_map: Decorator[Any] = in_group(THE_FILE)(
     "--accept-map",
-    is_flag=True,
-    help="Send what the map reads without a question, also where the map, or the columns of the file, are new.",
+    "Send what the map reads without a question, also where the map, or the columns of the file, are new.",
 )
 
 
@@ -141,7 +121,7 @@ _accept_map: Decorator[Any] = in_group(THE_FILE)(
 @takes_brakes
 @ledger_option
 @new_ledger_option
-@in_group(OUTPUT)("--compact", is_flag=True, help="Keep the orders compressed in the ledger: smaller, a little slower.")
+@in_group(OUTPUT)("--compact", "Keep the orders compressed in the ledger: smaller, a little slower.")
 @out_option
 @json_option
 @quiet_option

@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected, take
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
-from gotsurge_async.cli.shared.options import PATH, json_option, user_name
+from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
 from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say
 from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.client import GotSurge
@@ -30,12 +30,10 @@ from gotsurge_async.push.load import UnusableSource
 @click.argument("run_id", metavar="[RUN]", required=False)
 @takes_place
 @ledger_option
-@click.option(
-    "--absent-means-not-created",
-    is_flag=True,
-    help="Take an order as not created if two readings of the whole Task List do not show it.",
+@option(
+    "--absent-means-not-created", "Take an order as not created if two readings of the whole Task List do not show it."
 )
-@rescan_after(help="The time between these two readings.")
+@rescan_after("The time between these two readings.")
 @json_option
 @asynchronous
 async def reconcile(
@@ -125,32 +123,23 @@ def _show_reconciled(done: list[Reconciled]) -> None:
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @takes_ledger
-@click.option("--api-base", metavar="URL", help="The URL before the paths of the API.  [default: as the run had it]")
-@click.option("--account", metavar="NAME", help="The account that reads the tasks.  [default: as the run had it]")
-@click.option(
-    "--key",
-    "keys",
+@option("--api-base URL", "The URL before the paths of the API.  [default: as the run had it]")
+@option("--account NAME", "The account that reads the tasks.  [default: as the run had it]")
+@option(
+    "--key KEY",
+    "The key of an order: its tracking id, unless the push said otherwise. May be given several times.",
+    name="keys",
     multiple=True,
-    metavar="KEY",
-    help="The key of an order: its tracking id, unless the push said otherwise. May be given several times.",
 )
-@click.option(
-    "--created",
+@option(
+    "--created TASK_ID",
+    "The order exists, and this is its task. Give one for each --key, in the same order.",
     multiple=True,
-    metavar="TASK_ID",
-    help="The order exists, and this is its task. Give one for each --key, in the same order.",
 )
-@click.option("--not-created", is_flag=True, help="The orders do not exist: their keys may be pushed again.")
-@click.option(
-    "--file",
-    type=PATH,
-    metavar="FILE",
-    help="The in-doubt file of the run, RUN-in-doubt.csv or .jsonl, filled in as said above.",
-)
-@click.option(
-    "--no-check", is_flag=True, help="Believe you without reading the tasks, where GotSurge cannot be reached."
-)
-@click.option("--by", metavar="NAME", help="Who has found it out.  [default: your user name on this machine]")
+@option("--not-created", "The orders do not exist: their keys may be pushed again.")
+@option("--file FILE", "The in-doubt file of the run, RUN-in-doubt.csv or .jsonl, filled in as said above.", type=PATH)
+@option("--no-check", "Believe you without reading the tasks, where GotSurge cannot be reached.")
+@option("--by NAME", "Who has found it out.  [default: your user name on this machine]")
 @json_option
 @asynchronous
 async def resolve(

@@ -17,7 +17,7 @@ from gotsurge_async.cli.shared.ledger import (
     shared_ledger,
     target_of,
 )
-from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
+from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, option, together
 from gotsurge_async.cli.shared.push_options import (
     check_distributed,
     concurrency,
@@ -36,8 +36,8 @@ from gotsurge_async.push.push import Push
 
 resuming_options: Decorator[Any] = together(
     takes_place,
-    concurrency(help="How many calls may be in flight at once.  [default: as before]"),
-    rate(help="How many calls may begin in a second.  [default: as before]"),
+    concurrency("How many calls may be in flight at once.  [default: as before]"),
+    rate("How many calls may begin in a second.  [default: as before]"),
     takes_brakes,
     ledger_option,
     new_ledger_option,
@@ -112,7 +112,7 @@ class Resuming(Sending):
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--last", is_flag=True, help="The newest run of the environment.")
+@option("--last", "The newest run of the environment.")
 @takes_distributed
 @resuming_options
 @asynchronous

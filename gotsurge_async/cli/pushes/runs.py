@@ -19,7 +19,7 @@ from gotsurge_async.cli.shared.ledger import (
     takes_ledger,
 )
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
-from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.options import PATH, json_option, option
 from gotsurge_async.cli.shared.output import (
     Column,
     Step,
@@ -118,9 +118,7 @@ class RunStatus(Struct, frozen=True):
 @click.command()
 @ledger_option
 @env_option
-@click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List the newest N runs."
-)
+@option("--limit N", "List the newest N runs.", type=click.IntRange(1), default=20)
 @json_option
 @asynchronous
 async def runs(ledger: Place | None, env: str | None, limit: int) -> None:
@@ -155,8 +153,8 @@ async def runs(ledger: Place | None, env: str | None, limit: int) -> None:
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @takes_ledger
-@click.option("--watch", is_flag=True, help="Show its progress until no process sends it any more.")
-@click.option("--file", type=PATH, help="Tell whether RUN was made from this file, as it is now.")
+@option("--watch", "Show its progress until no process sends it any more.")
+@option("--file", "Tell whether RUN was made from this file, as it is now.", type=PATH)
 @json_option
 @asynchronous
 async def status(run_id: str, ledger: Place, watch: bool, file: Path | None) -> Exit:

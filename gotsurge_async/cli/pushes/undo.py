@@ -13,7 +13,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish, print_first, prose, say
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
@@ -29,13 +29,11 @@ _INTERRUPTED = Coded("the undo was interrupted: run the same command again, and 
 @click.argument("run_id", metavar="RUN")
 @takes_place
 @ledger_option
-@click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight, at most.  [default: 64]"
-)
-@click.option("--drafts", is_flag=True, help="Cancel unused drafts too, which no driver sees.")
-@click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
-@click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
+@option("--reason", "For GotSurge and the drivers.", default=REASON, type=str)
+@option("--concurrency N", "Calls in flight, at most.  [default: 64]", type=click.IntRange(1, 1024))
+@option("--drafts", "Cancel unused drafts too, which no driver sees.")
+@option("--key KEY", "Only this order; may be given more than once.", name="keys", multiple=True)
+@option("--yes", "Do not ask first, as a terminal is asked.")
 @json_option
 def undo(
     run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **rest: Any

@@ -36,7 +36,7 @@ from gotsurge_async.cli.shared.credentials import (
     read_config,
 )
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.options import gathered, json_option
+from gotsurge_async.cli.shared.options import gathered, json_option, option
 from gotsurge_async.cli.shared.output import as_json, print_json, print_one, print_table, say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
@@ -109,33 +109,21 @@ _asynchronous = functools.partial(asynchronous, interrupted=_INTERRUPTED)
 
 @auth.command(short_help="Sign in, by the consent page in the browser.")
 @_takes_place
-@click.option(
+@option(
     "--no-browser",
-    is_flag=True,
-    help="Do not open a browser: print the address of the page, and ask for the address to which it leads you.",
+    "Do not open a browser: print the address of the page, and ask for the address to which it leads you.",
 )
-@click.option(
-    "--port",
+@option(
+    "--port PORT",
+    "The port of this machine to which the browser comes back.  [default: any that is free]",
     type=click.IntRange(0, 65535),
-    metavar="PORT",
     default=0,
-    help="The port of this machine to which the browser comes back.  [default: any that is free]",
+    show_default=False,
 )
-@click.option(
-    "--redirect-url",
-    metavar="URL",
-    default=REDIRECT_BY_HAND,
-    show_default=True,
-    help="With --no-browser: the address to which GotSurge sends you back.",
+@option(
+    "--redirect-url URL", "With --no-browser: the address to which GotSurge sends you back.", default=REDIRECT_BY_HAND
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=1),
-    metavar="SECONDS",
-    default=300.0,
-    show_default=True,
-    help="How long it waits until you have consented.",
-)
+@option("--timeout SECONDS", "How long it waits until you have consented.", type=click.FloatRange(min=1), default=300.0)
 @json_option
 def login(place: _Place, **options: Any) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""

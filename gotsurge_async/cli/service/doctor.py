@@ -29,7 +29,7 @@ from gotsurge_async.cli.shared.connect import (
 )
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import as_json, print_json, print_record, shown
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
@@ -75,8 +75,8 @@ class _Subject(Struct, frozen=True, kw_only=True):
 
 @click.command()
 @takes_target
-@click.option("--offline", is_flag=True, help="Send nothing: show only what is set and what is assumed.")
-@click.option("--partner", is_flag=True, help="Ask for Partner Detail too: the secret key stands in its path.")
+@option("--offline", "Send nothing: show only what is set and what is assumed.")
+@option("--partner", "Ask for Partner Detail too: the secret key stands in its path.")
 @json_option
 @asynchronous
 async def doctor(target: Target, offline: bool, partner: bool) -> Exit:

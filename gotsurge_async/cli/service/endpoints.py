@@ -6,19 +6,16 @@ import click
 
 from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile, skeleton
-from gotsurge_async.cli.shared.options import PATH, force_option, json_option
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option, option
 from gotsurge_async.cli.shared.output import output_to, print_list, prose
 
-_profile_option = click.option(
-    "--profile",
+_profile_option = option(
+    "--profile FILE",
+    "A profile of confirmed verbs and paths (or GOTSURGE_PROFILE).",
     type=PATH,
     envvar="GOTSURGE_PROFILE",
-    metavar="FILE",
-    help="A profile of confirmed verbs and paths (or GOTSURGE_PROFILE).",
 )
-_output_option = click.option(
-    "-o", "--output", type=PATH, metavar="FILE", help="Write to FILE, not to standard output."
-)
+_output_option = option("-o, --output FILE", "Write to FILE, not to standard output.", type=PATH)
 
 
 @click.group()

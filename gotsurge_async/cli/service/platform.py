@@ -6,7 +6,7 @@ import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.options import json_option, max_price_option, timezone_option
+from gotsurge_async.cli.shared.options import json_option, max_price_option, option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, Updates, pairs_of, read_orders, words_of
 from gotsurge_async.cli.shared.output import print_list, print_one, shown
 from gotsurge_async.client import GotSurge
@@ -155,16 +155,8 @@ def users() -> None:
 
 @users.command()
 @click.argument("emails", nargs=-1, required=True, metavar="EMAIL...")
-@click.option(
-    "--org",
-    "org_id",
-    required=True,
-    metavar="ORG_ID",
-    help="The id of the organization, as gotsurge orgs list shows it.",
-)
-@click.option(
-    "--role", required=True, metavar="ROLE", help="The id or the name of a role, as gotsurge orgs roles shows it."
-)
+@option("--org ORG_ID", "The id of the organization, as gotsurge orgs list shows it.", name="org_id", required=True)
+@option("--role ROLE", "The id or the name of a role, as gotsurge orgs roles shows it.", required=True)
 @takes_platform
 @json_option
 def invite(target: Target, emails: Sequence[str], org_id: str, role: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_target
-from gotsurge_async.cli.shared.options import ParamType, json_option
+from gotsurge_async.cli.shared.options import ParamType, json_option, option
 from gotsurge_async.cli.shared.output import print_one, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
@@ -35,20 +35,19 @@ class Place(ParamType[Stop]):
 
 
 @click.command()
-@click.option("--from", "pickup", type=Place(), required=True, metavar="PLACE", help="Where the goods are picked up.")
-@click.option(
-    "--to",
-    "deliveries",
+@option("--from PLACE", "Where the goods are picked up.", name="pickup", type=Place(), required=True)
+@option(
+    "--to PLACE",
+    "Where they are delivered; give it once for each delivery, up to 10 times.",
+    name="deliveries",
     type=Place(),
     required=True,
     multiple=True,
-    metavar="PLACE",
-    help="Where they are delivered; give it once for each delivery, up to 10 times.",
 )
-@click.option(
+@option(
     "--vehicle",
+    "The vehicle that is needed.  [default: as GotSurge sees fit]",
     type=click.Choice([vehicle.value for vehicle in PriceVehicle]),
-    help="The vehicle that is needed.  [default: as GotSurge sees fit]",
 )
 @takes_target
 @json_option

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from gotsurge_async.cli.shared.connect import Refusal, ask_simulator
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
-from gotsurge_async.cli.shared.options import json_option, port_option
+from gotsurge_async.cli.shared.options import json_option, option, port_option
 from gotsurge_async.cli.shared.output import filled, print_one
 from gotsurge_async.errors import Coded
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
@@ -20,37 +20,25 @@ PORT = 8765
 
 @click.group(invoke_without_command=True)
 @port_option(PORT)
-@click.option(
-    "--life", is_flag=True, help="Let drivers accept, pick up and deliver the orders, as the simulator's clock goes on."
+@option("--life", "Let drivers accept, pick up and deliver the orders, as the simulator's clock goes on.")
+@option(
+    "--speed FACTOR", "How fast the simulator's clock goes: with 60 an hour takes a minute.", type=float, default=1.0
 )
-@click.option(
-    "--speed",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="FACTOR",
-    help="How fast the simulator's clock goes: with 60 an hour takes a minute.",
-)
-@click.option(
-    "--seed",
+@option(
+    "--seed N",
+    "The seed of all chance: the same seed makes drivers do the same.",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
-    metavar="N",
-    help="The seed of all chance: the same seed makes drivers do the same.",
 )
-@click.option(
-    "--webhook-url", default="", metavar="URL", help="The address to which the events of both accounts are sent."
-)
-@click.option("--webhooks-anywhere", is_flag=True, help="Let --webhook-url lead to another machine.")
-@click.option(
-    "--option",
-    "switches",
+@option("--webhook-url URL", "The address to which the events of both accounts are sent.", default="")
+@option("--webhooks-anywhere", "Let --webhook-url lead to another machine.")
+@option(
+    "--option NAME=VALUE",
+    "Behave in another way where the document is open; may be given several times. --options lists the ways.",
+    name="switches",
     multiple=True,
-    metavar="NAME=VALUE",
-    help="Behave in another way where the document is open; may be given several times. --options lists the ways.",
 )
-@click.option("--options", "show_options", is_flag=True, help="List what --option takes, and end.")
+@option("--options", "List what --option takes, and end.", name="show_options")
 @click.pass_context
 def simulator(
     ctx: click.Context,
@@ -105,17 +93,10 @@ class Moved(Struct):
 @simulator.command(short_help="Take a task to another status.")
 @click.argument("task")
 @click.argument("status")
-@click.option(
-    "--port",
-    type=click.IntRange(1, 65535),
-    default=PORT,
-    show_default=True,
-    metavar="PORT",
-    help="The port of the simulator.",
-)
-@click.option("--through", is_flag=True, help="Go through all the statuses that lie between.")
-@click.option("--force", is_flag=True, help="Take the task also to a status that cannot follow by GotSurge's document.")
-@click.option("--note", default="", help="A note beside the status in the task's statuses.")
+@option("--port PORT", "The port of the simulator.", type=click.IntRange(1, 65535), default=PORT)
+@option("--through", "Go through all the statuses that lie between.")
+@option("--force", "Take the task also to a status that cannot follow by GotSurge's document.")
+@option("--note", "A note beside the status in the task's statuses.", default="", type=str)
 @json_option
 def trigger(task: str, status: str, port: int, through: bool, force: bool, note: str) -> None:
     """Take TASK of a running simulator to STATUS, as a driver or an operator would; its event is sent.

@@ -14,7 +14,7 @@ from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
-from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
+from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import (
     at_a_terminal,
@@ -42,7 +42,7 @@ from gotsurge_async.system import loops
 PAGE = 200
 """The number of tasks in one call of the list."""
 
-_platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")
+_platform = option("--platform", "Act as a platform partner, for an organization of yours.")
 
 
 @click.group()
@@ -116,8 +116,8 @@ def get(target: Target, task_id: str, platform: bool) -> None:
 
 @tasks.command()
 @click.argument("task_id")
-@click.option("--reason", required=True, metavar="TEXT", help="The reason, which GotSurge and the drivers see.")
-@click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
+@option("--reason TEXT", "The reason, which GotSurge and the drivers see.", required=True)
+@option("--yes", "Do not ask first, as a terminal is asked.")
 @takes_target
 @ledger_option
 @json_option
@@ -154,14 +154,13 @@ async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, st
 
 
 @tasks.command("list")
-@click.option(
+@option(
     "--order",
+    "By the time of creation: the oldest first (asc), or the newest (desc).",
     type=click.Choice(("asc", "desc")),
     default="asc",
-    show_default=True,
-    help="By the time of creation: the oldest first (asc), or the newest (desc).",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N tasks.")
+@option("--limit N", "List at most N tasks.", type=click.IntRange(min=1))
 @takes_platform
 @json_option
 def list_(target: Target, order: Literal["asc", "desc"], limit: int | None) -> None:
@@ -190,15 +189,9 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None) -> N
 
 @tasks.command()
 @click.argument("task_id")
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="A field, and its new value; may be given several times.",
-)
-@click.option("--clear", "clears", multiple=True, metavar="FIELD", help="A field to empty; may be given several times.")
-@click.option("--version-rev", metavar="REV", help="The revision to change; without it the task is read first.")
+@option("--set FIELD=VALUE", "A field, and its new value; may be given several times.", name="sets", multiple=True)
+@option("--clear FIELD", "A field to empty; may be given several times.", name="clears", multiple=True)
+@option("--version-rev REV", "The revision to change; without it the task is read first.")
 @takes_platform
 @json_option
 def update(

@@ -98,18 +98,13 @@ _place = in_group(WHERE)
 account_options: tuple[Decorator[Any], ...] = (
     _place(
         "--env",
+        "Which GotSurge to talk to (or GOTSURGE_ENV). local is a simulator that runs at --api-base.",
         type=click.Choice(("local", "sandbox", "production")),
-        help="Which GotSurge to talk to (or GOTSURGE_ENV). local is a simulator that runs at --api-base.",
     ),
+    _place("--api-base URL", "The URL before the paths of the API (or GOTSURGE_API_BASE).  [default: that of --env]"),
     _place(
-        "--api-base",
-        metavar="URL",
-        help="The URL before the paths of the API (or GOTSURGE_API_BASE).  [default: that of --env]",
-    ),
-    _place(
-        "--account",
-        metavar="NAME",
-        help="The name that this account has in gotsurge auth login, if you have several. A simulator has plain, the "
+        "--account NAME",
+        "The name that this account has in gotsurge auth login, if you have several. A simulator has plain, the "
         "default, and platform.",
     ),
 )
@@ -118,15 +113,13 @@ _places = (
     *account_options,
     _place(
         "--accept-assumed-endpoints",
-        is_flag=True,
-        help="Let production create, broadcast, cancel and update on assumed paths, too: no profile has confirmed them "
+        "Let production create, broadcast, cancel and update on assumed paths, too: no profile has confirmed them "
         "(gotsurge endpoints).",
     ),
 )
 _simulate = _place(
     "--simulate",
-    is_flag=True,
-    help="Start a simulator for this command alone, and talk to it: nothing is real, and no credentials are needed.",
+    "Start a simulator for this command alone, and talk to it: nothing is real, and no credentials are needed.",
 )
 
 takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)

@@ -32,28 +32,23 @@ OUT = Path("gotsurge-results")
 
 _option = in_group(OUTPUT)
 ledger_option: Decorator[Any] = _option(
-    "--ledger",
-    metavar="PATH|URL",
+    "--ledger PATH|URL",
+    "The ledger (or GOTSURGE_LEDGER): a file, or postgresql://USER@HOST/NAME.  [default: as gotsurge push --help says]",
     callback=lambda _, __, value: None if value is None else place_named(value, "--ledger"),
-    help="The ledger (or GOTSURGE_LEDGER): a file, or postgresql://USER@HOST/NAME.  "
-    "[default: as gotsurge push --help says]",
 )
 new_ledger_option: Decorator[Any] = _option(
     "--new-ledger",
-    is_flag=True,
-    help="Begin a second ledger for an account. It does not know what other ledgers of this machine pushed there, and "
+    "Begin a second ledger for an account. It does not know what other ledgers of this machine pushed there, and "
     "would send it again.",
 )
 env_option: Decorator[Any] = _option(
     "--env",
+    "Look only at what belongs to this GotSurge. Without --ledger it also chooses the ledger.",
     type=click.Choice((SIMULATED, "local", "sandbox", "production")),
-    help="Look only at what belongs to this GotSurge. Without --ledger it also chooses the ledger.",
 )
-out_option: Decorator[Any] = _option(
-    "--out", type=PATH, default=OUT, show_default=True, help="The folder of the result files."
-)
+out_option: Decorator[Any] = _option("--out", "The folder of the result files.", type=PATH, default=OUT)
 quiet_option: Decorator[Any] = _option(
-    "--quiet", is_flag=True, help="Show no progress on stderr, and no preview unless a map must be accepted."
+    "--quiet", "Show no progress on stderr, and no preview unless a map must be accepted."
 )
 
 

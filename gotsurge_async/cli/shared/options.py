@@ -55,7 +55,7 @@ class GroupedCommand(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
-                group = parameter.group if isinstance(parameter, _GroupedOption) else None
+                group = getattr(parameter, "group", None)
                 (others if group is None else groups.setdefault(group, [])).append(record)
         for title, records in (*groups.items(), ("Other options", others)):
             with formatter.section(title):
@@ -63,22 +63,44 @@ class GroupedCommand(click.Command):
 
 
 class _GroupedOption(click.Option):
-    def __init__(self, *words: Any, group: str, **attributes: Any) -> None:
+    def __init__(self, *words: Any, group: str | None, **attributes: Any) -> None:
         super().__init__(*words, **attributes)
         self.group = group
 
 
+def option(
+    words: str, text: str, *, name: str | None = None, group: str | None = None, **attributes: Any
+) -> Decorator[Any]:
+    """An option, as its help shows it: its words, and the text about them. The help shows its default, too.
+
+    Args:
+        words: such as ``-o, --output FILE``. An option that takes no value, and has no ``type``, is a flag.
+        name: the argument of the command that gets the value; without it, the longest word.
+        group: the title of its group in the help.
+        attributes: those of `click.option`.
+    """
+    *others, last = words.split(", ")
+    last, _, value = last.partition(" ")
+    if value:
+        attributes["metavar"] = value
+    elif "type" not in attributes:
+        attributes["is_flag"] = True
+    if attributes.get("default", "") != "":
+        attributes.setdefault("show_default", True)
+    return click.option(*others, last, *filter(None, (name,)), cls=_GroupedOption, group=group, help=text, **attributes)
+
+
 def in_group(title: str) -> Callable[..., Decorator[Any]]:
-    """A decorator like `click.option` for the options of one group."""
-    return functools.partial(click.option, cls=_GroupedOption, group=title)
+    """`option` for the options of one group."""
+    return functools.partial(option, group=title)
 
 
 def together(*options: Decorator[Any]) -> Decorator[Any]:
     """Combine several options into one decorator, in this order."""
 
     def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
+        for decorator in reversed(options):
+            command = decorator(command)
         return command
 
     return decorate
@@ -143,39 +165,31 @@ def _keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 def json_option_with(text: str) -> Decorator[Any]:
     """``--json`` with another help text; `as_json` returns whether it was used."""
-    return in_group(OUTPUT)("--json", "as_json", is_flag=True, expose_value=False, callback=_keep_json, help=text)
+    return in_group(OUTPUT)("--json", text, name="as_json", expose_value=False, callback=_keep_json)
 
 
 json_option: Decorator[Any] = json_option_with("Print one JSON document, for programs.")
 timezone_option: Decorator[Any] = in_group(THE_FILE)(
-    "--timezone",
-    metavar="TZ",
-    help="The time zone of times that name none, such as Asia/Singapore, and of times that are shown.",
+    "--timezone TZ", "The time zone of times that name none, such as Asia/Singapore, and of times that are shown."
 )
 max_price_option: Decorator[Any] = in_group(THE_FILE)(
     "--max-price",
+    "The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
     type=MoneyAmount(),
-    help="The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
 )
 
 
-def port_option(default: int, when: str = "", option: Callable[..., Decorator[Any]] = click.option) -> Decorator[Any]:
+def port_option(default: int, when: str = "", group: str | None = None) -> Decorator[Any]:
     """The option of a command that listens.
 
     Args:
         when: ends "to listen at", such as " with --serve".
     """
-    return option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        default=default,
-        show_default=True,
-        metavar="PORT",
-        help=f"The port to listen at{when}; 0 takes any that is free.",
-    )
+    text = f"The port to listen at{when}; 0 takes any that is free."
+    return option("--port PORT", text, type=click.IntRange(0, 65535), default=default, group=group)
 
 
-force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+force_option: Decorator[Any] = option("--force", "Replace FILE if it exists.")
 
 
 def user_name() -> str:

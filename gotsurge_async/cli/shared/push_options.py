@@ -21,6 +21,7 @@ from gotsurge_async.cli.shared.options import (
     gathered,
     in_group,
     max_price_option,
+    option,
     timezone_option,
     together,
 )
@@ -69,58 +70,36 @@ def file_or_query(file: str | None, source: SourceOptions) -> str:
 
 
 _table: Decorator[Any] = together(
-    _file("--format", type=click.Choice(FORMATS), help="The format of the file.  [default: as its ending says]"),
+    _file("--format", "The format of the file.  [default: as its ending says]", type=click.Choice(FORMATS)),
+    _file("--delimiter D", "What stands between two cells of a CSV, such as ; or tab.  [default: a comma]"),
+    _file("--encoding NAME", "The encoding of a text without a byte order mark.  [default: utf-8]"),
     _file(
-        "--delimiter", metavar="D", help="What stands between two cells of a CSV, such as ; or tab.  [default: a comma]"
-    ),
-    _file("--encoding", metavar="NAME", help="The encoding of a text without a byte order mark.  [default: utf-8]"),
-    _file(
-        "--header-row",
+        "--header-row N",
+        "The number of the line that names the columns, if a title stands above it.",
         type=click.IntRange(1),
-        metavar="N",
-        help="The number of the line that names the columns, if a title stands above it.",
     ),
-    _file("--sheet", metavar="NAME", help="The sheet of a workbook.  [default: the first that is visible]"),
+    _file("--sheet NAME", "The sheet of a workbook.  [default: the first that is visible]"),
+    _file("--sql QUERY", "Read from a database instead of FILE: the query that gives the rows; needs --from."),
     _file(
-        "--sql",
-        metavar="QUERY",
-        help="Read from a database instead of FILE: the query that gives the rows; needs --from.",
-    ),
-    _file(
-        "--from",
-        "url",
-        metavar="URL",
-        envvar="GOTSURGE_FROM",
-        help="The URL of the database that --sql asks (or GOTSURGE_FROM).",
+        "--from URL", "The URL of the database that --sql asks (or GOTSURGE_FROM).", name="url", envvar="GOTSURGE_FROM"
     ),
     timezone_option,
 )
 takes_source: Decorator[Any] = gathered(
     "source",
     _source,
+    _file("--items FILE", "The table of the items; each row names its order by tracking_id.", type=PATH),
+    _file("--items-sheet NAME", "The sheet of the items, if --items is a workbook."),
     _file(
-        "--items", type=PATH, metavar="FILE", help="The table of the items; each row names its order by tracking_id."
-    ),
-    _file("--items-sheet", metavar="NAME", help="The sheet of the items, if --items is a workbook."),
-    _file(
-        "--map",
-        "file_map",
-        metavar="MAP",
-        help="How columns with other names are read: a file, or the name of a kept map (gotsurge map).",
+        "--map MAP",
+        "How columns with other names are read: a file, or the name of a kept map (gotsurge map).",
+        name="file_map",
     ),
     _table,
     _file(
-        "--any-date",
-        is_flag=True,
-        help="Take times that are further than 400 days from now, too: for a real GotSurge they are faults.",
+        "--any-date", "Take times that are further than 400 days from now, too: for a real GotSurge they are faults."
     ),
-    _file(
-        "--key",
-        default=ITEM_KEY,
-        show_default=True,
-        metavar="COLUMN",
-        help="The column that tells orders apart: no key is sent twice.",
-    ),
+    _file("--key COLUMN", "The column that tells orders apart: no key is sent twice.", default=ITEM_KEY),
     max_price_option,
 )
 """The options for reading a file of orders; the command gets them as its argument ``source``."""
@@ -136,7 +115,7 @@ def reading_words(parameters: Mapping[str, Any]) -> list[str]:
         parameters: those of the command, by their names.
     """
     words: list[str] = []
-    for option, name in (
+    for word, name in (
         ("--items", "items"),
         ("--map", "file_map"),
         ("--timezone", "timezone"),
@@ -148,18 +127,16 @@ def reading_words(parameters: Mapping[str, Any]) -> list[str]:
     ):
         value = parameters.get(name)
         if value is not None and (name, value) != ("key", ITEM_KEY):
-            words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
+            words += [word, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
     return [*words, "--any-date"] if parameters.get("any_date") else words
 
 
 # --- how fast it is sent, and what stops it --------------------------------------------------------------------------
 
 sending: Callable[..., Decorator[Any]] = in_group(SENDING)
-concurrency: Callable[..., Decorator[Any]] = functools.partial(
-    sending, "--concurrency", type=click.IntRange(1, 1024), metavar="N"
-)
+concurrency: Callable[..., Decorator[Any]] = functools.partial(sending, "--concurrency N", type=click.IntRange(1, 1024))
 rate: Callable[..., Decorator[Any]] = functools.partial(
-    sending, "--rate", type=click.FloatRange(min=0, min_open=True), metavar="PER_SECOND"
+    sending, "--rate PER_SECOND", type=click.FloatRange(min=0, min_open=True)
 )
 
 
@@ -167,23 +144,18 @@ def refused_chunk(otherwise: str) -> Decorator[Any]:
     """``--on-refused-chunk``, with its default in words."""
     return sending(
         "--on-refused-chunk",
-        type=click.Choice(("hold", "split")),
-        help="When a chunk is refused: hold all of its orders, or split it until the bad ones are alone.  "
+        "When a chunk is refused: hold all of its orders, or split it until the bad ones are alone.  "
         f"[default: {otherwise}]",
+        type=click.Choice(("hold", "split")),
     )
 
 
 takes_distributed: Decorator[Any] = together(
     sending(
         "--distributed",
-        is_flag=True,
-        help="Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
+        "Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
     ),
-    sending(
-        "--no-wait",
-        is_flag=True,
-        help="With --distributed: do not wait for the workers, but end when the orders are put up.",
-    ),
+    sending("--no-wait", "With --distributed: do not wait for the workers, but end when the orders are put up."),
 )
 
 
@@ -194,12 +166,7 @@ def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
 
 
 rescan_after: Callable[..., Decorator[Any]] = functools.partial(
-    click.option,
-    "--rescan-after",
-    type=click.FloatRange(min=0),
-    default=RESCAN_AFTER,
-    show_default=True,
-    metavar="SECONDS",
+    option, "--rescan-after SECONDS", type=click.FloatRange(min=0), default=RESCAN_AFTER
 )
 
 
@@ -207,36 +174,29 @@ def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **parameters: Any) -> 
     return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **parameters)
 
 
-stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
+stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0))
 _stops = (
-    stopping("--max-errors", help="Stop when more than N orders are refused."),
-    stopping("--max-in-doubt", help="Stop when more than N orders are in doubt."),
+    stopping("--max-errors N", "Stop when more than N orders are refused."),
+    stopping("--max-in-doubt N", "Stop when more than N orders are in doubt."),
+    stopping("--max-spend", "Stop before the prices of the orders add up to more than this.", type=MoneyAmount()),
     stopping(
-        "--max-spend",
-        type=MoneyAmount(),
-        metavar=None,
-        help="Stop before the prices of the orders add up to more than this.",
-    ),
-    stopping(
-        "--stop-after-doubts",
-        "doubts_in_a_row",
+        "--stop-after-doubts N",
+        "Stop when N calls in a row are in doubt; 0 for never.",
+        name="doubts_in_a_row",
         default=DOUBTS_IN_A_ROW,
-        show_default=True,
-        help="Stop when N calls in a row are in doubt; 0 for never.",
     ),
     stopping(
-        "--stop-after-refusals",
-        "refusals_in_a_row",
+        "--stop-after-refusals N",
+        "Stop when N calls in a row are refused; 0 for never.",
+        name="refusals_in_a_row",
         default=REFUSALS_IN_A_ROW,
-        show_default=True,
-        help="Stop when N calls in a row are refused; 0 for never.",
     ),
 )
 takes_brakes: Decorator[Any] = gathered("brakes", _brakes, *_stops)
 """The options that stop a sending before its end; the command gets them as its argument ``brakes``."""
 
 takes_canary: Decorator[Any] = stopping(
-    "--canary",
-    help="Send N orders first, and read them back before the others are sent; 0 for none.  [default: 1 for orders of "
+    "--canary N",
+    "Send N orders first, and read them back before the others are sent; 0 for none.  [default: 1 for orders of "
     "several calls, where the ledger, the account or the map is new to a real GotSurge]",
 )
