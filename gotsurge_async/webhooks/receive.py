@@ -336,10 +336,7 @@ class AllowList:
         """The address of the sender, for IPv6 its network of 64 bits; "" if it is not known."""
         if not source.forwarded and source.peer and ":" not in source.peer:
             return source.peer
-        sender = self._sender(source)
-        if isinstance(sender, IPv6Address):
-            return str(IPv6Network((sender, 64), strict=False))
-        return "" if sender is None else str(sender)
+        return _without_host(self._sender(source))
 
     def _sender(self, source: Source) -> Address | None:
         """The first address from the right that is not of a trusted proxy; None if that is not an address."""
@@ -356,6 +353,17 @@ class AllowList:
             if sender is None or not _is_in(sender, self._trusted):
                 return sender
         return sender
+
+
+def network_of(peer: str) -> str:
+    """The address of a peer, for IPv6 its network of 64 bits: one sender may have all addresses of such a network."""
+    return _without_host(_address(peer)) if ":" in peer else peer
+
+
+def _without_host(address: Address | None) -> str:
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return "" if address is None else str(address)
 
 
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:

@@ -23,7 +23,7 @@ from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 
 from gotsurge_async.clock import Clock, SystemClock
-from gotsurge_async.webhooks.receive import Seldom
+from gotsurge_async.webhooks.receive import Seldom, network_of
 
 __all__ = ["Connections"]
 
@@ -58,7 +58,7 @@ def most_connections() -> int:
 class Connections:
     """The connections of one server. Where there are too many, one of those that have no request is closed.
 
-    It is the longest idle one of the address that has most of them. A connection whose request may just be arriving
+    It is the longest idle one of the address (for IPv6, the network of 64 bits) that has most of them. A connection whose request may just be arriving
     stays as long as there is an older one. If all others have a request, the new one is closed: a sender that was cut
     off would send its event again, and so add to what is too much.
 
@@ -189,7 +189,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""
+        self.address = network_of(peer[0]) if isinstance(peer, tuple) else ""
         self.inner.connection_made(transport)
         self._all.add(self)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import attrs
@@ -196,6 +197,22 @@ async def test_one_address_does_not_close_the_connection_of_another() -> None:
 async def is_settled(here: Served, connection: Any) -> bool:
     """Whether a connection was accepted some turns ago."""
     return bool(connection.spared_until <= here.connections._turn)
+
+
+async def test_the_addresses_of_an_ipv6_network_count_as_one() -> None:
+    """Somebody who connects from many addresses of one network of 64 bits loses a connection, not somebody else."""
+    connections = Connections(3)
+
+    def connect(address: str) -> Mock:
+        transport = Mock(spec=asyncio.Transport)
+        transport.get_extra_info.return_value = (address, 50000, 0, 0)
+        connections_module._Connection(connections, asyncio.Protocol()).connection_made(transport)
+        return transport
+
+    many = [connect(f"2001:db8::{host}") for host in range(1, 4)]
+    other = connect("2001:db8:0:1::1")
+    assert [each.abort.called for each in many].count(True) == 1
+    assert not other.abort.called
 
 
 async def test_many_new_connections_do_not_keep_others_out() -> None:
