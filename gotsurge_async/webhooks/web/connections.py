@@ -58,9 +58,9 @@ def most_connections() -> int:
 class Connections:
     """The connections of one server. Where there are too many, one of those that have no request is closed.
 
-    It is the longest idle one of the address (for IPv6, the network of 64 bits) that has most of them. A connection whose request may just be arriving
-    stays as long as there is an older one. If all others have a request, the new one is closed: a sender that was cut
-    off would send its event again, and so add to what is too much.
+    It is the longest idle one of the address (for IPv6, the network of 64 bits) that has most of them. A connection
+    whose request may just be arriving stays as long as there is an older one. If all others have a request, the new
+    one is closed: a sender that was cut off would send its event again, and so add to what is too much.
 
     Args:
         most: the greatest number of connections at the same time.
