@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import msgspec
+from msgspec import structs
 
 from gotsurge_async import codec
 from gotsurge_async.cli.afterwards.books import (
@@ -21,7 +22,7 @@ from gotsurge_async.cli.afterwards.books import (
     vessel_option,
 )
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
-from gotsurge_async.cli.shared.options import json_option, option
+from gotsurge_async.cli.shared.options import gathered, json_option, option
 from gotsurge_async.cli.shared.output import (
     as_json,
     is_terminal,
@@ -58,34 +59,29 @@ _LISTED = (
 @click.command()
 @click.argument("order_id", metavar="[ORDER]", required=False)
 @run_option
-@option(
-    "--status STATUS",
-    "List only orders in this status, as the table has it or as the API does; may be given several times. One of "
-    f"{', '.join(TaskStatus)}.",
-    name="statuses",
-    multiple=True,
-    callback=lambda _context, _option, given: tuple(map(_of_the_api, given)),
+@gathered(
+    "only",
+    Only,
+    option(
+        "--status STATUS",
+        "List only orders in this status, as the table has it or as the API does; may be given several times. One of "
+        f"{', '.join(TaskStatus)}.",
+        name="statuses",
+        multiple=True,
+        callback=lambda _context, _option, given: tuple(map(_of_the_api, given)) or None,
+    ),
+    option("--open", "List only orders that are not at their end."),
+    vessel_option,
+    option("--berth BERTH", "List only orders for this berth."),
+    option("--group-tag TAG", "List only orders with this group tag."),
 )
-@option("--open", "List only orders that are not at their end.", name="only_open")
-@vessel_option
-@option("--berth BERTH", "List only orders for this berth.")
-@option("--group-tag TAG", "List only orders with this group tag.")
 @option("--limit N", "List at most N orders.  [default: 100 on a terminal, else all]", type=click.IntRange(1))
 @takes_books
 @option("--csv", "Print a CSV, for spreadsheets.", name="as_csv")
 @json_option
 @asynchronous
 async def orders(
-    order_id: str | None,
-    run_id: str | None,
-    statuses: tuple[str, ...],
-    only_open: bool,
-    vessel: str | None,
-    berth: str | None,
-    group_tag: str | None,
-    limit: int | None,
-    books: Books,
-    as_csv: bool,
+    order_id: str | None, run_id: str | None, only: Only, limit: int | None, books: Books, as_csv: bool
 ) -> Exit:
     """List orders, where each stands, and since when; or the history of one ORDER.
 
@@ -97,21 +93,12 @@ async def orders(
       0 listed, also where there are none
       2 no such ORDER, RUN or STATUS, or no order book
     """
-    only = Only(
-        run=run_id,
-        statuses=statuses or None,
-        vessel=vessel,
-        berth=berth,
-        group_tag=group_tag,
-        environment=books.environment,
-        open=only_open,
-        name=order_id,
-    )
+    only = structs.replace(only, run=run_id, name=order_id, environment=books.environment)
     if as_csv and as_json():
         raise WrongUse("--csv or --json, not both")
     async with open_book(books) as (book, ledger):
         await refuse_unknown_run(book, ledger, run_id)
-        await _refuse_unknown_statuses(book, statuses)
+        await _refuse_unknown_statuses(book, only.statuses or ())
         if order_id is not None:
             await _print_one(book, only, order_id, as_csv=as_csv)
         elif as_json():

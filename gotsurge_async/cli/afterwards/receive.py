@@ -31,7 +31,7 @@ from gotsurge_async.cli.afterwards.serving import (
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
-from gotsurge_async.cli.shared.options import ParamType, in_group, json_option_with, option, port_option
+from gotsurge_async.cli.shared.options import in_group, json_option_with, option, port_option
 from gotsurge_async.cli.shared.output import as_json, event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, sleep_or
 from gotsurge_async.database import Place
@@ -238,17 +238,12 @@ _SPAN = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class _Span(ParamType[timedelta]):
-    name = "span"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read a span such as ``2h``."""
-        if isinstance(value, timedelta):
-            return value
-        span = _SPAN.fullmatch(str(value).strip())
-        if span is None:
-            self.fail(f"{value!r} is no span such as 90s, 30m, 2h or 7d", param, ctx)
-        return timedelta(**{_UNITS[span[2]]: int(span[1])})
+def _span(text: str) -> timedelta:
+    """A span in a text such as ``2h``."""
+    span = _SPAN.fullmatch(text.strip())
+    if span is None:
+        raise click.BadParameter(f"{text!r} is no span such as 90s, 30m, 2h or 7d")
+    return timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 
 @click.command()
@@ -258,7 +253,7 @@ class _Span(ParamType[timedelta]):
     f"Send the events on to this URL (or {FORWARD_URL}), in order. An event is sent until it is answered 2xx.",
     envvar=FORWARD_URL,
 )
-@option("--since SPAN", "Begin with the events of the last 90s, 30m, 2h or 7d.", type=_Span())
+@option("--since SPAN", "Begin with the events of the last 90s, 30m, 2h or 7d.", type=_span)
 @takes_books
 @json_option_with("Print each event as one line of JSON.")
 @asynchronous

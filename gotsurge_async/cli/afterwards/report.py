@@ -11,7 +11,7 @@ import click
 from gotsurge_async.cli.afterwards.books import STALE, Books, open_book, takes_books, vessel_option, zone_of
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, force_option, in_group, json_option, option
-from gotsurge_async.cli.shared.output import as_json, counted, output_to, print_json, say, shown
+from gotsurge_async.cli.shared.output import counted, output_to, print_one, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.models.times import written
 from gotsurge_async.tables.checks.words import number_of
@@ -81,15 +81,14 @@ async def report(
             "report on all with --all-environments"
         )
     await asyncio.to_thread(_write, result, out, by_order, done, force)
-    if as_json():
-        print_json(_document(result, out))
-    else:
-        numbers = {name: getattr(result.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
-        vessels = number_of(len(result.vessels), "vessel")
-        words = f"{number_of(result.sums.ordered, 'order')} for {vessels}" if result.vessels else "no orders"
-        where = "".join(f", {environment}" for environment in environments)
-        counts = f": {counted(numbers)}" if result.vessels else ""
-        say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
+    numbers = {name: getattr(result.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
+    where = "".join(f", {environment}" for environment in environments)
+    words = "no orders"
+    if result.vessels:
+        ordered, vessels = number_of(result.sums.ordered, "order"), number_of(len(result.vessels), "vessel")
+        words = f"{ordered} for {vessels}: {counted(numbers)}"
+    text = f"{day.isoformat()} in {zone}{where}: {words}; written to {out}"
+    print_one(_document(result, out), lambda: say(text))
     left_out = sum(line.outcome.is_done for line in result.lines) if by_order and not done else 0
     if left_out:
         say(f"{number_of(left_out, 'delivered or cancelled order')} left out: --done writes them, too")

@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.options import (
     PATH,
     Decorator,
     GroupedCommand,
-    MoneyAmount,
+    amount,
     gathered,
     option,
     port_option,
@@ -55,7 +55,7 @@ def _limit(name: str, value: str | None, variable: str, **more: Any) -> Decorato
     "limits",
     ProposalLimits,
     _limit("orders", "N", "GOTSURGE_MCP_MAX_ORDERS", type=click.IntRange(0), default=100),
-    _limit("spend", "AMOUNT", "GOTSURGE_MCP_MAX_SPEND", type=MoneyAmount()),
+    _limit("spend", "AMOUNT", "GOTSURGE_MCP_MAX_SPEND", type=amount),
     _limit("minutes", "MINUTES", "GOTSURGE_MCP_EXPIRES", type=MINUTES, default=60.0),
 )
 @_limit("asks_client", None, "GOTSURGE_MCP_APPROVE_IN_CLIENT")

@@ -20,7 +20,7 @@ from gotsurge_async.cli.agents.sending import account_of, file_digest, run_comma
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.ledger import OUT
-from gotsurge_async.cli.shared.options import MoneyAmount
+from gotsurge_async.cli.shared.options import amount
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.proposals import ProposalLimits, Request, Summary
@@ -287,7 +287,7 @@ async def sum_up(bounds: Bounds, given: Arguments, request: Request) -> Summary:
     lines += [*(f"{name} is emptied" for name in cleared), *filter(None, [note])]
     most: Counter[str] = Counter()
     for name in Order.MONEY:  # the fee, which is the last one, is paid besides the greatest price
-        money = MoneyAmount().convert(values.get(name, "0"), None, None)
+        money = amount(values.get(name, "0"))
         if money.millicents < 0:
             raise UsageError(f"an amount must not be negative: {money}", "E613")
         more = money.millicents - (0 if name == "admin_fee" else most[money.currency])

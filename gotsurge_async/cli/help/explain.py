@@ -9,7 +9,7 @@ import click
 from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import as_json, filled, is_terminal, print_json, print_one, print_record
+from gotsurge_async.cli.shared.output import filled, is_terminal, print_one, print_record
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
@@ -33,12 +33,9 @@ def explain(words: tuple[str, ...]) -> None:
     if pasted := _PASTED.match(line := " ".join(words)):
         words = tuple(line[pasted.end() :].split())
     chosen = entries_for(words)
-    if as_json():
-        print_json([{**one._asdict(), "messages": list(one.messages)} for one in chosen])
-    elif len(chosen) == 1 or all(map(is_code, words or ("list",))):
-        click.echo(filled("\n\n".join(map(_text, chosen))))
-    else:
-        _print_list(chosen)
+    documents = [{**one._asdict(), "messages": list(one.messages)} for one in chosen]
+    is_whole = len(chosen) == 1 or all(map(is_code, words or ("list",)))
+    print_one(documents, filled("\n\n".join(map(_text, chosen))) if is_whole else lambda: _print_list(chosen))
 
 
 def entries_for(words: Sequence[str]) -> list[Entry]:

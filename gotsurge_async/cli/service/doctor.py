@@ -30,7 +30,7 @@ from gotsurge_async.cli.shared.connect import (
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option, option
-from gotsurge_async.cli.shared.output import as_json, print_json, print_record, shown
+from gotsurge_async.cli.shared.output import print_one, print_record, shown
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.ledger.errors import RegisterUnusable
@@ -60,6 +60,11 @@ class Probe(Struct, frozen=True):
     def request(self) -> str:
         """The verb and the template of the path, never the path itself, which may hold the signature."""
         return f"{self.endpoint.verb} {self.endpoint.path}"
+
+    def document(self) -> dict[str, Any]:
+        """The fields of the JSON document."""
+        own = {"operation": self.endpoint.name, "request": self.request, "status": self.status}
+        return {**own, "verdict": self.verdict, "ok": self.problem is None}
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -115,21 +120,14 @@ async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
         },
     }
     code = _exit_code([probe.problem for probe in probes], state["token"])
-    if as_json():
-        assumptions = [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()]
-        documents = [
-            {
-                "operation": probe.endpoint.name,
-                "request": probe.request,
-                "status": probe.status,
-                "verdict": probe.verdict,
-                "ok": probe.problem is None,
-            }
-            for probe in probes
-        ]
-        print_json({"ok": code is Exit.CREATED, **state, "probes": documents, "assumptions": assumptions})
-    else:
-        _print(state, probes, how_to_sign_in(state["environment"]["name"], target.account, target.api_base))
+    document = {
+        "ok": code is Exit.CREATED,
+        **state,
+        "probes": [probe.document() for probe in probes],
+        "assumptions": [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()],
+    }
+    how = how_to_sign_in(state["environment"]["name"], target.account, target.api_base)
+    print_one(document, lambda: _print(state, probes, how))
     return code
 
 

@@ -6,14 +6,13 @@ import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.options import json_option, max_price_option, option, timezone_option
-from gotsurge_async.cli.shared.outcomes import Results, Updates, pairs_of, read_orders, words_of
+from gotsurge_async.cli.shared.options import json_option, option
+from gotsurge_async.cli.shared.outcomes import Results, Updates, pairs_of, takes_orders, words_of
 from gotsurge_async.cli.shared.output import print_list, print_one, shown
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import Organization, Role
-from gotsurge_async.models.tasks import Message
-from gotsurge_async.money import Money
+from gotsurge_async.models.tasks import Message, Order
 
 
 @click.group()
@@ -26,17 +25,14 @@ def drafts() -> None:
 
 
 @drafts.command("create", short_help="Create drafts of 1 to 20 orders.")
-@click.argument("file", metavar="FILE")
 @takes_platform
-@timezone_option
-@max_price_option
+@takes_orders
 @json_option
-def create_drafts(target: Target, file: str, timezone: str | None, max_price: Money | None) -> Exit:
+def create_drafts(target: Target, orders: Sequence[Order]) -> Exit:
     """Create drafts of the 1 to 20 orders of FILE; - reads standard input. No driver is asked.
 
     FILE is as for gotsurge tasks create. Broadcast the ids that are printed.
     """
-    orders = read_orders(file, timezone=timezone, max_price=max_price)
     return call(target, lambda gs: Results.of(gs.platform.drafts.create_all(orders))).print()
 
 

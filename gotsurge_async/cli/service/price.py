@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_target
-from gotsurge_async.cli.shared.options import ParamType, json_option, option
+from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import print_one, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
@@ -15,32 +14,26 @@ from gotsurge_async.models.prices import PriceVehicle, Stop
 _POINT = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*")
 
 
-class Place(ParamType[Stop]):
-    """Converts ``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
-
-    name = "place"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Stop:
-        if isinstance(value, Stop):
-            return value
-        point = _POINT.fullmatch(value)
-        if point is None:
-            if not value.strip():
-                self.fail("say where: LATITUDE,LONGITUDE or an address", param, ctx)
-            return Stop(address=Address(street_address=value.strip()))
-        latitude, longitude = map(float, point.groups())
-        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-            self.fail(f"{value!r} is not on the globe: the latitude comes first, then the longitude", param, ctx)
-        return Stop(latitude=latitude, longitude=longitude)
+def place(text: str) -> Stop:
+    """A place in a text such as ``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
+    point = _POINT.fullmatch(text)
+    if point is None:
+        if not text.strip():
+            raise click.BadParameter("say where: LATITUDE,LONGITUDE or an address")
+        return Stop(address=Address(street_address=text.strip()))
+    latitude, longitude = map(float, point.groups())
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        raise click.BadParameter(f"{text!r} is not on the globe: the latitude comes first, then the longitude")
+    return Stop(latitude=latitude, longitude=longitude)
 
 
 @click.command()
-@option("--from PLACE", "Where the goods are picked up.", name="pickup", type=Place(), required=True)
+@option("--from PLACE", "Where the goods are picked up.", name="pickup", type=place, required=True)
 @option(
     "--to PLACE",
     "Where they are delivered; give it once for each delivery, up to 10 times.",
     name="deliveries",
-    type=Place(),
+    type=place,
     required=True,
     multiple=True,
 )

@@ -14,8 +14,8 @@ from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
-from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, option, timezone_option
-from gotsurge_async.cli.shared.outcomes import Results, read_orders
+from gotsurge_async.cli.shared.options import amount, json_option, option
+from gotsurge_async.cli.shared.outcomes import Results, takes_orders
 from gotsurge_async.cli.shared.output import (
     at_a_terminal,
     confirmed,
@@ -33,11 +33,12 @@ from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.tasks import Task, TaskChanges
+from gotsurge_async.models.tasks import Order, Task, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.system import loops
+from gotsurge_async.tables.cells import parse_int, parse_number
 
 PAGE = 200
 """The number of tasks in one call of the list."""
@@ -54,23 +55,13 @@ def tasks() -> None:
 
 
 @tasks.command(short_help="Create and broadcast 1 to 20 orders, each once.")
-@click.argument("file", metavar="FILE")
 @takes_target
 @_platform
-@timezone_option
-@max_price_option
+@takes_orders
 @ledger_option
 @new_ledger_option
 @json_option
-def create(
-    target: Target,
-    file: str,
-    platform: bool,
-    timezone: str | None,
-    max_price: Money | None,
-    ledger: Place | None,
-    new_ledger: bool,
-) -> Exit:
+def create(target: Target, orders: Sequence[Order], platform: bool, ledger: Place | None, new_ledger: bool) -> Exit:
     """Create and broadcast the 1 to 20 orders of FILE, each once; - reads standard input.
 
     FILE is JSON in the API's own shape: one order, a list, or {"tasks": [...]}. In it, as in the API, an amount is a
@@ -84,7 +75,6 @@ def create(
       0 all created    2 wrong usage or input    4 sign-in failed                5 unprocessed: no connection
       1 refused        3 in doubt                7 changed: sent with another content before
     """
-    orders = read_orders(file, timezone=timezone, max_price=max_price)
     mode = Mode.TWO_PHASE if platform else Mode.DIRECT
     place = find_ledger(ledger, target)
 
@@ -304,9 +294,11 @@ def _value(name: str, text: str) -> Any:
     kind: Any = field.inner
     try:
         if kind is Money:
-            return MoneyAmount().convert(text, None, None)
-        if kind is int or kind is float:
-            return _number(kind, text)
+            return amount(text)
+        if kind is int:
+            return parse_int(text)
+        if kind is float:
+            return parse_number(text)
         if kind is datetime:
             return _time(text)
         if field.many:
@@ -317,13 +309,6 @@ def _value(name: str, text: str) -> Any:
     except (ValueError, msgspec.MsgspecError, click.BadParameter) as error:
         message = error.message if isinstance(error, click.BadParameter) else error
         raise click.BadParameter(Coded(f"{name}: {message}", code_of(error)), param_hint=_HINT) from None
-
-
-def _number(kind: Any, text: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
 
 
 def _time(text: str) -> datetime:

@@ -5,7 +5,7 @@ import getpass
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
@@ -123,31 +123,17 @@ def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> D
     return decorate
 
 
-if TYPE_CHECKING:
-    ParamType = click.ParamType
-else:
+def amount(text: str) -> Money:
+    """The amount in a text such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency.
 
-    class ParamType(click.ParamType):
-        """The class of click, which accepts the type of its values in brackets only since click 8.4."""
-
-        def __class_getitem__(cls, _: Any) -> Any:
-            return cls
-
-
-class MoneyAmount(ParamType[Money]):
-    """Converts an amount such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
-        """The amount in a text."""
-        if isinstance(value, Money):
-            return value
-        *currency, amount = str(value).replace(",", "").split() or [""]
-        try:
-            return Money.of(Decimal(amount), " ".join(currency).upper())
-        except (ArithmeticError, ValueError):
-            self.fail(f"{value!r} is not an amount such as 1000 or SGD 1000.00", param, ctx)
+    Raises:
+        click.BadParameter: the text is not an amount.
+    """
+    *currency, number = text.replace(",", "").split() or [""]
+    try:
+        return Money.of(Decimal(number), " ".join(currency).upper())
+    except (ArithmeticError, ValueError):
+        raise click.BadParameter(f"{text!r} is not an amount such as 1000 or SGD 1000.00") from None
 
 
 PATH = click.Path(path_type=Path)
@@ -175,7 +161,7 @@ timezone_option: Decorator[Any] = in_group(THE_FILE)(
 max_price_option: Decorator[Any] = in_group(THE_FILE)(
     "--max-price",
     "The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
-    type=MoneyAmount(),
+    type=amount,
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import attrs
+import click
 import msgspec
 from msgspec import Struct
 
@@ -16,7 +17,8 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, exit_code_of
-from gotsurge_async.cli.shared.output import as_json, print_json, print_table, prose, say
+from gotsurge_async.cli.shared.options import Decorator, gathered, max_price_option, timezone_option
+from gotsurge_async.cli.shared.output import print_one, print_table, prose, say
 from gotsurge_async.errors import Coded, GotSurgeError, code_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import show_times_in
@@ -54,6 +56,12 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     if twice:
         raise Failure(Coded(f"{file}: tracking_id {twice[0]} appears twice; nothing was sent", "E229"), Exit.USAGE)
     return orders
+
+
+takes_orders: Decorator[Any] = gathered(
+    "orders", read_orders, click.argument("file", metavar="FILE"), timezone_option, max_price_option
+)
+"""The file of a command that takes a few orders; the command gets them as its argument ``orders``."""
 
 
 def _by_number(fault: Any) -> str:
@@ -147,10 +155,7 @@ class Results(Struct, frozen=True):
         """Print a row for each order, and return the exit code."""
         rows = [self._row(result) for result in self.results]
         columns = [prose(name) if name == "error" else name for name in (rows[0] if rows else ())]
-        if as_json():
-            print_json(self._document(rows))
-        else:
-            print_table(columns, [list(row.values()) for row in rows])
+        print_one(self._document(rows), lambda: print_table(columns, [list(row.values()) for row in rows]))
         if self.error is not None:
             say(f"Error: {self.error}")
         return self.exit_code

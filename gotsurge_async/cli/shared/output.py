@@ -174,15 +174,9 @@ def finish(
     Returns:
         The exit code.
     """
-    if as_json():
-        following = {} if steps is None else {"next": [step.command for step in steps]}
-        print_json({**document, **following, "exit": int(code)})
-        return code
-    if isinstance(show, str):
-        click.echo(show)
-    else:
-        show()
-    for step in steps or ():
+    following = {} if steps is None else {"next": [step.command for step in steps]}
+    print_one({**document, **following, "exit": int(code)}, show)
+    for step in () if as_json() else steps or ():
         say(step)
     return code
 
@@ -207,22 +201,21 @@ def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
         raise ConfigError(f"cannot write {path or 'standard output'}: {error.strerror or error}", "E109") from None
 
 
-def print_one(document: Any, show: str | Iterable[tuple[str, Any]]) -> None:
-    """Print one object: its document with ``--json``, else a line, or a line for each field."""
+def print_one(document: Any, show: str | Callable[[], None] | Iterable[tuple[str, Any]]) -> None:
+    """Print a result: its document with ``--json``, else a line, what ``show`` prints, or a line for each field."""
     if as_json():
         print_json(document)
     elif isinstance(show, str):
         click.echo(show)
+    elif callable(show):
+        show()
     else:
         print_record(show)
 
 
 def print_list(documents: Sequence[Any], columns: "Sequence[str | Column]", rows: Iterable[Sequence[Any]]) -> None:
     """Print several objects: their documents as a list with ``--json``, else a table."""
-    if as_json():
-        print_json(documents)
-    else:
-        print_table(columns, rows)
+    print_one(documents, lambda: print_table(columns, rows))
 
 
 # --- records and tables ----------------------------------------------------------------------------------------------

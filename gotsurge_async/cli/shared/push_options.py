@@ -17,7 +17,7 @@ from gotsurge_async.cli.shared.options import (
     STOPPING,
     THE_FILE,
     Decorator,
-    MoneyAmount,
+    amount,
     gathered,
     in_group,
     max_price_option,
@@ -178,7 +178,7 @@ stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), 
 _stops = (
     stopping("--max-errors N", "Stop when more than N orders are refused."),
     stopping("--max-in-doubt N", "Stop when more than N orders are in doubt."),
-    stopping("--max-spend", "Stop before the prices of the orders add up to more than this.", type=MoneyAmount()),
+    stopping("--max-spend", "Stop before the prices of the orders add up to more than this.", type=amount),
     stopping(
         "--stop-after-doubts N",
         "Stop when N calls in a row are in doubt; 0 for never.",
