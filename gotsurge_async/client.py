@@ -419,12 +419,15 @@ class GotSurge(Resources):
 
         Raises:
             UsageError: a time that is not a number of seconds, 0 or more.
+            WrongLoop: the client has a ledger, and was opened in another event loop.
         """
         if not is_number(timeout):
             raise UsageError(f"timeout must be a number of seconds, 0 or more, not {timeout!r:.60}", "E903")
         if self._main is not None:
             return
         if self._closing is None:
+            if self._desks is not None:
+                self._desks.refuse_other_loop()
             members: list[GotSurge] = [self, *self._others.values()]
             for member in members:
                 member._state = "closed"

@@ -25,7 +25,7 @@ from gotsurge_async.clock import Deadline, uninterrupted
 from gotsurge_async.codec.given import OrderLike, check_limit
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ClientClosed, GotSurgeError, NotSent, UsageError
+from gotsurge_async.errors import ClientClosed, GotSurgeError, NotSent, UsageError, WrongLoop
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, Recorded, Submitted
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -245,7 +245,7 @@ class Desk:
             UsageError: an argument that cannot be right. The stream raises what `create` raises, except InvalidData.
         """
         places = self._limiter.at_most(concurrency)
-        return DeskStream(orders, lambda order: self._create_given(order, key(order)), places)
+        return DeskStream(orders, lambda order: self._create(*self._written(order, key(order)), limited=False), places)
 
     async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
         """Record an order that will be sent later, and return when it is durable.
@@ -300,6 +300,7 @@ class Desk:
         *,
         limited: bool = True,  # else whoever brings them limits their number
     ) -> Outcome:
+        self._refuse_other_loop()
         while (entry := self._entries.get(key)) is not None:
             fields = () if payload == entry.payload else tuple(differing(payload, entry.payload, f"key {key}"))
             outcome = await self._result(entry, ends)
@@ -322,14 +323,14 @@ class Desk:
         Args:
             timeout: seconds for that, None for no limit; a later call can shorten it. Then orders that were not begun
                 are `Unprocessed`, and calls under way are cut: what they may have sent is in doubt. The ledger has two
-                seconds more. If it is locked for longer, it stays as after a crash, and the answers that it lacks are
-                logged.
+                seconds more. If it is locked for longer, the desk logs the answers that the ledger lacks.
 
         Raises:
             UsageError: it is not a number of seconds; nothing is closed.
         """
         if timeout is not None and timeout != 0:
             check_timeout(timeout)
+        self._refuse_other_loop()
         self._deadline.within(timeout)
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="gotsurge-desk-close")
@@ -337,8 +338,7 @@ class Desk:
             return self._closing.result()
         log.warning("the ledger %s could not be written in time: what is not recorded is in doubt", self.ledger.path)
         self._runs.answers.report()
-        self._end_in_doubt()
-        return None
+        return self._end_in_doubt()
 
     def _end_in_doubt(self) -> None:
         for entry in [*self._entries.values()]:
@@ -349,14 +349,16 @@ class Desk:
     def _written(self, order: OrderLike, key: str | None) -> tuple[Order, str, bytes, dict[str, Any]]:
         return written(order, key, self._clock.now() if self._validate else None, self._max_price)
 
-    async def _create_given(self, order: OrderLike, key: str | None) -> Outcome:
-        return await self._create(*self._written(order, key), limited=False)
-
     async def _create_submitted(self, order: Submitted) -> Outcome:
         made, plain = codec.decode(order.payload, Order), msgspec.json.decode(order.payload)
         return await self._create(made, order.key, order.payload, plain, submitted=order, limited=False)
 
+    def _refuse_other_loop(self) -> None:
+        if self._looking and self._looking[0].get_loop() is not asyncio.get_running_loop():
+            raise WrongLoop("this desk was opened in another event loop: one client belongs to one loop")
+
     def _refuse_closed(self) -> None:
+        self._refuse_other_loop()
         if not self._looking or self._closing is not None:
             raise ClientClosed("use a desk inside its `async with`: this one is not open yet, or already closed")
 
@@ -402,7 +404,7 @@ class Desk:
         if not (entry.begun or entry.tried or entry.promised or entry.result) and entry.waiters == 1:
             with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
                 self._waiting.remove(entry)
-            entry.end_unprocessed(NotSent(f"{why}; the order was not sent", "E906", operation=OPERATION))
+            entry.end_unprocessed(NotSent(f"{why}; this call did not send the order", "E906", operation=OPERATION))
 
     # --- what waits -------------------------------------------------------------------------------------------------
 

@@ -50,9 +50,15 @@ class Desks:
         """The desk of a client's account."""
         account = gs.tokens.account
         if account not in self._desks:
-            self._desks[account] = Desk(gs, self._ledger.ledger, _shared=self._ledger)
-            self._desks[account]._start()
+            desk = Desk(gs, self._ledger.ledger, _shared=self._ledger)
+            desk._start()
+            self._desks[account] = desk
         return self._desks[account]
+
+    def refuse_other_loop(self) -> None:
+        """Raise WrongLoop in another event loop than that of the desks."""
+        for desk in self._desks.values():
+            desk._refuse_other_loop()
 
     async def release(self, account: str, timeout: float) -> None:
         """Close the desk of an account, if it has one."""

@@ -15,7 +15,7 @@ import pytest
 from gotsurge_async import ConfigError, Created, GotSurge, InDoubt, Money, Order, Unprocessed, UsageError
 from gotsurge_async.bulk import Changed, DeskStream, Ledger, LedgerError, OrderState
 from gotsurge_async.database import place_of
-from gotsurge_async.errors import ClientClosed
+from gotsurge_async.errors import ClientClosed, WrongLoop
 from gotsurge_async.ledger import LedgerClosed, RunState
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push.desk.desks import Desks
@@ -58,6 +58,29 @@ async def test_what_was_submitted_is_sent_when_a_client_is_opened(file: Path) ->
     async with client(service, ledger=file, clock=clock):
         await once_so(clock, lambda: service.sent)
     assert service.sent == ["T-1"]
+
+
+async def test_orders_belong_to_the_loop_of_their_client(file: Path) -> None:
+    """Another event loop is refused before anything is recorded or closed; a thread hands its orders to the loop."""
+    service = Service()
+    async with client(service, ledger=file) as gs:
+        await gs.orders.create(order("T-1"))
+        acts: list[Any] = [
+            lambda: gs.orders.create(order("T-2")),
+            lambda: gs.orders.submit(order("T-2")),
+            lambda: gs.orders.outcome("T-1"),
+            lambda: gs.orders.close(),
+            lambda: gs.close(),
+        ]
+        for act in acts:
+            with pytest.raises(WrongLoop, match="one client belongs to one loop"):
+                await asyncio.to_thread(lambda act=act: asyncio.run(act()))
+        assert service.sent == ["T-1"]
+        loop = asyncio.get_running_loop()
+        threaded = await asyncio.to_thread(
+            lambda: asyncio.run_coroutine_threadsafe(gs.orders.create(order("T-2")), loop)
+        )
+        assert isinstance(await asyncio.wrap_future(threaded), Created)
 
 
 async def test_without_a_ledger_there_are_no_orders() -> None:
@@ -306,6 +329,16 @@ async def test_accounts_share_the_ledger_and_its_keys(file: Path) -> None:
         assert {info.options.get("account") for info in runs} == {None, "acme"}
         assert acme.orders.ledger is gs.orders.ledger
     assert service.sent == ["T-1", "T-2"]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+async def test_a_desk_that_could_not_start_starts_at_its_next_use(file: Path) -> None:
+    """A thread that has no event loop cannot start the desk of another account."""
+    async with client(Service(), ledger=file) as gs:
+        other = await two_accounts(gs)
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            await asyncio.to_thread(lambda: other.orders)
+        assert isinstance(await other.orders.create(order("T-1")), Created)
 
 
 async def test_the_orders_of_an_account_that_is_released_end(file: Path) -> None:
