@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -174,8 +175,10 @@ async def _ask(connection: Any, text: str, values: Mapping[str, Any]) -> Sequenc
     """Execute a statement over a caller's connection, and return its rows, if it has any."""
     psycopg, sqlalchemy = sys.modules.get("psycopg"), sys.modules.get("sqlalchemy.ext.asyncio")
     if psycopg is not None and isinstance(connection, psycopg.AsyncConnection):
-        cursor = connection.cursor(row_factory=psycopg.rows.tuple_row)
-        await cursor.execute(text, values)
+        # Of a class of its own: the connection's may read no named values.
+        cursor = psycopg.AsyncCursor(connection, row_factory=psycopg.rows.tuple_row)
+        async with connection.pipeline() if connection.pgconn.pipeline_status else nullcontext():  # waits for the rows
+            await cursor.execute(text, values)
         return [] if cursor.description is None else await cursor.fetchall()
     if sqlalchemy is not None and isinstance(connection, (sqlalchemy.AsyncConnection, sqlalchemy.AsyncSession)):
         statement = sys.modules["sqlalchemy"].text(_NAMED.sub(r":\1", text))

@@ -185,6 +185,14 @@ async def by_itself(url: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
+async def by_pipeline(url: str) -> AsyncIterator[Any]:
+    """A connection of psycopg in pipeline mode, whose cursors take values by number."""
+    connecting = psycopg.AsyncConnection.connect(url, cursor_factory=psycopg.AsyncRawCursor)
+    async with await connecting as connection, connection.pipeline():
+        yield connection
+
+
+@asynccontextmanager
 async def by_session(url: str) -> AsyncIterator[Any]:
     """A session of SQLAlchemy."""
     engine = create_async_engine(url.replace("postgresql://", "postgresql+psycopg://"))
@@ -194,7 +202,7 @@ async def by_session(url: str) -> AsyncIterator[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("connected", [by_psycopg, by_sqlalchemy, by_session])
+@pytest.mark.parametrize("connected", [by_psycopg, by_pipeline, by_sqlalchemy, by_session])
 async def test_it_waits_when_the_callers_transaction_is_committed(url: str, connected: Any) -> None:
     """Before that nobody sees it, and after a rollback it was never there."""
     async with await Ledger.open(url) as ledger, connected(url) as connection:
@@ -240,7 +248,7 @@ async def test_an_open_transaction_keeps_nobody_waiting_for_long(url: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize("connected", [by_psycopg, by_itself, by_sqlalchemy, by_session])
+@pytest.mark.parametrize("connected", [by_psycopg, by_itself, by_pipeline, by_sqlalchemy, by_session])
 async def test_a_second_transaction_is_refused_after_a_while(url: str, connected: Any) -> None:
     """It waits no longer than the ledger says, whatever its own limit is, which it has again afterwards."""
     async with await Ledger.open(url) as ledger, by_psycopg(url) as first, connected(url) as second:
