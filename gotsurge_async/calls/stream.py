@@ -51,7 +51,10 @@ class _Stream(ABC, Generic[T, C, R]):
         if not callable(concurrency):
             check_concurrency(concurrency)
         self._places = concurrency if callable(concurrency) else lambda: concurrency
-        self._chunks = chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size)
+        self._unfinished: list[T] = []
+        self._chunks = (
+            chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size, self._unfinished)
+        )
         self._send_chunk = send
         self._reading = asyncio.Lock()
         self._stopped = False
@@ -69,8 +72,8 @@ class _Stream(ABC, Generic[T, C, R]):
 
     @property
     def in_flight(self) -> list[T]:
-        """The items that are in a call, or whose result has not been yielded."""
-        return [item for chunk in self._under_way.values() for item in chunk]
+        """The items that were read, and whose result has not been yielded."""
+        return [*(item for chunk in self._under_way.values() for item in chunk), *self._unfinished]
 
     def __aiter__(self) -> AsyncIterator[R]:
         if self._yielding is not None:
@@ -209,7 +212,7 @@ class ResultStream(_Stream[T, Sequence[R], R]):
 
     @property
     def in_flight(self) -> list[T]:
-        """The items that are in a call, or whose result has not been yielded."""
+        """The items that were read, and whose result has not been yielded."""
         return [item for item, _ in self._chunk] + super().in_flight
 
     @abstractmethod
@@ -222,21 +225,34 @@ class ResultStream(_Stream[T, Sequence[R], R]):
             yield self._chunk.popleft()[1]
 
 
-async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:
-    """Cut a plain or an async iterable into lists of ``size``, the last one shorter."""
-    if not isinstance(items, AsyncIterable):
+async def chunks_of(
+    items: Iterable[T] | AsyncIterable[T], size: int, unfinished: list[T] | None = None
+) -> AsyncGenerator[Sequence[T], None]:
+    """Cut a plain or an async iterable into lists of ``size``, the last one shorter.
+
+    Args:
+        unfinished: an empty list, which always holds the items that were read and that no chunk has yet.
+    """
+    chunk: list[T] = [] if unfinished is None else unfinished
+
+    def taken() -> Sequence[T]:
+        some = [*chunk]
+        chunk.clear()
+        return some
+
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            chunk.append(item)
+            if len(chunk) == size:
+                yield taken()
+    else:
         left = iter(items)
-        while some := list(islice(left, size)):
-            yield some
-        return
-    chunk: list[T] = []
-    async for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
+        chunk.extend(islice(left, size))  # which keeps the items that came before an error
+        while len(chunk) == size:
+            yield taken()
+            chunk.extend(islice(left, size))
     if chunk:
-        yield chunk
+        yield taken()
 
 
 async def chunks_of_pages(items: Pages[T], size: int) -> AsyncGenerator[Sequence[T], None]:

@@ -1,7 +1,7 @@
 """`gotsurge_async.calls.stream.ResultStream`: one result for each item, in chunks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -37,6 +37,24 @@ async def test_leaving_in_the_middle_of_a_chunk_loses_sight_of_no_item() -> None
         assert sorted([*seen, *stream.in_flight])[:20] == list(range(20))
     assert sorted([*seen, *stream.in_flight])[:20] == list(range(20))
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_the_items_of_a_source_that_waits_are_in_flight() -> None:
+    """What was read of a chunk that is not full yet is not lost when the stream is closed."""
+    waits = asyncio.Event()
+
+    async def source() -> AsyncIterator[int]:
+        for item in range(5):
+            yield item
+        waits.set()
+        await asyncio.Event().wait()
+
+    stream = Doubled(source(), size=4, concurrency=1)
+    results = aiter(stream)
+    seen = [await anext(results) // 2]
+    await waits.wait()
+    await stream.aclose()
+    assert sorted([*seen, *stream.in_flight]) == list(range(5))
 
 
 async def test_a_stop_is_raised_after_the_last_result() -> None:

@@ -281,7 +281,7 @@ async def broken_async_source() -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("source", [broken_source, broken_async_source])
 async def test_an_error_of_the_source_comes_last(source: Callable[[], Iterator[int]]) -> None:
-    """What was read before the error is sent and yielded, then the error is raised."""
+    """The whole chunks before the error are sent and yielded, then it is raised; the last items are in flight."""
 
     async def send(chunk: Sequence[int]) -> list[int]:
         await asyncio.sleep(0)
@@ -292,6 +292,7 @@ async def test_an_error_of_the_source_comes_last(source: Callable[[], Iterator[i
     with pytest.raises(OSError, match="the disk is gone"):
         await read_all(batcher, results)
     assert sorted(results) == [[0, 1], [2, 3], [4, 5]]
+    assert batcher.in_flight == [6]
     assert not others()
 
 
