@@ -318,7 +318,7 @@ async def test_tracking_ids_are_checked_before_a_broadcast() -> None:
     profile = {"endpoints": {"platform.drafts.broadcast_with_tracking": {"verb": "POST"}}}
     transport = MemoryTransport(serve)
     async with make(transport, profile=profile, assumed_endpoints="refuse") as gs:
-        with pytest.raises(EndpointsAssumed, match=r"^platform\.tasks\.patch_tracking_ids: PATCH"):
+        with pytest.raises(EndpointsAssumed, match=r"guess: platform\.tasks\.patch_tracking_ids: PATCH"):
             await gs.platform.drafts.broadcast_with_tracking({"d-1": "T-1"})
     assert transport.sent == []
 

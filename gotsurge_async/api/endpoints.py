@@ -83,7 +83,7 @@ class Endpoint(Generic[T]):
         quoted = {}
         for name, value in values.items():
             if not isinstance(value, str) or value in ("", ".", ".."):
-                raise UsageError(f'{self.name}: {name} must be text other than "", "." and "..", not {value!r}', "E903")
+                raise UsageError(f'{self.name}: {name} must be text, but not "", "." or ".."; it is {value!r}', "E903")
             quoted[name] = quote(value, safe="")
         return self.path.format_map(quoted)
 

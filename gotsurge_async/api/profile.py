@@ -87,9 +87,9 @@ class Profile:
         if guesses:
             names = "; ".join(f"{guess.name}: {guess.verb} {guess.path}" for guess in guesses)
             if len(guesses) == 1:
-                error = EndpointsAssumed(f"{names} is a guess until a profile confirms it")
+                error = EndpointsAssumed(f"until a profile confirms it, this endpoint is a guess: {names}")
             else:
-                error = EndpointsAssumed(f"{names} are guesses until a profile confirms them")
+                error = EndpointsAssumed(f"until a profile confirms them, these endpoints are guesses: {names}")
             error.add_note("give GotSurge a profile, or assumed_endpoints='accept'")  # the command has words of its own
             raise error
 
@@ -129,11 +129,13 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
         raise ConfigError(f"{where}: verb must be one of {', '.join(sorted(VERBS))}, not {verb!r}", "E106")
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigError(
-            f"{where}: path must start with a slash, and be relative to the API base, not {path!r}", "E106"
+            f"{where}: path must start with a slash, and be relative to the API base; it is {path!r}", "E106"
         )
     if _names(path) != _names(known.path):
-        why = f"{where}: path must contain {_names(known.path) or 'nothing'} in braces, as {known.path} does"
-        raise ConfigError(why, "E106")
+        names = " and ".join(f"{{{name}}}" for name in _names(known.path))
+        raise ConfigError(
+            f"{where}: path must contain {names or 'nothing in braces'}, for example {known.path}", "E106"
+        )
     return attrs.evolve(known, verb=verb, path=path, assumed=False)
 
 

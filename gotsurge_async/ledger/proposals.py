@@ -271,7 +271,7 @@ class Proposals:
     def _get(self, db: Database, name: str) -> Proposal:
         proposals = self._read(db, "proposal", id=name)
         if not proposals:
-            raise UsageError(f"there is no proposal {name}: gotsurge approve lists them", "E614")
+            raise UsageError(f"there is no proposal {name}: see all with gotsurge approve", "E614")
         return proposals[0]
 
     def _read(self, db: Database, statement: str, /, **values: Any) -> list[Proposal]:

@@ -63,7 +63,7 @@ def override(**changes: Any) -> dict[str, Any]:
         (override(verb=["GET"]), "verb must be one of"),
         (override(path="orders/{task_id}"), "path must start with a slash"),
         (override(path=5), "path must start with a slash"),
-        (override(path="/orders"), "path must contain ['task_id'] in braces, as /tasks/{task_id} does"),
+        (override(path="/orders"), "path must contain {task_id}, for example /tasks/{task_id}"),
         (override(path="/orders/{id}"), "path must contain"),
         (override(path="/{task_id}/{task_id}"), "path must contain"),
         (override(path="/orders/{task_id"), "path must start with a slash"),

@@ -299,12 +299,12 @@ async def test_a_push_checks_all_its_endpoints_before_the_first_draft(tmp_path: 
     async with pushing(tmp_path, service, **options) as (push, _):
         run, _ = await push.load_orders(orders(3))
         async with run:
-            with pytest.raises(EndpointsAssumed, match=r"^platform\.drafts\.broadcast: POST \S+ is a guess [^;]*$"):
+            with pytest.raises(EndpointsAssumed, match=r"guess: platform\.drafts\.broadcast: POST [^;]*$"):
                 await push.send(run)
             assert await run.counts() == counted(pending=3)
-        with pytest.raises(EndpointsAssumed, match=r"^platform\.drafts\.broadcast"):
+        with pytest.raises(EndpointsAssumed, match=r"guess: platform\.drafts\.broadcast"):
             push.check_endpoints()
-        with pytest.raises(EndpointsAssumed, match=r"^tasks\.create"):
+        with pytest.raises(EndpointsAssumed, match=r"guess: tasks\.create"):
             push.check_endpoints(*Mode)
     assert service.creates == []
 
@@ -316,7 +316,7 @@ async def test_one_mode_that_is_confirmed_is_enough_to_ask_the_service(tmp_path:
     async with pushing(tmp_path, Service(), profile=profile, assumed_endpoints="refuse") as (push, _):
         push.check_endpoints(*Mode)
         push.check_endpoints(Mode.TWO_PHASE)
-        with pytest.raises(EndpointsAssumed, match=r"^tasks\.create"):
+        with pytest.raises(EndpointsAssumed, match=r"guess: tasks\.create"):
             push.check_endpoints()
 
 
@@ -328,10 +328,10 @@ async def test_an_undo_on_a_guessed_path_leaves_the_ledger_alone(tmp_path: Path)
         async with run:
             await push.send(run)
             created = await run.counts()
-        with pytest.raises(EndpointsAssumed, match=r"^tasks\.cancel"):
+        with pytest.raises(EndpointsAssumed, match=r"guess: tasks\.cancel"):
             await Undo(push._gs, ledger).undo(run.id)
         async with await ledger.hold(run.id) as held:
-            with pytest.raises(EndpointsAssumed, match=r"^platform\.tasks\.update"):
+            with pytest.raises(EndpointsAssumed, match=r"guess: platform\.tasks\.update"):
                 await replace_changed(push._gs, held, concurrency=1)
             assert await held.counts() == created == counted(created=3)
 

@@ -142,8 +142,8 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
     """Refuse to begin an order book next to an archive: the orders of other runs would be missing."""
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
-            f"{books.ledger} is an archive, which has no order book: name the ledger of its runs with --ledger, or an "
-            "order book with --book",
+            f"{books.ledger} is an archive, which has no order book: pass --ledger with the ledger of its runs, or "
+            "--book with an order book",
             "E512",
         )
 

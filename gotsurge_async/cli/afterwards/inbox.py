@@ -183,7 +183,7 @@ async def resend(numbers: tuple[int, ...], all_parked: bool, first: int | None, 
     if [bool(numbers), all_parked, first is not None].count(True) != 1:
         raise WrongUse(
             "give the NUMBER of each change, or pass --parked or --from NUMBER; "
-            "gotsurge inbox parked lists parked changes"
+            "see parked changes with gotsurge inbox parked"
         )
     chosen = set(numbers)
     async with _open_book(books) as book:

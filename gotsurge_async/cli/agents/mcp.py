@@ -84,7 +84,7 @@ async def mcp(
     target.check()
     target = structs.replace(target, api_base=target.api_base or os.environ.get("GOTSURGE_API_BASE"))
     if target.environment == "production" and not allow_production:
-        raise WrongUse("agents can propose orders for production only with --allow-production", "E613")
+        raise WrongUse("to let agents propose orders for production, pass --allow-production", "E613")
     token = Secret(os.environ.get(TOKEN, ""))
     if http and len(token.reveal()) < SHORTEST_TOKEN:
         raise WrongUse(f"--http needs a token of at least {SHORTEST_TOKEN} characters: set {TOKEN}", "E613")

@@ -124,7 +124,7 @@ async def resume(run_id: str | None, last: bool, ledger: Place | None, **options
     exit codes are those of gotsurge push.
     """
     if last == (run_id is not None):
-        raise WrongUse("name a run, or pass --last; gotsurge runs lists all runs")
+        raise WrongUse("name a run, or pass --last; see all runs with gotsurge runs")
     check_distributed(**options)
     if options["distributed"] and options["rate"]:
         raise WrongUse("the workers use the --rate of the push: for another rate, pass --rate to gotsurge worker")

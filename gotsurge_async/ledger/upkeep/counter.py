@@ -253,7 +253,7 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     else:
         return
     raise LedgerOlder(
-        f"{problem}. What was sent after the copy was made would be sent again. Put the newest copy in its place, "
+        f"{problem}. Orders sent since the copy was made would be sent again. Put the newest copy in its place, "
         "without -wal and -shm files; if there is none, `gotsurge ledger accept-older` marks as in doubt every order "
         "that may have been sent",
         path=path,
