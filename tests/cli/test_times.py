@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from gotsurge_async.simulator import Simulator
 from gotsurge_async.webhooks.inbox import Inbox
-from tests.support.commands import Shell, write_orders
+from tests.support.commands import Runner, Shell, write_orders
 
 TIME_LIKE = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d[T ])?(?<![\d:+-])\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
@@ -23,14 +24,22 @@ KOLKATA = "+05:30"
 Words = tuple[str | Path, ...]
 
 
-@pytest.fixture
-def in_kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _in_kolkata() -> Iterator[None]:
     """A system that is in the zone of Kolkata."""
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TZ", "Asia/Kolkata")
         time.tzset()
         yield
     time.tzset()
+
+
+@pytest.fixture(scope="module")
+def office(served: Simulator, tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, str]:
+    """A shell of the plain partner with a filled ledger and order book, and a run of them."""
+    folder = tmp_path_factory.mktemp("office")
+    shell = Shell(Runner(folder), served, folder)
+    return shell, filled(shell)
 
 
 def others(text: str, offset: str) -> list[str]:
@@ -90,20 +99,18 @@ def shown_by(shell: Shell, run_id: str) -> dict[str, Result]:
     return {name: call(*name.split(), *words) for name, (call, words) in commands.items()}
 
 
-@pytest.mark.usefixtures("in_kolkata")
-def test_every_command_shows_times_of_the_system(shell: Shell) -> None:
+def test_every_command_shows_times_of_the_system(office: tuple[Shell, str]) -> None:
     """In one form, with the zone; the commands that have no time to show are few."""
-    results = shown_by(shell, filled(shell))
+    results = shown_by(*office)
     assert not {name: wrong for name, done in results.items() if (wrong := others(done.output, KOLKATA))}
     silent = {name for name, done in results.items() if KOLKATA not in done.output}
     assert silent <= {"runs", "results", "undo", "ledger check", "auth accounts"}
     assert "2030-03-04 09:30:00+05:30" in results["orders A"].output
 
 
-@pytest.mark.usefixtures("in_kolkata")
-def test_the_zone_that_is_named_is_that_of_all_times(shell: Shell) -> None:
+def test_the_zone_that_is_named_is_that_of_all_times(office: tuple[Shell, str]) -> None:
     """Of the table's and of all others; of a map, too."""
-    run_id = filled(shell)
+    shell, run_id = office
     (shell.folder / "m.toml").write_text('[file]\ntimezone = "Asia/Tokyo"\n')
     cases: tuple[tuple[Words, str], ...] = (
         (("push", shell.folder / "over.csv", "--dry-run", "--timezone", "Asia/Singapore"), "+08:00"),
@@ -119,10 +126,9 @@ def test_the_zone_that_is_named_is_that_of_all_times(shell: Shell) -> None:
     assert "+08:00" in done.output
 
 
-@pytest.mark.usefixtures("in_kolkata")
-def test_what_programs_read_is_in_utc(shell: Shell) -> None:
+def test_what_programs_read_is_in_utc(office: tuple[Shell, str]) -> None:
     """Documents, result files and tables for spreadsheets, whatever the zone of the system."""
-    run_id = filled(shell)
+    shell, run_id = office
     (order,) = [each for each in shell.document(shell.on_ledger("orders", "--json")) if each["tracking_id"] == "A"]
     assert order["due_at"] == "2030-03-04T04:00:00Z"
     assert "2030-03-04 04:00:00Z" in shell.on_ledger("orders", "--csv").stdout

@@ -13,6 +13,8 @@ from tests.support.commands import Runner, Shell
 from tests.support.running import running_simulator
 from tests.support.terminal import at_a_terminal
 
+pytestmark = pytest.mark.slow  # a process with a terminal for each test
+
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 KEYS = [f"CALL-3222609-ROPE-{number:03}" for number in range(120)]
 STATUSES = ("complete", "cancelled", "unsuccessful_delivery", "unsuccessful_pickup", "expired")
@@ -65,7 +67,6 @@ def test_orders_are_one_line_each(office: Office) -> None:
     assert "not shown at this width: TASK" in lines[121]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "whole"),
     [

@@ -15,6 +15,13 @@ from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Shell, gotsurge, local, start, write_orders
 
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the book twenty times a second."""
+    monkeypatch.setattr("gotsurge_async.cli.afterwards.watch.EVERY", 0.05)
+
+
 QUICK = ("--read-rate", "200", "--read-after", "0")
 
 

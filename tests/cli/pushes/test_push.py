@@ -29,9 +29,9 @@ from tests.support.commands import (
 DAY = 86_400
 
 
-async def push(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
+async def push(simulator: Simulator, cwd: Path, *words: str | Path) -> Finished:
     """Push to a simulator, and read the summary."""
-    return await gotsurge("push", *words, *local(simulator), "--json", "--quiet", cwd=cwd, stdin=stdin)
+    return await gotsurge("push", *words, *local(simulator), "--json", "--quiet", cwd=cwd)
 
 
 def push_inside(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
@@ -45,26 +45,23 @@ def rows_of(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-async def test_the_examples_are_created_on_a_throw_away_simulator(tmp_path: Path) -> None:
+def test_the_examples_are_created_on_a_throw_away_simulator(tmp_path: Path) -> None:
     """The first command of the README creates 500 orders and says where the result files are; run again, none."""
     words = ["push", EXAMPLES / "orders.csv", "--items", EXAMPLES / "items.csv", "--simulate"]
-    first = await gotsurge(*words, cwd=tmp_path)
+    first = asyncio.run(gotsurge(*words, cwd=tmp_path))
     assert first.code == 0
     assert first.out.splitlines()[-1] == "500 created"
     assert len(list(tmp_path.glob("gotsurge-results/*-created.csv"))) == 1
     assert str(next(tmp_path.glob("gotsurge-results/*-created.csv")).relative_to(tmp_path)) in first.out
-    again = await gotsurge(*words, cwd=tmp_path)
-    assert again.code == 0
-    assert again.out.splitlines()[-1] == "0 created, 500 already pushed"
+    again = inside(*words, cwd=tmp_path)
+    assert (again.code, again.out.splitlines()[-1]) == (0, "0 created, 500 already pushed")
 
 
-async def test_every_order_is_at_the_service_once_with_its_items(tmp_path: Path) -> None:
+def test_every_order_is_at_the_service_once_with_its_items(simulator: Simulator, tmp_path: Path) -> None:
     """What the simulator has is what the file says."""
-    async with Simulator() as simulator:
-        done = await push(
-            simulator, tmp_path, EXAMPLES / "orders.csv", "--items", EXAMPLES / "items.csv", "--out", "out"
-        )
-        audit = simulator.audit()
+    items = ("--items", EXAMPLES / "items.csv", "--out", "out")
+    done = push_inside(simulator, tmp_path, EXAMPLES / "orders.csv", *items)
+    audit = simulator.audit()
     assert (done.code, done.document["created"], done.document["orders"]) == (0, 500, 500)
     assert (audit["tasks"], audit["doubled"]) == (500, {})
     keys = {row["tracking_id"] for row in rows_of(EXAMPLES / "orders.csv")}
@@ -104,16 +101,6 @@ def test_five_faults_are_five_lines_and_nothing_is_sent(simulator: Simulator, tm
     ):
         assert line.startswith(f"orders.csv:{number}: {column}: "), line
     assert lines[-1] == "5 faults: nothing was sent"
-
-
-def test_all_faults_of_one_row_are_found(tmp_path: Path) -> None:
-    """A row with several faults of different kinds has them all reported at once."""
-    row = ROW.format(key="A").replace("2030-03-04T01:00:00Z", "yesterday").replace(",car,", ",cra,")
-    (tmp_path / "orders.csv").write_text("\n".join([HEADER, row.replace("48.50", "0.50")]) + "\n")
-    done = inside("push", "orders.csv", "--dry-run", cwd=tmp_path)
-    assert done.code == 2
-    for column in ("from_time_window.start_time_utc", "vehicle_preference", "price"):
-        assert f"orders.csv:2: {column}: " in done.err
 
 
 def test_a_key_twice_is_a_fault_with_both_lines(tmp_path: Path) -> None:
@@ -167,7 +154,7 @@ def test_rate_limits_and_one_401_leave_no_trace(simulator: Simulator, tmp_path: 
 
 def test_lost_answers_are_in_doubt_and_nothing_is_doubled(simulator: Simulator, tmp_path: Path) -> None:
     """Answers lost after the effect and connections reset before it look the same: in doubt, exit 3, none doubled."""
-    write_orders(tmp_path / "orders.csv", range(2000))
+    write_orders(tmp_path / "orders.csv", range(1000))
     for when, seed in (("after", 1), ("before", 2)):
         simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset", rate=0.05, seed=seed))
     # Lost answers come sooner than others, so a few of them may well come in a row.
@@ -176,7 +163,7 @@ def test_lost_answers_are_in_doubt_and_nothing_is_doubled(simulator: Simulator, 
     summary = done.document
     assert done.code == 3
     assert summary["in_doubt"] > 0
-    assert summary["created"] + summary["in_doubt"] == summary["orders"] == 2000
+    assert summary["created"] + summary["in_doubt"] == summary["orders"] == 1000
     assert audit["doubled"] == {}
     created = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["created"])}
     in_doubt = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["in_doubt"])}
@@ -188,14 +175,14 @@ def test_lost_answers_are_in_doubt_and_nothing_is_doubled(simulator: Simulator, 
 
 async def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -> None:
     """The clock is turned past the token's end during a push: one refresh, no order lost."""
-    write_orders(tmp_path / "orders.csv", range(1500))
+    write_orders(tmp_path / "orders.csv", range(600))
     async with Simulator() as simulator:
         pushing = asyncio.create_task(push(simulator, tmp_path, "orders.csv"))
-        await simulator.called("tasks.create", times=20)
+        await simulator.called("tasks.create", times=8)
         simulator.advance(31 * DAY)
         done = await pushing
         audit = simulator.audit()
-    assert (done.code, done.document["created"]) == (0, 1500)
+    assert (done.code, done.document["created"]) == (0, 600)
     assert (audit["doubled"], audit["calls"]["auth.refresh"]) == ({}, 1)
 
 
@@ -326,17 +313,6 @@ async def test_orders_that_wait_in_a_run_that_is_going_on_are_refused(tmp_path: 
         first.kill()
         await first.wait()
         assert simulator.audit()["doubled"] == {}
-
-
-def test_unused_drafts_are_listed(simulator: Simulator, tmp_path: Path) -> None:
-    """A two-phase push that lost the answers of draft creates lists the drafts that nobody will broadcast."""
-    write_orders(tmp_path / "orders.csv", range(100))
-    simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=2))
-    done = push_inside(simulator, tmp_path, "orders.csv", "--account", "platform")
-    audit = simulator.audit()
-    assert (done.code, done.document["created"], audit["doubled"]) == (0, 100, {})
-    assert len(done.document["unused_drafts"]) == audit["drafts"] == 40
-    assert "40 unused drafts" in done.err
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from msgspec import structs
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
 from gotsurge_async.ledger import RegisterUnusable, SameFile
-from gotsurge_async.ledger.upkeep.register import KEPT_RUNS, KEPT_WORLDS, Account, Keys, Register, service_of
+from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register, service_of
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
 from tests.support.commands import Runner, gotsurge, local, write_orders
@@ -207,10 +207,12 @@ def test_the_register_is_private_unless_its_folder_is_not(
         assert {path.stat().st_mode & 0o777 for path in (folder / "register.db", count)} == {expected}
 
 
-def test_the_register_stays_small(tmp_path: Path) -> None:
-    """It keeps the digests of a ledger's newest thousand runs, and forgets a simulator after a month."""
+def test_the_register_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps the digests of a ledger's newest runs, and forgets a simulator after a month."""
+    kept = 10
+    monkeypatch.setattr("gotsurge_async.ledger.upkeep.register.KEPT_RUNS", kept)
     register, account = Register(tmp_path / "register.db"), Account("gotsurge.test:443")
-    for number in range(KEPT_RUNS + 2):
+    for number in range(kept + 2):
         register.enter(account, "a", "/a.db", f"run-{number}", keys=keys_of(str(number)), now=START)
     for number in (0, 1):
         assert not register.knows(account, "b", "/b.db", keys_of(str(number)), new_ledger=True)
@@ -219,7 +221,7 @@ def test_the_register_stays_small(tmp_path: Path) -> None:
     register.enter(Account("127.0.0.1:1", world="w"), "c", "/c.db", "run", now=START)
     assert len(register.ledgers()) == 2
     register.enter(account, "a", "/a.db", "run", now=START + KEPT_WORLDS + timedelta(seconds=1))
-    assert [(entry.path, entry.runs) for _, entry in register.ledgers()] == [("/a.db", KEPT_RUNS + 3)]
+    assert [(entry.path, entry.runs) for _, entry in register.ledgers()] == [("/a.db", kept + 3)]
 
 
 def test_what_is_not_known_of_an_account_may_be_any(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Runner, Shell
-from tests.support.terminal import at_a_terminal
 
 
 def test_runs_are_listed_newest_first(shell: Shell) -> None:
@@ -123,18 +122,6 @@ def test_results_are_written_again(shell: Shell) -> None:
     assert " in 0.0 s" not in text
 
 
-def test_an_unknown_run_is_reported(shell: Shell) -> None:
-    """Every command says which run is not there, exit 2."""
-    shell.push("A")
-    for command, *words in (
-        ("status", "nothing"),
-        ("results", "nothing"),
-        ("resolve", "nothing", "--key", "A", "--not-created", "--by", "me"),
-    ):
-        done = shell.on_ledger(command, *words)
-        assert (done.exit_code, "no run nothing" in done.stderr) == (2, True)
-
-
 def test_one_server_under_two_names_is_warned_of(shell: Shell) -> None:
     """A key is unique within an environment: the same server as another one would get the order a second time."""
     first, _ = shell.push("A")
@@ -214,14 +201,6 @@ def test_status_tells_how_large_the_ledger_is(shell: Shell) -> None:
     assert (status["ledger_bytes"], status["ledger_orders"], status["bytes_per_order"]) == (size, 3, size / 3)
     text = shell.on_ledger("status", summary["run"]).stdout
     assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in text
-
-
-def test_a_terminal_shows_runs_whole(shell: Shell) -> None:
-    """On a terminal of 80 columns the id of a run is not broken, and zeros are left out."""
-    _, summary = shell.push("A", "B")
-    seen = at_a_terminal(["runs", *shell.ledger], cwd=shell.folder)
-    assert summary["run"] in seen.text
-    assert "2 created" in seen.text
 
 
 def test_what_waits_for_a_desk_is_reported(shell: Shell) -> None:

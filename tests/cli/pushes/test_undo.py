@@ -31,13 +31,7 @@ def test_an_undo_cancels_and_tells(shell: Shell) -> None:
     assert (len(document["already_cancelled"]), len(document["too_late"]), document["stopped_by"]) == (1, 1, None)
 
 
-def test_an_undo_says_what_may_still_exist(shell: Shell) -> None:
-    """Orders in doubt cannot be cancelled: exit 3."""
-    run_id = shell.push_lost("A")
-    done = shell.call("undo", run_id)
-    assert (done.exit_code, "1 in doubt" in done.stdout) == (3, True)
-
-
+@pytest.mark.usefixtures("at_once")
 def test_an_undo_stops_where_nobody_is_signed_in(shell: Shell) -> None:
     """A token that is refused ends it with exit 4."""
     _, summary = shell.push("A")
@@ -64,12 +58,14 @@ def test_a_person_is_asked_before_an_undo(
     )
 
 
+@pytest.mark.usefixtures("at_once")
 def test_drafts_are_undone_if_asked(platform_shell: Shell) -> None:
     """Drafts that nobody broadcast are listed by status and results, and cancelled by undo --drafts."""
     shell = platform_shell
     shell.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
-    _, summary = shell.push("A", "B")
+    pushed, summary = shell.push("A", "B")
     assert (summary["created"], len(summary["unused_drafts"])) == (2, 2)
+    assert "2 unused drafts were left" in pushed.stderr
     assert "unused drafts\t2" in shell.on_ledger("status", summary["run"]).stdout
     document = shell.document(shell.on_ledger("status", summary["run"], "--json"))
     assert sorted(document["unused_drafts"]) == sorted(summary["unused_drafts"])
@@ -122,6 +118,7 @@ def test_an_interrupted_undo_is_to_be_given_again(
     assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("drafts", [(), ("--drafts",)])
 def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(shell: Shell, drafts: tuple[str, ...]) -> None:
     """Status offers the same undo until it has ended; then nothing: what waits is sent only if a person says so."""
@@ -157,6 +154,7 @@ def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(shell: Shell, drafts
     assert "undo" not in shell.document(shell.on_ledger("status", run_id, "--json"))["options"]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_who_resumes_a_run_that_was_half_taken_back_is_not_asked_to_undo_it(shell: Shell) -> None:
     """He wants its orders; an undo that has not ended offers itself, as status does."""
     shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401, after_calls=1, times=2))

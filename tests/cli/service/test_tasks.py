@@ -12,7 +12,6 @@ from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault, Simulator
 from tests.simulator.kit import order as plain_order
 from tests.support.commands import Runner, local
-from tests.support.terminal import at_a_terminal
 
 
 def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:
@@ -287,15 +286,18 @@ def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(
     assert simulator.tasks()[0]["history"][-1][0] == "cancelled"
 
 
-def test_a_person_is_asked_before_a_task_is_cancelled(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_person_is_asked_before_a_task_is_cancelled(
+    run: Runner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At a terminal no cancels nothing, and --yes is not asked."""
+    monkeypatch.setattr("gotsurge_async.cli.service.tasks.at_a_terminal", lambda: True)
     (task_id,) = created(run, simulator, order("A"))
     words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator), *without_the_ledger(run)]
-    seen = at_a_terminal(words, cwd=tmp_path, answers={"[y/N]": "n\n"})
-    assert (seen.code, "nothing was cancelled" in seen.text) == (2, True)
-    assert f"Cancel task {task_id} (local)?" in seen.text
+    done = run(*words, stdin="n\n")
+    assert (done.exit_code, "nothing was cancelled" in done.stderr) == (2, True)
+    assert f"Cancel task {task_id} (local)?" in done.stderr
     assert simulator.audit()["calls"].get("tasks.cancel", 0) == 0
-    assert at_a_terminal([*words, "--yes"], cwd=tmp_path).code == 0
+    assert run(*words, "--yes").exit_code == 0
     assert simulator.audit()["calls"]["tasks.cancel"] == 1
 
 

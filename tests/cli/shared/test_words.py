@@ -72,6 +72,7 @@ def test_a_reason_has_no_hole() -> None:
     assert _common("tasks.create: HTTP 503 (4 attempts): tasks[3]: no") == "tasks.create: HTTP 503: tasks: no"
 
 
+@pytest.mark.usefixtures("at_once")
 def test_unused_drafts_are_reported_again_with_the_results(platform_shell: Shell) -> None:
     """`results` says how many there are and what cancels one, and that works."""
     shell = platform_shell
