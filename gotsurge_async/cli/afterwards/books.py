@@ -92,11 +92,11 @@ def books_beside(ledger: Place, book: Place | None, env: str | None = None) -> B
     return Books(ledger=ledger, book=beside(ledger) if book is None else book, environment=environment)
 
 
-def _find_books(ledger: Place | None, env: str | None, book: Place | None) -> Books:
-    return books_beside(find_ledger_of(ledger, env), book, env)
-
-
-takes_books: Decorator[Any] = gathered("books", _find_books, ledger_option, env_option, book_option)
+takes_books: Decorator[Any] = gathered(
+    "books",
+    lambda ledger, env, book: books_beside(find_ledger_of(ledger, env), book, env),
+    *(ledger_option, env_option, book_option),
+)
 """The options of a command that reads the order book; the command gets their places as its argument ``books``."""
 
 

@@ -242,7 +242,7 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
     """
     async with open_ledger(ledger, look=True) as opened:
         path = None if file == STDIN else Path(file)
-        if path is not None and opened.place.kind is Kind.SQLITE and _is_same(path, opened.place.path):
+        if path is not None and opened.place.kind is Kind.SQLITE and path.exists() and path.samefile(opened.place.path):
             raise ConfigError(f"{path} is the ledger itself: give another name", "E110")
         with output_to(path, force=force) as stream:
             done = await export(opened, stream)
@@ -251,10 +251,6 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
     say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
     for run_id, where in done.archived.items():
         say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    return one.exists() and one.samefile(other)
 
 
 @ledger.command("archive", short_help="Move finished runs into a file.")
