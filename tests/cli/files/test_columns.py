@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Runner
-from tests.support.terminal import at_a_terminal
 
 
 def test_columns_are_a_table_for_pipes_and_programs(run: Runner) -> None:
@@ -42,14 +41,6 @@ def test_a_name_that_is_none_is_reported_with_the_nearest(run: Runner) -> None:
     done = run("columns", "vehicle_preferense")
     assert done.exit_code == 2
     assert "did you mean vehicle_preference?" in done.stderr
-
-
-def test_a_terminal_shows_names_whole(tmp_path: Path) -> None:
-    """On a terminal of 80 columns no name of a column is broken."""
-    seen = at_a_terminal(["columns", "to_contact", "to_time_window"], cwd=tmp_path)
-    assert seen.code == 0
-    assert "to_contact.lighter_company_name " in seen.text
-    assert "to_time_window.start_time_utc " in seen.text
 
 
 def test_a_template_is_written_where_it_is_wanted(run: Runner, tmp_path: Path) -> None:

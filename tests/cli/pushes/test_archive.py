@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gotsurge_async.simulator import Fault
 from tests.cli.pushes.test_ledger import clean, tasks
 from tests.support.commands import Shell
@@ -54,21 +52,20 @@ def test_an_archived_run_is_looked_at_in_its_file(shell: Shell) -> None:
     assert archived(shell)["runs"] == {}
 
 
-@pytest.mark.parametrize("command", ["resume", "retry", "undo", "reconcile", "results", "resolve"])
-def test_what_would_go_on_with_it_says_where_it_is(shell: Shell, command: str) -> None:
+def test_what_would_go_on_with_it_says_where_it_is(shell: Shell) -> None:
     """Exit code 2, the file is named, and nothing is sent or cancelled."""
     shell.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, times=1))
     _, summary = shell.push("A", words=("--mode", "direct"))
     shell.push("B")
     archived(shell)
     before = shell.simulator.audit()
-    out = ("--out", shell.folder / "out", "--quiet") if command in ("resume", "retry") else ()
-    if command in ("results", "resolve"):
-        words = ("--key", "A", "--not-created", "--no-check") if command == "resolve" else ()
-        done = clean(shell.on_ledger(command, summary["run"], *words))
-    else:
-        done = clean(shell.call(command, summary["run"], *out))
-    assert (done.exit_code, str(shell.folder / "ledger-archive.db") in done.stderr) == (2, True), done.output
+    run_id, out = summary["run"], ("--out", shell.folder / "out", "--quiet")
+    ended = [shell.call(command, run_id, *out) for command in ("resume", "retry")]
+    ended += [shell.call(command, run_id) for command in ("undo", "reconcile")]
+    ended.append(shell.on_ledger("results", run_id))
+    ended.append(shell.on_ledger("resolve", run_id, "--key", "A", "--not-created", "--no-check"))
+    for done in map(clean, ended):
+        assert (done.exit_code, str(shell.folder / "ledger-archive.db") in done.stderr) == (2, True), done.output
     assert shell.simulator.audit()["tasks"] == before["tasks"]
     assert "tasks.cancel" not in shell.simulator.audit()["calls"]
 

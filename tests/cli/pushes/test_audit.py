@@ -123,15 +123,6 @@ def test_a_ledger_without_runs_is_all_well(shell: Shell) -> None:
     assert (audited(shell)["exit"], audited(shell)["orders"]) == (0, 0)
 
 
-def test_what_is_new_may_be_hidden(shell: Shell) -> None:
-    """No repair frees the key of an order that was created a moment ago: its task may show later."""
-    _, tasks = pushed(shell, "A", "B")
-    shell.simulator.remove(tasks["A"])
-    done = shell.call("audit", *AT_ONCE, "--repair", "--yes")
-    assert (done.exit_code, "it is new, and may be hidden until" in done.stdout) == (3, True)
-    assert shell.push("A", "B")[1]["already_pushed"] == 2
-
-
 def test_a_person_is_asked_for_each_kind(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal: what is answered with no stays as it is."""
     monkeypatch.setattr(command, "at_a_terminal", lambda: True)

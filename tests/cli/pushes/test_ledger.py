@@ -73,12 +73,9 @@ def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
     ("statement", "place", "words"),
     [
         ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: its states", ("results", "status", "runs")),
-        ("UPDATE chunks SET updated_at = -1", "table chunks, chunk 1: updated_at", ()),
         ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
         ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "bodies, chunk 1: its orders", ("results",)),
-        ("UPDATE runs SET columns = '{]'", "table runs, row", ("runs", "status", "results")),
         ("UPDATE runs SET options = '[1]'", "table runs, row", ("runs", "status", "results")),
-        ("UPDATE runs SET mode = 'pigeon'", "table runs, row", ("runs", "status", "results")),
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing", ("results",)),
         ("DELETE FROM keys WHERE place = 1", "table keys, chunk 1, line 3, key B", ()),
     ],
@@ -285,13 +282,13 @@ def test_nobody_is_asked_about_a_ledger_that_is_not_older(shell: Shell) -> None:
         assert (done.exit_code, said in done.stderr, "really" in done.stderr) == (2, True, False)
 
 
-@pytest.mark.parametrize("words", [("runs",), ("ledger", "check"), ("status", "RUN"), ("ledger", "backup", "copy.db")])
-def test_a_ledger_that_is_gone_is_said_to_be(shell: Shell, words: tuple[str, ...]) -> None:
+def test_a_ledger_that_is_gone_is_said_to_be(shell: Shell) -> None:
     """Where the file beside knows of a ledger, no command says that there is none."""
     shell.push("A")
     book(shell).unlink()
-    done = clean(shell.run(*words, *shell.ledger))
-    assert (done.exit_code, "is gone" in done.stderr) == (2, True)
+    for words in (("runs",), ("ledger", "check"), ("status", "RUN"), ("ledger", "backup", "copy.db")):
+        done = clean(shell.run(*words, *shell.ledger))
+        assert (done.exit_code, "is gone" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.service.test_tasks import order
 from tests.support.commands import (
     EXAMPLES,
     HEADER,
@@ -201,26 +202,12 @@ def test_a_refused_chunk_is_reported_and_can_be_mended_and_pushed_again(simulato
 
 def test_json_lines_from_standard_input(simulator: Simulator, tmp_path: Path) -> None:
     """JSON Lines in the API's own shape can be piped in, and come back as JSON Lines."""
-    made = tmp_path / "made"
-    made.mkdir()
-    order = {
-        "tracking_id": "J-1",
-        "from_address": {"street_address": "7 Loyang Way"},
-        "to_address": {"street_address": "Marina South Pier"},
-        "from_time_window": {"start_time_utc": "2030-03-04T01:00:00Z", "end_time_utc": "2030-03-04T02:00:00Z"},
-        "to_time_window": {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"},
-        "broadcast_preference": "squad",
-        "vehicle_preference": "car",
-        "service_type": "ftl",
-        "client_time_utc": "2030-03-04T00:00:00Z",
-        "price": 4_850_000,
-        "currency": "SGD",
-        "items": [{"name": "Rope", "quantity": 2}],
-    }
-    done = push_inside(simulator, tmp_path, "-", "--format", "jsonl", stdin=json.dumps(order).encode() + b"\n")
+    sent = order("J-1", items=[{"name": "Rope", "quantity": 2}])
+    words = ("-", "--format", "jsonl", "--any-date")
+    done = push_inside(simulator, tmp_path, *words, stdin=json.dumps(sent).encode() + b"\n")
     assert (done.code, done.document["created"]) == (0, 1), done.err
     line = json.loads((tmp_path / done.document["files"]["created"]).read_text())
-    assert line | {"gs_task_id": ""} == order | {"gs_task_id": "", "gs_status": "created", "gs_error": ""}
+    assert line | {"gs_task_id": ""} == sent | {"gs_task_id": "", "gs_status": "created", "gs_error": ""}
 
 
 def test_result_files_and_ledger_are_for_the_user_alone(tmp_path: Path) -> None:

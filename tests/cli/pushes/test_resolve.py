@@ -5,12 +5,12 @@ import csv
 import getpass
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault
+from tests.cli.service.test_tasks import order
 from tests.support.commands import Shell
 
 
@@ -71,13 +71,6 @@ def test_a_persons_word_settles_an_order(shell: Shell) -> None:
 def test_a_word_must_be_one(shell: Shell, words: tuple[str, ...]) -> None:
     """Neither word, both, a task without a name, or fewer tasks than orders is wrong usage."""
     assert shell.on_ledger("resolve", "R", *words).exit_code == 2
-
-
-def test_what_is_known_cannot_be_resolved(shell: Shell) -> None:
-    """An order that is created is not in doubt: the command says so and changes nothing."""
-    _, summary = shell.push("A")
-    done = shell.on_ledger("resolve", summary["run"], "--key", "A", "--not-created")
-    assert (done.exit_code, "not in doubt" in done.stderr) == (2, True)
 
 
 def test_what_a_crash_left_can_be_resolved(shell: Shell) -> None:
@@ -222,28 +215,10 @@ def test_a_draft_is_not_created(platform_shell: Shell) -> None:
     """A draft calls no driver."""
     shell = platform_shell
     run_id = shell.push_lost("A", when="before")
-    made = shell.run("drafts", "create", order_file(shell), *shell.place, "--json")
+    made = shell.run("drafts", "create", "-", *shell.place, "--json", stdin=json.dumps(order("A")))
     draft = shell.document(made)["orders"][0]["id"]
     done = shell.on_ledger("resolve", run_id, "--key", "A", "--created", draft)
     assert (done.exit_code, "is a draft" in done.stderr) == (2, True), done.output
-
-
-def order_file(shell: Shell) -> Path:
-    """One order as the API has it."""
-    window: dict[str, Any] = {"start_time_utc": "2030-03-04T01:00:00Z", "end_time_utc": "2030-03-04T02:00:00Z"}
-    order = {
-        "tracking_id": "A",
-        "from_address": {"street_address": "7 Loyang Way"},
-        "to_address": {"street_address": "Marina South Pier"},
-        "from_time_window": window,
-        "broadcast_preference": "squad",
-        "vehicle_preference": "car",
-        "service_type": "ftl",
-        "client_time_utc": "2030-03-04T00:00:00Z",
-    }
-    path = shell.folder / "order.json"
-    path.write_text(json.dumps(order))
-    return path
 
 
 def test_a_task_that_cannot_be_read_needs_no_check(shell: Shell) -> None:
@@ -275,22 +250,11 @@ def test_a_file_from_a_spreadsheet_and_one_that_is_none(shell: Shell) -> None:
 
 def test_json_lines_can_be_filled_in_too(shell: Shell) -> None:
     """A push of JSON Lines has JSON Lines as its in-doubt file."""
-    (shell.folder / "orders.jsonl").write_text(json.dumps(json.loads(order_file(shell).read_text())) + "\n")
-    run_id = shell.push_lost("Z")
+    (shell.folder / "orders.jsonl").write_text(json.dumps(order("A")) + "\n")
     shell.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
-    pushed = shell.run(
-        "push",
-        shell.folder / "orders.jsonl",
-        *shell.place,
-        *shell.ledger,
-        "--out",
-        shell.folder / "out",
-        "--json",
-        "--quiet",
-    )
+    pushed = shell.call("push", shell.folder / "orders.jsonl", "--out", shell.folder / "out", "--json", "--quiet")
     shell.simulator.clear_faults()
     summary = shell.document(pushed)
-    assert summary["run"] != run_id
     path = Path(summary["files"]["in_doubt"])
     row = json.loads(path.read_text())
     path.write_text(json.dumps({**row, "gs_task_id": tasks_of(shell)["A"]}) + "\n")
