@@ -166,7 +166,7 @@ def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
 
 def _checked(listener: Hook) -> Hook:
     if not callable(listener):
-        raise ConfigError(f"hooks: each must be a function of an event, not {listener!r:.60}", "E903")
+        raise ConfigError(f"hooks: each must be a function that takes an event, not {listener!r:.60}", "E903")
     if any(map(inspect.iscoroutinefunction, (listener, getattr(listener, "__call__", None)))):  # noqa: B004
         why = (
             f"hooks: each must be a plain function, not an `async def` ({listener!r:.60}), which would never be awaited"

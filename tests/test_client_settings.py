@@ -96,7 +96,7 @@ def test_a_rate_is_a_number(value: Any) -> None:
         ({"hooks": print}, r"hooks: give a list, such as hooks=\[f\]"),
         ({"hooks": "f"}, r"hooks: give a list, such as hooks=\[f\]"),
         ({"hooks": 5}, r"hooks: give a list, such as hooks=\[f\]"),
-        ({"hooks": ["f"]}, "hooks: each must be a function of an event, not 'f'"),
+        ({"hooks": ["f"]}, "hooks: each must be a function that takes an event, not 'f'"),
         ({"token_store": "tokens.json"}, r'token_store: give an object such as FileStore\("tokens.json"\), not str'),
         ({"token_store": MemoryTransport(serve)}, "token_store: give an object"),
         ({"credentials": ("key", "planted-secret")}, r"credentials: give Credentials\(client_key=…, secret_key=…\)"),

@@ -123,7 +123,7 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
             f"the stored tokens of {whose} are damaged: remove them, then sign in again", "E306"
         ) from None
     if kept.account not in (None, account):
-        why = f"the stored tokens of {whose} belong to another account: remove them, then sign in again"
+        why = f"the tokens stored for {whose} were issued to another account: remove them, then sign in again"
         raise ConfigError(why, "E306")
     return tokens
 

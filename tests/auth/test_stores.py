@@ -246,7 +246,7 @@ async def test_a_sealed_record_is_that_of_its_account(tmp_path: Path) -> None:
         await store.save(account, tokens(account))
     kept = json.loads(path.read_text())
     path.write_text(json.dumps({"a": kept["b"], "b": kept["b"]}))
-    with pytest.raises(ConfigError, match=r"account a in the token file .* belong to another account"):
+    with pytest.raises(ConfigError, match=r"account a in the token file .* were issued to another account"):
         await store.load("a")
     assert await store.load("b") == tokens("b")
     nameless = to_record(tokens("c"), None, "c").encode()
