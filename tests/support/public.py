@@ -86,4 +86,5 @@ def _public() -> Iterator[Any]:
 
 def hints_of(thing: Any) -> dict[str, Any]:
     """The types of a function's arguments and result, or of a class's fields; also those that only checkers import."""
-    return typing.get_type_hints(thing, localns={**vars(bulk), "GotSurge": gotsurge_async.GotSurge, "Place": Place})
+    names = {name: getattr(bulk, name) for name in bulk.__all__}  # some are imported when they are asked for
+    return typing.get_type_hints(thing, localns={**names, "GotSurge": gotsurge_async.GotSurge, "Place": Place})
