@@ -2,7 +2,8 @@
 
 A command does its work whether or not its output is read: a push whose progress is not read continues, and its exit
 code shows the outcome even if the summary could not be written. A command that only prints has nothing left to do
-when its reader has left, as ``head`` does: it ends immediately and quietly, as other programs do.
+when its reader has left, as ``head`` does: it ends immediately and quietly, as other programs do. If the disk is full,
+it ends with `UNWRITTEN`.
 """
 
 import errno
@@ -15,6 +16,8 @@ from typing import IO, Any, TextIO, cast
 
 UNREAD = 141
 """The exit code of a command whose reader has left: that of a process which SIGPIPE ends."""
+UNWRITTEN = 2
+"""The exit code of a command that only prints, and whose output was not all written."""
 
 
 class Unread(SystemExit):
@@ -34,12 +37,14 @@ class LossyStream(io.RawIOBase):
     Attributes:
         trouble: the reason why output was lost; None while none was.
         left: whether the reader has left, which is not a failure.
+        was_all: whether the lost output was all that the command had to do.
     """
 
     def __init__(self, raw: io.RawIOBase, only_prints: Callable[[], bool]) -> None:
         super().__init__()
         self.trouble: str | None = None
         self.left: bool = False
+        self.was_all: bool = False
         self._raw = raw
         self._only_prints = only_prints
 
@@ -53,7 +58,8 @@ class LossyStream(io.RawIOBase):
             except OSError as error:
                 self.trouble = error.strerror or str(error)
                 self.left = isinstance(error, BrokenPipeError)
-                if self.left and self._only_prints():
+                self.was_all = self._only_prints()
+                if self.left and self.was_all:
                     raise Unread from None
             else:
                 if written is None:  # the stream does not block, and its reader is too slow
@@ -117,3 +123,6 @@ def lossy_output(only_prints: Callable[[], bool]) -> Iterator[None]:
             print(f"the output was not written, or not all of it: {out.trouble}", file=sys.stderr)  # noqa: T201
         if sys.stderr is not None:
             sys.stderr.flush()
+        ended = sys.exc_info()[1]
+        if out is not None and out.was_all and not out.left and isinstance(ended, SystemExit) and not ended.code:
+            ended.code = UNWRITTEN

@@ -69,9 +69,16 @@ class _Texts(msgspec.Struct):
     tasks: list[msgspec.Raw]
 
 
+def _text_of(value: Any) -> str:
+    """The text of a message with an error code, which msgspec does not know; anything else is refused as by msgspec."""
+    if isinstance(value, Coded):
+        return str(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
 _BATCH_START, _BATCH_END = b'{"tasks":[', b"]}"
 _decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=_text_of).encode
 _heads = msgspec.json.Decoder(_Heads).decode
 _batch = msgspec.json.Decoder(_Batch).decode
 _head = msgspec.json.Decoder(_Head).decode

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,6 +92,23 @@ async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Pa
         )
         _, err = await asyncio.wait_for(process.communicate(), 60)
     assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.parametrize(("words", "code"), [("explain", 2), ("schema", 2), ("topics none", 2), ("--version", 0)])
+def test_what_only_prints_fails_where_its_output_is_lost(tmp_path: Path, words: str, code: int) -> None:
+    """A text of which a part is missing is no success; a command that does more ends as it would."""
+    how = HOWS[-1]
+    with broken(how) as descriptor:
+        done = subprocess.run(
+            [sys.executable, "-m", "gotsurge_async", *words.split()],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=descriptor,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    left = how == "closed" and code == 2 and "none" not in words
+    assert (done.returncode, b"Traceback" in done.stderr) == (141 if left else code, False)
 
 
 @pytest.mark.slow

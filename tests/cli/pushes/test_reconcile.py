@@ -1,5 +1,6 @@
 """`gotsurge reconcile`, over real HTTP."""
 
+from gotsurge_async.simulator import Fault
 from tests.support.commands import Shell, write_orders
 
 AT_ONCE = ("--rescan-after", "0")
@@ -57,6 +58,20 @@ def test_a_double_is_never_hidden(platform_shell: Shell) -> None:
     assert (done.exit_code, result["doubled"]) == (3, ["A", "B"])
     assert all(len(order["task_ids"]) == 2 for order in result["in_doubt"])
     assert "created more than once" in shell.call("reconcile", run_id, *AT_ONCE).stdout
+
+
+def test_a_task_of_another_order_is_a_reason_in_json(platform_shell: Shell) -> None:
+    """The document has each order in doubt with its reason, also where the recorded task names another order."""
+    shell = platform_shell
+    elsewhere = ("--ledger", shell.folder / "other.db")
+    assert shell.run("push", write_orders(shell.folder / "other.csv", ["A"]), *shell.place, *elsewhere).exit_code == 0
+    shell.simulator.order_fault(Fault(operation="platform.drafts.create", kind="reused", times=1))
+    _, summary = shell.push("B", words=("--new-ledger",))
+    assert summary["in_doubt"] == 1
+    done = shell.call("reconcile", summary["run"], *AT_ONCE, "--json")
+    (result,) = shell.document(done)["runs"]
+    assert (done.exit_code, [order["key"] for order in result["in_doubt"]]) == (3, ["B"])
+    assert "belongs to another order" in result["in_doubt"][0]["reason"]
 
 
 def test_a_throw_away_simulator_is_no_place_to_look(shell: Shell) -> None:
