@@ -42,7 +42,7 @@ OWN = {
     "write_off put_back similar settle_after settle_claimed epoch path",
     "Ledger": "segments workers submitted waiting keep_count keep_count_by_id begin identity accepted_at first_pushed "
     "all_known refuse_older order_with now place proposals is_writable refuse_replaced recorded known last size "
-    "unused_drafts decisions is_held",
+    "unused_drafts decisions is_held stamp write request read_tasks read",
     "Book": "not_found known strangers say_reading is_read waiting acknowledge failed put_back let_go park "
     "place steps moved newest standings",
     "Inbox": "put sender has_room waiting named claims not_ours drop_bodies alone cursor move_cursor ids clean done "

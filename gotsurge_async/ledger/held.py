@@ -44,7 +44,7 @@ def writes(mark: Callable[Concatenate[H, Database, int, P], T]) -> Callable[Conc
 
     @wraps(mark)
     async def method(self: H, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        now = self._store.now()
+        now = self._store.stamp()
         return await self._write(lambda db: mark(self, db, now, *args, **kwargs))
 
     _hide(method, "db", "now")

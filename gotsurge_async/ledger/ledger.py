@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import from_microseconds, uninterrupted
-from gotsurge_async.database import Database, Place
+from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import RunLock, this_process
@@ -27,7 +26,6 @@ from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import (
     LETTERS,
     LIVE,
-    Clock,
     Counts,
     Decision,
     Mode,
@@ -36,7 +34,6 @@ from gotsurge_async.ledger.states import (
     RunInfo,
     RunState,
     UnusedDraft,
-    utc_now,
 )
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.check import Size, size
@@ -52,40 +49,12 @@ _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to
 _PROBES, _PROBE_SECONDS = 10, 0.05
 
 
-class Ledger:
+class Ledger(Store):
     """An open ledger: ``async with await Ledger.open(path) as ledger: …``.
 
     It belongs to one event loop; many processes may open one file. Every method raises a LedgerError when the file or
     its disk fails, and no error of the database itself.
     """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    @classmethod
-    async def open(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
-        """Open a ledger, and make it if there is none: the file for its owner alone (mode 0600), absent folders 0700.
-
-        Args:
-            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            clock: returns the present time, aware of its zone.
-
-        Raises:
-            LedgerError: the file is not a ledger, or one of a newer version.
-            LedgerOlder: it is an older copy, or is gone: what was sent since would be sent again.
-            LedgerUnusable: it cannot be read or written, or is damaged.
-        """
-        return cls(await Store.open(where, clock))
-
-    @classmethod
-    async def look(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
-        """Open a ledger that exists only for reading, also if it is older, damaged in part, or read-only.
-
-        Raises:
-            LedgerError: there is none, or it is of a newer version.
-            LedgerUnusable: it cannot be read; or, later, from the methods that write.
-        """
-        return cls(await Store.look(where, clock))
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,65 +64,35 @@ class Ledger:
     ) -> None:
         await self.close()
 
-    @property
-    def place(self) -> Place:
-        """The file or the server."""
-        return self._store.place
-
-    @property
-    def path(self) -> str:
-        """The file, absolute; of one in PostgreSQL its URL, without a password."""
-        return self._store.path
-
     def now(self) -> datetime:
         """The ledger's time, which decides until when a request that was not answered may act."""
-        return self._store.clock()
+        return self.clock()
 
     @cached_property
     def segments(self) -> Segments:
         """Runs that workers on many machines send; in PostgreSQL only."""
-        return Segments(self._store)
+        return Segments(self)
 
     @cached_property
     def workers(self) -> Workers:
         """The workers that send the ledger's runs."""
-        return Workers(self._store)
+        return Workers(self)
 
     @cached_property
     def proposals(self) -> "Proposals":
         """The proposals of programs to send orders, and the decisions of people about them."""
         from gotsurge_async.ledger.proposals import Proposals  # few ledgers have any
 
-        return Proposals(self._store)
+        return Proposals(self)
 
     def submitted(self, environment: str) -> SubmittedOrders:
         """The submitted orders of an environment, which a desk sends later."""
-        return SubmittedOrders(self._store, environment)
+        return SubmittedOrders(self, environment)
 
     @reads
     def waiting(self, db: Database) -> dict[str, tuple[int, int]]:
         """By environment, the numbers of submitted orders that wait and that are stopped, where there are any."""
         return {environment: (int(waits), int(stopped)) for environment, waits, stopped in db.rows("count_submitted")}
-
-    async def keep_count(self) -> None:
-        """Store the ledger's count, other machines' included, on this machine: then an older copy is refused."""
-        await self._store.keep_count()
-
-    async def keep_count_by_id(self) -> None:
-        """Store the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
-        await self._store.keep_by_id()
-
-    async def is_writable(self) -> bool:
-        """Whether the ledger can still be written, and its file has not been moved; one failed read does not matter."""
-        return await self._store.is_writable()
-
-    async def refuse_replaced(self) -> None:
-        """Raise LedgerMoved if another file has the ledger's path."""
-        await self._store.refuse_replaced()
-
-    async def close(self) -> None:
-        """Write what waits to be written, then close the ledger. May be called again."""
-        await self._store.close()
 
     async def begin(
         self,
@@ -182,7 +121,7 @@ class Ledger:
         if not 1 <= chunk <= CHUNK:
             raise ValueError(f"a chunk must have 1 to {CHUNK} orders, not {chunk}")
         while True:
-            moment = self._store.clock()
+            moment = self.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
             new = RunInfo(
                 id=run_id,
@@ -199,7 +138,7 @@ class Ledger:
             )
             begun = await self._take(run_id, partial(runs.begin, run=new), partial(runs.one, run_id=run_id))
             if begun is not None:
-                run = Run(self._store, *begun, chunk=chunk, compact=compact)
+                run = Run(self, *begun, chunk=chunk, compact=compact)
                 try:
                     await self._sweep()
                 except BaseException:
@@ -219,7 +158,7 @@ class Ledger:
             RunHeld: a living process holds it.
             LedgerError: it was never admitted, so nothing of it was sent: begin it anew; or it is archived.
         """
-        holder = this_process(self._store.clock())
+        holder = this_process(self.clock())
         for tries in range(_PROBES):
             if tries:  # perhaps another process only checks whether it is held, or takes orders over from it
                 await asyncio.sleep(_PROBE_SECONDS)
@@ -227,8 +166,8 @@ class Ledger:
                 run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder), epoch
             )
             if held is not None:
-                return Run(self._store, *held)
-        error = await self._store.read(runs.held, run_id)
+                return Run(self, *held)
+        error = await self.read(runs.held, run_id)
         error.path = self.path
         raise error
 
@@ -250,7 +189,7 @@ class Ledger:
 
         def job(db: Database) -> tuple[RunInfo, RunLock] | None:
             locks.close()  # that of an attempt that was undone
-            lock = self._store.locks.take(db, run_id, epoch=epoch) if see(db) else None
+            lock = self.locks.take(db, run_id, epoch=epoch) if see(db) else None
             if lock is None:
                 return None
             locks.callback(lock.release)
@@ -261,46 +200,46 @@ class Ledger:
             return info, lock
 
         with locks:
-            taken = await uninterrupted(self._store.write(job))
+            taken = await uninterrupted(self.write(job))
             if taken is not None:
                 locks.pop_all()
         return taken
 
     async def _read(self, question: Callable[[Database], T]) -> T:
-        return await self._store.read(question)
+        return await self.read(question)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
-        for run_id in await self._store.read(runs.in_state, RunState.LOADING):
+        for run_id in await self.read(runs.in_state, RunState.LOADING):
             with suppress(NoSuchRun, RunLost):  # another one sweeps it away
                 taken = await self._take(run_id, partial(runs.one, run_id=run_id), partial(_fenced_off, run_id=run_id))
                 if taken is not None:
                     info, lock = taken
                     try:
-                        await discard(self._store, runs.held_as(info))
+                        await discard(self, runs.held_as(info))
                     finally:
                         lock.release()
 
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, holds a run."""
-        return await self._store.read(self._store.locks.is_held, run_id)
+        return await self.read(self.locks.is_held, run_id)
 
     async def identity(self) -> Identity | None:
         """The ledger's id, and its count of admissions and claims; None for a ledger from before these existed."""
-        return await self._store.read(identity_of)
+        return await self.read(identity_of)
 
     async def accepted_at(self) -> datetime | None:
         """The time when an older copy was accepted, until all runs that it lacks are known; else None."""
-        moment = await self._store.read(accepted_at)
+        moment = await self.read(accepted_at)
         return None if moment is None else from_microseconds(moment)
 
     async def first_pushed(self, run: Run) -> set[int]:
         """The ids of a loading run's orders that are pushed for the first time since an older copy was accepted."""
-        return await self._store.read(first_pushed, run._held)
+        return await self.read(first_pushed, run._held)
 
     async def all_known(self) -> None:
         """Note that all orders that an older copy lacked are known, so that new ones are sent without a search."""
-        await self._store.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
+        await self.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
 
     async def refuse_older(self, newest: Identity, where: str) -> None:
         """Raise LedgerOlder if ``newest``, the count in ``where``, is of this ledger and greater than its own."""
@@ -313,7 +252,7 @@ class Ledger:
 
         The query reads all orders: pass many tasks at once.
         """
-        orders = await self._store.read(marks.recorded, environment, task_ids)
+        orders = await self.read(marks.recorded, environment, task_ids)
         return {task_id: some[0] for task_id, some in orders.items()}
 
     @reads
@@ -330,11 +269,11 @@ class Ledger:
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
-        return await self._store.read(runs.newest, limit)
+        return await self.read(runs.newest, limit)
 
     async def run(self, run_id: str) -> RunInfo:
         """One run, without holding it; raises NoSuchRun."""
-        return await self._store.read(runs.one, run_id)
+        return await self.read(runs.one, run_id)
 
     @reads
     def counts(self, db: Database, run_id: str) -> Counts:
@@ -363,7 +302,7 @@ class Ledger:
 
     async def size(self) -> Size:
         """The size of the ledger, with all its runs."""
-        return await self._store.read(size)
+        return await self.read(size)
 
     def rows(
         self,
@@ -379,7 +318,7 @@ class Ledger:
             batch: about how many are read at a time.
             since: only those of chunks that were changed since then, by the clocks of the processes that changed them.
         """
-        return pages.whole_rows(self._store, run_id, states, batch, since)
+        return pages.whole_rows(self, run_id, states, batch, since)
 
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[OrderRow]]:
         """The orders of a run, in their order, about ``batch`` at a time, for its result files.
@@ -390,25 +329,25 @@ class Ledger:
             NoSuchRun: there is no such run.
             LedgerError: the run was not admitted, so nothing of it was sent.
         """
-        info = await self._store.read(runs.one, run_id)
+        info = await self.read(runs.one, run_id)
         if info.state is RunState.LOADING:
             raise LedgerError(
                 f"run {run_id} was not admitted, so none of its orders were sent; push its source again",
                 "E523",
                 path=self.path,
             )
-        async for page in pages.row_pages(self._store, info, None, batch, standing=True):
+        async for page in pages.row_pages(self, info, None, batch, standing=True):
             yield page
 
     @reads
     def known(self, db: Database, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
         """The orders that have some keys, by key, whoever holds their runs; a free key has none."""
-        return joining.known(db, environment, keys, partial(self._store.locks.is_held, db))
+        return joining.known(db, environment, keys, partial(self.locks.is_held, db))
 
     @reads
     def last(self, db: Database, environment: str, key: str) -> Recorded | None:
         """The order that has a key, or had it last, whoever holds its run."""
-        return joining.last(db, environment, key, partial(self._store.locks.is_held, db))
+        return joining.last(db, environment, key, partial(self.locks.is_held, db))
 
     @reads
     def unfinished(self, db: Database) -> list[RunInfo]:
@@ -453,14 +392,14 @@ class Ledger:
             NoSuchRun: the run does not exist, or has no such order.
             IllegalTransition: an order is not in doubt, or another task is recorded for it.
         """
-        now = self._store.now()
+        now = self.stamp()
 
         def job(db: Database) -> None:
             info = runs.one(db, run_id)
             runs.refuse_archived(info)
             marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT, OrderState.CANCELLING), by, now)
 
-        await self._store.write(job)
+        await self.write(job)
 
 
 def _fenced_off(db: Database, run_id: str) -> RunInfo | None:

@@ -193,7 +193,7 @@ class Proposals:
 
         def job(db: Database) -> Proposal:
             db.script("one_proposes")
-            now, same = self._store.now(), self._read(db, "proposals_of", digest=digest)
+            now, same = self._store.stamp(), self._read(db, "proposals_of", digest=digest)
             if same and self._stands(same[0]):
                 return same[0]
             day = self._read(db, "proposals_since", since=now - DAY, most=_ALL)
@@ -249,7 +249,7 @@ class Proposals:
     async def _change(self, statement: str, proposal: Proposal, **values: Any) -> tuple[int, Proposal]:
         """Run a statement on a proposal, unless its sending has changed; returns the rows changed, and the proposal."""
         since = 0 if proposal.decided_at is None else to_microseconds(proposal.decided_at)
-        values |= {"id": proposal.id, "digest": proposal.digest, "now": self._store.now(), "since": since}
+        values |= {"id": proposal.id, "digest": proposal.digest, "now": self._store.stamp(), "since": since}
         return await self._store.write(lambda db: (db.change(statement, **values), self._get(db, proposal.id)))
 
     async def _decide(self, statement: str, proposal: Proposal, by: str, **values: Any) -> Proposal:
@@ -281,7 +281,7 @@ class Proposals:
         name, digest, body, created, expires, text, by, decided, ended, code, outcome = row
         request, summary, who, client = msgspec.json.decode(body, type=tuple[Request, Summary, str, str])
         state = ProposalState(text)
-        if expires <= self._store.now() and state is ProposalState.PROPOSED:
+        if expires <= self._store.stamp() and state is ProposalState.PROPOSED:
             state = ProposalState.EXPIRED
         start, end = from_microseconds(created), from_microseconds(expires)
         when, done = (None if each is None else from_microseconds(each) for each in (decided, ended))

@@ -69,7 +69,7 @@ class Run(Notes):
         admission.check_keys(rows)
         if not rows:
             return
-        now = self._store.now()
+        now = self._store.stamp()
         parts = [rows[start : start + self._chunk] for start in range(0, len(rows), self._chunk)]
         await self._write(lambda db: admission.add(db, self._held, parts, now, compact=self._compact))
 
@@ -90,7 +90,7 @@ class Run(Notes):
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
         """
         self._check_loading()
-        now = self._store.now()
+        now = self._store.stamp()
         rivals = ExitStack()
 
         def job(db: Database) -> Admission:
@@ -131,7 +131,7 @@ class Run(Notes):
         """
         self._check_admitted()
         admission.check_keys(rows)
-        now, numbers = self._store.now(), submitted or {}
+        now, numbers = self._store.stamp(), submitted or {}
         rivals = ExitStack()
 
         def do(db: Database) -> list[int | Recorded | None]:
@@ -222,7 +222,7 @@ class Run(Notes):
         """
         self._check_admitted()
         self._sending = False
-        now = self._store.now()
+        now = self._store.stamp()
         return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
@@ -321,7 +321,7 @@ class Run(Notes):
 
         self._check()
         began = None if read_at is None else to_microseconds(read_at)
-        request = marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot, began)
+        request = marks.Results(self._held, results, self._store.stamp(), broadcast, self._store.slot, began)
         return self._store.request(marks.record, request)
 
     @writes
@@ -362,7 +362,7 @@ class Run(Notes):
         Of their claims, ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
         stays, to be read by its task id. Claims of this holder stay as they are.
         """
-        now = self._store.now()
+        now = self._store.stamp()
         await self._write(lambda db: marks.recover(db, self._held, now))
         return await self.counts()
 
@@ -373,7 +373,7 @@ class Run(Notes):
 
     def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> Lasting[list[int]]:
         self._check_admitted()
-        wish = marks.Claim(self._held, ids, source, target, self._store.now(), self._store.slot)
+        wish = marks.Claim(self._held, ids, source, target, self._store.stamp(), self._store.slot)
         return self._store.request(marks.claim, wish)
 
 

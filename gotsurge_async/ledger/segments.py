@@ -153,7 +153,7 @@ class SegmentRun(Run):
         """Return the segment, done or with orders left for the next worker; returns the run's state then."""
         self._check_admitted()
         self._sending = False
-        now = self._store.now()
+        now = self._store.stamp()
 
         def job(db: Database) -> RunState:
             self._give_back(db)
@@ -213,7 +213,7 @@ class Segments:
         if self._store.place.kind is not Kind.POSTGRESQL:
             why = "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME"
             raise LedgerError(why, "E701", path=self._store.path)
-        now = self._store.now()
+        now = self._store.stamp()
         held, info = run._held, run.info
         work = UNFINISHED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
 
@@ -303,7 +303,7 @@ class Segments:
         Returns:
             Whether it was released, and not stopped before.
         """
-        now, kind = self._store.now(), " ".join(filter(None, (kind, code_of(why))))
+        now, kind = self._store.stamp(), " ".join(filter(None, (kind, code_of(why))))
 
         def job(db: Database) -> bool:
             info = runs.one(db, run_id)
@@ -327,7 +327,7 @@ class Segments:
             runs.settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
 
         for (number,) in await self._store.read(lambda db: db.rows("runs_to_finish", environment=environment)):
-            await self._store.write(partial(job, number=number, now=self._store.now()))
+            await self._store.write(partial(job, number=number, now=self._store.stamp()))
 
     @reads
     def distribution(self, db: Database, run_id: str) -> Distribution | None:

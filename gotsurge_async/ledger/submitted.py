@@ -57,7 +57,7 @@ class SubmittedOrders:
                 ``connection`` has failed then.
             UsageError: the connection is to another database than the ledger's.
         """
-        new = {"account": account, "key": key, "payload": payload, "now": self._store.now()}
+        new = {"account": account, "key": key, "payload": payload, "now": self._store.stamp()}
         over: int | None = None
 
         def job(db: Database) -> tuple[Submitted | None, Recorded | None]:
@@ -131,7 +131,7 @@ class SubmittedOrders:
 
     async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
         """Take orders that are due, the longest waiting first; no other desk takes them for a minute."""
-        now = self._store.now()
+        now = self._store.stamp()
         which = {"environment": self._environment, "account": account, "now": now}
         if not await self._store.read(lambda db: db.rows("is_submitted", **which)):
             return []
@@ -141,7 +141,7 @@ class SubmittedOrders:
     async def put_off(self, orders: Sequence[Submitted], seconds: float = 0, *, failed: bool = False) -> None:
         """Make orders due again in ``seconds``; ``failed`` counts one more attempt."""
         numbers = [order.number for order in orders]
-        due = {"due_at": self._store.now() + int(seconds * 1_000_000), "more": int(failed)}
+        due = {"due_at": self._store.stamp() + int(seconds * 1_000_000), "more": int(failed)}
         await self._store.write(lambda db: db.change("put_off", numbers=db.listed(numbers), **due))
 
     async def stop(self, order: Submitted, why: int) -> None:
@@ -150,7 +150,7 @@ class SubmittedOrders:
 
     async def unclaim(self, order: Submitted) -> None:
         """Make an order due again: the order of a run that had its key for it was not sent."""
-        which = {"environment": self._environment, "now": self._store.now()}
+        which = {"environment": self._environment, "now": self._store.stamp()}
         await self._store.write(lambda db: db.change("unclaim_submitted", keys=db.listed([order.key]), **which))
 
     async def forget(self, order: Submitted) -> None:

@@ -315,7 +315,7 @@ async def test_one_task_of_two_orders_is_named(tmp_path: Path) -> None:
         second = await here.push(orders(1, "OTHER-"))
         (task_id,) = (await here.tasks(first)).values()
         ids = json.dumps([task_id])
-        await here.ledger._store.write(lambda db: db.driver.execute("UPDATE results SET ids = ?", (ids,)))
+        await here.ledger.write(lambda db: db.driver.execute("UPDATE results SET ids = ?", (ids,)))
         for run, key in ((first, "T-0"), (second, "OTHER-0")):
             found = [each for each in await Auditor(here, tmp_path).find(run=run) if each.kind is Kind.SHARED]
             assert [(each.key, each.task_ids) for each in found] == [(key, (task_id,))]

@@ -122,7 +122,7 @@ def lose_locks(where: str) -> None:
 async def epoch_of(ledger: Ledger, order_id: int) -> int:
     """The epoch of an order's chunk."""
     (number,) = by_chunk([order_id])
-    return (await ledger._store.read(load, [number]))[number].epoch
+    return (await ledger.read(load, [number]))[number].epoch
 
 
 TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}

@@ -22,7 +22,7 @@ async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
     slow = await begun(ledger)
     await slow.add(orders(50))
     slow._lock.release()  # a file's lock that was lost
-    await ledger._store.write(lambda db: db.driver.execute("UPDATE runs SET lease_until = 0"))  # a lease that ended
+    await ledger.write(lambda db: db.driver.execute("UPDATE runs SET lease_until = 0"))  # a lease that ended
     other = await begun(ledger)
     for wish in (slow.add([order(99)]), slow.admit()):
         with pytest.raises((RunLost, LedgerError)):
@@ -38,9 +38,9 @@ async def test_who_sweeps_is_fenced_too(ledger: Ledger) -> None:
     run = await begun(ledger)
     await run.add(orders(3))
     before = run._held
-    await ledger._store.write(lambda db: runs.raise_epoch(db, run.id))
+    await ledger.write(lambda db: runs.raise_epoch(db, run.id))
     with pytest.raises(RunLost):
-        await discard(ledger._store, before)
+        await discard(ledger, before)
     assert (await ledger.counts(run.id)).loading == 3
 
 

@@ -23,7 +23,7 @@ from tests.ledger.kit import begun, ids, loaded, order, orders, states
 async def test_a_full_disk_stops_the_ledger(path: Path) -> None:
     """A full disk is told with what to do; what was durable stays, nothing half is left, and later writes fail fast."""
     ledger = await Ledger.open(path)
-    await ledger._store.write(lambda db: db.driver.execute("PRAGMA max_page_count = 60").fetchall())
+    await ledger.write(lambda db: db.driver.execute("PRAGMA max_page_count = 60").fetchall())
     run = await loaded(ledger, orders(10))
     claimed = await run.claim((await ids(run))[:5])
     more = await begun(ledger)

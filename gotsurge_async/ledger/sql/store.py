@@ -23,7 +23,7 @@ from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.ledger.sql import postgres, sqlite
 from gotsurge_async.ledger.sql.runs import RecordedTasks
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT, is_older, prepare
-from gotsurge_async.ledger.states import Clock
+from gotsurge_async.ledger.states import Clock, utc_now
 from gotsurge_async.ledger.upkeep.counter import Keeper, identified, identity_of
 from gotsurge_async.ledger.upkeep.integrity import (
     CHECKED_AT,
@@ -184,13 +184,15 @@ class Counting(Watcher):
 
 
 class Store:
-    """The state that `Ledger` and its runs share; without ``counting`` it only reads."""
+    """The part of a `Ledger` that its runs use, too; without ``counting`` it only reads."""
 
     def __init__(
         self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, counting: Counting | None = None
     ) -> None:
         self.place: Place = backend.place
+        """The file or the server."""
         self.path: str = backend.shown
+        """The file, absolute; of one in PostgreSQL its URL, without a password."""
         self.locks: RunLocks = locks
         self.clock = clock
         self.slot: int = 0 if counting is None else counting.slot
@@ -205,12 +207,23 @@ class Store:
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, where: str | Path | Place, clock: Clock, *, accept_older: bool = False) -> Self:
-        """Open a ledger, make it if it is absent, and bring it to this program's schema.
+    async def open(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger, and make it if there is none: the file for its owner alone (mode 0600), absent folders 0700.
 
         Args:
-            accept_older: open it also if it is an older copy, or if there was a ledger and is none.
+            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
+            clock: returns the present time, aware of its zone.
+
+        Raises:
+            LedgerError: the file is not a ledger, or one of a newer version.
+            LedgerOlder: it is an older copy, or is gone: what was sent since would be sent again.
+            LedgerUnusable: it cannot be read or written, or is damaged.
         """
+        return await cls._opened(where, clock, accept_older=False)
+
+    @classmethod
+    async def _opened(cls, where: str | Path | Place, clock: Clock, *, accept_older: bool) -> Self:
+        """Open a ledger, with ``accept_older`` also if it is an older copy, or if there was one and is none."""
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
         opening = thread.submit(_open, where, clock, accept_older, asyncio.get_running_loop().is_closed)
         try:
@@ -225,16 +238,20 @@ class Store:
         return cls(opened.backend, opened.locks, clock, writer, counting)
 
     @classmethod
-    async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
-        """Open an existing ledger only for reading: nothing is written, and it need not be writable.
+    async def look(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger that exists only for reading, also if it is older, damaged in part, or read-only.
 
         Only an older version is brought to this program's schema first.
+
+        Raises:
+            LedgerError: there is none, or it is of a newer version.
+            LedgerUnusable: it cannot be read; or, later, from the methods that write.
         """
         backend = Backend(await asyncio.to_thread(place, where))
         locks = await asyncio.to_thread(_look, backend, clock)
         return cls(backend, locks, clock, None)
 
-    def now(self) -> int:
+    def stamp(self) -> int:
         """The clock's time, as it is stored."""
         return to_microseconds(self.clock())
 
@@ -254,14 +271,14 @@ class Store:
         return self._writer
 
     async def keep_count(self) -> None:
-        """Store the ledger's count, other machines' included, on this machine."""
+        """Store the ledger's count, other machines' included, on this machine: then an older copy is refused."""
         ((counter,),) = await self.read(lambda db: db.rows("counted"))  # what was committed
         if self._writer is not None and self._counting is not None:
             keeper = self._counting.keeper
             await self._writer.run(lambda _: keeper.keep(counter))
 
-    async def keep_by_id(self) -> None:
-        """Store the count by the ledger's id, too, from now on: the register knows the ledger."""
+    async def keep_count_by_id(self) -> None:
+        """Store the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
         identity = await self.read(identity_of)
         if self._writer is not None and self._counting is not None and identity is not None and not self._kept_by_id:
             keeper = self._counting.keeper
@@ -270,14 +287,14 @@ class Store:
 
     async def read_tasks(self, environment: str) -> None:
         """Read the recorded tasks of an environment before anything is sent, so that no answer has to wait for that."""
-        await self.read(self.tasks.read, environment, self.now())
+        await self.read(self.tasks.read, environment, self.stamp())
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: all its statements see the same moment."""
         return await self._readers.read(ask, *args, **kwargs)
 
     async def is_writable(self) -> bool:
-        """Whether the ledger is in its place, and its writer has not failed; one failed read does not matter."""
+        """Whether the ledger can still be written, and its file has not been moved; one failed read does not matter."""
 
         def ask(db: Database) -> None:
             self._backend.refuse_moved()
@@ -292,11 +309,11 @@ class Store:
         return True
 
     async def refuse_replaced(self) -> None:
-        """Raise LedgerMoved if another file is in its place: a copy may share its write-ahead log, and lose claims."""
+        """Raise LedgerMoved if another file has its path: a copy may share its write-ahead log, and lose claims."""
         await asyncio.to_thread(self._backend.refuse_moved, mounted_again=True)
 
     async def close(self) -> None:
-        """Finish writes and reads, and close every connection, even if the caller is cancelled."""
+        """Write what waits, then close the ledger, even if the caller is cancelled. May be called again."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="gotsurge-ledger-close")
         await asyncio.shield(self._closing)

@@ -26,7 +26,7 @@ from gotsurge_async.ledger.ledger import Ledger
 from gotsurge_async.ledger.sql import pages, runs, sqlite
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, prepare
-from gotsurge_async.ledger.sql.store import Backend, Store
+from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.states import (
     DOUBTFUL,
     LETTERS,
@@ -80,10 +80,9 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
     place = Place(Kind.SQLITE, to)
     done = Archived(file=str(place))
     copy: Database | None = None
-    store = await Store.open(where, clock)
+    ledger = await Ledger.open(where, clock=clock)
     try:
-        ledger = Ledger(store)
-        for (run_id,) in await store.read(lambda db: db.rows("archivable", before=moment)):
+        for (run_id,) in await ledger.read(lambda db: db.rows("archivable", before=moment)):
             try:
                 async with await ledger.hold(run_id) as run:
                     if number := (await ledger.counts(run_id)).of(DOUBTFUL | UNFINISHED):
@@ -93,10 +92,10 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         done.left[run_id] = f"orders of which a draft may exist that nobody knows: {len(lost):,}"
                         continue
                     if copy is None:
-                        copy = await asyncio.to_thread(_opened, place, store.place, await ledger.identity())
-                    into = Archive(place, copy, Backend(store.place))
+                        copy = await asyncio.to_thread(_opened, place, ledger.place, await ledger.identity())
+                    into = Archive(place, copy, Backend(ledger.place))
                     info = await ledger.run(run_id)
-                    done.runs[run_id] = await run._write(partial(_move, archive=into, info=info, now=store.now()))
+                    done.runs[run_id] = await run._write(partial(_move, archive=into, info=info, now=ledger.stamp()))
             except RunHeld as error:
                 done.left[run_id] = str(error)
                 done = structs.replace(done, held=(*done.held, run_id))
@@ -104,7 +103,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                 done.left[run_id] = error.words
         return done
     finally:
-        await store.close()
+        await ledger.close()
         if copy is not None:
             await asyncio.to_thread(copy.close)
 

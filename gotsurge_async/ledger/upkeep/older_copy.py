@@ -17,7 +17,7 @@ from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.ledger.sql.admission import LOST as LOST
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.ledger.sql.pages import Owner, take_key
-from gotsurge_async.ledger.sql.store import Backend, Store, place
+from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -58,11 +58,8 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     keeper = Keeper(where)
     if await asyncio.to_thread(_is_gone, keeper, where):
         return
-    store = await Store.look(where, utc_now)
-    try:
-        await _known_of(store, keeper, newest, where)
-    finally:
-        await store.close()
+    async with await Ledger.look(where) as ledger:
+        await _known_of(ledger, keeper, newest, where)
 
 
 def _is_gone(keeper: Keeper, where: Place) -> bool:
@@ -75,10 +72,10 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> tuple[int, bool]:
-    identity = await store.read(identity_of)
+async def _known_of(ledger: Ledger, keeper: Keeper, newest: int, where: Place) -> tuple[int, bool]:
+    identity = await ledger.identity()
     kept = await asyncio.to_thread(lambda: (keeper.kept(), keeper.kept_by_id(identity)))
-    return await store.read(_newer, [known for known in kept if known is not None], newest, where)
+    return await ledger.read(_newer, [known for known in kept if known is not None], newest, where)
 
 
 def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> tuple[int, bool]:
@@ -124,36 +121,33 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     where = place(where)
     keeper = Keeper(where)
     await asyncio.to_thread(_is_gone, keeper, where)
-    store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
-    try:
-        known, accepted_before = await _known_of(store, keeper, newest, where)
+    async with await Ledger._opened(where, clock, accept_older=True) as ledger:
+        known, accepted_before = await _known_of(ledger, keeper, newest, where)
         if accepted_before:
             return Accepted(counter=known)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
             for run_id in runs.in_state(db, *(state for state in RunState if state is not RunState.DONE)):
-                lock = store.locks.take(db, run_id)
+                lock = ledger.locks.take(db, run_id)
                 if lock is None:
                     raise runs.held(db, run_id)
                 locks.callback(lock.release)
-            doubtful = _put_in_doubt(db, store.now()) + db.change("stop_all_submitted", stopped=OLDER_COPY)
+            doubtful = _put_in_doubt(db, ledger.stamp()) + db.change("stop_all_submitted", stopped=OLDER_COPY)
             # A frozen process that has a run or a claim of the newer copy writes nothing more.
-            db.change("remember", name=ACCEPTED_AT, value=store.now())
+            db.change("remember", name=ACCEPTED_AT, value=ledger.stamp())
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
             db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
             db.script("withdraw_all")
             db.change("raise_chunk_epochs", by=runs.EPOCHS_OF_A_COPY)
             ((counter,),) = db.rows("counted")
-            ((db.counted,),) = db.rows("count_on", slot=store.slot, n=max(1, known + 1 - counter))
+            ((db.counted,),) = db.rows("count_on", slot=ledger.slot, n=max(1, known + 1 - counter))
             ((counter,),) = db.rows("counted")
             return Accepted(in_doubt=doubtful, counter=counter)
 
-        return await store.write(job)
-    finally:
-        locks.close()
-        await store.close()
+        with locks:
+            return await ledger.write(job)
 
 
 def _put_in_doubt(db: Database, now: int) -> int:
@@ -239,8 +233,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
     keys = Counter(lost.order.key for lost in orders)
     if len(keys) < len(orders):
         raise ValueError(f"run {info.id} has the key {keys.most_common(1)[0][0]} twice")
-    store = ledger._store
-    now = store.now()
+    now = ledger.stamp()
 
     def job(db: Database) -> int | None:
         db.script("admitting")
@@ -252,10 +245,10 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
         number = _settle_lost(db, held, info, {lost.order.key: lost for lost in orders}, now)
         db.change("forget_contested", run=held.number)
         db.change("set_run_state", number=held.number, state=RunState.DONE.value, finished_at=now)
-        marks.count(db, store.slot)
+        marks.count(db, ledger.slot)
         return number
 
-    return await store.write(job)
+    return await ledger.write(job)
 
 
 async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int:
@@ -264,8 +257,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
     The orders stay in doubt until a read of their tasks settles them.
     """
     tasks = {lost.order.key: lost.task_id for lost in orders if lost.task_id is not None}
-    store = ledger._store
-    now = store.now()
+    now = ledger.stamp()
 
     def job(db: Database) -> int:
         number = 0
@@ -281,7 +273,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
                 chunk.save(db, now)
         return number
 
-    return await store.write(job)
+    return await ledger.write(job)
 
 
 def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[str, LostOrder], now: int) -> int:

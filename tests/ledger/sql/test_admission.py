@@ -259,7 +259,7 @@ async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderS
 
 async def go_on(ledger: Ledger, run: Run) -> None:
     """What a process does that was frozen while its run was taken over: it goes on."""
-    await ledger._store.write(lambda db: runs.fence(db, run._held))
+    await ledger.write(lambda db: runs.fence(db, run._held))
 
 
 @pytest.mark.parametrize("state", [OrderState.BROADCASTING, OrderState.IN_DOUBT])

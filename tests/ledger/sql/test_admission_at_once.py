@@ -93,9 +93,7 @@ async def test_a_discarded_run_frees_its_keys_and_no_others(ledger: Ledger) -> N
     await second.add([order(2)])
     await second.admit()
     await first.discard()
-    left = await ledger._store.read(
-        lambda db: db.rows("keys", environment="simulator", keys=db.listed(["TRK-3", "TRK-4"]))
-    )
+    left = await ledger.read(lambda db: db.rows("keys", environment="simulator", keys=db.listed(["TRK-3", "TRK-4"])))
     assert left == []
     third = await begun(ledger)
     await third.add(orders(4))
@@ -133,8 +131,8 @@ async def test_a_key_is_taken_only_from_whom_it_was_found_with(ledger: Ledger) -
 
     ((number, (place,)),) = by_chunk(await ids(run)).items()
     for elsewhere in ((0, 0), (number, place + 1), (number + 1, place)):
-        assert await ledger._store.write(lambda db, at=elsewhere: take(db, *at)) == 0  # type: ignore[misc]
-    assert await ledger._store.write(lambda db: take(db, number, place)) == 1
+        assert await ledger.write(lambda db, at=elsewhere: take(db, *at)) == 0  # type: ignore[misc]
+    assert await ledger.write(lambda db: take(db, number, place)) == 1
     await run.close()
 
 

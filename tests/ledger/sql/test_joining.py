@@ -76,7 +76,7 @@ async def test_those_who_join_together_share_their_statements(ledger: Ledger, mo
     (first,) = await run.join([order(1)])
     assert isinstance(first, int)
     await run.record([OrderOutcome(first, OrderState.CREATED, "task-1")])
-    kind = type(await ledger._store.write(lambda db: db))
+    kind = type(await ledger.write(lambda db: db))
     execute, statements = kind._execute, list[str]()
 
     def counted(db: Any, text: str, values: Any) -> Any:
@@ -104,7 +104,7 @@ async def test_those_who_join_together_share_their_statements(ledger: Ledger, mo
 async def test_a_run_that_is_not_sent_is_not_joined(ledger: Ledger) -> None:
     """Of one that was taken over by another process nothing changes."""
     run = await sending(ledger)
-    await ledger._store.write(lambda db: db.change("raise_run_epochs", by=1))
+    await ledger.write(lambda db: db.change("raise_run_epochs", by=1))
     with pytest.raises(RunLost):
         await run.join([order(1)])
     assert await run.counts() == Counts()

@@ -38,12 +38,12 @@ def another(run: Run) -> Held:
 
 async def mark(ledger: Ledger, held: Held, do: Callable[..., Any], *arguments: Any) -> Any:
     """Have the writer make a mark for a holder."""
-    return await ledger._store.write(lambda db: do(db, held, *arguments, 0))
+    return await ledger.write(lambda db: do(db, held, *arguments, 0))
 
 
 async def recorded(ledger: Ledger, held: Held, *outcomes: OrderOutcome) -> None:
     """Have the writer record what a holder says."""
-    await ledger._store.request(marks.record, marks.Results(held, outcomes, 0))
+    await ledger.request(marks.record, marks.Results(held, outcomes, 0))
 
 
 async def test_every_claim_raises_the_epoch(ledger: Ledger) -> None:
@@ -108,16 +108,14 @@ async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger)
         for held, each in ((older, one), (run._held, two))
     ]
     lost, claimed = await asyncio.gather(
-        *(ledger._store.request(marks.claim, wish) for wish in wishes), return_exceptions=True
+        *(ledger.request(marks.claim, wish) for wish in wishes), return_exceptions=True
     )
     assert isinstance(lost, RunLost)
     assert claimed == [two]
     outcomes = [
         marks.Results(held, [OrderOutcome(two, OrderState.CREATED, "task-2")], 0) for held in (older, run._held)
     ]
-    ended = await asyncio.gather(
-        *(ledger._store.request(marks.record, each) for each in outcomes), return_exceptions=True
-    )
+    ended = await asyncio.gather(*(ledger.request(marks.record, each) for each in outcomes), return_exceptions=True)
     assert [type(end) for end in ended] == [RunLost, type(None)]
     assert await states(ledger, run) == {"TRK-1": "pending", "TRK-2": "created"}
     await run.close()
@@ -216,7 +214,7 @@ async def test_a_task_is_of_whoever_lives_with_it(ledger: Ledger) -> None:
         if state is OrderState.CANCELLED:
             await run.record([OrderOutcome(row.id, state)])
         await run.close()
-        assert await ledger._store.read(marks.recorded, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
+        assert await ledger.read(marks.recorded, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
 
 
 async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledger, clock: TurnedClock) -> None:

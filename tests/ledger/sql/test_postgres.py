@@ -280,7 +280,7 @@ async def test_writers_that_wait_in_a_circle_both_come_through(url: str) -> None
         return job
 
     async with one, other:
-        await asyncio.gather(one._store.write(crossing(0)), other._store.write(crossing(1)))
+        await asyncio.gather(one.write(crossing(0)), other.write(crossing(1)))
         assert len(tries) > 2
         identity = await one.identity()
         assert identity is not None
@@ -294,7 +294,7 @@ async def test_who_never_comes_through_is_told(ledger: Ledger) -> None:
         raise Moved
 
     with pytest.raises(LedgerBusy, match="keep changing the same rows"):
-        await ledger._store.write(job)
+        await ledger.write(job)
     await (await begun(ledger)).close()
 
 
@@ -317,7 +317,7 @@ async def test_marks_that_come_together_go_together(url: str, monkeypatch: pytes
         await asyncio.gather(*map(run.record, created))
         assert claiming <= 10
         assert len(statements) - claiming <= 10
-        threshold = await ledger._store.write(lambda db: db.driver.prepare_threshold)
+        threshold = await ledger.write(lambda db: db.driver.prepare_threshold)
         assert threshold == 5
         await run.close()
 

@@ -65,7 +65,7 @@ async def test_a_copy_that_was_pushed_on_is_known_to_who_knew_more(ledger: Ledge
     place = place_of(where)
     beside = Keeper(place).path.read_bytes()
     async with await Ledger.open(where) as again:  # as it was before, in a copy: nothing of the last opening is in it
-        await again._store.write(lambda db: db.driver.execute("DELETE FROM counters"))
+        await again.write(lambda db: db.driver.execute("DELETE FROM counters"))
         for line in range(2, 7):
             run = await loaded(again, [order(line)])
             await bring(run, OrderState.CREATED)

@@ -317,7 +317,7 @@ async def test_closing_hands_over_what_is_in_hand(tmp_path: Path) -> None:
         assert isinstance(await asking, InDoubt)
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
         ((waits, _),) = (await ledger.waiting()).values()
-        due = await ledger._store.read(
+        due = await ledger.read(
             lambda db: db.rows("is_submitted", environment="sandbox", account="", now=to_microseconds(clock.now()))
         )
     assert waits == 3
