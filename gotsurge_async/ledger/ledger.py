@@ -17,7 +17,7 @@ from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import RunLock, this_process
 from gotsurge_async.ledger.run import Run, discard
-from gotsurge_async.ledger.segments import Segments
+from gotsurge_async.ledger.segments import Segments, Workers
 from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
@@ -38,7 +38,6 @@ from gotsurge_async.ledger.states import (
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.check import Size, size
 from gotsurge_async.ledger.upkeep.counter import Identity, identity_of, refuse_older
-from gotsurge_async.ledger.workers import Workers
 
 if TYPE_CHECKING:
     from gotsurge_async.ledger.proposals import Proposals

@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
-from gotsurge_async.ledger.sql.sqlite import translated
+from gotsurge_async.ledger.sql.databases import translated
 from gotsurge_async.ledger.states import Holder
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class FileRunLocks:
 
     Args:
         ledger: by whatever name; symbolic links and relative paths lead to the same locks. A file with two names that
-            are both its own is refused when a ledger is opened (`sqlite.refuse_second_name`).
+            are both its own is refused when a ledger is opened.
     """
 
     def __init__(self, ledger: Path) -> None:

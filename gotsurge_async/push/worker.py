@@ -25,8 +25,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, RegisterUnusable, RunInfo
-from gotsurge_async.ledger.segments import SegmentRun
-from gotsurge_async.ledger.workers import BEAT_SECONDS, SILENT_SECONDS, Beat, worker_name
+from gotsurge_async.ledger.segments import BEAT_SECONDS, SILENT_SECONDS, Beat, SegmentRun, worker_name
 from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.push import Push, Sent

@@ -8,7 +8,7 @@ from pathlib import Path
 PROLOGUE = """
 import asyncio, os, sys
 from gotsurge_async.ledger import *
-from gotsurge_async.ledger.sql import postgres
+from gotsurge_async.ledger.sql import databases
 from tests.ledger.kit import begun, bring, ids, loaded, orders
 
 def say(word):
@@ -27,7 +27,7 @@ asyncio.run(main())
 
 async def start(where: str, body: str, *, idle_seconds: int = 10) -> Process:
     """Start a process that runs ``body`` on the ledger at ``where``."""
-    limits = f"postgres.IDLE_SECONDS = {idle_seconds}\n"
+    limits = f"databases.IDLE_SECONDS = {idle_seconds}\n"
     program = PROLOGUE.replace("async def main", limits + "async def main") + body + EPILOGUE
     return await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, where, stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parents[2]

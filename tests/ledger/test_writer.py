@@ -51,7 +51,7 @@ async def test_another_process_that_keeps_the_file_locked_is_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write waits for another's lock up to a limit, then says so, changes nothing, and succeeds when tried again."""
-    monkeypatch.setattr("gotsurge_async.ledger.sql.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gotsurge_async.ledger.sql.databases.BUSY_SECONDS", 0.05)
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, [order(1)])
         everything = await ids(run)

@@ -15,8 +15,7 @@ from gotsurge_async.bulk import Brakes, Ledger, Mode, Push
 from gotsurge_async.database import Database
 from gotsurge_async.errors import code_of
 from gotsurge_async.ledger import RunInfo, RunState
-from gotsurge_async.ledger.segments import Distribution, Waiting
-from gotsurge_async.ledger.workers import Beat
+from gotsurge_async.ledger.segments import Beat, Distribution, Waiting
 from gotsurge_async.money import Money
 from gotsurge_async.push.brakes import prices_of
 from gotsurge_async.push.worker import TRIES, Worker, refuse_short_lease, timeouts_for

@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Counts, Ledger, LedgerUnusable, RunState
-from gotsurge_async.ledger.workers import SILENT_SECONDS, Worker
+from gotsurge_async.ledger.segments import SILENT_SECONDS, Worker
 from gotsurge_async.tables.checks.words import number_of, verb
 
 COLUMNS: tuple[str | Column, ...] = (

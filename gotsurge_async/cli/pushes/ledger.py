@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from msgspec import structs
 
-from gotsurge_async.after.export import export
 from gotsurge_async.after.reading import Imported, import_lost_runs, newest_in
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
@@ -22,7 +21,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.ledger.errors import RESCUE, commands_for
 from gotsurge_async.ledger.sql.store import Backend
-from gotsurge_async.ledger.upkeep.archive import archive
+from gotsurge_async.ledger.upkeep.archive import archive, export
 from gotsurge_async.ledger.upkeep.check import Health, backup, check, vacuum
 from gotsurge_async.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.system import loops

@@ -286,8 +286,8 @@ DELETE FROM workers WHERE id = :id;
 -- name: forget_workers@postgresql
 DELETE FROM workers WHERE beat_at < extract(epoch FROM clock_timestamp()) * 1000000 - :silent;
 -- name: workers@postgresql
-SELECT id, host, pid, version, environment, started_at, beat_at, state, segments, orders, orders_per_minute, trouble,
-  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM workers ORDER BY started_at, id;
+SELECT state, segments, orders, orders_per_minute, trouble, id, host, pid, version, environment, started_at, beat_at,
+  (extract(epoch FROM clock_timestamp()) - beat_at / 1e6)::float8 AS silent FROM workers ORDER BY started_at, id;
 
 -- --- chunks -----------------------------------------------------------------------------------------------------------
 

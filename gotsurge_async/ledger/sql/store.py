@@ -20,7 +20,7 @@ from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger.errors import LedgerError, LedgerMoved, LedgerUnusable, nothing_sent
 from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
-from gotsurge_async.ledger.sql import postgres, sqlite
+from gotsurge_async.ledger.sql import databases
 from gotsurge_async.ledger.sql.runs import RecordedTasks
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT, is_older, prepare
 from gotsurge_async.ledger.states import Clock, utc_now
@@ -54,7 +54,7 @@ def place(where: str | Path | Place) -> Place:
 class Backend(DatabaseBackend):
     """A ledger's database: opens connections to it, and translates its errors."""
 
-    advice: ClassVar[Advice] = sqlite.ADVICE
+    advice: ClassVar[Advice] = databases.ADVICE
     unusable: ClassVar[type[Exception]] = LedgerUnusable
 
     def __init__(self, place: Place) -> None:
@@ -101,29 +101,29 @@ class Backend(DatabaseBackend):
         """Open a connection that may write; an absent file is made."""
         path = self.place.path
         if self.place.kind is Kind.SQLITE:
-            sqlite.refuse_unwritable(path)
+            databases.refuse_unwritable(path)
             files.make(path)
             self._file = _numbered(path)
             texts = statements(TEXT, Kind.SQLITE)
-            return files.writing(path, texts, patience=sqlite.BUSY_SECONDS, cache_kib=sqlite.WRITER_CACHE_KIB)
-        db = postgres.connected(self.place, TEXT)
+            return files.writing(path, texts, patience=databases.BUSY_SECONDS, cache_kib=databases.WRITER_CACHE_KIB)
+        db = databases.connected(self.place, TEXT)
         with closed_on_error(db):
-            postgres.refuse_forgetful(db, self.shown)
+            databases.refuse_forgetful(db, self.shown)
         return db
 
     def reading(self) -> Database:
         """Open a connection that only reads."""
         path = self.place.path
         if self.place.kind is not Kind.SQLITE:
-            return postgres.connected(self.place, TEXT)
+            return databases.connected(self.place, TEXT)
         self.refuse_moved()
         if not path.exists():
             raise LedgerError("does not exist", "E501", path=self.shown)
-        return files.reading(path, statements(TEXT, Kind.SQLITE), patience=sqlite.BUSY_SECONDS)
+        return files.reading(path, statements(TEXT, Kind.SQLITE), patience=databases.BUSY_SECONDS)
 
     def failure(self, trouble: Trouble, text: str) -> LedgerError:
         """The error that callers get."""
-        return sqlite.ERRORS[trouble](text, path=self.shown)
+        return databases.ERRORS[trouble](text, path=self.shown)
 
     def translate(self, error: BaseException) -> Exception | None:
         """The ledger's error for one of the database; None if the database did not raise it."""
@@ -368,7 +368,7 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool, over: Cal
             was_there = prepare(db, backend.shown)
             if ARCHIVE_OF in dict(db.rows("meta")):
                 db.commit()  # of an older version it is brought up to date all the same, to be looked at
-                raise _IsArchive(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
+                raise _IsArchive(f"is an archive of runs: nothing is sent from it. {databases.LOOK_ON}")
             if not accept_older:
                 if not is_file:
                     keeper.refuse_loss(is_there=was_there)

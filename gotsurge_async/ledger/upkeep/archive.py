@@ -1,8 +1,9 @@
-"""Moves finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing is sent again.
+"""Takes orders out of a ledger: `gotsurge ledger archive` moves finished runs, ``export`` writes all as JSON Lines.
 
-A run is copied, and the copy is durable, before the transaction ends that removes it from the ledger, and in which no
-other process changes it: wherever that ends, the ledger or the archive has all of it, or both have. A ledger in a file
-is locked meanwhile: half a minute for a run of a million orders, while others wait.
+Nothing of an archived run is sent again, because its keys stay. The run is copied, and the copy is durable, before the
+transaction ends that removes it from the ledger, and in which no other process changes it: wherever that ends, the
+ledger or the archive has all of it, or both have. A ledger in a file is locked meanwhile: half a minute for a run of a
+million orders, while others wait.
 
 A run's row, states, keys and tasks stay in the ledger: a task that is recorded for one of its orders is not recorded
 for another. The texts of its orders are in the archive alone: whether a later order differs from one of them, or is
@@ -10,20 +11,22 @@ similar to it, is not known any more.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from msgspec import Struct, field, structs
 
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row, closed_on_error
-from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable, RunHeld
+from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable, RunHeld, reading_payload
 from gotsurge_async.ledger.ledger import Ledger
-from gotsurge_async.ledger.sql import pages, runs, sqlite
+from gotsurge_async.ledger.sql import databases, pages, runs
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, prepare
 from gotsurge_async.ledger.sql.store import Backend
@@ -33,8 +36,10 @@ from gotsurge_async.ledger.states import (
     OWNED_ELSEWHERE,
     UNFINISHED,
     Clock,
+    OrderRow,
     OrderState,
     RunInfo,
+    RunState,
     utc_now,
 )
 from gotsurge_async.ledger.upkeep.counter import Identity
@@ -163,7 +168,7 @@ def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
 
 def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, str]:
     """Copy a run, replacing an earlier copy; returns the states of the chunks that were settled for the archive."""
-    into, written = archive.db, partial(sqlite.translated, archive.place.path)
+    into, written = archive.db, partial(databases.translated, archive.place.path)
     with written():
         into.begin()
         for number, *_ in into.rows("run", id=info.id):  # of a try that ended before its time
@@ -235,3 +240,71 @@ def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:
             chunk.note(place, status=row.status, error=row.error)
         else:
             chunk.note(place, status=chunk.status(place))  # of each: it may have been that of a whole answer
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+_BLOCK = 500
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """The result of an export.
+
+    Attributes:
+        orders: the number of lines, one for each order.
+        runs: the number of their runs.
+        archived: the runs that were not written, each with the file that has its orders.
+    """
+
+    orders: int = 0
+    runs: int = 0
+    archived: dict[str, str] = field(default_factory=dict)
+
+
+async def export(ledger: Ledger, to: IO[bytes]) -> Exported:
+    """Write all admitted orders, the oldest run first, one object a line; memory stays flat.
+
+    Each order is as it is when it is read; a push may continue meanwhile. An object has ``run``, ``environment``,
+    ``line``, ``key``, ``state`` (a word of `OrderState`), ``task_id``, ``status`` and ``error`` or null, ``claimed_at``
+    or null and ``updated_at`` as UTC times, and ``payload``, the order as it is sent.
+
+    Raises:
+        LedgerUnusable: an order is damaged; the error names it.
+    """
+    orders = runs = 0
+    archived: dict[str, str] = {}
+    for info in reversed(await ledger.runs()):
+        if info.archived_in is not None:
+            archived[info.id] = info.archived_in
+        elif info.state is not RunState.LOADING:
+            runs += 1
+            async for lines in _lines(ledger, info):
+                orders += len(lines)
+                to.write(b"".join(lines))
+    return Exported(orders=orders, runs=runs, archived=archived)
+
+
+async def _lines(ledger: Ledger, info: RunInfo) -> AsyncIterator[list[bytes]]:
+    async for rows in chunks_of(ledger.rows(info.id), _BLOCK):
+        yield [_line(ledger.path, info, row) for row in rows]
+
+
+def _line(path: str, info: RunInfo, row: OrderRow) -> bytes:
+    with reading_payload(path, row):
+        payload = _object(row.payload)
+        row.payload.decode()
+    order = {
+        "run": info.id,
+        "environment": info.environment,
+        "line": row.line,
+        "key": row.key,
+        "state": row.state.value,
+        "task_id": row.task_id,
+        "status": row.status,
+        "error": row.error,
+        "claimed_at": row.claimed_at,
+        "updated_at": row.updated_at,
+        "payload": payload,
+    }
+    return msgspec.json.encode(order) + b"\n"

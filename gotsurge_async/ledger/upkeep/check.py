@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
-from gotsurge_async.ledger.sql import runs, sqlite
+from gotsurge_async.ledger.sql import databases, runs
 from gotsurge_async.ledger.sql.schema import is_older
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import Clock, utc_now
@@ -123,7 +123,7 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
     with backend.translated(), closing(backend.reading()) as db:
         try:
             older = is_older(db, backend.shown)
-        except (LedgerUnusable, *sqlite.BROKEN):
+        except (LedgerUnusable, *databases.BROKEN):
             if not damaged_too:
                 raise
             older = False
@@ -154,7 +154,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
             "E512",
             path=shown,
         )
-    with sqlite.translated(to):
+    with databases.translated(to):
         if to.exists() and to.samefile(where.path):
             raise LedgerError("cannot be its own backup", "E512", path=shown)
         if to.exists() and not force:
@@ -166,8 +166,8 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         os.close(descriptor)
         copy = Path(name)
         try:
-            with sqlite.translated(shown), closing(Backend(where).reading()) as source:
-                sqlite.copy_to(copy, source.driver)
+            with databases.translated(shown), closing(Backend(where).reading()) as source:
+                databases.copy_to(copy, source.driver)
             health = check(copy, is_copy=True)
             if health.flaws:
                 flaws = "; ".join(map(str, health.flaws[:3]))

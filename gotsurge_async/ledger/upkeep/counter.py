@@ -19,8 +19,7 @@ from msgspec import Struct
 
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
-from gotsurge_async.ledger.sql.postgres import counter_file
-from gotsurge_async.ledger.sql.sqlite import translated
+from gotsurge_async.ledger.sql.databases import translated
 from gotsurge_async.ledger.upkeep.register import count_file, mode_in
 from gotsurge_async.starting import pattern
 from gotsurge_async.system import files
@@ -145,9 +144,13 @@ class Keeper:
 
     def __init__(self, ledger: Place) -> None:
         self._ledger = ledger
-        real = ledger.path.resolve()
-        is_file = ledger.kind is Kind.SQLITE
-        self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
+        if ledger.kind is Kind.SQLITE:
+            real = ledger.path.resolve()
+            self.path: Path = real.with_name(f"{real.name}.counter")
+        else:  # in the user's own data, by the database's address
+            address = str(ledger).partition("//")[2]
+            name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in address)
+            self.path = files.user_folder("data") / "ledgers" / f"{name}.counter"
         self._files = [CountFile(self.path)]
 
     def kept(self) -> Identity | None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from gotsurge_async.cli.fleet.workers import show
 from gotsurge_async.cli.shared.progress import LINE_EVERY, Progress
 from gotsurge_async.ledger import Counts
-from gotsurge_async.ledger.workers import Worker
+from gotsurge_async.ledger.segments import Worker
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import START
 from gotsurge_async.version import __version__

@@ -61,7 +61,7 @@ def test_a_file_is_whole_and_for_its_owner(shell: Shell, tmp_path: Path) -> None
 def test_a_damaged_order_leaves_no_half_file(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where an order cannot be read, it is named, and the file is not there."""
     shell.push("A")
-    monkeypatch.setattr("gotsurge_async.after.export._object", json.loads)
+    monkeypatch.setattr("gotsurge_async.ledger.upkeep.archive._object", json.loads)
     monkeypatch.setattr("gotsurge_async.ledger.sql.chunks.Chunk.orders", _damaged)
     done = shell.run("ledger", "export", tmp_path / "orders.jsonl", *shell.ledger)
     assert (done.exit_code, "line 2, key A" in done.stderr) == (2, True), done.output

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from gotsurge_async.ledger.sql import sqlite as ledger_file
+from gotsurge_async.ledger.sql import databases
 from tests.support.commands import Shell, write_orders
 from tests.support.powerless import locked_away, powerless
 
@@ -337,12 +337,12 @@ def test_a_driver_that_is_not_there_is_named(shell: Shell, monkeypatch: pytest.M
 def test_a_backup_is_made_while_a_push_counts_on(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """The register counts what was admitted after the copy was made: that is no fault of the copy."""
     shell.push("A")
-    copy_to = ledger_file.copy_to
+    copy_to = databases.copy_to
 
     def copy_and_push(copy: Path, source: Any) -> None:
         copy_to(copy, source)
         shell.push("B")
 
-    monkeypatch.setattr(ledger_file, "copy_to", copy_and_push)
+    monkeypatch.setattr(databases, "copy_to", copy_and_push)
     done = clean(shell.run("ledger", "backup", shell.folder / "copy.db", *shell.ledger, "--json"))
     assert (done.exit_code, json.loads(done.stdout)["orders"]) == (0, 1), done.output

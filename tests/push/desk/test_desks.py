@@ -113,7 +113,7 @@ async def test_a_ledger_that_cannot_be_used_leaves_nothing_open(
     file: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A service does not start without it; the transport is closed."""
-    monkeypatch.setattr("gotsurge_async.ledger.sql.sqlite.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gotsurge_async.ledger.sql.databases.BUSY_SECONDS", 0.05)
     with ExitStack() as held:
         if what == "a folder":
             file.mkdir()

@@ -1,0 +1,139 @@
+"""SQLite and PostgreSQL for a ledger: their settings, the advice in their errors, and copies of a file."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from gotsurge_async.database import Database, Place, closed_on_error, connect
+from gotsurge_async.database.errors import Advice, Trouble, Unfit, meaning_of
+from gotsurge_async.database.files import is_writable
+from gotsurge_async.ledger.errors import RESCUE, LedgerBusy, LedgerClosed, LedgerError, LedgerUnsure, LedgerUnusable
+from gotsurge_async.system import files
+
+log: logging.Logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 60.0
+"""Seconds that a write waits for another process: an admission of a million contested orders takes 20 s."""
+
+WRITER_CACHE_KIB = 16 * 1024
+"""The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
+
+LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` can still read it"
+
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""The exceptions of the driver; the second one is raised if a damaged name stands in the text of the first."""
+
+ADVICE = Advice(
+    busy="another process kept the ledger locked for too long; try again when that process has ended",
+    damaged=f"is damaged. {RESCUE}",
+    not_a_database=f"is not a database: give the path of a ledger. If this was one, its beginning is damaged. {RESCUE}",
+    lacks_tables="is damaged, or not a ledger",
+)
+
+ERRORS: Mapping[Trouble, type[LedgerError]] = {
+    Trouble.BUSY: LedgerBusy,
+    Trouble.UNUSABLE: LedgerUnusable,
+    Trouble.UNSURE: LedgerUnsure,
+    Trouble.CLOSED: LedgerClosed,
+    Trouble.UNEXPECTED: LedgerError,
+}
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise LedgerError for a file that exists and cannot be written."""
+    if path.exists() and not is_writable(path):
+        why = f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}"
+        raise LedgerUnusable(why, "E503", path=str(path))
+
+
+def copy_to(path: Path, source: sqlite3.Connection) -> None:
+    """Copy a database as it is at one moment into an empty file, durably; writers need not wait."""
+    with closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
+    with path.open("rb+") as file:
+        files.sync(file.fileno())
+
+
+@contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """Raise errors of SQLite and of the file system, and files that cannot be used, as LedgerErrors."""
+    try:
+        yield
+    except (*BROKEN, Unfit, OSError) as error:
+        raise translate(error, str(path)) or error from error
+
+
+def translate(error: BaseException, path: str) -> LedgerError | None:
+    """The ledger's error for one of a database or the file system; None for any other."""
+    meaning = meaning_of(error, ADVICE)
+    return None if meaning is None else ERRORS[meaning.trouble](meaning.text, path=path)
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------------------------
+
+IDLE_SECONDS = 10
+"""Seconds that a transaction may stand still: its process is frozen then, and others need what it has locked."""
+WHOLE_SECONDS = 600
+"""Seconds that a transaction may take, if the server can limit that."""
+LOCK_SECONDS = 60
+
+_FORGETFUL = ("synchronous_commit", "fsync", "full_page_writes")
+"""Settings that a server needs so that it does not lose what it has confirmed."""
+
+_LIMITING = 170_000
+"""The first version of PostgreSQL that limits whole transactions."""
+
+_PREPARE_AFTER = 5
+"""The number of times that a statement is sent before it is prepared: a claim costs a third less then."""
+
+
+def connected(place: Place, texts: Path) -> Database:
+    """Open a connection whose transactions end when they stand still."""
+    db = connect(place, texts)
+    with closed_on_error(db):
+        limiting = db.driver.info.server_version >= _LIMITING
+        for statement in (
+            f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
+            f"SET lock_timeout = '{LOCK_SECONDS}s'",
+            *([f"SET transaction_timeout = '{WHOLE_SECONDS}s'"] if limiting else []),
+        ):
+            db.driver.execute(statement.encode())
+        if _ask(db, "SELECT pg_backend_pid()") == db.driver.info.backend_pid:
+            # Behind a pooler, which has a number of its own, the next statement may meet another session.
+            db.driver.prepare_threshold = _PREPARE_AFTER
+    return db
+
+
+def refuse_forgetful(db: Database, shown: str) -> None:
+    """Refuse a server that may lose what it has confirmed, or that is a copy of another one.
+
+    Raises:
+        LedgerUnusable: the server is one of these; the message names the setting.
+    """
+    for setting in _FORGETFUL:
+        if _ask(db, f"SHOW {setting}") == "off":
+            raise LedgerUnusable(
+                f"is on a server with {setting} = off, which can lose confirmed writes: change that setting, "
+                "or give the path of a file",
+                "E510",
+                path=shown,
+            )
+    encoding = _ask(db, "SHOW server_encoding")
+    if encoding != "UTF8":
+        why = f"has the encoding {encoding}, but needs UTF8: create a database with UTF8"
+        raise LedgerUnusable(why, "E510", path=shown)
+    if _ask(db, "SELECT pg_is_in_recovery()"):
+        why = "is on a standby server: give the address of the primary server"
+        raise LedgerUnusable(why, "E510", path=shown)
+    if db.driver.info.server_version < _LIMITING:
+        log.warning(
+            "PostgreSQL before 17 cannot limit whole transactions: a frozen process may hold others up for long"
+        )
+
+
+def _ask(db: Database, statement: str) -> Any:
+    return db.driver.execute(statement.encode()).fetchone()[0]
