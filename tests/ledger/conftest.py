@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.ledger import Ledger
-from tests.ledger.kit import TurnedClock
+from tests.ledger.kit import TidyLedger, TurnedClock
 
 
 @pytest.fixture
@@ -36,6 +36,6 @@ def where(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def ledger(where: str, clock: TurnedClock) -> AsyncIterator[Ledger]:
-    """A new ledger, open."""
-    async with await Ledger.open(where, clock=clock) as opened:
+    """A new ledger, open; it is closed with the runs that were begun or held in it."""
+    async with await TidyLedger.open(where, clock=clock) as opened:
         yield opened

@@ -34,6 +34,21 @@ class TurnedClock:
         self.now += timedelta(seconds=seconds)
 
 
+class TidyLedger(Ledger):
+    """A ledger that closes its runs before itself."""
+
+    async def _take(self, *arguments: Any) -> Any:
+        taken = await super()._take(*arguments)
+        if taken is not None:
+            self.__dict__.setdefault("taken", []).append(taken[1])
+        return taken
+
+    async def close(self) -> None:
+        for lock in self.__dict__.get("taken", ()):
+            lock.release()
+        await super().close()
+
+
 def order(line: int, key: str | None = None, fingerprint: bytes | None = None) -> NewOrder:
     """An order of a line, with bytes that no text codec takes."""
     return NewOrder(

@@ -133,7 +133,9 @@ async def test_a_held_run_is_not_given_away(ledger: Ledger, where: str, clock: T
         with pytest.raises(RunHeld) as caught:
             await other.hold(run.id)
         assert (caught.value.run_id, caught.value.holder) == (run.id, this_process(START))
+        assert await other.is_held(run.id)
         await run.close()
+        assert not await other.is_held(run.id)
         taken = await other.hold(run.id)
         assert (await taken.counts()).pending == 3
         await taken.close()
@@ -161,8 +163,6 @@ async def test_a_run_that_was_never_admitted_is_swept_away(ledger: Ledger) -> No
     assert {info.id for info in await ledger.runs()} == {alive.id, third.id}
     assert (await ledger.counts(dead.id)).total == 0
     assert (await ledger.counts(alive.id)).loading == 5
-    await alive.close()
-    await third.close()
 
 
 async def test_a_cancelled_begin_lets_the_run_go(ledger: Ledger, where: str) -> None:
@@ -175,7 +175,6 @@ async def test_a_cancelled_begin_lets_the_run_go(ledger: Ledger, where: str) -> 
     leases_end(where)
     run = await begun(ledger)
     assert [info.id for info in await ledger.runs()] == [run.id]
-    await run.close()
 
 
 async def test_cancelled_reads_leave_the_ledger_whole(ledger: Ledger) -> None:
@@ -212,7 +211,6 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     assert (first.key, first.created, first.task_id, first.by) == ("TRK-1", True, "task-1", "mei")
     assert (second.key, second.created, second.task_id, second.by) == ("TRK-2", False, None, "raj")
     assert (second.at - first.at).total_seconds() == 60
-    await run.close()
 
 
 async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger, clock: TurnedClock) -> None:
@@ -229,7 +227,6 @@ async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger, clo
         ("TRK-1", "task-1"),
         ("TRK-3", None),
     ]
-    await run.close()
 
 
 async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
@@ -247,7 +244,6 @@ async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
         await ledger.resolve(run.id, {"TRK-1": None}, by="mei")
     assert len(await ledger.decisions(run.id)) == 1
     assert await states(ledger, run) == {"TRK-1": "created"}
-    await run.close()
 
 
 async def test_recorded_tasks_are_known_with_their_orders(ledger: Ledger) -> None:
@@ -262,17 +258,6 @@ async def test_recorded_tasks_are_known_with_their_orders(ledger: Ledger) -> Non
     assert [row.task_id async for row in again.rows()] == list(rows)
     assert await ledger.recorded("simulator", [*map(str, rows), *elsewhere, "unknown"]) == rows
     assert await ledger.recorded("simulator", []) == {}
-    for each in (run, other, again):
-        await each.close()
-
-
-async def test_whether_a_run_is_held_can_be_asked(ledger: Ledger, where: str) -> None:
-    """A run is held until it is closed, also as another process sees it."""
-    run = await loaded(ledger, orders(1))
-    async with await Ledger.open(where) as other:
-        assert await other.is_held(run.id)
-        await run.close()
-        assert not await other.is_held(run.id)
 
 
 async def test_a_recorded_task_is_not_replaced_by_a_word(ledger: Ledger) -> None:
@@ -284,4 +269,3 @@ async def test_a_recorded_task_is_not_replaced_by_a_word(ledger: Ledger) -> None
     assert await ledger.decisions(run.id) == []
     await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     assert await states(ledger, run) == {"TRK-1": "created"}
-    await run.close()

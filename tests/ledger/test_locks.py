@@ -1,7 +1,6 @@
 """The locks of runs."""
 
 import fcntl
-import os
 import stat
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from gotsurge_async.ledger import Ledger, LedgerBusy, LedgerUnusable, NewOrder, RunHeld, RunLost, locks
-from gotsurge_async.ledger.locks import FileRunLocks, Lease, Leases, this_process
-from tests.ledger.kit import NO_DATABASE, START, loaded
+from gotsurge_async.ledger.locks import FileRunLocks, Lease, Leases
+from tests.ledger.kit import NO_DATABASE, loaded
 
 if TYPE_CHECKING:
     from gotsurge_async.database.writer import Writer
@@ -103,13 +102,6 @@ def test_a_lock_that_cannot_be_made_is_an_error_of_ours(path: Path) -> None:
     path.write_text("in the way")
     with pytest.raises(LedgerUnusable, match=r"below\.r-1\.lock"):
         FileRunLocks(path / "below").take(NO_DATABASE, "r-1")
-
-
-def test_the_holder_is_this_process() -> None:
-    """What is written down is the process id, the host and the time."""
-    holder = this_process(START)
-    assert (holder.pid, holder.since) == (os.getpid(), START)
-    assert holder.host
 
 
 @pytest.mark.parametrize("module", ["bulk", "webhooks"])

@@ -29,7 +29,6 @@ async def test_what_is_put_in_comes_out(ledger: Ledger) -> None:
     pending = [each async for batch in run.pending() for each in batch]
     assert [(each.line, each.key, each.payload) for each in pending] == [(o.line, o.key, o.payload) for o in rows]
     assert [(row.key, row.source_row) async for row in run.rows()] == [(o.key, o.source_row) for o in rows]
-    await run.close()
 
 
 async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +45,6 @@ async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytes
     with pytest.raises(LedgerError, match="only a run that was not admitted"):
         await kept.discard()
     assert (await kept.counts()).pending == 2
-    await kept.close()
 
 
 async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
@@ -66,7 +64,6 @@ async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="has all its orders"):
         await run.admit()
     assert await run.finish() is RunState.STOPPED
-    await run.close()
 
 
 async def test_a_run_is_sent_by_one_task_at_a_time(ledger: Ledger) -> None:
@@ -77,7 +74,6 @@ async def test_a_run_is_sent_by_one_task_at_a_time(ledger: Ledger) -> None:
         await run.start()
     await run.finish()
     await run.start()
-    await run.close()
 
 
 @pytest.mark.parametrize("turns", [1, 2, 5, 10])
@@ -93,7 +89,6 @@ async def test_a_start_that_was_cancelled_loses_nothing(ledger: Ledger, turns: i
     await run.start()
     assert len(await run.claim(await ids(run))) == 1
     await run.finish()
-    await run.close()
 
 
 async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, where: str) -> None:
@@ -127,7 +122,6 @@ async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, where
     assert await states(ledger, run) == before
     await run.close()
     assert (await ledger.run(run.id)).holder is not None  # the other one's name stays
-    await other.close()
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "a\ud800"])
@@ -137,7 +131,6 @@ async def test_a_key_that_databases_do_not_take_is_refused(ledger: Ledger, key: 
     with pytest.raises(ValueError, match=r"line 7: .* cannot be a key"):
         await run.add([order(1), order(7, key)])
     assert (await run.counts()).total == 0
-    await run.close()
 
 
 async def test_a_closed_run_does_nothing(ledger: Ledger) -> None:
@@ -173,7 +166,6 @@ async def test_a_cancelled_claim_comes_to_pass_as_a_whole(ledger: Ledger) -> Non
     rest = await run.claim(everything)
     assert len(rest) % 10 == 0
     assert (await run.counts()).sending == 40
-    await run.close()
 
 
 async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
@@ -189,7 +181,6 @@ async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
         await run.add([order(4)])
     await run.recover()  # waits for the writer
     assert await run.counts() == Counts(pending=3)
-    await run.close()
 
 
 @pytest.mark.parametrize("damaged", [b"{damaged", b'{"tracking_id":"TRK-2"'])
@@ -201,4 +192,3 @@ async def test_orders_that_changed_since_they_were_added_are_parsed(ledger: Ledg
     with pytest.raises(LedgerUnusable, match=f"order {second.id}, line 2, key K2"):
         run.names_in([first, replace(second, payload=damaged)], codec.encode_batch([texts[0], damaged]))
     assert run.names_in([first, second], codec.encode_batch(texts)) == [("TRK-1", "I"), ("TRK-2", "I")]
-    await run.close()

@@ -103,7 +103,6 @@ async def test_jobs_are_put_up_with_the_segments_or_neither(ledger: Ledger) -> N
     assert await ledger.segments.waiting("simulator", 9) == []
     assert (await ledger.run(run.id)).state is RunState.READY
     assert await ledger.is_held(run.id)
-    await run.close()
 
 
 async def test_two_workers_never_have_one_segment(ledger: Ledger, where: str) -> None:
@@ -279,20 +278,18 @@ async def test_the_sweeper_ends_what_nobody_ended(ledger: Ledger, where: str) ->
 async def test_a_run_whose_orders_went_into_another_is_over(ledger: Ledger) -> None:
     """No worker comes for it any more, and whoever watches it sees that it is over."""
     run_id = await put_up(ledger)
-    other = await loaded(ledger, orders(100))
+    await loaded(ledger, orders(100))
     assert (await ledger.counts(run_id)).superseded == 100
     assert (await ledger.run(run_id)).state is RunState.DONE
     assert await ledger.segments.waiting("simulator", 9) == []
-    await other.close()
 
 
 async def test_a_run_of_which_some_orders_went_into_another_goes_on(ledger: Ledger) -> None:
     """A segment that lost all it had is closed, the others are sent."""
     run_id = await put_up(ledger)
-    other = await loaded(ledger, orders(50))
+    await loaded(ledger, orders(50))
     assert (await ledger.run(run_id)).state is RunState.SENDING
     assert [each.number for each in await ledger.segments.waiting("simulator", 9)] == [1, 2]
-    await other.close()
 
 
 async def test_a_segment_in_doubt_is_read_after_the_rest_went_into_another(ledger: Ledger) -> None:
@@ -305,10 +302,9 @@ async def test_a_segment_in_doubt_is_read_after_the_rest_went_into_another(ledge
     await run.record([OrderOutcome(order, OrderState.IN_DOUBT, error="lost") for order in claimed])
     await run.finish()
     await ledger.segments.put_up(run, brakes={}, enqueue=nowhere, size=SIZE)
-    other = await loaded(ledger, orders(40)[1:], mode=Mode.TWO_PHASE)
+    await loaded(ledger, orders(40)[1:], mode=Mode.TWO_PHASE)
     assert (await ledger.run(run.id)).state is RunState.SENDING
     assert [each.number for each in await ledger.segments.waiting("simulator", 9)] == [0]
-    await other.close()
 
 
 async def test_a_stopped_run_is_sent_by_nobody(ledger: Ledger) -> None:
@@ -396,7 +392,6 @@ async def test_a_lease_is_renewed_while_its_worker_lives(ledger: Ledger, where: 
         async with asyncio.timeout(60):
             while database.execute("SELECT lease_until FROM segments").fetchall() == first:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # a server has no events
-    await run.close()
 
 
 async def test_a_file_is_not_shared(path: Path, clock: TurnedClock) -> None:

@@ -30,7 +30,6 @@ async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
     assert {info.id for info in await ledger.runs()} == {other.id}
     await other.add(orders(50))
     assert (await other.admit()).pending == 50
-    await other.close()
 
 
 async def test_who_sweeps_is_fenced_too(ledger: Ledger) -> None:
@@ -73,7 +72,6 @@ async def test_one_task_is_given_to_one_order_also_in_one_write(ledger: Ledger) 
     )
     assert [type(end) for end in ended if end is not None] == [TaskTaken]
     assert (await run.counts()).created == 1
-    await run.close()
 
 
 async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
@@ -93,19 +91,16 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="was not admitted"):
         await second.start()
     assert await states(ledger, second) == {"TRK-1": "loading"}
-    for run in (first, second):
-        await run.close()
 
 
 async def test_what_was_not_admitted_has_no_results(ledger: Ledger) -> None:
     """A run whose loading ended says nothing of its orders: another run may have sent them."""
-    first = await loaded(ledger, [order(1)])
+    await loaded(ledger, [order(1)])
     second = await begun(ledger)
     await second.add([order(1)])
     await second.close()
     with pytest.raises(LedgerError, match="was not admitted"):
         [page async for page in ledger.results(second.id)]
-    await first.close()
 
 
 @pytest.mark.parametrize("chunk", [0, 21])
@@ -126,8 +121,6 @@ async def test_a_repeated_push_leaves_what_was_pushed_alone(ledger: Ledger) -> N
     assert (await second.counts()).already_pushed == 3
     assert [row async for row in first.rows()] == before
     assert {row.claimed_at async for row in second.rows()} == {None}
-    for run in (first, second):
-        await run.close()
 
 
 async def test_who_has_finished_with_a_chunk_remembers_no_claim_of_it(ledger: Ledger) -> None:
@@ -139,7 +132,6 @@ async def test_who_has_finished_with_a_chunk_remembers_no_claim_of_it(ledger: Le
     assert len(run._held.claims) == 1
     await run.record([OrderOutcome(each, OrderState.CREATED) for each in claimed[45:]])
     assert run._held.claims == {}
-    await run.close()
 
 
 async def test_two_who_load_at_once_get_numbers_of_their_own(ledger: Ledger, where: str) -> None:

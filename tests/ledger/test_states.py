@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import astuple
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.ledger.states import (
@@ -17,15 +16,12 @@ from gotsurge_async.ledger.states import (
     UNFINISHED,
     UNPROCESSED,
     WAITING,
-    Admission,
-    Counts,
     NewOrder,
     OrderRow,
     OrderState,
     PendingOrder,
     Word,
     sources,
-    utc_now,
     word_of,
 )
 
@@ -73,12 +69,6 @@ def test_every_state_has_one_word() -> None:
     assert not OWNED_ELSEWHERE & (UNFINISHED | LIVE)
 
 
-def test_nothing_is_counted_that_is_not_said() -> None:
-    """An admission and counts begin at nothing."""
-    assert astuple(Admission()) == ((), 0, 0, 0, 0, 0, 0, 0)
-    assert Counts().total == 0
-
-
 def test_what_an_order_says_is_not_in_its_repr() -> None:
     """Orders are shown, in logs and errors, by number, line and key: the rest is private."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,8 +92,3 @@ def test_a_naive_time_is_refused() -> None:
     """A clock that has no time zone is an error, not a guess."""
     with pytest.raises(ValueError, match="has no time zone"):
         to_microseconds(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
-
-
-def test_the_system_clock_is_aware() -> None:
-    """The clock that is used by default gives UTC."""
-    assert utc_now().tzinfo is UTC

@@ -137,7 +137,6 @@ async def test_what_is_claimed_no_longer_waits(ledger: Ledger) -> None:
     assert waits == submitted
     assert recorded is not None
     assert recorded.row.state is OrderState.WITHDRAWN
-    await run.close()
 
 
 async def test_what_another_order_has_created_is_claimed_too(ledger: Ledger) -> None:
@@ -155,7 +154,6 @@ async def test_what_another_order_has_created_is_claimed_too(ledger: Ledger) -> 
     assert (await waiting(ledger).standing("TRK-2"))[0] == other
     waits, recorded = await waiting(ledger).add("", "TRK-1", b"{}")
     assert (waits, recorded and recorded.row.task_id) == (structs.replace(submitted, claimed=True), "task-1")
-    await run.close()
 
 
 # --- in the caller's transaction --------------------------------------------------------------------------------------

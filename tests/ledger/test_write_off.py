@@ -30,7 +30,6 @@ async def test_a_key_is_free_and_the_task_stays_recorded(ledger: Ledger) -> None
     again = await loaded(ledger, orders(25))
     standing = await states(ledger, again)
     assert {key for key, state in standing.items() if state == "pending"} == {"TRK-2", "TRK-24"}
-    await again.close()
 
 
 async def test_who_lost_the_run_writes_nothing_off(ledger: Ledger, where: str) -> None:
@@ -68,5 +67,3 @@ async def test_a_cancelled_order_whose_task_is_live_is_created(ledger: Ledger) -
         ("TRK-2", True),
     ]
     assert await run.put_back(tasks, {}, by="Mei") == []
-    await run.close()
-    await other.close()

@@ -87,4 +87,3 @@ async def test_the_ledgers_marks_share_commits(ledger: Ledger, monkeypatch: pyte
     await asyncio.gather(*(work() for _ in range(16)))
     assert 0 < len([name for name in commits if "writer" in name]) <= 16
     assert await run.counts() == Counts(created=640)
-    await run.close()

@@ -33,14 +33,6 @@ async def test_a_first_run_is_admitted_whole(ledger: Ledger) -> None:
     assert await run.admit() == Admission(pending=4)
     assert await run.counts() == Counts(pending=4)
     assert (await ledger.run(run.id)).state is RunState.READY
-    await run.close()
-
-
-async def test_an_empty_run_is_admitted(ledger: Ledger) -> None:
-    """A run without orders is admitted, with nothing pending."""
-    run = await begun(ledger)
-    assert await run.admit() == Admission()
-    await run.close()
 
 
 async def test_a_key_doubled_in_the_run_admits_nothing(ledger: Ledger) -> None:
@@ -82,8 +74,6 @@ async def test_a_created_order_is_not_pushed_again(ledger: Ledger, held: bool) -
         f"created by run {first.id}",
     )
     assert await states(ledger, first) == {"TRK-1": "created"}
-    await first.close()
-    await second.close()
 
 
 async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
@@ -95,8 +85,6 @@ async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
     row = await only(second)
     assert (row.state, row.error) == (OrderState.ALREADY_PUSHED, f"in doubt in run {first.id}")
     assert (await ledger.counts(second.id)).in_doubt == 1
-    await first.close()
-    await second.close()
 
 
 @pytest.mark.parametrize("state", UNDECIDED)
@@ -112,7 +100,6 @@ async def test_a_living_run_keeps_its_orders(ledger: Ledger, state: OrderState) 
     assert await second.counts() == Counts(loading=3)
     await first.close()
     assert not (await second.admit()).doubled
-    await second.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
@@ -128,8 +115,6 @@ async def test_a_dead_run_gives_up_what_never_acted(ledger: Ledger, state: Order
     assert (row.state, row.error) == (OrderState.SUPERSEDED, f"taken over by run {second.id}")
     assert await resumed.claim([row.id]) == []
     assert await resumed.claim_broadcast([row.id]) == []
-    await resumed.close()
-    await second.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.BROADCASTING])
@@ -145,7 +130,6 @@ async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: Or
     assert await states(ledger, second) == {"TRK-1": "already_pushed", "TRK-2": "pending"}
     assert (await ledger.counts(second.id)).in_doubt == 1
     assert [row.task_id is not None async for row in ledger.rows(first.id)] == [state is OrderState.BROADCASTING]
-    await second.close()
 
 
 async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
@@ -161,7 +145,6 @@ async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
     last = await begun(ledger)
     await last.add([order(1)])
     assert await last.admit() == Admission(already_pushed=1)
-    await last.close()
 
 
 async def run_to_created(ledger: Ledger) -> None:
@@ -176,8 +159,6 @@ async def test_environments_do_not_meet(ledger: Ledger) -> None:
     first = await loaded(ledger, [order(1)], environment="sandbox")
     second = await loaded(ledger, [order(1)], environment="production")
     assert await states(ledger, first) == await states(ledger, second) == {"TRK-1": "pending"}
-    await first.close()
-    await second.close()
 
 
 async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
@@ -191,7 +172,6 @@ async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
     assert await run.admit() == Admission(pending=3, already_pushed=3, in_doubt=2, superseded=1)
     live = [row.key for info in await ledger.runs() for row in [r async for r in ledger.rows(info.id, LIVE)]]
     assert sorted(live) == [f"TRK-{line}" for line in range(1, 7)]
-    await run.close()
 
 
 async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) -> None:
@@ -205,8 +185,6 @@ async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) ->
     )
     assert admission == Admission(pending=1, superseded=1)
     assert isinstance(failed, IllegalTransition)
-    await other.close()
-    await run.close()
 
 
 async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
@@ -225,7 +203,6 @@ async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
         again = await ledger.hold(dead.id)
         assert len(await ids(again, OrderState.PENDING)) == int(refused)
         await again.close()
-    await run.close()
 
 
 @pytest.mark.parametrize(
@@ -254,7 +231,6 @@ async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderS
     assert await states(ledger, first) == {"TRK-1": "superseded"}
     with pytest.raises(RunLost):
         await go_on(ledger, first)
-    await second.close()
 
 
 async def go_on(ledger: Ledger, run: Run) -> None:
@@ -273,7 +249,6 @@ async def test_a_changed_order_does_not_take_a_draft_that_may_be_out(ledger: Led
     assert await second.doubtful_rivals() == [first.id]
     assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
     assert await states(ledger, first) == {"TRK-1": state.value}
-    await second.close()
 
 
 async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(ledger: Ledger) -> None:
@@ -287,7 +262,6 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     assert await second.admit() == Admission(pending=1, superseded=1)
     assert [draft.task_id for draft in await ledger.unused_drafts(second.id)] == [task_id]
     assert (await only(second)).task_id is None
-    await second.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
@@ -304,7 +278,6 @@ async def test_a_free_order_that_was_pushed_again_is_reported_by_its_new_run(led
     assert (page[0].state, page[0].error) == ("already_pushed", f"pushed again by run {second.id}")
     await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id))[state] == 1
-    await second.close()
 
 
 async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) -> None:
@@ -315,8 +288,6 @@ async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) ->
     (page,) = [page async for page in ledger.results(second.id)]
     assert page[0].state == "superseded"
     assert page[0].error == f"its key is free again, and may be pushed; it was created by run {first.id}"
-    await first.close()
-    await second.close()
 
 
 async def test_an_order_is_reported_by_whoever_owns_its_key(ledger: Ledger) -> None:
@@ -335,7 +306,6 @@ async def test_an_order_is_reported_by_whoever_owns_its_key(ledger: Ledger) -> N
         assert (await ledger.counts(first.id))[OrderState(expected)] == 1
     await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id)).superseded == 1
-    await second.close()
 
 
 @pytest.mark.parametrize(("lost", "expected"), [(1, []), (2, ["TRK-1"])])
@@ -353,7 +323,6 @@ async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
     await first.close()
     second = await loaded(ledger, orders(1), mode="two-phase")
     assert await second.lost_drafts() == expected
-    await second.close()
 
 
 async def test_what_was_being_drafted_may_have_a_draft_in_the_next_run(ledger: Ledger) -> None:
@@ -362,4 +331,3 @@ async def test_what_was_being_drafted_may_have_a_draft_in_the_next_run(ledger: L
     await first.close()
     second = await loaded(ledger, orders(2), mode="two-phase")
     assert await second.lost_drafts() == ["TRK-1"]
-    await second.close()

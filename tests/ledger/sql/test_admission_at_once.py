@@ -28,8 +28,6 @@ async def test_a_key_that_became_free_since_it_was_loaded_is_taken(ledger: Ledge
     with pytest.raises(RunHeld) as caught:
         await third.admit()
     assert caught.value.run_id == second.id
-    for run in (first, second, third):
-        await run.close()
 
 
 async def test_of_two_that_load_the_same_keys_the_first_admitted_has_them(ledger: Ledger) -> None:
@@ -44,8 +42,6 @@ async def test_of_two_that_load_the_same_keys_the_first_admitted_has_them(ledger
     await bring(second, OrderState.CREATED)
     assert await first.admit() == Admission(pending=1, already_pushed=2)
     assert await states(ledger, first) == {"TRK-1": "already_pushed", "TRK-2": "already_pushed", "TRK-3": "pending"}
-    await first.close()
-    await second.close()
 
 
 async def test_a_key_that_a_loading_run_lost_and_that_is_free_again_is_its_own(ledger: Ledger) -> None:
@@ -57,8 +53,6 @@ async def test_a_key_that_a_loading_run_lost_and_that_is_free_again_is_its_own(l
     await bring(second, OrderState.REFUSED)
     assert await first.admit() == Admission(pending=1)
     assert (await ledger.counts(second.id)).superseded == 1  # its key waits in the first run
-    await first.close()
-    await second.close()
 
 
 async def test_a_key_twice_is_found_across_blocks_and_chunks(ledger: Ledger) -> None:
@@ -71,7 +65,6 @@ async def test_a_key_twice_is_found_across_blocks_and_chunks(ledger: Ledger) -> 
     assert doubled == (Doubled("TRK-44", 44, 101), Doubled("TRK-1", 1, 102), Doubled("TRK-1", 1, 103))
     await run.discard()
     assert await states(ledger, live) == {"TRK-1": "created"}
-    await live.close()
 
 
 async def test_a_key_twice_is_found_where_another_run_took_it_meanwhile(ledger: Ledger) -> None:
@@ -82,12 +75,11 @@ async def test_a_key_twice_is_found_where_another_run_took_it_meanwhile(ledger: 
     assert await second.admit() == Admission(pending=1)
     assert (await first.admit()).doubled == (Doubled("a", 1, 3),)
     await first.discard()
-    await second.close()
 
 
 async def test_a_discarded_run_frees_its_keys_and_no_others(ledger: Ledger) -> None:
     """The keys of a run that was never admitted are free; those that were another's all along, or by now, stay its."""
-    live = await brought(ledger, OrderState.CREATED)
+    await brought(ledger, OrderState.CREATED)
     first, second = await begun(ledger), await begun(ledger)
     await first.add(orders(4))
     await second.add([order(2)])
@@ -102,8 +94,6 @@ async def test_a_discarded_run_frees_its_keys_and_no_others(ledger: Ledger) -> N
     assert caught.value.run_id == second.id
     await bring(second, OrderState.CREATED)
     assert await third.admit() == Admission(pending=2, already_pushed=2)
-    for run in (live, second, third):
-        await run.close()
 
 
 async def test_who_waited_for_a_key_of_a_run_that_was_discarded_has_it(ledger: Ledger) -> None:
@@ -117,8 +107,6 @@ async def test_who_waited_for_a_key_of_a_run_that_was_discarded_has_it(ledger: L
     with pytest.raises(RunHeld) as caught:
         await third.admit()
     assert caught.value.run_id == second.id
-    await second.close()
-    await third.close()
 
 
 async def test_a_key_is_taken_only_from_whom_it_was_found_with(ledger: Ledger) -> None:
@@ -133,7 +121,6 @@ async def test_a_key_is_taken_only_from_whom_it_was_found_with(ledger: Ledger) -
     for elsewhere in ((0, 0), (number, place + 1), (number + 1, place)):
         assert await ledger.write(lambda db, at=elsewhere: take(db, *at)) == 0  # type: ignore[misc]
     assert await ledger.write(lambda db: take(db, number, place)) == 1
-    await run.close()
 
 
 async def test_orders_that_come_over_from_many_runs_keep_their_chunks_apart(ledger: Ledger) -> None:
@@ -149,4 +136,3 @@ async def test_orders_that_come_over_from_many_runs_keep_their_chunks_apart(ledg
     assert await run.counts() == Counts(drafted=300, broadcasting=300, pending=300)
     async for row in run.rows():
         assert row.task_id == (f"task-{row.line}" if row.line <= 600 else None)
-    await run.close()

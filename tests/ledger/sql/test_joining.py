@@ -67,7 +67,6 @@ async def test_what_joins_is_claimed(ledger: Ledger, mode: Mode, state: OrderSta
     outcomes = [OrderOutcome(number, OrderState.REFUSED) for number in ids if isinstance(number, int)]
     await run.record(outcomes)
     assert (await run.counts()).refused == 3
-    await run.close()
 
 
 async def test_those_who_join_together_share_their_statements(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +97,6 @@ async def test_those_who_join_together_share_their_statements(ledger: Ledger, mo
     assert [recorded(answer).row.id for answer in known[1]] == [mixed[1][1], ids[0]]
     sent = await states(ledger, run)
     assert {sent[f"TRK-{line}"] for line in (10, 20, 39, 50, 51, 52)} == {"sending"}
-    await run.close()
 
 
 async def test_a_run_that_is_not_sent_is_not_joined(ledger: Ledger) -> None:
@@ -108,7 +106,6 @@ async def test_a_run_that_is_not_sent_is_not_joined(ledger: Ledger) -> None:
     with pytest.raises(RunLost):
         await run.join([order(1)])
     assert await run.counts() == Counts()
-    await run.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING])
@@ -129,7 +126,6 @@ async def test_a_key_that_was_sent_is_answered(ledger: Ledger, where: str, state
     assert found.row.error == (CRASHED if is_sent else None)
     assert (await ledger.known("simulator", ["TRK-1"]))["TRK-1"].row.state is found.row.state
     assert await run.counts() == Counts()
-    await run.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
@@ -145,7 +141,6 @@ async def test_a_free_key_is_taken(ledger: Ledger, where: str, state: OrderState
     run = await sending(ledger)
     assert all(isinstance(number, int) for number in await run.join([order(1)]))
     assert await ledger.known("simulator", ["TRK-2"]) == {}
-    await run.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
@@ -173,8 +168,6 @@ async def test_what_a_living_process_has_is_answered_as_held(ledger: Ledger) -> 
     assert (recorded(answer).held, recorded(answer).row.state) == (True, OrderState.SENDING)
     assert (await ledger.known("simulator", ["TRK-1"]))["TRK-1"].held
     assert await states(ledger, other) == {"TRK-1": "sending"}
-    await run.close()
-    await other.close()
 
 
 async def test_a_run_that_is_being_loaded_loses_the_key(ledger: Ledger) -> None:
@@ -186,8 +179,6 @@ async def test_a_run_that_is_being_loaded_loses_the_key(ledger: Ledger) -> None:
     assert isinstance(number, int)
     await run.record([OrderOutcome(number, OrderState.CREATED, "task-9")])
     assert (await loading.admit()).already_pushed == 1
-    await loading.close()
-    await run.close()
 
 
 async def test_of_two_who_join_with_one_key_one_gets_it(where: str) -> None:
@@ -233,7 +224,6 @@ async def test_a_withdrawn_draft_is_unused(ledger: Ledger) -> None:
     assert await run.withdraw([number], "too many requests") == {number}
     assert [(draft.key, draft.task_id) for draft in await ledger.unused_drafts(run.id)] == [("TRK-1", "draft-1")]
     assert isinstance((await run.join([order(1)]))[0], int)
-    await run.close()
 
 
 async def test_after_an_older_copy_new_orders_are_held_back(where: str) -> None:

@@ -73,19 +73,6 @@ async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
 
 
 @pytest.mark.slow
-async def test_a_dead_holders_run_is_free_after_its_lease(url: str) -> None:
-    """It is held by the dead until then; what he had claimed is in doubt afterwards."""
-    process = await start(url, HOLD)
-    run_id = await heard(process)
-    process.kill()
-    await process.wait()
-    async with await Ledger.open(url) as ledger:
-        run = await taken(ledger, url, run_id)
-        assert await run.recover() == Counts(pending=20, in_doubt=20)
-        await run.close()
-
-
-@pytest.mark.slow
 async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
     """Its run is another's after its lease; nothing that it still writes goes through."""
     process = await start(url, HOLD)

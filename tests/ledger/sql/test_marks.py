@@ -33,7 +33,6 @@ async def test_an_order_goes_from_pending_to_created(ledger: Ledger, clock: Turn
     assert await run.finish() is RunState.DONE
     info = await ledger.run(run.id)
     assert (info.state, info.finished_at) == (RunState.DONE, clock.now)
-    await run.close()
 
 
 async def test_two_phases_keep_the_draft(ledger: Ledger) -> None:
@@ -50,7 +49,6 @@ async def test_two_phases_keep_the_draft(ledger: Ledger) -> None:
     await run.record([OrderOutcome(one, OrderState.CREATED)])
     row = await only(run, OrderState.CREATED)
     assert (row.task_id, row.status) == ("task-1", "draft")
-    await run.close()
 
 
 async def test_an_order_is_claimed_once(ledger: Ledger) -> None:
@@ -63,7 +61,6 @@ async def test_an_order_is_claimed_once(ledger: Ledger) -> None:
         assert got == [order_id for order_id in some if order_id in got]
     assert sorted(order_id for got in given for order_id in got) == everything
     assert await run.claim(everything) == []
-    await run.close()
 
 
 async def test_a_claim_gives_what_is_left(ledger: Ledger) -> None:
@@ -74,8 +71,6 @@ async def test_a_claim_gives_what_is_left(ledger: Ledger) -> None:
     assert await run.claim([three, three + 1, 12345, two, *(await ids(other)), one]) == [three, one]
     assert await states(ledger, other) == {"TRK-9": "pending"}
     assert await run.claim([]) == []
-    await run.close()
-    await other.close()
 
 
 async def test_a_released_order_waits_again(ledger: Ledger) -> None:
@@ -86,7 +81,6 @@ async def test_a_released_order_waits_again(ledger: Ledger) -> None:
     row = await only(run, OrderState.PENDING)
     assert (row.id, row.claimed_at) == (one, None)
     assert await run.claim([one, two]) == [one]
-    await run.close()
 
 
 async def test_a_created_order_keeps_its_time_when_the_last_claim_is_given_back(
@@ -98,7 +92,6 @@ async def test_a_created_order_keeps_its_time_when_the_last_claim_is_given_back(
     await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
     await run.release_claim([two])
     assert [row.claimed_at async for row in run.rows()] == [clock.now, None]
-    await run.close()
 
 
 @pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT])
@@ -113,7 +106,6 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
     with pytest.raises(IllegalTransition, match="is unknown"):
         await run.release_claim([claimed, 12345])
     assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": state.value}
-    await run.close()
 
 
 @pytest.mark.parametrize(
@@ -143,8 +135,6 @@ async def test_a_record_that_is_against_the_rules_records_nothing(
         )
     assert await states(ledger, run) == {"TRK-1": before.value}
     assert await states(ledger, good) == {"TRK-2": "sending"}
-    await run.close()
-    await good.close()
 
 
 async def test_an_outcome_is_recorded_once(ledger: Ledger) -> None:
@@ -159,7 +149,6 @@ async def test_an_outcome_is_recorded_once(ledger: Ledger) -> None:
         await run.record([outcome])
     with pytest.raises(ValueError, match="an outcome must be one of"):
         await run.record([OrderOutcome(claimed, OrderState.PENDING)])
-    await run.close()
 
 
 async def test_one_wrong_record_spoils_no_other(ledger: Ledger) -> None:
@@ -177,7 +166,6 @@ async def test_one_wrong_record_spoils_no_other(ledger: Ledger) -> None:
     assert isinstance(ended[4], IllegalTransition)
     counts = await run.counts()
     assert (counts.created, counts.sending, counts.pending) == (80, 10, 10)
-    await run.close()
 
 
 async def test_garbage_in_an_answer_does_not_lose_its_outcome(ledger: Ledger) -> None:
@@ -187,7 +175,6 @@ async def test_garbage_in_an_answer_does_not_lose_its_outcome(ledger: Ledger) ->
     await run.record([OrderOutcome(claimed, OrderState.REFUSED, status="nö", error="bad \x00 byte \ud800")])
     row = await only(run)
     assert (row.status, row.error) == ("nö", "bad � byte ?")
-    await run.close()
 
 
 async def test_a_crash_is_settled(ledger: Ledger) -> None:
@@ -209,7 +196,6 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
     assert await phased.lost_drafts() == ["TRK-13", "TRK-14"]
     assert counts == Counts(broadcasting=1, drafted=1, pending=2)
     assert await phased.claim([third]) == [third]
-    await phased.close()
 
 
 async def test_a_crash_is_settled_beside_what_is_being_sent(ledger: Ledger) -> None:
@@ -221,7 +207,6 @@ async def test_a_crash_is_settled_beside_what_is_being_sent(ledger: Ledger) -> N
     await run.claim(everything[:20])
     assert await run.recover() == Counts(sending=20, in_doubt=20)
     assert await ids(run, OrderState.IN_DOUBT) == everything[20:]
-    await run.close()
 
 
 async def test_a_crash_adds_to_the_drafts_that_were_lost(ledger: Ledger) -> None:
@@ -235,7 +220,6 @@ async def test_a_crash_adds_to_the_drafts_that_were_lost(ledger: Ledger) -> None
     assert await run.lost_drafts() == ["TRK-1"]
     await run.note_unused([("TRK-1", "draft-2")])
     assert await run.lost_drafts() == []
-    await run.close()
 
 
 async def test_what_was_in_doubt_is_found_out(ledger: Ledger, clock: TurnedClock) -> None:
@@ -252,7 +236,6 @@ async def test_what_was_in_doubt_is_found_out(ledger: Ledger, clock: TurnedClock
         ]
     )
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "refused", "TRK-3": "broadcasting"}
-    await run.close()
 
 
 async def test_a_task_id_that_was_recorded_is_never_replaced(ledger: Ledger) -> None:
@@ -269,7 +252,6 @@ async def test_a_task_id_that_was_recorded_is_never_replaced(ledger: Ledger) -> 
         await run.record([OrderOutcome(one, OrderState.CREATED, "task-2")])
     await run.record([OrderOutcome(one, OrderState.CREATED, status="broadcasting")])
     assert (await only(run)).task_id == "task-1"
-    await run.close()
 
 
 async def test_a_claim_is_renewed_while_it_is_held(ledger: Ledger, clock: TurnedClock) -> None:
@@ -282,7 +264,6 @@ async def test_a_claim_is_renewed_while_it_is_held(ledger: Ledger, clock: Turned
     await run.release_claim(claimed[:1])
     with pytest.raises(IllegalTransition):
         await run.renew_claim(claimed)
-    await run.close()
 
 
 async def test_remarks_change_what_is_said_and_no_state(ledger: Ledger) -> None:
@@ -305,7 +286,6 @@ async def test_remarks_change_what_is_said_and_no_state(ledger: Ledger) -> None:
     row, _ = [row async for row in run.rows()]
     assert (row.status, row.error) == ("accepted", "two tasks: A\ufffdB")
     await run.remark([])
-    await run.close()
 
 
 async def test_who_goes_on_with_a_broadcast_owns_its_claim(ledger: Ledger) -> None:
@@ -320,7 +300,6 @@ async def test_who_goes_on_with_a_broadcast_owns_its_claim(ledger: Ledger) -> No
         await other.renew_claim(rows)
     assert await other.claim_to_read(rows) == rows
     await other.renew_claim(rows)
-    await other.close()
 
 
 async def test_only_an_order_with_a_task_is_claimed_to_be_read(ledger: Ledger) -> None:
@@ -332,4 +311,3 @@ async def test_only_an_order_with_a_task_is_claimed_to_be_read(ledger: Ledger) -
     await run._store.write(moved_behind(run, "ii", epoch=0))
     assert await run.claim_to_read([one, two]) == [one]
     assert await states(ledger, run) == {"TRK-1": "broadcasting", "TRK-2": "in_doubt"}
-    await run.close()

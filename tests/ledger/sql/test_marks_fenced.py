@@ -60,7 +60,6 @@ async def test_every_claim_raises_the_epoch(ledger: Ledger) -> None:
     await run.release_claim([two])
     assert await epoch_of(ledger, one) == 2
     await run.record([OrderOutcome(three, OrderState.CREATED, "task-3")])
-    await run.close()
 
 
 async def test_a_mark_under_an_older_claim_is_refused(ledger: Ledger) -> None:
@@ -80,7 +79,6 @@ async def test_a_mark_under_an_older_claim_is_refused(ledger: Ledger) -> None:
     assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": "sending"}
     await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in (one, two)])
     assert [row.task_id async for row in run.rows()] == [f"task-{one}", f"task-{two}"]
-    await run.close()
 
 
 async def test_what_was_given_back_and_claimed_by_another_is_not_the_first_ones(ledger: Ledger) -> None:
@@ -94,7 +92,6 @@ async def test_what_was_given_back_and_claimed_by_another_is_not_the_first_ones(
         await recorded(ledger, sleeper, OrderOutcome(one, OrderState.CREATED, "task-1"))
     await run.record([OrderOutcome(one, OrderState.CREATED, "task-2")])
     assert (await only(run)).task_id == "task-2"
-    await run.close()
 
 
 async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger) -> None:
@@ -118,7 +115,6 @@ async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger)
     ended = await asyncio.gather(*(ledger.request(marks.record, each) for each in outcomes), return_exceptions=True)
     assert [type(end) for end in ended] == [RunLost, type(None)]
     assert await states(ledger, run) == {"TRK-1": "pending", "TRK-2": "created"}
-    await run.close()
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -140,7 +136,6 @@ async def test_columns_are_recorded_as_single_outcomes_are(ledger: Ledger, mode:
     shown = OrderState.BROADCASTING if mode == "two-phase" else state
     recorded = {row.id: (row.state, row.task_id, row.status) async for row in run.rows((shown,))}
     assert recorded == {order: (shown, of[order].id, of[order].current_status) for order in some}
-    await run.close()
 
 
 async def test_columns_with_a_task_of_another_order_are_refused(ledger: Ledger) -> None:
@@ -157,7 +152,6 @@ async def test_columns_with_a_task_of_another_order_are_refused(ledger: Ledger) 
     with pytest.raises(TaskTaken):
         await run.record(Taken(second if ended[0] is None else first, OrderState.CREATED, tasks))
     assert (await run.counts()).created == 20
-    await run.close()
 
 
 async def test_drafts_and_the_intent_to_broadcast_are_one_write(ledger: Ledger) -> None:
@@ -176,7 +170,6 @@ async def test_drafts_and_the_intent_to_broadcast_are_one_write(ledger: Ledger) 
     await run.release_claim([two])
     await run.record([OrderOutcome(one, OrderState.CREATED, status="broadcasting")])
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "drafted", "TRK-3": "refused"}
-    await run.close()
 
 
 async def test_one_task_is_not_of_two_orders(ledger: Ledger) -> None:
@@ -201,8 +194,6 @@ async def test_one_task_is_not_of_two_orders(ledger: Ledger) -> None:
         await recorded(ledger, another(run), OrderOutcome(three, OrderState.CREATED, "task-9"))
     assert await ledger.decisions(run.id) == []
     assert (await run.counts()).in_doubt == 3
-    for each in (run, other):
-        await each.close()
 
 
 async def test_a_task_is_of_whoever_lives_with_it(ledger: Ledger) -> None:
@@ -232,8 +223,6 @@ async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledg
         await ledger.resolve(second.id, {"TRK-22": None}, by="mei")
     await ledger.resolve(first.id, {"TRK-20": "task-20"}, by="mei")
     assert await states(ledger, second) == {"TRK-21": "pending"}
-    for run in (first, second):
-        await run.close()
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
@@ -247,7 +236,6 @@ async def test_a_claim_is_of_what_is_free_now(ledger: Ledger, epoch: int) -> Non
     assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": "superseded", "TRK-3": "sending"}
     await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in (waiting[0], waiting[2])])
     assert (await run.counts()).created == 2
-    await run.close()
 
 
 async def test_an_outcome_is_recorded_whatever_became_of_the_others(ledger: Ledger) -> None:
@@ -259,7 +247,6 @@ async def test_an_outcome_is_recorded_whatever_became_of_the_others(ledger: Ledg
     await run._store.write(moved_behind(run, "ssu", epoch=0))
     await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in waiting[:2]])
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "created", "TRK-3": "superseded"}
-    await run.close()
 
 
 async def test_a_claim_that_is_lost_records_nothing(ledger: Ledger) -> None:
@@ -272,7 +259,6 @@ async def test_a_claim_that_is_lost_records_nothing(ledger: Ledger) -> None:
     with pytest.raises(IllegalTransition):
         await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in waiting])
     assert set((await states(ledger, run)).values()) == {"sending"}
-    await run.close()
 
 
 async def test_what_was_noted_of_claimed_orders_stays(ledger: Ledger) -> None:
@@ -284,7 +270,6 @@ async def test_what_was_noted_of_claimed_orders_stays(ledger: Ledger) -> None:
     await run.lose_drafts(waiting[:1])
     await run.record([OrderOutcome(waiting[0], OrderState.REFUSED, error="no")])
     assert await run.lost_drafts() == ["TRK-1"]
-    await run.close()
 
 
 async def test_what_is_noted_beside_a_record_stays(ledger: Ledger) -> None:
@@ -296,7 +281,6 @@ async def test_what_is_noted_beside_a_record_stays(ledger: Ledger) -> None:
     await asyncio.gather(run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")]), run.lose_drafts([two]))
     await run.record([OrderOutcome(two, OrderState.REFUSED, error="no")])
     assert await run.lost_drafts() == ["TRK-2"]
-    await run.close()
 
 
 async def test_what_is_noted_while_a_page_is_read_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +309,6 @@ async def test_what_is_noted_while_a_page_is_read_stays(ledger: Ledger, monkeypa
     assert await run.claim([two]) == [two]
     await run.record([OrderOutcome(one, OrderState.REFUSED, error="no")])
     assert await run.lost_drafts() == ["TRK-1"]
-    await run.close()
 
 
 async def test_a_claim_of_an_older_epoch_is_not_remembered(ledger: Ledger) -> None:
@@ -340,14 +323,3 @@ async def test_a_claim_of_an_older_epoch_is_not_remembered(ledger: Ledger) -> No
     run._held.seen.update(older)
     await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
     assert (await run.counts()).created == 1
-    await run.close()
-
-
-async def test_a_new_sending_remembers_nothing(ledger: Ledger) -> None:
-    """What was remembered before the sending began is forgotten with the claims."""
-    run = await loaded(ledger, orders(1))
-    assert [order.id async for page in run.pending() for order in page]
-    assert run._held.seen
-    await run.start()
-    assert not run._held.seen
-    await run.close()

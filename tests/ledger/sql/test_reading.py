@@ -35,7 +35,6 @@ async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
         (3, "pending", None, None, None, b"{}"),
         (1, "pending", None, None, None, order(1).source_row),
     ]
-    await run.close()
 
 
 async def test_large_orders_come_in_small_pages(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +48,6 @@ async def test_large_orders_come_in_small_pages(ledger: Ledger, monkeypatch: pyt
     pages = [[(each.line, len(each.payload)) for each in page] async for page in run.pending(200)]
     assert [each for page in pages for each in page] == list(enumerate(sizes, 1))
     assert [len(page) for page in pages] == [2, 10, 10, 7, 5, 1, 1]
-    await run.close()
 
 
 @pytest.mark.parametrize("compact", [False, True])
@@ -78,7 +76,6 @@ async def test_rows_come_as_they_were_put_in(ledger: Ledger, compact: bool) -> N
     assert [row.key async for row in run.rows({OrderState.LOADING})] == []
     with pytest.raises(ValueError, match="at least 1"):
         await anext(run.pending(0))
-    await run.close()
 
 
 async def test_pending_passes_over_what_was_claimed(ledger: Ledger) -> None:
@@ -92,7 +89,6 @@ async def test_pending_passes_over_what_was_claimed(ledger: Ledger) -> None:
             await run.release_claim(claimed[:1])
     assert seen == list(range(1, 101))
     assert [[each.line for each in page] async for page in run.pending()] == [[1]]
-    await run.close()
 
 
 async def test_times_are_of_the_claim_and_of_the_last_word(ledger: Ledger, clock: TurnedClock) -> None:
@@ -103,7 +99,6 @@ async def test_times_are_of_the_claim_and_of_the_last_word(ledger: Ledger, clock
     actual = [(row.claimed_at, row.updated_at) async for row in run.rows()]
     moment = START + timedelta(seconds=5)
     assert actual == [(moment, moment), (None, moment)]
-    await run.close()
 
 
 async def test_counts_tell_every_state(ledger: Ledger) -> None:
@@ -116,7 +111,6 @@ async def test_counts_tell_every_state(ledger: Ledger) -> None:
     assert counts.total == 5
     assert counts[OrderState.SENDING] == 1
     assert await ledger.counts(run.id) == counts
-    await run.close()
 
 
 async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
@@ -140,7 +134,6 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
     await run.record([OrderOutcome(third, OrderState.REFUSED, error="before there was a draft")])
     await run.unused_cancelled(["task-9"])
     assert [draft.cancelled for draft in await ledger.unused_drafts(run.id)] == [True, False]
-    await run.close()
 
 
 async def test_similar_orders_are_shown(ledger: Ledger) -> None:
@@ -156,8 +149,6 @@ async def test_similar_orders_are_shown(ledger: Ledger) -> None:
     assert (one.line, one.other_line, one.other_run, one.other_state) == (1, 1, first.id, OrderState.PENDING)
     elsewhere = await loaded(ledger, [order(1, "x", b"\x01")], environment="sandbox")
     assert await elsewhere.similar() == []
-    for run in (first, second, elsewhere):
-        await run.close()
 
 
 @pytest.mark.parametrize("few", [0, 10_000])
@@ -179,8 +170,6 @@ async def test_few_of_many_similar_orders_are_shown(ledger: Ledger, few: int, mo
     assert (pair.key, pair.other_run) == ("TRK-200", standing.id)
     await bring(day, OrderState.CREATED)
     assert await day.similar() == []
-    for run in (standing, refused, last, again, day):
-        await run.close()
 
 
 async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) -> None:
@@ -198,7 +187,6 @@ async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) 
     drafts = {"TRK-1": "found", "TRK-2": "of-the-old-text", "TRK-3": "recorded", "TRK-4": "noted", "TRK-9": "x"}
     assert await run.adoptable(drafts) == {"TRK-1": "found"}
     await run.release_claim([fourth])
-    await run.close()
 
 
 async def test_tasks_of_orders_that_others_own_are_not_named_twice(ledger: Ledger) -> None:
@@ -211,7 +199,6 @@ async def test_tasks_of_orders_that_others_own_are_not_named_twice(ledger: Ledge
     one, two = [row.id async for row in ledger.rows(first.id)]
     assert await ledger.recorded("simulator", ["task-1", "task-2", "task-3"]) == {"task-1": here.id, "task-2": two}
     assert here.id != one
-    await second.close()
 
 
 async def test_what_a_key_was_pushed_with_is_reported(ledger: Ledger) -> None:
@@ -226,8 +213,6 @@ async def test_what_a_key_was_pushed_with_is_reported(ledger: Ledger) -> None:
     actual = {key: (each.run.id, each.row.state, each.row.payload) for key, each in known.items()}
     assert actual == {f"TRK-{n}": (first.id, OrderState.CREATED, order(n).payload) for n in (1, 2)}
     assert await ledger.known("sandbox", ["TRK-1"]) == {}
-    for run in (first, refused, loading):
-        await run.close()
 
 
 async def test_rivals_are_orders_that_say_something_else(ledger: Ledger) -> None:
@@ -246,8 +231,6 @@ async def test_rivals_are_orders_that_say_something_else(ledger: Ledger) -> None
         (f"task-{n}", order(n).payload) for n in (10, 20, 30, 40, 50)
     ]
     assert [rival.line for rival in await second.rivals({OrderState.CHANGED}, found[2].id)] == [40, 50]
-    await first.close()
-    await second.close()
 
 
 async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None:
@@ -258,8 +241,6 @@ async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None
     await second.add([*orders(29), replace(order(30), payload=b"other")])
     await second.admit()
     assert [rival.line for rival in await second.rivals({OrderState.CHANGED, OrderState.ALREADY_PUSHED}, 0)] == [30]
-    for run in (first, second):
-        await run.close()
 
 
 def test_a_size_is_reported_for_each_order() -> None:

@@ -165,29 +165,6 @@ async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
             [page async for page in ledger.results(run_id)]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE bodies SET meta = '[]'",
-        "UPDATE bodies SET meta = substr(meta, 2)",
-        "UPDATE bodies SET body = x'00'",
-        "UPDATE bodies SET source = substr(source, 2)",
-        "UPDATE bodies SET packed = 1",
-        "DELETE FROM bodies",
-    ],
-)
-async def test_a_damaged_body_is_told_by_its_chunk_alone(path: Path, damage: str) -> None:
-    """Orders whose text is not what it was are named by their chunk, without a word of anybody's order; states show."""
-    run_id = await pushed(path)
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute(damage)
-    async with await Ledger.look(path) as ledger:
-        assert (await ledger.counts(run_id)).created == 3
-        with pytest.raises(LedgerUnusable, match=r"is damaged \(table bodies, chunk 1: ") as caught:
-            [page async for page in ledger.results(run_id)]
-        assert "TRK" not in str(caught.value)
-
-
 async def test_text_that_is_none_is_not_quoted(path: Path) -> None:
     """Where the driver meets bytes that are no text it quotes what it could read; the error that is told does not."""
     run_id = await pushed(path)

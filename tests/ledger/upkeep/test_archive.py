@@ -133,7 +133,6 @@ async def test_nothing_that_is_archived_is_pushed_again(
     await run.record([OrderOutcome(new, OrderState.IN_DOUBT)])
     with pytest.raises(LedgerError, match=r"recorded for an order of run .*, archived"):
         await run.record([OrderOutcome(new, OrderState.CREATED, "task-1")])
-    await run.close()
 
 
 async def test_what_is_not_over_is_left(ledger: Ledger, where: str, to: Path, clock: TurnedClock) -> None:
