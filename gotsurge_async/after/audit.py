@@ -6,7 +6,7 @@ orders. A push trusts its ledger, and does not notice. An audit reads every reco
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -361,16 +361,13 @@ class Audit:
                 async for task_id, seen in answers:
                     fresh[task_id] = seen
                     if len(fresh) == _SAVED:
-                        done |= await self._note(fresh)
+                        done |= await self._notes.ask(self._notes.keep, fresh)
                         fresh = {}
         finally:
-            done |= await uninterrupted(self._note(fresh))
+            done |= await uninterrupted(self._notes.ask(self._notes.keep, fresh))
         if left < len(task_ids):
             raise _EnoughReads
         return done
-
-    async def _note(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
-        return await self._notes.ask(self._notes.keep, seen)
 
     async def _read_list(self, gs: "GotSurge", account: str) -> bool:
         """Note the tasks of the Task List, from the page that an earlier audit reached; returns whether one exists."""

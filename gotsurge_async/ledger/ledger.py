@@ -14,7 +14,6 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import from_microseconds, uninterrupted
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
-from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import RunLock, this_process
 from gotsurge_async.ledger.run import Run, discard
 from gotsurge_async.ledger.segments import Segments, Workers
@@ -22,7 +21,7 @@ from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
 from gotsurge_async.ledger.sql.joining import Recorded
-from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
     LETTERS,
     LIVE,

@@ -13,7 +13,6 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import Lasting, to_microseconds, uninterrupted
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError, names_in
-from gotsurge_async.ledger.held import writes
 from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import admission, joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
@@ -21,7 +20,7 @@ from gotsurge_async.ledger.sql.chunks import PLACES, Chunk
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.sql.store import Store, writes
 from gotsurge_async.ledger.states import (
     DOUBTFUL,
     Admission,

@@ -23,13 +23,12 @@ from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Kind
 from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.ledger.errors import LedgerError, RunLost
-from gotsurge_async.ledger.held import reads
 from gotsurge_async.ledger.locks import Leases, SegmentLease
 from gotsurge_async.ledger.run import Run
 from gotsurge_async.ledger.sql import marks, runs
-from gotsurge_async.ledger.sql.chunks import PLACES, clean
+from gotsurge_async.ledger.sql.chunks import clean
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.store import Store
+from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -99,11 +98,6 @@ class Distribution(Struct, frozen=True, kw_only=True):
     def goes_on(self) -> bool:
         """Whether workers are not stopped, or living workers still have segments to return."""
         return self.stopped_at is None or self.leased > 0
-
-
-def chunk_of_order(order_id: int) -> int:
-    """The chunk that an order is in."""
-    return order_id // PLACES
 
 
 class SegmentRun(Run):

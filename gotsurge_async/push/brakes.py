@@ -11,7 +11,8 @@ from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.ledger import LIVE, UNFINISHED, WAITING, OrderRow, OrderState, PendingOrder, Run
 from gotsurge_async.ledger.errors import reading_payload
-from gotsurge_async.ledger.segments import Prices, Tally, chunk_of_order
+from gotsurge_async.ledger.segments import Prices, Tally
+from gotsurge_async.ledger.sql.chunks import PLACES
 from gotsurge_async.money import Money
 from gotsurge_async.tables.checks.words import number_of, verb
 
@@ -95,7 +96,7 @@ async def prices_of(run: Run, limit: Money) -> Prices:
         priced = _price_of(run.path, row)
         if row.state in UNFINISHED:
             _refuse_other_currency(limit, row, priced)
-        (waiting if row.state in WAITING else spent)[chunk_of_order(row.id)] += priced.price
+        (waiting if row.state in WAITING else spent)[row.id // PLACES] += priced.price
     return Prices(limit=limit.millicents, waiting=waiting, spent=spent)
 
 

@@ -1,12 +1,14 @@
 """An open ledger: the connections to its database, the one writer, the locks of its runs, and the clock."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from secrets import randbelow
-from typing import ClassVar, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from msgspec import Struct
 
@@ -411,3 +413,52 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
 def _close_again(opening: "Future[_Opened]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
+
+
+# --- methods that read or write ---------------------------------------------------------------------------------------
+
+
+class _Reader(Protocol):
+    async def _read(self, question: Callable[[Database], T]) -> T: ...
+
+
+class _Holder(Protocol):
+    @property
+    def _store(self) -> Store: ...
+
+    async def _write(self, job: Job[T]) -> T: ...
+
+
+R = TypeVar("R", bound=_Reader)
+W = TypeVar("W", bound=_Holder)
+
+
+def reads(question: Callable[Concatenate[R, Database, P], T]) -> Callable[Concatenate[R, P], Coroutine[Any, Any, T]]:
+    """Make a method from a function that reads the database: a reader's thread runs it."""
+
+    @wraps(question)
+    async def method(self: R, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._read(lambda db: question(self, db, *args, **kwargs))
+
+    _hide(method, "db")
+    return method
+
+
+def writes(mark: Callable[Concatenate[W, Database, int, P], T]) -> Callable[Concatenate[W, P], Coroutine[Any, Any, T]]:
+    """Make a method from a function that writes: the writer calls it with the time, fenced by the epoch."""
+
+    @wraps(mark)
+    async def method(self: W, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        now = self._store.stamp()
+        return await self._write(lambda db: mark(self, db, now, *args, **kwargs))
+
+    _hide(method, "db", "now")
+    return method
+
+
+def _hide(method: Any, *names: str) -> None:
+    """Hide arguments that callers do not pass from a method's signature, so that `help` and the reference omit them."""
+    signature = inspect.signature(method)
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in names]
+    method.__signature__ = signature.replace(parameters=kept)
+    method.__annotations__ = {name: hint for name, hint in method.__annotations__.items() if name not in names}
