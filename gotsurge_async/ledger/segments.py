@@ -463,9 +463,9 @@ class Workers:
         """All listed workers; one that ended without `leave` is listed for an hour."""
         workers = []
         for row in db.rows("workers"):
-            fields = dict(zip(Worker.__struct_fields__, row, strict=True))
-            times = {name: from_microseconds(fields[name]) for name in ("started_at", "beat_at")}
-            workers.append(Worker(**fields | times))
+            fields: dict[str, Any] = dict(zip(Worker.__struct_fields__, row, strict=True))
+            fields |= {name: from_microseconds(fields[name]) for name in ("started_at", "beat_at")}
+            workers.append(Worker(**fields))
         return workers
 
     async def _read(self, question: Callable[[Database], T]) -> T:
