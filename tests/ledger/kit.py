@@ -37,15 +37,19 @@ class TurnedClock:
 class TidyLedger(Ledger):
     """A ledger that closes its runs before itself."""
 
-    async def _take(self, *arguments: Any) -> Any:
-        taken = await super()._take(*arguments)
-        if taken is not None:
-            self.__dict__.setdefault("taken", []).append(taken[1])
-        return taken
+    async def begin(self, **options: Any) -> Run:
+        return self._kept(await super().begin(**options))
+
+    async def hold(self, run_id: str, **options: Any) -> Run:
+        return self._kept(await super().hold(run_id, **options))
+
+    def _kept(self, run: Run) -> Run:
+        self.__dict__.setdefault("kept", []).append(run)
+        return run
 
     async def close(self) -> None:
-        for lock in self.__dict__.get("taken", ()):
-            lock.release()
+        for run in self.__dict__.get("kept", ()):
+            await run.close()
         await super().close()
 
 
@@ -138,6 +142,14 @@ async def epoch_of(ledger: Ledger, order_id: int) -> int:
     """The epoch of an order's chunk."""
     (number,) = by_chunk([order_id])
     return (await ledger.read(load, [number]))[number].epoch
+
+
+async def pushed(where: str | Path, rows: Iterable[NewOrder], state: OrderState = OrderState.CREATED) -> str:
+    """Push orders, to a state, in a ledger that is opened for it; the run's id."""
+    async with await TidyLedger.open(where) as ledger:
+        run = await loaded(ledger, rows)
+        await bring(run, state)
+    return run.id
 
 
 TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}

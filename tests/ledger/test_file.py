@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerMoved, LedgerUnusable
-from tests.ledger.kit import begun, loaded, order, orders
+from tests.ledger.kit import TidyLedger, begun, loaded, order, orders
 
 
 def mode_of(path: Path) -> int:
@@ -31,11 +31,10 @@ async def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "ledger.db"
     before = os.umask(0)
     try:
-        async with await Ledger.open(path) as ledger:
-            run = await loaded(ledger, [order(1)])
+        async with await TidyLedger.open(path) as ledger:
+            await loaded(ledger, [order(1)])
             assert {file.name for file in path.parent.iterdir()} >= {"ledger.db", "ledger.db-wal", "ledger.db-shm"}
             assert {mode_of(file) for file in path.parent.iterdir()} == {0o600}
-            await run.close()
     finally:
         os.umask(before)
     assert mode_of(tmp_path / "new") == mode_of(tmp_path / "new" / "folder") == 0o700
@@ -50,10 +49,9 @@ async def test_what_is_left_in_the_end(path: Path) -> None:
 
 async def test_a_url_is_as_good_as_a_path(path: Path) -> None:
     """`sqlite:///PATH` opens the same ledger as PATH."""
-    async with await Ledger.open(f"sqlite:///{path}") as ledger:
+    async with await TidyLedger.open(f"sqlite:///{path}") as ledger:
         run = await begun(ledger)
         assert ledger.path == str(path)
-        await run.close()
     async with await Ledger.open(str(path)) as ledger:
         assert [info.id for info in await ledger.runs()] == [run.id]
 
@@ -78,9 +76,8 @@ async def test_another_programs_database_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("size", [4096, 20_000])
 async def test_a_truncated_ledger_is_refused(path: Path, size: int) -> None:
     """A ledger whose file lost its end is reported as damaged, with what to do."""
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, orders(300))
-        await run.close()
+    async with await TidyLedger.open(path) as ledger:
+        await loaded(ledger, orders(300))
     os.truncate(path, size)
     with pytest.raises(LedgerUnusable, match="is damaged"):
         await Ledger.open(path)

@@ -21,7 +21,19 @@ from gotsurge_async.ledger import (
     RunState,
 )
 from gotsurge_async.ledger.locks import this_process
-from tests.ledger.kit import START, TurnedClock, begun, bring, leases_end, loaded, locks, order, orders, states
+from tests.ledger.kit import (
+    START,
+    TidyLedger,
+    TurnedClock,
+    begun,
+    bring,
+    leases_end,
+    loaded,
+    locks,
+    order,
+    orders,
+    states,
+)
 
 
 async def test_closing_leaves_no_task_no_thread_and_no_lock(where: str, tmp_path: Path) -> None:
@@ -129,7 +141,7 @@ async def test_a_mode_that_does_not_exist_is_refused(ledger: Ledger) -> None:
 async def test_a_held_run_is_not_given_away(ledger: Ledger, where: str, clock: TurnedClock) -> None:
     """While one has a run, another ledger on the file gets RunHeld with the holder's name; later it gets it."""
     run = await loaded(ledger, orders(3))
-    async with await Ledger.open(where, clock=clock) as other:
+    async with await TidyLedger.open(where, clock=clock) as other:
         with pytest.raises(RunHeld) as caught:
             await other.hold(run.id)
         assert (caught.value.run_id, caught.value.holder) == (run.id, this_process(START))
@@ -138,7 +150,6 @@ async def test_a_held_run_is_not_given_away(ledger: Ledger, where: str, clock: T
         assert not await other.is_held(run.id)
         taken = await other.hold(run.id)
         assert (await taken.counts()).pending == 3
-        await taken.close()
 
 
 async def test_a_run_that_does_not_exist_is_named(ledger: Ledger, tmp_path: Path) -> None:

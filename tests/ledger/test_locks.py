@@ -12,7 +12,7 @@ import pytest
 
 from gotsurge_async.ledger import Ledger, LedgerBusy, LedgerUnusable, NewOrder, RunHeld, RunLost, locks
 from gotsurge_async.ledger.locks import FileRunLocks, Lease, Leases
-from tests.ledger.kit import NO_DATABASE, loaded
+from tests.ledger.kit import NO_DATABASE, TidyLedger, loaded
 
 if TYPE_CHECKING:
     from gotsurge_async.database.writer import Writer
@@ -115,13 +115,12 @@ def test_a_missing_library_names_the_extra_to_install(module: str) -> None:
 @pytest.mark.slow
 async def test_a_process_takes_its_own_lease_again(database: str) -> None:
     """Over a new connection, by the run's epoch; what it still writes over the old one is refused."""
-    async with await Ledger.open(database) as lost, await Ledger.open(database) as ledger:
+    async with await TidyLedger.open(database) as lost, await TidyLedger.open(database) as ledger:
         before = await loaded(lost, [NewOrder(1, "T-1", b"{}")])
         with pytest.raises(RunHeld):
             await ledger.hold(before.id)
-        run = await ledger.hold(before.id, epoch=before.epoch)
+        await ledger.hold(before.id, epoch=before.epoch)
         with pytest.raises(RunLost):
             await before.start()
         with pytest.raises(RunHeld):  # whoever slept since: another holder has it by now
             await lost.hold(before.id, epoch=before.epoch)
-        await run.close()

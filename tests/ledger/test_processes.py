@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gotsurge_async.ledger import Counts, Ledger, OrderState, RunHeld, RunState
-from tests.ledger.kit import begun, leases_end, loaded, orders, states
+from tests.ledger.kit import TidyLedger, begun, leases_end, loaded, orders, states
 from tests.ledger.processes import heard, start, tell
 
 CRASH_AFTER_CLAIM = """
@@ -64,7 +64,7 @@ async def test_a_crash_loses_nothing(where: str) -> None:
     run_id = await heard(process)
     assert await process.wait() == 9
     leases_end(where)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         info = await ledger.run(run_id)
         assert info.state is RunState.SENDING
         assert info.holder is not None
@@ -72,7 +72,6 @@ async def test_a_crash_loses_nothing(where: str) -> None:
         run = await ledger.hold(run_id)
         assert await run.recover() == Counts(created=20, in_doubt=20, pending=60)
         assert {row.line for row in [r async for r in run.rows({OrderState.IN_DOUBT})]} == set(range(21, 41))
-        await run.close()
 
 
 async def test_a_crash_between_claims_leaves_whole_chunks(where: str) -> None:
@@ -81,13 +80,12 @@ async def test_a_crash_between_claims_leaves_whole_chunks(where: str) -> None:
     run_id = await heard(process)
     assert await process.wait() == 9
     leases_end(where)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         run = await ledger.hold(run_id)
         counts = await run.recover()
         assert counts.in_doubt + counts.pending == 1000
         assert counts.in_doubt >= 20
         assert counts.in_doubt % 20 == 0
-        await run.close()
 
 
 async def test_a_crash_while_loading_leaves_nothing_behind(where: str) -> None:
@@ -96,12 +94,11 @@ async def test_a_crash_while_loading_leaves_nothing_behind(where: str) -> None:
     dead = await heard(process)
     assert await process.wait() == 9
     leases_end(where)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         run = await loaded(ledger, orders(100))
         assert (await run.counts()).pending == 100
         assert [info.id for info in await ledger.runs()] == [run.id]
         assert (await ledger.counts(dead)).total == 0
-        await run.close()
 
 
 @pytest.mark.slow
@@ -109,7 +106,7 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
     """A run held elsewhere names that process; once that is killed, its run can be taken up and its keys taken over."""
     process = await start(where, HOLD)
     run_id = await heard(process)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         for attempt in (ledger.hold(run_id), loaded(ledger, orders(3))):
             with pytest.raises(RunHeld) as caught:
                 await attempt
@@ -123,7 +120,6 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
         await again.add(orders(3))
         assert (await again.admit()).superseded == 3
         assert set((await states(ledger, run)).values()) == {"superseded"}
-        await again.close()
 
 
 @pytest.mark.slow

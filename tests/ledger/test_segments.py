@@ -22,7 +22,7 @@ from gotsurge_async.ledger import (
     RunState,
 )
 from gotsurge_async.ledger.segments import Prices, SegmentRun, Tally, Waiting
-from tests.ledger.kit import TurnedClock, leases_end, loaded, orders, states
+from tests.ledger.kit import TidyLedger, TurnedClock, leases_end, loaded, orders, states
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +138,7 @@ async def test_who_was_taken_over_writes_nothing(ledger: Ledger, where: str, wri
     frozen = await taken(ledger, run_id)
     claimed = await frozen.claim(await ids(frozen))
     ends(where)
-    async with await Ledger.open(where) as other:
+    async with await TidyLedger.open(where) as other:
         new = await (taken(other, run_id, worker="two") if by == "worker" else other.hold(run_id))
         if by == "whole":
             await new.recover()
@@ -148,7 +148,6 @@ async def test_who_was_taken_over_writes_nothing(ledger: Ledger, where: str, wri
         assert await states(other, new) == before == {f"TRK-{line}": "in_doubt" for line in range(1, 21)}
         await frozen.close()  # which gives nothing back that is another's
         assert await other.is_held(run_id)
-        await new.close()
 
 
 async def test_a_worker_writes_nothing_outside_its_segment(ledger: Ledger) -> None:
@@ -396,9 +395,8 @@ async def test_a_lease_is_renewed_while_its_worker_lives(ledger: Ledger, where: 
 
 async def test_a_file_is_not_shared(path: Path, clock: TurnedClock) -> None:
     """A run of a ledger in a file is not put up, and keeps its holder."""
-    async with await Ledger.open(path, clock=clock) as ledger:
+    async with await TidyLedger.open(path, clock=clock) as ledger:
         run = await loaded(ledger, orders(1))
         with pytest.raises(LedgerError, match="many machines cannot share"):
             await ledger.segments.put_up(run, brakes={}, enqueue=nowhere)
         assert await ledger.segments.take(run.id, 0, worker="one", lease=60) is None
-        await run.close()

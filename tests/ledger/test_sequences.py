@@ -11,7 +11,7 @@ from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHel
 from gotsurge_async.ledger.run import discard
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.upkeep.check import backup
-from tests.ledger.kit import begun, ids, loaded, order, orders, states
+from tests.ledger.kit import TidyLedger, begun, ids, loaded, order, orders, states
 
 
 async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
@@ -45,7 +45,7 @@ async def test_who_sweeps_is_fenced_too(ledger: Ledger) -> None:
 
 async def test_a_copy_from_before_a_draft_was_recorded_is_noticed(path: Path) -> None:
     """The record of a draft claims its broadcast, and counts: a copy from before it would broadcast a second one."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         sound = replace(order(1), payload=b"{}", source_row=None)
         run = await loaded(ledger, [sound], mode=Mode.TWO_PHASE)
         await run.start()
@@ -53,7 +53,6 @@ async def test_a_copy_from_before_a_draft_was_recorded_is_noticed(path: Path) ->
         await asyncio.to_thread(backup, path, path.with_name("copy.db"))
         await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")], broadcast=True)
         await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
-        await run.close()
     for end in ("", "-wal", "-shm"):
         path.with_name(path.name + end).unlink(missing_ok=True)
     path.with_name("copy.db").rename(path)

@@ -17,7 +17,7 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.ledger import OrderOutcome, TaskTaken
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.transports.base import Request, Response
-from tests.ledger.kit import bring, loaded, only
+from tests.ledger.kit import TidyLedger, bring, loaded, only
 from tests.ledger.kit import order as ledger_order
 from tests.ledger.upkeep.test_check import change, json_orders
 from tests.support.orders import order
@@ -156,10 +156,9 @@ async def test_two_orders_with_one_task_are_no_damage(path: Path) -> None:
 async def test_three_orders_with_one_task_are_settled_together(path: Path) -> None:
     """Only the first keeps it."""
     await two_with_one_task(path)
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, json_orders(3, 3))
         await bring(run, OrderState.CREATED)
-        await run.close()
     change(path, "UPDATE results SET ids = replace(replace(ids, 'task-3', 'task-1'), 'task-2', 'task-1')")
     async with await Ledger.open(path) as ledger:
         states = [row.state for info in await ledger.runs() for row in [each async for each in ledger.rows(info.id)]]
@@ -170,7 +169,7 @@ async def test_three_orders_with_one_task_are_settled_together(path: Path) -> No
 @pytest.mark.parametrize("state", [OrderState.DRAFTED, OrderState.BROADCASTING])
 async def test_what_a_living_process_sends_is_left_to_it(path: Path, state: OrderState) -> None:
     """A draft that a living process has in its hands is not taken from it."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         for number in (1, 2):
             run = await loaded(ledger, json_orders(number, number), mode="two-phase")
             await bring(run, state)
@@ -178,7 +177,6 @@ async def test_what_a_living_process_sends_is_left_to_it(path: Path, state: Orde
         async with await Ledger.open(path):
             assert (await only(run)).state is state
         assert len(check(path).to_look_at) == 1
-        await run.close()
     async with await Ledger.open(path) as ledger:
         (row,) = [row async for row in ledger.rows(run.id)]
         assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)

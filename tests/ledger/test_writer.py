@@ -17,7 +17,7 @@ from gotsurge_async.ledger import (
     OrderOutcome,
     OrderState,
 )
-from tests.ledger.kit import begun, ids, loaded, order, orders, states
+from tests.ledger.kit import TidyLedger, begun, ids, loaded, order, orders, states
 
 
 async def test_a_full_disk_stops_the_ledger(path: Path) -> None:
@@ -41,10 +41,9 @@ async def test_a_full_disk_stops_the_ledger(path: Path) -> None:
     for held in (run, more):
         await held.close()
     await ledger.close()
-    async with await Ledger.open(path) as later:
+    async with await TidyLedger.open(path) as later:
         resumed = await later.hold(run.id)
         assert await resumed.recover() == Counts(in_doubt=5, pending=5)
-        await resumed.close()
 
 
 async def test_another_process_that_keeps_the_file_locked_is_waited_for(
@@ -52,7 +51,7 @@ async def test_another_process_that_keeps_the_file_locked_is_waited_for(
 ) -> None:
     """A write waits for another's lock up to a limit, then says so, changes nothing, and succeeds when tried again."""
     monkeypatch.setattr("gotsurge_async.ledger.sql.databases.BUSY_SECONDS", 0.05)
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, [order(1)])
         everything = await ids(run)
         other = sqlite3.connect(path, isolation_level=None)
@@ -63,7 +62,6 @@ async def test_another_process_that_keeps_the_file_locked_is_waited_for(
         other.close()
         assert await states(ledger, run) == {"TRK-1": "pending"}
         assert await run.claim(everything) == everything
-        await run.close()
 
 
 async def test_the_ledgers_marks_share_commits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from gotsurge_async.ledger.sql.admission import HELD_BACK
 from gotsurge_async.ledger.sql.marks import CRASHED
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
-from tests.ledger.kit import begun, bring, brought, leases_end, lose_locks, order, orders, states
+from tests.ledger.kit import TidyLedger, begun, bring, brought, leases_end, lose_locks, order, orders, states
 from tests.ledger.upkeep.test_check import json_orders
 
 
@@ -183,13 +183,11 @@ async def test_a_run_that_is_being_loaded_loses_the_key(ledger: Ledger) -> None:
 
 async def test_of_two_who_join_with_one_key_one_gets_it(where: str) -> None:
     """Through two openings of the ledger, at the same moment."""
-    async with await Ledger.open(where) as first, await Ledger.open(where) as second:
+    async with await TidyLedger.open(where) as first, await TidyLedger.open(where) as second:
         runs = [await sending(first), await sending(second)]
         for line in range(20):
             answers = await asyncio.gather(*(run.join([order(line)]) for run in runs))
             assert sorted(isinstance(answer, int) for (answer,) in answers) == [False, True]
-        for run in runs:
-            await run.close()
 
 
 async def test_what_was_not_sent_is_withdrawn(ledger: Ledger, where: str) -> None:
@@ -228,19 +226,17 @@ async def test_a_withdrawn_draft_is_unused(ledger: Ledger) -> None:
 
 async def test_after_an_older_copy_new_orders_are_held_back(where: str) -> None:
     """Nothing shows whether they were sent since, also of one that was refused before: they are in doubt."""
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         refused = await begun(ledger)
         await refused.add(json_orders(1, 1))
         await refused.admit()
         await bring(refused, OrderState.REFUSED)
-        await refused.close()
     await accept_older(where, newest=99)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         run = await sending(ledger)
         known, new = await run.join([*json_orders(1, 1), *json_orders(2, 2)])
         assert recorded(new).row.state is recorded(known).row.state is OrderState.IN_DOUBT
         assert recorded(new).row.error == HELD_BACK
-        await run.close()
 
 
 async def test_a_lost_lock_takes_nothing_from_what_was_joined(ledger: Ledger, where: str) -> None:

@@ -14,7 +14,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.ledger.locks import LEASE_SECONDS
 from gotsurge_async.push.chunks import CLAIM_LIFE
-from tests.ledger.kit import ask, ids, loaded, orders, states, until
+from tests.ledger.kit import TidyLedger, ask, ids, loaded, orders, states, until
 from tests.ledger.processes import heard, start, tell
 
 
@@ -78,7 +78,7 @@ async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
     process = await start(url, HOLD)
     run_id = await heard(process)
     process.send_signal(signal.SIGSTOP)
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await taken(ledger, url, run_id)
         assert await run.recover() == Counts(pending=20, in_doubt=20)
         assert len(await run.claim(await ids(run, OrderState.PENDING))) == 20
@@ -91,4 +91,3 @@ async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
         holder = (await ledger.run(run_id)).holder
         assert holder is not None
         assert holder.pid == os.getpid()
-        await run.close()

@@ -25,7 +25,7 @@ from gotsurge_async.ledger import (
     RunHeld,
 )
 from gotsurge_async.ledger.upkeep.older_copy import accept_older, refuse_newest
-from tests.ledger.kit import ask, begun, bring, ids, leases_end, loaded, order, orders, states, until
+from tests.ledger.kit import TidyLedger, ask, begun, bring, ids, leases_end, loaded, order, orders, states, until
 from tests.ledger.processes import heard, start
 from tests.support.postgres import Server, server
 
@@ -137,10 +137,9 @@ async def test_a_password_is_never_shown(url: str, tmp_path: Path, caplog: pytes
 
 async def test_closing_leaves_no_connection(url: str) -> None:
     """After close the server knows of none."""
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await loaded(ledger, orders(30))
         await asyncio.gather(*(run.counts() for _ in range(6)))
-        await run.close()
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     await until(lambda: ask(url, query) == [(1,)])  # ours
 
@@ -171,12 +170,11 @@ async def lost(url: str, lose: Callable[[], Any]) -> str:
 async def came_to_nothing(url: str) -> None:
     """What was refused was not written, and a new process goes on."""
     leases_end(url)
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         (info,) = await ledger.runs()
         run = await ledger.hold(info.id)
         assert await run.recover() == Counts(pending=60)
         assert len(await run.claim(await ids(run))) == 60
-        await run.close()
 
 
 async def test_a_connection_that_is_lost_refuses_all_who_wait(url: str) -> None:
@@ -218,7 +216,7 @@ FROZEN_IN_A_TRANSACTION = """
 @pytest.mark.slow
 async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
     """What it had locked is free after a while; what it was writing is not written, and it is told when it wakes."""
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await loaded(ledger, orders(20))
         await run.close()
         process = await start(url, FROZEN_IN_A_TRANSACTION, idle_seconds=1)
@@ -238,7 +236,6 @@ async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
         assert "ledger postgresql://" in await heard(process)
         assert await process.wait() == 0
         assert set((await states(ledger, run)).values()) == {"sending"}
-        await run.close()
 
 
 async def test_a_worker_stands_still_in_nothing_that_the_server_waits_for(
@@ -249,14 +246,13 @@ async def test_a_worker_stands_still_in_nothing_that_the_server_waits_for(
     def refused(*_: object) -> None:
         raise AssertionError("a process that is frozen in it keeps its rows for ten minutes")
 
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await loaded(ledger, orders(40))
         monkeypatch.setattr(psycopg.Cursor, "copy", refused)
         everything = await ids(run)
         await run.claim(everything)
         await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in everything])
         assert (await run.counts()).created == 40
-        await run.close()
 
 
 # --- several writers --------------------------------------------------------------------------------------------------
@@ -306,7 +302,7 @@ async def test_marks_that_come_together_go_together(url: str, monkeypatch: pytes
         statements.append(query)
         return execute(connection, query, *words, **options)
 
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await loaded(ledger, orders(320))
         everything = await ids(run)
         parts = [everything[at : at + 20] for at in range(0, 320, 20)]
@@ -319,7 +315,6 @@ async def test_marks_that_come_together_go_together(url: str, monkeypatch: pytes
         assert len(statements) - claiming <= 10
         threshold = await ledger.write(lambda db: db.driver.prepare_threshold)
         assert threshold == 5
-        await run.close()
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------
@@ -335,10 +330,9 @@ async def put_back(postgres: Server, url: str) -> None:
         await (await loaded(ledger, [order(2)])).close()
     await until(lambda: ask(url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == [(1,)])
     postgres.create(f"{name}_copy", f"TEMPLATE {name}")
-    async with await Ledger.open(url) as ledger:
+    async with await TidyLedger.open(url) as ledger:
         run = await loaded(ledger, [order(2), order(3)])
         await bring(run, OrderState.CREATED)
-        await run.close()
     postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
     postgres.ask(f"ALTER DATABASE {name}_copy RENAME TO {name}")
 

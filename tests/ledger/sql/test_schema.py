@@ -10,7 +10,7 @@ from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, OrderOutc
 from gotsurge_async.ledger.sql import schema
 from gotsurge_async.ledger.sql.schema import TABLES, VERSION
 from gotsurge_async.ledger.states import LETTERS
-from tests.ledger.kit import TurnedClock, bring, ids, loaded, order, orders, states
+from tests.ledger.kit import TidyLedger, TurnedClock, bring, ids, loaded, order, orders, states
 
 
 def change(path: Path, statement: str, *values: object) -> None:
@@ -38,9 +38,8 @@ def text_of(path: Path) -> str:
 
 async def test_an_older_ledger_is_migrated(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file of each version is executed once, in order, also when the ledger is only read; the orders stay."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, orders(3))
-        await run.close()
     newest = add_version(tmp_path, monkeypatch, "CREATE TABLE first (n {big})", "INSERT INTO first VALUES (1)")
     for opening in (Ledger.look, Ledger.open, Ledger.open):
         async with await opening(path) as ledger:
@@ -94,7 +93,7 @@ async def test_a_missing_table_is_damage(path: Path, table: str) -> None:
 
 async def test_people_see_a_row_for_each_order(path: Path) -> None:
     """The view ``each_order`` shows every order with its run, line, key, state in words, task and error."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, orders(3), mode="two-phase")
         one, two, _ = await ids(run)
         claimed = await run.claim([one, two])
@@ -116,8 +115,6 @@ async def test_people_see_a_row_for_each_order(path: Path) -> None:
             (two + 1, run.id, 3, "simulator", "TRK-3", "pending", None, None),
         ]
         assert rows[3][1:] == (loading.id, 9, "e", 'quoted " key', "loading", None, None)
-        await run.close()
-        await loading.close()
 
 
 async def test_the_view_knows_every_state(path: Path) -> None:
@@ -134,10 +131,9 @@ async def test_the_view_knows_every_state(path: Path) -> None:
 
 async def test_a_ledger_that_is_opened_again_is_as_it_was(path: Path) -> None:
     """Opening a ledger of this version changes none of its tables and loses none of its orders."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, orders(3))
         await bring(run, OrderState.CREATED)
-        await run.close()
     with closing(sqlite3.connect(path)) as database:
         before = database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
     async with await Ledger.open(path) as ledger:

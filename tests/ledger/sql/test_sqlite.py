@@ -13,7 +13,7 @@ import pytest
 from gotsurge_async.database.files import is_mount_point, reading
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, OrderState, RunHeld
 from gotsurge_async.ledger.upkeep.check import backup
-from tests.ledger.kit import TurnedClock, bring, loaded, order, orders
+from tests.ledger.kit import TidyLedger, TurnedClock, bring, loaded, order, orders, pushed
 from tests.support.powerless import lock_up, locked_away, powerless
 
 
@@ -56,15 +56,6 @@ def test_a_file_that_is_mounted_is_known() -> None:
     assert not is_mount_point(Path("/srv/my books"), mounts)
 
 
-async def pushed(path: Path, count: int = 3) -> str:
-    """A ledger with a run of created orders; the run's id."""
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, orders(count))
-        await bring(run, OrderState.CREATED)
-        await run.close()
-    return run.id
-
-
 async def created(path: Path) -> int:
     """How many orders are created, as somebody sees it who may write nothing."""
     with powerless():
@@ -82,7 +73,7 @@ def folder() -> Iterator[Path]:
 
 async def test_a_locked_ledger_is_read_and_not_written(path: Path) -> None:
     """What a closed ledger holds is shown to whoever may read it; to open it for writing is refused in plain words."""
-    run_id = await pushed(path)
+    run_id = await pushed(path, orders(3))
     with locked_away(path) as locked:
         assert await created(locked) == 3
         with powerless():
@@ -97,7 +88,7 @@ async def test_a_locked_ledger_is_read_and_not_written(path: Path) -> None:
 async def test_a_live_writer_is_seen(folder: Path) -> None:
     """What another process has committed and not yet moved into the file is seen, and that it has the run."""
     path = folder / "ledger.db"
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, orders(5))
         await bring(run, OrderState.CREATED)
         lock_up(folder)
@@ -107,17 +98,15 @@ async def test_a_live_writer_is_seen(folder: Path) -> None:
             async with await Ledger.look(path) as looking:
                 assert await looking.is_held(run.id)
         folder.chmod(0o755)
-        await run.close()
 
 
 async def test_what_a_crash_left_in_the_log_is_seen(folder: Path, path: Path) -> None:
     """A log with its index is read; one without is refused, for what it holds could not be seen."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         run = await loaded(ledger, orders(5))
         await bring(run, OrderState.CREATED)
         for end in ("", "-wal", "-shm"):
             shutil.copy(path.with_name(path.name + end), folder)
-        await run.close()
     lock_up(folder)
     assert await created(folder / path.name) == 5
     folder.chmod(0o755)
@@ -135,7 +124,7 @@ async def test_what_a_crash_left_in_the_log_is_seen(folder: Path, path: Path) ->
 
 async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> None:
     """Looking where all may be written leaves one file, and cannot write; a ledger that does not exist is not made."""
-    await pushed(path)
+    await pushed(path, orders(3))
     before = sorted(file.name for file in path.parent.iterdir())
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 1
@@ -152,8 +141,8 @@ async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> N
 
 async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
     """A damaged ledger opens to look at it; what is whole is shown, and the row that is not is named."""
-    run_id = await pushed(path, 30)
-    whole = await pushed(path, 0)
+    run_id = await pushed(path, orders(30))
+    whole = await pushed(path, orders(0))
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE chunks SET states = 'cccccgcccZ' WHERE id = 2")
     async with await Ledger.look(path) as ledger:
@@ -167,7 +156,7 @@ async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
 
 async def test_text_that_is_none_is_not_quoted(path: Path) -> None:
     """Where the driver meets bytes that are no text it quotes what it could read; the error that is told does not."""
-    run_id = await pushed(path)
+    run_id = await pushed(path, orders(3))
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE bodies SET body = CAST(body AS TEXT)")
     async with await Ledger.look(path) as ledger:
@@ -178,7 +167,7 @@ async def test_text_that_is_none_is_not_quoted(path: Path) -> None:
 
 async def test_a_damaged_name_in_the_schema_is_damage_too(path: Path) -> None:
     """A name that is no text any more, which the driver cannot even tell of, is damage and not an error of Python's."""
-    await pushed(path)
+    await pushed(path, orders(3))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"CREATE TABLE runs", b"CRE\xa1TE TABLE runs", 1))
     for opening in (Ledger.look, Ledger.open):

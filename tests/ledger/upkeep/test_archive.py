@@ -27,7 +27,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.upkeep import archive as module
 from gotsurge_async.ledger.upkeep.archive import Archived, archive
 from gotsurge_async.push.load import load_refused
-from tests.ledger.kit import START, TurnedClock, bring, leases_end, loaded, only, order, orders
+from tests.ledger.kit import START, TidyLedger, TurnedClock, bring, leases_end, loaded, only, order, orders
 from tests.ledger.sql.test_schema import add_version
 
 LATER = START + timedelta(days=1)
@@ -329,10 +329,9 @@ async def _after(path: Path, to: Path, clock: TurnedClock, expected: dict[str, l
     await move(str(path), to, clock)
     for run_id, entries in expected.items():
         assert await archived_results(to, run_id) == entries
-    async with await Ledger.open(path, clock=clock) as ledger:
+    async with await TidyLedger.open(path, clock=clock) as ledger:
         run: Run = await loaded(ledger, [*orders(3), order(7)])
         assert (await run.counts()).already_pushed == 4
-        await run.close()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerOlder, LedgerUnusable, NewOrder, OrderState, RunHeld
 from gotsurge_async.ledger.upkeep.check import backup, check, refuse_unfit, vacuum
-from tests.ledger.kit import bring, loaded
+from tests.ledger.kit import TidyLedger, loaded, pushed
 
 
 def json_orders(first: int, last: int) -> list[NewOrder]:
@@ -22,13 +22,10 @@ def json_orders(first: int, last: int) -> list[NewOrder]:
     ]
 
 
-async def pushed(path: Path | str) -> None:
+async def make(path: Path | str) -> None:
     """A ledger with ten created orders and ten that wait."""
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, json_orders(1, 10))
-        await bring(run, OrderState.CREATED)
-        await run.close()
-        await (await loaded(ledger, json_orders(11, 20))).close()
+    await pushed(path, json_orders(1, 10))
+    await pushed(path, json_orders(11, 20), OrderState.PENDING)
 
 
 def change(path: Path, statement: str) -> None:
@@ -39,7 +36,7 @@ def change(path: Path, statement: str) -> None:
 
 async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
     """A sound ledger has no flaws; its runs, orders, id and count are reported."""
-    await pushed(path)
+    await make(path)
     health = check(path)
     assert (health.flaws, health.runs, health.orders, health.counter) == ((), 2, 20, 3)
     with pytest.raises(LedgerError, match="does not exist"):
@@ -59,22 +56,22 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
 )
 async def test_damage_is_listed(path: Path, statement: str, message: str) -> None:
     """Each kind of damage is reported with its place; opening names more of them (`test_integrity`)."""
-    await pushed(path)
+    await make(path)
     change(path, statement)
     assert message in "\n".join(map(str, check(path).flaws))
 
 
 async def test_a_file_that_is_no_ledger_is_a_flaw(path: Path) -> None:
     """A file whose beginning is damaged is reported as that, not as an error of the database."""
-    await pushed(path)
+    await make(path)
     path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
     assert "not a database" in str(check(path).flaws[0])
 
 
 async def test_a_copy_is_made_while_orders_come_in(path: Path, tmp_path: Path) -> None:
     """A backup during a push is sound, of one moment, and for its owner alone."""
-    await pushed(path)
-    async with await Ledger.open(path) as ledger:
+    await make(path)
+    async with await TidyLedger.open(path) as ledger:
         run = await ledger.begin(environment="simulator", mode="direct", source="x")
 
         async def load() -> None:
@@ -84,7 +81,6 @@ async def test_a_copy_is_made_while_orders_come_in(path: Path, tmp_path: Path) -
         loading = asyncio.create_task(load())
         copies = [await asyncio.to_thread(backup, path, tmp_path / f"copy-{n}.db") for n in range(5)]
         await loading
-        await run.close()
     assert [copy.orders % 10 for copy in copies] == [0] * 5
     assert [copy.orders for copy in copies] == sorted(copy.orders for copy in copies)
     for number, copy in enumerate(copies):
@@ -96,7 +92,7 @@ async def test_a_copy_is_made_while_orders_come_in(path: Path, tmp_path: Path) -
 
 async def test_what_is_there_is_not_replaced(path: Path, tmp_path: Path) -> None:
     """An existing file stays unless it is forced; the ledger is never its own backup."""
-    await pushed(path)
+    await make(path)
     file = tmp_path / "copy.db"
     file.write_bytes(b"older")
     with pytest.raises(LedgerError, match="already exists"):
@@ -109,16 +105,15 @@ async def test_what_is_there_is_not_replaced(path: Path, tmp_path: Path) -> None
     for name in (path, link):
         with pytest.raises(LedgerError, match="its own backup"):
             backup(path, name, force=True)
-    async with await Ledger.open(file) as ledger:
-        run = await loaded(ledger, json_orders(50, 60))
+    async with await TidyLedger.open(file) as ledger:
+        await loaded(ledger, json_orders(50, 60))
         with pytest.raises(LedgerError, match="in use"):
             backup(path, file, force=True)
-        await run.close()
 
 
 async def test_a_damaged_ledger_does_not_replace_a_good_copy(path: Path, tmp_path: Path) -> None:
     """A backup of a damaged ledger fails, and the last good one stays."""
-    await pushed(path)
+    await make(path)
     file = tmp_path / "copy.db"
     backup(path, file)
     good = file.read_bytes()
@@ -140,7 +135,7 @@ def test_a_backup_without_a_ledger_makes_nothing(path: Path, tmp_path: Path) -> 
 
 async def test_a_ledger_is_made_small(path: Path) -> None:
     """What nothing needs any more is given back, but not while a run is held, and never of a damaged ledger."""
-    await pushed(path)
+    await make(path)
     async with await Ledger.open(path) as ledger:
         run = await ledger.begin(environment="simulator", mode="direct", source="x")
         await run.add(json_orders(100, 3000))
@@ -160,7 +155,7 @@ async def test_a_ledger_is_made_small(path: Path) -> None:
 
 async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
     """What would be refused when it is opened for writing is refused by a look too."""
-    await pushed(path)
+    await make(path)
     refuse_unfit(path)
     change(path, "UPDATE counters SET n = 1")
     with pytest.raises(LedgerOlder):
@@ -173,14 +168,13 @@ async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
 @pytest.mark.slow
 async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) -> None:
     """It is checked and made small as a file is; a copy is another program's work, and it is said which."""
-    await pushed(url)
+    await make(url)
     health = check(url)
     assert (health.flaws, health.runs, health.orders, health.counter) == ((), 2, 20, 3)
-    async with await Ledger.open(url) as ledger:
-        run = await loaded(ledger, json_orders(30, 31))
+    async with await TidyLedger.open(url) as ledger:
+        await loaded(ledger, json_orders(30, 31))
         with pytest.raises(RunHeld):
             await asyncio.to_thread(vacuum, url)
-        await run.close()
     assert min(vacuum(url)) > 0
     with pytest.raises(LedgerError, match=r"pg_dump.*accept-older"):
         backup(url, tmp_path / "copy.db")

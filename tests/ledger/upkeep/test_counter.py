@@ -15,7 +15,7 @@ from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import check, refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper, identity_of
 from gotsurge_async.ledger.upkeep.older_copy import accept_older, refuse_newest
-from tests.ledger.kit import bring, loaded, order, orders, states
+from tests.ledger.kit import TidyLedger, bring, loaded, order, orders, pushed, states
 
 
 def snapshot(path: Path, copy: Path) -> None:
@@ -30,14 +30,6 @@ async def counter(path: Path | str) -> int:
         identity = await ledger.identity()
     assert identity is not None
     return identity.counter
-
-
-async def push(path: Path, count: int, state: OrderState = OrderState.CREATED) -> None:
-    """Push the first so many orders, to a state."""
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, orders(count))
-        await bring(run, state)
-        await run.close()
 
 
 async def test_it_counts_admissions_and_claims(ledger: Ledger, where: str) -> None:
@@ -116,9 +108,9 @@ async def test_a_ledger_that_others_count_on_is_no_older_copy(
 
 async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
     """A backup that is put back is refused for writing, with both numbers and the way out; it can be looked at."""
-    await push(path, 1)
+    await pushed(path, orders(1))
     snapshot(path, tmp_path / "copy.db")
-    await push(path, 2)
+    await pushed(path, orders(2))
     shutil.copy(tmp_path / "copy.db", path)
     with pytest.raises(LedgerOlder, match=r"counts 2 admissions.*counts 4") as caught:
         await Ledger.open(path)
@@ -133,7 +125,7 @@ async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
     """Where a ledger was, no new one is begun, unless it had sent nothing or a person says so."""
     await (await Ledger.open(path)).close()
     path.unlink()
-    await push(path, 1)
+    await pushed(path, orders(1))
     for gone in (path.unlink, lambda: path.write_bytes(b"")):
         gone()
         with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, with 2"):
@@ -141,17 +133,17 @@ async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
     assert (await accept_older(path)).counter == 3
     async with await Ledger.open(path) as ledger:
         await ledger.all_known()
-    await push(path, 1)
+    await pushed(path, orders(1))
 
 
 async def test_another_name_of_the_ledger_is_no_way_around(path: Path, tmp_path: Path) -> None:
     """The counter stands beside the file itself, also when it is opened by a link."""
-    await push(path, 1)
+    await pushed(path, orders(1))
     shutil.copy(path, tmp_path / "copy.db")
     (tmp_path / "other").mkdir()
     link = tmp_path / "other" / "link.db"
     link.symlink_to(path)
-    await push(link, 2)
+    await pushed(link, orders(2))
     shutil.copy(tmp_path / "copy.db", path)
     for name in (path, link):
         with pytest.raises(LedgerOlder):
@@ -160,7 +152,7 @@ async def test_another_name_of_the_ledger_is_no_way_around(path: Path, tmp_path:
 
 async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Path) -> None:
     """After a person accepted it, nothing that may have been sent is sent again, and it is the newest there is."""
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         done = await loaded(ledger, [order(1)])
         await bring(done, OrderState.CREATED)
         await done.close()
@@ -172,13 +164,11 @@ async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Pa
         snapshot(path, tmp_path / "copy.db")
         await loading.discard()
         await bring(waiting, OrderState.CREATED)
-        await waiting.close()
-        await drafted.close()
     newest = await counter(path)
     shutil.copy(tmp_path / "copy.db", path)
     accepted = await accept_older(path)
     assert (accepted.in_doubt, accepted.counter) == (5, newest + 1)
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         assert {info.epoch >> 32 for info in await ledger.runs()} == {
             1
         }  # whoever is frozen with one writes nothing more
@@ -188,7 +178,6 @@ async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Pa
         assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)  # its draft may not be the last one
         again = await loaded(ledger, orders(6))
         assert (await again.counts()).already_pushed == 6
-        await again.close()
 
 
 async def test_a_free_key_that_was_being_loaded_is_taken(path: Path, tmp_path: Path) -> None:
@@ -201,38 +190,36 @@ async def test_a_free_key_that_was_being_loaded_is_taken(path: Path, tmp_path: P
         await loading.add([*orders(2), order(1)])
         snapshot(path, tmp_path / "copy.db")
         await loading.discard()
-    await push(path, 2)
+    await pushed(path, orders(2))
     shutil.copy(tmp_path / "copy.db", path)
     assert (await accept_older(path)).in_doubt == 2
-    async with await Ledger.open(path) as ledger:
+    async with await TidyLedger.open(path) as ledger:
         again = await loaded(ledger, orders(2))
         assert (await again.counts()).already_pushed == 2
-        await again.close()
 
 
 async def test_what_is_not_older_is_not_accepted(path: Path) -> None:
     """There is nothing to accept of the newest copy, nor where no ledger was; a run that is held is not touched."""
     with pytest.raises(LedgerError, match="there is no record that it ever did"):
         await accept_older(path)
-    await push(path, 1)
+    await pushed(path, orders(1))
     for ask in (accept_older, refuse_newest):
         with pytest.raises(LedgerError, match="not an older copy"):
             await ask(path)
     await refuse_newest(path, newest=99)
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, [order(7)])
+    async with await TidyLedger.open(path) as ledger:
+        await loaded(ledger, [order(7)])
         with pytest.raises(RunHeld):
             await accept_older(path, newest=99)
-        await run.close()
     assert (await accept_older(path, newest=99)).counter == 100
 
 
 async def test_the_count_of_another_ledger_says_nothing(path: Path, tmp_path: Path) -> None:
     """A file with the count of another ledger, which lies beside one, makes that one no older copy."""
-    await push(path, 1)
+    await pushed(path, orders(1))
     other = tmp_path / "other.db"
-    await push(other, 9)
-    await push(other, 1, OrderState.PENDING)
+    await pushed(other, orders(9))
+    await pushed(other, orders(1), OrderState.PENDING)
     shutil.copy(Keeper(place_of(other)).path, Keeper(place_of(path)).path)
     with pytest.raises(LedgerError, match="not an older copy"):
         await refuse_newest(path)
@@ -253,7 +240,7 @@ async def test_a_summary_tells_of_a_newer_copy(ledger: Ledger) -> None:
 )
 async def test_a_counter_that_is_not_whole_is_written_anew(path: Path, content: bytes) -> None:
     """A file beside that a crash left half written is none; the ledger, which is whole, writes it again."""
-    await push(path, 1)
+    await pushed(path, orders(1))
     keeper = Keeper(place_of(path))
     before = keeper.kept()
     keeper.path.write_bytes(content)
@@ -263,7 +250,7 @@ async def test_a_counter_that_is_not_whole_is_written_anew(path: Path, content: 
 
 async def test_an_older_copy_without_an_id_is_refused(path: Path) -> None:
     """A copy from before ledgers had an id is older than one that has it."""
-    await push(path, 1)
+    await pushed(path, orders(1))
     database = sqlite3.connect(path)
     database.execute("DELETE FROM ledger_meta WHERE name = 'ledger_id'")
     database.execute("DELETE FROM counters")
@@ -272,4 +259,4 @@ async def test_an_older_copy_without_an_id_is_refused(path: Path) -> None:
     with pytest.raises(LedgerOlder, match="counts 0"):
         await Ledger.open(path)
     assert (await accept_older(path)).counter == 3
-    await push(path, 2)
+    await pushed(path, orders(2))

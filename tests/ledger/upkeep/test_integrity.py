@@ -15,7 +15,7 @@ from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, Mode, Ord
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.upkeep import integrity
 from gotsurge_async.ledger.upkeep.integrity import columns, look_through
-from tests.ledger.kit import TurnedClock, bring, loaded, order, orders
+from tests.ledger.kit import TidyLedger, TurnedClock, bring, loaded, order, orders
 
 NO_TEXT = "CAST(x'ff80' AS TEXT)"
 GARBLED = {
@@ -159,9 +159,8 @@ async def read_all(path: Path) -> None:
 
 async def write_something(path: Path) -> None:
     """Open a ledger for writing, and push an order that it has."""
-    async with await Ledger.open(path) as ledger:
-        run = await loaded(ledger, orders(1))
-        await run.close()
+    async with await TidyLedger.open(path) as ledger:
+        await loaded(ledger, orders(1))
 
 
 async def outcome(work: Coroutine[Any, Any, None]) -> str | None:
@@ -303,12 +302,11 @@ async def test_no_flip_of_a_bit_is_a_traceback(copy: Path) -> None:
         copy.write_bytes(flipped)
         try:
             await read_all(copy)
-            async with await Ledger.open(copy) as ledger:
+            async with await TidyLedger.open(copy) as ledger:
                 run = await ledger.begin(environment="simulator", mode="direct", source="again")
                 await run.add(orders(80))
                 admission = await run.admit()
                 assert (admission.already_pushed, admission.superseded) == (40, 40), place
-                await run.close()
         except LedgerError:
             refused += 1
     assert refused > 10

@@ -18,7 +18,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.sql.admission import HELD_BACK, LOST, Evidence
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, accept_older, import_run
-from tests.ledger.kit import begun, bring, loaded, states
+from tests.ledger.kit import TidyLedger, begun, bring, loaded, states
 from tests.ledger.upkeep.test_check import json_orders
 
 LOST_RUN = RunInfo(
@@ -56,7 +56,7 @@ def lost(line: int, task_id: str | None = None) -> LostOrder:
 async def test_a_lost_run_is_put_in(where: str) -> None:
     """Free keys are its own; what was in doubt and created is its own; what is created stays; it is put in once."""
     await older(where)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         orders = [lost(1, "new-1"), lost(2, "new-2"), lost(3, "new-3"), lost(4), lost(5, "task-1"), lost(6, "new-6")]
         assert await import_run(ledger, LOST_RUN, orders) == 5
         assert await import_run(ledger, LOST_RUN, orders) is None
@@ -82,7 +82,6 @@ async def test_a_lost_run_is_put_in(where: str) -> None:
         admission = await again.admit()
         assert (admission.already_pushed, admission.in_doubt, admission.held_back) == (6, 5, 0)
         assert (await again.counts()).already_pushed == 6  # what was sent is not known, so none is called changed
-        await again.close()
     assert check(where).flaws == ()
 
 
@@ -172,10 +171,9 @@ async def test_new_orders_are_held_back_unless_something_shows_that_they_are_new
 async def test_what_was_decided_since_is_not_held_back_again(where: str) -> None:
     """A key that was held back, and that a person called not created, is sent when it is pushed again."""
     await older(where)
-    async with await Ledger.open(where) as ledger:
+    async with await TidyLedger.open(where) as ledger:
         run = await loaded(ledger, json_orders(4, 5))
         await ledger.resolve(run.id, {"TRK-4": None, "TRK-5": "new-5"}, by="mei")
         await run.close()
         again = await loaded(ledger, json_orders(4, 5))
         assert await again.counts() == Counts(pending=1, already_pushed=1)
-        await again.close()
