@@ -193,8 +193,8 @@ async def status(run_id: str, ledger: Place, watch: bool, file: Path | None) -> 
         for step in run.steps:
             click.echo(str(step))
         if same is not None:
-            verdict = "is the one" if same else "is NOT the one, or has changed since"
-            click.echo(f"{file} {verdict} that run {run_id} was made from")
+            verdict, later = ("is", "") if same else ("is NOT", ", or has changed since")
+            click.echo(f"{file} {verdict} the one that run {run_id} was made from{later}")
 
     return finish(document, Exit.REFUSED if same is False else Exit.CREATED, show)
 

@@ -85,7 +85,8 @@ def test_a_file_that_changed_is_distinguished_from_the_runs_own(shell: Shell) ->
     file.write_text(file.read_text() + "\n")
     other = shell.on_ledger("status", summary["run"], "--file", file, "--json")
     assert (other.exit_code, shell.document(other)["same_file"]) == (1, False)
-    assert "NOT the one" in shell.on_ledger("status", summary["run"], "--file", file).stdout
+    changed = f"is NOT the one that run {summary['run']} was made from, or has changed since\n"
+    assert shell.on_ledger("status", summary["run"], "--file", file).stdout.endswith(changed)
     assert shell.on_ledger("status", summary["run"], "--file", shell.folder / "none.csv").exit_code == 2
 
 
