@@ -131,8 +131,8 @@ class SubmittedOrders:
 
     async def take(self, account: str, most: int = CHUNK) -> list[Submitted]:
         """Take orders that are due, the longest waiting first; no other desk takes them for a minute."""
-        now = self._store.stamp()
-        which = {"environment": self._environment, "account": account, "now": now}
+        now = self._store.stamp()  # nothing is put off for longer than a lease, unless the clock was wrong then
+        which = {"environment": self._environment, "account": account, "now": now, "latest": now + 2 * LEASE}
         if not await self._store.read(lambda db: db.rows("is_submitted", **which)):
             return []
         rows = await self._store.write(lambda db: db.rows("take_submitted", until=now + LEASE, most=most, **which))

@@ -61,6 +61,17 @@ async def test_a_lease_ends(ledger: Ledger, clock: TurnedClock) -> None:
     assert third.tries == again.tries + 1
 
 
+async def test_a_clock_that_was_ahead_delays_no_order(ledger: Ledger, clock: TurnedClock) -> None:
+    """An order that was put off by a wrong clock is due when the clock is right, not when it shows that time again."""
+    clock.turn(86_400)
+    await waiting(ledger).add("", "T-1", b"{}")
+    (taken,) = await waiting(ledger).take("")
+    await waiting(ledger).put_off([taken], 5, failed=True)
+    clock.turn(-86_400)
+    assert [each.key for each in await waiting(ledger).take("")] == ["T-1"]
+    assert await waiting(ledger).take("") == []
+
+
 async def added(ledger: Ledger, key: str, payload: bytes) -> Submitted:
     """The order that waits after one was added."""
     order_, _ = await waiting(ledger).add("", key, payload)

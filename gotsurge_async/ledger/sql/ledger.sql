@@ -467,10 +467,12 @@ ON CONFLICT (environment, key) DO NOTHING;
 -- name: submitted
 SELECT number, account, key, payload, submitted_at, tries, claimed, stopped FROM submitted WHERE environment = :environment AND key = :key;
 -- name: is_submitted
-SELECT 1 FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0 LIMIT 1;
+SELECT 1 FROM submitted WHERE environment = :environment AND account = :account
+  AND (due_at <= :now OR due_at > :latest) AND stopped = 0 LIMIT 1;
 -- name: take_submitted
 UPDATE submitted SET due_at = :until WHERE number IN (
-  SELECT number FROM submitted WHERE environment = :environment AND account = :account AND due_at <= :now AND stopped = 0
+  SELECT number FROM submitted WHERE environment = :environment AND account = :account
+  AND (due_at <= :now OR due_at > :latest) AND stopped = 0
   ORDER BY due_at, number LIMIT :most {skip_locked})
 RETURNING number, account, key, payload, submitted_at, tries, claimed, stopped;
 -- name: still_submitted

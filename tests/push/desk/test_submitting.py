@@ -11,6 +11,7 @@ from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, Order
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.errors import ClientClosed, OutcomeUnknown, what_is_known
 from gotsurge_async.ledger import OTHER_CONTENT
+from gotsurge_async.ledger.submitted import LEASE
 from gotsurge_async.push.desk import submitting
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
@@ -317,8 +318,8 @@ async def test_closing_hands_over_what_is_in_hand(tmp_path: Path) -> None:
         assert isinstance(await asking, InDoubt)
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
         ((waits, _),) = (await ledger.waiting()).values()
-        due = await ledger.read(
-            lambda db: db.rows("is_submitted", environment="sandbox", account="", now=to_microseconds(clock.now()))
-        )
+        now = to_microseconds(clock.now())
+        which = {"environment": "sandbox", "account": "", "now": now, "latest": now + LEASE}
+        due = await ledger.read(lambda db: db.rows("is_submitted", **which))
     assert waits == 3
     assert due
