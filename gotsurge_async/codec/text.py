@@ -69,11 +69,9 @@ class _Texts(msgspec.Struct):
     tasks: list[msgspec.Raw]
 
 
-def _text_of(value: Any) -> str:
+def _text_of(value: Any) -> Any:
     """The text of a message with an error code, which msgspec does not know; anything else is refused as by msgspec."""
-    if isinstance(value, Coded):
-        return str(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    return str(value) if isinstance(value, Coded) else msgspec.to_builtins(value)
 
 
 _BATCH_START, _BATCH_END = b'{"tasks":[', b"]}"

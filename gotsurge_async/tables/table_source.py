@@ -108,7 +108,7 @@ class TableSource(Source):
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
         if self._items is not None and ITEM_KEY not in header.places:
-            rule = Coded("there is no such column, but items need it to find their order", "E230")
+            rule = Coded("there is no such column, but it must show which order each item belongs to", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
     def _orders(self, block: Sequence[Record], header: Header) -> Iterator[_Good]:

@@ -138,7 +138,7 @@ async def _change(
     """Change the events with these ids, or in this state, and print the number that were ``done``."""
     chosen = list(dict.fromkeys(ids))
     if bool(chosen) == (state is not None):
-        raise WrongUse("name events by ID, or pass --all STATE; gotsurge inbox list shows them")
+        raise WrongUse("name events by ID, or pass --all STATE; see them with gotsurge inbox list")
     async with _open_inbox(books) as opened:
         if state is not None:
             chosen = list(await opened.ids(state))

@@ -50,7 +50,8 @@ def entries_for(words: Sequence[str]) -> list[Entry]:
     exact = explaining(message) if raised or len(message.split()) > 3 else None
     matches = [exact] if exact is not None else mentioning(message)
     if not matches:
-        raise WrongUse(f"no message contains {message!r}: give fewer words; gotsurge explain lists all codes", "E891")
+        why = f"no message contains {message!r}: give fewer words; see all codes with gotsurge explain"
+        raise WrongUse(why, "E891")
     return matches
 
 
@@ -58,7 +59,7 @@ def _entry_of(code: str) -> Entry:
     known = entry(code)
     if known is None:
         like = f"; near it are {', '.join(near(code))}" if near(code) else ""
-        raise WrongUse(f"there is no code {code}{like}: gotsurge explain lists all codes", "E891")
+        raise WrongUse(f"there is no code {code}{like}: see all codes with gotsurge explain", "E891")
     return known
 
 

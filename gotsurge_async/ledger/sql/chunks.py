@@ -357,7 +357,7 @@ def chunk_of(row: Row) -> Chunk:
     """A chunk from its row; LedgerUnusable if that is damaged."""
     number, run, epoch, claimed_at, updated_at, states, open_until = row
     if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
-        raise damaged("chunks", f"chunk {number}", f"its states are impossible: {states!r:.80}")
+        raise damaged("chunks", f"chunk {number}", f"its states are invalid: {states!r:.80}")
     numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
     if not all(isinstance(value, int) for value in numbers):
         raise damaged("chunks", f"chunk {number}", "a number or a time is invalid")

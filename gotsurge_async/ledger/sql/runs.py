@@ -199,7 +199,7 @@ def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
     """Counts, from the number of orders with each letter."""
     unknown = set(letters) - set(STATE_OF)
     if unknown:
-        raise damaged("chunks", "", f"its states are impossible: {''.join(sorted(unknown))!r:.40}")
+        raise damaged("chunks", "", f"its states are invalid: {''.join(sorted(unknown))!r:.40}")
     numbers = {STATE_OF[letter].value: number for letter, number in letters.items()}
     if loading and "pending" in numbers:
         numbers["loading"] = numbers.pop("pending")

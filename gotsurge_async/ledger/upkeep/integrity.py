@@ -225,7 +225,7 @@ def _orders(
         state = chunk.state(place)
         leads_here = None if owners is None else owners.get((run.environment, meta.key)) == (chunk.id, place)
         if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _SIGNED:
-            yield Flaw("bodies", which, "its line, size or fingerprint is impossible")
+            yield Flaw("bodies", which, "its line, size or fingerprint is invalid")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "a live order cannot be found by its key")
         elif state in OWNED_ELSEWHERE and leads_here:
@@ -248,7 +248,7 @@ def _belonging(db: Database) -> Iterator[Flaw]:
 def _astray(db: Database) -> Iterator[Flaw]:
     """Keys that lead to no order."""
     for row in db.rows("keys_astray"):
-        yield Flaw("keys", _named("keys", row), "the order that it leads to is missing")
+        yield Flaw("keys", _named("keys", row), "the key's order is missing")
 
 
 def _is_archive(db: Database) -> bool:

@@ -252,7 +252,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
         return None
     payload = recorded.row.payload if waiting is None else waiting.payload
     if not payload:
-        why = f"the order with the key {key} is archived: gotsurge results {recorded.run.id} shows its outcome"
+        why = f"the order with the key {key} is archived; for its outcome, run gotsurge results {recorded.run.id}"
         raise UsageError(why, "E910")
     entry = _entry(codec.decode(payload, Order), key, payload)
     if waiting is not None and waiting.stopped and recorded.row.state in FREE:

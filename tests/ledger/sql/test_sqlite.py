@@ -148,9 +148,9 @@ async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 2
         assert (await ledger.counts(whole)).total == 0
-        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: its states are impossible"):
+        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: its states are invalid"):
             await ledger.counts(run_id)
-        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: its states are impossible: 'cccccgcccZ'"):
+        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: its states are invalid: 'cccccgcccZ'"):
             [page async for page in ledger.results(run_id)]
 
 

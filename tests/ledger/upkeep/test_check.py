@@ -49,7 +49,7 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         ("UPDATE bodies SET body = CAST(replace(body, '}', ']') AS BLOB)", "line 3, key TRK-3: payload cannot be dec"),
         ("UPDATE bodies SET source = CAST(x'ff' || substr(source, 2) AS BLOB)", "line 1, key TRK-1: source cannot"),
         ("DELETE FROM chunks WHERE id = 2", "table keys, environment 'simulator', key 'TRK-11': its chunk is missing"),
-        ("UPDATE keys SET place = 19 WHERE key = 'TRK-1'", "key 'TRK-1': the order that it leads to is missing"),
+        ("UPDATE keys SET place = 19 WHERE key = 'TRK-1'", "key 'TRK-1': the key's order is missing"),
         ("DELETE FROM counters", "is an older copy"),
         ("DROP TABLE decisions", "table decisions: no such table"),
     ],
@@ -161,7 +161,7 @@ async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
     with pytest.raises(LedgerOlder):
         refuse_unfit(path)
     change(path, "UPDATE chunks SET states = 'gone' WHERE id = 1")
-    with pytest.raises(LedgerUnusable, match="its states are impossible"):
+    with pytest.raises(LedgerUnusable, match="its states are invalid"):
         refuse_unfit(path)
 
 

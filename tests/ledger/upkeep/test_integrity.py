@@ -214,7 +214,7 @@ async def test_what_cannot_be_is_refused(
     [
         (
             "UPDATE chunks SET states = 'creaued' WHERE id = 1",
-            r"table chunks, chunk 1: its states are impossible: 'creaued'",
+            r"table chunks, chunk 1: its states are invalid: 'creaued'",
         ),
         (
             "UPDATE results SET ids = replace(ids, '\"task-41\"', 'null')",
