@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         VersionConflict,
         what_is_known,
     )
+    from gotsurge_async.models.answers import CreatedTasks, Driver, StatusEntry, Task
     from gotsurge_async.models.auth import PartnerDetail, User
     from gotsurge_async.models.places import Address, Contact, TimeWindow
     from gotsurge_async.models.platform import (
@@ -61,15 +62,11 @@ if TYPE_CHECKING:
     from gotsurge_async.models.tasks import (
         BroadcastPreference,
         CargoDetail,
-        CreatedTasks,
-        Driver,
         Item,
         Message,
         Order,
         Receipt,
         ServiceType,
-        StatusEntry,
-        Task,
         TaskChanges,
         TaskStatus,
         VehiclePreference,
@@ -95,13 +92,14 @@ _HOMES = {
     "errors": "BadRequest CallError ConfigError Conflict Forbidden GotSurgeError InvalidData NotFound NotSent "
     "OutcomeUnknown PayloadTooLarge Problem RateLimited Rejected SignInFailed SignInNeeded TooLateToCancel "
     "Unauthorized UnreadableAnswer UsageError VersionConflict what_is_known",
+    "models.answers": "CreatedTasks Driver StatusEntry Task",
     "models.auth": "PartnerDetail User",
     "models.places": "Address Contact TimeWindow",
     "models.platform": "Organization OrganizationPage PageMeta PriceStep Role TaskPage UpdatedTask UpdatedTasks",
     "models.prices": "PriceVehicle Quote Stop",
     "models.rules": "Finding Severity check_order",
-    "models.tasks": "BroadcastPreference CargoDetail CreatedTasks Driver Item Message Order "
-    "Receipt ServiceType StatusEntry Task TaskChanges TaskStatus VehiclePreference",
+    "models.tasks": "BroadcastPreference CargoDetail Item Message Order Receipt ServiceType TaskChanges TaskStatus "
+    "VehiclePreference",
     "money": "Money",
     "resources.listing": "Listing",
     "resources.partner": "SignatureForm",

@@ -37,7 +37,7 @@ from gotsurge_async.errors import (
     rejection_class,
 )
 from gotsurge_async.ledger import LedgerError
-from gotsurge_async.models.tasks import CreatedTasks, Task
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]

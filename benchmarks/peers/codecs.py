@@ -8,7 +8,7 @@ import orjson
 from benchmarks import orders
 from benchmarks.work import Work, chunks
 from gotsurge_async import Order, codec
-from gotsurge_async.models.tasks import CreatedTasks
+from gotsurge_async.models.answers import CreatedTasks
 
 
 class Codec(Work):

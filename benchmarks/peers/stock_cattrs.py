@@ -11,8 +11,8 @@ from benchmarks import orders, server
 from benchmarks.peers.by_hand import ByHand
 from benchmarks.work import chunks, in_parallel
 from gotsurge_async import Money, Order
+from gotsurge_async.models.answers import CreatedTasks
 from gotsurge_async.models.platform import TaskPage
-from gotsurge_async.models.tasks import CreatedTasks
 
 
 @attrs.frozen

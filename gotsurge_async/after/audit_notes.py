@@ -21,7 +21,8 @@ from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Mode, OrderRow, OrderState, RunInfo
 from gotsurge_async.ledger.errors import open_words, reading_payload
-from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskFields, TaskStatus
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
 from gotsurge_async.models.times import written
 from gotsurge_async.push.changes import uncertain_fields
 

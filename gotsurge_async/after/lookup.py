@@ -19,10 +19,11 @@ from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInf
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import ENDED_EARLY, Task
+from gotsurge_async.models.tasks import ENDED_EARLY
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
+    from gotsurge_async.models.answers import Task
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,7 +56,7 @@ def names_of(row: OrderRow, path: str = "") -> Names:
         return codec.parse(row.payload, Names)
 
 
-def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
+def identifiers(named: "Names | Task", task_id: str | None) -> list[tuple[str, str]]:
     """The values that an order and its task may share, each with its kind; the strongest proof first.
 
     Args:
@@ -70,12 +71,12 @@ def identifiers(named: Names | Task, task_id: str | None) -> list[tuple[str, str
     return [(kind, name) for kind, name in pairs if name]
 
 
-def deciding_identifiers(task: Task) -> list[tuple[str, str]]:
+def deciding_identifiers(task: "Task") -> list[tuple[str, str]]:
     """The identifiers that decide which order a task is of: its id, and its strongest name; see `search_task_list`."""
     return identifiers(task, task.id)[:2]
 
 
-async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) -> list[OrderRow]:
+async def candidates(ledger: Ledger, environment: str, tasks: "Collection[Task]") -> list[OrderRow]:
     """The orders of an environment that some tasks may be of, without tasks that the ledger knows already.
 
     Runs of other processes count too: an order in flight may be at the service as well as one in doubt. Read this after
@@ -90,19 +91,19 @@ async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) 
     ]
 
 
-async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], path: str) -> list[OrderRow]:
+async def named_by_some(rows: AsyncIterable[OrderRow], tasks: "Iterable[Task]", path: str) -> list[OrderRow]:
     """The orders that some tasks may be of."""
     known = {identifier for task in tasks for identifier in deciding_identifiers(task)}
     return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
 
 
-def not_its_own(names: Names, task: Task) -> str:
+def not_its_own(names: Names, task: "Task") -> str:
     """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
     other = other_name(names.identity, named_by(task))
     return Coded(f"task {task.id} belongs to another order: {other}", "E608") if other else ""
 
 
-def listed(tasks: Sequence[Task]) -> str:
+def listed(tasks: "Sequence[Task]") -> str:
     """A text that lists tasks, for people."""
     more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
     return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(task.id for task in tasks[:_SHOWN])}{more}"
@@ -129,14 +130,14 @@ def call_each(
     return Batcher(items, call_one, size=1, concurrency=gs.session.limiter.at_most(concurrency))
 
 
-def task_reader(gs: "GotSurge", mode: Mode) -> Callable[[str], Awaitable[Task]]:
+def task_reader(gs: "GotSurge", mode: Mode) -> "Callable[[str], Awaitable[Task]]":
     """The call that reads a task of a run by its id: a platform partner sees its drafts too."""
     return gs.platform.tasks.get if mode is Mode.TWO_PHASE else gs.tasks.get
 
 
 async def read_tasks(
     gs: "GotSurge", mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
-) -> dict[str, Task | CallError]:
+) -> "dict[str, Task | CallError]":
     """Read tasks, several at a time; returns by id each task, or the error that prevented its read.
 
     Args:
@@ -144,7 +145,7 @@ async def read_tasks(
     """
     get = task_reader(gs, mode)
 
-    async def read(task_id: str) -> tuple[str, Task | CallError]:
+    async def read(task_id: str) -> "tuple[str, Task | CallError]":
         try:
             return task_id, await get(task_id)
         except unless as error:
@@ -169,7 +170,7 @@ class Findings(Struct, frozen=True, kw_only=True):
         trouble: the reason why the list could not be read to its end; "" if it could.
     """
 
-    tasks: Mapping[int, Sequence[Task]] = field(default_factory=dict)
+    tasks: "Mapping[int, Sequence[Task]]" = field(default_factory=dict)
     unclear: Mapping[int, str] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     trouble: str = ""
@@ -185,7 +186,12 @@ class Findings(Struct, frozen=True, kw_only=True):
 
 
 def match_tasks(
-    rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
+    rows: Sequence[OrderRow],
+    tasks: "Iterable[Task]",
+    owners: Mapping[str, int],
+    path: str,
+    *,
+    tags: Collection[str] = (),
 ) -> Findings:
     """Decide which order each task belongs to, as `search_task_list` does; each task was read by its id.
 
@@ -235,7 +241,7 @@ async def search_task_list(
 
 
 async def _scan(
-    gs: "GotSurge", orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
+    gs: "GotSurge", orders: "_Orders", seen: "dict[str, Task]", direction: Literal["asc", "desc"]
 ) -> tuple[str, str]:
     """Read the list to its end, and store in ``seen`` the tasks that may be an order's, in their present state.
 
@@ -271,12 +277,12 @@ class _Orders:
         self._by_tag = _grouped((names.group_tag, order) for order, names in self._names.items())
         self._tags = tags
 
-    def may_have(self, task: Task) -> bool:
+    def may_have(self, task: "Task") -> bool:
         """Whether a task may be of one of these orders."""
         may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
         return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
 
-    def match(self, seen: Iterable[Task], owners: Mapping[str, int], *, complete: bool) -> Findings:
+    def match(self, seen: "Iterable[Task]", owners: Mapping[str, int], *, complete: bool) -> Findings:
         """Decide which order each task belongs to.
 
         Args:
@@ -316,7 +322,7 @@ class _Orders:
             ),
         )
 
-    def _orders_of(self, task: Task) -> tuple[Sequence[int], bool]:
+    def _orders_of(self, task: "Task") -> tuple[Sequence[int], bool]:
         """The orders that a task may be of, and whether it is certainly of the first and only one."""
         if task.tracking_id:
             named = self._by_tracking.get(task.tracking_id, ())
@@ -337,12 +343,12 @@ def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[i
     return groups
 
 
-def _names_agree(names: Names, task: Task) -> bool:
+def _names_agree(names: Names, task: "Task") -> bool:
     """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
     return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
 
 
-def _same_pickup(names: Names, task: Task) -> bool:
+def _same_pickup(names: Names, task: "Task") -> bool:
     mine = _span(names.from_time_window)
     return mine is not None and mine == _span(task.from_time_window)
 

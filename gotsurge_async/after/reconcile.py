@@ -44,11 +44,12 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
-from gotsurge_async.models.tasks import ENDED_EARLY, Task, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
+    from gotsurge_async.models.answers import Task
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class Reconciler:
             conclusions = await _record(run, rows, concluded, read_at)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
-    async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
+    async def settle_by(self, run_id: str, tasks: "Sequence[Task]", *, read_at: datetime) -> Reconciled:
         """Settle the orders in doubt that some tasks name, from the tasks as they were read.
 
         A task settles an order only if it names that order, and no other that is in doubt or in flight in any run: see
@@ -184,7 +185,7 @@ class Reconciler:
             conclusions = await _record(run, rows, await self._conclude_from_read(info, rows, tasks, read_at), read_at)
         return _reconciled(run_id, rows, conclusions, "")
 
-    async def _settle_held(self, info: RunInfo, tasks: Sequence[Task], read_at: datetime) -> Reconciled:
+    async def _settle_held(self, info: RunInfo, tasks: "Sequence[Task]", read_at: datetime) -> Reconciled:
         async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
             tasks = {rows[outcome.id].key: outcome.task_id for outcome in outcomes}
             await self.ledger.resolve(info.id, tasks, by="a read of its task")
@@ -196,12 +197,12 @@ class Reconciler:
         holds = {outcome.id: outcome for outcome in created if outcome.id not in refused}
         return _reconciled(info.id, rows, holds, "")
 
-    async def _named(self, rows: AsyncIterator[OrderRow], tasks: Sequence[Task]) -> dict[int, OrderRow]:
+    async def _named(self, rows: AsyncIterator[OrderRow], tasks: "Sequence[Task]") -> dict[int, OrderRow]:
         """The orders that some tasks may be of, by their ids."""
         return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
 
     async def _conclude_from_read(
-        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task], read_at: datetime
+        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: "Sequence[Task]", read_at: datetime
     ) -> _Conclusions:
         """The conclusions from some tasks for the orders that they name, or may name."""
         if not rows:
@@ -236,7 +237,8 @@ class Reconciler:
     async def _read(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
         """Read the recorded tasks (in two-phase mode every order has one), and the list for the other orders."""
         read = await read_tasks(self.gs, run.mode, [row.task_id for row in rows if row.task_id], unless=CallError)
-        tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
+        whole = {task_id: (task,) for task_id, task in read.items() if not isinstance(task, CallError)}
+        tasks = {row.id: whole[row.task_id] for row in rows if row.task_id in whole}
         errors = [error for error in read.values() if isinstance(error, CallError) and not isinstance(error, NotFound)]
         trouble = f"{number_of(len(errors), 'recorded task')} could not be read: {errors[0]}" if errors else ""
         named = {row.id: names_of(row, self.ledger.path) for row in rows if row.id in tasks}
@@ -372,7 +374,7 @@ def _still_open(row: OrderRow) -> StillInDoubt:
     return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 
-def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
+def _conclude_from(mode: Mode, row: OrderRow, tasks: "Sequence[Task]") -> OrderOutcome | StillInDoubt:
     """The conclusion from an order's tasks; in doubt if they prove nothing."""
     # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
@@ -406,7 +408,7 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOut
     return _in_doubt(row, tasks, why)
 
 
-def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: bool = False) -> StillInDoubt:
+def _in_doubt(row: OrderRow, tasks: "Iterable[Task]", reason: str, *, doubled: bool = False) -> StillInDoubt:
     return StillInDoubt(key=row.key, reason=reason, task_ids=tuple(task.id for task in tasks), doubled=doubled)
 
 
@@ -444,7 +446,7 @@ async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
     return min(settle, max(0.0, left))
 
 
-def _first_outcome(order: int, tasks: Sequence[Task]) -> OrderOutcome:
+def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
     """The conclusion from the tasks of an order before it is admitted."""
     live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
     active = [task for task in live if task.current_status not in ENDED_EARLY]

@@ -29,7 +29,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.states import in_words
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.tables import Fault
 from gotsurge_async.tables.checks.words import number_of

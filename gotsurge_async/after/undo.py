@@ -24,7 +24,8 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.push.chunks import CLAIM_LIFE
 from gotsurge_async.resources.converging import cancel_task
 

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import attrs
 
 from gotsurge_async.errors import UsageError
-from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Task, TaskBatch, TaskChanges
+from gotsurge_async.models.tasks import Cancellation, Message, TaskBatch, TaskChanges
 
 if TYPE_CHECKING:
+    from gotsurge_async.models.answers import CreatedTasks, Task
     from gotsurge_async.models.auth import PartnerDetail, SsoAnswer, TokenAnswer
     from gotsurge_async.models.platform import OrganizationAnswer, OrganizationPage, RoleList, TaskPage, UpdatedTasks
     from gotsurge_async.models.prices import Quote
@@ -111,13 +112,13 @@ AUTH_REFRESH: "Endpoint[TokenAnswer]" = Endpoint(
     section="Refresh Token",
     request="auth.RefreshRequest", response="auth.TokenAnswer", replay=Replay.SAFE, bearer=False,
 )
-TASKS_CREATE = Endpoint(
+TASKS_CREATE: "Endpoint[CreatedTasks]" = Endpoint(
     "tasks.create", "POST", "/tasks",
-    section="Create & Broadcast Tasks", request=TaskBatch, response=CreatedTasks, replay=Replay.NEVER,
+    section="Create & Broadcast Tasks", request=TaskBatch, response="answers.CreatedTasks", replay=Replay.NEVER,
 )
-TASKS_GET = Endpoint(
+TASKS_GET: "Endpoint[Task]" = Endpoint(
     "tasks.get", "GET", "/tasks/{task_id}",
-    section="Task Detail", response=Task, replay=Replay.SAFE, writes=False,
+    section="Task Detail", response="answers.Task", replay=Replay.SAFE, writes=False,
 )
 TASKS_CANCEL = Endpoint(
     "tasks.cancel", "POST", "/tasks/{task_id}/cancel",
@@ -154,25 +155,25 @@ USERS_INVITE = Endpoint(
     "platform.users.invite", "POST", "/platform/users/invite",
     section="Invite User", request="platform.InvitationRequest", response=Message, replay=Replay.NEVER,
 )
-PLATFORM_TASKS_CREATE = Endpoint(
+PLATFORM_TASKS_CREATE: "Endpoint[CreatedTasks]" = Endpoint(
     "platform.tasks.create", "POST", "/platform/tasks",
-    section="Platform Partners: Create Tasks", request=TaskBatch, response=CreatedTasks, replay=Replay.NEVER,
+    section="Platform Partners: Create Tasks", request=TaskBatch, response="answers.CreatedTasks", replay=Replay.NEVER,
 )
 PLATFORM_TASKS_LIST: "Endpoint[TaskPage]" = Endpoint(
     "platform.tasks.list", "GET", "/platform/tasks",
     section="Platform Partners: Task List", response="platform.TaskPage", replay=Replay.SAFE, writes=False,
 )
-PLATFORM_TASKS_GET = Endpoint(
+PLATFORM_TASKS_GET: "Endpoint[Task]" = Endpoint(
     "platform.tasks.get", "GET", "/platform/tasks/{task_id}",
-    section="Platform Partners: Task Detail", response=Task, replay=Replay.SAFE, writes=False,
+    section="Platform Partners: Task Detail", response="answers.Task", replay=Replay.SAFE, writes=False,
 )
-PLATFORM_TASKS_UPDATE = Endpoint(
+PLATFORM_TASKS_UPDATE: "Endpoint[Task]" = Endpoint(
     "platform.tasks.update", "PATCH", "/platform/tasks/{task_id}",
-    section="Update Task", request=TaskChanges, response=Task, replay=Replay.CONVERGE,
+    section="Update Task", request=TaskChanges, response="answers.Task", replay=Replay.CONVERGE,
 )
-DRAFTS_CREATE = Endpoint(
+DRAFTS_CREATE: "Endpoint[CreatedTasks]" = Endpoint(
     "platform.drafts.create", "POST", "/platform/tasks/drafts",
-    section="Create Draft Tasks", request=TaskBatch, response=CreatedTasks, replay=Replay.HARMLESS,
+    section="Create Draft Tasks", request=TaskBatch, response="answers.CreatedTasks", replay=Replay.HARMLESS,
 )
 DRAFTS_BROADCAST: "Endpoint[UpdatedTasks]" = Endpoint(
     "platform.drafts.broadcast", "POST", "/platform/tasks/drafts/broadcast",

@@ -17,6 +17,7 @@ import msgspec
 from gotsurge_async.api.endpoints import CHUNK, Endpoint, Replay
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.config import Environment
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address, Contact
 from gotsurge_async.models.platform import (
@@ -28,7 +29,7 @@ from gotsurge_async.models.platform import (
     UpdatedTasks,
 )
 from gotsurge_async.models.prices import PriceRequest, Quote
-from gotsurge_async.models.tasks import CreatedTasks, Task, TaskBatch, TaskFields
+from gotsurge_async.models.tasks import TaskBatch, TaskFields
 from gotsurge_async.money import Money
 
 Schema = dict[str, Any]

@@ -5,11 +5,10 @@ import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
-from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
@@ -31,13 +30,17 @@ from gotsurge_async.errors import (
     SignInNeeded,
 )
 from gotsurge_async.hooks import ChunkDone
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task
+from gotsurge_async.models.tasks import Order, Receipt
 from gotsurge_async.money import Money
+
+if TYPE_CHECKING:
+    from gotsurge_async.api.endpoints import Endpoint
+    from gotsurge_async.models.answers import CreatedTasks, Task
 
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
 T = TypeVar("T")
-Answered = TypeVar("Answered", bound=Receipt | Task)
+Answered = TypeVar("Answered", bound="Receipt | Task")
 
 STOPPERS = (401, 403)
 """Statuses that say nothing about the orders: every later chunk would meet them too."""
@@ -192,7 +195,7 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
     return matched
 
 
-def is_in_order(identities: Sequence[Identity], receipts: Sequence[Receipt | Task]) -> bool:
+def is_in_order(identities: Sequence[Identity], receipts: "Sequence[Receipt | Task]") -> bool:
     """Whether each receipt is of another task, and names the order in its position: nearly always."""
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     return (
@@ -216,7 +219,7 @@ def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
     ]
 
 
-def named_by(task: Receipt | Task) -> Identity:
+def named_by(task: "Receipt | Task") -> Identity:
     """The names that the service has for a task's order."""
     return task.tracking_id, task.invoice_number
 
@@ -231,7 +234,7 @@ def other_name(identity: Identity, named: Identity) -> str:
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
-def _names(identity: Identity, receipt: Receipt | Task) -> bool:
+def _names(identity: Identity, receipt: "Receipt | Task") -> bool:
     """Whether a receipt has a name of the order, and none that differs."""
     named = named_by(receipt)
     same = any(mine and mine == theirs for mine, theirs in zip(identity, named, strict=True))
@@ -240,7 +243,7 @@ def _names(identity: Identity, receipt: Receipt | Task) -> bool:
 
 async def create_chunk(
     session: Session,
-    endpoint: Endpoint[CreatedTasks],
+    endpoint: "Endpoint[CreatedTasks]",
     orders: Sequence[T],
     body: bytes,
     identities: Sequence[Identity],
@@ -326,7 +329,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     def __init__(
         self,
         session: Session,
-        endpoint: Endpoint[CreatedTasks],
+        endpoint: "Endpoint[CreatedTasks]",
         orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
         *,
         size: int,

@@ -16,7 +16,7 @@ import msgspec
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
 from gotsurge_async.errors import Coded, Problem
 from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
-from gotsurge_async.models.tasks import CreatedTasks, Receipt
+from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.starting import pattern
 
@@ -175,7 +175,7 @@ class _Reader:
                 except Unfit as error:
                     if (
                         not self._strict
-                        and _PARTLY.get(self._cls) == name
+                        and _PARTLY.get(self._cls.__name__) == name
                         and self._partly(field, value, values, extra)
                     ):
                         continue
@@ -280,7 +280,7 @@ def _updated(plain: Plain) -> Plain:
     return {**plain, "updated_tasks": tasks}
 
 
-_PARTLY: Mapping[Any, str] = {CreatedTasks: "tasks"}
+_PARTLY: Mapping[str, str] = {"CreatedTasks": "tasks"}
 """Lists whose unreadable items are left out: the ids of the others must not be lost."""
 _ADAPTERS: Mapping[str, Callable[[Plain], Plain]] = {"CreatedTasks": _created, "UpdatedTasks": _updated}
 """By the names of the classes, of which a push needs only the first."""

@@ -23,7 +23,7 @@ from gotsurge_async.codec.converters import (
 from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import NO_PATHS, JsonForm, Model, fields_of, is_model
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
+from gotsurge_async.models.tasks import Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 from gotsurge_async.starting import pattern
 
@@ -142,6 +142,8 @@ class Codec:
         tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)
+        from gotsurge_async.models.answers import CreatedTasks  # an answer is seldom so
+
         answer = self._structured(tree, CreatedTasks, what)
         if tree["tasks"] is None:
             raise UnreadableAnswer(f"{what}: it names no tasks")

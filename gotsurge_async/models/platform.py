@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import attrs
 from attrs.converters import optional
 
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 
@@ -37,8 +37,11 @@ from gotsurge_async.ledger import (
     Taken,
     TaskTaken,
 )
-from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
+from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.resources.reading import task_of
+
+if TYPE_CHECKING:
+    from gotsurge_async.models.answers import CreatedTasks, Task
 
 T = TypeVar("T")
 
@@ -143,8 +146,8 @@ class ChunkSender(ABC):
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
 
-    endpoint: ClassVar[Endpoint[CreatedTasks]]
-    reads: ClassVar[Endpoint[Task]]
+    endpoint: ClassVar["Endpoint[CreatedTasks]"]
+    reads: ClassVar["Endpoint[Task]"]
     needs: ClassVar[tuple[Endpoint[Any], ...]]
     created_as: ClassVar[OrderState]
     session: Session
@@ -209,7 +212,7 @@ class ChunkSender(ABC):
         """Make a claim. Its life begins before it is written: a process may be frozen right after the write."""
         return Claim(self.run, self.session.clock, self.claim_life)
 
-    async def read(self, task_id: str) -> Task:
+    async def read(self, task_id: str) -> "Task":
         """Read a task of the run; CallError or SignInNeeded if that fails."""
         return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
 

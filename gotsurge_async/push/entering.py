@@ -17,7 +17,7 @@ from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, 
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
-from gotsurge_async.models.tasks import ENDED_EARLY, Task
+from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.resources.listing import listing, read_names
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
@@ -25,6 +25,7 @@ from gotsurge_async.transports.memory import MemoryTransport
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
+    from gotsurge_async.models.answers import Task
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Entering(Struct):
                 await asyncio.to_thread(Register().forget, await account_of(self.gs), identity.name, run.id)
 
 
-def _is_live(task: Task) -> bool:
+def _is_live(task: "Task") -> bool:
     status = task.current_status
     return status is None or not (status.is_draft or status in ENDED_EARLY)
 

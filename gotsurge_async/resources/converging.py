@@ -36,7 +36,8 @@ from gotsurge_async.errors import (
     UsageError,
     VersionConflict,
 )
-from gotsurge_async.models.tasks import Cancellation, Message, Task, TaskChanges, TaskFields, TaskStatus, no_money
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import Cancellation, Message, TaskChanges, TaskFields, TaskStatus, no_money
 from gotsurge_async.money import Money
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.transports.base import Response

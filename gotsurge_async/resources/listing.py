@@ -12,11 +12,12 @@ from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.base import NOT_GIVEN
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.resources.reading import reader
 from gotsurge_async.transports.base import Response
 
 if TYPE_CHECKING:
+    from gotsurge_async.models.answers import Task
     from gotsurge_async.models.platform import Organization, OrganizationPage, PageMeta, TaskPage
 
 __all__ = ["Listing"]

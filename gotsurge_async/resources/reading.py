@@ -1,7 +1,7 @@
 """Helpers of all resources: checks of arguments, and readers of answers that may have less than was promised."""
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -9,9 +9,11 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.codec import Codec
 from gotsurge_async.errors import Coded, InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
-from gotsurge_async.models.tasks import Task
 from gotsurge_async.starting import pattern
 from gotsurge_async.transports.base import Response
+
+if TYPE_CHECKING:
+    from gotsurge_async.models.answers import Task
 
 M = TypeVar("M", bound=Model)
 
@@ -110,10 +112,11 @@ def _has(content: Model, field: Field) -> bool:
     return getattr(content, field.name) is not field.default or field.name in content.extra
 
 
-def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
+def task_of(task_id: str) -> "Callable[[Codec, Response], Task]":
     """Return a function that reads an answer that must be this task. Its revision may come from a header."""
+    from gotsurge_async.models.answers import Task  # not on the way of a push
 
-    def read(codec: Codec, answer: Response) -> Task:
+    def read(codec: Codec, answer: Response) -> "Task":
         task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
             why = Coded(f"the request was for {task_id}, but the answer is for {task.id}", "E403")
@@ -123,7 +126,7 @@ def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
     return read
 
 
-def _with_revision(task: Task, answer: Response) -> Task:
+def _with_revision(task: "Task", answer: Response) -> "Task":
     """The task with the revision that an ETag header names.
 
     Only text in the document's form ("0-xxxxxxxx") counts: a web server may put an ETag of its own there, which no

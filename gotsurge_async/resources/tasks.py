@@ -27,8 +27,9 @@ from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
 from gotsurge_async.codec.text import written_batch
 from gotsurge_async.config import check_timeout
 from gotsurge_async.errors import Coded, GotSurgeError, OutcomeUnknown, UnreadableAnswer, UsageError, what_is_known
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.base import several
-from gotsurge_async.models.tasks import CreatedTasks, Message, StatusName, Task, TaskStatus
+from gotsurge_async.models.tasks import Message, StatusName, TaskStatus
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import check_chunk, task_of

@@ -15,7 +15,8 @@ from msgspec import Struct, structs
 
 from gotsurge_async.clock import moved_by
 from gotsurge_async.ledger import OrderRow
-from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import BroadcastPreference, TaskStatus
 from gotsurge_async.models.times import written, written_span
 from gotsurge_async.models.words import in_words
 from gotsurge_async.webhooks.book.book import Book

@@ -22,7 +22,7 @@ from gotsurge_async.clock import Clock, SystemClock, sleep_or, uninterrupted
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger, LedgerError, RunInfo
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.webhooks.book import AGES, Book, Change, Double, Only
 from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING

@@ -28,7 +28,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.history import RANK, steps_of

@@ -19,7 +19,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, moved_by
 from gotsurge_async.config import Timeouts
 from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.webhooks.book import Book
 
 log: logging.Logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ import pytest
 
 from gotsurge_async import codec
 from gotsurge_async.after.audit_notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
-from gotsurge_async.models.tasks import Task, TaskFields
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import TaskFields
 
 SENT: dict[str, Any] = {
     "tracking_id": "T-1",

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gotsurge_async import codec
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import Unfit, converter
+from gotsurge_async.models.answers import Driver, Task
 from gotsurge_async.models.base import NOT_GIVEN, Model
-from gotsurge_async.models.tasks import Driver, Task
 from gotsurge_async.money import Money
 from tests.support.strategies import MODELS, json_values, models
 

@@ -14,9 +14,10 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import converter
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
+from gotsurge_async.models.answers import CreatedTasks
 from gotsurge_async.models.base import Field, Model, fields_of, is_model
 from gotsurge_async.models.platform import OrganizationPage, RoleList
-from gotsurge_async.models.tasks import CreatedTasks, Order, TaskBatch
+from gotsurge_async.models.tasks import Order, TaskBatch
 from gotsurge_async.money import Money
 from tests.support.clients import client
 from tests.support.orders import answer, order

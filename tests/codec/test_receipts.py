@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gotsurge_async import codec
 from gotsurge_async.errors import UnreadableAnswer
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task
+from gotsurge_async.models.answers import CreatedTasks, Task
+from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from tests.support.strategies import json_values, models
 

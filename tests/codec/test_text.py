@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from gotsurge_async import codec
 from gotsurge_async.codec.text import MOST_LEARNED
 from gotsurge_async.errors import UnreadableAnswer
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.auth import PartnerDetail, TokenAnswer
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.platform import UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money
 from tests.support.orders import NOW
 from tests.support.strategies import MODELS, json_values, models

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from gotsurge_async import codec
 from gotsurge_async.codec.given import misfits
 from gotsurge_async.errors import InvalidData
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.platform import BroadcastRequest
-from gotsurge_async.models.tasks import Item, Order, Task, TaskBatch, TaskChanges
+from gotsurge_async.models.tasks import Item, Order, TaskBatch, TaskChanges
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, WIRE, order
 from tests.support.strategies import json_objects, models

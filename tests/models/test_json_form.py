@@ -14,9 +14,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gotsurge_async import codec
 from gotsurge_async.errors import InvalidData, UsageError
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.models.base import Model, fields_of
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task
+from gotsurge_async.models.tasks import Order
 from tests.support.orders import WIRE, order
 from tests.support.strategies import MODELS, models
 

@@ -9,20 +9,19 @@ import attrs
 import pytest
 
 from gotsurge_async.errors import InvalidData
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.prices import PriceVehicle, PriceVehicleName
 from gotsurge_async.models.tasks import (
     BroadcastName,
     BroadcastPreference,
     CargoDetail,
-    CreatedTasks,
     Item,
     Order,
     Receipt,
     ServiceName,
     ServiceType,
     StatusName,
-    Task,
     TaskChanges,
     TaskFields,
     TaskStatus,

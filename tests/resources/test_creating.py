@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import GotSurge, Order, OutcomeUnknown
-from gotsurge_async.models.tasks import CreatedTasks
+from gotsurge_async.models.answers import CreatedTasks
 from tests.support.clients import client
 from tests.support.orders import answer, order
 

@@ -12,8 +12,8 @@ import pytest
 
 from gotsurge_async import GotSurge, InvalidData, Unprocessed, codec
 from gotsurge_async.bulk import Desk, Ledger, Mode, Push
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import Model
-from gotsurge_async.models.tasks import Task
 from gotsurge_async.transports.base import Request, Response
 from tests.support.clients import client
 from tests.support.orders import answer, order

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gotsurge_async import Task, TaskStatus, UsageError
-from gotsurge_async.models.tasks import StatusEntry
+from gotsurge_async.models.answers import StatusEntry
 from gotsurge_async.resources.tasks import Until, wait_for
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order

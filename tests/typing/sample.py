@@ -41,9 +41,10 @@ from gotsurge_async import (
 )
 from gotsurge_async.bulk import Changed, Desk, Outcome
 from gotsurge_async.hooks import CallStarted, Event, RequestDone
+from gotsurge_async.models.answers import CreatedTasks
 from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.models.platform import OrganizationPage, Role, TaskPage, UpdatedTask, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Message
+from gotsurge_async.models.tasks import Message
 from gotsurge_async.telemetry import Tracing
 from gotsurge_async.testing import simulated
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.ledger import OrderRow, OrderState
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.alerts import Alert, AlertKind, Lasting, Limits, alerts, alerts_in, doubt
 from gotsurge_async.webhooks.book import Book

@@ -24,7 +24,7 @@ import attrs
 import psutil
 import pytest
 
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.book import Book

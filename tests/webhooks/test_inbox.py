@@ -12,7 +12,7 @@ import pytest
 
 from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.webhooks import inbox as module
 from gotsurge_async.webhooks import room

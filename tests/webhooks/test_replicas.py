@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from gotsurge_async.errors import NotFound
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks import reads as reads_module
 from gotsurge_async.webhooks.book import Book

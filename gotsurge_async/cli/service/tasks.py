@@ -31,9 +31,10 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld
 from gotsurge_async.ledger.sql.store import Backend
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.tasks import Order, Task, TaskChanges
+from gotsurge_async.models.tasks import Order, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk

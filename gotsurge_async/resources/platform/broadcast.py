@@ -14,6 +14,7 @@ from gotsurge_async.api.endpoints import (
 )
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import NOT_FOLLOWED, GotSurgeError, NotFound, OutcomeUnknown, PartlyDone, Rejected
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.platform import (
     BroadcastRequest,
     TrackingAssignment,
@@ -21,7 +22,7 @@ from gotsurge_async.models.platform import (
     UpdatedTask,
     UpdatedTasks,
 )
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.resources.converging import NO_STATE
 from gotsurge_async.resources.reading import reader, task_of
 

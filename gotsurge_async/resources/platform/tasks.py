@@ -26,8 +26,9 @@ from gotsurge_async.errors import (
     PartlyDone,
     UsageError,
 )
+from gotsurge_async.models.answers import CreatedTasks, Task
 from gotsurge_async.models.platform import TaskPage, UpdatedTask, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
+from gotsurge_async.models.tasks import TaskChanges
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing

@@ -12,7 +12,8 @@ from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInfo, RunState
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.models.answers import StatusEntry, Task
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
 from gotsurge_async.webhooks.book.outbox import Outbox

@@ -10,8 +10,9 @@ from itertools import combinations, product
 from msgspec import Struct
 
 from gotsurge_async.database import Database
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.records import BookOrder, environment_of, keepable, micros, order_of
 
 LIVING: frozenset[TaskStatus] = frozenset(

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from attrs import field, frozen
 from msgspec import Struct
 
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.models.answers import StatusEntry, Task
+from gotsurge_async.models.tasks import TaskStatus
 
 RANK: Mapping[str, int] = MappingProxyType(
     {

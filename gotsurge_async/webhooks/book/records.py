@@ -12,8 +12,9 @@ from gotsurge_async import codec
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger import OrderRow, OrderState, RunInfo
+from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.places import Contact
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus, late_windows
+from gotsurge_async.models.tasks import TaskStatus, late_windows
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import RANK, Step
 

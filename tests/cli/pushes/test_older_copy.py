@@ -9,7 +9,8 @@ import pytest
 
 from gotsurge_async.after import reconcile
 from gotsurge_async.bulk import OrderState
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Shell, write_orders
 

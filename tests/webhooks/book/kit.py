@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 ACCOUNT = "local/plain"

@@ -14,7 +14,7 @@ import pytest
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.answers import Task
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import AGES, Book, Change, Only

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.models.answers import StatusEntry, Task
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.history import Kept, Reading, Step, in_order, read
 from tests.webhooks.book.kit import WAY, after, at, entries, task, written
 
