@@ -9,8 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
@@ -102,7 +101,7 @@ async def resolve(
         if not faults and connect is not None:
             faults = await _disproved(connect, info, new, rows)
         if faults:
-            faults = [attrs.evolve(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
+            faults = [structs.replace(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
             raise UnusableSource(f"{file} has faults", faults, len(faults))
         tasks = {one.key: one.task_id for one in new}
         if run is not None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-import attrs
 import msgspec
 from msgspec import Struct, structs
 
@@ -17,6 +16,7 @@ from gotsurge_async.money import Money
 from gotsurge_async.starting import pattern
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.fields import columns_of
+from gotsurge_async.tables.maps.column_map import ColumnMap
 from gotsurge_async.tables.options import SourceOptions
 from gotsurge_async.tables.source import Around, Source, SourceRow
 
@@ -144,11 +144,18 @@ class _Watched(Around):
 
 
 def _digest(options: SourceOptions, columns: Sequence[str]) -> str:
-    maps = attrs.asdict(options.file_map, filter=lambda attribute, _: attribute.name not in ("where", "name", "sha256"))
-    zone = options.timezone or options.file_map.timezone
-    dialects = attrs.asdict(options.dialect()), attrs.asdict(options.items_dialect())
+    own = options.file_map
+    maps = {"orders": _plain(own.orders), "items": _plain(own.items), "timezone": own.timezone}
+    zone = options.timezone or own.timezone
+    dialects = structs.asdict(options.dialect()), structs.asdict(options.items_dialect())
     text = msgspec.json.encode([maps, zone, dialects, options.key, list(columns)], order="deterministic")
     return hashlib.sha256(text).hexdigest()
+
+
+def _plain(column_map: ColumnMap) -> dict[str, Any]:
+    rules = structs.asdict(column_map) | {"dialect": structs.asdict(column_map.dialect)}
+    del rules["where"]
+    return rules
 
 
 def _columns_of_times(options: SourceOptions) -> list[str]:

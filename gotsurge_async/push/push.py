@@ -218,15 +218,19 @@ class Push:
 
         An order that cannot be read now stays in doubt, and so this run does not send it either.
         """
-        from gotsurge_async.after.reconcile import Reconciler, look_up_first_pushed
-
         for rival in await run.doubtful_rivals():
+            from gotsurge_async.after.reconcile import Reconciler  # few pushes have one
+
             with suppress(RunHeld, CallError):
                 await Reconciler(self._gs, self._ledger).reconcile(rival, task_list=False)
         if self._not_sent_before:
             return Evidence(not_sent_before=True)
         first = await self._ledger.first_pushed(run)
-        return await look_up_first_pushed(self._gs, self._ledger, run, first) if first else NO_EVIDENCE
+        if not first:
+            return NO_EVIDENCE
+        from gotsurge_async.after.reconcile import look_up_first_pushed
+
+        return await look_up_first_pushed(self._gs, self._ledger, run, first)
 
     async def choose_mode(self) -> Mode:
         """Choose two-phase for a platform partner, direct for a plain one, by a call to the service.

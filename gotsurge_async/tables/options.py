@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 from attrs.converters import optional
-from msgspec import Meta
+from msgspec import Meta, Struct, structs
 
 from gotsurge_async.errors import ConfigError, code_of
 from gotsurge_async.models.base import utc
@@ -54,8 +54,7 @@ ENDINGS = {
 _MOST = 1 << 20
 
 
-@attrs.frozen(kw_only=True)
-class FileMap:
+class FileMap(Struct, frozen=True, kw_only=True, eq=False):
     """A map (``--map``): how to read a user's own tables of orders, and of their items.
 
     Attributes:
@@ -67,8 +66,15 @@ class FileMap:
     orders: ColumnMap = ColumnMap()
     items: ColumnMap = ColumnMap()
     timezone: str | None = None
-    name: str = attrs.field(default="", eq=False)
-    sha256: str | None = attrs.field(default=None, eq=False)
+    name: str = ""
+    sha256: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the rules are the same, of whatever file."""
+        return isinstance(other, FileMap) and structs.astuple(self)[:3] == structs.astuple(other)[:3]
+
+    def __ne__(self, other: object) -> bool:  # a struct's own compares identities
+        return not self == other
 
     @classmethod
     def load(cls, path: Path | str) -> "FileMap":
@@ -84,11 +90,10 @@ class FileMap:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}", "E201") from None
         if len(text) > _MOST:
             raise ConfigError(f"{path}: is too large for a map", "E231")
-        return attrs.evolve(read_map(text, str(path)), sha256=hashlib.sha256(text).hexdigest())
+        return structs.replace(read_map(text, str(path)), sha256=hashlib.sha256(text).hexdigest())
 
 
-@attrs.frozen(kw_only=True)
-class Query:
+class Query(Struct, frozen=True, kw_only=True):
     """A query to a database, in place of a file.
 
     Attributes:
@@ -97,7 +102,10 @@ class Query:
     """
 
     sql: str
-    url: str = attrs.field(repr=False)
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Query(sql={self.sql!r})"
 
     @property
     def name(self) -> str:

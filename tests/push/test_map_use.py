@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import attrs
 import pytest
+from msgspec import structs
 
 from gotsurge_async.push.map_use import MAP, MapUse, watched
 from gotsurge_async.tables import FileMap, SourceOptions, open_source
@@ -37,7 +37,7 @@ def use_of(
     """How a map reads a file of one row."""
     file = tmp_path / "orders.csv"
     file.write_text(f"{header}\n{row}\n")
-    file_map = attrs.evolve(read_map(text.encode(), "m.toml"), name="m")
+    file_map = structs.replace(read_map(text.encode(), "m.toml"), name="m")
     options = SourceOptions(now=NOW, file_map=file_map, timezone=zone)
     uses: list[MapUse] = []
     with open_source(file, options=options) as source:

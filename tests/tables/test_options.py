@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import ColumnMap, FileMap, SourceOptions
@@ -126,6 +127,14 @@ def test_all_that_may_stand_in_one() -> None:
         items=ColumnMap(columns={"Qty": "quantity"}, dialect=Dialect(sheet="Items")),
         timezone="Asia/Singapore",
     )
+
+
+def test_maps_are_equal_if_their_rules_are() -> None:
+    """The name and the file of a map do not count."""
+    rules = ColumnMap(ignore=frozenset({"A"}))
+    named = FileMap(orders=structs.replace(rules, where="m.toml"), name="m", sha256="0")
+    same, other = FileMap(orders=rules), FileMap()
+    assert (named == same, named != same, named == other, named != other) == (True, False, False, True)
 
 
 @pytest.mark.parametrize(

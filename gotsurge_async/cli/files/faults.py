@@ -8,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
@@ -169,7 +168,7 @@ def _list_faults(faults: Sequence[Fault], count: int, groups: Sequence[FaultGrou
 
 def as_plain(fault: Fault) -> dict[str, Any]:
     """A fault in the form of a ``--json`` document."""
-    return {**attrs.asdict(fault), "rule": str(fault.rule)}
+    return {**structs.asdict(fault), "rule": str(fault.rule)}
 
 
 def report_faults(error: UnusableSource, consequence: str) -> Failure:

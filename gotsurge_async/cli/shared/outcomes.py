@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import attrs
 import click
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Created, InDoubt, Refused
@@ -66,7 +65,7 @@ takes_orders: Decorator[Any] = gathered(
 
 def _by_number(fault: Any) -> str:
     """A fault with the number of its order, since it has no line in the file."""
-    return str(attrs.evolve(fault, file=f"{fault.file}: order {fault.line}", line=None))
+    return str(structs.replace(fault, file=f"{fault.file}: order {fault.line}", line=None))
 
 
 def _rows(file: str) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import click
+from msgspec import structs
 
 from gotsurge_async.after.lookup import RESCAN_AFTER
 from gotsurge_async.cli.shared.connect import Target
@@ -50,7 +51,7 @@ def load_named(name: str) -> FileMap:
     """Load a map by its file, or by the name under which it is stored."""
     from gotsurge_async.tables.maps.kept import find_map  # few pushes have a map
 
-    return attrs.evolve(FileMap.load(find_map(name)), name=name)
+    return structs.replace(FileMap.load(find_map(name)), name=name)
 
 
 def for_target(source: SourceOptions, target: Target) -> SourceOptions:

@@ -5,8 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import attrs
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.models.rules import Severity
 from gotsurge_async.starting import pattern
@@ -20,8 +19,7 @@ def _shortened(text: str | None) -> str | None:
     return text if text is None else str(text) if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-@attrs.frozen(kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """One fault, or probable mistake, at one place of a file.
 
     Its ``str()`` is for a person: ``orders.csv:17: price: "1,50": write an amount as a decimal number, such
@@ -41,13 +39,17 @@ class Fault:
 
     file: str
     line: int | None = None
-    column: str | None = attrs.field(default=None, converter=_shortened)
-    field: str | None = attrs.field(default=None, converter=_shortened)
-    value: str | None = attrs.field(default=None, converter=_shortened)
+    column: str | None = None
+    field: str | None = None
+    value: str | None = None
     rule: str
     severity: Severity = Severity.FAULT
     proposal: str | None = None
     place: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("column", "field", "value"):
+            structs.force_setattr(self, name, _shortened(getattr(self, name)))
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
@@ -160,8 +162,7 @@ Listener = Callable[[Fault, Original | None], None]
 """Called with each fault when it is detected, and with its row if it has one."""
 
 
-@attrs.define
-class SourceReport:
+class SourceReport(Struct):
     """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are stored.
 
     So memory stays flat even if every line of the file is wrong.
@@ -173,13 +174,13 @@ class SourceReport:
     """
 
     kept: int = 1_000
-    on_fault: Listener | None = attrs.field(default=None, eq=False)
-    whole: bool = attrs.field(default=False, init=False)
-    faults: list[Fault] = attrs.field(factory=list, init=False)
-    warnings: list[Fault] = attrs.field(factory=list, init=False)
-    fault_count: int = attrs.field(default=0, init=False)
-    warning_count: int = attrs.field(default=0, init=False)
-    _grouped: dict[Severity, FaultGroups] = attrs.field(factory=dict, init=False, eq=False)
+    on_fault: Listener | None = None
+    whole: bool = False
+    faults: list[Fault] = []
+    warnings: list[Fault] = []
+    fault_count: int = 0
+    warning_count: int = 0
+    _grouped: dict[Severity, FaultGroups] = {}
 
     @property
     def ok(self) -> bool:

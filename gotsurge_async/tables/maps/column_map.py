@@ -4,10 +4,8 @@ import codecs
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
-import attrs
 import msgspec
-from attrs.converters import optional
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.rules import nearest
@@ -79,8 +77,7 @@ def zone_named(name: str | None) -> "ZoneInfo | None":
         raise ConfigError(f'time zone "{name}" is not known{did_you_mean(name, known)}', "E102") from None
 
 
-@attrs.frozen(kw_only=True)
-class Dialect:
+class Dialect(Struct, frozen=True, kw_only=True):
     """The way a file is written. A value of None is detected, or has a default.
 
     Attributes:
@@ -91,18 +88,22 @@ class Dialect:
         header_row: the line, or the row of the sheet, that names the columns; the rows above are not read.
     """
 
-    delimiter: str | None = attrs.field(default=None, converter=optional(delimiter_character))
-    encoding: str | None = attrs.field(default=None, converter=optional(encoding_named))
+    delimiter: str | None = None
+    encoding: str | None = None
     sheet: str | None = None
     header_row: int | None = None
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
+        if self.delimiter is not None:
+            structs.force_setattr(self, "delimiter", delimiter_character(self.delimiter))
+        if self.encoding is not None:
+            structs.force_setattr(self, "encoding", encoding_named(self.encoding))
         if self.header_row is not None and self.header_row < 1:
             raise ConfigError("the header row must be 1 or more", "E102")
 
     def over(self, other: "Dialect") -> "Dialect":
         """This dialect, with the values of another one for those that are None here."""
-        return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
+        return structs.replace(other, **{name: it for name, it in structs.asdict(self).items() if it is not None})
 
 
 class Join(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -131,8 +132,7 @@ class Dates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     minutes_later: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class ColumnMap:
+class ColumnMap(Struct, frozen=True, kw_only=True, eq=False):
     """The rules for reading the columns of a user's own table.
 
     A field has its name as in a table without a map, such as ``to_address.street_address``. In ``dates``, ``numbers``,
@@ -157,19 +157,26 @@ class ColumnMap:
     A file that lacks one of ``columns``, or a column of a join, has a fault: no field is left out silently.
     """
 
-    columns: Mapping[str, str] = attrs.field(factory=dict)
-    join: Mapping[str, Join] = attrs.field(factory=dict)
-    constants: Mapping[str, str] = attrs.field(factory=dict)
-    defaults: Mapping[str, str] = attrs.field(factory=dict)
+    columns: Mapping[str, str] = {}
+    join: Mapping[str, Join] = {}
+    constants: Mapping[str, str] = {}
+    defaults: Mapping[str, str] = {}
     ignore: frozenset[str] = frozenset()
     only_rows_with: str | None = None
-    dates: Mapping[str, Dates] = attrs.field(factory=dict)
-    numbers: Mapping[str, str] = attrs.field(factory=dict)
-    phones: Mapping[str, str] = attrs.field(factory=dict)
-    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
-    clean: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    dates: Mapping[str, Dates] = {}
+    numbers: Mapping[str, str] = {}
+    phones: Mapping[str, str] = {}
+    values: Mapping[str, Mapping[str, str]] = {}
+    clean: Mapping[str, tuple[str, ...]] = {}
     dialect: Dialect = Dialect()
-    where: str = attrs.field(default="the map", eq=False)
+    where: str = "the map"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the rules are the same, under whatever name."""
+        return isinstance(other, ColumnMap) and structs.astuple(self)[:-1] == structs.astuple(other)[:-1]
+
+    def __ne__(self, other: object) -> bool:  # a struct's own compares identities
+        return not self == other
 
     @property
     def has_rules(self) -> bool:

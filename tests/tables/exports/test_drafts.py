@@ -78,9 +78,9 @@ def completed(draft: Draft, proposed: FileMap, own: FileMap) -> FileMap:
                 result[field] = value
         return result
 
-    orders = attrs.evolve(
+    orders = structs.replace(
         ours, columns=columns, join=joins, constants=constants, ignore=frozenset({"*"}),
-        dialect=theirs.dialect.over(attrs.evolve(ours.dialect, header_row=theirs.dialect.header_row)),
+        dialect=theirs.dialect.over(structs.replace(ours.dialect, header_row=theirs.dialect.header_row)),
         **{section: rules(section) for section in ("dates", "numbers", "phones", "values", "clean")},
     )  # fmt: skip
     return FileMap(orders=orders, items=own.items, timezone=proposed.timezone or own.timezone)
