@@ -213,11 +213,12 @@ def driver_of(place: Place) -> Any:
     return psycopg
 
 
-@lru_cache(100)
-def _places(kind: Kind, rows: int, columns: int) -> str:
-    """The places of the values of some rows: numbered for PostgreSQL, whose driver would parse others each time."""
+@lru_cache(200)
+def _with_places(text: str, kind: Kind, rows: int, columns: int) -> str:
+    """A statement with places for values: numbered for PostgreSQL, whose driver would parse others each time."""
     places = [f"${number}" if kind is Kind.POSTGRESQL else "?" for number in range(1, rows * columns + 1)]
-    return ", ".join([f"({', '.join(places[start : start + columns])})" for start in range(0, len(places), columns)])
+    values = [f"({', '.join(places[start : start + columns])})" for start in range(0, len(places), columns)]
+    return text.replace(_ROWS, ", ".join(values))
 
 
 class Moved(Exception):
@@ -234,8 +235,8 @@ class Database(ABC):
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
         self.committed: list[Callable[[], object]] = []
         """Called by the writer, in its thread, when the transaction is durable; forgotten when it is undone."""
-        self.counted: int | None = None
-        """How far a counter has come that this transaction increased, for its watcher; forgotten in the same way."""
+        self.counted: tuple[int, int] | None = None
+        """The own part and the whole of a counter that this transaction increased; forgotten in the same way."""
         self.driver = driver
         self._texts = texts
 
@@ -288,11 +289,10 @@ class Database(ABC):
     def _insert(self, text: str, rows: Sequence[Row]) -> int:
         # Many in one step of the driver: sqlite3 lets go of the interpreter before each and waits for it after, which
         # takes milliseconds while the event loop is busy in its own thread.
-        some, number = max(1, self._at_once // len(rows[0])), 0
-        for part in [rows[start : start + some] for start in range(0, len(rows), some)]:
-            whole = text.replace(_ROWS, _places(self.kind, len(part), len(rows[0])))
-            number += int(self._execute(whole, tuple(chain.from_iterable(part))).rowcount)
-        return number
+        if len(rows) > (some := max(1, self._at_once // (columns := len(rows[0])))):
+            return sum(self._insert(text, rows[start : start + some]) for start in range(0, len(rows), some))
+        whole = _with_places(text, self.kind, len(rows), columns)
+        return int(self._execute(whole, tuple(chain.from_iterable(rows))).rowcount)
 
     @abstractmethod
     def listed(self, values: Iterable[Any]) -> Any:

@@ -98,15 +98,12 @@ SELECT name, value FROM ledger_meta;
 -- name: remember
 INSERT INTO ledger_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 -- name: count
-INSERT INTO counters AS kept (slot, n) VALUES (:slot, 1) ON CONFLICT (slot) DO UPDATE SET n = kept.n + 1
-RETURNING n;
+INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO UPDATE SET n = kept.n + excluded.n
+RETURNING n, n + (SELECT CAST(coalesce(sum(others.n), 0) AS {big}) FROM counters AS others WHERE others.slot <> :slot);
 -- name: counted
 SELECT CAST(coalesce(sum(n), 0) AS {big}) FROM counters;
 -- name: counted_by
 SELECT n FROM counters WHERE slot = :slot;
--- name: count_on
-INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO UPDATE SET n = kept.n + excluded.n
-RETURNING n;
 -- name: size@sqlite
 SELECT page_count * page_size, (SELECT coalesce(sum(length(states)), 0) FROM chunks) FROM pragma_page_count, pragma_page_size;
 -- name: size@postgresql

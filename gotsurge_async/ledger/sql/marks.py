@@ -52,7 +52,8 @@ CRASHED = "the process ended before the answer was recorded"
 def count(db: Database, slot: int) -> None:
     """Raise the counter that distinguishes an older copy of the ledger from a newer one, once in a transaction."""
     if db.counted is None:
-        ((db.counted,),) = db.rows("count", slot=slot)
+        ((own, counter),) = db.rows("count", slot=slot, n=1)
+        db.counted = own, counter
 
 
 class Claim(Struct, frozen=True):

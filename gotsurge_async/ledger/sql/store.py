@@ -168,16 +168,15 @@ class Counting(Watcher):
         self._counted: tuple[int, int] | None = None
 
     def before_commit(self, db: Database) -> None:
-        """Read the counter if this process increased it: adding up all rows takes longer."""
-        self._counted = None
+        """Keep the counter if this process increased it."""
+        self._counted = db.counted
         if db.counted is not None:
             self._refuse_moved()
-            self._counted = (int(db.rows("counted")[0][0]), db.counted)
 
     def after_commit(self) -> None:
         """Store the counter in the file."""
         if self._counted is not None:
-            counter, own = self._counted
+            own, counter = self._counted
             self.keeper.keep(counter, (self.slot, own))
 
     def close(self) -> None:

@@ -142,8 +142,8 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
             db.script("withdraw_all")
             db.change("raise_chunk_epochs", by=runs.EPOCHS_OF_A_COPY)
             ((counter,),) = db.rows("counted")
-            ((db.counted,),) = db.rows("count_on", slot=ledger.slot, n=max(1, known + 1 - counter))
-            ((counter,),) = db.rows("counted")
+            ((own, counter),) = db.rows("count", slot=ledger.slot, n=max(1, known + 1 - counter))
+            db.counted = own, counter
             return Accepted(in_doubt=doubtful, counter=counter)
 
         with locks:

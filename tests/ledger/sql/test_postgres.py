@@ -268,10 +268,10 @@ async def test_writers_that_wait_in_a_circle_both_come_through(url: str) -> None
     def crossing(first: int) -> Callable[[Database], None]:
         def job(db: Database) -> None:
             tries.append(first)
-            db.change("count", slot=first)
+            db.change("count", slot=first, n=1)
             came[first].set()
             assert came[1 - first].wait(60)
-            db.change("count", slot=1 - first)
+            db.change("count", slot=1 - first, n=1)
 
         return job
 

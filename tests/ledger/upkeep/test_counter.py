@@ -84,7 +84,7 @@ async def test_a_ledger_that_others_count_on_is_no_older_copy(
     def others_count(keeper: Keeper) -> Identity | None:
         with closing(Backend(place).writing()) as db:
             db.begin()
-            db.change("count_on", slot=1, n=1)
+            db.change("count", slot=1, n=1)
             identity, ((own,),) = identity_of(db), db.rows("counted_by", slot=1)
             db.commit()
         assert identity is not None
