@@ -232,8 +232,17 @@ class Run(Notes):
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
 
-    async def keys_of(self, tracking_ids: Collection[str]) -> list[str]:
-        """The keys of its orders that have one of some tracking ids."""
+    async def keys_of(self, tracking_ids: Collection[str], *, are_keys: bool = False) -> list[str]:
+        """The keys of its orders that have one of some tracking ids.
+
+        Args:
+            are_keys: whether the key of each order is its tracking id: then nearly always no order is read.
+        """
+
+        def may_have(db: Database) -> bool:
+            known = db.listed(tracking_id for tracking_id in tracking_ids if "\0" not in tracking_id)
+            has_key = db.rows("keys", environment=held.environment, keys=known)
+            return bool(has_key or db.rows("contested", run=held.number, chunk=0, place=0, most=1))
 
         def read(_: Database, chunks: dict[int, Chunk]) -> list[str]:
             orders = [order for chunk in chunks.values() for order in chunk.orders()]
@@ -241,6 +250,8 @@ class Run(Notes):
 
         self._check()
         held = self._held
+        if are_keys and not await self._store.read(may_have):
+            return []
         found = pages.pages(self._store, held.number, None, 1000, read, first=held.first, last=held.last)
         return [key async for keys in found for key in keys]
 

@@ -59,7 +59,7 @@ class Entering(Struct):
         if keys is not None:
             knows = partial(Register().knows, account, identity.name, self.ledger.path, keys)
             if not await asyncio.to_thread(knows, new_ledger=self.new_ledger):
-                await self._refuse_known_orders(run)
+                await self._refuse_known_orders(run, keys)
         warning = await asyncio.to_thread(
             Register().enter,
             account,
@@ -91,10 +91,10 @@ class Entering(Struct):
             return set()
         return await self._listed(run.info.mode)
 
-    async def _refuse_known_orders(self, run: Run) -> None:
+    async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
         """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
         there = await self.there_before(run)
-        if there and (present := await run.keys_of(there)):
+        if there and (present := await run.keys_of(there, are_keys=keys.are_tracking_ids)):
             raise self.orders_there(present)
 
     def orders_there(self, keys: Sequence[str]) -> OrdersThere:

@@ -123,7 +123,7 @@ class Loader(Struct, frozen=True):
             chunk=self.chunk,
             compact=self.compact,
         )
-        keys = Keys()
+        keys = Keys(are_tracking_ids=source.key_path == "tracking_id")
         async with discarded_on_error(run):
             while block:
                 await run.add([*starmap(NewOrder, block)])  # both have the same fields, in the same order
@@ -143,7 +143,7 @@ class Loader(Struct, frozen=True):
             environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
         )
         async with discarded_on_error(run):
-            keys, number, problems = Keys(), 0, list[Problem]()
+            keys, number, problems = Keys(are_tracking_ids=True), 0, list[Problem]()
             async for block in chunks_of(each_as_read(orders), whole_chunks(self.chunk)):
                 rows = []
                 for order in block:
@@ -152,6 +152,7 @@ class Loader(Struct, frozen=True):
                         problems += [Problem(f"orders[{number - 1}].{at}", *why) for at, *why in order.error.problems]
                         continue
                     order_key = key_of(order, key, name, number)
+                    keys.are_tracking_ids = keys.are_tracking_ids and order_key == order.tracking_id
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
                 if len(problems) > _MOST_PROBLEMS:

@@ -33,7 +33,6 @@ class JsonlSource(Source):
         self._stream = Digested(stream)
         self._encoding = options.encoding
         self.form = Form(format="jsonl")
-        self._key_path = options.key
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [column for column in columns_of(Order).values() if column.kind is datetime]
@@ -141,7 +140,7 @@ class JsonlSource(Source):
         return encode(tree)
 
     def _read_key(self, tree: _Tree) -> str | None:
-        path = self._key_path
+        path = self.key_path
         key = _value_at(tree, path)
         if path not in columns_of(Order):
             tree.pop(path, None)

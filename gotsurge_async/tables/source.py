@@ -158,6 +158,7 @@ class Source(abc.ABC):
         items_columns: the header of the items file, from the first row on.
         not_read: the columns of a table that are not read, from the first row on.
         form: how the file is written, from the first row on.
+        key_path: the field, or the column, that has the keys.
         kept: other values of the file that a run stores, by name, from the first row on.
         faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
             sets it leaves these rows out, so then an order whose items have faults is faulty, too.
@@ -179,6 +180,7 @@ class Source(abc.ABC):
         self.not_read: tuple[str, ...] = ()
         self.form: Form = Form()
         self.kept: Mapping[str, Any] = {}
+        self.key_path: str = options.key
         self._now = options.now
         self._max_price = options.max_price
         self._any_date = options.any_date

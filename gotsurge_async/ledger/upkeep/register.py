@@ -86,9 +86,14 @@ class Entry(Struct, frozen=True):
 
 
 class Keys:
-    """The digest of a set of keys, whatever their order; the keys are not kept in memory."""
+    """The digest of a set of keys, whatever their order; the keys are not kept in memory.
 
-    def __init__(self) -> None:
+    Attributes:
+        are_tracking_ids: whether each key is its order's tracking id.
+    """
+
+    def __init__(self, *, are_tracking_ids: bool = False) -> None:
+        self.are_tracking_ids: bool = are_tracking_ids
         self.count: int = 0
         self._sum = 0
 
