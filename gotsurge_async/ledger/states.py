@@ -285,8 +285,8 @@ class Remark(Struct, frozen=True):
     """The note for people; None keeps the recorded one."""
 
 
-class OrderRow(NamedTuple):
-    """An order as the ledger has it. A tuple, because results are read by the million."""
+class OrderRow(Struct, frozen=True, gc=False):
+    """An order as the ledger has it. A struct, because results are read by the million."""
 
     id: int
     line: int

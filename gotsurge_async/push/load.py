@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from itertools import islice, starmap
-from typing import Any, TypeVar
+from itertools import islice
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -27,9 +27,7 @@ from gotsurge_async.push.entering import Entering
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
-from gotsurge_async.tables.source import UNSEEN, fingerprint_of, unseen_in
-
-T = TypeVar("T")
+from gotsurge_async.tables.source import UNSEEN, SourceRow, fingerprint_of, unseen_in
 
 FORM = "form"
 """The option of a run that holds the form of its source (`Form`): its result files have the same form."""
@@ -126,7 +124,9 @@ class Loader(Struct, frozen=True):
         keys = Keys(are_tracking_ids=source.key_path == "tracking_id")
         async with discarded_on_error(run):
             while block:
-                await run.add([*starmap(NewOrder, block)])  # both have the same fields, in the same order
+                await run.add(
+                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
+                )
                 if self.entering is not None:
                     keys.add([row.key for row in block])
                 block = await asyncio.to_thread(self._block, rows)
@@ -164,7 +164,7 @@ class Loader(Struct, frozen=True):
                 raise InvalidData("", problems)
             return run, await self._admit(run, keys, name, None)
 
-    def _block(self, rows: Iterator[T]) -> list[T]:
+    def _block(self, rows: Iterator[SourceRow]) -> list[SourceRow]:
         return list(islice(rows, whole_chunks(self.chunk)))
 
     async def _admit(

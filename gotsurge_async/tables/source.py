@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, Self
 
 from msgspec import Struct
 
@@ -75,7 +75,7 @@ def fingerprint_of(order: Any) -> bytes:
     return blake2b(encode(trip), digest_size=16).digest()
 
 
-class SourceRow(NamedTuple):
+class SourceRow(Struct, frozen=True, gc=False):
     """One good order of a file."""
 
     line: int

@@ -282,15 +282,22 @@ class Chunk(Struct):
 
     def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
         """For each order its place, its `Meta`, its text, and the row that it was read from."""
-        start = from_source = 0
-        for place, meta in enumerate(self.metas):
-            payload = self.body[start : start + meta.size]
-            start += meta.size + len(JOINED)
-            row = None
-            if meta.source_size is not None:
-                row = self.source[from_source : from_source + meta.source_size]
-                from_source += meta.source_size
-            yield place, meta, payload, row
+        rows: list[bytes | None] = []
+        start = 0
+        for meta in self.metas:
+            size = meta.source_size
+            rows.append(None if size is None else self.source[start : start + size])
+            start += size or 0
+        return zip(range(len(rows)), self.metas, self.payloads(), rows, strict=True)
+
+    def payloads(self) -> list[bytes]:
+        """The texts of the orders."""
+        texts, start, body, between = list[bytes](), 0, self.body, len(JOINED)
+        for meta in self.metas:
+            end = start + meta.size
+            texts.append(body[start:end])
+            start = end + between
+        return texts
 
     def payload(self, place: int) -> bytes:
         """The text of one order."""
@@ -438,6 +445,10 @@ def take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
         if len(named) > len(chunk.states):
             raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
         chunk._parts = max(chunk._parts, part + 1)
+        tasks = [(task_id, status) for task_id in named if task_id is not None]
+        if not chunk.tasks and len(tasks) == len(named):  # as nearly always
+            chunk.tasks = dict(enumerate(tasks))
+            continue
         for place, task_id in enumerate(named):
             if task_id is not None and place not in chunk.tasks:
                 chunk.tasks[place] = (task_id, status)

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
+from msgspec import structs
+
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.errors import damaged
@@ -54,6 +56,9 @@ _OF_ITS_OWN = LOST | {OrderState.CANCELLING}
 
 _UNCLAIMED = OWNED_ELSEWHERE | {OrderState.PENDING}
 """States that a claim of the chunk does not concern."""
+
+
+_NO_TASK: tuple[str | None, str | None] = None, None
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ def pending_pages(
         orders = [
             PendingOrder(number * PLACES + place, meta.line, meta.key, payload)
             for number, chunk in chunks.items()
-            for place, meta, payload, _ in chunk.orders()
+            for place, (meta, payload) in enumerate(zip(chunk.metas, chunk.payloads(), strict=True))
             if number in whole or chunk.states[place] == pending
         ]
         # Of these nothing is noted without a claim, which raises the epoch.
@@ -164,7 +169,7 @@ def row_pages(
         rows = [row for chunk in chunks.values() for row in rows_of(chunk, owners, standing=standing)]
         if states is not None:
             rows = [row for row in rows if row.state in kept]
-        return [row._replace(state=names.get(row.state, row.state)) for row in rows] if names else rows
+        return [structs.replace(row, state=names.get(row.state, row.state)) for row in rows] if names else rows
 
     among = None if states is None else kept
     return pages(store, info.number, among, batch, read, since=since, first=first, last=last)
@@ -181,10 +186,9 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
         until = open_until if common in PUSHED else None
         tasks, first = chunk.tasks, number_of(chunk.id, 0)
         for place, meta, payload, row in chunk.orders():
-            task_id, status = tasks.get(place, (None, None))
-            yield OrderRow(
-                first + place, meta.line, meta.key, common, payload, row, task_id, status, None, at, updated_at, until
-            )
+            line, key, *_ = meta
+            task_id, status = tasks.get(place, _NO_TASK)
+            yield OrderRow(first + place, line, key, common, payload, row, task_id, status, None, at, updated_at, until)
         return
     for place, meta, payload, source_row in chunk.orders():
         state, error = chunk.state(place), chunk.error(place)

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from msgspec import structs
+
 from gotsurge_async.errors import Coded
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
@@ -56,7 +58,7 @@ class Leaving(Around):
         with waiting_aside():
             self._db.execute("BEGIN")
             while block := list(islice(rows, _BLOCK)):
-                self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", block)
+                self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", map(structs.astuple, block))
             self._db.execute("COMMIT")
             if not self._source.report.whole:
                 self._leave_doubled()

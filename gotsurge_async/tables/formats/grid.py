@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import methodcaller
-from typing import Any, NamedTuple
+from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.starting import pattern
@@ -17,7 +17,7 @@ from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Fo
 _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
 
     line: int
