@@ -89,7 +89,8 @@ class Table:
         for record in records:
             any_row = True
             cells = record.cells
-            if self._below or record.damaged or len(cells) != width or any(cells[place].strip() for place in unnamed):
+            is_odd = self._below or record.damaged or len(cells) != width
+            if is_odd or (unnamed and any(cells[place].strip() for place in unnamed)):
                 yield from self._rest()
                 self.turn_to(record)
                 if not self._is_usable(record, header):
