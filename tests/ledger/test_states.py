@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.ledger.states import (
@@ -77,7 +78,7 @@ def test_what_an_order_says_is_not_in_its_repr() -> None:
         assert "7" in repr(order)
         assert "Private" not in repr(order)
     assert row.source == b"Row"
-    assert row._replace(source_row=None).source == b"Private"
+    assert replace(row, source_row=None).source == b"Private"
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.integers(-12, 14))

@@ -157,8 +157,7 @@ class Chunk(Struct):
             False, and nothing is changed, if an order has another letter than ``source``, or a task or
             a note; or if a text is not plain.
         """
-        number = len(self.states)
-        text = "".join([part or "" for task in tasks for part in task])
+        number, text = len(self.states), "".join([part or "" for task in tasks for part in task])
         is_new = not self.tasks and not self.notes and clean(text) is text
         if not is_new or not self.states.count(source) == number == len(tasks):
             return False
@@ -282,21 +281,19 @@ class Chunk(Struct):
 
     def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
         """For each order its place, its `Meta`, its text, and the row that it was read from."""
-        rows: list[bytes | None] = []
-        start = 0
+        rows, start = list[bytes | None](), 0
         for meta in self.metas:
-            size = meta.source_size
-            rows.append(None if size is None else self.source[start : start + size])
-            start += size or 0
+            end = start + (meta.source_size or 0)
+            rows.append(None if meta.source_size is None else self.source[start:end])
+            start = end
         return zip(range(len(rows)), self.metas, self.payloads(), rows, strict=True)
 
     def payloads(self) -> list[bytes]:
         """The texts of the orders."""
-        texts, start, body, between = list[bytes](), 0, self.body, len(JOINED)
+        texts, start = list[bytes](), 0
         for meta in self.metas:
-            end = start + meta.size
-            texts.append(body[start:end])
-            start = end + between
+            texts.append(self.body[start : start + meta.size])
+            start += meta.size + len(JOINED)
         return texts
 
     def payload(self, place: int) -> bytes:
@@ -310,7 +307,7 @@ class Chunk(Struct):
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
         """Give an order another text; the caller must have locked the chunk's row before it read the chunk."""
-        texts = [payload if at == place else text for at, _, text, _ in self.orders()]
+        texts = [payload if at == place else text for at, text in enumerate(self.payloads())]
         new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
         self.metas = [new if at == place else meta for at, meta in enumerate(self.metas)]
         self.body = JOINED.join(texts)
@@ -445,10 +442,6 @@ def take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
         if len(named) > len(chunk.states):
             raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
         chunk._parts = max(chunk._parts, part + 1)
-        tasks = [(task_id, status) for task_id in named if task_id is not None]
-        if not chunk.tasks and len(tasks) == len(named):  # as nearly always
-            chunk.tasks = dict(enumerate(tasks))
-            continue
         for place, task_id in enumerate(named):
             if task_id is not None and place not in chunk.tasks:
                 chunk.tasks[place] = (task_id, status)
