@@ -4,6 +4,7 @@ valgrind's cachegrind counts what a process executes in user mode. It counts who
 with few rounds and with more of them, and the difference is what the orders between them cost.
 """
 
+import os
 import platform
 import re
 import subprocess
@@ -18,7 +19,7 @@ import msgspec
 
 from benchmarks.processes import ROOT, Server
 from benchmarks.suites import Size
-from benchmarks.suites.calls import BY_HAND, OURS
+from benchmarks.suites.calls import BY_HAND, LEDGER_POSTGRESQL, OURS, POSTGRESQL
 from benchmarks.suites.whole import compiled, push_arguments, push_variables, write_csv
 from benchmarks.work import Setting
 
@@ -26,9 +27,12 @@ WORKS = (
     (BY_HAND, "by_hand:Dicts", 1.0),
     (OURS, "ours:Push", 1.0),
     ("gotsurge_async, durable ledger", "ours:LedgerPush", 1.0),
+    ("gotsurge_async, whole tasks of `tasks.create`", "ours:Create", 0.25),
     ("openai client, generic post", "openai_client:Push", 0.25),
     ("httpx + pydantic, whole tasks", "httpx_pydantic:Create", 0.25),
 )
+READS = (("aiohttp + orjson by hand, a GET", "by_hand:Get"), ("gotsurge_async, `tasks.get`", "ours:Get"))
+"""Single reads, by hand first."""
 FEW = 1_000
 """Orders of a count that takes less than a minute; the page has these counts, too."""
 CHEAP = WORKS[1:3]
@@ -58,13 +62,18 @@ def instructions(server: Server, size: Size) -> Mapping[str, Any]:
         for title, work, share in WORKS:
             counted = count(server, folder, work, max(40, round(units * share) // 40 * 40))
             runs.append({"name": title, "instructions": counted})
+        if os.environ.get(POSTGRESQL):
+            counted = count(server, folder, LEDGER_POSTGRESQL.work, units)
+            runs.append({"name": LEDGER_POSTGRESQL.name, "instructions": counted})
         runs += [{"name": name, "instructions": counted} for name, counted in cheap(server, folder, size).items()]
         _command(server, folder, 1, counted=False)
         one, few, more = (_command(server, folder, rows) for rows in (1, 20, 20 + units))
         runs.append({"name": COMMAND, "instructions": (more - few) / units})
-    for run in runs:
-        run["by_hand"] = run["instructions"] / runs[0]["instructions"]
-    return {"runs": [*runs, {"name": START, "instructions": one}]}
+        reads = [{"name": title, "instructions": count(server, folder, work, 1_000)} for title, work in READS]
+    for kind in (runs, reads):
+        for run in kind:
+            run["by_hand"] = run["instructions"] / kind[0]["instructions"]
+    return {"runs": [*runs, *reads, {"name": START, "instructions": one}]}
 
 
 def cheap(server: Server, folder: Path, size: Size) -> dict[str, float]:

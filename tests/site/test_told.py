@@ -37,7 +37,7 @@ OTHER_SECTIONS = {"Order Statuses", "Platform Partners"}
 DIMENSIONLESS = {"status", "port", "number", "call", "imo", "vessel_imo", "version_seq", "seed", "event_id", "line"}
 """Names of numbers that measure and count nothing: what HTTP, the service and databases tell things apart by."""
 UNIT = re.compile(
-    r"\b(seconds?|minutes|hours|metres|meters|degrees|cents?|millicents|bytes|percent|share|units?|rows?|pages?|digits"
+    r"\b((micro)?seconds?|minutes|hours|metres|meters|degrees|cents?|millicents|bytes|percent|share|units?|rows?|pages?|digits"
     r"|times|tries|how many|numbers?|counts?|counted|orders|calls|chunks|events?|changes|attempts|items|tasks"
     r"|refusals|doubts|faults|stops|pieces|deliver(y|ies)|vessels|runs|accounts|files|sequence)\b",
     re.IGNORECASE,

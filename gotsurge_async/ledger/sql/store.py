@@ -253,7 +253,7 @@ class Store:
         return cls(backend, locks, clock, None)
 
     def stamp(self) -> int:
-        """The clock's time, as it is stored."""
+        """The clock's time in microseconds since 1970, as it is stored."""
         return to_microseconds(self.clock())
 
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
