@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from gotsurge_async.cli import main
 from gotsurge_async.cli.app import FOLDER_OF, gotsurge, load
+from gotsurge_async.simulator import Simulator
+from tests.support.commands import environment, local, write_orders
 from tests.test_house import MODULES, imports, own
 
 _LOADED = """
@@ -25,9 +28,18 @@ def test_a_command_has_the_name_that_it_is_found_by(name: str) -> None:
     assert load(name).name == name
 
 
-def test_a_push_loads_what_a_push_needs() -> None:
+def test_a_push_loads_what_a_push_needs(simulator: Simulator, tmp_path: Path) -> None:
     """No other command, no web server, no classes of whole tasks, and nothing that draws on a terminal."""
-    done = subprocess.run([sys.executable, "-c", _LOADED, "push", "--help"], check=True, capture_output=True, text=True)
+    write_orders(tmp_path / "orders.csv", range(3))
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED, "push", "orders.csv", *local(simulator), "--quiet"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert simulator.audit()["tasks"] == 3
     loaded = set(done.stderr.split())
     assert {"gotsurge_async.cli.pushes.push", "filelock", "aiohttp"} <= loaded
     ours = {"gotsurge_async.cli.service", "gotsurge_async.simulator", "gotsurge_async.models.answers"}

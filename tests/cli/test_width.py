@@ -13,8 +13,6 @@ from tests.support.commands import Runner, Shell
 from tests.support.running import running_simulator
 from tests.support.terminal import at_a_terminal
 
-pytestmark = pytest.mark.slow  # a process with a terminal for each test
-
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 KEYS = [f"CALL-3222609-ROPE-{number:03}" for number in range(120)]
 STATUSES = ("complete", "cancelled", "unsuccessful_delivery", "unsuccessful_pickup", "expired")
@@ -55,6 +53,15 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         yield Office(folder, simulator, summary["run"], shell.push_lost("LOST-1", "LOST-2"))
 
 
+def test_a_run_is_whole_and_has_no_zeros(shell: Shell) -> None:
+    """The id of a run is not broken, and of the counts only those above zero are in the table."""
+    _, summary = shell.push("A", "B")
+    seen = at_a_terminal(["runs", *shell.ledger], cwd=shell.folder)
+    row = CONTROLS.sub("", seen.text).splitlines()[1]
+    assert row.split() == [summary["run"], "done", "2", "2", "created"]
+
+
+@pytest.mark.slow
 def test_orders_are_one_line_each(office: Office) -> None:
     """Each with its key, its status and when it is due, whole; what there is no room for is named below."""
     lines = office.sees("orders", "--run", "RUN", "--ledger", "ledger.db", "--limit", "120").splitlines()
@@ -67,6 +74,7 @@ def test_orders_are_one_line_each(office: Office) -> None:
     assert "not shown at this width: TASK" in lines[121]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "whole"),
     [

@@ -63,6 +63,8 @@ def test_an_error_stands_for_a_code(error: GotSurgeError, code: Exit) -> None:
         (["resolve", "RUN", "--ledger", "none.db", "--key", "A", "--not-created"], 2, "none.db"),
         (["resolve", "RUN"], 2, "--key"),
         (["resume", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["reconcile", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["undo", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
         (["undo", "RUN"], 2, "no environment is named"),
     ],
 )
