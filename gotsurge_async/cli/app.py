@@ -78,7 +78,7 @@ COMMANDS = {
 
 PRINTING = frozenset((
     "columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders",
-    "report", "schema", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles",
+    "schema", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles",
     "endpoints list", "endpoints openapi", "endpoints profile", "explain", "topics",
 ))  # fmt: skip
 """Commands that only print, and end when their reader leaves. Others act, or end with an exit code that

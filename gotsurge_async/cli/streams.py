@@ -63,7 +63,7 @@ class LossyStream(io.RawIOBase):
                     raise Unread from None
             else:
                 if written is None:  # the stream does not block, and its reader is too slow
-                    self.trouble = os.strerror(errno.EAGAIN)
+                    self.trouble, self.was_all = os.strerror(errno.EAGAIN), self._only_prints()
                 else:
                     rest = rest[written:]
         return size

@@ -1,4 +1,4 @@
-"""Tasks as they are read, and the answer of a create. A push of a file does not need them: it reads receipts."""
+"""Tasks as they are read, and the answer of a create. A push of a file needs receipts only, unless it reads a task."""
 
 from collections.abc import Mapping
 from datetime import datetime

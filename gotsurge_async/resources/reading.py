@@ -114,7 +114,7 @@ def _has(content: Model, field: Field) -> bool:
 
 def task_of(task_id: str) -> "Callable[[Codec, Response], Task]":
     """Return a function that reads an answer that must be this task. Its revision may come from a header."""
-    from gotsurge_async.models.answers import Task  # not on the way of a push
+    from gotsurge_async.models.answers import Task  # most pushes read none
 
     def read(codec: Codec, answer: Response) -> "Task":
         task = _with_revision(codec.decode(answer.body, Task), answer)

@@ -107,6 +107,9 @@ class Query(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Query(sql={self.sql!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("sql", self.sql)]
+
     @property
     def name(self) -> str:
         """The database, as faults show it: without the user, the password and the options of its URL."""

@@ -1,17 +1,20 @@
 """Standard output and standard error that break: the exit code stays the truth, and nothing stops."""
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 
 from gotsurge_async.cli.app import PRINTING, gotsurge
+from gotsurge_async.cli.streams import LossyStream
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import environment, local, write_orders
 
@@ -124,6 +127,14 @@ async def test_an_error_is_reported_also_where_nobody_reads_its_document(tmp_pat
         )
         _, err = await process.communicate()
     assert (process.returncode, b"none.db" in err, b"Traceback" in err) == (2, True, False)
+
+
+def test_a_reader_that_is_too_slow_loses_output() -> None:
+    """A pipe that does not block and is full takes nothing: a command that only prints has failed then, too."""
+    raw = Mock(spec=io.RawIOBase, write=Mock(return_value=None))
+    stream = LossyStream(raw, lambda: True)
+    assert stream.write(b"text") == 4
+    assert (stream.trouble is None, stream.left, stream.was_all) == (False, False, True)
 
 
 def test_what_only_prints_is_a_command() -> None:

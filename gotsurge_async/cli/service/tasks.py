@@ -297,9 +297,9 @@ def _value(name: str, text: str) -> Any:
         if kind is Money:
             return amount(text)
         if kind is int:
-            return parse_int(text)
+            return parse_int(text.strip())
         if kind is float:
-            return parse_number(text)
+            return parse_number(text.strip())
         if kind is datetime:
             return _time(text)
         if field.many:
@@ -309,7 +309,8 @@ def _value(name: str, text: str) -> Any:
         return msgspec.json.decode(text, type=dict) if get_origin(kind) is dict else text
     except (ValueError, msgspec.MsgspecError, click.BadParameter) as error:
         message = error.message if isinstance(error, click.BadParameter) else error
-        raise click.BadParameter(Coded(f"{name}: {message}", code_of(error)), param_hint=_HINT) from None
+        shown = f"{text!r:.60}: " if kind in (int, float) else ""
+        raise click.BadParameter(Coded(f"{name}: {shown}{message}", code_of(error)), param_hint=_HINT) from None
 
 
 def _time(text: str) -> datetime:

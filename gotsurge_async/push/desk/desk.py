@@ -213,10 +213,9 @@ class Desk:
         Raises:
             InvalidData: the order is faulty, or has no key; every fault with its path. Nothing of it is remembered.
             NotSent: too many orders wait already. Nothing of it is remembered.
-            ClientClosed: the desk is closed, or was never entered.
-            SignInNeeded, CallError, EndpointsAssumed, SecondLedger: the mode cannot be chosen, or the ledger may not be
-                used for this account. Nothing was sent.
-            LedgerError: the ledger cannot be used. Nothing was sent.
+            ClientClosed, WrongLoop: the desk is closed, was never entered, or belongs to another event loop.
+            SignInNeeded, CallError, EndpointsAssumed, SecondLedger, LedgerError: the mode cannot be chosen, or the
+                ledger cannot be used, or not for this account. Nothing was sent.
         """
         if timeout is not None:
             check_timeout(timeout)
@@ -262,7 +261,7 @@ class Desk:
         Raises:
             InvalidData: the order is faulty, or has no key; every fault with its path.
             OrderChanged: an order with the key and other content was sent, may have been, or waits.
-            ClientClosed: the desk is closed, or was never entered.
+            ClientClosed, WrongLoop: the desk is closed, was never entered, or belongs to another event loop.
             UsageError: the connection is to another database than the ledger's.
             LedgerError: the ledger cannot be used.
         """
@@ -277,7 +276,7 @@ class Desk:
 
         Raises:
             UsageError: no order has the key, or can have it, or the ledger no longer has its content.
-            ClientClosed: the desk is closed, or was never entered.
+            ClientClosed, WrongLoop: the desk is closed, was never entered, or belongs to another event loop.
             LedgerError: the ledger cannot be read.
         """
         pause = OUTCOME_POLL
@@ -326,7 +325,7 @@ class Desk:
                 seconds more. If it is locked for longer, the desk logs the answers that the ledger lacks.
 
         Raises:
-            UsageError: it is not a number of seconds; nothing is closed.
+            UsageError: it is not a number of seconds, or this is another event loop (WrongLoop); nothing is closed.
         """
         if timeout is not None and timeout != 0:
             check_timeout(timeout)
@@ -354,7 +353,8 @@ class Desk:
         return await self._create(made, order.key, order.payload, plain, submitted=order, limited=False)
 
     def _refuse_other_loop(self) -> None:
-        if self._looking and self._looking[0].get_loop() is not asyncio.get_running_loop():
+        is_closed = self._closing is not None and self._closing.done()
+        if self._looking and not is_closed and self._looking[0].get_loop() is not asyncio.get_running_loop():
             raise WrongLoop("this desk was opened in another event loop: one client belongs to one loop")
 
     def _refuse_closed(self) -> None:

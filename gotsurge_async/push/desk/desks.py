@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from gotsurge_async.clock import Clock, Deadline
 from gotsurge_async.database import Place, place_of
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, WrongLoop
 from gotsurge_async.ledger import Ledger
 from gotsurge_async.push.desk.desk import RECORDING, Desk
 from gotsurge_async.push.desk.opening import SharedLedger
@@ -38,6 +38,7 @@ class Desks:
     def __init__(self, ledger: SharedLedger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._desks: dict[str, Desk] = {}
 
     @classmethod
@@ -47,18 +48,27 @@ class Desks:
         return cls(shared, gs.session.clock)
 
     def of(self, gs: "GotSurge") -> Desk:
-        """The desk of a client's account."""
+        """The desk of a client's account.
+
+        Raises:
+            WrongLoop: the desk is not there yet, and this is another event loop than the client's.
+        """
         account = gs.tokens.account
         if account not in self._desks:
+            self.refuse_other_loop()
             desk = Desk(gs, self._ledger.ledger, _shared=self._ledger)
             desk._start()
             self._desks[account] = desk
         return self._desks[account]
 
     def refuse_other_loop(self) -> None:
-        """Raise WrongLoop in another event loop than that of the desks."""
-        for desk in self._desks.values():
-            desk._refuse_other_loop()
+        """Raise WrongLoop in another event loop than that of the client, and in a thread without one."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop:
+            raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
 
     async def release(self, account: str, timeout: float) -> None:
         """Close the desk of an account, if it has one."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import attrs
 from msgspec import Struct, structs
 
 from gotsurge_async.models.rules import Severity
@@ -162,7 +163,8 @@ Listener = Callable[[Fault, Original | None], None]
 """Called with each fault when it is detected, and with its row if it has one."""
 
 
-class SourceReport(Struct):
+@attrs.define
+class SourceReport:
     """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are stored.
 
     So memory stays flat even if every line of the file is wrong.
@@ -174,13 +176,13 @@ class SourceReport(Struct):
     """
 
     kept: int = 1_000
-    on_fault: Listener | None = None
-    whole: bool = False
-    faults: list[Fault] = []
-    warnings: list[Fault] = []
-    fault_count: int = 0
-    warning_count: int = 0
-    _grouped: dict[Severity, FaultGroups] = {}
+    on_fault: Listener | None = attrs.field(default=None, eq=False)
+    whole: bool = attrs.field(default=False, init=False)
+    faults: list[Fault] = attrs.field(factory=list, init=False)
+    warnings: list[Fault] = attrs.field(factory=list, init=False)
+    fault_count: int = attrs.field(default=0, init=False)
+    warning_count: int = attrs.field(default=0, init=False)
+    _grouped: dict[Severity, FaultGroups] = attrs.field(factory=dict, init=False, eq=False)
 
     @property
     def ok(self) -> bool:

@@ -336,9 +336,21 @@ async def test_a_desk_that_could_not_start_starts_at_its_next_use(file: Path) ->
     """A thread that has no event loop cannot start the desk of another account."""
     async with client(Service(), ledger=file) as gs:
         other = await two_accounts(gs)
-        with pytest.raises(RuntimeError, match="no running event loop"):
+        with pytest.raises(WrongLoop, match="one client belongs to one loop"):
             await asyncio.to_thread(lambda: other.orders)
         assert isinstance(await other.orders.create(order("T-1")), Created)
+
+
+async def test_the_first_use_of_a_desk_in_another_loop_starts_nothing(file: Path) -> None:
+    """The desk of another account is not left in a loop that ends: it starts in the client's loop, which closes it."""
+    async with client(service := Service(), ledger=file) as gs:
+        other = await two_accounts(gs)
+        for _ in range(2):
+            with pytest.raises(WrongLoop, match="one client belongs to one loop"):
+                await asyncio.to_thread(lambda: asyncio.run(other.orders.create(order("T-1"))))
+        assert service.sent == []
+        assert isinstance(await other.orders.create(order("T-1")), Created)
+    assert service.sent == ["T-1"]
 
 
 async def test_the_orders_of_an_account_that_is_released_end(file: Path) -> None:

@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import Query, SourceOptions, open_source
@@ -217,6 +218,7 @@ def test_the_password_is_nowhere() -> None:
     query = Query(sql="SELECT 1", url="postgresql+psycopg://me:s3cret@127.0.0.1:9/db?sslkey=s3cret")
     assert query.name == "postgresql://127.0.0.1:9/db"
     assert "s3cret" not in repr(query)
+    assert "s3cret" not in pretty_repr(query)
     result = read_query(query.sql, query.url)
     assert "the database says" in result.faults[0]
     assert "s3cret" not in result.faults[0]
