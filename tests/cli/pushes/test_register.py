@@ -12,12 +12,13 @@ from msgspec import structs
 
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
-from gotsurge_async.ledger import RegisterUnusable, SameFile
+from gotsurge_async.ledger import OrdersThere, RegisterUnusable, SameFile
 from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register, service_of
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
 from tests.support.commands import Runner, gotsurge, local, write_orders
 from tests.support.orders import orders
+from tests.support.pushes import place
 
 
 def push(run: Runner, simulator: Simulator, file: Path, ledger: Path, *words: str | Path) -> tuple[int, str]:
@@ -166,6 +167,20 @@ def test_orders_on_the_task_list_are_not_sent_by_a_new_ledger(
     assert created(simulator) == 9
     register.unlink()
     assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0  # no new ledger: it knows what it sent
+
+
+def test_orders_on_the_task_list_are_known_by_their_tracking_ids(
+    run: Runner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A new ledger's push stops also if its file has the keys in another column."""
+    words = ("--account", "platform", "--new-ledger")
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db", *words)[0] == 0
+    header, *rows = write_orders(file, range(2, 5)).read_text().splitlines()
+    file.write_text("\n".join([f"number,{header}", *(f"K-{at},{row}" for at, row in enumerate(rows))]))
+    code, text = push(run, simulator, file, tmp_path / "b.db", *words, "--key", "number")
+    assert (code, created(simulator)) == (2, 3)
+    assert "include 1 order of this run: K-0. " in text
 
 
 def test_a_task_list_that_cannot_be_read_is_reported(
@@ -407,6 +422,19 @@ async def test_a_programs_push_raises(tmp_path: Path) -> None:
             run, _ = await Push(gs, second).load_orders(orders(6))
             await run.close()
         assert len(simulator.tasks()) == 8
+
+
+@pytest.mark.parametrize("number", [0, 2])
+async def test_a_programs_order_is_known_by_its_tracking_id(tmp_path: Path, number: int) -> None:
+    """A new ledger's push stops if the Task List has one order whose key is not its tracking id, the first or last."""
+    sent = orders(3)[number]
+    async with place(tmp_path) as at, await Ledger.open(tmp_path / "other.db") as other:
+        await at.push([sent], mode=Mode.TWO_PHASE)
+        with pytest.raises(OrdersThere, match=r"include 1 order of this run: another\. "):
+            await Push(at.gs, other, new_ledger=True).load_orders(
+                orders(3), key=lambda order: "another" if order.tracking_id == sent.tracking_id else order.tracking_id
+            )
+        assert await other.runs() == []
 
 
 async def test_a_program_is_reported_of_a_damaged_register(tmp_path: Path, register: Path) -> None:

@@ -8,6 +8,7 @@ from gotsurge_async.ledger import (
     Counts,
     Doubled,
     Ledger,
+    NewOrder,
     OrderOutcome,
     OrderState,
     RunHeld,
@@ -107,6 +108,18 @@ async def test_who_waited_for_a_key_of_a_run_that_was_discarded_has_it(ledger: L
     with pytest.raises(RunHeld) as caught:
         await third.admit()
     assert caught.value.run_id == second.id
+
+
+async def test_tracking_ids_that_another_loading_run_has_as_keys_are_noticed(ledger: Ledger) -> None:
+    """A loading run returns its order while another loading run has the key, and after that run was discarded."""
+    rows = [NewOrder(line, f"TRK-{line}", b'{"tracking_id":"TRK-%d"}' % line) for line in (1, 2)]
+    other, run = await begun(ledger), await begun(ledger)
+    await other.add(rows[1:])
+    await run.add(rows)
+    assert await run.keys_of({"TRK-2"}, are_keys=True) == ["TRK-2"]
+    await other.discard()
+    assert await ledger.read(lambda db: db.rows("keys", environment="simulator", keys=db.listed(["TRK-2"]))) == []
+    assert await run.keys_of({"TRK-2"}, are_keys=True) == ["TRK-2"]
 
 
 async def test_a_key_is_taken_only_from_whom_it_was_found_with(ledger: Ledger) -> None:
