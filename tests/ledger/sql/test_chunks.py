@@ -269,6 +269,10 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
             "UPDATE bodies SET body = CAST(body || x'00' AS BLOB)",
             "table bodies, chunk 1: its sizes do not fit its orders",
         ),
+        (
+            "UPDATE bodies SET source = substr(source, 2)",
+            "table bodies, chunk 1: its sizes do not fit its orders",
+        ),
         ("UPDATE bodies SET packed = 1", "table bodies, chunk 1: its orders cannot be read"),
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),
     ],

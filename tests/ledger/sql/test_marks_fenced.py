@@ -323,3 +323,12 @@ async def test_a_claim_of_an_older_epoch_is_not_remembered(ledger: Ledger) -> No
     run._held.seen.update(older)
     await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
     assert (await run.counts()).created == 1
+
+
+async def test_a_new_sending_remembers_nothing(ledger: Ledger) -> None:
+    """What was remembered before the sending began is forgotten with the claims."""
+    run = await loaded(ledger, orders(1))
+    assert [order.id async for page in run.pending() for order in page]
+    assert run._held.seen
+    await run.start()
+    assert not run._held.seen

@@ -160,6 +160,7 @@ async def test_text_that_is_none_is_not_quoted(path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE bodies SET body = CAST(body AS TEXT)")
     async with await Ledger.look(path) as ledger:
+        assert (await ledger.counts(run_id)).created == 3
         with pytest.raises(LedgerUnusable, match=r"is damaged.*table bodies, chunk 1: body cannot be text") as caught:
             [page async for page in ledger.results(run_id)]
         assert "line" not in str(caught.value)
