@@ -13,7 +13,7 @@ from gotsurge_async import bulk
 from gotsurge_async.database import Place
 
 PACKAGE = Path(gotsurge_async.__file__).parent
-OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.ledger", "gotsurge_async.tables"}
+OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.tables"}
 """Folders whose front serves the package itself: what users need of them is named further up."""
 
 
