@@ -52,7 +52,10 @@ _ROW = re.compile(r"^\| (\S[^|]*?) +\| ([\d,]+) +\| [\d.]+ +\|$", re.MULTILINE)
 
 
 def instructions(server: Server, size: Size) -> Mapping[str, Any]:
-    """Instructions for an order: by hand, ours, with the ledger, the command, and two peers."""
+    """Instructions for an order (by hand, ours, with the ledger, whole tasks, two peers, the command), and for a read.
+
+    PostgreSQL's ledger is counted where the environment names a database for it (`POSTGRESQL`).
+    """
     if which("valgrind") is None:
         raise SystemExit("instructions are counted by valgrind, which is not installed")
     units = size.units(4000, 40)
@@ -69,7 +72,9 @@ def instructions(server: Server, size: Size) -> Mapping[str, Any]:
         _command(server, folder, 1, counted=False)
         one, few, more = (_command(server, folder, rows) for rows in (1, 20, 20 + units))
         runs.append({"name": COMMAND, "instructions": (more - few) / units})
-        reads = [{"name": title, "instructions": count(server, folder, work, 1_000)} for title, work in READS]
+        reads = [
+            {"name": title, "instructions": count(server, folder, work, size.units(1_000, 40))} for title, work in READS
+        ]
     for kind in (runs, reads):
         for run in kind:
             run["by_hand"] = run["instructions"] / kind[0]["instructions"]
