@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -109,17 +110,40 @@ class PostgresLedgerPush(Push):
     """The same with a ledger in the database that GOTSURGE_BENCH_POSTGRESQL names, on this machine."""
 
     reads = "receipts; every state of every order durable (PostgreSQL)"
+    asks_server: ClassVar[bool] = True
 
     async def run(self) -> int:
         from gotsurge_async.bulk import Ledger
 
-        before = _cpu_of_postgresql()
-        async with await Ledger.open(os.environ["GOTSURGE_BENCH_POSTGRESQL"]) as ledger:
+        before = _cpu_of_postgresql() if self.asks_server else 0.0
+        async with await Ledger.open(self.place()) as ledger:
             # In an environment of its own each time: nothing was pushed there.
             created = await _pushed(self.gs, ledger, self._orders, f"bench-{time.time_ns()}")
             # While its backends live: what they used is gone with them.
-            self.facts = {"postgresql_us": round((_cpu_of_postgresql() - before) / self.setting.count * 1e6, 1)}
+            if self.asks_server:
+                self.facts = {"postgresql_us": round((_cpu_of_postgresql() - before) / self.setting.count * 1e6, 1)}
         return created
+
+    def place(self) -> str:
+        """The database of a round."""
+        return os.environ["GOTSURGE_BENCH_POSTGRESQL"]
+
+
+class NewPostgresLedgerPush(PostgresLedgerPush):
+    """The same with a new database for each round, as others have a new file; the server's CPU time is not asked for.
+
+    A push checks the orders of its ledger first.
+    """
+
+    asks_server = False
+
+    def place(self) -> str:
+        import psycopg
+
+        url, name = super().place(), f"bench_{time.time_ns()}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def _cpu_of_postgresql() -> float:

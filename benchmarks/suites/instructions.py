@@ -66,7 +66,7 @@ def instructions(server: Server, size: Size) -> Mapping[str, Any]:
             counted = count(server, folder, work, max(40, round(units * share) // 40 * 40))
             runs.append({"name": title, "instructions": counted})
         if os.environ.get(POSTGRESQL):
-            counted = count(server, folder, LEDGER_POSTGRESQL.work, units)
+            counted = count(server, folder, "ours:NewPostgresLedgerPush", units)
             runs.append({"name": LEDGER_POSTGRESQL.name, "instructions": counted})
         runs += [{"name": name, "instructions": counted} for name, counted in cheap(server, folder, size).items()]
         _command(server, folder, 1, counted=False)

@@ -16,29 +16,22 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
-from attrs import field, frozen
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.database.places import Kind as Kind
+from gotsurge_async.database.places import Place as Place
+from gotsurge_async.database.places import driver_of as driver_of
+from gotsurge_async.database.places import is_text as is_text
+from gotsurge_async.database.places import place_of as place_of
 from gotsurge_async.starting import pattern
 
 Row = tuple[Any, ...]
-
-
-class Kind(StrEnum):
-    """A database."""
-
-    SQLITE = "sqlite"
-    POSTGRESQL = "postgresql"
-
 
 WORDS: Mapping[Kind, Mapping[str, str]] = {
     Kind.SQLITE: {
@@ -76,16 +69,6 @@ _LEASES = Path(__file__).with_name("leases.sql")
 _WORD = r"(?s)\n-- word: (\w+)\n(.+?)(?=\n-- )"  # begins as written: then the search is quick
 _VALUE = r"(?<![:\w]):(\w+)"
 _ROWS = "{rows}"
-_UNREADABLE = (
-    "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; "
-    "in a password, write % as %25, @ as %40, / as %2F, # as %23"
-)
-_SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
-"""Settings of a URL that decide its destination, and that hold no secret."""
-_MEANT_OTHERWISE = pattern(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
-"""The beginning of text that was meant as a URL, or as a path that a shell should have expanded."""
-_SETTINGS = pattern(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
-"""Settings in the form that PostgreSQL's own tools accept."""
 _PART = 1000
 """Milliseconds of a wait for another writer, after which the waiter checks whether any caller still waits for it."""
 NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
@@ -113,104 +96,6 @@ def statements(file: Path, kind: Kind) -> Mapping[str, str]:
             text = re.sub(r"\{(?!rows)(\w+)\}", lambda word: WORDS[kind][word[1]], text).strip()
             texts[plain] = re.sub(_VALUE, r"%(\1)s", text.replace("%", "%%")) if kind is Kind.POSTGRESQL else text
     return texts
-
-
-def _absolute(path: Path) -> Path:
-    return path.absolute()
-
-
-@frozen
-class Place:
-    """The place of a database.
-
-    Attributes:
-        kind: which database.
-        path: the file of one in SQLite, absolute.
-        url: for PostgreSQL's driver; it may hold a password.
-    """
-
-    kind: Kind
-    path: Path = field(default=Path("/"), converter=_absolute)
-    url: str = field(default="", repr=False)
-
-    def __str__(self) -> str:
-        """The place for people: without a password, and without settings that may hold one."""
-        if self.kind is Kind.SQLITE:
-            return str(self.path)
-        parts = urlsplit(self.url)
-        who, _, server = parts.netloc.rpartition("@")
-        user = f"{who.partition(':')[0]}@" if who.partition(":")[0] else ""
-        shown = [setting for setting in parts.query.split("&") if setting.partition("=")[0] in _SHOWN]
-        return f"postgresql://{user}{server}{parts.path}{'?' if shown else ''}{'&'.join(shown)}"
-
-
-def is_text(value: Any) -> bool:
-    """Whether a value is text that every database can hold: it has no NUL, and nothing that UTF-8 cannot encode."""
-    return isinstance(value, str) and "\0" not in value and value.encode(errors="ignore").decode() == value
-
-
-def _file(path: str | Path) -> Place:
-    if not is_text(str(path)):
-        raise ConfigError("this path contains a NUL character, or bytes that are not UTF-8: give another one", "E502")
-    return Place(Kind.SQLITE, Path(path))
-
-
-def place_of(where: str | Path) -> Place:
-    """The place that a path or a URL names: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
-
-    A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is ignored.
-
-    Raises:
-        ConfigError: the text names neither database, or is not a URL.
-    """
-    if isinstance(where, Path):
-        return _file(where)
-    if "://" not in where:
-        if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
-            # As a file's name it would begin a ledger of its own, with a password in its name.
-            raise ConfigError("this is neither a path nor a full URL: give PATH or postgresql://USER@HOST/NAME", "E502")
-        return _file(where)
-    scheme, _, rest = where.partition("://")
-    name = scheme.partition("+")[0]
-    if name == "sqlite":
-        path = unquote(rest.removeprefix("/").partition("?")[0])
-        if not rest.startswith("/") or path in ("", ":memory:"):
-            raise ConfigError("a database in memory is not kept: name a file, as in sqlite:///PATH", "E502")
-        return _file(path)
-    if name not in ("postgresql", "postgres"):
-        why = f"{name} is not supported" if name else "this URL cannot be read"
-        raise ConfigError(f"{why}: give the path of a file, or postgresql://USER@HOST/NAME", "E502")
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-        _ = parts.port
-    except ValueError:
-        raise ConfigError(_UNREADABLE, "E502") from None
-    if not is_text(unquote(rest)) or parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
-        # Signs of a password; the driver would take what follows them for the host's name, and quote it in its errors.
-        raise ConfigError(_UNREADABLE, "E502")
-    return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")
-
-
-def driver_of(place: Place) -> Any:
-    """Load the module of a database's driver.
-
-    Raises:
-        ConfigError: the driver is not installed, or cannot read the URL.
-    """
-    if place.kind is Kind.SQLITE:
-        import sqlite3
-
-        return sqlite3
-    try:
-        import psycopg
-        from psycopg.conninfo import conninfo_to_dict
-    except ImportError:
-        raise ConfigError('PostgreSQL needs an extra: pip install "gotsurge-async[postgresql]"', "E108") from None
-    try:
-        conninfo_to_dict(place.url)
-    except psycopg.Error:
-        raise ConfigError(_UNREADABLE, "E502") from None  # the driver quotes what it cannot read, maybe the password
-    return psycopg
 
 
 @lru_cache(200)
@@ -393,6 +278,8 @@ class Postgres(Database):
         from psycopg import Error, RawCursor, errors
 
         super().__init__(driver, texts)
+        self._types: dict[str, list[int]] = {}
+        """The types of the columns of a COPY, by its statement's name."""
         self._cursor, self._raw = driver.cursor(), RawCursor(driver)  # a new one costs a third of a statement
         self._error, self._conflicts = Error, (errors.DeadlockDetected, errors.SerializationFailure)
 
@@ -422,7 +309,13 @@ class Postgres(Database):
         plain = self._COPIED.match(self._texts[name])
         if plain is None or not rows:
             return self.insert(name, rows)
-        with self.driver.cursor() as cursor, cursor.copy(f"COPY {plain[1]} FROM STDIN") as copy:
+        if name not in self._types:
+            table, columns = plain[1].rstrip(")").split("(")
+            found = self._cursor.execute(f"SELECT {columns} FROM {table} LIMIT 0").description  # noqa: S608 - our own
+            self._types[name] = [column.type_code for column in found]
+        # As text, bytes are twice as long, and escaped twice.
+        with self.driver.cursor() as cursor, cursor.copy(f"COPY {plain[1]} FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types(self._types[name])
             for row in rows:
                 copy.write_row(row)
         return len(rows)
