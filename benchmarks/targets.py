@@ -81,15 +81,15 @@ def _event_memory(results: Results) -> float:
 _LEDGER = "gotsurge_async, durable ledger"
 
 _TARGETS: Sequence[_Target] = (
-    _Target("push, no ledger, receipts with each task's bytes, over (b)", 1.15, True, _ratio("push", OURS)),
+    _Target("push, no ledger, receipts with each task's bytes, over (b)", 1.2, True, _ratio("push", OURS)),
     _Target("push, durable ledger (SQLite, FULL), over (b)", 2.0, True, _ratio("ledger", _LEDGER)),
-    _Target("whole `gotsurge push` of a CSV of 30 columns, over (b)", 4.2, True, _ratio("command", "gotsurge push")),
+    _Target("whole `gotsurge push` of a CSV of 30 columns, over (b)", 3.3, True, _ratio("command", "gotsurge push")),
     _Target("create, 20 tasks, whole objects, unknown fields kept, over (b)", 1.5, True, _ratio("create", OURS)),
     _Target("one small GET, over the same in raw aiohttp", 1.25, True, _ratio("get", OURS)),
     _Target("push: httpx + pydantic, whole tasks, over ours", 5, False, _times_less("httpx + pydantic, whole tasks")),
     _Target("push: the openai client over ours", 15, False, _times_less("openai client, generic post")),
     _Target("push: one task a call (requests) over ours", 40, False, _times_less("requests, 1 task a call")),
-    _Target("a checked row of CSV over csv.reader's", 3.85, True, _ratio("files", "gotsurge_async, CSV")),
+    _Target("a checked row of CSV over csv.reader's", 3.0, True, _ratio("files", "gotsurge_async, CSV")),
     _Target("memory: a CSV of ten times the rows", 1.10, True, _file_growth("gotsurge_async, CSV")),
     _Target("import gotsurge_async over import httpx", 1.25, True, _ratio("import", "import gotsurge_async")),
     _Target("memory: the largest push over the next smaller, no ledger", 1.10, True, _growth(OURS)),
