@@ -142,7 +142,7 @@ class Codec:
         tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)
-        from gotsurge_async.models.answers import CreatedTasks  # an answer is seldom so
+        from gotsurge_async.models.answers import CreatedTasks  # most answers are read as receipts
 
         answer = self._structured(tree, CreatedTasks, what)
         if tree["tasks"] is None:
