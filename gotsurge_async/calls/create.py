@@ -35,7 +35,9 @@ from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
     from gotsurge_async.api.endpoints import Endpoint
+    from gotsurge_async.codec import Codec
     from gotsurge_async.models.answers import CreatedTasks, Task
+    from gotsurge_async.transports.base import Response
 
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
@@ -119,13 +121,17 @@ def stops_all(error: GotSurgeError) -> bool:
 
 
 def results_of_receipts(
-    orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
+    orders: Sequence[T],
+    identities: Sequence[Identity],
+    receipts: Sequence[Receipt],
+    operation: str = "",
+    status: int | None = None,
 ) -> list[OrderResult[T]]:
     """The results of a chunk whose create was answered; an order without a task, or with two, is in doubt."""
     if is_in_order(identities, receipts):
         created: list[OrderResult[T]] = _all_created(orders, receipts)
         return created
-    tasks, doubts = match_alone(identities, receipts, operation)
+    tasks, doubts = match_alone(identities, receipts, operation, status)
     return [
         InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
         for row, (order, receipt) in enumerate(zip(orders, tasks, strict=True))
@@ -133,7 +139,12 @@ def results_of_receipts(
 
 
 def match_alone(
-    identities: Sequence[Identity], answered: Sequence[Answered], operation: str, *, whole: bool = True
+    identities: Sequence[Identity],
+    answered: Sequence[Answered],
+    operation: str,
+    status: int | None = None,
+    *,
+    whole: bool = True,
 ) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
     """Match orders as `match`, but give none to an order for which the answer names more than one task.
 
@@ -152,7 +163,7 @@ def match_alone(
             why = f"the answer names more than one task for this order: {', '.join(ids)}"
         else:
             continue
-        doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=200)
+        doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=status)
         matched[row] = None
     return matched, doubts
 
@@ -263,11 +274,18 @@ async def create_chunk(
     Returns:
         One result for each order.
     """
+    status: int | None = None
+
+    def read(reading: "Codec", answer: "Response") -> list[Receipt]:
+        nonlocal status
+        status = answer.status
+        return reading.decode_receipts(answer.body)
+
     try:
         receipts = await session.call(
             cast("Endpoint[list[Receipt]]", endpoint),
             body=body,
-            read=lambda reading, answer: reading.decode_receipts(answer.body),
+            read=read,
             before_send=before_send,
             after_send=after_send,
         )
@@ -275,7 +293,7 @@ async def create_chunk(
         return results_of_error(orders, error)
     if look_up is not None and len(receipts) > 1 and not any(any(named_by(receipt)) for receipt in receipts):
         receipts = await asyncio.gather(*map(look_up, receipts))
-    return results_of_receipts(orders, identities, receipts, endpoint.name)
+    return results_of_receipts(orders, identities, receipts, endpoint.name, status)
 
 
 _IS_WIDE = sys.hash_info.width >= 64

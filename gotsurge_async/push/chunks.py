@@ -67,10 +67,12 @@ class Claim:
         may_have_acted: a try of the call is on its way, was answered, or was broken off: the service may have
             processed all of it.
         refused: a try of the call was refused, though not necessarily for all of its orders.
+        status: the HTTP status of the call's answer.
     """
 
     def __init__(self, run: Run, clock: Clock, life: float) -> None:
         self.refused: bool = False
+        self.status: int | None = None
         self._ids: Sequence[int] = ()
         self._on_its_way = False
         self._acted = False
@@ -93,6 +95,7 @@ class Claim:
         """Begin a call; it leaves only while these orders are claimed."""
         self._ids = ids
         self._on_its_way = self._acted = self.refused = False
+        self.status = None
 
     async def leave(self) -> None:
         """Renew an old claim before a try leaves; the ledger refuses this if another process has the claim by now.
@@ -109,6 +112,7 @@ class Claim:
     def land(self, outcome: Outcome, status: int | None) -> None:
         """Note how a try ended."""
         self._on_its_way = False
+        self.status = status if outcome is Outcome.ANSWERED else None
         self._acted |= outcome in (Outcome.ANSWERED, Outcome.UNKNOWN)
         self.refused |= outcome is Outcome.REJECTED and status not in STOPPERS
 
@@ -190,7 +194,7 @@ class ChunkSender(ABC):
                 answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
                 waiting += again
                 part = ()
-                results += await self._recorded(answered)
+                results += await self._recorded(answered, claim.status)
                 answered = []
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which concerns no order
             self.unrecorded.update((result.order.id, result) for result in answered)
@@ -243,7 +247,7 @@ class ChunkSender(ABC):
             return receipt
         return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)
 
-    async def _recorded(self, results: Results) -> Results:
+    async def _recorded(self, results: Results, status: int | None) -> Results:
         """Record results, in one step if all are created, even if this is cancelled meanwhile."""
         created = [result for result in results if type(result) is Created]
         if created and len(created) == len(results):
@@ -257,16 +261,20 @@ class ChunkSender(ABC):
             except asyncio.CancelledError as cancelled:
                 if recording.done() and isinstance(recording.exception(), LedgerBusy | TaskTaken):
                     try:
-                        await uninterrupted(self._record(results))
+                        await uninterrupted(self._record(results, status))
                     except LedgerError as error:
                         raise cancelled from error
                 raise
             else:
                 return results
-        return await uninterrupted(self._record(results))
+        return await uninterrupted(self._record(results, status))
 
-    async def _record(self, results: Results) -> Results:
-        """Record results, and return them; an order whose task is another order's becomes in doubt."""
+    async def _record(self, results: Results, status: int | None = None) -> Results:
+        """Record results, and return them; an order whose task is another order's becomes in doubt.
+
+        Args:
+            status: the HTTP status of the answer that the results are from.
+        """
         outcomes: list[OrderOutcome] = []
         lost: list[InDoubt[PendingOrder]] = []
         unprocessed: list[int] = []
@@ -282,9 +290,9 @@ class ChunkSender(ABC):
                 await self._keep(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
         except TaskTaken as taken:
             if len(results) > 1:
-                return [recorded for result in results for recorded in await self._record([result])]
+                return [recorded for result in results for recorded in await self._record([result], status)]
             why = f"the answer names a task that already belongs to another order: {taken.words}"
-            error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=200)
+            error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=status)
             lost = [InDoubt(order=results[0].order, error=error)]
             results = [*lost]
         if lost:

@@ -35,6 +35,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.tasks import Receipt
 from tests.calls.rig import Rig
+from tests.support.clients import client
 from tests.support.orders import answer, order
 
 names = st.none() | st.sampled_from(["A", "B", "C"])
@@ -151,7 +152,7 @@ def test_a_task_is_one_orders(answered: Sequence[tuple[int, str | None]], found:
 
 def test_an_order_without_a_task_is_in_doubt() -> None:
     """An order that the answer does not name is in doubt, and its error says how many tasks came."""
-    results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")], "tasks.create")
+    results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")], "tasks.create", 200)
     missing, created = results
     assert created == Created(order="b", receipt=receipt(0, "B"))
     assert isinstance(missing, InDoubt)
@@ -163,10 +164,10 @@ def test_an_order_without_a_task_is_in_doubt() -> None:
 def test_an_order_with_two_tasks_is_in_doubt() -> None:
     """Where an answer names two tasks for one order both are named: a living double must not be forgotten."""
     answered = [receipt(0, "A"), receipt(1, "A"), receipt(2, "B"), receipt(3, "X"), receipt(4, "B", "other")]
-    doubled, created = results_of_receipts(["a", "b"], [("A", "I"), ("B", "I")], answered, "tasks.create")
+    doubled, created = results_of_receipts(["a", "b"], [("A", "I"), ("B", "I")], answered, "tasks.create", 207)
     assert created == Created(order="b", receipt=receipt(2, "B"))
     assert isinstance(doubled, InDoubt)
-    assert "tasks.create: HTTP 200: the answer names more than one task for this order: task-0, task-1" in str(
+    assert "tasks.create: HTTP 207: the answer names more than one task for this order: task-0, task-1" in str(
         doubled.error
     )
 
@@ -216,3 +217,11 @@ async def test_a_name_in_extra_is_matched() -> None:
         stream = PushStream(rig.session, TASKS_CREATE, orders, size=20, concurrency=1, validate=False)
         found = [result async for result in stream]
     assert [each.receipt.id for each in found if isinstance(each, Created)] == ["id-X", "id-7"]
+
+
+async def test_a_doubt_says_the_status_of_the_answer() -> None:
+    """An answer 207 that names no task of the order is called what it is."""
+    async with client([answer({"tasks": [{"id": "t-X", "tracking_id": "X"}]}, 207)]) as (gs, _):
+        (result,) = [result async for result in gs.push([order("A")])]
+    assert isinstance(result, InDoubt)
+    assert (result.error.status, "HTTP 207: " in str(result.error)) == (207, True)

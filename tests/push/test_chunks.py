@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import attrs
 import msgspec
 import pytest
 
@@ -197,6 +198,7 @@ async def test_an_answer_that_comes_twice_gives_no_order_anothers_task(tmp_path:
             exactly_once(simulator, orders(4))
         else:
             assert [row.state for row in rows] == [OrderState.CREATED] * 2 + [OrderState.IN_DOUBT] * 2
+            assert "HTTP 207: the answer names a task that already belongs" in (rows[2].error or "")
         tasks = [row.task_id for row in rows if row.task_id]
         assert len(tasks) == len(set(tasks))
 
@@ -213,7 +215,7 @@ def repeated_create(push: Push) -> Iterator[None]:
         if not request.url.endswith(("/tasks", "/drafts")) or request.method != "POST":
             return answer
         answers.append(answer)
-        return answers[0] if len(answers) == 2 else answer
+        return attrs.evolve(answers[0], status=207) if len(answers) == 2 else answer
 
     with patch.object(transport, "send", cached):
         yield

@@ -64,15 +64,21 @@ class _Broadcast:
         self._tasks: list[UpdatedTask] = []
         self._failed: dict[str, GotSurgeError] = {}
         self._unread = False
-        self.is_answered = False
+        self._status: int | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the service has accepted a broadcast."""
+        return self._status is not None
 
     async def send(self, task_ids: Sequence[str]) -> None:
         """Broadcast drafts: tasks that the answer names are done, the others are read."""
         body: Any = BroadcastRequest(task_ids=tuple(task_ids))
         if self._tracking_ids is not None:
             body = tracking_request({task_id: self._tracking_ids[task_id] for task_id in task_ids})
-        self._answer = await self._session.call(self._endpoint, body=body, read=reader(UpdatedTasks))
-        self.is_answered = True
+        with self._session.recording() as answers:
+            self._answer = await self._session.call(self._endpoint, body=body, read=reader(UpdatedTasks))
+        self._status = answers[-1].status
         named = {task.id for task in self._answer.updated_tasks}
         self._tasks += self._answer.updated_tasks
         for task_id in task_ids:
@@ -125,7 +131,7 @@ class _Broadcast:
 
     def unknown(self, message: str) -> OutcomeUnknown:
         """The error for an answer that does not show the outcome of the tasks."""
-        return OutcomeUnknown(message, operation=self._endpoint.name, status=200)
+        return OutcomeUnknown(message, operation=self._endpoint.name, status=self._status)
 
     async def track(self, tracking_ids: Mapping[str, str]) -> None:
         """Patch the tracking ids of broadcast tasks that do not show theirs."""

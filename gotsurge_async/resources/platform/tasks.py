@@ -85,6 +85,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
     def __init__(
         self,
+        session: Session,
         items: Iterable[T] | AsyncIterable[T],
         *,
         call: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
@@ -94,6 +95,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         concurrency: int | Callable[[], int],
     ) -> None:
         super().__init__(items, size=size, concurrency=concurrency)
+        self._session = session
         self._call = call
         self._check = check
         self._task_id = task_id
@@ -102,15 +104,18 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         # An item that cannot be sent keeps no other of its chunk from being sent.
         faults = [self._fault(item) for item in items]
         fit = [item for item, fault in zip(items, faults, strict=True) if fault is None]
-        outcomes = await self._outcomes(fit) if fit else {}
+        with self._session.recording() as answers:
+            outcomes = await self._outcomes(fit) if fit else {}
         results: list[UpdateResult[T]] = []
         for item, fault in zip(items, faults, strict=True):
             outcome = outcomes.get(self._task_id(item)) if fault is None else fault
             if isinstance(outcome, UpdatedTask):
                 results.append(Updated(item=item, task=outcome))
             else:
-                unnamed = OutcomeUnknown("GotSurge's answer does not name this task", "E404", status=200)
-                results.append(NotUpdated(item=item, error=outcome or unnamed))
+                if outcome is None:
+                    why = "GotSurge's answer does not name this task"
+                    outcome = OutcomeUnknown(why, "E404", status=answers[-1].status)
+                results.append(NotUpdated(item=item, error=outcome))
         return results
 
     def _fault(self, item: T) -> GotSurgeError | None:
@@ -138,6 +143,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
 
 def tracking_stream(
+    session: Session,
     tracking_ids: TrackingPairs,
     call: Callable[[Mapping[str, str]], Awaitable[UpdatedTasks]],
     *,
@@ -147,6 +153,7 @@ def tracking_stream(
     """Give any number of tasks their tracking ids; ``call`` does it for 1 to 20, by the task's id."""
     pairs = cast("Mapping[str, str]", tracking_ids).items() if isinstance(tracking_ids, Mapping) else tracking_ids
     return UpdateStream(
+        session,
         several(pairs, "tracking_ids"),
         call=lambda chunk: call(dict(chunk)),
         check=_check_pair,
@@ -290,7 +297,8 @@ class PlatformTasks(TaskCalls, frozen=True):
             chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)
-        return tracking_stream(tracking_ids, self.patch_tracking_ids, size=chunk, concurrency=in_flight)
+        call = self.patch_tracking_ids
+        return tracking_stream(self._session, tracking_ids, call, size=chunk, concurrency=in_flight)
 
 
 # --- drafts -----------------------------------------------------------------------------------------------------------
@@ -403,6 +411,7 @@ class Drafts(Struct, frozen=True):
             chunk: tasks in a call, 1 to 20.
         """
         return UpdateStream(
+            self._session,
             several(task_ids, "task_ids"),
             call=self.broadcast,
             check=check_task_id,
@@ -448,4 +457,5 @@ class Drafts(Struct, frozen=True):
             chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)
-        return tracking_stream(tracking_ids, self.broadcast_with_tracking, size=chunk, concurrency=in_flight)
+        call = self.broadcast_with_tracking
+        return tracking_stream(self._session, tracking_ids, call, size=chunk, concurrency=in_flight)

@@ -33,11 +33,12 @@ async def test_a_chunk_that_is_refused() -> None:
 
 async def test_an_item_that_the_answer_does_not_name() -> None:
     """A task that a success leaves out is not taken for updated."""
-    async with client([answer({"updated_tasks": ["a"]})]) as (gs, _):
+    async with client([answer({"updated_tasks": ["a"]}, 207)]) as (gs, _):
         results = [result async for result in gs.platform.tasks.patch_all_tracking_ids([("a", "T"), ("b", "U")])]
     assert [type(result) for result in results] == [Updated, NotUpdated]
     assert isinstance(results[1], NotUpdated)
     assert isinstance(results[1].error, OutcomeUnknown)
+    assert "HTTP 207: GotSurge's answer does not name this task" in str(results[1].error)
 
 
 async def test_the_end_of_the_token_ends_it() -> None:

@@ -107,7 +107,7 @@ def service(post: Response, **reads: Response) -> Handler:
     return lambda request: reads[request.url.rpartition("/")[2]] if request.method == "GET" else post
 
 
-T2_IS_OUT = answer({"updated_tasks": [{"id": "t2", "tracking_id": "B", "current_status": "broadcasting"}]})
+T2_IS_OUT = answer({"updated_tasks": [{"id": "t2", "tracking_id": "B", "current_status": "broadcasting"}]}, 207)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ async def test_what_the_answer_names_is_done_whatever_the_others_are(read: Respo
             stream: Any = drafts.broadcast_all_with_tracking(pairs) if tracked else drafts.broadcast_all(["t1", "t2"])
             first, second = [result async for result in stream]
         assert [task.id for task in caught.value.done.updated_tasks] == ["t2"]
-        assert isinstance(caught.value.failed["t1"], error)
+        failed = caught.value.failed["t1"]
+        assert isinstance(failed, error)
+        assert getattr(failed, "status", None) == (207 if error is OutcomeUnknown else 404)
         assert isinstance(first, NotUpdated)
         assert isinstance(first.error, error)
         assert isinstance(second, Updated)
