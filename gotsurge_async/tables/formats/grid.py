@@ -14,6 +14,8 @@ from gotsurge_async.errors import Coded
 from gotsurge_async.starting import pattern
 from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
 
+_LIMIT = "field limit"
+"""The words of the csv module's error for a value that is too long."""
 _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
@@ -80,6 +82,7 @@ class CsvGrid(Grid):
         self._encoding = encoding
         self._takes_separator = delimiter is None
         self._start = 1  # the first line of the current record
+        self._block: tuple[int, list[bytes | None]] = (1, [])  # the last lines that were read, and the first's number
         self._damaged: set[int] = set()  # the lines that are not text
         self._wrapped = False  # whether a cell so far may be one that `unwrapped` changes
 
@@ -103,8 +106,9 @@ class CsvGrid(Grid):
                 return
             except (csv.Error, _TooLong) as error:
                 last = reader.line_num
-                self.stopped = isinstance(error, _TooLong) or last > start
-                unreadable(start, _rule(error, start, last))
+                is_open = last > start or (_LIMIT in str(error) and self._is_open(last))
+                self.stopped = isinstance(error, _TooLong) or is_open
+                unreadable(start, _rule(error, start, last, is_open=is_open))
                 if self.stopped:
                     return
             else:
@@ -116,6 +120,11 @@ class CsvGrid(Grid):
                     is_damaged = bool(damaged) and not damaged.isdisjoint(range(start, last + 1))
                     yield Record(start, cells, is_damaged, last)
             self._start = last + 1
+
+    def _is_open(self, line: int) -> bool:
+        """Whether a line that starts a record ends in a quoted value, which the next line continues."""
+        first, lines = self._block
+        return (lines[line - first] or b"").count(b'"') % 2 > 0
 
     def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
         """The lines; a first line that only names the delimiter to Excel is used, and becomes empty."""
@@ -142,6 +151,7 @@ class CsvGrid(Grid):
             size += len(joined)
             self._wrapped = self._wrapped or b'="' in joined
             texts = None if None in lines or b"\0" in joined else _decoded(lines)
+            self._block = line, lines
             yield self._odd(line, lines) if texts is None else texts
             line += len(lines)
 
@@ -167,8 +177,8 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
         return None
 
 
-def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
-    """The message for a record that breaks the rules; a record that ends on its first line does not end the file."""
+def _rule(error: csv.Error | _TooLong, start: int, last: int, *, is_open: bool) -> Coded:
+    """The message for a record that breaks the rules; the file ends with one that is open after its first line."""
     if isinstance(error, _TooLong) and error.args:
         return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
     rule = 'a quote (") that opens a value here is never closed'
@@ -181,6 +191,7 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int) -> Coded:
             )
     elif last > start:
         rule = 'a quote (") that opens a value here is never closed; the rest of the file was not read'
-    elif "field limit" in str(error):
-        return Coded(f"a value is longer than {csv.field_size_limit()} characters", "E215")
+    elif _LIMIT in str(error):
+        rest = "; the rest of the file was not read" if is_open else ""
+        return Coded(f"a value is longer than {csv.field_size_limit()} characters{rest}", "E215")
     return Coded(rule, "E214")

@@ -227,6 +227,16 @@ def test_a_value_that_is_too_long() -> None:
     assert [each.line for each in outcome.rows] == [3]
 
 
+def test_a_quoted_value_that_is_too_long_and_has_several_lines() -> None:
+    """Its further lines are not read as rows, which would be false faults."""
+    head, row = two_lines()
+    outcome = read(head + row.replace("7 Loyang Way 4", f'"{"7" * 200_000}\nLoyang"') + row)
+    assert outcome.places == [(2, None)]
+    assert "a value is longer than 131072 characters; the rest of the file was not read" in outcome.faults[0]
+    outcome = read(head + row.replace("7 Loyang Way 4", f'"{"7" * 200_000} Loyang"') + row)
+    assert (outcome.places, [each.line for each in outcome.rows]) == ([(2, None)], [3])
+
+
 @pytest.mark.slow
 def test_a_value_without_end_stays_small() -> None:
     """More than any order needs is not taken into memory."""
