@@ -83,6 +83,10 @@ PRINTING = frozenset((
 ))  # fmt: skip
 """Commands that only print, and end when their reader leaves. Others act, or end with an exit code that
 matters."""
+READING = PRINTING | {
+    "template", "map draft", "plan", "status", "ledger check", "inbox parked", "auth status", "doctor",
+}  # fmt: skip
+"""Commands that change nothing, and fail where their output is lost. The exit code of others says what they did."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 _FILES = {
@@ -130,13 +134,13 @@ class Gotsurge(click.Group):
                 raise SystemExit(int(code))
 
 
-def only_prints() -> bool:
-    """Whether the running command only prints."""
+def running() -> str:
+    """The name of the running command, with those of its groups."""
     names, context = list[str](), click.get_current_context(silent=True)
     while context is not None and context.parent is not None:
         names.insert(0, context.info_name or "")
         context = context.parent
-    return " ".join(names) in PRINTING
+    return " ".join(names)
 
 
 def module_of(name: str) -> str:

@@ -3,7 +3,7 @@
 A command does its work whether or not its output is read: a push whose progress is not read continues, and its exit
 code shows the outcome even if the summary could not be written. A command that only prints has nothing left to do
 when its reader has left, as ``head`` does: it ends immediately and quietly, as other programs do. If the disk is full,
-it ends with `UNWRITTEN`.
+a command that changes nothing ends with `UNWRITTEN`.
 """
 
 import errno
@@ -17,7 +17,7 @@ from typing import IO, Any, TextIO, cast
 UNREAD = 141
 """The exit code of a command whose reader has left: that of a process which SIGPIPE ends."""
 UNWRITTEN = 2
-"""The exit code of a command that only prints, and whose output was not all written."""
+"""The exit code of a command that changes nothing, and whose output was not all written."""
 
 
 class Unread(SystemExit):
@@ -33,6 +33,7 @@ class LossyStream(io.RawIOBase):
     Args:
         raw: the stream.
         only_prints: whether the running command ends when its reader has left.
+        only_reads: whether the running command changes nothing, so that it fails where its output is lost.
 
     Attributes:
         trouble: the reason why output was lost; None while none was.
@@ -40,13 +41,14 @@ class LossyStream(io.RawIOBase):
         was_all: whether the lost output was all that the command had to do.
     """
 
-    def __init__(self, raw: io.RawIOBase, only_prints: Callable[[], bool]) -> None:
+    def __init__(self, raw: io.RawIOBase, only_prints: Callable[[], bool], only_reads: Callable[[], bool]) -> None:
         super().__init__()
         self.trouble: str | None = None
         self.left: bool = False
         self.was_all: bool = False
         self._raw = raw
         self._only_prints = only_prints
+        self._only_reads = only_reads
 
     def write(self, data: Any, /) -> int:
         """Write, or drop, all of it; raises `Unread` once if the command only prints and its reader has left."""
@@ -58,12 +60,12 @@ class LossyStream(io.RawIOBase):
             except OSError as error:
                 self.trouble = error.strerror or str(error)
                 self.left = isinstance(error, BrokenPipeError)
-                self.was_all = self._only_prints()
-                if self.left and self.was_all:
+                self.was_all = self._only_reads()
+                if self.left and self._only_prints():
                     raise Unread from None
             else:
                 if written is None:  # the stream does not block, and its reader is too slow
-                    self.trouble, self.was_all = os.strerror(errno.EAGAIN), self._only_prints()
+                    self.trouble, self.was_all = os.strerror(errno.EAGAIN), self._only_reads()
                 else:
                     rest = rest[written:]
         return size
@@ -88,14 +90,16 @@ def lost(stream: IO[bytes]) -> str | None:
     return raw.trouble if isinstance(raw, LossyStream) else None
 
 
-def _lossy(stream: TextIO | None, only_prints: Callable[[], bool]) -> tuple[TextIO | None, LossyStream | None]:
+def _lossy(
+    stream: TextIO | None, only_prints: Callable[[], bool], only_reads: Callable[[], bool]
+) -> tuple[TextIO | None, LossyStream | None]:
     """A version of the stream that may break, and its `LossyStream`."""
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # python -u has no buffer between
     if stream is None or not isinstance(raw, io.RawIOBase):
         return stream, None
     stream.flush()
-    lossy = LossyStream(raw, only_prints)
+    lossy = LossyStream(raw, only_prints, only_reads)
     text = io.TextIOWrapper(
         cast("IO[bytes]", lossy if raw is buffer else io.BufferedWriter(lossy)),
         encoding=stream.encoding,
@@ -109,10 +113,14 @@ def _lossy(stream: TextIO | None, only_prints: Callable[[], bool]) -> tuple[Text
 
 
 @contextmanager
-def lossy_output(only_prints: Callable[[], bool]) -> Iterator[None]:
-    """Let both streams break inside the block. At its end one line on standard error reports lost output."""
-    sys.stdout, out = _lossy(sys.stdout, only_prints)
-    sys.stderr, _ = _lossy(sys.stderr, lambda: False)
+def lossy_output(only_prints: Callable[[], bool], only_reads: Callable[[], bool]) -> Iterator[None]:
+    """Let both streams break inside the block. At its end one line on standard error reports lost output.
+
+    Args:
+        only_prints, only_reads: see `LossyStream`.
+    """
+    sys.stdout, out = _lossy(sys.stdout, only_prints, only_reads)
+    sys.stderr, _ = _lossy(sys.stderr, lambda: False, lambda: False)
     try:
         yield
     finally:

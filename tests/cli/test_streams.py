@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import click
 import pytest
 
-from gotsurge_async.cli.app import PRINTING, gotsurge
+from gotsurge_async.bulk import Ledger, Mode
+from gotsurge_async.cli.app import READING, gotsurge
 from gotsurge_async.cli.streams import LossyStream
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import environment, local, write_orders
@@ -114,6 +115,26 @@ def test_what_only_prints_fails_where_its_output_is_lost(tmp_path: Path, words: 
     assert (done.returncode, b"Traceback" in done.stderr) == (141 if left else code, False)
 
 
+async def test_what_only_reads_the_ledger_fails_where_its_output_is_lost(tmp_path: Path) -> None:
+    """A run that nobody was told of, and a check that nobody reads, are no success; a reader may leave."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="orders.csv")
+        async with run:
+            await run.admit()
+    for words in (f"status {run.id}", "ledger check"):
+        for how in HOWS:
+            with broken(how) as descriptor:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "gotsurge_async", *words.split(), "--ledger", "ledger.db"),
+                    cwd=tmp_path,
+                    env=environment(),
+                    stdout=descriptor,
+                    stderr=asyncio.subprocess.PIPE,
+                )
+                _, err = await process.communicate()
+            assert (process.returncode, b"Traceback" in err) == (2 if how == "full" else 0, False), (words, how, err)
+
+
 @pytest.mark.slow
 async def test_an_error_is_reported_also_where_nobody_reads_its_document(tmp_path: Path) -> None:
     """The exit code is that of the error, and it stands on standard error."""
@@ -132,14 +153,14 @@ async def test_an_error_is_reported_also_where_nobody_reads_its_document(tmp_pat
 def test_a_reader_that_is_too_slow_loses_output() -> None:
     """A pipe that does not block and is full takes nothing: a command that only prints has failed then, too."""
     raw = Mock(spec=io.RawIOBase, write=Mock(return_value=None))
-    stream = LossyStream(raw, lambda: True)
+    stream = LossyStream(raw, lambda: True, lambda: True)
     assert stream.write(b"text") == 4
     assert (stream.trouble is None, stream.left, stream.was_all) == (False, False, True)
 
 
-def test_what_only_prints_is_a_command() -> None:
+def test_what_only_reads_is_a_command() -> None:
     """Each name leads to one, which is no group."""
-    for name in PRINTING:
+    for name in READING:
         command: click.Command = gotsurge
         for word in name.split():
             assert isinstance(command, click.Group)
