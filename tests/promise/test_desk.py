@@ -32,6 +32,7 @@ STEP = sampling.STEP * sampling.PART
 """Every how many boundaries a program is struck; 1 tries them all."""
 NOT_OPENED = 1
 OTHER_PRICE = "5200000"
+IN_TIME = "it was not answered in time"
 
 
 @attrs.define(slots=False)
@@ -87,7 +88,8 @@ class AtDesk(Experiment):
             if word == "submitted":
                 self.submitted.add(key)
                 continue
-            outcomes.setdefault(key, set()).add((word, task))
+            if IN_TIME not in outcome["why"]:  # a caller that stopped waiting heard what was certain just then
+                outcomes.setdefault(key, set()).add((word, task))
             if word == "created" and live.get(key) != task:
                 self.find(Faults(losses=(f"{key} is said to be task {task}, and is {live.get(key)}",)))
             if word in ("refused", "unprocessed") and key in live:
