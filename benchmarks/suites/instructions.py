@@ -27,7 +27,7 @@ WORKS = (
     (BY_HAND, "by_hand:Dicts", 1.0),
     (OURS, "ours:Push", 1.0),
     ("gotsurge_async, durable ledger", "ours:LedgerPush", 1.0),
-    ("gotsurge_async, whole tasks of `tasks.create`", "ours:Create", 0.25),
+    ("gotsurge_async, `tasks.create` (returns whole tasks)", "ours:Create", 0.25),
     ("openai client, generic post", "openai_client:Push", 0.25),
     ("httpx + pydantic, whole tasks", "httpx_pydantic:Create", 0.25),
 )
