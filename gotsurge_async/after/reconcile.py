@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,15 +55,6 @@ log: logging.Logger = logging.getLogger(__name__)
 _BLOCK = 500
 
 
-class Absent(StrEnum):
-    """The conclusion from an order's absence from the Task List."""
-
-    IN_DOUBT = "in_doubt"
-    """None: absence proves nothing."""
-    NOT_CREATED = "not_created"
-    """The order was not created, if a whole list was read twice with time between. Its key may be pushed again."""
-
-
 class ReconciledOrder(Struct, frozen=True, kw_only=True):
     """An order that is no longer in doubt."""
 
@@ -99,7 +89,6 @@ class Reconciled(Struct, frozen=True, kw_only=True):
         cancelled: orders whose task was cancelled; their keys may be pushed again.
         still_draft: orders whose recorded draft is still a draft and may be broadcast at any time. Resume the run to
             broadcast them.
-        not_created: orders that count as not created, because that was asked for; their keys may be pushed again.
         in_doubt: orders that stay in doubt.
         troubles: why the tasks could not be read completely.
     """
@@ -108,7 +97,6 @@ class Reconciled(Struct, frozen=True, kw_only=True):
     created: tuple[ReconciledOrder, ...] = ()
     cancelled: tuple[ReconciledOrder, ...] = ()
     still_draft: tuple[ReconciledOrder, ...] = ()
-    not_created: tuple[ReconciledOrder, ...] = ()
     in_doubt: tuple[StillInDoubt, ...] = ()
     troubles: tuple[str, ...] = ()
 
@@ -125,13 +113,11 @@ class Reconciler:
         result = await Reconciler(gs, ledger).reconcile(run_id)
 
     Args:
-        absent: the conclusion for an order that is not on the Task List.
         rescan_after: seconds between the two readings of the Task List.
     """
 
     gs: "GotSurge"
     ledger: Ledger
-    absent: Absent = attrs.field(default=Absent.IN_DOUBT, converter=Absent, kw_only=True)
     rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
 
     async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
@@ -152,7 +138,7 @@ class Reconciler:
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             read_at = self.ledger.now()
             findings = await self._read(run.info, list(rows.values()), task_list=task_list)
-            concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent, read_at) for row in rows.values()}
+            concluded = {row.id: _conclude(run.info.mode, row, findings, read_at) for row in rows.values()}
             conclusions = await _record(run, rows, concluded, read_at)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
@@ -213,11 +199,7 @@ class Reconciler:
         owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
         findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=unique)
         named = findings.tasks.keys() | findings.unclear.keys()
-        return {
-            row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT, read_at)
-            for row in rows.values()
-            if row.id in named
-        }
+        return {row.id: _conclude(info.mode, row, findings, read_at) for row in rows.values() if row.id in named}
 
     async def _unique_tags(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
         """The group tags that only one order has, among the run's in any state and `candidates` elsewhere."""
@@ -326,7 +308,6 @@ _LISTS = {
     OrderState.CREATED: "created",
     OrderState.CANCELLED: "cancelled",
     OrderState.BROADCASTING: "still_draft",
-    OrderState.REFUSED: "not_created",
 }
 """The field of `Reconciled` for each conclusion."""
 
@@ -344,23 +325,15 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
     )
 
 
-def _conclude(
-    mode: Mode, row: OrderRow, findings: Findings, absent: Absent, read_at: datetime
-) -> OrderOutcome | StillInDoubt:
+def _conclude(mode: Mode, row: OrderRow, findings: Findings, read_at: datetime) -> OrderOutcome | StillInDoubt:
     """The conclusion from the findings for one order, if the reading began at ``read_at``."""
     tasks = findings.tasks.get(row.id)
-    may_act = row.is_open(read_at)
     if tasks:
         concluded = _conclude_from(mode, row, tasks)
-        if not may_act or not _is_cancelling(row):
+        if not row.is_open(read_at) or not _is_cancelling(row):
             return concluded
         is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
         return concluded if is_result else _still_open(row)
-    if row.id in findings.absent and absent is Absent.NOT_CREATED:
-        if may_act:
-            return _still_open(row)
-        why = "not on the Task List, which was read twice; taken for not created, as was asked for"
-        return OrderOutcome(row.id, OrderState.REFUSED, error=why)
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gotsurge_async.starting import Lazy, lazily
 
 if TYPE_CHECKING:
-    from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
+    from gotsurge_async.after.reconcile import Reconciled, Reconciler
     from gotsurge_async.after.results import Summary, write_results
     from gotsurge_async.after.undo import Undo, Undone
     from gotsurge_async.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gotsurge_async.tables import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 
 _HOMES = {
-    "after.reconcile": "Absent Reconciled Reconciler",
+    "after.reconcile": "Reconciled Reconciler",
     "after.results": "Summary write_results",
     "after.undo": "Undo Undone",
     "ledger": "Ledger LedgerError Mode OrderState Run RunHeld SecondLedger",
@@ -41,7 +41,6 @@ _HOMES = {
 
 
 __all__ = [
-    "Absent",
     "Brakes",
     "Changed",
     "Desk",

@@ -46,12 +46,13 @@ def list_tells(gs: GotSurge, change: Callable[[dict[str, Any]], dict[str, Any]])
 
 @pytest.mark.parametrize("told", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 async def test_on_a_list_that_is_not_whole_nothing_is_absent(tmp_path: Path, told: dict[str, Any]) -> None:
-    """Also where absence was asked to count, orders stay in doubt, and what is wrong with the list is told."""
+    """Orders stay in doubt, none counts as absent, and what is wrong with the list is told."""
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2))
         with list_tells(here.gs, lambda _: told):
-            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
-        assert (result.not_created, len(result.in_doubt)) == ((), 2)
+            result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+            assert await here.absent(run_id) == set()
+        assert len(result.in_doubt) == 2
         assert "the Task List is not whole" in result.troubles[0]
 
 
@@ -60,7 +61,7 @@ async def test_what_a_list_that_is_not_whole_shows_is_there(tmp_path: Path) -> N
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2))
         with list_tells(here.gs, lambda page: page | {"meta": {"total": 5}}):
-            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+            result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert (len(result.created), len(result.troubles)) == (2, 1)
 
 

@@ -1,14 +1,12 @@
 """What became of orders in doubt, by what the simulator shows, over real HTTP."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gotsurge_async import Limits
 from gotsurge_async.after.lookup import find_unused_drafts
-from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler
 from gotsurge_async.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
 from gotsurge_async.ledger.upkeep.older_copy import LOST
 from gotsurge_async.simulator import Fault
@@ -64,39 +62,23 @@ async def test_absence_proves_nothing(tmp_path: Path, account: str) -> None:
         assert {each.key for each in result.in_doubt} == {"T-0", "T-1", "T-2"}
         assert set((await here.states(run_id)).values()) == {OrderState.IN_DOUBT}
         assert (RESCAN_AFTER in here.clock.slept) == (account == "platform")
+        assert await here.absent(run_id) == ({"T-0", "T-1", "T-2"} if account == "platform" else set())
         assert here.simulator.audit()["tasks"] == 0
 
 
 async def test_a_plain_partner_learns_what_to_do(tmp_path: Path) -> None:
-    """Without a Task List the sentence names webhooks and gotsurge resolve, and absent orders are not given up."""
+    """Without a Task List the sentence names webhooks and gotsurge resolve."""
     async with place(tmp_path, "plain") as here:
         run_id = await here.lose(orders(1))
-        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert [each.key for each in result.in_doubt] == ["T-0"]
         assert "webhook" in result.troubles[0]
         assert "gotsurge resolve" in result.troubles[0]
 
 
-async def test_absent_means_not_created_when_asked_for(tmp_path: Path) -> None:
-    """With that choice, what two scans did not show is refused, and its key can be pushed again."""
-    async with place(tmp_path) as here:
-        run_id = await here.lose(orders(2), when="before")
-        await here.push(orders(1, "OTHER-"))
-        reconciler = Reconciler(here.gs, here.ledger, absent=Absent.NOT_CREATED)
-        (left, _) = (await reconciler.reconcile(run_id)).in_doubt
-        assert "was not answered, and may still act until" in left.reason
-        here.clock.ahead += timedelta(seconds=Limits().settle)
-        result = await reconciler.reconcile(run_id)
-        assert {each.key for each in result.not_created} == {"T-0", "T-1"}
-        assert RESCAN_AFTER in here.clock.slept
-        again = await here.push(orders(2))
-        assert set((await here.states(again)).values()) == {OrderState.CREATED}
-        assert here.simulator.audit()["doubled"] == {}
-
-
 @pytest.mark.parametrize("trouble", ["status", "reset"])
 async def test_a_scan_that_broke_off_gives_up_nothing(tmp_path: Path, trouble: Any) -> None:
-    """When the list cannot be read to its end, absence does not count even where it was asked to."""
+    """When the list cannot be read to its end, no order counts as absent."""
     async with place(tmp_path, per_page_limit=3) as here:
         await here.push(orders(5, "OTHER-"))
         run_id = await here.lose(orders(2), when="before")
@@ -104,18 +86,19 @@ async def test_a_scan_that_broke_off_gives_up_nothing(tmp_path: Path, trouble: A
             Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500, rate=0.5, seed=4)
         )
         here.simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500))
-        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert "could not be read" in result.troubles[0]
         assert len(result.in_doubt) == 2
+        assert await here.absent(run_id) == set()
 
 
 async def test_tasks_without_names_keep_orders_in_doubt(tmp_path: Path) -> None:
     """Where the service shows neither tracking id nor invoice number, a nameless task may be any order's."""
     async with place(tmp_path, tracking_id_echo="never") as here:
         run_id = await here.lose(orders(2))
-        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert len(result.in_doubt) == 2
-        assert result.not_created == ()
+        assert await here.absent(run_id) == set()
 
 
 async def test_invoice_numbers_prove_where_tracking_ids_are_not_shown(tmp_path: Path) -> None:
@@ -164,8 +147,9 @@ async def test_an_older_order_with_the_same_tracking_id_is_not_taken(tmp_path: P
         )
         await here.push([order("T-9")])  # the ledger is not new: nothing is looked up before it sends
         run_id = await here.lose([old], when="before")
-        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert [each.key for each in result.in_doubt] == ["T-0"]
+        assert await here.absent(run_id) == set()
 
 
 async def test_a_task_that_ended_early_was_there(tmp_path: Path) -> None:
@@ -271,9 +255,10 @@ async def test_a_draft_that_is_not_the_recorded_one_settles_nothing(tmp_path: Pa
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(1), when="before")
         await here.gs.platform.drafts.create(orders(1))
-        (left,) = (await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)).in_doubt
+        (left,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
         assert "does not prove" in left.reason
         assert len(left.task_ids) == 1
+        assert await here.absent(run_id) == set()
 
 
 async def test_what_a_crash_left_sending_is_in_doubt_first(tmp_path: Path) -> None:
@@ -328,7 +313,8 @@ async def test_the_task_of_another_runs_order_is_not_taken(tmp_path: Path, when:
             await here.gs.tasks.create([order("B", invoice_number="INV")])
             if when == "in doubt":
                 await run.record([OrderOutcome(theirs, OrderState.IN_DOUBT, error="the answer was lost")])
-            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(first)
+            result = await Reconciler(here.gs, here.ledger).reconcile(first)
+            assert await here.absent(first) == set()
         assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
         assert await here.states(first) == {"A": OrderState.IN_DOUBT}
 

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge, Limits
-from gotsurge_async.after.reconcile import Absent
 from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.ledger import OrderOutcome, TaskTaken
@@ -216,7 +215,7 @@ async def test_each_way_to_settle_it(tmp_path: Path, by: str) -> None:
 
 
 async def test_a_task_that_names_the_order_and_is_recorded_for_another_is_no_absence(tmp_path: Path) -> None:
-    """Where the list shows the order's name under the recorded id, the order is not taken for not created."""
+    """Where the list shows the order's name under the recorded id, the order does not count as absent."""
     async with place(tmp_path) as here:
         first = await here.push([order("T-1")])
         task_id = (await here.tasks(first))["T-1"]
@@ -226,8 +225,9 @@ async def test_a_task_that_names_the_order_and_is_recorded_for_another_is_no_abs
         await here.ledger.close()
         give(tmp_path / "ledger.db", task.id, task_id)
         async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
-            found = await Reconciler(here.gs, ledger, absent=Absent.NOT_CREATED, rescan_after=0).reconcile(second)
+            found = await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
             assert [each.task_ids or each.reason for each in found.in_doubt] == [
                 f"task {task.id} may be its task, and may be another order's"
             ]
-            assert await attrs.evolve(here, ledger=ledger).states(second) == {"T-2": OrderState.IN_DOUBT}
+            now = attrs.evolve(here, ledger=ledger)
+            assert (await now.states(second), await now.absent(second)) == ({"T-2": OrderState.IN_DOUBT}, set())

@@ -9,9 +9,11 @@ from typing import Any
 import attrs
 
 from gotsurge_async import GotSurge, Limits, Order, RetryPolicy, Timeouts
+from gotsurge_async.after.lookup import search_task_list
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import SETTLE
+from gotsurge_async.ledger import DOUBTFUL
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 
@@ -70,6 +72,13 @@ class Place:
     async def tasks(self, run_id: str) -> dict[str, str]:
         """The recorded task of each key."""
         return {row.key: row.task_id or "" async for row in self.ledger.rows(run_id)}
+
+    async def absent(self, run_id: str) -> set[str]:
+        """The keys in doubt that two readings of the Task List prove absent."""
+        rows = [row async for row in self.ledger.rows(run_id, DOUBTFUL)]
+        info = await self.ledger.run(run_id)
+        findings = await search_task_list(self.gs, self.ledger, info, rows, rescan_after=0)
+        return {row.key for row in rows if row.id in findings.absent}
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import click
 from msgspec import structs
 
 from gotsurge_async.after import resolve as resolving
-from gotsurge_async.after.reconcile import Absent, Reconciled, Reconciler
+from gotsurge_async.after.reconcile import Reconciled, Reconciler
 from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected, takes_place
@@ -30,17 +30,13 @@ from gotsurge_async.push.load import UnusableSource
 @click.argument("run_id", metavar="[RUN]", required=False)
 @takes_place
 @ledger_option
-@option(
-    "--absent-means-not-created", "Take an order as not created if two readings of the whole Task List do not show it."
-)
-@rescan_after("The time between these two readings.")
+@rescan_after("The time between two readings of the Task List, if the first does not show every order.")
 @json_option
 @asynchronous
 async def reconcile(
     run_id: str | None,
     target: Target,
     ledger: Place | None,
-    absent_means_not_created: bool,
     rescan_after: float,
 ) -> Exit:
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
@@ -59,12 +55,11 @@ async def reconcile(
     done: list[Reconciled] = []
     held: list[RunHeld] = []
     steps: list[Step] = []
-    absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
     async with open_ledger(find_ledger(ledger, target)) as opened:
         for info in await _in_doubt(opened, run_id, target):
             async with connected(target_of(info, target)) as gs:
                 try:
-                    result = await Reconciler(gs, opened, absent=absent, rescan_after=rescan_after).reconcile(info.id)
+                    result = await Reconciler(gs, opened, rescan_after=rescan_after).reconcile(info.id)
                 except RunHeld as error:
                     if run_id is not None:
                         raise
@@ -97,7 +92,7 @@ async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[
 
 
 def _show_reconciled(done: list[Reconciled]) -> None:
-    if not any(one.created or one.cancelled or one.still_draft or one.not_created or one.in_doubt for one in done):
+    if not any(one.created or one.cancelled or one.still_draft or one.in_doubt for one in done):
         click.echo("nothing is in doubt")
         return
     for result in done:
@@ -107,7 +102,6 @@ def _show_reconciled(done: list[Reconciled]) -> None:
             "created": result.created,
             "cancelled": result.cancelled,
             "still drafts, which gotsurge resume broadcasts": result.still_draft,
-            "taken for not created": result.not_created,
             "in doubt": result.in_doubt,
         }
         words = counted({word: len(some) for word, some in orders.items()})
