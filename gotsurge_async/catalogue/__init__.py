@@ -15,7 +15,6 @@ _ENTRY = re.compile(r"^### (E\d{3}|Exit \d+)\n(.*?)(?=^##|\Z)", re.MULTILINE | r
 _FAMILY = re.compile(r"^## (.+)$", re.MULTILINE)
 _TITLE = re.compile(r"\*\*(.+?)\*\*\s*(.*)", re.DOTALL)
 _MESSAGES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
 _OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
 """The option that a message adds to a command, so that the command can be typed as it stands."""
 UNLESS_SAID = "*Sent:* nothing."
@@ -69,20 +68,6 @@ def entry(word: str) -> Entry | None:
     return entries().get(word if word.startswith("exit-") else code)
 
 
-def is_code(word: str) -> bool:
-    """Whether the word is meant as a code."""
-    return word.isdecimal() or _CODE.fullmatch(word) is not None
-
-
-def near(word: str) -> list[str]:
-    """Codes that look like a word, the most alike first."""
-    import difflib  # slow to import, and needed only here
-
-    word = word.lower() if word.lower().startswith("exit") else word.upper()
-    alike = difflib.get_close_matches(word, entries(), n=9, cutoff=0.6)
-    return sorted(alike, key=lambda code: code[:3] != word[:3])[:3]  # the same family goes first
-
-
 def explaining(message: str) -> Entry | None:
     """The entry that explains a message: the one that shares most of its words, None if none shares enough."""
     text = _OF_THIS_LEDGER.sub("", " ".join(message.split()))
@@ -91,18 +76,6 @@ def explaining(message: str) -> Entry | None:
         if letters > most and _follow(parts, text):
             best, most = each, letters
     return best
-
-
-def mentioning(words: str) -> list[Entry]:
-    """The entries with all of the words in one of their messages; if there is none, those with all in their text."""
-    wanted = words.lower().split()
-    in_a_message, elsewhere = [], []
-    for each in entries().values():
-        if any(all(word in message.lower() for word in wanted) for message in each.messages):
-            in_a_message.append(each)
-        elif all(word in f"{each.title} {each.text}".lower() for word in wanted):
-            elsewhere.append(each)
-    return in_a_message or elsewhere
 
 
 @cache

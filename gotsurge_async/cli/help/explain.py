@@ -6,7 +6,7 @@ from itertools import groupby
 
 import click
 
-from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
+from gotsurge_async.catalogue import Entry, entries, entry, explaining
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import filled, is_terminal, print_one, print_record
@@ -14,8 +14,6 @@ from gotsurge_async.cli.variables import OTHERS, VARIABLES
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
 """The beginning of the line below an error, which people copy with it."""
-_RAISED = re.compile(r"[\s|]*((\w+\.)+[A-Z]\w*|[A-Z]\w*(Error|Warning)): ")
-"""The beginning of the last line of a traceback."""
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 
@@ -26,41 +24,30 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 def explain(words: tuple[str, ...]) -> None:
     """Say what an error or an exit code means, why it happens, and what to do; of all, in a list, without arguments.
 
-    CODE is what an error names: E201, exit-3, or the number of an exit code. MESSAGE is an error as it was printed, the
-    last line of a traceback of Python, or some words of one. Nothing is read but this program's own texts: no network,
-    no ledger.
+    CODE is what an error names: E201, exit-3, or the number of an exit code. MESSAGE is an error as it was printed, or
+    the last line of a traceback of Python. Nothing is read but this program's own texts: no network, no ledger.
     """
     if pasted := _PASTED.match(line := " ".join(words)):
         words = tuple(line[pasted.end() :].split())
     chosen = entries_for(words)
     documents = [{**one._asdict(), "messages": list(one.messages)} for one in chosen]
-    is_whole = len(chosen) == 1 or all(map(is_code, words or ("list",)))
-    print_one(documents, filled("\n\n".join(map(_text, chosen))) if is_whole else lambda: _print_list(chosen))
+    print_one(documents, filled("\n\n".join(map(_text, chosen))) if words else lambda: _print_list(chosen))
 
 
 def entries_for(words: Sequence[str]) -> list[Entry]:
     """The entries of codes or of a message; all entries without either."""
     if not words:
         return list(entries().values())
-    if all(map(is_code, words)):
-        return [_entry_of(code) for code in words]
     message = " ".join(words)
-    raised = _RAISED.match(message)
-    message = message[raised.end() :] if raised else message
-    exact = explaining(message) if raised or len(message.split()) > 3 else None
-    matches = [exact] if exact is not None else mentioning(message)
-    if not matches:
-        why = f"no message contains {message!r}: give fewer words; see all codes with gotsurge explain"
-        raise WrongUse(why, "E891")
-    return matches
-
-
-def _entry_of(code: str) -> Entry:
-    known = entry(code)
-    if known is None:
-        like = f"; near it are {', '.join(near(code))}" if near(code) else ""
-        raise WrongUse(f"there is no code {code}{like}: see all codes with gotsurge explain", "E891")
-    return known
+    matches = [one for one in map(entry, words) if one is not None]
+    if len(matches) == len(words):
+        return matches
+    exact = explaining(message)
+    if exact is None:
+        raise WrongUse(
+            f"{message!r} is neither a code nor a whole message: see all codes with gotsurge explain", "E891"
+        )
+    return [exact]
 
 
 def _text(one: Entry) -> str:
