@@ -1,13 +1,10 @@
 """``gotsurge doctor``: the settings of this machine, the assumptions, and a check whether GotSurge answers."""
 
 import os
-import platform
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -33,19 +30,14 @@ from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import print_one, print_record, shown
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
-from gotsurge_async.ledger.errors import RegisterUnusable
-from gotsurge_async.ledger.upkeep.register import Register
 from gotsurge_async.resources.partner import signature_of
-from gotsurge_async.tables.checks.words import number_of
-from gotsurge_async.transports.aiohttp import AiohttpTransport, proxy_of_environment
+from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Transport
-from gotsurge_async.version import __version__
 
 NO_TASK = "00000000-0000-0000-0000-000000000000"
 """The nil UUID: no task can have it."""
 _NOWHERE = attrs.evolve(TASKS_GET, name="nowhere", path="/gotsurge-doctor/no-such-path", bearer=False)
 NOT_PROBED = "not probed: it is no GET"
-_PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "click", "rich")
 
 
 class Probe(Struct, frozen=True):
@@ -85,7 +77,7 @@ class _Subject(Struct, frozen=True, kw_only=True):
 @json_option
 @asynchronous
 async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
-    """Show environment, profile, token, register of ledgers and every assumption, and see whether GotSurge answers.
+    """Show environment, profile, token and every assumption, and see whether GotSurge answers.
 
     It sends nothing but GETs that change nothing: the detail of a task that cannot exist; a path that cannot exist, to
     tell a wrong path from a wrong task; and Partner Detail, where the credentials are known and the profile confirms
@@ -106,14 +98,12 @@ async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
         probes = [] if offline else [probe async for probe in _probes(subject, partner=partner)]
     endpoints = list(subject.settings.profile)
     state: dict[str, Any] = {
-        "versions": _versions(),
         "environment": _environment(target, subject.settings),
         "credentials": {
             "client_key": subject.credentials is not None,
             "secret_key": subject.credentials is not None and subject.credentials.secret_key is not None,
         },
         "token": _token(subject, datetime.now(UTC)),
-        "register": _register(),
         "endpoints": {
             "confirmed": [endpoint.name for endpoint in endpoints if not endpoint.assumed],
             "assumed": [endpoint.name for endpoint in endpoints if endpoint.assumed],
@@ -141,24 +131,19 @@ def _exit_code(problems: list[Exit | None], token: Mapping[str, Any]) -> Exit:
 
 
 def _print(state: Mapping[str, Any], probes: list[Probe], how: str) -> None:
-    environment, register = state["environment"], state["register"]
-    ledgers = register["ledgers"]
-    newest = f"; the newest to {ledgers[0]['service']}: {ledgers[0]['ledger']}" if ledgers else ""
+    environment = state["environment"]
     assumed, number = len(state["endpoints"]["assumed"]), sum(map(len, state["endpoints"].values()))
     are_assumed = f"{assumed} of {number} operations are assumed (gotsurge endpoints list)"
     print_record(
         [
             ("environment", environment["name"] + (" (production)" if environment["production"] else "")),
             ("API base", f"{environment['api_base']} ({environment['api_base_is']})"),
-            ("proxy", environment["proxy"]),
             ("consent page", environment["consent_page"]),
             ("profile", environment["profile"] or "none"),
             ("endpoints", are_assumed if assumed else "all confirmed by the profile"),
             ("credentials", _credentials_text(**state["credentials"])),
-            ("register", register["trouble"] or f"{register['path']}: {number_of(len(ledgers), 'ledger')}{newest}"),
             ("token", _token_text(state["token"], how)),
             *((f"probe {probe.endpoint.name}", f"{probe.request}: {probe.verdict}") for probe in probes),
-            ("versions", ", ".join(f"{name} {version}" for name, version in state["versions"].items())),
         ]
     )
     click.echo("\nWhat GotSurge's document leaves open, and what is done about it:")
@@ -215,11 +200,6 @@ async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _
     return structs.replace(subject, tokens=tokens, credentials=gs.oauth.credentials, kept_in="the simulator")
 
 
-def _versions() -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in _PACKAGES}
-    return {"gotsurge-async": __version__, "python": platform.python_version(), **packages}
-
-
 def _environment(target: Target, settings: Settings) -> dict[str, Any]:
     environment = settings.environment
     if target.simulate or environment.name == "local":
@@ -228,27 +208,14 @@ def _environment(target: Target, settings: Settings) -> dict[str, Any]:
         source = "given"
     else:
         source = "the profile's" if settings.profile.api_base else "assumed"
-    base = urlsplit(environment.api_base)
-    proxy = proxy_of_environment(base.hostname or "") if base.scheme == "https" else None
     return {
         "name": environment.name,
         "consent_page": f"{environment.consent_base}/oauth2/auth",
         "api_base": environment.api_base,
         "api_base_is": source,
         "production": environment.is_production,
-        # Without the password that may stand in its URL.
-        "proxy": None if proxy is None else f"{proxy.scheme}://{proxy.host}:{proxy.port}",
         "profile": os.environ.get("GOTSURGE_PROFILE") or None,
     }
-
-
-def _register() -> dict[str, Any]:
-    register, trouble, ledgers = Register(), "", list[dict[str, str]]()
-    try:
-        ledgers = [{"service": service, "ledger": str(entry)} for service, entry in register.ledgers()]
-    except RegisterUnusable as error:
-        trouble = str(error)
-    return {"path": str(register.path), "ledgers": ledgers, "trouble": trouble}
 
 
 def _token(subject: _Subject, now: datetime) -> dict[str, Any]:

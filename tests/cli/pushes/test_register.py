@@ -13,7 +13,7 @@ from msgspec import structs
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
 from gotsurge_async.ledger import OrdersThere, RegisterUnusable, SameFile
-from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register, service_of
+from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
 from tests.support.commands import Runner, gotsurge, local, write_orders
@@ -192,18 +192,6 @@ def test_a_task_list_that_cannot_be_read_is_reported(
     code, _ = push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db", *words)
     assert (code, created(simulator)) == (0, 2)
     assert "the Task List cannot be read" in caplog.text
-
-
-def test_the_doctor_shows_the_register(run: Runner, simulator: Simulator, register: Path, tmp_path: Path) -> None:
-    """Its place, how many ledgers it knows, and the newest; a damaged one is named too."""
-    words = ["doctor", "--offline", *local(simulator)]
-    assert f"{register}: 0 ledgers" in run(*words).stdout
-    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db")[0] == 0
-    assert f"{register}: 1 ledger; the newest to {service_of(simulator.api_base)}: {tmp_path / 'a.db'} (1" in (
-        run(*words).stdout
-    )
-    register.write_bytes(b"")
-    assert f"{register} is damaged" in run(*words).stdout
 
 
 def test_the_register_is_private_unless_its_folder_is_not(
