@@ -31,7 +31,6 @@ from gotsurge_async.cli.shared.connect import (
     account_options,
     given_tokens,
     how_to_sign_in,
-    may_show_secret_key,
     read_settings,
 )
 from gotsurge_async.cli.shared.credentials import (
@@ -161,10 +160,9 @@ async def _login(
         else:
             done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
         await gs.tokens.adopt(done.tokens)
-        partner = await _partner_name(gs) if may_show_secret_key(place.settings) else None
     if known is None and (path := _remember_client_key(place.settings.environment.name, credentials.client_key)):
         say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
-    _print_account(place, done.tokens, partner)
+    _print_account(place, done.tokens)
 
 
 def _ask_credentials(known: Credentials | None) -> Credentials:
@@ -172,14 +170,6 @@ def _ask_credentials(known: Credentials | None) -> Credentials:
     client_key = known.client_key if known else click.prompt("Client key", err=True)
     secret_key = click.prompt("Secret key", hide_input=True, err=True)
     return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
-
-
-async def _partner_name(gs: GotSurge) -> str | None:
-    """The partner's name, if the service returns it; without a name the sign-in has succeeded all the same."""
-    with suppress(GotSurgeError):
-        async with asyncio.timeout(10), gs:
-            return (await gs.partner.detail()).name
-    return None
 
 
 def _remember_client_key(environment: str, client_key: str) -> Path | None:
@@ -329,12 +319,12 @@ def _document(name: str, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _print_account(place: _Place, tokens: Tokens, partner: str | None = None) -> None:
-    document = _document(place.name, tokens) | ({"partner": partner} if partner else {})
+def _print_account(place: _Place, tokens: Tokens) -> None:
+    document = _document(place.name, tokens)
     renews = ", and renews itself" if document["renews_itself"] else ", and cannot renew itself"
     until = written(tokens.expires_at)
     state = _STATES[document["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
-    print_one(document, f"{place.name}{f' ({partner})' if partner else ''}: {state}")
+    print_one(document, f"{place.name}: {state}")
 
 
 # --- the sign-in: the browser goes to the consent page, and comes back to a port of this machine ----------------------

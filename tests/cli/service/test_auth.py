@@ -93,7 +93,6 @@ async def test_a_login_keeps_the_tokens(person: Person) -> None:
     assert done.code == 0, done.err
     assert done.document["state"] == "signed in"
     assert done.document["renews_itself"] is True
-    assert done.document["partner"] == "Plain Partner"
     assert stat.S_IMODE(person.tokens.stat().st_mode) == 0o600
     assert stat.S_IMODE(person.tokens.parent.stat().st_mode) == 0o700
     assert [path.name for path in person.tokens.parent.iterdir()] == ["tokens.json"]
