@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from gotsurge_async.cli.shared.exits import Exit, reported
-from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
 from gotsurge_async.cli.shared.output import AS_JSON, WORDS
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.models.times import times_of_people
@@ -100,8 +99,6 @@ _FILES = {
 class Gotsurge(click.Group):
     """A group that loads a command when it is needed, so that none waits for the imports of the others."""
 
-    context_class: type[click.Context] = HelpContext
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(FOLDER_OF)
 
@@ -153,7 +150,6 @@ def load(name: str) -> click.Command:
     with _not_collected(), certificates_when_needed():
         module = import_module(module_of(name))
     command: click.Command = getattr(module, name)
-    with_whole_words(command)
     return command
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import getpass
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -15,34 +15,6 @@ from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[F], F]
-
-
-class _HelpFormatter(click.HelpFormatter):
-    """Writes help without line breaks inside options or names, so that they can be copied."""
-
-    _HYPHEN = "\N{NON-BREAKING HYPHEN}"
-
-    def write_text(self, text: str) -> None:
-        super().write_text(text.replace("-", self._HYPHEN))
-
-    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        super().write_dl([(term, text.replace("-", self._HYPHEN)) for term, text in rows], col_max, col_spacing)
-
-    def getvalue(self) -> str:
-        return super().getvalue().replace(self._HYPHEN, "-")
-
-
-class HelpContext(click.Context):
-    """The context of a command whose help breaks no option and no name."""
-
-    formatter_class: type[click.HelpFormatter] = _HelpFormatter
-
-
-def with_whole_words(command: click.Command) -> None:
-    """Use `HelpContext` for a command and those below it."""
-    command.context_class = HelpContext
-    for below in command.commands.values() if isinstance(command, click.Group) else ():
-        with_whole_words(below)
 
 
 class GroupedCommand(click.Command):

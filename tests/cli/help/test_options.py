@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from itertools import product
 
 import click
 import pytest
-from click.testing import CliRunner
 
-from gotsurge_async.cli.app import FOLDER_OF, gotsurge, load
+from gotsurge_async.cli.app import FOLDER_OF, load
 
 
 def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
@@ -32,13 +30,3 @@ def test_an_option_is_explained(name: str) -> None:
             assert not re.search("INTEGER|FLOAT|RANGE", left), which
             given = None if option.is_flag or "UNSET" in repr(option.default) else option.default
             assert given in (None, "", ()) or "default" in text, which
-
-
-@pytest.mark.parametrize("name", FOLDER_OF)
-def test_no_line_of_help_ends_inside_a_word(name: str) -> None:
-    """At 80 columns and at 100 an option can be copied from the text of another one."""
-    for (path, _), width in product(commands(name, load(name)), (80, 100)):
-        help_ = CliRunner().invoke(gotsurge, [*path.split(), "--help"], terminal_width=width).output
-        assert "\N{NON-BREAKING HYPHEN}" not in help_
-        assert not re.findall(r".*\w-\n.*", help_)
-        assert not re.findall(r".*\.\.\.\n", help_.partition("Commands:")[2])
