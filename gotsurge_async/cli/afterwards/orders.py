@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -39,7 +38,6 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.models.words import in_words
 from gotsurge_async.tables.writing import defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, late_windows_of, vessel_of
@@ -64,11 +62,10 @@ _LISTED = (
     Only,
     option(
         "--status STATUS",
-        "List only orders in this status, as the table has it or as the API does; may be given several times. One of "
-        f"{', '.join(TaskStatus)}.",
+        f"List only orders in this status; may be given several times. One of {', '.join(TaskStatus)}.",
         name="statuses",
         multiple=True,
-        callback=lambda _context, _option, given: tuple(map(_of_the_api, given)) or None,
+        callback=lambda _context, _option, given: given or None,
     ),
     option("--open", "List only orders that are not at their end."),
     vessel_option,
@@ -113,25 +110,18 @@ async def orders(
     return Exit.CREATED
 
 
-def _of_the_api(status: str) -> str:
-    """The API's name of a status that is written in words, as in the table."""
-    return next((name for name in TaskStatus if in_words(name).lower() == status.lower()), status)
-
-
 def _say_doubles(doubles: Iterable[Double]) -> None:
     for double in doubles:
         say(shown(f"{double.name or 'an order'} is a double: {double.text()}"))
 
 
 async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
-    """Refuse a status that neither the document nor any order has, and propose the nearest one."""
+    """Refuse a status that neither the document nor any order has, with the list of those of the document."""
     unknown = [status for status in statuses if not TaskStatus(status).known]
     present = await book.counts() if unknown else {}
     for status in unknown:
         if status not in present:
-            near = get_close_matches(status, [*TaskStatus, *present], 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            why = f"no order has the status {status}: {meant}GotSurge's statuses are {', '.join(TaskStatus)}"
+            why = f"no order has the status {status}: GotSurge's statuses are {', '.join(TaskStatus)}"
             raise UsageError(why, "E102")
 
 
