@@ -21,8 +21,8 @@ from gotsurge_async.cli.shared.connect import (
     given_tokens,
     how_to_sign_in,
     may_show_secret_key,
+    may_take_place,
     read_settings,
-    takes_target,
 )
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -71,7 +71,7 @@ class _Subject(Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@takes_target
+@may_take_place
 @option("--offline", "Send nothing: show only what is set and what is assumed.")
 @option("--partner", "Ask for Partner Detail too: the secret key stands in its path.")
 @json_option
@@ -91,14 +91,12 @@ async def doctor(target: Target, offline: bool, partner: bool) -> Exit:
       2 settings that cannot be right
       4 there is no token, or it is refused
     """
-    if target.simulate:
-        target.check()
     async with AsyncExitStack() as stack:
         subject = await _subject(target, stack, offline=offline)
         probes = [] if offline else [probe async for probe in _probes(subject, partner=partner)]
     endpoints = list(subject.settings.profile)
     state: dict[str, Any] = {
-        "environment": _environment(target, subject.settings),
+        "environment": _environment(subject.settings),
         "credentials": {
             "client_key": subject.credentials is not None,
             "secret_key": subject.credentials is not None and subject.credentials.secret_key is not None,
@@ -169,15 +167,6 @@ def _token_text(token: Mapping[str, Any], how: str) -> str:
 
 
 async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _Subject:
-    if target.simulate:
-        gs = await stack.enter_async_context(connected(target))
-        return _Subject(
-            settings=Settings(environment=gs.environment),
-            account=target.account or "plain",
-            credentials=gs.oauth.credentials,
-            tokens=await gs.tokens.current(),
-            kept_in="this simulator",
-        )
     settings = read_settings(target)
     subject = _Subject(
         settings=settings,
@@ -200,9 +189,9 @@ async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _
     return structs.replace(subject, tokens=tokens, credentials=gs.oauth.credentials, kept_in="the simulator")
 
 
-def _environment(target: Target, settings: Settings) -> dict[str, Any]:
+def _environment(settings: Settings) -> dict[str, Any]:
     environment = settings.environment
-    if target.simulate or environment.name == "local":
+    if environment.name == "local":
         source = "the simulator's"
     elif settings.api_base:
         source = "given"

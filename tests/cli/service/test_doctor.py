@@ -63,9 +63,9 @@ def test_offline_nothing_is_sent(doctor: Doctor, simulator: Simulator) -> None:
     assert simulator.audit()["calls"] == {}
 
 
-def test_a_throw_away_simulator_can_be_examined(doctor: Doctor) -> None:
-    """--simulate needs nothing; the JSON document has every part."""
-    done = doctor("--simulate", "--json")
+def test_the_document_has_every_part(doctor: Doctor, simulator: Simulator) -> None:
+    """The same as is printed for people, for programs."""
+    done = doctor(*local(simulator), "--json")
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert found["ok"] is True
