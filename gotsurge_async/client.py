@@ -334,7 +334,8 @@ class GotSurge(Resources):
         """
         if self._ledger is not None:
             if chunk != CHUNK or max_price is not None:
-                raise UsageError("chunk and max_price work only without a ledger; use Desk.open", "E903")
+                why = "with a ledger, chunk and max_price cannot be used here: pass max_price to Desk.open instead"
+                raise UsageError(why, "E903")
             return self.orders.push(orders, key=key or (lambda _: None), concurrency=concurrency)
         if key is not None:
             raise UsageError('key works only with a ledger: GotSurge(..., ledger="orders.db")', "E903")

@@ -373,7 +373,7 @@ def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
 
 def _client_key(_: object, field: object, value: str) -> None:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"Credentials.client_key must be text that is not empty, not {value!r:.60}", "E903")
+        raise ConfigError(f"Credentials.client_key must be non-empty text, not {value!r:.60}", "E903")
 
 
 def _secret_key(value: str | Secret | None) -> Secret | None:

@@ -37,7 +37,7 @@ class Money:
 
     def __init__(self, *, millicents: int, currency: str) -> None:
         if type(millicents) is not int:
-            raise TypeError(f"millicents must be a whole number of thousandths of a cent, not {millicents!r}")
+            raise TypeError(f"millicents (thousandths of a cent) must be a whole number, not {millicents!r}")
         if currency and not _CURRENCY.fullmatch(currency):
             raise ValueError(f"currency must be three capital letters (ISO 4217), not {currency!r}")
         object.__setattr__(self, "millicents", millicents)

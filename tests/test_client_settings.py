@@ -131,7 +131,7 @@ def test_an_environment_is_a_name(environment: Any) -> None:
 @pytest.mark.parametrize("value", [None, "", " ", 5, ("a", "b")])
 def test_a_client_key_is_text(value: Any) -> None:
     """The key is no secret; it is shown."""
-    with pytest.raises(ConfigError, match=r"Credentials\.client_key must be text that is not empty, not "):
+    with pytest.raises(ConfigError, match=r"Credentials\.client_key must be non-empty text, not "):
         Credentials(client_key=value)
 
 

@@ -194,11 +194,12 @@ async def _contradictions(
 def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
     """One fault for all orders that another run has, since a file of a whole run has one cause."""
     how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
+    shown = in_words(state) if state in DOUBTFUL else f"already {in_words(state)}"
     if len(orders) == 1:
-        return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
+        return _fault(orders[0], f"is {shown} in run {run_id}{how}")
     many = number_of(len(orders), "order is", "orders are")
     instead = f", not in {info.id}" if state in DOUBTFUL else ""
-    return Fault(file="", rule=Coded(f"{many} {in_words(state)} in run {run_id}{instead}{how}", "E611"))
+    return Fault(file="", rule=Coded(f"{many} {shown} in run {run_id}{instead}{how}", "E611"))
 
 
 async def _disproved(
@@ -282,9 +283,8 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
 
 def _unclear(task_id: str, status: str, named: bool) -> str:
     if status == _NOT_CREATED:
-        return (
-            f"says that the order was not created, but {TASK_ID} names a task: leave out one of them" if named else ""
-        )
+        why = f"says that the order was not created, but {TASK_ID} names a task: clear this value or {TASK_ID}"
+        return why if named else ""
     if status == _CREATED:
         return "" if task_id else f"is marked as created: write the id of its task into {TASK_ID}"
     if status in _IN_DOUBT:

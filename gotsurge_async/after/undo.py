@@ -336,9 +336,8 @@ async def _check_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
             f"the cancellation was answered, but the task could not be read: {error}", "E412"
         ) from error
     if status != TaskStatus.CANCELLED:
-        raise OutcomeUnknown(
-            f"the cancellation was answered, but the task is {status or 'in an unknown status'}", "E412"
-        )
+        shown = status or "in an unknown status"
+        raise OutcomeUnknown(f"the cancellation was answered, but the task is not cancelled: it is {shown}", "E412")
 
 
 async def _record_cancelled(run: Run, job: _Job, how: str) -> None:

@@ -122,7 +122,7 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
     if known is None:
         raise ConfigError(f"{where}: no such operation; the operations are {', '.join(ENDPOINTS)}", "E106")
     if not isinstance(value, Mapping) or not set(value) <= {"verb", "path"}:
-        raise ConfigError(f"{where}: give verb, path or both, and nothing else", "E106")
+        raise ConfigError(f"{where}: give verb, path or both; no other key is allowed", "E106")
     verb = value.get("verb", known.verb)
     path = value.get("path", known.path)
     if not isinstance(verb, str) or verb not in VERBS:

@@ -103,12 +103,12 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
     content: str | bytes = record
     if (sealed := _sealed(record)) is not None:
         if sealer is None:
-            why = f"the tokens of {whose} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
+            why = f"{whose}: the stored tokens are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
             raise ConfigError(why, "E305")
         try:
             content = sealer.open(sealed)
         except ConfigError as error:
-            raise ConfigError(f"the tokens of {whose}: {error}", code_of(error) or "E306") from None
+            raise ConfigError(f"{whose}: {error}", code_of(error) or "E306") from None
     try:
         kept = msgspec.json.decode(content, type=_Record)
         tokens = Tokens(
@@ -119,11 +119,9 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
             refused_at=optional_utc(kept.refused_at),
         )
     except (msgspec.DecodeError, ValueError):
-        raise ConfigError(
-            f"the stored tokens of {whose} are damaged: remove them, then sign in again", "E306"
-        ) from None
+        raise ConfigError(f"{whose}: the stored tokens are damaged: remove them, then sign in again", "E306") from None
     if kept.account not in (None, account):
-        why = f"the tokens stored for {whose} were issued to another account: remove them, then sign in again"
+        why = f"{whose}: the stored tokens were issued to another account: remove them, then sign in again"
         raise ConfigError(why, "E306")
     return tokens
 

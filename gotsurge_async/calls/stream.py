@@ -92,7 +92,7 @@ class _Stream(ABC, Generic[T, C, R]):
         if not self._begun:
             return
         if yielding is None or yielding.ag_running:  # it is being closed, or another task reads it
-            why = "the stream was closed by another task while this task was reading it"
+            why = "another asyncio task closed the stream while this one was reading it"
             self._error = self._error or UsageError(why, "E902")
             for worker in self._workers:
                 worker.cancel()

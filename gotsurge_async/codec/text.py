@@ -138,7 +138,7 @@ class Codec:
         if {"", *NO_PATHS}.isdisjoint(ids) and not any(map(str.isspace, ids)):
             text = _TaskTexts(body).text
             return Receipts([hook((head, (text, number)), Receipt) for number, head in enumerate(heads)])
-        what = "not the answer of a create"
+        what = "not the answer to a create call"
         tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)
@@ -236,7 +236,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
     """
     what = f"{otherwise}: " if otherwise else ""
     if not body.strip():
-        raise UnreadableAnswer(f"{what}not JSON: it is empty")
+        raise UnreadableAnswer(f"{what}empty, not JSON")
     why = ""
     try:
         try:
@@ -247,7 +247,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
     except ValueError:
         raise UnreadableAnswer(f"{what}not JSON: {why}") from None
     except RecursionError:
-        raise UnreadableAnswer(f"{what}not JSON that can be read: nested too deeply") from None
+        raise UnreadableAnswer(f"{what}JSON that is nested too deeply") from None
 
 
 def _lawful(body: bytes) -> Any:

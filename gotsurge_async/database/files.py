@@ -137,8 +137,8 @@ def _mode(path: Path) -> str:
         return "mode=ro"
     if has_log:
         why = (
-            f"lacks its file {index.name}, which cannot be created in {path.parent}: copy {path.name} and {log.name} "
-            f"into a folder of your own, and open {path.name} there"
+            f"needs its file {index.name}, which does not exist, and cannot be created in {path.parent}: copy "
+            f"{path.name} and {log.name} into a folder of your own, and open {path.name} there"
         )
         raise Unfit(Coded(why, "E503"))
     return "mode=ro&immutable=1"

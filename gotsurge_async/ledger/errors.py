@@ -50,7 +50,7 @@ _OF_FILES = (
         "Replace it with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files",
         "Restore its newest dump",
     ),
-    ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
+    ("Replace this copy with the newest one, and remove the -wal and -shm files", "Restore its newest dump"),
 )
 """The advice for a file, and for a database in PostgreSQL."""
 _COMMAND = pattern(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
@@ -241,8 +241,8 @@ class StillOpen(IllegalTransition):
 def open_words(until: datetime | None, *, cancelling: bool) -> str:
     """The reason why an order stays in doubt, and when it can be settled, for people."""
     if until is None:
-        return "a cancel of its task is on its way"
-    request = "a cancel of its task" if cancelling else "the request that was sent for it"
+        return "a request to cancel its task is on its way"
+    request = "a request to cancel its task" if cancelling else "the request that was sent for it"
     return f"{request} was not answered, and may still act until {written(until, seconds=True)}"
 
 

@@ -159,7 +159,7 @@ class ProposalLimits(Struct, frozen=True, kw_only=True):
             )
         for currency in summary.spend:
             if not currency:
-                raise UsageError("give each amount its currency, because spending is limited", "E613")
+                raise UsageError("spending is limited, so give each amount its currency", "E613")
             if self.spend.currency not in ("", currency):
                 limit = self.spend.currency
                 raise UsageError(f"the spending limit is in {limit}, but an amount is in {currency}", "E613")
@@ -271,7 +271,7 @@ class Proposals:
     def _get(self, db: Database, name: str) -> Proposal:
         proposals = self._read(db, "proposal", id=name)
         if not proposals:
-            raise UsageError(f"there is no proposal {name}: see all with gotsurge approve", "E614")
+            raise UsageError(f"there is no proposal {name}: gotsurge approve lists the proposals", "E614")
         return proposals[0]
 
     def _read(self, db: Database, statement: str, /, **values: Any) -> list[Proposal]:

@@ -80,7 +80,9 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError(Coded(f"{moment.isoformat()} is outside the years 1 to 9999 in UTC", "E903")) from None
+        raise ValueError(
+            Coded(f"{moment.isoformat()}, converted to UTC, is outside the years 1 to 9999", "E903")
+        ) from None
 
 
 def several(value: Iterable[T], name: str) -> tuple[T, ...]:

@@ -15,11 +15,11 @@ from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, Validation
 NOT_E164 = "is not in E.164 format: write + and the country code, then only digits, such as +6561234567"
 NO_COUNTRY = "has no country code: write + and the country code before the number, such as +6561234567"
 BRACKETED_ZERO = "has a zero in brackets: write the number as it is dialled from abroad, such as +442079460958"
-LEADING_ZERO = "has a zero after the country code, where this country's numbers never have one: remove the zero"
+LEADING_ZERO = "has a zero after the country code, but this country's numbers never do: remove the zero"
 NOT_ONLY_DIGITS = "contains something other than one phone number: write the number only, such as +6561234567"
 NO_SUCH_COUNTRY = "starts with a country code that does not exist: write + and the country code, such as +6561234567"
 NOT_A_LENGTH = "has too few or too many digits for a phone number"
-AMBIGUOUS = "may or may not contain its country code: write + and the country code before the number"
+AMBIGUOUS = "does not show whether it begins with its country code: write + and the country code before the number"
 
 _MOST_CHARACTERS = 60
 _REMEMBERED = 4096
@@ -82,7 +82,8 @@ def problem_of(text: str, region: str | None = None) -> str:
     if _ROUNDED.fullmatch(text):
         digits = len(re.sub(r"[eE].*|\D", "", text))
         return (
-            f"a spreadsheet has rounded this number to {digits} digits: format the column as text, and enter it again"
+            f"a spreadsheet has rounded this number to {digits} digits: format the column as text, and enter the "
+            "number again"
         )
     if _cleaned(text) is None:
         return NOT_ONLY_DIGITS

@@ -326,13 +326,13 @@ def _check_dates(order: Any, now: datetime, zone: tzinfo | None, report: Report)
 def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo | None) -> str | None:
     """The warning for a pickup that ends soon: the time that is left to find a driver."""
     if pickup_end < now:
-        return f"the pickup has already ended (it is now {_shown(now, zone)})"
+        return f"the pickup has already ended (the time is now {_shown(now, zone)})"
     squad = preference == BroadcastPreference.SQUAD
     until = pickup_end - SQUAD_CUT_OFF if squad else pickup_end
     why = "the squad is asked until 30 minutes before the pickup ends" if squad else "the pickup ends soon"
     left = int((until - now).total_seconds() // 60)
     if left < 0:
-        return f"{why}: drivers could take it only until {_shown(until, zone)} (it is now {_shown(now, zone)})"
+        return f"{why}: drivers could take it only until {_shown(until, zone)} (the time is now {_shown(now, zone)})"
     return f"{why}: drivers have {left} minutes to take it" if until - now < SOON else None
 
 

@@ -103,8 +103,9 @@ class Entering(Struct):
         newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
         return OrdersThere(
             f"ledger {self.ledger.path}: is new to this account, but the account's newest {newest} already include "
-            f"{these} of this run: {', '.join(keys[:NAMED])}{more}. A second driver would come for each, so "
-            "nothing was sent. Use the ledger that sent these orders, or push the other orders in a separate file"
+            f"{these} of this run: {', '.join(keys[:NAMED])}{more}. A second driver would come for each "
+            "order, so nothing was sent. Use the ledger that sent these orders, or push the other orders in a separate "
+            "file"
         )
 
     async def _listed(self, mode: Mode) -> set[str]:

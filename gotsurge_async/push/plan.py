@@ -302,8 +302,5 @@ class _PlannedSource(Around):
         elif planned is None:
             rule = f"the plan {made} has no {what}: leave out {option}, or make a new plan"
         else:
-            rule = (
-                f"the {what} of {option} differs from that of the plan {made}: pass the planned {what}, or make a new "
-                "plan"
-            )
+            rule = f"the plan {made} has a different {what} than {option}: pass the planned {what}, or make a new plan"
         self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))

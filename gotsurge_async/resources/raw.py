@@ -88,7 +88,8 @@ class RawCalls(Struct, frozen=True):
             raise UsageError(f"method must be one of {', '.join(sorted(VERBS))}, not {method!r:.60}", "E903")
         if not isinstance(path, str) or not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
             why = (
-                'path follows the API base: it must start with "/", be percent-encoded, and contain no "?" (use query=)'
+                'path is appended to the API base: it must start with "/", be percent-encoded, and contain no "?" '
+                "(use query=)"
             )
             raise UsageError(why, "E903")
         endpoint = _RawEndpoint(

@@ -119,7 +119,7 @@ def task_of(task_id: str) -> "Callable[[Codec, Response], Task]":
     def read(codec: Codec, answer: Response) -> "Task":
         task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
-            why = Coded(f"the request was for {task_id}, but the answer is for {task.id}", "E403")
+            why = Coded(f"{task.id}, but the request was for {task_id}", "E403")
             raise UnreadableAnswer("the answer contains a different task than the one requested", [Problem("id", why)])
         return task
 

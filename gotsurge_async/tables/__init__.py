@@ -161,6 +161,6 @@ def _format(name: str, *, is_file: bool) -> str:
     format_ = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
     if format_ is None and is_file:
         raise ConfigError(
-            f"{name}: the file's ending does not show its format: pass --format csv, xlsx, jsonl …", "E202"
+            f"{name}: the file's extension does not show its format: pass --format csv, xlsx, jsonl …", "E202"
         )
     return format_ or "csv"

@@ -328,7 +328,7 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     lacking |= {name: field for field, join in column_map.join.items() for name in join.columns if name not in names}
     for name, field in lacking.items():
         hint = did_you_mean(name, [own for own in names if own and own not in column_map.columns])
-        rule = f"{column_map.where} takes {field} from this column, but the file has no such column{hint}"
+        rule = f"{column_map.where} takes {field} from this column, which the file does not have{hint}"
         wrong(name, Coded(rule, "E232"))
     places: dict[str, tuple[int, ...]] = {field: (place,) for field, place in index.items()}
     for field, join in column_map.join.items():
@@ -369,5 +369,7 @@ def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: 
 def _repeated(name: str, where: str, *, in_map: bool) -> Coded:
     """The fault for a name that appears twice; ``in_map``: whether a map, or an option, names the column."""
     if in_map:
-        return Coded(f'appears twice {where}: name them "{name}" and "{name}#2" in a map', "E210")
+        return Coded(
+            f'appears twice {where}: in a map, write "{name}" for the first and "{name}#2" for the second', "E210"
+        )
     return Coded(f"appears twice {where}: remove one of them", "E210")

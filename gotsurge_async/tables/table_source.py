@@ -38,10 +38,10 @@ from gotsurge_async.tables.table import Table
 
 WITHOUT_BOOKS = (
     "the result files would be CSV files, in which the map would misread numbers such as 1.234: "
-    'for workbooks, pip install "gotsurge-async[excel]"'
+    'to get workbooks instead, pip install "gotsurge-async[excel]"'
 )
 TOO_MANY = (
-    "the result files are too large for a workbook, and in a CSV file the map would misread numbers such as 1.234: "
+    "the result files are too large for a workbook, and the map would misread numbers such as 1.234 in a CSV file: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
 _FEW = 8
@@ -108,7 +108,7 @@ class TableSource(Source):
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
         if self._items is not None and ITEM_KEY not in header.places:
-            rule = Coded("there is no such column, but it must show which order each item belongs to", "E230")
+            rule = Coded("this column is missing: it must show which order each item belongs to", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
 
     def _orders(self, block: Sequence[Record], header: Header) -> Iterator[_Good]:

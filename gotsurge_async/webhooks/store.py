@@ -92,7 +92,7 @@ class Books(Backend, Watcher):
         db = files.writing(path, statements(self._texts, Kind.SQLITE), patience=BUSY_SECONDS)
         with closed_on_error(db):
             if db.driver.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_meta'").fetchone():
-                why = f"{self.place} is a ledger: the order book and the inbox need a file of their own"
+                why = f"{self.place} is a ledger: name another file for the order book and the inbox"
                 raise ConfigError(why, "E803")
             if self._numbers:
                 self._continue_numbers(db)

@@ -55,7 +55,7 @@ async def test_no_read_settles_an_order_whose_cancel_may_still_act(tmp_path: Pat
         run_id = await undone_without_answers(here, mode)
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert (result.created, len(result.in_doubt)) == ((), 3)
-        assert "a cancel of its task was not answered, and may still act until 20" in result.in_doubt[0].reason
+        assert "a request to cancel its task was not answered, and may still act until 20" in result.in_doubt[0].reason
         again = await here.push(orders(3), mode=mode)
         assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
         await resume(here, run_id)

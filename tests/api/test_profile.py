@@ -57,7 +57,7 @@ def override(**changes: Any) -> dict[str, Any]:
             "endpoints.tasks.put: no such operation; the operations are partner.detail,",
         ),
         ({"endpoints": {"tasks.get": "/x"}}, "endpoints.tasks.get: give verb, path or both"),
-        (override(replay="safe"), "give verb, path or both, and nothing else"),
+        (override(replay="safe"), "give verb, path or both; no other key is allowed"),
         (override(verb="FETCH"), "verb must be one of DELETE, GET, PATCH, POST, PUT, not 'FETCH'"),
         (override(verb="get"), "verb must be one of"),
         (override(verb=["GET"]), "verb must be one of"),

@@ -52,7 +52,7 @@ class FakeRow:
 
     def _here(self) -> float:
         if self.away:
-            raise DatabaseFailed("the server is away")
+            raise DatabaseFailed("the server cannot be reached")
         return self._clock.monotonic()
 
 
@@ -264,7 +264,7 @@ async def test_a_database_that_stays_away_ends_the_wait(clock: ManualClock, row:
     async with process(row, clock, 10.0) as one:
         turn = asyncio.create_task(one.shared.take_turn())
         await clock.advance(PATIENCE + 2)
-        with pytest.raises(NotSent, match="the shared rate cannot be used: the server is away"):
+        with pytest.raises(NotSent, match="the shared rate cannot be used: the server cannot be reached"):
             await turn
         row.away = False
         turn = asyncio.create_task(one.shared.take_turn())

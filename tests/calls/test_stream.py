@@ -390,7 +390,7 @@ async def test_it_may_be_closed_while_another_task_reads() -> None:
     reading = asyncio.create_task(read_all(batcher, results))
     await started.wait()
     await asyncio.gather(batcher.aclose(), batcher.aclose())
-    with pytest.raises(UsageError, match="closed by another task"):
+    with pytest.raises(UsageError, match="another asyncio task closed the stream"):
         await reading
     await batcher.aclose()
     assert (sorted(batcher.in_flight), results) == ([0, 1, 2, 3, 4, 5], [])

@@ -79,7 +79,7 @@ def test_any_json_gives_a_model_or_our_error(tree: Any, cls: type[Model]) -> Non
 )
 def test_what_nearly_is_json_is_refused(body: bytes) -> None:
     """Half, endless or too deep: each is an UnreadableAnswer and no exception of a library."""
-    with pytest.raises(UnreadableAnswer, match="not JSON"):
+    with pytest.raises(UnreadableAnswer, match=r"not JSON|JSON that is nested too deeply"):
         codec.decode(body, Task)
 
 
@@ -301,8 +301,11 @@ def test_what_python_has_no_value_for_is_kept_as_text(odd: str, kept: Any) -> No
     assert codec.decode(b"\xef\xbb\xbf" + body, CreatedTasks).tasks == (task,)
 
 
-@pytest.mark.parametrize(("body", "why"), [(b"", "it is empty"), (b" \n", "it is empty"), (b'{"id":NaN}', "malformed")])
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [(b"", "empty, not JSON"), (b" \n", "empty, not JSON"), (b'{"id":NaN}', "not JSON.*malformed")],
+)
 def test_text_that_is_not_json_is_described_truly(body: bytes, why: str) -> None:
     """An empty answer is called empty; NaN is no JSON."""
-    with pytest.raises(UnreadableAnswer, match=f"not JSON.*{why}"):
+    with pytest.raises(UnreadableAnswer, match=why):
         codec.decode(body, Task)

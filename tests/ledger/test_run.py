@@ -50,9 +50,9 @@ async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytes
 async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     """After its admission a run refuses orders and another admission; before it, it refuses to be sent or finished."""
     run = await begun(ledger)
-    with pytest.raises(LedgerError, match="was not admitted yet"):
+    with pytest.raises(LedgerError, match="has not been admitted yet"):
         await run.start()
-    with pytest.raises(LedgerError, match="was not admitted yet"):
+    with pytest.raises(LedgerError, match="has not been admitted yet"):
         await run.finish()
     await run.add([])
     await run.add(orders(1))

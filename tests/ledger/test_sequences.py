@@ -79,7 +79,7 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
     await first.start()
     second = await begun(ledger)
     await second.add([order(1)])
-    with pytest.raises(LedgerError, match="was not admitted"):
+    with pytest.raises(LedgerError, match="has not been admitted"):
         await second.claim(await ids(second))
     admitting = asyncio.create_task(second.admit())
     for _ in range(3):

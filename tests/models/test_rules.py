@@ -204,7 +204,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("preference", "now", "words"),
     [
-        ("marine", END + MINUTE, "the pickup has already ended (it is now 2030-03-05 03:01Z)"),
+        ("marine", END + MINUTE, "the pickup has already ended (the time is now 2030-03-05 03:01Z)"),
         ("squad", END + MINUTE, "the pickup has already ended"),
         ("all", END, "the pickup ends soon: drivers have 0 minutes to take it"),
         ("marine", END - 59 * MINUTE, "drivers have 59 minutes to take it"),
@@ -214,7 +214,7 @@ MINUTE = timedelta(minutes=1)
         (
             "squad",
             END - 20 * MINUTE,
-            "drivers could take it only until 2030-03-05 02:30Z (it is now 2030-03-05 02:40Z)",
+            "drivers could take it only until 2030-03-05 02:30Z (the time is now 2030-03-05 02:40Z)",
         ),
     ],
 )

@@ -197,7 +197,7 @@ async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
         items.write_text("tracking_id,name\nT-0,Chain\n")
         with (
             check_plan(path, open_source(orders, options=options)) as opened,
-            pytest.raises(UnusableSource, match="the items file of --items differs from that of the plan"),
+            pytest.raises(UnusableSource, match="has a different items file than --items"),
         ):
             await loader.source(opened)
 
@@ -229,7 +229,7 @@ async def test_the_map_is_part_of_the_plan(tmp_path: Path) -> None:
         loader = Loader(ledger, "local", Mode.DIRECT)
         with (
             check_plan(path, opened(other)) as source_,
-            pytest.raises(UnusableSource, match="the map of --map differs"),
+            pytest.raises(UnusableSource, match="has a different map than --map"),
         ):
             await loader.source(source_)
         orders.write_text(orders.read_text().replace("No.", "tracking_id"))

@@ -43,10 +43,7 @@ def test_nothing_is_not_too_many() -> None:
     [
         (
             "planted-bearer",
-            (
-                "the answer contains a different task than the one requested; "
-                "id: the request was for t-1, but the answer is for t-2"
-            ),
+            "the answer contains a different task than the one requested; id: t-2, but the request was for t-1",
         ),
         ("t-2", r"the answer is not what was asked for \(id\)$"),  # a secret, so that the answer is not quoted
     ],

@@ -82,7 +82,9 @@ def test_what_to_write_for_a_column_that_stands_twice(text: str) -> None:
         plain_table(["Address", *CELLS, "Address"], ["a", *CELLS.values(), "b"]),
         file_map=read_map(text.encode(), "m.toml"),
     )
-    assert any('name them "Address" and "Address#2" in a map' in fault for fault in result.faults), result.faults
+    assert any(
+        'in a map, write "Address" for the first and "Address#2" for the second' in fault for fault in result.faults
+    ), result.faults
 
 
 def test_columns_of_one_name_have_numbers_in_a_map() -> None:

@@ -159,7 +159,7 @@ def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
     cells = {name: cell for name, cell in CELLS.items() if name not in ("price", "invoice_number")}
     text = table({"Fare": "48.50"}, columns=[*cells, "Fare"])
     result = read(text, file_map=FileMap.load(path))
-    lacking = "from this column, but the file has no such column"
+    lacking = "from this column, which the file does not have"
     assert result.faults == [
         'orders.csv:1: Fare: there is no such column; did you mean "fare"?',
         f'orders.csv:1: fare: the map {path} takes price {lacking}; did you mean "Fare"?',

@@ -117,8 +117,9 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
     if books.book.kind is Kind.SQLITE and not books.book.path.exists():
         if not has_ledger:
             raise ConfigError(
-                f"there is no order book at {books.book}, and no ledger at {books.ledger} from which to start "
-                "one: name them with --book and --ledger, or, for real pushes, pass --env sandbox or production",
+                f"there is no order book at {books.book}, and no ledger at {books.ledger} to build the book "
+                "from: name the right ones with --book and --ledger, or, for real pushes, pass --env sandbox or "
+                "production",
                 "E801",
             )
         with suppress(LedgerError):  # reported below
@@ -142,8 +143,8 @@ def _refuse_archive(runs: Sequence[RunInfo], books: Books) -> None:
     """Refuse to begin an order book next to an archive: the orders of other runs would be missing."""
     if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
         raise ConfigError(
-            f"{books.ledger} is an archive, which has no order book: pass --ledger with the ledger of its runs, or "
-            "--book with an order book",
+            f"{books.ledger} is an archive, which has no order book: pass --ledger with the ledger from which it was "
+            "made, or --book with an order book",
             "E512",
         )
 

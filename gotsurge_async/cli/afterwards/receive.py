@@ -184,7 +184,9 @@ def _secret() -> Secret:
     """The secret that signs changes. None is made, because each start would make another one."""
     if secret := forward_secret():
         return secret
-    raise UsageError(f"set {SECRET} to sign changes; make a secret with: echo whsec_$(openssl rand -base64 32)", "E805")
+    raise UsageError(
+        f"to sign changes, set {SECRET} to a secret; make one with: echo whsec_$(openssl rand -base64 32)", "E805"
+    )
 
 
 @asynccontextmanager
@@ -242,7 +244,7 @@ def _span(text: str) -> timedelta:
     """A span in a text such as ``2h``."""
     span = _SPAN.fullmatch(text.strip())
     if span is None:
-        raise click.BadParameter(f"{text!r} is no span such as 90s, 30m, 2h or 7d")
+        raise click.BadParameter(f"{text!r} is not a time span such as 90s, 30m, 2h or 7d")
     return timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 

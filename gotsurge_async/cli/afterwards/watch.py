@@ -196,8 +196,9 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
     followed = sum((await book.counts(info.id)).values())
     if followed < counts.of((OrderState.CREATED, *_FOLLOWED)):
         raise ConfigError(
-            f"run {info.id} was archived, and the order book does not know all the run's orders: they are in "
-            f"{info.archived_in}, and `gotsurge results {info.id} --ledger {info.archived_in}` writes them",
+            f"run {info.id} was archived, and the order book does not know all the run's orders: the archive "
+            f"{info.archived_in} has them all, and `gotsurge results {info.id} --ledger {info.archived_in}` writes "
+            "them",
             "E524",
         )
 

@@ -96,13 +96,16 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
         why = (
-            f"proposal {proposal.id} was made as account {request.account}, but this command uses {account}: nothing "
+            f"proposal {proposal.id} was made for account {request.account}, but this command uses {account}: nothing "
             "was sent; approve it with the environment variables and configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
     for path, digest in request.inputs.values():
         if await asyncio.to_thread(file_digest, path) != digest:
-            why = f"{path} has changed since it was proposed, so nothing was sent: propose it again, and read it"
+            why = (
+                f"{path} has changed since it was proposed, so nothing was sent: propose this file again, and read the "
+                "new proposal"
+            )
             raise UsageError(why, "E614")
     with TemporaryDirectory(prefix="gotsurge-") as folder:
         end, more = request.words.index("--"), [f"--by={by}"] if request.words[0] == "resolve" else []

@@ -57,7 +57,7 @@ def tools_named(text: str) -> frozenset[str]:
     several = {"all": [*ALL], "read": [*READ, PROPOSALS]}
     names = {name for word in text.replace(",", " ").split() for name in several.get(word, [word])}
     if unknown := names - {*ALL}:
-        raise WrongUse(f"--tools: there is no tool {min(unknown)}; the tools are {', '.join(ALL)}", "E102")
+        raise WrongUse(f'--tools: there is no tool "{min(unknown)}"; the tools are {", ".join(ALL)}', "E102")
     return frozenset(names)
 
 
@@ -141,7 +141,7 @@ def _client(context: Context) -> str:
 def _checked(bounds: Bounds, name: str, arguments: Arguments) -> Tool:
     """The tool of a call; UsageError where it does not exist here, or its arguments do not fit."""
     if name not in bounds.tools:
-        raise UsageError(f"there is no tool {one_line(name)}", "E613")
+        raise UsageError(f'there is no tool "{one_line(name)}"', "E613")
     try:
         jsonschema.validate(arguments, ALL[name].input_schema)
     except jsonschema.ValidationError as error:

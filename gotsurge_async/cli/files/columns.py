@@ -95,7 +95,7 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
     form = form or (file.suffix.lower().removeprefix(".") if file is not None else "csv")
     if form not in ("csv", "xlsx"):
         raise WrongUse(
-            f"{file}: the file's ending does not show its format: pass --format csv or --format xlsx", "E102"
+            f"{file}: the file's extension does not show its format: pass --format csv or --format xlsx", "E102"
         )
     if file is None and form == "xlsx" and sys.stdout.isatty():
         raise WrongUse("a workbook cannot be printed to a terminal: name a file, such as orders.xlsx")

@@ -203,7 +203,9 @@ async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
             raise ConfigError(
-                f"{where}: no older copy was accepted here, or --nothing-was-lost was already passed", "E505"
+                f"{where}: --nothing-was-lost has nothing to end: either no older copy was accepted here, or the "
+                "option was already passed",
+                "E505",
             )
         await opened.all_known()
 

@@ -109,7 +109,7 @@ def must_exist(where: Place) -> None:
     """Raise an error if the place has no ledger."""
     if not _is_there(where):
         why = (
-            f"there is no ledger at {where}: name it with --ledger, or, for real pushes, pass "
+            f"there is no ledger at {where}: name the right one with --ledger, or, for real pushes, pass "
             "--env sandbox or production"
         )
         raise ConfigError(why, "E501")

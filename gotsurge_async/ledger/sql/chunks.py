@@ -190,7 +190,7 @@ class Chunk(Struct):
             if place in self.notes:
                 self.note(place, status=None)  # it is noted again where it differs from that of the others
         elif task_id is not None and self.tasks[place][0] != task_id:
-            raise IllegalTransition("another task id is recorded for an order, and is never replaced")
+            raise IllegalTransition("an order already has a different recorded task id, which is never replaced")
         elif status is not None and status != self.status(place):
             self.note(place, status=status)
 
@@ -474,7 +474,7 @@ def take_bodies(chunks: dict[int, Chunk], bodies: Sequence[Row]) -> None:
         except (ValueError, TypeError, zlib.error) as error:
             raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
-            raise damaged("bodies", f"chunk {number}", "its sizes do not fit its orders")
+            raise damaged("bodies", f"chunk {number}", "its orders do not have the recorded number or sizes")
     if len(bodies) != len(chunks):
         gone = min(set(chunks) - {row[0] for row in bodies})
         raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

@@ -118,7 +118,7 @@ def refuse_forgetful(db: Database, shown: str) -> None:
         if _ask(db, f"SHOW {setting}") == "off":
             raise LedgerUnusable(
                 f"is on a server with {setting} = off, which can lose confirmed writes: change that setting, "
-                "or give the path of a file",
+                "or use a file instead",
                 "E510",
                 path=shown,
             )

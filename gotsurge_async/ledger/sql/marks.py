@@ -230,7 +230,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
         twice = any(named.setdefault(task, order) != order for task, order in tasks.items())
         if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
-            raise TaskTaken("one answer, or two simultaneous answers, named the same task for two orders")
+            raise TaskTaken("two orders got the same task, in one answer or in two simultaneous answers")
         answered: list[tuple[str, int]] = []
         doubtful: list[tuple[str, int]] = []  # of orders that no process is sending
         for number, at in places.items():

@@ -138,7 +138,7 @@ class HeldRun:
     def _check_admitted(self) -> None:
         self._check()
         if self._loading:
-            raise LedgerError(f"run {self.id} was not admitted yet", "E523", path=self._store.path)
+            raise LedgerError(f"run {self.id} has not been admitted yet", "E523", path=self._store.path)
 
     def _check(self) -> None:
         if not self._lock.held:

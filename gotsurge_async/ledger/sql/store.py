@@ -90,8 +90,8 @@ class Backend(DatabaseBackend):
         now = None if self._file is None else _numbered(self.place.path)
         if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):
             raise LedgerMoved(
-                "is no longer the file that was opened; that file was moved, removed or replaced. Nothing more is "
-                "sent; put that file back, or start again with the newest copy",
+                "was moved, removed or replaced while it was open. Nothing more is sent; put the opened file "
+                "back, or start again with the newest copy",
                 path=self.shown,
             )
 

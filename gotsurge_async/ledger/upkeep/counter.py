@@ -174,8 +174,8 @@ class Keeper:
         if kept is not None and kept.counter:
             raise LedgerOlder(
                 f"is gone: {self.path} has a record of a ledger here, with {kept.counter:,} admissions and claims. A "
-                "new ledger would send everything again. Put the ledger back, or its newest backup; if there is none, "
-                "`gotsurge ledger accept-older` allows a new one",
+                "new ledger would send everything again. Restore the ledger or its newest backup; if you have neither, "
+                "`gotsurge ledger accept-older` allows a new ledger",
                 path=str(self._ledger),
             )
 
@@ -256,9 +256,9 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     else:
         return
     raise LedgerOlder(
-        f"{problem}. Orders sent since the copy was made would be sent again. Put the newest copy in its place, "
-        "without -wal and -shm files; if there is none, `gotsurge ledger accept-older` marks as in doubt every order "
-        "that may have been sent",
+        f"{problem}. Orders sent since the copy was made would be sent again. Replace this copy with the newest "
+        "one, and remove the -wal and -shm files; if you have no newer copy, `gotsurge ledger accept-older` marks as "
+        "in doubt every order that may have been sent",
         path=path,
     )
 

@@ -213,7 +213,7 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
             what = f"{'with' if has_task else 'without'} a task"
         else:
             continue
-        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"it cannot be {state.value} {what}")
+        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"an order {what} cannot be {state.value}")
 
 
 def _orders(
@@ -227,9 +227,9 @@ def _orders(
         if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _SIGNED:
             yield Flaw("bodies", which, "its line, size or fingerprint is invalid")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
-            yield Flaw("keys", which, "a live order cannot be found by its key")
+            yield Flaw("keys", which, "the order is live, but cannot be found by its key")
         elif state in OWNED_ELSEWHERE and leads_here:
-            yield Flaw("chunks", which, f"it cannot be {state.value}: its key leads to no other order")
+            yield Flaw("chunks", which, f"the order cannot be {state.value}: its key belongs to no other order")
         for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
             try:
                 decode((b"{}" if text is None else text).decode().encode())

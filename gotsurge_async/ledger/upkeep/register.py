@@ -230,7 +230,7 @@ class Register:
             raise SecondLedger(
                 f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed "
                 f"orders: {others[0]}{more}. This ledger does not know those orders, and would send them again; "
-                f"nothing was sent. {_use(others[0], path)}, or confirm that you want another ledger: --new-ledger"
+                f"nothing was sent. {_use(others[0], path)}, or pass --new-ledger to confirm this second ledger"
             )
 
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:

@@ -108,7 +108,7 @@ class Desk:
     ) -> None:
         check_limit(validate, max_price)
         if inspect.iscoroutinefunction(on_outcome):
-            raise UsageError("on_outcome: give a plain function, not an `async def`, because it is not awaited", "E903")
+            raise UsageError("on_outcome: give a plain function, not an `async def`, which is never awaited", "E903")
         if mode is not None and mode not in list(Mode):
             raise UsageError(f'mode must be "two-phase" or "direct", not {mode!r:.60}', "E903")
         if not is_count(most_waiting, 1):

@@ -232,7 +232,7 @@ class Entry:
         """The error for a caller that leaves now: what is certain about the order, and why the caller leaves."""
         if not isinstance(self.result, Created | InDoubt | None):
             return NotSent(f"{why}; the order was not sent", "E906", operation=OPERATION)
-        text = f"{why}; the desk may still send the order: to learn its outcome, create it again with the same key"
+        text = f"{why}; the desk may still send the order: to learn the outcome, repeat the call with the same key"
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 

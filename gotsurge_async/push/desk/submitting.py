@@ -82,20 +82,23 @@ class Sender:
             self._runs.failed(error)
             raise
         except asyncio.CancelledError as cancelled:
-            why = "the call was cancelled, but the order may be recorded and sent: submit it again with the same key"
+            why = (
+                "the call was cancelled, but the order may already be recorded, and would then be sent: submit it "
+                "again with the same key"
+            )
             raise cancelled from OutcomeUnknown(why, "E907", operation="desk.submit", body=payload)
         if recorded is not None:
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):
                 fields = ", ".join(was.fields)
-                why = f"an order with the key {key} was sent, or may have been sent, but its content differs: {fields}"
+                why = f"an order with the key {key} was sent, or may have been sent, with different content: {fields}"
                 raise OrderChanged(why, was.fields, was.outcome)
             return
         theirs = payload if waiting is None else waiting.payload
         if theirs != payload and (differ := differing(payload, theirs, key)):
             fields = ", ".join(differ)
             raise OrderChanged(
-                f"an order with the key {key} already waits to be sent, but its content differs: {fields}", differ
+                f"an order with the key {key} already waits to be sent, with different content: {fields}", differ
             )
         if connection is None:
             self._wake.set()
@@ -244,7 +247,10 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
     """The outcome of an order that waits under a key, or else of the key's owner; None if it is not known yet."""
     if waiting is not None and waiting.stopped == OLDER_COPY:
         order = codec.decode(waiting.payload, Order)
-        why = "the order waited in an older copy of the ledger, and may have been sent: check whether GotSurge has it"
+        why = (
+            "the order was waiting when this older copy of the ledger was made, and may have been sent since: check "
+            "whether GotSurge has it"
+        )
         return InDoubt(order=order, error=OutcomeUnknown(why, "E907", operation=OPERATION, body=waiting.payload))
     if recorded is None or (waiting is not None and not (waiting.stopped or waiting.claimed)):
         return None

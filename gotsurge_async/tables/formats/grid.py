@@ -181,16 +181,16 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int, *, is_open: bool) 
     """The message for a record that breaks the rules; the file ends with one that is open after its first line."""
     if isinstance(error, _TooLong) and error.args:
         return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
-    rule = 'a quote (") that opens a value here is never closed'
+    rule = 'a value here begins with a quote (") that is never closed'
     if isinstance(error, csv.Error) and "expected after" in str(error):
         rule = 'a quote (") is out of place: quotes enclose a whole value, and a quote inside it is written twice ("")'
         if last != start:
             rule = (
-                f'a quote (") that opens a value here is not closed before line {last}: '
+                f'a value here begins with a quote (") that is not closed before line {last}: '
                 'close it, and double each quote inside a quoted value (""); the rest of the file was not read'
             )
     elif last > start:
-        rule = 'a quote (") that opens a value here is never closed; the rest of the file was not read'
+        rule = 'a value here begins with a quote (") that is never closed; the rest of the file was not read'
     elif _LIMIT in str(error):
         rest = "; the rest of the file was not read" if is_open else ""
         return Coded(f"a value is longer than {csv.field_size_limit()} characters{rest}", "E215")

@@ -160,7 +160,8 @@ def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[byt
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise BadFile(
-            f"cannot be read: no Python (sys.executable) was found to read it in a separate process: {_ADVICE}"
+            "cannot be read: this needs a separate process, but no Python (sys.executable) was found to start it: "
+            f"{_ADVICE}"
         )
     program = Path(sheet_reader.__file__).parent
     paths = [str(program.parent), *(path or os.curdir for path in sys.path)]
@@ -208,7 +209,9 @@ def _reason(code: int, request: Request) -> str:
         if code == -signal.SIGXCPU:
             return f"takes more than {number_of(request.seconds, 'second')} of CPU time to read: {ADVICE_TO_SPLIT}"
         if code == -signal.SIGKILL:
-            return f"the process that read it was killed, perhaps because memory was short: {ADVICE_TO_SPLIT}"
+            return (
+                f"the process that was reading the file was killed, perhaps because memory was short: {ADVICE_TO_SPLIT}"
+            )
     if code in (OUT_OF_MEMORY, -signal.SIGABRT):
         return f"needs more than {request.memory >> 20:,} MiB of memory to read: {ADVICE_TO_SPLIT}"
-    return f"the process that read it ended with the exit code {code}: {ADVICE_TO_SPLIT}"
+    return f"the process that was reading the file ended with the exit code {code}: {ADVICE_TO_SPLIT}"

@@ -173,8 +173,8 @@ async def test_the_page_is_served_until_a_signal(tmp_path: Path) -> None:
         ([], "--allow-production", {"GOTSURGE_ENV": "production"}),
         (["--simulate", "--http"], "at least 20 characters", {"GOTSURGE_MCP_TOKEN": "short"}),
         (["--simulate", "--env", "local"], "--simulate starts its own", {}),
-        (["--simulate", "--tools", "list_runs,approve"], "there is no tool approve", {}),
-        (["--simulate"], "there is no tool nothing", {"GOTSURGE_MCP_TOOLS": "nothing"}),
+        (["--simulate", "--tools", "list_runs,approve"], 'there is no tool "approve"', {}),
+        (["--simulate"], 'there is no tool "nothing"', {"GOTSURGE_MCP_TOOLS": "nothing"}),
         (["--simulate", "--max-spend", "much"], "is not an amount", {}),
     ],
 )

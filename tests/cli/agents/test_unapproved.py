@@ -160,7 +160,7 @@ async def test_a_map_is_part_of_what_is_approved(office: Office, monkeypatch: py
         office.ledger.proposals.approve = too_late  # type: ignore[method-assign]
         proposal = await office.approve(made["proposal"])
     assert (proposal.state, proposal.exit_code) == ("failed", 2)
-    assert "differs from that of the plan" in str(proposal.outcome)
+    assert "has a different map than --map" in str(proposal.outcome)
     assert office.calls.get("tasks.create", 0) == 0
 
 

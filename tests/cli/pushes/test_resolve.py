@@ -207,7 +207,7 @@ def test_a_file_of_orders_that_another_run_created_has_one_cause(shell: Shell) -
     path = fill(shell, lost, A=("", "not_created"), B=("", "not_created"), C=("", "not_created"))
     path.write_text(path.read_text(encoding="utf-8").replace("C,", "D,", 1), encoding="utf-8")
     text = shell.on_ledger("resolve", again["run"], "--file", path).stderr.splitlines()
-    assert text[0] == f"{path}: 2 orders are created in run {lost}, not in doubt"
+    assert text[0] == f"{path}: 2 orders are already created in run {lost}, not in doubt"
     assert text[1].endswith(f": D: run {again['run']} has no such order")
 
 

@@ -252,7 +252,7 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
     [
         ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: its states are invalid: 'pq'"),
         ("UPDATE chunks SET states = ''", "table chunks, chunk 1: its states are invalid: ''"),
-        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: its sizes"),
+        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: its orders do not have"),
         ("UPDATE chunks SET updated_at = 'noon'", "table chunks, chunk 1: a number or a time is invalid"),
         ("UPDATE results SET ids = '[1]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE results SET ids = 'TRK-1'", "table results, chunk 1, part 0: its task ids are not a list of text"),
@@ -267,11 +267,11 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
         ),
         (
             "UPDATE bodies SET body = CAST(body || x'00' AS BLOB)",
-            "table bodies, chunk 1: its sizes do not fit its orders",
+            "table bodies, chunk 1: its orders do not have the recorded number or sizes",
         ),
         (
             "UPDATE bodies SET source = substr(source, 2)",
-            "table bodies, chunk 1: its sizes do not fit its orders",
+            "table bodies, chunk 1: its orders do not have the recorded number or sizes",
         ),
         ("UPDATE bodies SET packed = 1", "table bodies, chunk 1: its orders cannot be read"),
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),

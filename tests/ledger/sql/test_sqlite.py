@@ -112,12 +112,12 @@ async def test_what_a_crash_left_in_the_log_is_seen(folder: Path, path: Path) ->
     folder.chmod(0o755)
     (folder / "ledger.db-shm").unlink()
     lock_up(folder)
-    with pytest.raises(LedgerUnusable, match=r"lacks its file .*-shm, which.*copy"):
+    with pytest.raises(LedgerUnusable, match=r"needs its file .*-shm, which.*copy"):
         await created(folder / path.name)
     with (
         powerless(),
         tempfile.TemporaryDirectory() as ours,
-        pytest.raises(LedgerUnusable, match=r"lacks its file .*-shm, which.*copy"),
+        pytest.raises(LedgerUnusable, match=r"needs its file .*-shm, which.*copy"),
     ):
         backup(folder / path.name, Path(ours, "copy.db"))
 

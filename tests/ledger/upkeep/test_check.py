@@ -185,7 +185,10 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
         ),
         ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE chunks SET updated_at = -5 WHERE id = 2", "table chunks, chunk 2: updated_at cannot be -5"),
-        ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: a live order cannot be found"),
+        (
+            "DELETE FROM keys WHERE key = 'TRK-11'",
+            "chunk 2, line 11, key TRK-11: the order is live, but cannot be found",
+        ),
         ("SELECT setval('chunk_ids', 1)", "1, but there is a chunk 3"),
     ):
         with psycopg.connect(url) as connection:

@@ -218,24 +218,24 @@ async def test_what_cannot_be_is_refused(
         ),
         (
             "UPDATE results SET ids = replace(ids, '\"task-41\"', 'null')",
-            "chunk 3, place 0: it cannot be drafted without",
+            "chunk 3, place 0: an order without a task cannot be drafted",
         ),
         (
             "UPDATE chunks SET states = 'p' || substr(states, 2) WHERE id = 3",
-            "place 0: it cannot be pending with a task",
+            "place 0: an order with a task cannot be pending",
         ),
         (
             "UPDATE chunks SET states = 'a' || substr(states, 2) WHERE id = 1",
-            "line 1, key TRK-1: it cannot be already_pus",
+            "line 1, key TRK-1: the order cannot be already_pus",
         ),
-        ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: it cannot be .* being loaded"),
+        ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: an order .* being loaded cannot be"),
         (
             "UPDATE keys SET place = 3 WHERE key = 'TRK-7'",
-            "table keys, chunk 1, line 7, key TRK-7: a live order cannot be found",
+            "table keys, chunk 1, line 7, key TRK-7: the order is live, but cannot be found",
         ),
         (
             "DELETE FROM keys WHERE key = 'TRK-7'",
-            "table keys, chunk 1, line 7, key TRK-7: a live order cannot be found",
+            "table keys, chunk 1, line 7, key TRK-7: the order is live, but cannot be found",
         ),
         ("DELETE FROM bodies WHERE chunk = 2", "table bodies, chunk 2: the orders of a chunk are missing"),
         ("DELETE FROM runs WHERE number = 2", "table chunks, chunk 3: its run is missing"),

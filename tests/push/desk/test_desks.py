@@ -459,5 +459,5 @@ async def test_arguments_of_the_other_kind_of_push_are_refused(file: Path) -> No
             gs.push([], key=lambda _: "K-1")
     async with client(Service(), ledger=file) as gs:
         for options in ({"chunk": 5}, {"validate": True, "max_price": Money.of(5, "SGD")}):
-            with pytest.raises(UsageError, match="work only without a ledger"):
+            with pytest.raises(UsageError, match="with a ledger, chunk and max_price cannot be used here"):
                 gs.push([], **options)  # type: ignore[arg-type]
