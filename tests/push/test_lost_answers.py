@@ -11,7 +11,7 @@ from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
 from tests.support.orders import orders
 
-PATIENT = RetryPolicy(attempts=12, base=0.01, cap=0.1)
+PATIENT = RetryPolicy(attempts=12, base=0.001, cap=0.01)
 
 
 def break_answers(simulator: Simulator, rate: float) -> None:

@@ -19,7 +19,7 @@ from gotsurge_async.testing import simulated
 from gotsurge_async.transports.base import Request, Response
 from tests.support.orders import orders
 
-QUICK = RetryPolicy(attempts=8, base=0.01, cap=0.05)
+QUICK = RetryPolicy(attempts=8, base=0.001, cap=0.005)
 
 
 @asynccontextmanager
