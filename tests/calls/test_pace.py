@@ -162,21 +162,13 @@ async def test_calls_that_would_only_wait_are_not_made(clock: ManualClock) -> No
     assert 16 <= service.limiter.places <= 48
 
 
-async def test_rising_latency_lowers_the_pace(clock: ManualClock) -> None:
-    """When answers come to take many times what they took, calls in flight become fewer; one a time stays."""
+async def test_rising_latency_lowers_the_pace_until_answers_are_quick_again(clock: ManualClock) -> None:
+    """When answers come to take many times what they took, calls become fewer; after the trouble as many as before."""
     service = a_service(clock)
     await service.serve(2.0)
     service.seconds = 2.0
     await service.serve(10.0)
     assert service.limiter.places <= 32
-
-
-async def test_it_recovers_when_answers_are_quick_again(clock: ManualClock) -> None:
-    """After the trouble the calls are as many as before."""
-    service = a_service(clock)
-    await service.serve(2.0)
-    service.seconds = 2.0
-    await service.serve(10.0)
     service.seconds = 0.2
     await service.serve(15.0)
     assert service.limiter.places == 64

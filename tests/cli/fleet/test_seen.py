@@ -4,16 +4,13 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from gotsurge_async.simulator import Simulator
 from tests.support.commands import Runner, environment, local, write_orders
-from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
 TRACED = """
@@ -60,20 +57,6 @@ def test_a_port_that_is_taken_is_reported_before_anything_is_sent(run: Runner, t
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with running_simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def fleet(database: str, simulator: Simulator, tmp_path: Path) -> Fleet:
-    """A ledger of its own."""
-    fleet = Fleet(simulator, database, tmp_path)
-    await fleet.upgrade()
-    return fleet
 
 
 @pytest.mark.slow

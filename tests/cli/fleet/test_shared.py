@@ -6,11 +6,10 @@ import signal
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import attrs
 import psycopg
@@ -25,7 +24,6 @@ from gotsurge_async.ledger import WAITING, Ledger
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.order_forms import good_order
-from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -34,20 +32,6 @@ ACCOUNT = "plain"
 PULSE = 0.01
 HELD_UP = 0.05
 """Seconds that a process may be late on a machine that has nothing else to do."""
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with running_simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def fleet(database: str, simulator: Simulator, tmp_path: Path) -> Fleet:
-    """A ledger of its own."""
-    fleet = Fleet(simulator, database, tmp_path)
-    await fleet.upgrade()
-    return fleet
 
 
 def times(simulator: Simulator) -> list[float]:

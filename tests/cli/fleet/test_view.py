@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,9 @@ from gotsurge_async.cli.fleet.workers import show
 from gotsurge_async.cli.shared.progress import LINE_EVERY, Progress
 from gotsurge_async.ledger import Counts
 from gotsurge_async.ledger.segments import Worker
-from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import START
 from gotsurge_async.version import __version__
 from tests.support.commands import Shell, finish, start
-from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
 
@@ -116,17 +113,9 @@ def test_workers_are_those_of_postgresql(shell: Shell) -> None:
 # --- real ones -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def served_alone() -> Iterator[Simulator]:
-    with running_simulator() as simulator:
-        yield simulator
-
-
 @pytest.mark.slow
-async def test_a_run_is_watched_to_its_end(database: str, served_alone: Simulator, tmp_path: Path) -> None:
+async def test_a_run_is_watched_to_its_end(fleet: Fleet, tmp_path: Path) -> None:
     """While two workers send it, lines tell how far it is; the end is that of every status. The workers are listed."""
-    fleet = Fleet(served_alone, database, tmp_path)
-    await fleet.upgrade()
     assert (await fleet.run("workers", "--json")).document == []
     run = await fleet.put_up(range(400), "--batch-size", "1", "--mode", "direct")
     async with fleet.workers(2, "--rate", "40"):
