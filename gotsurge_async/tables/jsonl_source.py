@@ -33,7 +33,6 @@ class JsonlSource(Source):
         self._stream = Digested(stream)
         self._encoding = options.encoding
         self.form = Form(format="jsonl")
-        self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [column for column in columns_of(Order).values() if column.kind is datetime]
         self._candidate_of_order = candidate_of(Order)
@@ -88,7 +87,7 @@ class JsonlSource(Source):
         original = self._without_feedback(tree)
         self._key = key = self._read_key(tree)
         self._read_times(tree)
-        order, whole = self._candidate(tree)
+        order = self._candidate(tree)
         if order is None:
             return None
         missing, findings = self._check(order)
@@ -99,8 +98,6 @@ class JsonlSource(Source):
         if key is None or self._bad:
             return None
         try:
-            if not whole:
-                order = codec.unstructure(codec.structure(tree, Order))
             return SourceRow(self.line, key, encode(order), original, fingerprint_of(order))
         except (InvalidData, ValueError, OverflowError) as error:
             rule = str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}"
@@ -167,29 +164,25 @@ class JsonlSource(Source):
                     self._wrong(name, Coded(error))
                     del holder[field]
 
-    def _candidate(self, tree: _Tree) -> tuple[Any, bool]:
-        """The order without its faulty fields, which are reported, and whether it has only known and correct fields.
-
-        The order is None if none of its fields can be read.
-        """
+    def _candidate(self, tree: _Tree) -> Any:
+        """The order without its faulty fields, which are reported; None if no field can be read."""
         try:
-            return msgspec.convert(tree, self._candidate_of_order), True
+            return msgspec.convert(tree, self._candidate_of_order)
         except msgspec.ValidationError:
             rest = copy.deepcopy(tree)
         for path, known in _take_unknown(rest, Order):
-            if not self._allow_unknown:
-                hint = did_you_mean(path.rpartition(".")[2], known)
-                self._wrong(path, Coded(f"there is no such field{hint}", "E212"))
+            hint = did_you_mean(path.rpartition(".")[2], known)
+            self._wrong(path, Coded(f"there is no such field{hint}", "E212"))
         while True:
             try:
-                return msgspec.convert(rest, self._candidate_of_order), False
+                return msgspec.convert(rest, self._candidate_of_order)
             except msgspec.ValidationError as error:
                 problems = _problems(rest) or (Problem("", str(error)),)
             for problem in problems:
                 self._wrong(problem.path, problem.message)
             broken = {re.split(r"[.\[]", problem.path, maxsplit=1)[0] for problem in problems}
             if broken.isdisjoint(rest):
-                return None, False
+                return None
             rest = {name: value for name, value in rest.items() if name not in broken}
 
     def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT, proposal: str | None = None) -> None:

@@ -136,7 +136,6 @@ class SourceOptions:
         max_price: the greatest amount that passes. It holds for its own currency, or for every currency if it has
             none; 1000 units of the order's currency if None.
         any_date: whether times that are further than 400 days from now pass.
-        allow_unknown: JSON Lines only: whether fields that the document does not name are sent as they are.
     """
 
     now: datetime = attrs.field(converter=utc)
@@ -153,7 +152,6 @@ class SourceOptions:
     file_map: FileMap = FileMap()
     max_price: Money | None = None
     any_date: bool = True
-    allow_unknown: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.format is not None and self.format not in FORMATS:
