@@ -13,6 +13,7 @@ from gotsurge_async.bulk import Mode, Push, Run
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.ledger import LedgerBusy, LedgerError, OrderOutcome
 from gotsurge_async.push.brakes import BrakeWatch
+from gotsurge_async.push.push import Sent
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.push.test_push import counted, pushing
@@ -62,9 +63,7 @@ async def test_a_task_without_a_status_is_not_a_draft(tmp_path: Path) -> None:
     platform.broadcast = lambda _: answer({}, 409)
     platform.read = lambda task_id: answer({"id": task_id})
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is not None
+        assert (await send(push, run)).stopped_by is not None
         assert await run.counts() == counted(broadcasting=2)
 
 
@@ -190,9 +189,7 @@ async def test_a_broadcast_that_is_refused_for_good(tmp_path: Path, gone: bool, 
     platform.broadcast = lambda _: answer({}, 422)
     platform.read = lambda task_id: answer({}, 404) if gone else answer({"id": task_id, "current_status": "draft"})
     async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is None
+        assert (await send(push, run)).stopped_by is None
         assert await run.counts() == (counted(in_doubt=2) if gone else counted(refused=2))
         assert all(told in str(row.error) for row in [row async for row in run.rows()])
     assert platform.broadcasts == [["id-T-0", "id-T-1"], *([] if gone else [["id-T-0"], ["id-T-1"]])]
@@ -260,9 +257,7 @@ async def test_a_refused_broadcast_that_left_a_draft_is_no_doubt(tmp_path: Path)
     platform.broadcast = refuse_once
     platform.read = lambda task_id: answer({"id": task_id, "current_status": "draft"})
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is not None
+        assert (await send(push, run)).stopped_by is not None
         assert await run.counts() == counted(drafted=2)
 
 
@@ -279,8 +274,7 @@ async def test_drafts_are_created_as_often_as_one_call_may_be_tried(tmp_path: Pa
 
     platform.create = lose
     async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
+        await send(push, run)
         assert await run.counts() == counted(pending=2)
         assert await run.lost_drafts() == ["T-0", "T-1"]
     assert (created, platform.broadcasts) == ([2, 2, 2], [])
@@ -307,9 +301,7 @@ async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
     platform.create = create
     monkeypatch.setattr(Push, "_find_drafts", find)
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is None
+        assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(created=1, refused=1)
     assert asked == [{"T-1"}]  # not for what was not refused
 
@@ -335,16 +327,13 @@ async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(
 
     platform.broadcast, platform.read = fail, read
     async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is not None
+        assert (await send(push, run)).stopped_by is not None
         acted = isinstance(trouble, MaybeSent)
         assert await run.counts() == (counted(broadcasting=2) if acted else counted(drafted=2))
         assert results == ["InDoubt" if acted else "Unprocessed"] * 2
         assert (len(platform.broadcasts), len(reads)) == (3, 6 if acted else 0)
         platform.broadcasts.clear()
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
+        await send(push, run)
         assert (len(platform.broadcasts), len(reads)) == ((0, 12) if acted else (3, 0))
 
 
@@ -360,9 +349,7 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
     platform.read = read
     platform.broadcast = lambda task_ids: answer({})
     async with loaded(tmp_path, platform, 2, attempts=4) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is None
+        assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(created=2)
 
 
@@ -377,9 +364,7 @@ async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_m
     platform = Platform()
     platform.read = lambda task_id: answer({"id": task_id, "current_status": status})
     async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert told in str((await sending).stopped_by)
+        assert told in str((await send(push, run)).stopped_by)
         assert await run.counts() == counted(broadcasting=2)
     assert platform.broadcasts == [["id-T-0", "id-T-1"]] * 3
 
@@ -389,9 +374,7 @@ async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Pa
     platform = Platform()
     platform.read = lambda task_id: answer({"id": task_id, "tracking_id": "T-9", "current_status": "draft"})
     async with loaded(tmp_path, platform, 1, attempts=3) as (push, run):
-        sending = asyncio.create_task(push.send(run))
-        await passing(push, sending)
-        assert (await sending).stopped_by is None
+        assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(in_doubt=1)
         assert "another order" in str([row.error async for row in run.rows()])
     assert platform.broadcasts == [["id-T-0"]]
@@ -403,7 +386,9 @@ async def waiting(clock: ManualClock, seconds: float) -> None:
     assert [each for each in clock.sleepers if seconds - 1 < each < seconds + 1]
 
 
-async def passing(push: Push, sending: "asyncio.Task[Any]") -> None:
-    """Let time pass until the sending is over."""
+async def send(push: Push, run: Run) -> Sent:
+    """Send a run, and let time pass until the sending is over."""
     clock: Any = push._session.clock
+    sending = asyncio.create_task(push.send(run))
     await Threads().pass_time(clock, sending, 60)
+    return await sending
