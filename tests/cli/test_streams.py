@@ -17,6 +17,7 @@ from gotsurge_async.bulk import Ledger, Mode
 from gotsurge_async.cli.app import READING, gotsurge
 from gotsurge_async.cli.streams import LossyStream
 from gotsurge_async.simulator import Fault, Simulator
+from tests.support import commands
 from tests.support.commands import environment, local, write_orders
 
 FULL = Path("/dev/full")
@@ -84,18 +85,11 @@ async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Pa
     write_orders(tmp_path / "orders.csv", range(3))
     ledger = () if words.split()[0] in ("columns", "explain", "topics") else ("--ledger", "ledger.db")
     async with Simulator() as simulator:
-        code, _, err = await push(simulator, tmp_path, "stderr", "full", ["--ledger", "ledger.db"])
+        code, *_ = await push(simulator, tmp_path, "stderr", "full", ["--ledger", "ledger.db"])
         assert code == 0
     with broken("closed") as descriptor:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gotsurge_async", *words.split(), *ledger),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=descriptor,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, err = await asyncio.wait_for(process.communicate(), 60)
-    assert (process.returncode, err) == (141, b"")
+        done = await commands.gotsurge(*words.split(), *ledger, cwd=tmp_path, stdout=descriptor)
+    assert (done.code, done.err) == (141, "")
 
 
 @pytest.mark.parametrize(("words", "code"), [("explain", 2), ("schema", 2), ("topics none", 2), ("--version", 0)])
@@ -124,30 +118,16 @@ async def test_what_only_reads_the_ledger_fails_where_its_output_is_lost(tmp_pat
     for words in (f"status {run.id}", "ledger check"):
         for how in HOWS:
             with broken(how) as descriptor:
-                process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "gotsurge_async", *words.split(), "--ledger", "ledger.db"),
-                    cwd=tmp_path,
-                    env=environment(),
-                    stdout=descriptor,
-                    stderr=asyncio.subprocess.PIPE,
-                )
-                _, err = await process.communicate()
-            assert (process.returncode, b"Traceback" in err) == (2 if how == "full" else 0, False), (words, how, err)
+                done = await commands.gotsurge(*words.split(), "--ledger", "ledger.db", cwd=tmp_path, stdout=descriptor)
+            assert (done.code, "Traceback" in done.err) == (2 if how == "full" else 0, False), (words, how, done.err)
 
 
 @pytest.mark.slow
 async def test_an_error_is_reported_also_where_nobody_reads_its_document(tmp_path: Path) -> None:
     """The exit code is that of the error, and it stands on standard error."""
     with broken("closed") as descriptor:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gotsurge_async", "runs", "--json", "--ledger", "none.db"),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=descriptor,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, err = await process.communicate()
-    assert (process.returncode, b"none.db" in err, b"Traceback" in err) == (2, True, False)
+        done = await commands.gotsurge("runs", "--json", "--ledger", "none.db", cwd=tmp_path, stdout=descriptor)
+    assert (done.code, "none.db" in done.err, "Traceback" in done.err) == (2, True, False)
 
 
 def test_a_reader_that_is_too_slow_loses_output() -> None:
