@@ -13,7 +13,6 @@ from msgspec import Struct, structs
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, say
-from gotsurge_async.cli.shared.progress import reading_shown
 from gotsurge_async.errors import code_of
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.push.map_use import MapNotAccepted
@@ -53,13 +52,11 @@ class Mending(Struct, frozen=True, kw_only=True):
         work: Callable[[Source], Awaitable[T]],
         *,
         sends: bool = False,
-        progress: bool = False,
     ) -> T:
         """Open a file of orders, and run ``work``, which reads it to its end.
 
         Args:
             sends: whether the orders are sent after that: then rows that are left out must be stored.
-            progress: whether a terminal shows how far the file was read.
         """
         if self.leave and sends and self.faults is None:
             raise WrongUse("--leave-faulty needs --faults FILE.csv, a file for the rows that are not sent")
@@ -73,15 +70,13 @@ class Mending(Struct, frozen=True, kw_only=True):
                 at_end.callback(written.close)
             report = SourceReport(on_fault=written)
             source = at_end.enter_context(open_source(file, options=options, report=report))
-            opened = source
             if written is not None:
                 written.source = source
             if self.leave:
                 keep = (lambda rows: Left(rows=rows, report=report)) if written is None else written.keep
                 source = at_end.enter_context(Leaving(source, keep))
             try:
-                async with reading_shown(opened, shown=progress):
-                    result = await work(source)
+                result = await work(source)
             except MapNotAccepted:
                 if faults is not None:  # nothing was there before, and the next try needs the name
                     faults.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from gotsurge_async.cli.shared.connect import Target, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import as_json, finish, print_record
+from gotsurge_async.cli.shared.output import finish, print_record
 from gotsurge_async.cli.shared.push_options import file_or_query, for_target, takes_source
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Run
@@ -67,7 +67,7 @@ async def plan(
     async def check(opened: Source) -> Plan:
         return await make_plan(watched(opened, source), now=source.now, zone=source.zone(), known=known)
 
-    made = await mending.read(name, source, check, progress=not as_json())
+    made = await mending.read(name, source, check)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)

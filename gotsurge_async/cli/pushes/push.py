@@ -353,8 +353,7 @@ class Pushing(Sending):
             self._list_warnings(source)
             return loaded
 
-        shown = not (options.quiet or as_json())
-        run, admission = await options.mending.read(options.file, options.source, load, sends=sends, progress=shown)
+        run, admission = await options.mending.read(options.file, options.source, load, sends=sends)
         try:
             self._list_similar(await run.similar(), run)
         except BaseException:

@@ -1,11 +1,9 @@
-"""Progress on stderr: of a run, as a bar at a terminal or a line now and then; and of reading a file."""
+"""Progress of a run on stderr: a bar at a terminal, or a line now and then."""
 
-import asyncio
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
@@ -13,7 +11,6 @@ from msgspec import Struct, field
 from gotsurge_async.cli.shared.output import counted, lasting
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.ledger import CLAIMED, UNFINISHED, Counts
-from gotsurge_async.tables import Source
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
@@ -26,8 +23,6 @@ DRAWN_EVERY = 0.1
 BAR_WIDTH = 20
 RATE_OVER = 15.0
 """Seconds over which the orders per second are averaged."""
-READING_AFTER = 1.0
-"""Seconds after which a terminal shows the progress of reading a file."""
 
 
 class Progress(Struct):
@@ -128,34 +123,3 @@ class Progress(Struct):
             rate = (self._done - before) / max(now - since, 1e-9)
             words += [f"{rate:,.1f} orders/s", f"{lasting((self.total - self._done) / rate)} left"]
         return ", ".join(words)
-
-
-@asynccontextmanager
-async def reading_shown(source: Source, *, shown: bool) -> AsyncIterator[None]:
-    """Show on stderr, if it is a terminal, the share of a source that the block has read."""
-    task = asyncio.create_task(_show_reading(source)) if shown and sys.stderr.isatty() else None
-    try:
-        yield
-    finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-
-async def _show_reading(source: Source) -> None:
-    start = time.monotonic()
-    await asyncio.sleep(READING_AFTER)
-    from rich.console import Console  # few files take as long
-    from rich.live import Live
-    from rich.text import Text
-
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        first = None  # a workbook is unpacked before its first line is read, which says nothing of the rate
-        while source.sha256 is None:
-            now, line = time.monotonic(), source.line
-            words = [f"reading {source.name}", lasting(now - start)]
-            if line:
-                first = first or (now, line)
-                words[1:1] = [number_of(line, "line"), f"{(line - first[1]) / max(now - first[0], 1e-9):,.0f} lines/s"]
-            live.update(Text(", ".join(words)), refresh=True)
-            await asyncio.sleep(DRAWN_EVERY)

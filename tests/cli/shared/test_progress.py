@@ -1,18 +1,14 @@
 """The progress of a push."""
 
-import asyncio
 import io
 import re
-import sys
 
 import pytest
 from rich.console import Console
 
 from gotsurge_async.cli.shared import progress
-from gotsurge_async.cli.shared.progress import Progress, reading_shown
+from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.hooks import ChunkDone
-from gotsurge_async.tables import SourceOptions, open_source
-from tests.support.order_forms import NOW
 
 
 def last_line(monkeypatch: pytest.MonkeyPatch, *chunks: tuple[int, int, int, int]) -> str:
@@ -54,50 +50,3 @@ def test_a_terminal_shows_the_bar_before_the_first_chunk_ends() -> None:
     stream = io.StringIO()
     with Progress(Console(file=stream, force_terminal=True, width=120), "pushing", 4).shown():
         assert "0 of 4 orders" in stream.getvalue()
-
-
-class Terminal(io.StringIO):
-    """A standard error that is a terminal, or is not."""
-
-    def __init__(self, *, is_terminal: bool) -> None:
-        super().__init__()
-        self.is_terminal = is_terminal
-        self.written = asyncio.Event()
-
-    def isatty(self) -> bool:
-        """Whether it is one."""
-        return self.is_terminal
-
-    def write(self, text: str) -> int:
-        """Take a text."""
-        self.written.set()
-        return super().write(text)
-
-    async def show(self, words: str) -> None:
-        """Wait until it shows some words."""
-        while words not in self.getvalue():
-            self.written.clear()
-            await self.written.wait()
-
-
-@pytest.mark.parametrize(("is_terminal", "shown"), [(True, True), (True, False), (False, True)])
-async def test_a_terminal_shows_how_much_of_a_file_was_read(
-    is_terminal: bool, shown: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As long as it is read, and nothing remains of that; elsewhere, and with --json or --quiet, nothing is shown."""
-    for name in ("READING_AFTER", "DRAWN_EVERY"):
-        monkeypatch.setattr(progress, name, 0)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
-    terminal = Terminal(is_terminal=is_terminal)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    source = open_source(io.BytesIO(), options=SourceOptions(now=NOW), name="orders.csv")
-    async with asyncio.timeout(30), reading_shown(source, shown=shown):
-        if is_terminal and shown:
-            for words in ("reading orders.csv, 0 s", "reading orders.csv, 1,234,567 lines, "):
-                await terminal.show(words)
-                source.line = 1_234_567
-    if is_terminal and shown:
-        assert terminal.getvalue().endswith("\x1b[2K")  # the line is erased
-    else:
-        assert terminal.getvalue() == ""
