@@ -44,7 +44,7 @@ OWN = {
     "all_known refuse_older order_with now place proposals is_writable refuse_replaced recorded known last size "
     "unused_drafts decisions is_held stamp write request read_tasks read",
     "Book": "not_found known strangers say_reading is_read waiting acknowledge failed put_back let_go park "
-    "place steps moved newest standings",
+    "place steps moved newest",
     "Inbox": "put sender has_room waiting named claims not_ours drop_bodies alone cursor move_cursor ids clean done "
     "arrived learn is_ours place dead oldest",
     "Brakes": "for_workers of_worker",

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -13,6 +13,7 @@ import attrs
 import click
 from msgspec import Struct
 
+from gotsurge_async.after.lookup import call_each, task_reader
 from gotsurge_async.cli.shared.exits import WrongUse
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group, option, together
@@ -30,7 +31,7 @@ from gotsurge_async.errors import (
     UnreadableAnswer,
     UsageError,
 )
-from gotsurge_async.ledger import Ledger, LedgerError, RunInfo
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.times import show_times_in
 from gotsurge_async.webhooks.book import Book
@@ -191,27 +192,17 @@ class DueReads:
     trouble: str | None = None
 
     async def once(self, limit: int = 50, *, run: str | None = None) -> int:
-        """Read at most ``limit`` due tasks; returns their number."""
+        """Read at most ``limit`` due tasks; returns their number. Only failures of signing in are raised."""
         due = await self.book.due(self.clock.now(), {OTHER: self.age}, limit=limit, accounts=[self.account], run=run)
-        await self.read(task_id for _, task_id in due)
-        return len(due)
-
-    async def read(self, task_ids: Iterable[str]) -> None:
-        """Read some tasks, several at a time. Failures are kept as ``trouble``, except those of signing in."""
         if self.platform is None:
             self.platform = await is_platform(self.gs)
-        waiting = iter(task_ids)
-
-        async def work() -> None:
-            for task_id in waiting:
-                await self._read(task_id)
-
-        for ended in await asyncio.gather(*(work() for _ in range(AT_ONCE)), return_exceptions=True):
-            if ended is not None:
-                raise ended
+        async with call_each(self.gs, (task_id for _, task_id in due), self._read, AT_ONCE) as reads:
+            async for _ in reads:
+                pass
+        return len(due)
 
     async def _read(self, task_id: str) -> None:
-        get = self.gs.platform.tasks.get if self.platform else self.gs.tasks.get
+        get = task_reader(self.gs, Mode.TWO_PHASE if self.platform else Mode.DIRECT)
         begun = self.clock.now()
         try:
             task = await get(task_id)

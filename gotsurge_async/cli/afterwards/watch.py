@@ -34,7 +34,7 @@ from gotsurge_async.models.times import written_clock
 from gotsurge_async.models.words import in_words
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.webhooks.book import Book, BookOrder, Step
-from gotsurge_async.webhooks.book.records import Standing, account_of
+from gotsurge_async.webhooks.book.records import account_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,8 +50,8 @@ RECENT = 10
 """The number of changes that a terminal shows."""
 BAR = 30
 """The longest bar, in characters."""
-_FOLLOWED = (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED)
-"""States of orders whose tasks are in another run: those tasks are followed."""
+_WITH_TASK = (Word.CREATED, Word.CANCELLED, Word.ALREADY_PUSHED, Word.CHANGED, Word.UNPROCESSED)
+"""What the orders with a task of this run may be by now: a cancelled one may have been pushed again elsewhere."""
 _PLACES = {status: place for place, status in enumerate(TaskStatus)}
 
 
@@ -131,14 +131,14 @@ async def watch(
 ) -> Exit:
     """Watch what becomes of the orders of RUN, until each is at its end.
 
-    An order that an earlier run pushed is followed by its task of that run. In a pipe, each step of an order is a
-    line. If no receiver reads, this command reads the tasks, the oldest first, within --read-rate. With --json only
-    the end is printed.
+    An order that another run pushed is not followed: watch that run, which its result file names. In a pipe, each step
+    of an order is a line. If no receiver reads, this command reads the tasks, the oldest first, within --read-rate.
+    With --json only the end is printed.
 
     \b
     Exit codes:
       0 all orders of the run were delivered
-      1 some ended otherwise: failed, cancelled, refused, or never sent
+      1 some ended otherwise: failed, cancelled, refused, never sent, or pushed by another run
       2 no such RUN, or it was archived and the order book does not know it
       3 some of the run are in doubt
       5 --timeout was over
@@ -194,7 +194,7 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
         return
     counts = await ledger.counts(info.id)
     followed = sum((await book.counts(info.id)).values())
-    if followed < counts.of((OrderState.CREATED, *_FOLLOWED)):
+    if followed < counts.created:
         raise ConfigError(
             f"run {info.id} was archived, and the order book does not know all the run's orders: the archive "
             f"{info.archived_in} has them all, and `gotsurge results {info.id} --ledger {info.archived_in}` writes "
@@ -311,9 +311,6 @@ class Watching:
         self._is_read = False
         self._ledger_at = -LEDGER_EVERY
         self._without: Counter[str] = Counter()
-        self._elsewhere: dict[str, OrderState] = {}
-        """Tasks of other runs that have keys of this one, with the state of the order in this run."""
-        self._standings: dict[str, Standing] = {}
 
     async def read_on(self, at_once: int) -> None:
         """Keep reading due tasks while no receiver does, until cancelled."""
@@ -322,19 +319,8 @@ class Watching:
             number = 0
             if self._reads is not None and not self._is_read:
                 number = await self._reads.once(at_once, run=self._info.id)
-                number += await self._read_elsewhere(self._reads, at_once)
             if not number:
                 await self._clock.sleep(EVERY)
-
-    async def _read_elsewhere(self, reads: DueReads, limit: int) -> int:
-        before = self._clock.now() - reads.age
-        due = [
-            task_id
-            for task_id, standing in self._standings.items()
-            if standing.account == reads.account and not standing.is_at_its_end and standing.seen_at <= before
-        ]
-        await reads.read(due[:limit])
-        return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
         """Show the run until all its orders have ended and no process sends it any more, or the reading fails."""
@@ -373,43 +359,24 @@ class Watching:
         for state in OrderState:
             self._without[word_of(state, held=held)] += counts[state]
         del self._without[Word.IN_DOUBT]
-        if self._info.archived_at is None and counts.of(_FOLLOWED) > len(self._elsewhere):
-            # What was taken back, and pushed again by another run, was cancelled in this one.
-            cancelled = self._ledger.rows(self._info.id, (OrderState.CANCELLED,))
-            back = {row.id async for row in cancelled if row.task_id}
-            async for page in self._ledger.results(self._info.id):
-                for row in page:
-                    if row.state in _FOLLOWED and row.id in back:
-                        self._without[word_of(row.state)] -= 1
-                    elif row.state in _FOLLOWED and row.task_id is not None:
-                        self._elsewhere[row.task_id] = row.state
         self._ledger_at = time.monotonic()  # not before: a reading that --timeout cuts short is made again
 
     async def _count(self) -> None:
         """Count the orders by the statuses of their tasks, and those without a task by outcome."""
-        over = {task_id for task_id, standing in self._standings.items() if standing.is_at_its_end}
-        self._standings |= await self._book.standings(self._info.environment, self._elsewhere.keys() - over)
-        own = await self._book.counts(self._info.id)
-        without = self._without.copy()
-        # Cancelled ones have tasks too, those that ever had one.
-        created = min(without[Word.CREATED], sum(own.values()))
-        without[Word.CREATED] -= created
-        without[Word.CANCELLED] -= sum(own.values()) - created
-        for task_id in self._standings:
-            without[word_of(self._elsewhere[task_id])] -= 1
-        elsewhere = Counter(standing.status or "" for standing in self._standings.values())
-        self.shown.statuses = Counter(own) + elsewhere
+        self.shown.statuses = await self._book.counts(self._info.id)
+        without, tasks = self._without.copy(), self.shown.orders
+        for word in _WITH_TASK:
+            taken = min(without[word], tasks)
+            without[word] -= taken
+            tasks -= taken
         self.shown.others = {str(word): number for word, number in without.items() if number > 0}
 
     async def _show_changes(self) -> None:
         after = self._since - OVERLAP
         while True:
-            # Of all runs, where some tasks are of others.
-            run = None if self._standings else self._info.id
-            moved = await self._book.moved(after, run, limit=PAGE)
-            mine = [order for order, _ in moved if order.run == self._info.id or order.task_id in self._standings]
-            steps = await self._book.steps(mine)
-            for order in mine:
+            moved = await self._book.moved(after, self._info.id, limit=PAGE)
+            steps = await self._book.steps([order for order, _ in moved])
+            for order, _ in moved:
                 self._show_steps(order, steps[order.number])
             if moved:
                 self._since = max(self._since, moved[-1][1])

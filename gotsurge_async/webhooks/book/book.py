@@ -21,14 +21,12 @@ from gotsurge_async.webhooks.book.records import (
     BookOrder,
     Change,
     Only,
-    Standing,
     account_of,
     changes_of,
     columns,
     countable,
     due_of,
     encoded,
-    environment_of,
     further,
     later,
     micros,
@@ -286,15 +284,12 @@ class Book(Outbox):
 
         return await self._store.read(ask)
 
-    async def moved(
-        self, since: datetime, run: str | None = None, *, limit: int = 1000
-    ) -> list[tuple[BookOrder, datetime]]:
-        """Orders with new steps since a time, each with the time of its newest step, by the clocks of the readers.
+    async def moved(self, since: datetime, run: str, *, limit: int = 1000) -> list[tuple[BookOrder, datetime]]:
+        """A run's orders with new steps since a time, each with the time of its newest step, by its reader's clock.
 
         Continue from the time of the last order: orders of that same time are repeated. At most ``limit`` orders.
         """
-        values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
-        rows = await self._store.rows("moved", **values)
+        rows = await self._store.rows("moved", since=to_microseconds(since), run=run, most=limit)
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
 
     async def doubles(self, tasks: Collection[Task] | None = None, *, after: int = 0) -> list[Double]:
@@ -334,20 +329,6 @@ class Book(Outbox):
         """The number of orders in each status, of a run or of all; "" for orders whose status is unknown."""
         name = "counts" if run is None else "counts_of_run"
         return dict(await self._store.rows(name, run=run))
-
-    async def standings(self, environment: str, task_ids: Iterable[str]) -> dict[str, Standing]:
-        """The status of some tasks of an environment, by their ids, without those that the book does not have."""
-        ids = list(task_ids)
-        rows = await self._store.read(lambda db: db.rows("standings", ids=db.listed(ids))) if ids else []
-        return {
-            task_id: Standing(
-                account=account,
-                status=None if status is None else TaskStatus(status),
-                seen_at=from_microseconds(seen),
-            )
-            for task_id, account, status, seen in rows
-            if environment_of(account) == environment
-        }
 
     async def forget(
         self, before: datetime, *, accounts: Iterable[str] | None = None, only_handed_on: bool = False
@@ -452,7 +433,7 @@ def _take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRo
     new = [row for row in page if row.task_id not in known]
     db.insert("take_in", [pushed(account, info, row) for row in new])
     db.change("all_present", account=account, ids=ids)
-    stands = {task_id: status for task_id, whose, status, _ in db.rows("standings", ids=ids) if whose == account}
+    stands: dict[str | None, str | None] = dict(db.rows("stands", account=account, ids=ids))
     for row in sorted(page, key=lambda row: row.task_id or ""):
         shown = further(row, stands[row.task_id])
         if shown is not None:

@@ -202,7 +202,7 @@ SELECT {order} FROM book_orders WHERE number > :after AND moved_at > 0 {filtered
 SELECT {order} FROM book_orders WHERE number > :after AND (task_id = :name OR tracking_id = :name OR key = :name) {filtered};
 -- name: moved
 SELECT {order}, moved_at FROM book_orders
-WHERE moved_at > 0 AND moved_at >= :since AND (:no_run = 1 OR run = :run) ORDER BY moved_at, number LIMIT :most;
+WHERE moved_at > 0 AND moved_at >= :since AND run = :run ORDER BY moved_at, number LIMIT :most;
 -- name: say_reading
 INSERT INTO book_readers (name, until) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE SET until = excluded.until;
 -- name: forget_readers
@@ -213,8 +213,8 @@ SELECT count(*) FROM book_readers WHERE until > :now AND name = :name;
 SELECT coalesce(status, ''), count(*) FROM book_orders GROUP BY status;
 -- name: counts_of_run
 SELECT coalesce(status, ''), count(*) FROM book_orders WHERE run = :run GROUP BY status;
--- name: standings
-SELECT task_id, account, status, seen_at FROM book_orders WHERE task_id {among:ids};
+-- name: stands
+SELECT task_id, status FROM book_orders WHERE account = :account AND task_id {among:ids};
 -- Between its statements nothing may be sent again, or be read: what came then would be half an order.
 -- name: lock_book@sqlite
 SELECT 1;

@@ -91,25 +91,6 @@ class BookOrder:
         return codec.decode(self.body, Task)
 
 
-class Standing(Struct, frozen=True, kw_only=True):
-    """The status of a task.
-
-    Attributes:
-        account: the account of the task.
-        status: its status; None while it is unknown.
-        seen_at: when it was last read, or pushed.
-    """
-
-    account: str
-    status: TaskStatus | None
-    seen_at: datetime
-
-    @property
-    def is_at_its_end(self) -> bool:
-        """Whether nothing more can happen to the task."""
-        return self.status is not None and self.status.is_terminal
-
-
 class Only(Struct, frozen=True, kw_only=True):
     """A selection of orders; None selects all.
 
