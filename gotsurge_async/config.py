@@ -48,8 +48,7 @@ def is_web_url(url: str) -> bool:
 def checked_base(url: str) -> str:
     """The API base without a slash at its end.
 
-    Raises:
-        ConfigError: it is not a URL, has a query or a user, or is plain http to another machine.
+    Raises ConfigError if it is not a URL, has a query or a user, or is plain http to another machine.
     """
     scheme, host = _scheme_and_host(url) if isinstance(url, str) else ("", None)
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
@@ -109,11 +108,7 @@ class Environment:
 
 
 def profile_of(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
-    """Make a `Profile` from a client's setting.
-
-    Raises:
-        ConfigError: it is not a profile, or cannot be read.
-    """
+    """Make a `Profile` from a client's setting; ConfigError if it is not a profile, or cannot be read."""
     if profile is None:
         return Profile()
     if isinstance(profile, Profile):
@@ -239,11 +234,7 @@ def check_settings(credentials: object, assumed_endpoints: object, application: 
 def check_account(account: str, *, setting: bool = False) -> None:
     """Check the name of an account, which stands in events, logs and metrics.
 
-    Args:
-        setting: whether it is a setting of a client.
-
-    Raises:
-        UsageError, or ConfigError for a setting: it is not text of 1 to 200 characters that can be printed.
+    Raises UsageError, or ConfigError for a ``setting``, if it is not text of 1 to 200 characters that can be printed.
     """
     if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
         why = f"account must be a name of 1 to 200 printable characters, not {account!r:.60}"
@@ -251,21 +242,13 @@ def check_account(account: str, *, setting: bool = False) -> None:
 
 
 def check_timeout(timeout: float) -> None:
-    """Check the time that a call may take, which must be positive.
-
-    Raises:
-        UsageError: it is not a number of seconds above 0.
-    """
+    """Check the time that a call may take; UsageError if it is not a number of seconds above 0."""
     if not (is_number(timeout) and timeout):
         raise UsageError(f"timeout must be a number of seconds above 0, not {timeout!r:.60}", "E903")
 
 
 def check_concurrency(concurrency: int) -> None:
-    """Check the number of chunks in flight.
-
-    Raises:
-        UsageError: it is not a whole number of 1 or more.
-    """
+    """Check the number of chunks in flight; UsageError if it is not a whole number of 1 or more."""
     if not is_count(concurrency):
         raise UsageError(f"the number of chunks in flight must be 1 or more, not {concurrency!r:.60}", "E903")
 
@@ -355,11 +338,7 @@ appear in the page of our messages alone; of three it is 3 of 100. Tests use thr
 
 
 def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
-    """A setting as a `Secret`, which is never shown; None if it is empty.
-
-    Raises:
-        ConfigError: it is not text, or has one or two characters.
-    """
+    """A setting as a `Secret`, never shown; None if it is empty, ConfigError unless text of 3 characters or more."""
     if not (value is None or isinstance(value, str | Secret)):
         raise ConfigError(f"{name} must be text, not {type(value).__name__}", "E903")
     secret = as_secret(value)

@@ -154,11 +154,7 @@ Hook = Callable[[Event], None]
 
 
 def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
-    """The listeners that were given to a client.
-
-    Raises:
-        ConfigError: one function was given instead of several, or a value that is not a plain function.
-    """
+    """The listeners of a client; ConfigError for one function instead of several, or anything but plain functions."""
     if callable(hooks) or isinstance(hooks, str) or not isinstance(hooks, Iterable):
         raise ConfigError(f"hooks: give a list, such as hooks=[f], not {type(hooks).__name__}", "E903")
     return tuple(map(_checked, hooks))

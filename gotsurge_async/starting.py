@@ -38,11 +38,7 @@ class Terminated(KeyboardInterrupt):
 
 
 def terminate(*_: object) -> NoReturn:
-    """Handle SIGTERM.
-
-    Raises:
-        Terminated: always.
-    """
+    """Handle SIGTERM: raise Terminated."""
     raise Terminated
 
 

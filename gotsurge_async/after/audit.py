@@ -184,10 +184,6 @@ class Audit:
         """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
         A failure ends the reading, and is in `error`; the limit of reads ends it, too. `incomplete` has the reason.
-
-        Args:
-            gs: a client of that account.
-            account: its name, for the notes.
         """
         runs = [run for run in runs if run.archived_in is None]
         suspects: list[RunInfo] = []

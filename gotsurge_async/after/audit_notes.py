@@ -112,11 +112,9 @@ _decode = msgspec.json.Decoder(Seen).decode
 
 
 class Notes:
-    """The notes of an audit. Its methods block: call them by `ask`, in a thread, one at a time.
+    """The notes of an audit, in a file for its owner alone. Its methods block: call them by `ask`, one at a time.
 
-    Args:
-        path: the file, made for its owner alone; absent folders are made.
-        fresh: seconds after which a note is forgotten.
+    A note is forgotten after ``fresh`` seconds.
     """
 
     def __init__(self, path: Path, fresh: float) -> None:
@@ -313,12 +311,7 @@ REPAIRABLE = WRITTEN_OFF | {Kind.ALIVE}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference.
-
-    Attributes:
-        order: the number of the order in the ledger; None if there is none.
-        details: a description for people.
-    """
+    """One difference; ``order`` is the number of the order in the ledger, None if there is none."""
 
     kind: Kind
     run: str

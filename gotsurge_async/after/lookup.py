@@ -57,11 +57,7 @@ def names_of(row: OrderRow, path: str = "") -> Names:
 
 
 def identifiers(named: "Names | Task", task_id: str | None) -> list[tuple[str, str]]:
-    """The values that an order and its task may share, each with its kind; the strongest proof first.
-
-    Args:
-        task_id: the id of the task, or the one that is recorded for the order.
-    """
+    """The values that an order and its task may share, each with its kind; the strongest proof first."""
     pairs = (
         ("task_id", task_id),
         ("tracking_id", named.tracking_id),
@@ -118,11 +114,7 @@ def call_each(
     call: Callable[[T], Awaitable[R]],
     concurrency: int | None = None,
 ) -> Batcher[T, R]:
-    """Make a call for each item, several at a time; results are yielded as the calls end.
-
-    Args:
-        concurrency: the most calls in flight, the client's limit unless given.
-    """
+    """Make a call for each item, at most ``concurrency``, or the client's limit, at a time; yields results."""
 
     async def call_one(chunk: Sequence[T]) -> R:
         return await call(chunk[0])
@@ -138,11 +130,7 @@ def task_reader(gs: "GotSurge", mode: Mode) -> "Callable[[str], Awaitable[Task]]
 async def read_tasks(
     gs: "GotSurge", mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
 ) -> "dict[str, Task | CallError]":
-    """Read tasks, several at a time; returns by id each task, or the error that prevented its read.
-
-    Args:
-        unless: the errors that are returned; any other error is raised.
-    """
+    """Read tasks, several at a time; returns each task by id, or the error of its read if that is an ``unless``."""
     get = task_reader(gs, mode)
 
     async def read(task_id: str) -> "tuple[str, Task | CallError]":
@@ -283,11 +271,9 @@ class _Orders:
         return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
 
     def match(self, seen: "Iterable[Task]", owners: Mapping[str, int], *, complete: bool) -> Findings:
-        """Decide which order each task belongs to.
+        """Decide which order each task belongs to; ``complete``: the whole list was read, twice.
 
-        Args:
-            owners: tasks that the ledger has already, each with the id of its order.
-            complete: whether the whole list was read, twice.
+        ``owners`` are the tasks that the ledger has already, each with the id of its order.
         """
         tasks: dict[int, list[Task]] = {}
         unclear: dict[int, list[Task]] = {}
@@ -374,12 +360,8 @@ def _span(window: TimeWindow | None) -> _Span | None:
 async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> list[UnusedDraft]:
     """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
 
-    Such drafts have the tracking id of an order, and are not the draft that the run has recorded for it.
-    Whether drafts are listed is not promised: finding none does not prove that there are none.
-
-    Args:
-        run: held, since its orders are read.
-        keys: keys of its orders.
+    Such drafts have the tracking id of an order, and are not the draft that the run has recorded for it. Whether drafts
+    are listed is not promised: finding none does not prove that there are none. The run must be held.
     """
     wanted = frozenset(keys)
     owners: dict[str, str] = {}

@@ -177,11 +177,7 @@ class _Origin(msgspec.Struct):
 
 
 def _summaries(folder: Path, ledger_id: str, newest: int | None = None) -> list[tuple[Path, _Summary]]:
-    """The summaries of a ledger's runs in a folder, the newest first, without foreign or incomplete files.
-
-    Args:
-        newest: the number of files that are read; all unless given.
-    """
+    """The summaries of a ledger's runs in a folder, the ``newest`` first, without foreign or incomplete files."""
     summaries: list[tuple[Path, _Summary]] = []
     try:
         paths = sorted(folder.glob("*-summary.json"), reverse=True)

@@ -394,9 +394,6 @@ async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders:
     A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
     as new if the whole list was read twice, from both ends, and no task on it may be the order's. A plain partner has
     no list: then nothing is known.
-
-    Args:
-        orders: their ids.
     """
     rows = [row async for row in run.rows() if row.id in orders]
     wait = await _left_to_wait(gs, ledger)

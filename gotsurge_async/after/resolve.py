@@ -40,12 +40,7 @@ _IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"
 
 
 class Resolution(Struct, frozen=True, kw_only=True):
-    """A person's decision about one order.
-
-    Attributes:
-        task_id: the order's task; None if it was not created.
-        line: the line of the file that contains the decision.
-    """
+    """A person's decision about one order, on a line of a file: its task, None if it was not created."""
 
     key: str
     task_id: str | None = None

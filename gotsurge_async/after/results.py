@@ -165,11 +165,7 @@ async def count_results(
 
 
 def try_folder(folder: Path, size: int) -> None:
-    """Check that result files can be written in a folder, which is made if it is absent; no file is left in it.
-
-    Args:
-        size: the bytes that should fit.
-    """
+    """Check that ``size`` bytes of result files can be written in a folder, which is made if absent; leaves no file."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".gotsurge-")

@@ -36,12 +36,7 @@ REASON = "The order was taken back by its sender."
 
 
 class UndoneOrder(Struct, frozen=True, kw_only=True):
-    """The result of an undo for one order.
-
-    Attributes:
-        status: the status of the task, as far as it is known.
-        error: the reason why it could not be cancelled; "" if it was.
-    """
+    """The result of an undo for one order: the known status of its task, and why it was not cancelled, "" if it was."""
 
     key: str
     task_id: str
@@ -265,11 +260,7 @@ class _Intent:
     _written_at: float | None = None
 
     async def before_send(self) -> None:
-        """Write the intent, unless it was written just now.
-
-        Raises:
-            LedgerError: the intent cannot be written; the cancel must not leave.
-        """
+        """Write the intent, unless it was written just now; LedgerError if it is not: the cancel must not leave."""
         now = self._clock.monotonic()
         if self._written_at is None or now > self._written_at + _FRESH:
             await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED, ended=False))
@@ -306,7 +297,6 @@ class _Job:
     """A task that must be cancelled.
 
     Attributes:
-        names: the names of its order, as far as the ledger knows them.
         row: the order that it is recorded for; None for a draft that no order has.
         draft: whether it was never broadcast.
         in_doubt: whether the ledger has its order in doubt.

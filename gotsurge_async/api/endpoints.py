@@ -78,8 +78,7 @@ class Endpoint(Generic[T]):
     def url_path(self, values: Mapping[str, str] = {}) -> str:
         """The path with its names filled in, each percent-encoded whole (a slash in a value is not a separator).
 
-        Raises:
-            UsageError: a value that is no text, or would lead to another path: "", "." and "..".
+        Raises UsageError for a value that is not text, or would lead to another path: "", "." and "..".
         """
         quoted = {}
         for name, value in values.items():

@@ -78,10 +78,7 @@ _ALSO: Mapping[tuple[type, str], Schema] = {
 def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> Schema:
     """The document as plain values (OpenAPI 3.1).
 
-    Args:
-        profile: confirmed verbs and paths.
-        servers: URLs that the paths stand on, each with a description; the profile's, or GotSurge's two
-            environments unless given.
+    ``servers`` are URLs that the paths stand on, each with a description: by default the profile's, or GotSurge's two.
     """
     profile = profile or Profile()
     schemas = _Schemas()

@@ -102,11 +102,7 @@ class OAuth:
     def _tokens(
         self, endpoint: Endpoint[Any], answer: "TokenAnswer | SsoAnswer", refresh_token: Secret | None = None
     ) -> Tokens:
-        """The tokens of an answer. Invalid tokens are refused, so that they do not replace good ones.
-
-        Args:
-            refresh_token: stays, if the answer names no other.
-        """
+        """The tokens of an answer; ``refresh_token`` stays if it names no other. Invalid ones replace no good ones."""
         for name in ("bearer_token", "refresh_token"):
             if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
                 why = f"the answer's {name} is empty, or not a valid token"

@@ -123,11 +123,7 @@ def new_key() -> str:
 
 
 def read_keys(path: str | Path) -> list[Secret]:
-    """The keys of a file, one in a line, the newest first.
-
-    Raises:
-        ConfigError: the file cannot be read, or others than its owner may read it.
-    """
+    """The keys of a file, one in a line, the newest first; ConfigError if it cannot be read, or others may read it."""
     return [Secret(line) for line in read_private(Path(path), "the key file").split() if line]
 
 
@@ -146,11 +142,7 @@ def _version(path: Path) -> tuple[int, ...] | None:
 
 
 def read_private(path: Path, what: str) -> str:
-    """The text of a file that holds secrets, which only its owner may read.
-
-    Raises:
-        ConfigError: the file cannot be read, is not text, or others may read it.
-    """
+    """The text of a file that only its owner may read; ConfigError if others may, or it cannot be read as text."""
     content = read_private_bytes(path, what)
     if content is None:
         raise ConfigError(f"cannot read {what} {path}: there is no such file", "E307")
@@ -161,11 +153,7 @@ def read_private(path: Path, what: str) -> str:
 
 
 def read_private_bytes(path: Path, what: str) -> bytes | None:
-    """The content of a file that only its owner may read; None if there is none.
-
-    Raises:
-        ConfigError: the file cannot be read, or others may read it.
-    """
+    """The bytes of a file that only its owner may read, None without one; ConfigError if others may, or on failure."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -182,10 +170,7 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
 def write_private(path: Path, content: bytes, what: str) -> None:
     """Replace a file as a whole, durable on return, mode 0600; makes its folder (mode 0700) when it is missing.
 
-    A symbolic link stays, and its target is replaced.
-
-    Raises:
-        ConfigError: the file cannot be written.
+    A symbolic link stays, and its target is replaced. Raises ConfigError if the file cannot be written.
     """
     import tempfile  # here: it loads much, and only token files need it
 

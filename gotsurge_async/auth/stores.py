@@ -91,13 +91,8 @@ def from_record(record: str, sealer: Sealer | None, account: str, where: str) ->
     """Read tokens that `to_record` wrote. An unsealed record is read as well, so that encryption can begin at any time.
 
     A sealed record names its account: a person who may write where tokens are kept, and has no key, could else put one
-    account's record in the place of another's.
-
-    Args:
-        where: the record's place, for the error.
-
-    Raises:
-        ConfigError: the record is damaged, or sealed and no key fits, or another account's.
+    account's record in the place of another's. Raises ConfigError, with the place ``where``, if the record is damaged,
+    another account's, or sealed and no key fits.
     """
     whose = f"account {account} in {where}"
     content: str | bytes = record
@@ -329,10 +324,8 @@ class FolderBoard:
 async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncIterator[None]:
     """Hold a lease next to the file ``base``, whose folder is made (mode 0700) when it is missing.
 
-    A symbolic link is followed first: a process that uses the link meets those that use the file's own name.
-
-    Raises:
-        ConfigError: the folder cannot be used; ``what`` names the file.
+    A symbolic link is followed first: a process that uses the link meets those that use the file's own name. Raises
+    ConfigError, in which ``what`` names the file, if the folder cannot be used.
     """
     async with AsyncExitStack() as stack:
         try:

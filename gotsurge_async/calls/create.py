@@ -101,11 +101,7 @@ _all_created = filler(Created, "order", "receipt")
 
 
 def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
-    """The result of each order of a chunk whose create has failed.
-
-    Raises:
-        GotSurgeError: ``error`` itself, when it says nothing about orders (a usage error, for instance).
-    """
+    """The result of each order of a chunk whose create has failed; raises an error that says nothing about orders."""
     if isinstance(error, OutcomeUnknown):
         return [InDoubt(order=order, error=error) for order in orders]
     if isinstance(error, NotSent | RateLimited | SignInNeeded) or stops_all(error):
@@ -148,8 +144,7 @@ def match_alone(
 ) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
     """Match orders as `match`, but give none to an order for which the answer names more than one task.
 
-    Returns:
-        The task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
+    Returns the task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
     """
     matched = match(identities, answered, whole=whole)
     taken = {task.id for task in matched if task is not None}
@@ -433,12 +428,7 @@ def sent_names(order: Order) -> Identity:
 
 
 def report_chunk(session: Session, results: Iterable[type[Any]], started: float) -> None:
-    """Emit the event of a chunk that has ended.
-
-    Args:
-        results: the class of each order's result.
-        started: when its call began, by the session's clock.
-    """
+    """Emit the event of a chunk that has ended, whose call began at ``started`` by the session's clock."""
     if not session.hooks.watched:
         return
     counts = Counter(results)

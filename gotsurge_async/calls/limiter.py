@@ -113,11 +113,7 @@ class Limiter:
         self._admit()
 
     def at_most(self, most: int | None) -> Callable[[], int]:
-        """Return a function that returns the number of places now, at most ``most`` if that is given.
-
-        Raises:
-            UsageError: ``most`` is not a whole number of 1 or more.
-        """
+        """Return a function that returns the number of places now, at most ``most``, 1 or more (else UsageError)."""
         if most is not None:
             check_concurrency(most)
         return lambda: self._places if most is None else min(self._places, most)
@@ -125,11 +121,7 @@ class Limiter:
     def landed(self, operation: str, status: int | None, seconds: float, retry_after: float | None = None) -> None:
         """Note how a try of a call ended, before its place is returned; not for a try that was never sent.
 
-        Args:
-            operation: of the endpoint.
-            status: None if no answer came.
-            seconds: since it left.
-            retry_after: seconds that a 429 asked to wait.
+        ``status`` is None if no answer came. The try took ``seconds``, and a 429 asked to wait ``retry_after`` seconds.
         """
         now = self._clock.monotonic()
         latency = self._latencies[operation]
@@ -223,12 +215,7 @@ class Limiter:
 
 
 class _Latency(Struct):
-    """The time that answers of an operation take.
-
-    Attributes:
-        average: of the last ones, in seconds.
-        usual: the least average so far that is not forgotten, in seconds.
-    """
+    """The seconds that answers of an operation take: the last ones' average, and the least that is not forgotten."""
 
     average: float = 0.0
     usual: float = float("inf")

@@ -256,11 +256,7 @@ _PAGE = 8_192
 
 
 def service_message(body: bytes, secrets: Sequence[Secret] = ()) -> str:
-    """The message of an error answer, from JSON of any shape, HTML or text; "" if it has none.
-
-    Args:
-        secrets: hidden where the service quotes one.
-    """
+    """The message of an error answer, from JSON of any shape, HTML or text, without ``secrets``; "" if it has none."""
     text = body[:_SCANNED].decode("utf-8", "replace").strip()
     if not text:
         return ""
@@ -348,12 +344,7 @@ def named_rows(body: bytes) -> tuple[int, ...]:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the service asks us to wait, from Retry-After as seconds or as an HTTP date; None without one.
-
-    Args:
-        headers: with lower-case names.
-        now: the present, aware.
-    """
+    """Seconds that the service asks us to wait, from Retry-After as seconds or as an HTTP date; None without one."""
     value = headers.get("retry-after", "").strip()
     if not value:
         return None

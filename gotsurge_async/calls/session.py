@@ -100,13 +100,8 @@ class Session:
     ) -> "Session":
         """The same session with other options for its calls; it opens and closes with this one.
 
-        Args:
-            timeout: seconds for the whole of a call, see `call`.
-            stop: once it is set, a call of which nothing can have been processed is not tried again: one that waits
-                for its next try ends immediately.
-
-        Raises:
-            UsageError: a time that is not a number of seconds above 0.
+        ``timeout`` seconds are for the whole of a call; UsageError unless above 0. Once ``stop`` is set, a call of
+        which nothing can have been processed is not tried again: one that waits for its next try ends immediately.
         """
         if timeout is not None:
             check_timeout(timeout)
@@ -119,11 +114,7 @@ class Session:
     def within(self, timeout: float | None) -> "Session":
         """This session for one operation of several calls, which must all end within ``timeout`` seconds from now.
 
-        Args:
-            timeout: by default that of `with_options`; without either there is no limit.
-
-        Raises:
-            UsageError: a time that is not a number of seconds above 0.
+        By default that of `with_options`; without either there is no limit. Raises UsageError unless it is above 0.
         """
         seconds = self.timeout if timeout is None else timeout
         if seconds is None or (timeout is None and self._ends is not None):
@@ -172,11 +163,7 @@ class Session:
             self._recorders.reset(token)
 
     def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
-        """The endpoint as the profile has it.
-
-        Raises:
-            EndpointsAssumed: see `require`.
-        """
+        """The endpoint as the profile has it; raises EndpointsAssumed as `require` does."""
         resolved = self._profile.resolve(endpoint) if endpoint.assumed else endpoint  # a path of `gs.request` stays
         if not self._accept_assumed and resolved.assumed and resolved.writes and resolved.bearer:
             self.require(endpoint)
@@ -185,8 +172,7 @@ class Session:
     def require(self, *endpoints: Endpoint[Any]) -> None:
         """Check that this client may call all of these endpoints, before it calls the first.
 
-        Raises:
-            EndpointsAssumed: this client changes nothing on a guess; see `Profile.require`.
+        Raises EndpointsAssumed: this client changes nothing on a guess; see `Profile.require`.
         """
         if not self._accept_assumed:
             self._profile.require(endpoints)

@@ -67,11 +67,7 @@ class Seen(Struct, frozen=True):
 
 
 class Row:
-    """The shared row in a ledger's database. Every method may raise DatabaseFailed.
-
-    Args:
-        name: processes that give the same name share one limit.
-    """
+    """The shared row of a ``name`` in a ledger's database. Every method may raise DatabaseFailed."""
 
     def __init__(self, place: Place, name: str, clock: Clock) -> None:
         if place.kind is not Kind.POSTGRESQL:
@@ -150,11 +146,7 @@ class SharedRate:
         return self._limiter.places
 
     async def take_turn(self) -> None:
-        """Wait until a call may begin.
-
-        Raises:
-            NotSent: the database was away for too long, or nothing is to begin any more.
-        """
+        """Wait until a call may begin; NotSent if the database was away for too long, or nothing may begin now."""
         late = 0
         while True:
             self._refuse_if_over()
@@ -310,11 +302,7 @@ async def shared_rate(place: Place, name: str, session: Session, rate: float | N
 
 
 async def make_tables(place: Place) -> None:
-    """Make the table in a database, if it is missing.
-
-    Raises:
-        ConfigError: it is a file, or cannot be used.
-    """
+    """Make the table in a database, if it is missing; ConfigError if it is a file, or cannot be used."""
     row = Row(place, "", SystemClock())
     try:
         await row.look()

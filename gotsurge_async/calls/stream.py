@@ -230,8 +230,7 @@ async def chunks_of(
 ) -> AsyncGenerator[Sequence[T], None]:
     """Cut a plain or an async iterable into lists of ``size``, the last one shorter.
 
-    Args:
-        unfinished: an empty list, which always holds the items that were read and that no chunk has yet.
+    ``unfinished`` always holds the items that were read and that no chunk has yet.
     """
     chunk: list[T] = [] if unfinished is None else unfinished
 

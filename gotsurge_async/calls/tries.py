@@ -93,7 +93,6 @@ def decide(
     """Seconds to wait before the next try, or None to give up.
 
     Args:
-        replay: the endpoint's column.
         attempt: the number of the try that has just ended, from 1.
         elapsed: seconds since the first try began.
         random: drawn from [0, 1).

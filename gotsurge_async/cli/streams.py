@@ -30,12 +30,9 @@ class Unread(SystemExit):
 class LossyStream(io.RawIOBase):
     """A stream that drops output. After a failed write nothing more is written: a document with a hole would mislead.
 
-    Args:
-        raw: the stream.
+    Attributes:
         only_prints: whether the running command ends when its reader has left.
         only_reads: whether the running command changes nothing, so that it fails where its output is lost.
-
-    Attributes:
         trouble: the reason why output was lost; None while none was.
         left: whether the reader has left, which is not a failure.
         was_all: whether the lost output was all that the command had to do.

@@ -74,11 +74,8 @@ class Structs:
 def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook) -> Hook:
     """The hook that makes a ``cls`` from its struct; ``otherwise`` makes it from anything else.
 
-    It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, amounts in a currency.
-
-    Args:
-        hook_of: returns the hook of a class that a field has.
-        id_of: makes an id of a value, None if it is not one.
+    It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, amounts in a currency. ``id_of``
+    makes an id of a value, None if it is not one.
     """
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Thawed": _thawed(cls), "Struct": structs.of(cls)}
     scope |= {"otherwise": otherwise, "id_of": id_of, "NOT_GIVEN": NOT_GIVEN, "UNSET": msgspec.UNSET}
@@ -157,13 +154,9 @@ def whole_check(cls: Any) -> Callable[[Any], bool]:
 
 
 def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
-    """The hook that makes plain values from a ``cls``, without fields that are None or were not set.
+    """The hook that makes plain values from a ``cls``, without fields that are None or not set, and with ``extra``.
 
     The hook raises ValueError or TypeError for a number field without a finite number.
-
-    Args:
-        hook_of: returns the hook of a class that a field has.
-        with_extra: adds ``extra`` to the plain values.
     """
     scope: dict[str, Any] = {**_WRITING, "with_extra": with_extra}
     lines = ["def hook(model):", "    plain = {}"]
@@ -179,10 +172,7 @@ def struct_hook(cls: Any, hook_of: Callable[[Any], Hook], plain_of: Callable[[An
     """The hook that makes a struct from a ``cls``, which msgspec writes as it writes the plain values.
 
     This takes three quarters of the instructions of making and writing a dict: a task has some fifty values.
-
-    Args:
-        hook_of: returns the hook of a class that a field has.
-        plain_of: returns the `writing_hook` of a class, for objects with ``extra``.
+    ``plain_of`` returns the `writing_hook` of a class, for objects with ``extra``.
     """
     scope: dict[str, Any] = {**_WRITING}
     return _made(["def hook(model):", f"    return {_struct(cls, 'model', scope, hook_of, plain_of)}"], scope)
@@ -232,8 +222,7 @@ def _written(field: Field) -> str:
 def finite(name: str, value: Any) -> Any:
     """The value of an open field, unchanged. Infinity or not-a-number would be written as null, which clears the field.
 
-    Raises:
-        ValueError: it contains one, at ``name``.
+    Raises ValueError, with the place ``name``, if it contains one.
     """
     if type(value) is float and value * 0 != 0:
         _no_number(name, value)

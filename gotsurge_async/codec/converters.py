@@ -43,11 +43,7 @@ class Unfit(ValueError):
 
 
 def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
-    """A converter whose hooks read plain values, and the structs of usual answers, and write.
-
-    Args:
-        strict: whether it checks users' values instead of reading answers.
-    """
+    """A converter of plain values, and of the structs of usual answers; ``strict``: it checks users' values."""
     import cattrs
 
     made = cattrs.Converter()

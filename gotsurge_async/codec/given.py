@@ -43,11 +43,7 @@ def as_read(value: Any) -> "Order | Faulty":
 def each_as_read(
     orders: Iterable[Any] | AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]" = as_read
 ) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
-    """Read each order with `as_read` when the iteration reaches it.
-
-    Args:
-        read: reads each order instead of `as_read`.
-    """
+    """Read each order with ``read``, or `as_read`, when the iteration reaches it."""
     if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable | AsyncIterable):
         raise UsageError(f"orders: give a list or another iterable, not {type(orders).__name__}", "E903")
     return _each(orders, read) if isinstance(orders, AsyncIterable) else map(read, orders)
@@ -108,11 +104,7 @@ def check_limit(validate: bool, max_price: object) -> None:
 
 
 def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | None) -> None:
-    """Check each order by the rules that `gotsurge push` has for a file; raises InvalidData for faults.
-
-    Args:
-        now, max_price: see `check_order`.
-    """
+    """Check each order by the rules of `gotsurge push` for a file, see `check_order`; InvalidData for faults."""
     problems = [
         Problem(
             f"orders[{number}].{finding.path}",
@@ -150,11 +142,7 @@ def _whole(value: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
 
 
 def _object(value: Any, cls: Any, path: str, problems: list[Problem], *, dicts: bool = True) -> Any:
-    """Make an object of a class; None if there are faults, which are added to ``problems``.
-
-    Args:
-        dicts: whether a dict may be in the place of an object.
-    """
+    """Make an object of a class, from a dict too if ``dicts``; None if there are faults, added to ``problems``."""
     before = len(problems)
     if isinstance(value, cls):
         changed: dict[str, Any] = {}

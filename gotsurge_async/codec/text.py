@@ -84,11 +84,7 @@ _texts = msgspec.json.Decoder(_Texts).decode
 
 
 class Receipts(list[Receipt]):
-    """The receipts of one answer.
-
-    Attributes:
-        whole: False if an unreadable task was left out: then the place in the list proves nothing.
-    """
+    """The receipts of one answer; not ``whole`` if an unreadable task was left out: then the place proves nothing."""
 
     whole: bool = True
 

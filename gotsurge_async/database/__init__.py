@@ -77,10 +77,7 @@ NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval
 
 @cache
 def statements(file: Path, kind: Kind) -> Mapping[str, str]:
-    """The statements of a file by name, in the dialect of a database.
-
-    A ``word`` of a file stands for the text that several of its statements share.
-    """
+    """The statements of a file by name, in a database's dialect. A ``word`` stands for text that several share."""
     whole = "\n" + file.read_text(encoding="utf-8")
     if leases := re.search(r"\n-- leases: (\w+)\n", whole):
         whole += _LEASES.read_text(encoding="utf-8").replace("{leases}", leases[1])
@@ -354,13 +351,8 @@ def closed_on_error(db: Database) -> Iterator[None]:
 def connect(place: Place, texts: Path, *, patience: float = 30.0) -> Database:
     """Open a connection. A statement is a transaction of its own, unless one is begun.
 
-    Args:
-        texts: the file of the statements.
-        patience: seconds that SQLite waits for another writer.
-
-    Raises:
-        ConfigError: as of `driver_of`.
-        Exception: the driver's ``Error``, when no connection can be made.
+    SQLite waits ``patience`` seconds for another writer. Raises ConfigError as `driver_of` does, and the driver's
+    ``Error`` if no connection can be made.
     """
     driver = driver_of(place)
     known = statements(texts, place.kind)

@@ -27,9 +27,7 @@ _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 def make(path: Path) -> None:
     """Create the file for its owner alone, with absent folders. SQLite gives its -wal and -shm the same mode.
 
-    Raises:
-        Unfit: SQLite is too old, or the file has a second name.
-        OSError: the folder cannot be written.
+    Raises Unfit if SQLite is too old, or the file has a second name; OSError if the folder cannot be written.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise Unfit(Coded(f"needs SQLite 3.35 or newer, but this Python has {sqlite3.sqlite_version}", "E506"))
@@ -115,11 +113,7 @@ def is_writable(path: Path) -> bool:
 
 
 def reading(path: Path, texts: Mapping[str, str], *, patience: float) -> Sqlite:
-    """A connection that only reads a file that exists.
-
-    Raises:
-        Unfit: the last writes of another process cannot be read from here.
-    """
+    """A connection that only reads a file; Unfit if the last writes of another process cannot be read from here."""
     # Whoever sees a short log become a long one, and has read the file alone, has read something old: so the way is
     # chosen for each connection, and each is short.
     real = path.resolve()

@@ -49,10 +49,7 @@ class Board(Protocol):
 
 @asynccontextmanager
 async def leased(board: Board, name: str, clock: Clock) -> AsyncIterator[asyncio.Event]:
-    """Wait until the lease ``name`` is free, or its holder seems dead, and hold it inside the block.
-
-    The yielded event is set when another process has taken the lease over.
-    """
+    """Wait until a lease is free, or its holder seems dead, and hold it; the event is set when it is taken over."""
     me = os.urandom(8).hex()  # as `secrets` does it, which loads much
     await _take(board, name, me, clock)
     lost = asyncio.Event()

@@ -37,13 +37,7 @@ def _absolute(path: Path) -> Path:
 
 @frozen
 class Place:
-    """The place of a database.
-
-    Attributes:
-        kind: which database.
-        path: the file of one in SQLite, absolute.
-        url: for PostgreSQL's driver; it may hold a password.
-    """
+    """The place of a database: an absolute path for SQLite, or a URL for PostgreSQL, which may hold a password."""
 
     kind: Kind
     path: Path = field(default=Path("/"), converter=_absolute)
@@ -74,10 +68,7 @@ def _file(path: str | Path) -> Place:
 def place_of(where: str | Path) -> Place:
     """The place that a path or a URL names: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
 
-    A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is ignored.
-
-    Raises:
-        ConfigError: the text names neither database, or is not a URL.
+    A driver that is named in a URL (``sqlite+aiosqlite:``) is ignored. Raises ConfigError for any other text.
     """
     if isinstance(where, Path):
         return _file(where)
@@ -108,11 +99,7 @@ def place_of(where: str | Path) -> Place:
 
 
 def driver_of(place: Place) -> Any:
-    """Load the module of a database's driver.
-
-    Raises:
-        ConfigError: the driver is not installed, or cannot read the URL.
-    """
+    """Load the module of a database's driver; ConfigError if the driver is not installed, or cannot read the URL."""
     if place.kind is Kind.SQLITE:
         import sqlite3
 

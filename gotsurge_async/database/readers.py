@@ -19,11 +19,7 @@ READERS = 4
 
 
 class Readers:
-    """Reads at the same time, each over a connection of its own.
-
-    Args:
-        keep: whether connections are kept for the next read; if not, each read opens the file anew.
-    """
+    """Reads at the same time, over connections; ``keep``: for further reads too, else each opens the file anew."""
 
     def __init__(self, backend: Backend, *, name: str, keep: bool) -> None:
         self._backend = backend

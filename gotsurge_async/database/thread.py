@@ -25,13 +25,7 @@ class DatabaseFailed(Exception):
 class InThread:
     """Runs statements one after another, each to its end even if its caller is cancelled.
 
-    Args:
-        texts: the file of the statements.
-        name: that of the thread.
-        prepare: called with each new connection, before all else.
-
-    Raises:
-        ConfigError: the database's driver is not installed, or cannot read the URL.
+    ``prepare`` is called with each new connection, before all else. Raises ConfigError as `driver_of` does.
     """
 
     def __init__(self, place: Place, texts: Path, *, name: str, prepare: Callable[[Database], object]) -> None:
@@ -43,11 +37,7 @@ class InThread:
         self._database: Database | None = None
 
     async def do(self, work: Callable[[Database], T]) -> T:
-        """Run a function in the thread, with the connection.
-
-        Raises:
-            DatabaseFailed: its changes were not made, or it is not known whether they were.
-        """
+        """Run a function with the connection; DatabaseFailed if its changes were not made, or are not known to be."""
         run = partial(self._run, work, time.monotonic())
         return await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, run))
 

@@ -118,7 +118,6 @@ class Writer:
 
     Args:
         thread: the one thread in which it works, which it ends.
-        name: the name of its task.
         db: its connection, which it closes: when that is lost, every later job is refused. Unless given, it opens
             connections, and replaces one that is lost.
         together: see `TOGETHER`.

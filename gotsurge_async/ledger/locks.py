@@ -132,12 +132,7 @@ class FileRunLocks:
 
 
 class Lease:
-    """A run that this process holds by a lease, renewed until it is released or another process has the run.
-
-    Args:
-        leases: those of the ledger, whose writer renews it.
-        seconds: how long it lasts, when it is not renewed; `LEASE_SECONDS` unless given.
-    """
+    """A run that this process holds by a lease of ``seconds``, renewed until released or taken by another process."""
 
     def __init__(self, run_id: str, leases: "Leases", seconds: float | None = None) -> None:
         self.seconds: float = LEASE_SECONDS if seconds is None else seconds
@@ -188,13 +183,7 @@ class Lease:
 
 
 class SegmentLease(Lease):
-    """A segment of a run that this worker holds.
-
-    Args:
-        run: the number of the run.
-        segment: the number of the segment.
-        seconds: how long it stays with a worker that shows no sign of life.
-    """
+    """A segment of a run that this worker holds; it stays with a worker without a sign of life for ``seconds``."""
 
     def __init__(self, run_id: str, run: int, segment: int, leases: "Leases", seconds: float) -> None:
         super().__init__(f"{run_id}-{segment}", leases, seconds)

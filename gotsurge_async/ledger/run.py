@@ -388,11 +388,7 @@ class Run(Notes):
 
 
 class _Rivals:
-    """Other runs that are locked, one after another, until a transaction is over.
-
-    Args:
-        wait: seconds to wait for each lock. No other process can write meanwhile.
-    """
+    """Other runs that are locked until a transaction is over, each in ``wait`` seconds: no other process can write."""
 
     def __init__(self, store: Store, db: Database, locks: ExitStack, *, wait: float) -> None:
         locks.close()  # those of an attempt that was undone
@@ -431,10 +427,6 @@ class _Rivals:
 
 
 async def discard(store: Store, run: Held) -> None:
-    """Remove a loading run, which the caller holds; by blocks, so that other writers have their turn.
-
-    Raises:
-        RunLost: another process has taken the run over.
-    """
+    """Remove a held loading run, by blocks, so that other writers have their turn; RunLost if it was taken over."""
     while await store.write(lambda db: admission.discard_some(db, run)):
         pass

@@ -205,8 +205,7 @@ class Segments:
             prices: of its orders, where their sum is limited.
             size: chunks of a segment.
 
-        Raises:
-            LedgerError: the ledger is a file.
+        Raises LedgerError if the ledger is a file.
         """
         if self._store.place.kind is not Kind.POSTGRESQL:
             why = "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME"
@@ -249,9 +248,7 @@ class Segments:
     async def take(self, run_id: str, number: int, *, worker: str, lease: float) -> SegmentRun | None:
         """Take a segment; None if another worker has it, it is done, or the run is not released.
 
-        Args:
-            worker: the worker's name.
-            lease: seconds that it stays this worker's without a sign of life.
+        It stays the worker's for ``lease`` seconds without a sign of life.
         """
         store, locks = self._store, self._store.locks
         if not isinstance(locks, Leases):
@@ -292,14 +289,10 @@ class Segments:
         return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
 
     async def stop(self, run_id: str, kind: str, why: str) -> bool:
-        """Let no worker take a segment of a run any more; workers finish and return those that they have.
+        """Let no worker take a segment of a run any more; returns whether it was released, and not stopped before.
 
-        Args:
-            kind: the cause, such as the name of an error's class; kept with the run, as the code of ``why`` is.
-            why: for people.
-
-        Returns:
-            Whether it was released, and not stopped before.
+        Workers finish and return those that they have. ``kind`` is the cause, such as the name of an error's class, and
+        ``why`` is for people; both are kept with the run, and the code of ``why``.
         """
         now, kind = self._store.stamp(), " ".join(filter(None, (kind, code_of(why))))
 

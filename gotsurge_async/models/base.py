@@ -38,11 +38,7 @@ class OpenEnum(StrEnum):
 
 
 def utc(moment: datetime) -> datetime:
-    """The same instant in UTC.
-
-    Raises:
-        InvalidData: for a naive datetime, which names no instant, and for any other type.
-    """
+    """The same instant in UTC; InvalidData for a naive datetime, which names no instant, and for any other type."""
     if not isinstance(moment, datetime):
         why = Coded(f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}", "E903")
         raise InvalidData("", [Problem("", why)])
@@ -210,13 +206,9 @@ def _refuse_secrets(cls: Any) -> None:
 
 
 class Field(NamedTuple):
-    """A field of a model.
+    """A field of a model; ``inner`` is its type without None, or for a list (``many``) the type of its items.
 
-    Attributes:
-        inner: its type without None; for a list, the type of its items.
-        many: whether it is a list.
-        is_id: whether it is an id, for which a whole number is accepted, too.
-        secret: whether its value must not be shown.
+    ``is_id``: it is an id, for which a whole number is accepted, too. ``secret``: its value must not be shown.
     """
 
     name: str

@@ -136,9 +136,8 @@ class BrakeWatch:
     def enter(self, orders: Sequence[PendingOrder]) -> int:
         """Begin a chunk, and count its prices; returns its place among the chunks.
 
-        Raises:
-            LimitReached: its prices would go beyond the limit; they are not counted, and it must not be sent.
-            LedgerUnusable: the price of an order cannot be read.
+        Raises LimitReached if its prices would go beyond the limit: they are not counted, and it must not be sent.
+        Raises LedgerUnusable if the price of an order cannot be read.
         """
         limit = self._brakes.max_spend
         if limit is not None:

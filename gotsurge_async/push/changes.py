@@ -19,11 +19,7 @@ _BLOCK = 500
 
 
 def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
-    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field.
-
-    Args:
-        which: describes the orders in the error of a damaged one.
-    """
+    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field."""
     try:
         trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
     except ValueError as error:

@@ -98,11 +98,7 @@ class Claim:
         self.status = None
 
     async def leave(self) -> None:
-        """Renew an old claim before a try leaves; the ledger refuses this if another process has the claim by now.
-
-        Raises:
-            LedgerError: the try must not leave.
-        """
+        """Renew an old claim before a try leaves; LedgerError if another process has it: the try must not leave."""
         while (now := self._clock.monotonic()) > self._old_at:
             # Young from before the write, as at first: if that takes its whole life, once more.
             self._old_at = now + self._life / 2

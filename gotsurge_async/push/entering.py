@@ -35,11 +35,7 @@ NAMED = 5
 
 
 class Entering(Struct):
-    """Enters the runs of one ledger.
-
-    Args:
-        new_ledger: whether the user decided to begin another ledger for the account.
-    """
+    """Enters the runs of one ledger; ``new_ledger``: the user decided to begin another ledger for the account."""
 
     gs: "GotSurge"
     ledger: Ledger
@@ -47,11 +43,7 @@ class Entering(Struct):
     _entered: set[str] = field(default_factory=set)
 
     async def enter(self, run: Run, keys: Keys | None = None) -> None:
-        """Enter a run, unless this object has done so.
-
-        Args:
-            keys: the keys of a run that is not admitted yet.
-        """
+        """Enter a run, unless this object has done so; ``keys`` are those of a run that is not admitted yet."""
         identity = await self.ledger.identity()
         if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):
             return
@@ -78,8 +70,7 @@ class Entering(Struct):
     async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> set[str]:
         """The tracking ids of the account's newest live tasks, if the ledger is new; else none.
 
-        Args:
-            new_for: the greatest age of the first run of a new ledger; unless given, only its first run is new.
+        It is new if its first run is at most ``new_for`` old; unless given, if this is its first run.
         """
         if isinstance(self.gs.transport, MemoryTransport):
             return set()

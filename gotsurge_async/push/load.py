@@ -90,8 +90,6 @@ class Loader(Struct, frozen=True):
     """Loads orders into the ledger. A returned run is held: close it.
 
     Args:
-        environment: the name under which keys are unique.
-        mode: how the run will be sent.
         look_up: reads, before a run is admitted, the outcomes of orders in doubt with its keys. It returns the
             evidence about orders that are pushed for the first time since an older copy of the ledger was accepted.
         entering: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
@@ -222,11 +220,7 @@ async def admit(
 ) -> Admission:
     """Admit a loaded run, and note the fields in which its changed orders differ from those pushed before.
 
-    Args:
-        name: the name of its source.
-        sha256: the digest of its source.
-        report: receives the faults, each with its row.
-        evidence: as `Run.admit` takes it.
+    ``report`` receives the faults, each with its row.
     """
     admission = await run.admit(source_sha256=sha256, evidence=evidence)
     if admission.doubled:

@@ -118,8 +118,7 @@ def _accept(_: MapUse) -> None:
 def watched(source: Source, options: SourceOptions, check: Callable[[MapUse], None] = _accept) -> Source:
     """A source that a map reads: it calls ``check`` after the first rows are read, and stores the use in ``kept``.
 
-    Args:
-        check: raises `MapNotAccepted` if the map may not be used; then nothing more is read.
+    If ``check`` raises `MapNotAccepted`, nothing more is read.
     """
     return _Watched(source, options, check) if options.file_map.name else source
 

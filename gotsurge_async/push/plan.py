@@ -130,11 +130,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
     def save(self, path: Path) -> None:
-        """Write the plan to a file, whole or not at all; for its owner alone, since it holds amounts.
-
-        Raises:
-            ConfigError: the file cannot be written.
-        """
+        """Write the plan to a file, whole, for its owner alone, since it holds amounts; ConfigError if it cannot be."""
         try:
             with ExitStack() as at_end:
                 file = WholeFile(path, at_end)
@@ -145,11 +141,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a plan.
-
-        Raises:
-            ConfigError: the file cannot be read, or is not a plan of this version.
-        """
+        """Read a plan; ConfigError if the file cannot be read, or is not a plan of this version."""
         try:
             plan = msgspec.json.decode(path.read_bytes(), type=cls)
         except OSError as error:
@@ -170,13 +162,9 @@ async def make_plan(
 ) -> Plan:
     """Read a source to its end, as a push would, and sum it up. Nothing is sent.
 
-    Args:
-        now: the present, aware.
-        zone: the time zone of the days of the preview; that of the system if None.
-        known: returns what a ledger knows of the orders; without it the plan does not cover earlier pushes.
-
-    Raises:
-        UnusableSource: the source has faults, or a key twice; the error has every one.
+    ``zone`` is that of the days of the preview, by default the system's. ``known`` returns what a ledger knows of the
+    orders; without it the plan does not cover earlier pushes. Raises UnusableSource with every fault, and every key
+    that is there twice.
     """
     with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
         # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
@@ -252,12 +240,9 @@ def decimals(sums: Mapping[str, int]) -> dict[str, str]:
 
 
 def check_plan(path: Path, source: Source) -> Source:
-    """The same source, with a fault if it is not the file of a plan.
+    """The same source, with a fault if it is not the file of a plan; ConfigError if the plan cannot be read.
 
     Another file is refused as a file with faults is: after it was read, and before anything is sent.
-
-    Raises:
-        ConfigError: the plan cannot be read.
     """
     return held_to(Plan.load(path), source, str(path))
 

@@ -162,12 +162,9 @@ class Worker:
     async def work(self, ledger: Ledger, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Work with a ledger until this worker is stopped, or the ledger fails; nothing is in flight then.
 
-        Args:
-            serve: calls `send` for waiting segments; when it is cancelled it waits for those that it began.
-
-        Raises:
-            LedgerError: the open ledger cannot be used.
-            GotSurgeError: this worker cannot continue at all, see ``broken``.
+        ``serve`` calls `send` for waiting segments; when it is cancelled it waits for those that it began. Raises
+        LedgerError if the open ledger cannot be used, and a GotSurgeError if this worker cannot continue at all, see
+        ``broken``.
         """
         self.broken.clear()
         await ledger.workers.register(self.name, self.environment)

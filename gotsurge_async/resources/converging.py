@@ -220,8 +220,7 @@ def _revision(task: Task | str, version_rev: str | None) -> str:
 def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes as plain values.
 
-    Raises:
-        InvalidData: fields that cannot be updated, amounts in two currencies or none, a time without a zone, NaN.
+    Raises InvalidData for fields that cannot be updated, amounts in two currencies or none, a time without a zone, NaN.
     """
     problems = [Problem(name, _why_not(name)) for name in changes if name not in TaskChanges.__annotations__]
     if problems:

@@ -49,11 +49,7 @@ class Partner(Struct, frozen=True):
 
 
 def signature_of(credentials: Credentials | None, form: SignatureForm = "base64") -> Secret:
-    """The signature of Partner Detail. It carries the secret key: it is a secret as well.
-
-    Raises:
-        ConfigError: no credentials, or no secret key.
-    """
+    """The signature of Partner Detail, a secret as well, as it carries the secret key; ConfigError without that key."""
     if credentials is None or credentials.secret_key is None:
         raise ConfigError(
             "a request for Partner Detail must be signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY", "E303"

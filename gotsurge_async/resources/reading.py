@@ -23,19 +23,16 @@ _REVISION = pattern(r"\d+-[0-9A-Za-z]+")
 def check_task_id(task_id: object) -> None:
     """Check a task's id before it is sent: its task may have to be read by the id later.
 
-    Raises:
-        UsageError: it is not text, or would lead to another path: "", "." and "..".
+    Raises UsageError if it is not text, or would lead to another path: "", "." and "..".
     """
     if not isinstance(task_id, str) or task_id in ("", ".", ".."):
         raise UsageError(f"task_ids: each id must be text that names one task, not {task_id!r}", "E903")
 
 
 def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:
-    """The ids of one call, each once.
+    """The ids of one call, each once; raises TooManyInOneCall as `check_chunk`.
 
-    Raises:
-        TooManyInOneCall: see `check_chunk`.
-        UsageError: one of them can name no task, or the ids are one text, not a list.
+    Raises UsageError if one of them can name no task, or the ids are one text, not a list.
     """
     ids = list(several(task_ids, "task_ids"))
     check_chunk(len(ids), "ids", any_number)
@@ -54,9 +51,7 @@ def several(values: Any, name: str) -> Any:
 def check_tracking(task_id: object, tracking_id: object) -> None:
     """Check a task's id and its tracking id.
 
-    Raises:
-        UsageError: the id can name no task.
-        InvalidData: the tracking id is not text, or empty.
+    Raises UsageError if the id can name no task; InvalidData if the tracking id is not text, or empty.
     """
     check_task_id(task_id)
     if not isinstance(tracking_id, str) or not tracking_id:
@@ -65,12 +60,7 @@ def check_tracking(task_id: object, tracking_id: object) -> None:
 
 
 def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None:
-    """Check the tracking ids of one call.
-
-    Raises:
-        TooManyInOneCall: see `check_chunk`.
-        UsageError, InvalidData: not a mapping; else see `check_tracking`.
-    """
+    """Check the tracking ids of one call, as `check_chunk` and `check_tracking`; UsageError if not a mapping."""
     if not isinstance(tracking_ids, Mapping):
         why = f"tracking_ids: give a mapping from each task's id to its tracking id, not {tracking_ids!r}"
         raise UsageError(why, "E903")
@@ -80,11 +70,9 @@ def check_tracking_ids(tracking_ids: Mapping[str, str], any_number: str) -> None
 
 
 def check_chunk(count: int, what: str, any_number: str) -> None:
-    """Check the number of items of one call.
+    """Check the number of items of one call: UsageError for none, TooManyInOneCall for more than 20.
 
-    Raises:
-        TooManyInOneCall: more than 20; the message names the call that takes ``any_number``.
-        UsageError: none.
+    The message of the latter names the call that takes ``any_number``.
     """
     if count > CHUNK:
         raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {any_number} takes any number")

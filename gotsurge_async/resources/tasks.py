@@ -173,11 +173,7 @@ async def create(
     validate: bool,
     max_price: Money | None,
 ) -> CreatedTasks:
-    """Create orders or drafts, for `TaskCalls.create` and `Drafts.create`.
-
-    Args:
-        any_number: the call that takes any number of orders, for the error that names it.
-    """
+    """Create orders or drafts, for `TaskCalls.create` and `Drafts.create`; too many are referred to ``any_number``."""
     check_limit(validate, max_price)
     batch = several(orders, "orders")
     check_chunk(len(batch), "orders", any_number)

@@ -48,8 +48,6 @@ class KindOfFault:
 
     Attributes:
         words: its name on the board.
-        strikes_calls: whether calls suffer it.
-        strikes_events: whether events to webhooks suffer it.
         ends: whether the client does not get the answer.
         bends: whether the operation acts, or answers, in another way.
         operations: the only operations that suffer it; None for all.

@@ -180,11 +180,7 @@ def _with_query(target: str, answer: dict[str, str]) -> str:
 def _page(
     template: str, title: str, browser: Browser | None = None, status: int = 200, *, frame: str = "", **values: str
 ) -> web.Response:
-    """A page that no other site can frame, with only its own scripts and styles; all values are escaped.
-
-    Args:
-        frame: the origin of pages that it may show in a frame.
-    """
+    """A page that no other site can frame, with only its own scripts and styles, and frames of the origin ``frame``."""
     nonce = secrets.token_urlsafe(16)
     texts = {name: escape(value) for name, value in {**values, "title": title, "nonce": nonce}.items()}
     content = Template((HTML / f"{template}.html").read_text(encoding="utf-8")).substitute(texts)

@@ -36,9 +36,7 @@ def replace(source: Path, target: Path) -> None:
 def put_new(source: Path, target: Path) -> None:
     """Give a file a new name, which no file may have; its old name may stay, too.
 
-    Raises:
-        FileExistsError: there is such a file by now.
-        OSError: it cannot be done.
+    Raises FileExistsError if there is such a file by now; OSError if it cannot be done.
     """
     try:
         target.hardlink_to(source)  # and not a rename, which would replace what came meanwhile
@@ -66,11 +64,7 @@ def user_folder(kind: Literal["config", "data"]) -> Path:
 
 
 def sync(descriptor: int) -> None:
-    """Force written data to the disk. On macOS `os.fsync` leaves it in the disk's own memory.
-
-    Raises:
-        OSError: it cannot be done.
-    """
+    """Force written data to the disk, or raise OSError. On macOS `os.fsync` leaves it in the disk's own memory."""
     with suppress(ImportError, AttributeError, OSError):  # Windows; Linux; a file system that cannot
         import fcntl
 

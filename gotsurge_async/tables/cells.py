@@ -61,11 +61,7 @@ def encode_row(cells: Sequence[str]) -> bytes:
 
 
 def decode_row(text: bytes) -> list[str]:
-    """A row from the JSON text of `encode_row`, or of plain cells.
-
-    Raises:
-        ValueError: the text is neither.
-    """
+    """A row from the JSON text of `encode_row`, or of plain cells; ValueError if the text is neither."""
     try:
         return _plain_row(text)
     except msgspec.ValidationError:
@@ -205,11 +201,7 @@ def time_parser(zone: "ZoneInfo | None") -> Parse:
 
 
 def in_zone(naive: datetime, zone: "ZoneInfo | None") -> datetime:
-    """A time in a zone.
-
-    Raises:
-        ValueError: the zone is None, or its clocks skip or repeat the time.
-    """
+    """A time in a zone; ValueError if the zone is None, or its clocks skip or repeat the time."""
     if zone is None:
         raise Misread(
             f"this time has no time zone: write it with one, such as {naive.isoformat()}+08:00, "

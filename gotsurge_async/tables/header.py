@@ -26,15 +26,7 @@ class WrongCell(Protocol):
 
 
 class Reading(NamedTuple):
-    """The options for reading a table.
-
-    Attributes:
-        model: the class of a row: `Order` or `ItemRow`.
-        column_map: the user's names of the fields.
-        dialect: how the file is written.
-        key: the field or column that identifies a row.
-        options: the user's other options.
-    """
+    """The options for reading a table; a row is a ``model``: `Order` or `ItemRow`, identified by its ``key``."""
 
     model: Any
     column_map: ColumnMap

@@ -185,11 +185,7 @@ class SourceOptions:
 
 
 def read_map(text: bytes, where: str) -> FileMap:
-    """Read a map from its TOML; ``where`` is its name in messages.
-
-    Raises:
-        ConfigError: the text is not TOML, or contains an error.
-    """
+    """Read a map from its TOML; ConfigError if that is not valid. ``where`` is its name in messages."""
     import tomllib  # few pushes have a map
 
     try:

@@ -98,10 +98,7 @@ class SourceRow(Struct, frozen=True, gc=False):
 class Left(Struct, frozen=True, kw_only=True):
     """The rows of a file that were left out because they have faults.
 
-    Attributes:
-        rows: the number of rows.
-        report: their faults.
-        file, format: the file to which they were written, and its format; None if they were not written.
+    ``file`` and ``format`` are those to which they were written; None if they were not.
     """
 
     rows: int
@@ -134,8 +131,7 @@ STAND_INS: Mapping[str, Any] = {
 def waiting_aside() -> Iterator[None]:
     """Translate the errors of a block that fills a temporary database of SQLite.
 
-    Raises:
-        ConfigError: the folder of temporary files is full, or cannot be written.
+    Raises ConfigError if the folder of temporary files is full, or cannot be written.
     """
     try:
         yield

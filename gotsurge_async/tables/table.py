@@ -27,12 +27,10 @@ class Table:
     """Reads one table. `values` and `wrong` concern the current row, the last one of `rows` or of `turn_to`.
 
     Attributes:
-        grid: the table as rows of cells.
         header: the header, from the first row on; None if it cannot be used.
         bad: the fields of the current row that are wrong.
         partial: whether the current row has a fault that its cells do not show.
         lost: the number of rows that could not be split into cells, so that nothing is known of them.
-        read_to_end: whether the whole file was read.
     """
 
     def __init__(self, name: str, grid: Grid, reading: Reading, report: SourceReport) -> None:
@@ -155,11 +153,7 @@ class Table:
         severity: Severity = Severity.FAULT,
         value: Any = None,
     ) -> None:
-        """Report a fault of a field in the current row, unless a fault of that field was reported before.
-
-        Args:
-            proposal: the value that was certainly meant.
-        """
+        """Report a field's first fault in the current row; ``proposal`` is the value that was certainly meant."""
         if field in self.bad or any(bad.startswith(f"{field}.") for bad in self.bad):
             return
         header = self.header

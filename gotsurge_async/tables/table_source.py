@@ -154,11 +154,7 @@ class TableSource(Source):
                 self.faulty(record.line, key)
 
     def _order(self, record: Record, header: Header, order: Any) -> Any:
-        """The candidate of a row's order, or None if a required field is missing; its faults are reported.
-
-        Args:
-            order: the candidate, if it is known that it has all of its fields.
-        """
+        """The candidate of a row's order, or ``order`` if it has all fields; None, with faults, if one is missing."""
         missing: list[str] = []
         try:
             order = order or header.make([record.cells], self._table.grid.strip)[0][0]

@@ -26,10 +26,9 @@ __all__ = ["Recorded", "Recorder"]
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
-    """One try of a call, as a line of the file.
+    """One try of a call, as a line of the file; its URL is without scheme and host.
 
     Attributes:
-        url: the URL without scheme and host.
         body: the body of the request, with replacements for bytes that are not UTF-8.
         failure: ``nothing sent`` or ``maybe sent`` if there was no answer.
     """

@@ -200,11 +200,7 @@ def _is_stale(conn: aiohttp.connector.Connection) -> bool:
 
 
 def checked_proxy(proxy: str | None) -> URL:
-    """The URL of a proxy.
-
-    Raises:
-        ConfigError: it is not a proxy's URL. The message does not show it, because it may hold a password.
-    """
+    """The URL of a proxy. The message of the ConfigError for another text does not show it: it may hold a password."""
     with suppress(ValueError, TypeError):
         url = URL(proxy or "")
         if url.scheme in ("http", "https") and url.host and url.port is not None:
@@ -215,8 +211,7 @@ def checked_proxy(proxy: str | None) -> URL:
 def proxy_of_environment(host: str) -> URL | None:
     """The proxy that the environment names for https to a host: of HTTPS_PROXY or ALL_PROXY, in any case of letters.
 
-    Raises:
-        ConfigError: the variable does not hold a proxy's URL.
+    Raises ConfigError if the variable does not hold a proxy's URL.
     """
     if not any(name.lower() in ("https_proxy", "all_proxy") and value for name, value in os.environ.items()):
         return None

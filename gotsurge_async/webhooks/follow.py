@@ -313,13 +313,7 @@ async def _ended(part: asyncio.Task[None]) -> None:
 
 
 class Worker:
-    """Hands the changes of a book to a handler, for `Follower`.
-
-    Args:
-        accounts: the accounts whose changes are handed on.
-        handler_seconds: the seconds that the handler may take.
-        park_after: see `Follower`.
-    """
+    """Hands the changes of some accounts of a book to a handler, which may take ``handler_seconds``, for `Follower`."""
 
     def __init__(
         self,

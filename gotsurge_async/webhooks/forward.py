@@ -40,11 +40,7 @@ def new_secret() -> Secret:
 
 
 def key_of(secret: Secret) -> bytes:
-    """The bytes of a secret.
-
-    Raises:
-        ConfigError: the text is not a secret.
-    """
+    """The bytes of a secret; ConfigError if the text is not a secret."""
     try:
         key = base64.b64decode(secret.reveal().removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -81,11 +77,9 @@ def document_of(change: Change) -> bytes:
 
 
 class Forwarder:
-    """Sends events, or changes, to a URL.
+    """Sends events, or changes, to a URL, signed with a secret.
 
-    Args:
-        secret: signs them.
-        transport: it should end a try after `TRY_SECONDS`, and read no more than `MOST_OF_AN_ANSWER`.
+    The transport should end a try after `TRY_SECONDS`, and read no more than `MOST_OF_AN_ANSWER`.
     """
 
     def __init__(self, url: str, secret: Secret, transport: Transport, clock: Clock) -> None:
@@ -114,11 +108,7 @@ class Forwarder:
             await self._clock.sleep(wait)
 
     async def send_change(self, change: Change) -> None:
-        """Send a change, once.
-
-        Raises:
-            NotDelivered: the answer was not 2xx.
-        """
+        """Send a change, once; NotDelivered if the answer was not 2xx."""
         # The number alone would be another change's in a book that was made anew.
         message_id = f"change_{change.number}_{to_microseconds(change.seen_at)}"
         why = await self._post(message_id, document_of(change))

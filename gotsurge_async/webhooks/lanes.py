@@ -92,11 +92,7 @@ class Lanes:
         return [self.known, self.named, self.swept, self.unknown, self.again]
 
     def add_unknown(self, key: Key, event: int, sender: str, *, newest: bool) -> list[int] | None:
-        """Add an unknown task.
-
-        Returns:
-            The events of the task that was removed to make room; None if there is no room.
-        """
+        """Add an unknown task; returns the events of the task that was removed for it, None if there is no room."""
         if not newest and key not in self.unknown and len(self.unknown) >= MOST_UNKNOWN:
             return None
         self.add(key, self.unknown, event)

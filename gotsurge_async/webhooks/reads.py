@@ -77,15 +77,10 @@ async def is_platform(gs: GotSurge, *, before_send: Callable[[], Awaitable[None]
 
 
 class Reads:
-    """Reads tasks, for `Follower`.
+    """Reads tasks, for `Follower`, at most ``rate`` tries a second, all accounts together.
 
-    Args:
-        accounts: the client of each account whose tasks are read here; events of other accounts are left alone.
-        rate: tries a second, all accounts together.
-        ages: see `Book.due`.
-        changed: called when the book has new changes.
-        task_read: called with each task that was read.
-        refresh: called before each sweep.
+    Events of accounts without a client are left alone. ``changed`` is called when the book has new changes,
+    ``task_read`` with each task that was read, and ``refresh`` before each sweep.
     """
 
     def __init__(

@@ -91,11 +91,7 @@ class Delivery(Protocol):
         ...
 
     async def body(self, most: int) -> bytes:
-        """The body, or the beginning of one that is too long.
-
-        Raises:
-            BodyLost: it did not arrive whole.
-        """
+        """The body, or the beginning of one that is too long; BodyLost if it did not arrive whole."""
         ...
 
 
@@ -308,15 +304,10 @@ def _unmask(mask: logging.Filter) -> None:
 
 
 class AllowList:
-    """Addresses that may post; all may unless some are listed.
+    """Addresses that may post; all may unless some are listed; ConfigError for one that is neither address nor network.
 
-    Args:
-        allow: addresses and networks, such as ``203.0.113.7`` or ``203.0.113.0/24``.
-        trusted_proxies: those of proxies whose ``X-Forwarded-For`` is believed; ``unix`` for one behind a socket of the
-            file system.
-
-    Raises:
-        ConfigError: one of them is neither an address nor a network.
+    ``allow`` are such as ``203.0.113.7`` or ``203.0.113.0/24``. ``X-Forwarded-For`` of ``trusted_proxies`` is believed;
+    ``unix`` is one behind a socket of the file system.
     """
 
     def __init__(self, allow: Iterable[str] | None = None, trusted_proxies: Iterable[str] = ()) -> None:

@@ -37,11 +37,7 @@ MOST_KEPT = 10_000
 
 
 class Doubt(NamedTuple):
-    """An order in doubt.
-
-    Attributes:
-        recorded: its task in the ledger.
-    """
+    """An order in doubt; ``recorded`` is its task in the ledger."""
 
     run: str
     order: int
@@ -52,12 +48,9 @@ class Doubt(NamedTuple):
 
 @attrs.define
 class Waiting:
-    """An order whose task was read, and that waits for the reads of other tasks.
+    """An order whose task was read, and that waits until the tasks ``before`` are read, at most ``until`` a time.
 
-    Attributes:
-        tasks: the tasks that must be read again then.
-        before: the tasks that must be read first, and are not read yet.
-        until: when the wait ends in any case.
+    Then its ``tasks`` must be read again.
     """
 
     account: str
@@ -70,11 +63,7 @@ class Waiting:
 class Settler:
     """Settles the orders in doubt of a ledger, for `Follower`.
 
-    Args:
-        accounts: the clients of the accounts whose orders are settled.
-        account_of: returns the account of a run.
-        want: queues tasks to be read.
-        unread: returns the unknown tasks of an account that events hint at.
+    ``want`` queues tasks to be read; ``unread`` returns the unknown tasks of an account that events hint at.
     """
 
     ledger: Ledger
@@ -224,11 +213,7 @@ class _Question:
 
 @attrs.define(eq=False)
 class LedgerNames:
-    """Checks whether names are those of a ledger's orders. Callers that wait share one query.
-
-    Args:
-        accounts: the clients of the accounts whose orders count.
-    """
+    """Checks whether names are those of a ledger's orders, of some accounts. Callers that wait share one query."""
 
     ledger: Ledger
     accounts: Mapping[str, GotSurge]

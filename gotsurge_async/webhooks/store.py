@@ -162,10 +162,7 @@ class Books(Backend, Watcher):
 
 
 class Store:
-    """An open database with the statements of one text. It belongs to one event loop.
-
-    Every method raises a StoreError if the database fails.
-    """
+    """An open database with the statements of one text, of one event loop. Every failure is a StoreError."""
 
     def __init__(self, place: Place, texts: Path, *, make: bool = True) -> None:
         self.place: Place = place
@@ -178,14 +175,8 @@ class Store:
     async def open(cls, where: str | Path | Place, texts: Path, *, make: bool = True) -> Self:
         """Open the database, and make it if there is none: a file for its owner alone (mode 0600).
 
-        Args:
-            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
-            texts: the file of its statements; ``tables`` makes missing tables.
-            make: False to raise a ConfigError if there is none.
-
-        Raises:
-            ConfigError: ``where`` is not a place, or the file is a ledger.
-            StoreError: the database cannot be used.
+        Without ``make``, none is a ConfigError, as is a ledger, or a place that is neither the path of a file nor a URL
+        (``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``). Raises StoreError if the database cannot be used.
         """
         try:
             place = where if isinstance(where, Place) else place_of(where)

@@ -65,12 +65,7 @@ _TRIES = 3
 
 
 class _Check(Struct, frozen=True, kw_only=True):
-    """The data to check, and the way to show it.
-
-    Attributes:
-        gs: reads tasks of the account before each check; None reads none.
-        read_age, read_limit: a check reads at most ``read_limit`` tasks without news for ``read_age``.
-    """
+    """What to check, and how to show it. First ``gs`` reads ``read_limit`` tasks without news for ``read_age``."""
 
     books: Books
     only: Only

@@ -74,11 +74,7 @@ vessel_option: Decorator[Any] = option(
 
 
 class Books(Struct, frozen=True, kw_only=True):
-    """The places of the ledger, with the orders that were sent, and of the order book, with their later states.
-
-    Attributes:
-        environment: the environment of the orders; None for all.
-    """
+    """The places of the ledger and of the order book; ``environment`` is that of the orders, None for all."""
 
     ledger: Place
     book: Place

@@ -60,10 +60,7 @@ class Shown:
     """The state of a run that is shown.
 
     Attributes:
-        statuses: the number of tasks by their status.
         others: the number of orders without a task to follow, by outcome: refused, unprocessed, changed.
-        sending: whether a process is still sending the run.
-        reader: a description of the process that reads the tasks.
         trouble: the reason why the last read failed; None if it did not.
     """
 

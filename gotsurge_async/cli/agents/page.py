@@ -41,15 +41,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class ProposalsPage:
-    """The page over a ledger.
-
-    Args:
-        by: the person who decides here.
-
-    Attributes:
-        code: the password of the page, with any user name.
-        origin: the page's origin, once it is served.
-    """
+    """The page over a ledger, on which ``by`` decides; ``code`` is its password, with any user name."""
 
     def __init__(self, ledger: Ledger, by: str) -> None:
         self.code: str = secrets.token_urlsafe(16)

@@ -192,10 +192,7 @@ def _result(document: Any, name: str | None = None) -> types.CallToolResult:
 async def _ask(
     context: Context, call: types.CallToolRequestParams, proposal: Proposal
 ) -> types.ElicitResult | types.InputRequiredResult | None:
-    """What the person in front of the client decides; None where it cannot ask.
-
-    Newer clients get an answer that they complete, older ones a request.
-    """
+    """What the person in front of the client decides; None where it cannot ask. Older clients get a request."""
     capabilities = context.session.client_capabilities
     if capabilities is None or capabilities.elicitation is None:
         return None

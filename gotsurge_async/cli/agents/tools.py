@@ -38,9 +38,6 @@ class Bounds(Struct, frozen=True, kw_only=True):
     """The limits of one server, by its options.
 
     Attributes:
-        target: the place and the account.
-        variables: the environment variables of each command.
-        tools: the names of the tools that exist.
         folder: the only folder whose tables may be read.
         platform: whether single orders are those of a platform partner.
         asks_client: whether a person may approve in the client.
@@ -87,7 +84,6 @@ class Tool(Struct, frozen=True):
     """A tool, and the command that answers it, or that it proposes.
 
     Attributes:
-        result: the name of the schema of its result.
         takes: the names of its `ARGUMENTS`, each an option of the command; "?" ends that of one that may be left out.
         last: the argument with which the command ends; "" for none.
     """

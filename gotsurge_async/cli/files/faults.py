@@ -55,8 +55,7 @@ class Mending(Struct, frozen=True, kw_only=True):
     ) -> T:
         """Open a file of orders, and run ``work``, which reads it to its end.
 
-        Args:
-            sends: whether the orders are sent after that: then rows that are left out must be stored.
+        If they are then sent (``sends``), rows that are left out must be stored.
         """
         if self.leave and sends and self.faults is None:
             raise WrongUse("--leave-faulty needs --faults FILE.csv, a file for the rows that are not sent")

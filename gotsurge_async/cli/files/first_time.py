@@ -23,11 +23,7 @@ _MOST = 10
 
 
 class FirstTime(Struct, frozen=True):
-    """The earlier runs of a ledger, the newest first, as far as they matter for a push.
-
-    Attributes:
-        accepted: whether the map may be used even if it, or the columns of the file, are new.
-    """
+    """The earlier runs of a ledger, the newest first. With ``accepted``, a map or columns that are new may be used."""
 
     earlier: Sequence[RunInfo]
     target: Target
@@ -66,11 +62,7 @@ class FirstTime(Struct, frozen=True):
 
 
 async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()) -> Preview:
-    """The preview of a loaded run.
-
-    Args:
-        not_read, differs: see `Preview`.
-    """
+    """The preview of a loaded run; `Preview` explains ``not_read`` and ``differs``."""
     previewing = Previewing(options.zone())
     async for row in run.rows():
         previewing.add(row.payload)

@@ -136,12 +136,7 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
 
 @attrs.define(kw_only=True)
 class Report:
-    """The result of an audit.
-
-    Attributes:
-        groups: the runs of each account, with its target.
-        held: whether another process had a run that should have been repaired.
-    """
+    """The result of an audit; ``held``: another process had a run that should have been repaired."""
 
     groups: Sequence[tuple[Target, list[RunInfo]]]
     audit: Audit

@@ -191,11 +191,9 @@ async def _push(options: "PushOptions", *, dry_run: bool) -> Exit:
 
 
 class PushOptions(SendOptions, frozen=True, kw_only=True):
-    """The options of a push.
+    """The options of a push; ``accept_map`` accepts a map, or columns of the file, that are new.
 
     Attributes:
-        reading: the words of the options for reading the file.
-        accept_map: whether the map may be used even if it, or the columns of the file, are new.
         seen_plan: the plan that a person has seen and accepted: only its file is sent.
         canary: the number of orders that are sent first; None for the default.
     """

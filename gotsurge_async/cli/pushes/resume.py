@@ -51,9 +51,7 @@ resuming_options: Decorator[Any] = together(
 class Resuming(Sending):
     """The sending of a run that is in the ledger already.
 
-    Args:
-        run_id: None for the last run of the environment.
-        options: those of the command; if an option is None, the run's own value is used.
+    Without a ``run_id``, of the last run of the environment. An option that is None has the run's own value.
     """
 
     def __init__(self, run_id: str | None, *, ledger: Place | None, **options: Any) -> None:

@@ -50,9 +50,7 @@ _COUNTED = (
 class RunStatus(Struct, frozen=True):
     """A run, its counts, and whether a process has it at this moment.
 
-    Attributes:
-        steps: the commands to type next; empty while a process or workers send the run, and if nothing was admitted.
-        distribution: the state of a run that workers send.
+    ``steps`` is empty while a process or workers send the run, and if nothing was admitted.
     """
 
     info: RunInfo

@@ -69,10 +69,7 @@ async def publish(ledger: Ledger, push: Push, run: Run) -> Sent | None:
 
 @attrs.define
 class Watch:
-    """Waits until workers have finished a run, or were stopped, and shows its progress.
-
-    Ctrl-C stops the run; SIGTERM, by which a machine is shut down, only ends the watching.
-    """
+    """Shows the progress of workers until a run is finished or stopped. Ctrl-C stops the run; SIGTERM only this."""
 
     place: Place
     run_id: str

@@ -78,11 +78,10 @@ class WrongUse(click.UsageError):
 
 
 class Failure(click.ClickException):
-    """An error that ends the process with its own exit code.
+    """An error that ends the process with its own exit code; ``printed``: its message is on stderr already.
 
-    Args:
-        more: further fields of the ``--json`` document; commands in ``next`` are printed, codes in ``explain`` named.
-        printed: whether the message is on stderr already.
+    ``more`` are further fields of the ``--json`` document; commands in ``next`` are printed, codes in ``explain``
+    named.
     """
 
     def __init__(
@@ -149,11 +148,7 @@ def explained_too(codes: Iterable[str | None]) -> None:
 def asynchronous(
     command: Callable[..., Coroutine[Any, Any, Exit | None]], *, interrupted: str = "interrupted"
 ) -> Callable[..., Exit | None]:
-    """Make a command from an async function.
-
-    Args:
-        interrupted: the message at Ctrl-C and SIGTERM.
-    """
+    """Make a command from an async function; ``interrupted`` is the message at Ctrl-C and SIGTERM."""
 
     @functools.wraps(command)
     def run(**options: Any) -> Exit | None:
@@ -233,10 +228,7 @@ def _name_codes(codes: Sequence[str]) -> None:
 class Interrupts:
     """Turns the first Ctrl-C or SIGTERM into a request to stop, and the second one into a cancellation of the task.
 
-    Attributes:
-        code: the exit code of the first signal, None before it.
-        on_stop: called at the first signal; without it the task is cancelled immediately.
-        words: the message at the first signal, by its exit code.
+    The first signal sets ``code``, and calls ``on_stop``; without it the task is cancelled immediately.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:

@@ -94,11 +94,7 @@ takes_ledger: Decorator[Any] = gathered("ledger", find_ledger_of, ledger_option,
 
 @asynccontextmanager
 async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledger]:
-    """Open an existing ledger.
-
-    Args:
-        look: only read it: it may be an older copy, or damaged in part, and need not be writable.
-    """
+    """Open a ledger that exists; ``look`` only reads it, even an older copy, a damaged one, or one not writable."""
     await asyncio.to_thread(must_exist, where)
     opening = Ledger.look if look else Ledger.open
     async with await opening(where, clock=SystemClock().now) as ledger:
@@ -123,11 +119,7 @@ def _is_there(where: Place) -> bool:
 
 
 async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> Known:
-    """Compare the orders of a run in a temporary ledger with the ledger of a push.
-
-    Args:
-        out: the folder of the push's result files, whose summaries may know of a newer copy.
-    """
+    """Compare a run in a temporary ledger with a push's ledger; summaries in ``out`` may show a newer copy of that."""
     if not await asyncio.to_thread(_is_there, where):
         return Known()
     async with open_ledger(where, look=True) as ledger:

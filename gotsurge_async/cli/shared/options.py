@@ -45,11 +45,8 @@ def option(
 ) -> Decorator[Any]:
     """An option, as its help shows it: its words, and the text about them. The help shows its default, too.
 
-    Args:
-        words: such as ``-o, --output FILE``. An option that takes no value, and has no ``type``, is a flag.
-        name: the argument of the command that gets the value; without it, the longest word.
-        group: the title of its group in the help.
-        attributes: those of `click.option`.
+    ``words`` are such as ``-o, --output FILE``; one without a value and a ``type`` is a flag. The command's argument
+    has the ``name``, or the longest word. ``group`` is the title of its group in the help.
     """
     *others, last = words.split(", ")
     last, _, value = last.partition(" ")
@@ -96,11 +93,7 @@ def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> D
 
 
 def amount(text: str) -> Money:
-    """The amount in a text such as ``1000`` or ``SGD 1,000.00``; without a currency it is one of any currency.
-
-    Raises:
-        click.BadParameter: the text is not an amount.
-    """
+    """The amount in a text such as ``1000`` (of any currency) or ``SGD 1,000.00``; BadParameter if it is none."""
     *currency, number = text.replace(",", "").split() or [""]
     try:
         return Money.of(Decimal(number), " ".join(currency).upper())
@@ -138,11 +131,7 @@ max_price_option: Decorator[Any] = in_group(THE_FILE)(
 
 
 def port_option(default: int, when: str = "", group: str | None = None) -> Decorator[Any]:
-    """The option of a command that listens.
-
-    Args:
-        when: ends "to listen at", such as " with --serve".
-    """
+    """The option of a command that listens; ``when`` ends "to listen at", such as " with --serve"."""
     text = f"The port to listen at{when}; 0 takes any that is free."
     return option("--port PORT", text, type=click.IntRange(0, 65535), default=default, group=group)
 

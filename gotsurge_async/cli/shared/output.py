@@ -166,13 +166,9 @@ def started_document() -> None:
 def finish(
     document: Mapping[str, Any], code: Code, show: str | Callable[[], None], steps: Sequence[Step] | None = None
 ) -> Code:
-    """Print a command's result: one JSON document with its exit code, or for people ``show`` or its output.
+    """Print a command's result, and return its exit code: one JSON document, or for people ``show`` or its output.
 
-    Args:
-        steps: the commands to type next; in the document as ``next``. None for a command that never has any.
-
-    Returns:
-        The exit code.
+    ``steps`` are the commands to type next, ``next`` in the document; None for a command that never has any.
     """
     following = {} if steps is None else {"next": [step.command for step in steps]}
     print_one({**document, **following, "exit": int(code)}, show)

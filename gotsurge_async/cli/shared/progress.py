@@ -28,11 +28,8 @@ RATE_OVER = 15.0
 class Progress(Struct):
     """Shows the progress of a run, as a hook of the client that sends it, or from counts of the ledger.
 
-    Attributes:
-        console: where to show it; on a terminal there is a bar.
-        title: the text before the bar.
-        total: the number of orders to send; 0 for all that the ledger counts.
-        transient: whether the bar disappears at the end.
+    ``total`` is the number of orders to send; 0 for all that the ledger counts. A ``transient`` bar disappears at the
+    end.
     """
 
     console: "Console"
@@ -82,13 +79,7 @@ class Progress(Struct):
     def show(
         self, counts: Counts, *, more: str = "", below: "Sequence[RenderableType]" = (), now: float | None = None
     ) -> None:
-        """Show the progress of a run that other processes send.
-
-        Args:
-            more: text for the end of a line.
-            below: shown below the bar.
-            now: seconds of a clock that never runs backwards.
-        """
+        """Show a run that other processes send; ``more`` ends a line, and ``below`` is below the bar."""
         self.total = self.total or counts.total
         self._done = self.total - counts.of(UNFINISHED | CLAIMED)
         self._trouble = Counter({"refused": counts.refused, "in doubt": counts.in_doubt})

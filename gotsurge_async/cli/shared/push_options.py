@@ -110,11 +110,7 @@ takes_table: Decorator[Any] = gathered("source", _source, _table)
 
 
 def reading_words(parameters: Mapping[str, Any]) -> list[str]:
-    """The words of these options on a command line, for reading the run's result files again.
-
-    Args:
-        parameters: those of the command, by their names.
-    """
+    """The words of these options on a command line, for reading the run's result files again."""
     words: list[str] = []
     for word, name in (
         ("--items", "items"),

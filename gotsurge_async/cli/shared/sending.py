@@ -70,11 +70,7 @@ class SendOptions(Struct, frozen=True, kw_only=True):
 
 
 class Sending:
-    """The sending of one run; subclasses find or load the run.
-
-    Attributes:
-        replaced: the result for the tasks that had to be changed; None if there were none.
-    """
+    """The sending of one run, which subclasses find or load; ``replaced``: the result for tasks to change."""
 
     def __init__(self, options: SendOptions) -> None:
         self.replaced: Replaced | None = None
@@ -330,11 +326,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
 
 
 def finish_run(summary: Summary, code: Exit, steps: Sequence[Step], problems: Sequence[Coded] = ()) -> Exit:
-    """Print the outcomes of a run's orders with reasons, its result files, and the commands to type next.
-
-    Args:
-        problems: the reasons why the sending ended early, and why there are no result files.
-    """
+    """Print the outcomes of a run's orders, its result files, the next commands, and ``problems`` with these."""
     for text in problems:
         say(text)
         explained_too([text.explain_code])

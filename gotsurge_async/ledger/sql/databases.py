@@ -111,8 +111,7 @@ def connected(place: Place, texts: Path) -> Database:
 def refuse_forgetful(db: Database, shown: str) -> None:
     """Refuse a server that may lose what it has confirmed, or that is a copy of another one.
 
-    Raises:
-        LedgerUnusable: the server is one of these; the message names the setting.
+    Raises LedgerUnusable, whose message names the setting.
     """
     for setting in _FORGETFUL:
         if _ask(db, f"SHOW {setting}") == "off":

@@ -36,12 +36,9 @@ _OPEN = UNFINISHED | CLAIMED
 
 
 class Recorded(Struct, frozen=True):
-    """The recorded owner of a key.
+    """The recorded owner of a key: its run, and its order, without the payload if the ledger lacks that by now.
 
-    Attributes:
-        run: its run.
-        row: the order; its payload is empty if the ledger does not have that any more.
-        held: whether a living process has the run, and may be sending the order at this moment.
+    ``held``: a living process has the run, and may be sending the order at this moment.
     """
 
     run: RunInfo
@@ -181,11 +178,7 @@ def _join(
 def _claim_new(
     db: Database, run: Held, parts: Sequence[Sequence[NewOrder]], now: int, first: int, *, compact: bool
 ) -> list[list[int]]:
-    """Insert orders whose keys are new, each part as a chunk, and claim them; returns their ids.
-
-    Args:
-        first: the number at which epochs begin.
-    """
+    """Insert and claim orders with new keys, each part as a chunk, with epochs from ``first``; returns their ids."""
     chunks = add(db, run, parts, now, compact=compact, claimed=_target(run), after=first)
     for chunk in chunks:
         db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
@@ -252,8 +245,7 @@ def _add(
 ) -> dict[str, int | Recorded]:
     """Insert orders, some of them refused, cancelled or waiting in another run, and claim those that are new.
 
-    Args:
-        first: the keys of those that are pushed for the first time since an older copy of the ledger was accepted.
+    ``first`` are the keys that are pushed for the first time since an older copy of the ledger was accepted.
     """
     target = _target(run)
     (chunk,) = add(db, run, [rows], now, compact=compact)

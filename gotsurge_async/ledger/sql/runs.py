@@ -277,9 +277,7 @@ def _as_json(options: Mapping[str, Any]) -> str | None:
 def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
     """Record the process that resumes a run, under a new epoch; returns the run as it is then.
 
-    Raises:
-        NoSuchRun: there is no run of that id.
-        LedgerError: it was never admitted, or is archived.
+    Raises NoSuchRun, or LedgerError if it was never admitted, or is archived.
     """
     info = one(db, run_id)
     if info.state is RunState.LOADING:

@@ -58,9 +58,7 @@ def is_older(db: Database, shown: str) -> bool:
 def version_of(db: Database, shown: str) -> int:
     """The version of a ledger's tables.
 
-    Raises:
-        LedgerError: the database is not a ledger, or one of a newer version.
-        LedgerUnusable: it is damaged.
+    Raises LedgerError if there is none, or a newer one; LedgerUnusable if the database is damaged.
     """
     tables = {name for (name,) in db.rows("tables")}
     if "ledger_meta" not in tables:

@@ -70,11 +70,7 @@ class Backend(DatabaseBackend):
         return str(self.place)
 
     def is_there(self) -> bool:
-        """Whether there is a ledger: a file that is not empty, or in PostgreSQL a ledger's tables.
-
-        Raises:
-            LedgerUnusable: the file, or the server, cannot be read.
-        """
+        """Whether there is a ledger: a file that is not empty, or its tables. LedgerUnusable if that cannot be read."""
         with nothing_sent(), self.translated():
             if self.place.kind is Kind.SQLITE:
                 return self.place.path.exists() and self.place.path.stat().st_size > 0
@@ -84,8 +80,7 @@ class Backend(DatabaseBackend):
     def refuse_moved(self, *, mounted_again: bool = False) -> None:
         """Raise LedgerMoved if the path leads to another file than the one that was opened to write, or to none.
 
-        Args:
-            mounted_again: accept another number of the file's volume.
+        With ``mounted_again``, another number of the file's volume is accepted.
         """
         now = None if self._file is None else _numbered(self.place.path)
         if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):

@@ -144,9 +144,8 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
 def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
     """Copy a run into the archive, durably, and remove it from the ledger; returns the number of its orders.
 
-    Raises:
-        _NotFinished: one of its orders is not decided.
-        LedgerError: the archive cannot be written; the ledger itself is sound.
+    Raises _NotFinished if an order is not decided; LedgerError if the archive cannot be written, the ledger being
+    sound.
     """
     db.take_time()
     db.change("raise_epochs_of_run", run=info.number)  # it locks them: nobody else changes any from here on
@@ -199,9 +198,7 @@ def _pages(
 ) -> Iterator[tuple[dict[str, list[Row]], dict[int, str]]]:
     """The rows of a run for an archive, by the statements that insert them, and the states of settled chunks.
 
-    Raises:
-        _NotFinished: one of its orders is not decided.
-        LedgerError: the ledger cannot be read, or is damaged.
+    Raises _NotFinished if an order is not decided; LedgerError if the ledger cannot be read, or is damaged.
     """
     with ledger.translated():
         for chunks in each_page(db, info.number, bodies=True):
@@ -249,12 +246,9 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """The result of an export.
+    """The result of an export: the number of orders, one a line, and of their runs.
 
-    Attributes:
-        orders: the number of lines, one for each order.
-        runs: the number of their runs.
-        archived: the runs that were not written, each with the file that has its orders.
+    ``archived`` are the runs that were not written, each with the file that has its orders.
     """
 
     orders: int = 0

@@ -115,9 +115,7 @@ def size(db: Database) -> Size:
 def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
     """Open a connection that reads a ledger of this program's version; with ``damaged_too`` also of a damaged version.
 
-    Raises:
-        LedgerError: there is none, or it is of another version.
-        LedgerUnusable: it is damaged, or cannot be read.
+    Raises LedgerError if there is none, or of another version; LedgerUnusable if it is damaged, or cannot be read.
     """
     backend = Backend(where)
     with backend.translated(), closing(backend.reading()) as db:

@@ -184,11 +184,8 @@ class Keeper:
     ) -> None:
         """Raise LedgerOlder if the ledger counts less than its files, or lacks the last counted transactions.
 
-        Args:
-            kept: what `kept` returned *before* the ledger was read: other processes may count in between.
-            identity: the ledger's; None if it is from before ledgers had an id.
-            db: the ledger.
-            looking: see `kept_by_id`.
+        ``kept`` is what `kept` returned *before* the ledger was read: other processes may count in between.
+        ``identity`` is None if the ledger is from before ledgers had an id.
         """
         by_id = self.kept_by_id(identity, looking=looking)
         if by_id is not None:

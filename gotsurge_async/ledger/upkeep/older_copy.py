@@ -81,11 +81,8 @@ async def _known_of(ledger: Ledger, keeper: Keeper, newest: int, where: Place) -
 def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> tuple[int, bool]:
     """The counter of the newest known copy; and whether this copy was accepted before, and lacks nothing since.
 
-    Args:
-        kept: what the counter files contained before this transaction.
-
-    Raises:
-        LedgerError: this copy is not older, and lacks nothing that was counted.
+    ``kept`` is what the counter files contained before this transaction. Raises LedgerError if this copy is not older,
+    and lacks nothing that was counted.
     """
     identity = identity_of(db)
     if identity is None:

@@ -88,8 +88,7 @@ class Entry(Struct, frozen=True):
 class Keys:
     """The digest of a set of keys, whatever their order; the keys are not kept in memory.
 
-    Attributes:
-        are_tracking_ids: whether each key is its order's tracking id.
+    ``are_tracking_ids``: each key is its order's tracking id.
     """
 
     def __init__(self, *, are_tracking_ids: bool = False) -> None:
@@ -142,8 +141,7 @@ def mode_in(folder: Path) -> int:
 class Register:
     """The register; each method opens the file anew, and locks it while it reads and writes.
 
-    Raises:
-        RegisterUnusable: the file cannot be read or is damaged, or its disk is full. Nothing may be sent then.
+    Raises RegisterUnusable if the file cannot be read, is damaged, or its disk is full. Nothing may be sent then.
     """
 
     def __init__(self, path: Path | None = None) -> None:

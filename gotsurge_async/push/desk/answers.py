@@ -15,12 +15,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 @attrs.define(eq=False)
 class _OfRun:
-    """The outcomes of a run's orders that answers gave, by key.
-
-    Attributes:
-        current: the run as it was when it claimed the orders.
-        ledger, epoch: those with which this process last held it.
-    """
+    """The outcomes of a run's orders that answers gave, by key; ``current``: the run when it claimed the orders."""
 
     current: DeskRun
     ledger: Ledger

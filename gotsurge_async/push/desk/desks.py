@@ -19,11 +19,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 def ledger_setting(ledger: str | Path | Place | Ledger) -> Place | Ledger:
-    """The ledger setting of a client, as an open ledger or a place.
-
-    Raises:
-        ConfigError: the setting is neither a ledger nor a place for one.
-    """
+    """The ledger setting of a client, as an open ledger or a place; ConfigError if it is neither."""
     if isinstance(ledger, Place | Ledger):
         return ledger
     if isinstance(ledger, str | Path):
@@ -48,11 +44,7 @@ class Desks:
         return cls(shared, gs.session.clock)
 
     def of(self, gs: "GotSurge") -> Desk:
-        """The desk of a client's account.
-
-        Raises:
-            WrongLoop: the desk is not there yet, and this is another event loop than the client's.
-        """
+        """The desk of a client's account; WrongLoop if it is not there yet, and the client's event loop is another."""
         account = gs.tokens.account
         if account not in self._desks:
             self.refuse_other_loop()
@@ -84,11 +76,7 @@ class Desks:
             await desk._stopped.wait()
 
     async def close(self, timeout: float) -> None:
-        """Close all desks, then the ledger. A ledger that cannot be written in time, see `Desk.close`, is closed later.
-
-        Args:
-            timeout: seconds for the orders that wait or are under way.
-        """
+        """Close all desks, with ``timeout`` seconds for their orders, then the ledger; later if it is not writable."""
         deadline = Deadline(self._clock, timeout)
         ended = await asyncio.gather(*(desk.close(timeout) for desk in self._desks.values()), return_exceptions=True)
         closing = asyncio.ensure_future(self._close_ledger())

@@ -38,9 +38,7 @@ class DeskOptions(TypedDict, total=False):
 class SharedLedger:
     """A ledger that desks share. When its file or server has failed, the first desk that needs it opens it again.
 
-    Attributes:
-        ledger: the open ledger.
-        where: its place; None if the caller owns it: then the desks neither open nor close it.
+    Its place, ``where``, is None if the caller owns it: then the desks neither open nor close it.
     """
 
     ledger: Ledger
@@ -55,8 +53,7 @@ class SharedLedger:
     async def open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
         """Open the ledger again after it failed, unless another desk has done so; returns the open one.
 
-        Raises:
-            LedgerUnusable, LedgerMoved: it is gone, as when its volume is, or another ledger is in its place.
+        Raises LedgerUnusable or LedgerMoved if it is gone, as when its volume is, or another ledger is in its place.
         """
         with nothing_sent():
             return await self._open_again(failed, identity)

@@ -65,12 +65,8 @@ def written(
 ) -> tuple[Order, str, bytes, dict[str, Any]]:
     """An order for a desk, with its key, its payload, and the plain values of the payload.
 
-    Args:
-        key: its tracking id unless given.
-        now: if given, the order is checked as `check_order` does, with ``max_price``.
-
-    Raises:
-        InvalidData: the order is faulty, or has no key; every fault with its path.
+    With ``now`` it is checked as `check_order` does, with ``max_price``. Raises InvalidData if it is faulty, or has no
+    key; every fault with its path.
     """
     made = as_read(order)
     if isinstance(made, Faulty):

@@ -17,14 +17,7 @@ This is less than `LOOK`, or the desk would leave the run only at its second che
 
 @attrs.define(eq=False)
 class DeskRun:
-    """A run that orders join.
-
-    Attributes:
-        began: when it began, by the clock's seconds.
-        sending: the number of chunks that are under way.
-        has_doubts: whether some of its orders are in doubt.
-        lost: whether another process has taken it over, or it cannot be written.
-    """
+    """A run that orders join; ``lost``: another process has taken it over, or it cannot be written."""
 
     run: Run
     ledger: Ledger

@@ -68,9 +68,7 @@ class DeskRuns:
 
     Args:
         shared: the ledger, which is opened again when its file or server has failed, unless the caller owns it.
-        new_push: makes a push through a ledger, in a mode.
         again: called with an entry that must be sent again, because its key is free by now.
-        spawn: runs a coroutine in the background.
     """
 
     def __init__(

@@ -46,11 +46,8 @@ IN_HAND = 5 * CHUNK
 class Sender:
     """Takes submitted orders, creates each, and removes those whose outcome is known.
 
-    Args:
-        runs: the ledger and the account.
-        create: creates an order once; it returns the outcome that is in the ledger.
-        on_outcome: called with each outcome that is final.
-        spawn: runs a coroutine in the background.
+    ``create`` creates an order once, and returns the outcome that is in the ledger. ``on_outcome`` is called with each
+    outcome that is final.
     """
 
     def __init__(

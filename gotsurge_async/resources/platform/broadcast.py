@@ -161,9 +161,7 @@ class _Broadcast:
     def result(self, task_ids: Sequence[str]) -> UpdatedTasks:
         """The answer, if all tasks are done.
 
-        Raises:
-            PartlyDone: some are done, or there are several reasons why none is.
-            GotSurgeError: the one reason why none is done.
+        Raises PartlyDone if some are done, or there are several reasons why none is; else the one reason.
         """
         answer = attrs.evolve(self._answer, updated_tasks=tuple(self._tasks))
         if not self._failed:

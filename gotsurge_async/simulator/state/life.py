@@ -56,9 +56,6 @@ class Lives:
     """Plans the next step of each task, and performs it when it is due. It does nothing before `wake`.
 
     Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
-
-    Args:
-        plan: plans an action for a moment.
     """
 
     def __init__(self, tasks: Tasks, plan: Callable[[float, Action], None], life: Life | None, seed: int) -> None:

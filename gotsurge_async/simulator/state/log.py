@@ -27,11 +27,7 @@ E = TypeVar("E", bound=_Entry)
 
 
 class Log(Generic[E]):
-    """Entries by their numbers, which count from 1; if there are too many, the oldest are removed.
-
-    Args:
-        what: the name of an entry in messages.
-    """
+    """Entries by their numbers, which count from 1; if there are too many, the oldest are removed."""
 
     def __init__(self, what: str, most: int) -> None:
         self._what = what

@@ -239,9 +239,8 @@ def _ignore(_: TaskRecord) -> None:
 class Tasks:
     """All tasks by id, those of each owner in the order in which they became visible, and their count.
 
-    Args:
-        entered: called when a task has a new status, the first one included.
-        changed: called when another part of a task has changed, or the task was removed.
+    ``entered`` is called when a task has a new status, even its first; ``changed`` when another part has changed, or
+    the task was removed.
     """
 
     def __init__(self, entered: Watch = _ignore, changed: Watch = _ignore) -> None:

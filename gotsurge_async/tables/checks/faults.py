@@ -87,7 +87,6 @@ class FaultGroup(Struct):
     """The faults that break one rule in one column.
 
     Attributes:
-        first: the first fault.
         count: the number of faults; ``proposals`` is the number of those that propose a value.
         lines: the first lines that have such a fault.
         various: whether it is the group of all faults beyond `MOST_GROUPS`.
@@ -150,8 +149,7 @@ class FaultGroups:
 class Original(NamedTuple):
     """The row of a fault as it was read: the cells of a table, with the names of their columns; or a line.
 
-    Attributes:
-        partial: whether the row has a fault that its cells do not show, such as a wrong number of cells.
+    ``partial``: it has a fault that its cells do not show, such as a wrong number of cells.
     """
 
     row: Sequence[str] | bytes

@@ -58,11 +58,7 @@ class Grid(abc.ABC):
 
     @abc.abstractmethod
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """The records, without those of empty cells alone; ``unreadable`` is called for the broken ones.
-
-        Raises:
-            BadFile: nothing more can be read.
-        """
+        """The records, without empty ones; ``unreadable`` is called for broken ones. BadFile if no more can be read."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to stop
         """Stop reading the table, even if another thread waits for its next record."""

@@ -128,12 +128,7 @@ class Readable(Protocol):
 
 
 class Digested:
-    """A stream that computes the digest of the bytes read; its first bytes can be read in advance.
-
-    Attributes:
-        digest: the SHA-256 of the bytes that were read.
-        count: the number of bytes that were read.
-    """
+    """A stream that computes the digest of the bytes read, and counts them; its first bytes can be read in advance."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.digest: Any = sha256()
@@ -243,14 +238,7 @@ class Transcoded:
 
 
 class Text:
-    """A file as lines of UTF-8 text, whatever its encoding, packed by gzip or not.
-
-    Args:
-        encoding: that of the file, unless it starts with a byte order mark, which takes precedence; UTF-8 if None.
-
-    Attributes:
-        form: how the file is written.
-    """
+    """A file as lines of UTF-8 text, packed by gzip or not. A byte order mark takes precedence over ``encoding``."""
 
     def __init__(self, stream: Digested, encoding: str | None = None) -> None:
         readable: Readable = stream

@@ -111,11 +111,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 
 class ParquetGrid(Grid):
-    """A Parquet file, read by DuckDB. Its header has the line 0, and its rows those from 1 on.
-
-    Raises:
-        ConfigError: DuckDB is not installed.
-    """
+    """A Parquet file, read by DuckDB; ConfigError without it. Its header has the line 0, its rows those from 1 on."""
 
     def __init__(self, stream: Digested) -> None:
         super().__init__(Form(format="parquet"), stream.digest)

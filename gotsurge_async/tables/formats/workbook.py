@@ -53,10 +53,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 class WorkbookGrid(Grid):
     """A sheet, the first visible one unless another is named. Another process holds it in memory while it is read.
 
-    The line of a record is the row of the sheet.
-
-    Raises:
-        ConfigError: python-calamine is not installed.
+    The line of a record is the row of the sheet. Raises ConfigError if python-calamine is not installed.
     """
 
     def __init__(self, stream: Digested, format_: str, sheet: str | None) -> None:

@@ -27,11 +27,7 @@ _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "gb18030", "big5", "shift_jis"
 
 
 def delimiter_character(text: str) -> str:
-    """The delimiter of a CSV that a user names.
-
-    Raises:
-        ConfigError: the text is not one character, or a CSV needs that character for itself.
-    """
+    """The delimiter that a user names; ConfigError if it is not one character, or a CSV needs that for itself."""
     character = "\t" if text in ("tab", "\\t") else text
     if len(character) != 1 or character in '"\r\n\0 ':
         raise ConfigError(f"delimiter {text!r}: give one character, such as ;, or the word tab", "E102")
@@ -39,11 +35,7 @@ def delimiter_character(text: str) -> str:
 
 
 def encoding_named(name: str) -> str:
-    """An encoding of text by the name that Python uses, such as ``cp1252``.
-
-    Raises:
-        ConfigError: the name is not known.
-    """
+    """An encoding of text by the name that Python uses, such as ``cp1252``; ConfigError if the name is not known."""
     try:
         own_name = codecs.lookup(name).name
         "a".encode(name)  # codecs that are not of text refuse it
@@ -57,11 +49,7 @@ def encoding_named(name: str) -> str:
 
 
 def zone_named(name: str | None) -> "ZoneInfo | None":
-    """The time zone with this IANA name.
-
-    Raises:
-        ConfigError: the name is not known.
-    """
+    """The time zone with this IANA name; ConfigError if the name is not known."""
     if name is None:
         return None
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones

@@ -51,14 +51,9 @@ class Draft(Struct, frozen=True):
 
 
 def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draft:
-    """Propose a map for a table.
+    """Propose a map for a table, whose times are in ``timezone`` if the user named one.
 
-    Args:
-        dialect: the user's options about the file.
-        timezone: the zone of its times, if the user named one.
-
-    Raises:
-        ConfigError, BadFile: no row of the table can be read.
+    Raises ConfigError or BadFile if no row of the table can be read.
     """
     faults: list[tuple[int, str]] = []
     records = list(islice(grid.records(lambda *fault: faults.append(fault)), _ROWS + _ABOVE))

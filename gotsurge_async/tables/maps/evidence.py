@@ -155,11 +155,7 @@ def allowed_value(field: str, text: str) -> str | None:
 
 
 def contradiction(field: str, cells: Sequence[str], part: str = "") -> str | None:
-    """The reason why the values of a column, none of them empty, cannot be those of a field; None if they can.
-
-    Args:
-        part: "2" for the second part of a field, such as the floor and unit of an address.
-    """
+    """Why the values of a column, none empty, cannot be those of a field, or its ``part``; None if they can."""
     if not field.endswith("_note_to_driver") and (long := next((cell for cell in cells if len(cell) > LONGEST), None)):
         return f"{brief(long)}… is too long for it"
     if field.endswith(WINDOW) or columns_of(Order)[field].kind is datetime:

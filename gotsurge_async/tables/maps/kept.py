@@ -28,11 +28,7 @@ def kept_maps() -> list[str]:
 
 
 def find_map(name: str) -> Path:
-    """The file of a map, by its path or its name.
-
-    Raises:
-        ConfigError: there is no such map.
-    """
+    """The file of a map, by its path or its name; ConfigError if there is no such map."""
     if Path(name).is_file():
         return Path(name)
     if _NAME.fullmatch(name) and (kept := maps_folder() / f"{name}{_ENDING}").is_file():
@@ -47,8 +43,7 @@ def find_map(name: str) -> Path:
 def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
     """Store a map under a name, in a file that only its owner can read, and return the path.
 
-    Raises:
-        ConfigError: the name is not valid, or is taken, or the file cannot be written.
+    Raises ConfigError if the name is not valid, or is taken, or the file cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f'"{name}" is not a valid name for a map: use only letters, digits, -, _ and .', "E231")
@@ -58,11 +53,7 @@ def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
 
 
 def write_map(path: Path, text: bytes, *, replace: bool = False) -> None:
-    """Write a map to a file.
-
-    Raises:
-        ConfigError: the file exists, or cannot be written.
-    """
+    """Write a map to a file; ConfigError if the file exists, or cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)

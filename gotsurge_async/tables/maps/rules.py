@@ -133,11 +133,7 @@ _SAMPLE = "write the sample date, 31 December 2030 23:59:58, in your file's form
 
 
 def _time_pattern(sample: str) -> re.Pattern[str]:
-    """Make a pattern for times in the form of a sample.
-
-    Raises:
-        ValueError: the text is not such a sample.
-    """
+    """Make a pattern for times in the form of a sample; ValueError if the text is not such a sample."""
     if counted := _COUNTED.fullmatch(sample):
         fraction = r"(?P<fraction>\.\d{1,15})?" if counted[2] else ""
         return re.compile(rf"(?P<{_FIRST_DAYS[counted[1]][0]}>\d{{5}}){fraction}", re.ASCII)
@@ -177,12 +173,7 @@ def _time_pattern(sample: str) -> re.Pattern[str]:
 
 
 def check_dates(dates: Dates) -> None:
-    """Check the sample dates, the time zone and the time of day.
-
-    Raises:
-        ConfigError: the zone is unknown.
-        ValueError: the time of day, or a sample, cannot be read.
-    """
+    """Check the sample dates, the zone and the time of day; ConfigError for the zone, ValueError for the others."""
     zone_named(dates.zone)
     clock = _time_of_day(dates.time)
     for sample in dates.like:
@@ -333,9 +324,7 @@ def misreads_digits(column_map: ColumnMap) -> bool:
 def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
     """Return a function that reads numbers in the form of a sample; cells that are numbers need no sample.
 
-    Args:
-        parse: reads plain digits.
-        whole: whether decimals are a fault; then zeros after the point are dropped.
+    ``parse`` reads plain digits. If ``whole``, decimals are a fault, and zeros after the point are dropped.
     """
     plain = number_style(sample)
 

@@ -360,13 +360,7 @@ class Book(Outbox):
 
 
 def _observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
-    """Store a task as it was read: each new step is a change, and part of the history.
-
-    Args:
-        moment: when it was read.
-        source: the source of the task.
-        now: the present.
-    """
+    """Store a task as it was read at a ``moment``: each new step is a change, and part of the history."""
     body = codec.encode(task)
     whose = {"account": account, "task_id": task.id}
     found = db.rows("lock_order", **whose)

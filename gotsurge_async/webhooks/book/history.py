@@ -49,12 +49,7 @@ class Step:
 
 
 class NewStep(Struct, frozen=True):
-    """A step that was not known.
-
-    Attributes:
-        previous: the status before it; None for the first.
-        late: a later step was known before it.
-    """
+    """A step that was not known; ``previous`` is None for the first, and ``late``: a later step was known before it."""
 
     step: Step
     previous: TaskStatus | None
@@ -62,13 +57,11 @@ class NewStep(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """The news from a read of a task.
+    """The news from a read of a task: new steps, and the whole history, in their order.
 
     Attributes:
-        new: the new steps, in their order.
         dated: known steps that now have a time, or another one, by their place among the known ones, in their new
             form.
-        steps: the whole history, in its order.
         current: the status of the task; None if nothing shows it.
         stale: whether the read is older than the known data.
     """
@@ -81,13 +74,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """The known data of a task before a read.
-
-    Attributes:
-        steps: its history, in the order of discovery.
-        current: its status.
-        updated_at, server_time: those of the newest read.
-    """
+    """The known data of a task before a read: its history, as it was discovered, and the times of the newest read."""
 
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None
@@ -227,11 +214,7 @@ def _distinct(steps: Iterable[Step]) -> list[Step]:
 
 
 class _Known:
-    """Steps by status and time.
-
-    Attributes:
-        steps: as they are now.
-    """
+    """Steps by status and time; ``steps`` has them as they are now."""
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self.steps: list[Step] = []
@@ -265,11 +248,7 @@ class _Known:
         self._note_time(place, step)
 
     def place(self, step: Step, but: Collection[int] = ()) -> int | None:
-        """The place of the known step that equals a step: one with its time, or with an unknown time; None for none.
-
-        Args:
-            but: places that are excluded.
-        """
+        """The place, not in ``but``, of the known step with a step's time, or with an unknown time; None for none."""
         if step.at is None:
             return self._first.get(step.status)
         for place in self._timed.get((step.status, step.at.replace(microsecond=0)), ()):

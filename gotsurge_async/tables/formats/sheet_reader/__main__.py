@@ -87,11 +87,7 @@ def main() -> None:
 
 
 def messages(file: IO[bytes], request: Request) -> Iterator[Sheet | Rows]:
-    """The sheet of a workbook, then its rows.
-
-    Raises:
-        BadSheet: nothing more can be read.
-    """
+    """The sheet of a workbook, then its rows; BadSheet if nothing more can be read."""
     import python_calamine
 
     file.seek(0)
@@ -177,11 +173,7 @@ def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
 
 
 def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
-    """Correct the odd cells of a row; returns the rules that some of them break, by their places.
-
-    Args:
-        left: the column of the first cell.
-    """
+    """Correct the odd cells of a row that begins at column ``left``; returns the rules that some break, by place."""
     broken = {}
     for cell in odd:
         place = cell.column - left
@@ -210,11 +202,7 @@ def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
 
 
 def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
-    """Cells that are merged with those below: the first row -> their column, from 0, and their last row.
-
-    Args:
-        ranges: the first and the last cell of each, as row and column from 0.
-    """
+    """Cells that are merged with those below: the first row -> their column, from 0, and their last row."""
     merged: dict[int, list[tuple[int, int]]] = {}
     for (first, column), (last, _) in ranges:
         if last > first:

@@ -14,10 +14,9 @@ FREE = 64 << 20
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """The sheet to read, and the limits.
+    """The sheet to read (the first visible one if None), and the limits.
 
     Attributes:
-        sheet: the sheet's name; the first visible one if None.
         memory: the most bytes of memory.
         seconds: the most seconds of CPU time.
         unpacked: the most bytes that the parts of the workbook may expand to.
@@ -36,12 +35,10 @@ class Request(msgspec.Struct, kw_only=True):
 
 
 class Sheet(msgspec.Struct, tag=True):
-    """The facts about a sheet before its first row.
+    """The facts about a sheet before its first row; its ``name`` is None if there is no such sheet.
 
-    Attributes:
-        name: the name of the sheet that is read; None if there is no such sheet.
-        visible: whether each sheet of cells is visible, by its name.
-        hidden: the number of its hidden rows that have cells, and the first of them.
+    ``visible`` names all sheets of cells. ``hidden`` is the number of its hidden rows with cells, and the first of
+    them.
     """
 
     name: str | None

@@ -59,11 +59,7 @@ class Cell(NamedTuple):
 
 
 class Parts:
-    """The parts of an .xlsx, .xlsm or .ods.
-
-    Raises:
-        BadSheet: the file is damaged, or expands to more than any workbook.
-    """
+    """The parts of an .xlsx, .xlsm or .ods; BadSheet if the file is damaged, or expands to more than any workbook."""
 
     def __init__(self, file: IO[bytes], request: Request) -> None:
         try:
