@@ -181,8 +181,7 @@ def _shorter(usual: float, total: float) -> float:
 def settings_of(cls: type[S], value: "S | float | None", argument: str, field: str) -> S:
     """The settings as an object: unchanged, the defaults for None, or with a number as the value of ``field``.
 
-    Raises:
-        ConfigError: the value is something else, or cannot be that field.
+    Raises ConfigError for anything else, and for a number that cannot be that field.
     """
     if isinstance(value, cls):
         return value
@@ -203,10 +202,9 @@ _PARTS = {
 
 
 def check_parts(**parts: object) -> None:
-    """Check that each part of a client has the methods that the client calls; parts that are None are skipped.
+    """Check that each part of a client, unless None, has the methods that the client calls.
 
-    Raises:
-        ConfigError: a part lacks one of them; the message names an example of what to give.
+    The message of the ConfigError names an example of what to give.
     """
     for argument, part in parts.items():
         methods, example = _PARTS[argument]
@@ -216,11 +214,7 @@ def check_parts(**parts: object) -> None:
 
 
 def check_settings(credentials: object, assumed_endpoints: object, application: object) -> None:
-    """Check the settings of a client that must have one type, or be one of a few words.
-
-    Raises:
-        ConfigError: one of them does not; the message says what to write.
-    """
+    """Check the settings that have one type, or are one of a few words; the ConfigError says what to write."""
     if not (credentials is None or isinstance(credentials, Credentials)):
         why = f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
         raise ConfigError(why, "E903")
@@ -383,9 +377,7 @@ def from_env(variables: Mapping[str, str] | None = None) -> Settings:
     """Read GOTSURGE_ENV (default sandbox), GOTSURGE_API_BASE, GOTSURGE_PROFILE (a TOML file), GOTSURGE_CLIENT_KEY,
     GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN. An empty variable counts as absent.
 
-    Raises:
-        ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read, a secret of one or
-            two characters.
+    Raises ConfigError for an unknown environment, a bad base or profile, a secret of one or two characters.
     """
     # Stripped: a value from a file often ends with a line break, which no header could carry.
     given = os.environ if variables is None else variables

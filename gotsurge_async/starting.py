@@ -56,8 +56,7 @@ Lazy: TypeAlias = Callable[[str], Any]
 def lazily(package: str, homes: Mapping[str, str]) -> Lazy:
     """Return the ``__getattr__`` of a package, which imports the module of a name when the name is first used.
 
-    Args:
-        homes: by module, without the name of this package, the names that it defines, with spaces between them.
+    ``homes`` has by module, without the name of this package, the names that it defines, with spaces between them.
     """
     home_of = {name: module for module, names in homes.items() for name in names.split()}
 

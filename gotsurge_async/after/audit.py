@@ -208,25 +208,20 @@ class Audit:
             self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
 
     async def repair(self, gs: "GotSurge", run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
-        """Record the present state of orders of a run at GotSurge.
+        """Record the present state of orders of a run at GotSurge; returns the keys of those that were repaired.
 
         An order whose task vanished or was cancelled is written off: its key is free, and may be pushed. An order that
         the ledger has as cancelled, and whose task is live, is created, unless another order with a task has its key.
 
-        Each task is read once more before. One that is so new that a read may not show it yet is left alone.
-        The decisions of the run record each order that was repaired, its task, the person and the time.
+        Each task is read once more before. One that is so new that a read may not show it yet is left alone. The
+        decisions of the run record each order that was repaired, its task, the person and the time.
 
         Args:
             findings: findings of this run, each of a kind in `REPAIRABLE`.
-            by: the name of the person who decided.
-
-        Returns:
-            The keys of the orders that were repaired.
 
         Raises:
             RunHeld: another process has the run.
             CallError: a task could not be read; nothing was changed.
-            LedgerError: the ledger fails.
         """
         wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
         async with await self.ledger.hold(run.id) as held:

@@ -233,8 +233,7 @@ async def _scan(
 ) -> tuple[str, str]:
     """Read the list to its end, and store in ``seen`` the tasks that may be an order's, in their present state.
 
-    Returns:
-        The reason why its end was not reached, and the sign that it was not the whole list; each "" if there is none.
+    Returns why its end was not reached, and the sign that it was not the whole list; each "" if there is none.
     """
     tasks = gs.platform.tasks.list(order=direction)
     try:

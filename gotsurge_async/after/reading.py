@@ -58,9 +58,8 @@ class _Row(NamedTuple):
 def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[str] | None, Iterator[_Row]]:
     """The columns of a result file, None for JSON Lines, and its rows.
 
-    Args:
-        encoding: that of a text without a byte order mark.
-        delimiter: the text between two cells, unless a spreadsheet has chosen another one; None for JSON Lines.
+    A byte order mark takes precedence over ``encoding``, and a spreadsheet's delimiter over ``delimiter``, which is
+    None for JSON Lines.
     """
     with path.open("rb") as stream:
         read = Digested(stream)
@@ -351,13 +350,10 @@ def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:
-    """The form of the result files of a run: that of its source, if it can be written.
+    """The form of the result files of a run with so many orders: that of its source, if it can be written.
 
-    Rows from cells that have types (a workbook, Parquet or a database) become a workbook again, so that a number
-    stays one; without the library, or with too many rows, a CSV in UTF-8.
-
-    Args:
-        orders: the number of rows.
+    Rows from cells that have types (a workbook, Parquet or a database) become a workbook again, so that a number stays
+    one; without the library, or with too many rows, a CSV in UTF-8.
     """
     if run.columns is None:
         return Form(format="jsonl")

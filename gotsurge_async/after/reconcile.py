@@ -64,11 +64,9 @@ class ReconciledOrder(Struct, frozen=True, kw_only=True):
 
 
 class StillInDoubt(Struct, frozen=True, kw_only=True):
-    """An order that stays in doubt, and the reason.
+    """An order that stays in doubt, the reason, and the tasks that may be its own.
 
-    Attributes:
-        task_ids: the tasks that may be its own.
-        doubled: it was created more than once. Cancel all tasks but one, and reconcile again.
+    If ``doubled``, it was created more than once: cancel all tasks but one, and reconcile again.
     """
 
     key: str

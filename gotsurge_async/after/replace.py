@@ -52,11 +52,7 @@ async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Repl
 
     A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
     do. While it is unknown whether a task was changed, any order that is pushed under its key differs from it, until an
-    update of all its fields has gone through.
-
-    Raises:
-        EndpointsAssumed: this client changes nothing on a path that is a guess; nothing was sent.
-        LedgerError: the ledger cannot be written.
+    update of all its fields has gone through. Raises EndpointsAssumed, with nothing sent, where the path is a guess.
     """
     gs.session.require(PLATFORM_TASKS_UPDATE)
     replaced = left = unknown = 0

@@ -48,13 +48,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
-    """The recorded decisions.
-
-    Attributes:
-        created, not_created: decisions that were new.
-        before: decisions that the ledger had already.
-        left: the number of orders of the run that are still in doubt.
-    """
+    """The recorded decisions: new ones, and those ``before``. The number of orders ``left`` are still in doubt."""
 
     created: tuple[Resolution, ...] = ()
     not_created: tuple[Resolution, ...] = ()
@@ -73,11 +67,8 @@ async def resolve(
 ) -> Resolved:
     """Record decisions about orders in doubt, all or none. Orders of a process that ended count as in doubt.
 
-    Args:
-        by: the name of the person who decided.
-        connect: makes the client that reads the tasks, and is called only where there is one to read; without it the
-            decisions are checked against the ledger alone.
-        file: the name of their source in faults.
+    ``connect`` makes the client that reads the tasks, and is called only where there is one to read; without it the
+    decisions are checked against the ledger alone.
 
     Raises:
         UnusableSource: some decisions cannot be true; the error has each with its line.

@@ -47,11 +47,9 @@ class Endpoint(Generic[T]):
     Attributes:
         name: our name for it, such as ``tasks.create``.
         verb, path: relative to the API base; ``{names}`` in the path are filled by `url_path`.
-        section: the section of the document.
         replay: whether the call may be repeated when its answer was lost.
         response, request: the class of the answer, and that of the body, None without one. A class by its name in
             `models` is imported when it is first asked for.
-        bearer: whether the call carries the bearer token.
         writes: whether the call changes anything at the service; False if it only reads.
         assumed: whether verb and path are our guess; False once a profile has named them.
     """

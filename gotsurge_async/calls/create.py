@@ -167,12 +167,8 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position: if the counts agree, nothing was left out of the answer, no match by name
-    is in another position, and no receipt names another order than the one in its position.
-
-    Args:
-        receipts: the tasks of the answer, in its order.
-        whole: False if something was left out of them; a `Receipts` object knows it itself.
+    else by invoice number, else by position: if the counts agree, nothing was left out of the answer (``whole``), no
+    match by name is in another position, and no receipt names another order than the one in its position.
     """
     whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
     receipts = _distinct(receipts)
@@ -258,16 +254,13 @@ async def create_chunk(
     after_send: Callable[[Outcome, int | None], None] | None = None,
     look_up: Callable[[Receipt], Awaitable[Receipt]] | None = None,
 ) -> list[OrderResult[T]]:
-    """Create one chunk.
+    """Create one chunk; returns a result for each order.
 
     Args:
         orders: any values that identify the orders for the caller; each is in its result.
         body: the JSON text of all of them, as `codec.encode_batch` makes it.
         before_send, after_send: see `Session.call`.
         look_up: reads the task of a receipt, where an answer of several names no order; else their position decides.
-
-    Returns:
-        One result for each order.
     """
     status: int | None = None
 

@@ -77,13 +77,8 @@ class Limiter:
     """An async context manager around one try: waits for a place in flight, then for its turn in the rate.
 
     Places are given in the order of the requests; to calls that yield, when no other waits. Turns are spaced evenly, so
-    no second has a burst. The place is returned at exit; a turn that was taken and not used is lost.
-
-    Args:
-        start: the number of places at the start, at most the ceiling.
-
-    Attributes:
-        ceiling: the most places, ``limits.concurrency``.
+    no second has a burst. The place is returned at exit; a turn that was taken and not used is lost. There are
+    ``start`` places at the start, and at most ``ceiling``, the limit of concurrency.
     """
 
     def __init__(self, limits: Limits, clock: Clock, *, start: int = START) -> None:

@@ -92,10 +92,8 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
     """Send once, and return the outcome. Only a cancellation passes through: then the outcome is unknown.
 
     An exception that is not of the transport protocol proves nothing, and so counts as maybe sent. It is not kept: a
-    library's exception may carry the request, and the token with it.
-
-    Args:
-        timeout: seconds after which the transport is cancelled; None for no limit.
+    library's exception may carry the request, and the token with it. The transport has ``timeout`` seconds, if not
+    None.
     """
     limit = asyncio.timeout(timeout)
     try:

@@ -137,11 +137,7 @@ class Session:
         self.end_retries()
 
     async def close(self, timeout: float | None = None) -> None:
-        """Accept no more calls, and wait for those under way.
-
-        Args:
-            timeout: seconds after which they are cut; None to wait for as long as they take.
-        """
+        """Accept no more calls, and wait for those under way; after ``timeout`` seconds, if not None, they are cut."""
         life = self._life
         self.refuse_calls()
         if timeout is None:

@@ -51,13 +51,10 @@ _TEXTS = Path(__file__).with_name("rates.sql")
 
 
 class Seen(Struct, frozen=True):
-    """The row, as it was read.
+    """The row, as it was read at a time of this process's clock. ``halvings``: how often the pace was ever halved.
 
-    Attributes:
-        at: when it was read, by this process's clock.
-        start: seconds after that, when the first of the turns begins; 0 if none were taken.
-        held: seconds after that, before which no call may begin.
-        halvings: how often the pace was halved, ever.
+    ``start`` and ``held`` are seconds after that: the first of the turns begins then, or at 0 if none were taken; and
+    no call may begin before.
     """
 
     at: float
@@ -280,13 +277,8 @@ class SharedRate:
 async def shared_rate(place: Place, name: str, session: Session, rate: float | None) -> AsyncIterator[SharedRate]:
     """Share rate and pace inside the block with all processes that give the same place and name.
 
-    Args:
-        place: a database in PostgreSQL; while it is away, calls wait.
-        session: whose calls take their turns there, instead of in a rate of the client's own.
-        rate: calls a second of all together, None for no limit.
-
-    Raises:
-        ConfigError: it is a file, or its driver is not installed.
+    Calls of the session take their turns in this PostgreSQL database, at ``rate`` calls a second of all together, and
+    wait while it is away. Raises ConfigError if it is a file, or its driver is not installed.
     """
     row = Row(place, name, session.clock)
     shared = SharedRate(row, session.limiter, session.clock, rate, session.policy.longest_retry_after)

@@ -175,7 +175,6 @@ class Batcher(_Stream[T, R, R]):
 
     Args:
         items: read once, by one task at a time. `Pages` are not split into single items.
-        send: receives 1 to ``size`` items.
         size: items in a chunk, 1 to 20.
         concurrency: chunks in flight, or a function that returns their present number.
     """

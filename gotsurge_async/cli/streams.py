@@ -111,11 +111,7 @@ def _lossy(
 
 @contextmanager
 def lossy_output(only_prints: Callable[[], bool], only_reads: Callable[[], bool]) -> Iterator[None]:
-    """Let both streams break inside the block. At its end one line on standard error reports lost output.
-
-    Args:
-        only_prints, only_reads: see `LossyStream`.
-    """
+    """Let both streams break inside the block (see `LossyStream`). At its end a line on stderr reports lost output."""
     sys.stdout, out = _lossy(sys.stdout, only_prints, only_reads)
     sys.stderr, _ = _lossy(sys.stderr, lambda: False, lambda: False)
     try:

@@ -237,9 +237,8 @@ def id_of(value: Any) -> str | None:
 def task_list(tasks: Any, *, named: bool = False) -> Any:
     """The tasks as a list: ``tasks`` may also be an object of tasks by their ids, or one task with its id.
 
-    Args:
-        named: only an object with a name is a task, and a name or a mere number is not an id: which ids a create's
-            answer contains is not known yet.
+    If ``named``, only an object with a name is a task, and a name or a mere number is not an id: which ids a create's
+    answer contains is not known yet.
     """
     if type(tasks) is not dict:
         return tasks

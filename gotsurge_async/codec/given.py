@@ -64,17 +64,11 @@ def has_currency(order: TaskFields) -> bool:
 
 
 def made_of(value: Any, cls: type[M], path: str = "") -> M:
-    """Make an object of a class, with every object in it, from an object or a dict.
+    """Make an object of a class, with every object in it, from an object or a dict at a ``path``.
 
     A dict has the names of the API, times as aware datetimes or RFC 3339 text with a zone, money as `Money` or in whole
     thousandths of a cent. A name that the class does not have is a fault: fields that only the service knows stand in
-    ``extra``.
-
-    Args:
-        path: its place, for faults.
-
-    Raises:
-        InvalidData: the value is neither, or a field does not fit; every fault with its path.
+    ``extra``. Raises InvalidData, with every fault and its path.
     """
     (made,) = _all_made([(value, cls, path)])
     return cast("M", made)

@@ -322,9 +322,7 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
 def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
     """The orders of one create, and its body.
 
-    Raises:
-        InvalidData: a value is not an order, or cannot be written; every fault with its path, such as
-            ``orders[2].price``.
+    Raises InvalidData with every fault and its path, such as ``orders[2].price``.
     """
     if all(type(order) is Order and has_currency(order) for order in values):
         try:

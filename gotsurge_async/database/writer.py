@@ -167,11 +167,9 @@ class Writer:
         """Run a request in a transaction, with others; returns its answer when that is durable.
 
         Requests of several callers at the same time happen in no particular order. A request that raises is undone,
-        alone. Cancelling the caller does not withdraw it: it may still commit, whole or not at all. ``after`` is
-        called when it is decided either way, even then.
-
-        Raises:
-            Exception: as `Backend.failure` makes it, where the database fails, is busy, or the writer is closing.
+        alone. Cancelling the caller does not withdraw it: it may still commit, whole or not at all. ``after`` is called
+        when it is decided either way, even then. Raises what `Backend.failure` makes, where the database fails, is
+        busy, or the writer is closing.
         """
         return await self._begin(kind, request, after)
 

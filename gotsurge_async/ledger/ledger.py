@@ -178,10 +178,8 @@ class Ledger(Store):
     ) -> tuple[RunInfo, RunLock] | None:
         """Take a run, and its lock, in one transaction; None if another process has it, or a callback returns nothing.
 
-        Args:
-            see: called first; what it writes stays.
-            take_up: called when no other process has the run; returns the run as it is then.
-            epoch: see `hold`.
+        ``see`` is called first, and what it writes stays; ``take_up``, which returns the run as it is then, when no
+        other process has it. `hold` explains ``epoch``.
         """
         locks = ExitStack()
 

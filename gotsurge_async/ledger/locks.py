@@ -71,9 +71,8 @@ class FileRunLock:
 class FileRunLocks:
     """The locks of a ledger's runs: ``<ledger path>.<run id>.lock``, next to the file itself.
 
-    Args:
-        ledger: by whatever name; symbolic links and relative paths lead to the same locks. A file with two names that
-            are both its own is refused when a ledger is opened.
+    Symbolic links and relative paths lead to the same locks. A file with two names that are both its own is refused
+    when a ledger is opened.
     """
 
     def __init__(self, ledger: Path) -> None:
@@ -82,10 +81,8 @@ class FileRunLocks:
     def take(self, db: Database, run_id: str, *, wait: float = 0.0, epoch: int | None = None) -> FileRunLock | None:
         """Take a run, in a transaction; None if it has a holder, even this process, after ``wait`` seconds.
 
-        The lock of a file is released with the run, so that no ``epoch`` is needed, see `Leases.take`.
-
-        Raises:
-            LedgerUnusable: the lock file cannot be made.
+        The lock of a file is released with the run, so that no ``epoch`` is needed, see `Leases.take`. LedgerUnusable
+        if it cannot be made.
         """
         path = self._file(run_id)
         lock = FileLock(path, mode=0o600, thread_local=False)

@@ -68,10 +68,8 @@ def names_country(text: str) -> bool:
 def meant_by(text: str, region: str | None = None) -> str | None:
     """The number that a text certainly means, in international form; None if that is not certain.
 
-    Args:
-        text: the number as a person or a spreadsheet wrote it.
-        region: the two letters of the country of numbers that name none. Without it only those of Singapore that begin
-            with 65 are certain.
+    ``region`` is the two letters of the country of numbers that name none. Without it only those of Singapore that
+    begin with 65 are certain.
     """
     meanings = _meanings(text, region)
     return meanings[0] if len(meanings) == 1 else None

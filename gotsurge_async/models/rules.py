@@ -125,8 +125,7 @@ def check_order(
 def are_good(columns: Columns, *, now: datetime, max_price: Money | None = None, any_date: bool = True) -> bool:
     """Whether `check_order` certainly has nothing to report about any of some orders, in a tenth of its work.
 
-    Args:
-        columns: of orders that have every required field, times in UTC, and amounts in thousandths of a cent.
+    The orders have every required field, times in UTC, and amounts in thousandths of a cent.
     """
     count = len(columns[""]["service_type"])
 

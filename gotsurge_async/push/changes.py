@@ -109,8 +109,7 @@ class Known(Struct, frozen=True, kw_only=True):
 
     Attributes:
         already_pushed: the number of orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
-        changed: the first thousand of them that differ from the order that was sent.
-        changed_count: the number of these.
+        changed: the first thousand, of ``changed_count``, that differ from the order that was sent.
         differs: the differences from the last file that was read with the same map.
     """
 

@@ -134,8 +134,6 @@ class ChunkSender(ABC):
     """Sends chunks of pending orders of a run. Each mode defines what is created, and what a lost answer means.
 
     Attributes:
-        endpoint: the call that creates the orders.
-        reads: the call that reads one of their tasks.
         needs: all the endpoints that a run may need, checked before its first order is sent.
         created_as: the state of an order that the service accepted.
         claim_life: seconds, see `CLAIM_LIFE`.
@@ -266,11 +264,7 @@ class ChunkSender(ABC):
         return await uninterrupted(self._record(results, status))
 
     async def _record(self, results: Results, status: int | None = None) -> Results:
-        """Record results, and return them; an order whose task is another order's becomes in doubt.
-
-        Args:
-            status: the HTTP status of the answer that the results are from.
-        """
+        """Record the results of an answer, and return them; an order whose task is another order's becomes in doubt."""
         outcomes: list[OrderOutcome] = []
         lost: list[InDoubt[PendingOrder]] = []
         unprocessed: list[int] = []

@@ -46,23 +46,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     """A summary of what a push of a file would do; `save` writes it as JSON.
 
     Attributes:
-        version: the version of this layout.
         made_at: when the plan was made, UTC.
         file, sha256: the file, and the SHA-256 of its bytes in hex.
         items_sha256, map_sha256: those of the items file and of the map; None without one.
-        orders: the number of orders.
         left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
-        without_price: the number of orders without a price.
         most: the sum of what the orders may cost at most, by currency: an order's greatest price, with its admin_fee.
         without_most: the number of orders that may cost more: without a price, or with an increment and no max_price.
         tight: windows that leave drivers no time, and ``tight_count`` their number.
         similar: orders that resemble another one of the file, each once, and their number.
-        warnings: other findings, and the number of warnings.
         already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
             doubt.
         changed: those of them that differ from the order that was sent, and ``changed_count`` their number.
-        preview: what would be sent.
     """
 
     version: int = VERSION

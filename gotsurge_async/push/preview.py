@@ -71,12 +71,9 @@ class Preview(Struct, frozen=True, kw_only=True):
         first: the first orders, as GotSurge would get them.
         pickups: the day on which a pickup starts, such as 2030-03-05 -> the number of orders.
         days_left_out: the number of days between the first and the last ones of ``pickups``, if there are too many.
-        prices: a currency -> its prices.
         phones: the country's part of a phone, such as +65 -> the number of phones.
         zip_codes: the length of a postal code -> the number of addresses; 0 stands for those without one.
-        vehicles: a vehicle -> the number of orders that need it.
         preferences: the drivers that are asked -> the number of orders.
-        not_read: the columns of the file that are not read.
         differs: the differences from the last file that was pushed with the same map.
     """
 

@@ -56,10 +56,7 @@ def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> N
     """Refuse a lease that could end while its holder still sends claimed orders.
 
     A lease is renewed after a fifth of it. A claim is sent until half its life is over; then the call may wait for a
-    connection; and the clocks may differ.
-
-    Raises:
-        UsageError: it is too short; the message names the shortest possible lease.
+    connection; and the clocks may differ. The message of the UsageError names the shortest possible lease.
     """
     needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
     if lease * 4 / 5 <= needed:

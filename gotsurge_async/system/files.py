@@ -14,13 +14,10 @@ _HELD = (5, 32, 33)  # Windows: access is denied; another process has the file, 
 
 
 def replace(source: Path, target: Path) -> None:
-    """Rename a file that this process does not have open; a file of that name is replaced.
+    """Rename a file that this process does not have open; a file of that name is replaced. Raises OSError if it cannot.
 
     Windows refuses that while another process has either of them open, as scanners have for a moment: then it is tried
     again, for a second and a half at most.
-
-    Raises:
-        OSError: it cannot be done.
     """
     for pause in (*PAUSES, None):
         try:

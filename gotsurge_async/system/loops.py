@@ -31,10 +31,8 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end as `asyncio.run` does, on a loop that all of our libraries work with.
 
-    What `asyncio.run` does at Ctrl-C is done at SIGTERM too: the work is cancelled. When it has ended, it raises.
-
-    Raises:
-        Terminated: SIGTERM came.
+    What `asyncio.run` does at Ctrl-C is done at SIGTERM too: the work is cancelled. When it has ended, Terminated is
+    raised.
     """
     if not hasattr(asyncio, "ProactorEventLoop"):  # Windows' usual one
         return asyncio.run(_terminable(work))

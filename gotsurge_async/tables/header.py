@@ -234,11 +234,7 @@ class Header:
     def make(self, rows: Sequence[Sequence[str]], strip: Strip = str.strip) -> tuple[list[Any], Columns]:
         """The orders of rows, and their columns. A column at a time takes a tenth of the work of `read`.
 
-        Args:
-            strip: see `Grid.strip`.
-
-        Raises:
-            ValueError: something is wrong with one of the rows, or perhaps with all: `read` reports it.
+        Raises ValueError if something is wrong with one of the rows, or perhaps with all: `read` reports it.
         """
         if not self.complete:
             raise ValueError

@@ -48,11 +48,7 @@ def unseen_in(key: str) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Check that a key has only characters that its user can see.
-
-    Raises:
-        ValueError: the key breaks a rule, which the message names.
-    """
+    """Check that a key has only characters that its user can see; the ValueError names the rule that it breaks."""
     if shortened_by_spreadsheet(key):
         raise Misread(SHORTENED, "E607")
     if unseen_in(key):
@@ -66,11 +62,7 @@ _same_trip = attrgetter(*_SAME_TRIP)
 
 
 def fingerprint_of(order: Any) -> bytes:
-    """16 bytes that are the same for the same pickup, delivery, windows and invoice.
-
-    Args:
-        order: a candidate, or a dict of plain values as in JSON.
-    """
+    """16 bytes that are the same for the same pickup, delivery, windows and invoice; of a candidate or a dict."""
     trip = tuple(map(order.get, _SAME_TRIP)) if isinstance(order, dict) else _same_trip(order)
     return blake2b(encode(trip), digest_size=16).digest()
 

@@ -171,12 +171,9 @@ def limits_of(rate: float) -> Limits:
 
 @attrs.define(eq=False)
 class DueReads:
-    """Reads the tasks of an account without news for a while, the oldest news first, at the client's rate.
+    """Reads the tasks of an account without news for an ``age``, the oldest news first, at the client's rate.
 
-    Attributes:
-        platform: whether the account is a platform partner's; None to ask the service.
-        age: the time without news after which tasks are read.
-        trouble: the reason why the last read failed; None if it did not.
+    ``platform`` is None to ask the service; ``trouble``, the reason why the last read failed, if it did not.
     """
 
     gs: GotSurge

@@ -82,8 +82,7 @@ async def listening(
 ) -> AsyncIterator[str]:
     """Serve routes inside the block, which gets their URL; raises ConfigError if the address cannot be used.
 
-    Args:
-        drain: seconds for which the end waits for requests that are being received.
+    The end waits ``drain`` seconds for requests that are being received.
     """
     connections = Connections()
     app = web.Application(middlewares=[connections.middleware])
@@ -111,11 +110,9 @@ async def until_a_signal(stop: asyncio.Event | None = None) -> None:
 
 
 class Lines:
-    """Standard output, line by line, which reports whether a line was written.
+    """Standard output, which reports whether a line was written, and is ``unread`` when the reader has left.
 
-    Attributes:
-        stop: when it is set, no line waits for room any more. `put` sets it when the reader has left.
-        unread: whether the reader has left.
+    When ``stop`` is set, as `put` does when the reader has left, no line waits for room any more.
     """
 
     def __init__(self, clock: Clock) -> None:

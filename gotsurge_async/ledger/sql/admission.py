@@ -98,12 +98,8 @@ def add(
 ) -> list[Chunk]:
     """Insert orders, as they will be when the run is admitted; each part makes a chunk. Returns the chunks.
 
-    Args:
-        claimed: the state of orders that are claimed by the same write, of a run that is being sent.
-        after: the epoch after which epochs begin, if it is known: see `runs.first_epoch`.
-
-    Raises:
-        Moved: a key of a claimed order is taken.
+    ``claimed`` is the state of orders that are claimed by the same write, of a run that is being sent; Moved if the key
+    of one is taken. Epochs begin ``after`` an epoch, if that is known: see `runs.first_epoch`.
     """
     allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
     # One number is the last of a row of them; several are themselves, with others' between them.
@@ -417,8 +413,7 @@ def decide(
 def take_contested(db: Database, run: Held, each: _Contest) -> None:
     """Make our order the owner of its key; the order of another loading run that counted on it becomes contested.
 
-    Raises:
-        Moved: the key leads elsewhere by now: a run that is being loaded has inserted it, and counts on it.
+    Raises Moved if the key leads elsewhere by now: a run that is being loaded has inserted it, and counts on it.
     """
     if not take_key(db, run.environment, each.chunk, each.place, each.former):
         raise Moved

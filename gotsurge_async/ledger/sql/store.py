@@ -149,11 +149,9 @@ class Backend(DatabaseBackend):
 
 
 class Counting(Watcher):
-    """Stores the ledger's count in a file of this machine after each commit that increased it here.
+    """Stores the ledger's count in a file of this machine after each commit that increased the row ``slot``.
 
-    Args:
-        slot: the row of the counter that this opening increases.
-        refuse_moved: raises if the ledger is not in its place: then nothing is counted, and so nothing is claimed.
+    ``refuse_moved`` raises if the ledger is not in its place: then nothing is counted, and so nothing is claimed.
     """
 
     def __init__(self, keeper: Keeper, slot: int, refuse_moved: Callable[[], None]) -> None:

@@ -261,10 +261,8 @@ async def export(ledger: Ledger, to: IO[bytes]) -> Exported:
 
     Each order is as it is when it is read; a push may continue meanwhile. An object has ``run``, ``environment``,
     ``line``, ``key``, ``state`` (a word of `OrderState`), ``task_id``, ``status`` and ``error`` or null, ``claimed_at``
-    or null and ``updated_at`` as UTC times, and ``payload``, the order as it is sent.
-
-    Raises:
-        LedgerUnusable: an order is damaged; the error names it.
+    or null and ``updated_at`` as UTC times, and ``payload``, the order as it is sent. LedgerUnusable names a damaged
+    one.
     """
     orders = runs = 0
     archived: dict[str, str] = {}

@@ -51,12 +51,8 @@ class Health(Struct, frozen=True, kw_only=True):
 def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
     """Read every page of a ledger once, and list its flaws; nothing is written, and a push may continue meanwhile.
 
-    Args:
-        is_copy: it was just copied: the ledger itself continues to count, so being older is not a flaw.
-
-    Raises:
-        LedgerError: there is none, or it is of another version.
-        LedgerUnusable: a server cannot be reached.
+    A copy just made (``is_copy``) may be older: the ledger itself continues to count. Raises LedgerError if there is
+    none, or it is of another version; LedgerUnusable if a server cannot be reached.
     """
     where = place(where)
     health, keeper = Health(path=str(where)), Keeper(where)
@@ -184,10 +180,8 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
 def vacuum(where: str | Path | Place) -> tuple[int, int]:
     """Free unused space; returns the bytes that the ledger took before, and takes now.
 
-    Raises:
-        LedgerError: there is none.
-        RunHeld: a living process has a run, and would have to wait.
-        LedgerUnusable: it is damaged or an older copy, and was left as it is; or the disk has no room for this.
+    Raises LedgerError if there is none; RunHeld if a living process has a run, and would have to wait; LedgerUnusable
+    if it is damaged or an older copy, and was left as it is, or the disk has no room for this.
     """
     where = place(where)
     refuse_unfit(where)

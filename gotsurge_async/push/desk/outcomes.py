@@ -159,13 +159,11 @@ class Entry:
     """An order that callers of a desk wait for.
 
     Attributes:
-        plain: the values of its payload.
         submitted: the submitted order that waits in the ledger, if it was submitted.
         begun: whether it may be in the ledger.
         failed: whether the ledger failed when the order was written.
         tried: whether the failure was in a commit, so that the order may be in the ledger.
         promised: whether a caller left with the answer that it may still be sent: then it is not withdrawn.
-        waiters: the number of callers that wait for it.
         ended: called once, when its result is set.
         result: its outcome, or the error that its callers get; None until it is known.
     """

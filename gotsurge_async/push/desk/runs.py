@@ -64,11 +64,9 @@ _FIRST_POLL, _LAST_POLL = 0.05, 1.0
 
 
 class DeskRuns:
-    """Sends entries through runs, one after another.
+    """Sends entries through runs of a shared ledger, and calls ``again`` to send one again, as its key is free by now.
 
-    Args:
-        shared: the ledger, which is opened again when its file or server has failed, unless the caller owns it.
-        again: called with an entry that must be sent again, because its key is free by now.
+    Unless it is the caller's, the ledger is opened again when its file or server has failed.
     """
 
     def __init__(

@@ -181,8 +181,7 @@ class _Counted:
 class Unpacked:
     """The content of a gzip file, which may have several parts, each packed alone.
 
-    Raises:
-        BadFile: from `start` and `read`: the file is damaged, cut short, or expands to more than any table.
+    `start` and `read` raise BadFile if the file is damaged, cut short, or expands to more than any table.
     """
 
     def __init__(self, stream: Readable) -> None:
@@ -268,11 +267,7 @@ class Text:
         return itertools.chain.from_iterable(self.blocks())
 
     def blocks(self) -> Iterator[list[bytes | None]]:
-        """The lines, in lists of those that were read together.
-
-        Raises:
-            BadFile: there are too many lines, or the size of the file shows that there will be.
-        """
+        """The lines, in lists of those that were read together; BadFile if the file has, or must have, too many."""
         rest = b""
         too_long = False
         count, size = 0, self._file.size()

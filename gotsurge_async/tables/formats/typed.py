@@ -171,10 +171,7 @@ class QueryGrid(Grid):
     """The answer of a database, read by SQLAlchemy. Its columns have the line 0, and its rows those from 1 on.
 
     The query runs in one transaction, which is rolled back, and which is read-only if the database supports that.
-    ``digest`` is that of the answer.
-
-    Raises:
-        ConfigError: SQLAlchemy or the driver is not installed, or the URL is wrong.
+    ``digest`` is that of the answer. Raises ConfigError without SQLAlchemy or the driver, or if the URL is wrong.
     """
 
     def __init__(self, query: Query) -> None:

@@ -150,10 +150,7 @@ def _reader(file: IO[bytes], request: Request) -> "Iterator[subprocess.Popen[byt
     """A process that reads a workbook. It ends with the block, and also if this process is killed.
 
     It is another Python, not a fork, because this process may have threads. It imports what this one would import, and
-    nothing of the program that this one runs.
-
-    Raises:
-        BadFile: the process cannot be started.
+    nothing of the program that this one runs. Raises BadFile if it cannot be started.
     """
     if not sys.executable or getattr(sys, "frozen", False):
         raise BadFile(

@@ -280,8 +280,7 @@ _NUMBER_SAMPLE = re.compile(r"(?P<before>\D*?)\s*1(?P<group>\D?)234(?:(?P<point>
 def number_style(sample: str) -> Callable[[str], str]:
     """Return a function that converts a number in the form of a sample to plain digits with a decimal point.
 
-    Raises:
-        ValueError: the text is not such a sample; in the returned function: a number has another form.
+    Raises ValueError if the text is not such a sample; the function does, if a number has another form.
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
@@ -346,10 +345,7 @@ def phone_style(sample: str) -> Callable[[str], str]:
     """Return a function that converts phone numbers of the sample's country to the international form.
 
     A number that is not certainly one of that country, or international, is left as it is. The sample "+" has no
-    country: only numbers that begin with + are international.
-
-    Raises:
-        ValueError: the text is not such a sample.
+    country: only numbers that begin with + are international. Raises ValueError for a text that is not such a sample.
     """
     read = _phone_reader(sample)
 

@@ -99,13 +99,7 @@ def names_of(tasks: Iterable[Task]) -> tuple[set[str], set[str]]:
 
 
 def find(db: Database, since: datetime, *, after: int = 0, tasks: Collection[Task] | None = None) -> list[Double]:
-    """The doubles of a book.
-
-    Args:
-        since: see `doubles`.
-        after: return only doubles with an order of a higher number.
-        tasks: return only doubles with a name of one of these.
-    """
+    """The doubles of a book: of a number above ``after``, with a name of ``tasks``; ``since`` as in `doubles`."""
     living = db.listed(sorted(LIVING))
     all_invoices = tasks is None or any(not task.tracking_id for task in tasks)
     if tasks is None:
