@@ -31,10 +31,8 @@ async def test_no_more_than_the_places_are_taken() -> None:
     assert (most, through) == (3, 20)
 
 
-async def test_turns_are_spaced_evenly() -> None:
-    """With a rate the first goes at once and each next one an interval later: no second holds a burst."""
-    clock = ManualClock()
-    limiter = Limiter(Limits(rate=4.0), clock)
+async def entries(limiter: Limiter, clock: ManualClock, number: int, seconds: float) -> list[float]:
+    """When each of so many callers that come together enters."""
     times: list[float] = []
 
     async def enter() -> None:
@@ -42,10 +40,17 @@ async def test_turns_are_spaced_evenly() -> None:
             times.append(clock.monotonic())
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(9):
+        for _ in range(number):
             group.create_task(enter())
-        await clock.advance(2.0)
-    assert times == [0.25 * turn for turn in range(9)]
+        await clock.advance(seconds)
+    return times
+
+
+async def test_turns_are_spaced_evenly() -> None:
+    """With a rate the first goes at once and each next one an interval later: no second holds a burst."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(rate=4.0), clock)
+    assert await entries(limiter, clock, 9, 2.0) == [0.25 * turn for turn in range(9)]
 
 
 async def test_idle_time_is_not_saved_up() -> None:
@@ -55,17 +60,7 @@ async def test_idle_time_is_not_saved_up() -> None:
     async with limiter:
         pass
     await clock.advance(100)
-    times: list[float] = []
-
-    async def enter() -> None:
-        async with limiter:
-            times.append(clock.monotonic())
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(3):
-            group.create_task(enter())
-        await clock.advance(1.0)
-    assert times == [100.0, 100.5, 101.0]
+    assert await entries(limiter, clock, 3, 1.0) == [100.0, 100.5, 101.0]
 
 
 @given(
