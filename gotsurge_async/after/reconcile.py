@@ -326,22 +326,15 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
 def _conclude(mode: Mode, row: OrderRow, findings: Findings, read_at: datetime) -> OrderOutcome | StillInDoubt:
     """The conclusion from the findings for one order, if the reading began at ``read_at``."""
     tasks = findings.tasks.get(row.id)
-    if tasks:
-        concluded = _conclude_from(mode, row, tasks)
-        if not row.is_open(read_at) or not _is_cancelling(row):
-            return concluded
-        is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
-        return concluded if is_result else _still_open(row)
-    return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
-
-
-def _is_cancelling(row: OrderRow) -> bool:
-    """Whether a cancel of the order's task was sent and, as far as is known, not answered."""
-    return row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
-
-
-def _still_open(row: OrderRow) -> StillInDoubt:
-    why = open_words(row.open_until, cancelling=_is_cancelling(row))
+    if not tasks:
+        return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
+    concluded = _conclude_from(mode, row, tasks)
+    # Whether a cancel of its task was sent and, as far as is known, not answered.
+    cancelling = row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
+    is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
+    if is_result or not cancelling or not row.is_open(read_at):
+        return concluded
+    why = open_words(row.open_until, cancelling=True)
     return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 

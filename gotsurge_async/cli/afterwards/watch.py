@@ -60,7 +60,7 @@ class Shown:
     """The state of a run that is shown.
 
     Attributes:
-        others: the number of orders without a task to follow, by outcome: refused, unprocessed, changed.
+        others: the number of orders without a task of this run, by outcome: refused, unprocessed, already pushed.
         trouble: the reason why the last read failed; None if it did not.
     """
 
