@@ -33,6 +33,7 @@ LAST = 2**63 - 1
 """The greatest possible number of a chunk, as the end of a range."""
 
 _known = frozenset(STATE_OF)
+_ROW = ("id", "was_epoch", "was_states", "epoch", "claimed_at", "now", "states", "open_until")
 
 
 def number_of(chunk: int, place: int) -> int:
@@ -207,8 +208,7 @@ class Chunk(Struct):
 
     def error(self, place: int) -> str | None:
         """The note about an order for people, such as why it is in doubt."""
-        noted = self.notes.get(place)
-        return None if noted is None else noted.error
+        return self.notes[place].error if place in self.notes else None
 
     def forget_draft(self, db: Database, place: int, why: str) -> None:
         """Remove an order's recorded task, and name it in the ``error``; only when an older copy is accepted."""
@@ -240,8 +240,7 @@ class Chunk(Struct):
 
     def lost_drafts(self, place: int) -> int:
         """The number of drafts that may exist of an order besides its own, noted ones included."""
-        noted = self.notes.get(place)
-        return 0 if noted is None else noted.lost_drafts
+        return self.notes[place].lost_drafts if place in self.notes else 0
 
     def note(self, place: int, **changes: Any) -> None:
         """Note something about an order."""
@@ -257,10 +256,8 @@ class Chunk(Struct):
 
     def _row(self, now: int) -> Row:
         """The chunk's former epoch and states, and its new values."""
-        states = "".join(self.states)
-        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
-        self._was = self.epoch, states
-        return row
+        was, self._was = self._was, (self.epoch, "".join(self.states))
+        return self.id, *was, self.epoch, self.claimed_at, now, self._was[1], self.open_until
 
     def _result(self) -> Row:
         """The row of newly recorded tasks: inserted, never updated, so that no recorded task is replaced."""
@@ -322,7 +319,10 @@ def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
         Moved: another writer changed a chunk since it was read; nothing was written.
     """
     ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
-    if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
+    rows = [chunk._row(now) for chunk in ordered]
+    is_one = len(rows) == 1
+    changed = db.change("change_one", **dict(zip(_ROW, *rows, strict=True))) if is_one else db.insert("change", rows)
+    if changed != len(rows):
         raise Moved
     db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
     db.insert("note", [(chunk.id, at, *chunk.notes[at]) for chunk in ordered for at in sorted(chunk._noted)])

@@ -322,6 +322,10 @@ SELECT states, count(*) FROM chunks WHERE run = :run AND id BETWEEN :first AND :
 UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7,
   open_until = CAST(new.column8 AS {big})
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
+-- The same for a single row: SQLite makes a table in memory for the values of several.
+-- name: change_one
+UPDATE chunks SET epoch = :epoch, claimed_at = :claimed_at, updated_at = :now, states = :states, open_until = :open_until
+WHERE id = :id AND epoch = :was_epoch AND states = :was_states;
 -- name: bodies
 SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
 -- name: change_body
@@ -378,7 +382,9 @@ WHERE ids.value IS NOT NULL AND strpos(:live, substr(states, ids.place::int, 1))
 -- --- keys -------------------------------------------------------------------------------------------------------------
 
 -- A key leads to the order that has it, or had it last. It is taken while that order's state is live, and its run is admitted.
--- name: keys
+-- name: keys@sqlite
+SELECT keys.key, chunk, place FROM json_each(:keys) AS named CROSS JOIN keys ON environment = :environment AND keys.key = named.value;
+-- name: keys@postgresql
 SELECT key, chunk, place FROM keys WHERE environment = :environment AND key {among:keys};
 -- name: keys_astray
 SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE place >= length(states);
