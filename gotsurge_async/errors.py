@@ -36,6 +36,8 @@ arguments or its attributes, nor an exception of the HTTP library: what a librar
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias
 
+from gotsurge_async.models.words import printable
+
 if TYPE_CHECKING:
     from gotsurge_async.transports.base import Response
 
@@ -264,7 +266,7 @@ class CallError(GotSurgeError):
             notes.append(f"{self.attempts} attempts")
         if self.account not in ("", "default"):
             notes.append(f"account {self.account}")
-        return f"{text} ({', '.join(notes)})" if notes else text
+        return printable(f"{text} ({', '.join(notes)})" if notes else text)  # an id of a task may be any text
 
 
 class NotSent(CallError, code="E401"):

@@ -38,6 +38,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.ledger import LedgerError
 from gotsurge_async.models.answers import CreatedTasks, Task
+from gotsurge_async.tables.checks.faults import Fault
 from gotsurge_async.transports.base import Response
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
@@ -121,6 +122,23 @@ def test_a_pickle_keeps_notes() -> None:
     error = Rejected("no", **CALL)
     error.add_note("in chunk 7")
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["in chunk 7"]  # noqa: S301
+
+
+HOSTILE = "t\r\n1\x1b[31m\u202e"
+"""An id of a task, which may be any text."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutcomeUnknown(f"the answer names more than one task for this order: {HOSTILE}", operation="tasks.create"),
+        LedgerError(f"task {HOSTILE} is already recorded for another order", path="ledger.db"),
+        Fault(file="in-doubt.csv", rule=f"its task {HOSTILE} exists"),
+    ],
+)
+def test_no_id_of_a_task_breaks_the_line_of_a_message(error: object) -> None:
+    """Nothing in it moves a cursor or reorders what is written."""
+    assert "t  1 [31m " in str(error)
 
 
 @pytest.mark.parametrize(

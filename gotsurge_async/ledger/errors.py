@@ -34,6 +34,7 @@ from gotsurge_async import codec
 from gotsurge_async.errors import GotSurgeError, InvalidData, Sent, UsageError
 from gotsurge_async.ledger.states import Holder, OrderRow, PendingOrder
 from gotsurge_async.models.times import written
+from gotsurge_async.models.words import printable
 from gotsurge_async.starting import pattern
 from gotsurge_async.system import shell
 
@@ -83,7 +84,7 @@ class LedgerError(GotSurgeError):
         return commands_for(str(self.args[0]), self.path)
 
     def __str__(self) -> str:
-        return f"ledger {self.path}: {self.words}" if self.path else self.words
+        return printable(f"ledger {self.path}: {self.words}" if self.path else self.words)
 
 
 @contextmanager

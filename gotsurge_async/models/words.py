@@ -12,8 +12,8 @@ def one_line(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The same as `printable`, with the line breaks kept."""
-    return "\n".join(map(printable, text.splitlines()))
+    """The same as `printable`, with the line feeds kept."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def in_words(status: str) -> str:

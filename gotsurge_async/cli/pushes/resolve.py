@@ -17,7 +17,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
-from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say, shown
 from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
@@ -241,7 +241,7 @@ def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:
 
 def _show(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bool) -> None:
     for decision in (*resolved.created, *resolved.not_created)[:SHOWN]:
-        what = f"created as {decision.task_id}" if decision.task_id is not None else "not created"
+        what = f"created as {shown(decision.task_id)}" if decision.task_id is not None else "not created"
         click.echo(f"{decision.key} of run {run_id}: {what}, says {by}")
     numbers = {
         "created": len(resolved.created),

@@ -30,6 +30,7 @@ from gotsurge_async.cli.shared.output import (
     print_record,
     prose,
     say,
+    shown,
     spare,
 )
 from gotsurge_async.cli.shared.sending import ROW, finish_run, name_unused, try_out, unused_drafts
@@ -233,7 +234,7 @@ def _show(run: RunStatus, decisions: list[dict[str, Any]], unused: list[str], si
         ]
     )
     for decision in decisions:
-        task = decision["task_id"]
+        task = shown(decision["task_id"])
         what = f"created as {task}" if decision["created"] else f"task {task} is gone" if task else "not created"
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {written(decision['at'])}")
 

@@ -29,6 +29,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     code_of,
 )
+from gotsurge_async.models.words import printable, printable_lines
 from gotsurge_async.starting import Terminated
 from gotsurge_async.system import loops
 
@@ -94,7 +95,8 @@ class Failure(click.ClickException):
 
     def format_message(self) -> str:
         """The message, and below it the commands to type next."""
-        return "\n".join([self.message, *(f"next: {command}" for command in self.more.get("next", ()))])
+        lines = [self.message, *(f"next: {printable(command)}" for command in self.more.get("next", ()))]
+        return printable_lines("\n".join(lines))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message, unless it was printed before."""

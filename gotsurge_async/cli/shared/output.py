@@ -17,7 +17,7 @@ from gotsurge_async import codec
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.models.times import written
-from gotsurge_async.models.words import in_words, one_line
+from gotsurge_async.models.words import in_words, one_line, printable, printable_lines
 from gotsurge_async.money import Money
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def as_json() -> bool:
 
 def say(text: object) -> None:
     """Print a line for people on stderr."""
-    click.echo(str(text), err=True)
+    click.echo(printable_lines(str(text)), err=True)
 
 
 def counted(numbers: Mapping[str, int]) -> str:
@@ -147,7 +147,7 @@ class Step(Struct, frozen=True):
     command: str
 
     def __str__(self) -> str:
-        return f"{self.why}: {self.command}"
+        return printable(f"{self.why}: {self.command}")
 
 
 def print_json(value: Any) -> None:

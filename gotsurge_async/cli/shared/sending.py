@@ -26,7 +26,7 @@ from gotsurge_async.cli.shared.exits import (
     is_unreachable,
 )
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
-from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, say
+from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, say, shown
 from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
@@ -320,7 +320,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
         return
     more = f" and {len(unused) - SHOWN:,} more" if len(unused) > SHOWN else ""
     left = number_of(len(unused), "unused draft was", "unused drafts were")
-    say(f"{left} left, which no driver sees: {', '.join(unused[:SHOWN])}{more}")
+    say(f"{left} left, which no driver sees: {shown(unused[:SHOWN])}{more}")
     if how := about_task(info, "cancel", "ID", '--reason "unused draft"'):
         say(f"each is cancelled by: {how}")
 
@@ -364,6 +364,6 @@ def _show_reasons(reasons: Sequence[Reason]) -> None:
         mine = list(group)
         click.echo(f"why {verdict.replace('_', ' ')}:")
         for reason in mine[:SHOWN_REASONS]:
-            click.echo(f"  {reason.count:,} × {reason.reason}")
+            click.echo(f"  {reason.count:,} × {shown(reason.reason)}")
         if len(mine) > SHOWN_REASONS:
             click.echo("  … and for other reasons")

@@ -9,6 +9,7 @@ import attrs
 from msgspec import Struct, structs
 
 from gotsurge_async.models.rules import Severity
+from gotsurge_async.models.words import printable
 from gotsurge_async.starting import pattern
 from gotsurge_async.tables.checks.words import number_of
 
@@ -55,7 +56,8 @@ class Fault(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}"
         shown = None if self.value is None else quoted(self.value)
-        return ": ".join(part for part in (where, self.column, shown, self.rule + self.hint("; ")) if part is not None)
+        parts = (where, self.column, shown, self.rule + self.hint("; "))
+        return printable(": ".join(part for part in parts if part is not None))
 
     def hint(self, before: str) -> str:
         """The end of a sentence with the proposed value, after ``before``; "" without one."""

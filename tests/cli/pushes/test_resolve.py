@@ -43,13 +43,15 @@ def states(shell: Shell, run_id: str) -> dict[str, int]:
 def test_a_persons_word_settles_an_order(shell: Shell) -> None:
     """The word is recorded with name and time, is shown by status, and a key that was not created can be pushed."""
     run_id = shell.push_lost("A", "B", when="before")
-    created = shell.on_ledger("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check")
-    assert created.stdout == f"A of run {run_id}: created as task-a, says Mei\n"
+    created = shell.on_ledger(
+        "resolve", run_id, "--key", "A", "--created", "task\n\u202ea", "--by", "Mei", "--no-check"
+    )
+    assert created.stdout == f"A of run {run_id}: created as task a, says Mei\n"
     done = shell.on_ledger("resolve", run_id, "--key", "B", "--not-created", "--json")
     said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
     assert shell.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": [], "exit": 0}
     text = shell.on_ledger("status", run_id).stdout
-    assert "A: created as task-a, said Mei at " in text
+    assert "A: created as task a, said Mei at " in text
     decisions = shell.document(shell.on_ledger("status", run_id, "--json"))["decisions"]
     assert [(each["key"], each["by"]) for each in decisions] == [("A", "Mei"), ("B", getpass.getuser())]
     _, summary = shell.push("A", "B")

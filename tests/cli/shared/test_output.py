@@ -13,6 +13,7 @@ from rich.console import Console
 
 from gotsurge_async.cli.shared.output import (
     Column,
+    Step,
     event_line,
     fitted,
     lasting,
@@ -20,6 +21,7 @@ from gotsurge_async.cli.shared.output import (
     print_record,
     print_table,
     prose,
+    say,
     shown,
     spare,
 )
@@ -45,6 +47,13 @@ from tests.support.orders import NOW, order
 def test_a_value_is_shown_on_one_line(value: Any, text: str) -> None:
     """Money in units of its currency, times in UTC without a command, no control character reaches a terminal."""
     assert shown(value) == text
+
+
+def test_a_line_for_people_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """A step is one line, and only a line feed of a text begins another one."""
+    say("two\nlines\r\x1b[31m\u202e")
+    say(Step("look", "gotsurge tasks get 't\n1'"))
+    assert capsys.readouterr().err == "two\nlines  [31m \nlook: gotsurge tasks get 't 1'\n"
 
 
 def test_a_table_is_tab_separated_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
