@@ -1,9 +1,13 @@
 """A run that single orders join."""
 
+from contextlib import suppress
+
 import attrs
 
-from gotsurge_async.ledger import Ledger, Run
+from gotsurge_async.errors import CallError, SignInNeeded
+from gotsurge_async.ledger import Ledger, Mode, Run
 from gotsurge_async.push.chunks import ChunkSender
+from gotsurge_async.push.push import Push
 
 MOST_ORDERS = 50_000
 """The most orders of a run; then another one is begun, so that each run stays quick to read."""
@@ -14,10 +18,17 @@ WITH_DOUBTS = 30.0
 
 This is less than `LOOK`, or the desk would leave the run only at its second check."""
 
+REFUSED_FOR = 300.0
+"""Seconds for which the service's refusal to list tasks shows that an account is a plain partner's."""
+
 
 @attrs.define(eq=False)
 class DeskRun:
-    """A run that orders join; ``lost``: another process has taken it over, or it cannot be written."""
+    """A run that orders join.
+
+    ``lost``: another process has taken it over, or it cannot be written. ``outdated``: it is in direct mode, and the
+    account may use two-phase mode.
+    """
 
     run: Run
     ledger: Ledger
@@ -27,8 +38,18 @@ class DeskRun:
     sending: int = 0
     has_doubts: bool = False
     lost: bool = False
+    outdated: bool = False
+    _asked: float = attrs.field(default=attrs.Factory(lambda run: run.began, takes_self=True), init=False)
+    _orders_then: int = attrs.field(default=0, init=False)
+
+    async def check_mode(self, push: Push, now: float) -> None:
+        """Ask for the mode of a direct run again, if orders have joined it since: a proxy may have refused to list."""
+        if self.run.info.mode is Mode.DIRECT and self.orders > self._orders_then and now - self._asked >= REFUSED_FOR:
+            self._asked, self._orders_then = now, self.orders
+            with suppress(CallError, SignInNeeded):
+                self.outdated = await push.choose_mode() is not Mode.DIRECT
 
     def is_over(self, now: float) -> bool:
         """Whether the next order must join another run."""
         longest = WITH_DOUBTS if self.has_doubts else LONGEST
-        return self.lost or self.orders >= MOST_ORDERS or now - self.began >= longest
+        return self.lost or self.outdated or self.orders >= MOST_ORDERS or now - self.began >= longest

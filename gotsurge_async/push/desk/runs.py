@@ -404,7 +404,7 @@ class DeskRuns:
             await uninterrupted(self._end(current))
 
     async def _begin(self) -> DeskRun:
-        if self._mode is None:  # for each run: one wrong answer of a proxy must not decide it for months
+        if self._mode is None:  # for each run, see also `DeskRun.check_mode`
             self._push.check_endpoints(*Mode)
             await self._push.choose_mode()
         self._push.check_endpoints()
@@ -430,6 +430,8 @@ class DeskRuns:
         while True:
             try:
                 self._identity = self._identity or await self.ledger.identity()
+                if self._mode is None and self._now is not None:
+                    await self._now.check_mode(self._new_push(self.ledger, Mode.DIRECT), self._clock.monotonic())
                 await self._keep_up()
                 await self._resume_left()
             except Exception as error:

@@ -19,13 +19,13 @@ from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
 from gotsurge_async.ledger import LedgerUnsure, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.push.desk import runs as desk_runs
-from gotsurge_async.push.desk.run import LONGEST, MOST_ORDERS, WITH_DOUBTS
+from gotsurge_async.push.desk.run import LONGEST, MOST_ORDERS, REFUSED_FOR, WITH_DOUBTS
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
-from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, states
-from tests.support.orders import order, orders
+from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, once_so, states
+from tests.support.orders import answer, order, orders
 from tests.support.pushes import place
 from tests.support.threads import Threads
 
@@ -350,6 +350,39 @@ async def test_the_mode_is_chosen_for_each_run(tmp_path: Path) -> None:
         desk._runs._now.orders = MOST_ORDERS  # type: ignore[union-attr]
         await desk.create(order("T-2"))
         assert [info.mode for info in await at.ledger.runs()] == [Mode.TWO_PHASE, Mode.DIRECT]
+
+
+async def test_a_passing_refusal_makes_no_platform_partner_a_plain_one(tmp_path: Path) -> None:
+    """The mode is asked for again after minutes, once for all orders since; a refusal leaves the run as it is."""
+    asked: list[int] = []
+    clock = ManualClock()
+
+    def respond(request: Request) -> Response:
+        if request.method == "GET":
+            asked.append(403 if len(asked) < 2 else 200)
+            return answer({"tasks": []}, asked[-1])
+        body = msgspec.json.decode(request.body or b"")
+        if "tasks" in body:
+            return created(body["tasks"])
+        return answer({"updated_tasks": [{"id": task, "current_status": "broadcasting"} for task in body["task_ids"]]})
+
+    async with desk_of(tmp_path, respond, clock=clock, mode=None) as desk:
+        for number in range(3):
+            await desk.create(order(f"T-{number}"))
+        assert asked == [403]
+        await once_so(clock, lambda: len(asked) > 1)
+        assert clock.monotonic() >= REFUSED_FOR
+        await clock.advance(3 * REFUSED_FOR)
+        await desk.create(order("T-3"))
+        assert asked == [403, 403]  # nothing had joined the run, so it was not asked for again
+        await once_so(clock, lambda: len(asked) > 2)
+        await clock.settle()
+        await desk.create(order("T-4"))
+        assert asked == [403, 403, 200, 200]
+        assert [info.mode for info in await desk.ledger.runs()] == [Mode.TWO_PHASE, Mode.DIRECT]
+        assert {row.state for info in await desk.ledger.runs() async for row in desk.ledger.rows(info.id)} == {
+            OrderState.CREATED
+        }
 
 
 # --- what others have in hand -----------------------------------------------------------------------------------------
