@@ -319,7 +319,8 @@ class GotSurge(Resources):
 
         Args:
             orders: a plain or an async iterable of orders, or of dicts of their fields as the API writes them. One that
-                is neither, or cannot be sent, is `Unprocessed` with `InvalidData`; the others go out.
+                is neither, or cannot be sent, is `Unprocessed` with `InvalidData`; the others go out. An order
+                of a slow async iterable waits for others for 0.2 seconds if a call is free.
             concurrency: the most chunks in flight, by default the client's own limit.
             key: only with a ledger: returns the key of an order, or None for its tracking id.
             chunk: only without one: orders in a call, 1 to 20.

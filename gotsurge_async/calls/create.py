@@ -346,7 +346,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         check_limit(validate, max_price)
         self._keys = KeysSeen()
         read = cast("Iterable[OrderLike]", each_as_read(orders, self._read))
-        super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency))
+        super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency), clock=session.clock)
         self._session = session
         self._endpoint = endpoint
         self._validate = validate

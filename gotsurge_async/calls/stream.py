@@ -10,12 +10,16 @@ from typing import Generic, Self, TypeVar, cast
 from weakref import ref
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import check_concurrency, is_count
 from gotsurge_async.errors import GotSurgeError, UsageError
 
 T = TypeVar("T")
 C = TypeVar("C")
 R = TypeVar("R")
+
+LINGER = 0.2
+"""Seconds that an item of a slow source waits for the next ones, while there is a place in flight for its chunk."""
 
 
 class Pages(Generic[T]):
@@ -32,6 +36,8 @@ class _Stream(ABC, Generic[T, C, R]):
     results wait than there are places. Breaking out of the loop, or cancelling it, cancels what is in flight and
     leaves no task; ``in_flight`` then holds the items whose outcome is not known.
 
+    With a ``clock``, a chunk of an async source that is slow is sent before it is full, see `LINGER`.
+
     If ``concurrency`` is a function, it is called again whenever a chunk has ended: tasks and memory follow it.
 
     After an error of ``send`` or of the source no new chunk is read. Those in flight finish and are yielded, then the
@@ -45,6 +51,7 @@ class _Stream(ABC, Generic[T, C, R]):
         *,
         size: int,
         concurrency: int | Callable[[], int],
+        clock: Clock | None = None,
     ) -> None:
         if not (is_count(size) and size <= CHUNK):
             raise UsageError(f"a chunk must have 1 to {CHUNK} items, not {size!r:.60}", "E903")
@@ -52,9 +59,12 @@ class _Stream(ABC, Generic[T, C, R]):
             check_concurrency(concurrency)
         self._places = concurrency if callable(concurrency) else lambda: concurrency
         self._unfinished: list[T] = []
-        self._chunks = (
-            chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size, self._unfinished)
-        )
+        if isinstance(items, Pages):
+            self._chunks = chunks_of_pages(items, size)
+        elif clock is not None and isinstance(items, AsyncIterable):
+            self._chunks = _chunks_in_time(items, size, self._unfinished, clock)
+        else:
+            self._chunks = chunks_of(items, size, self._unfinished)
         self._send_chunk = send
         self._reading = asyncio.Lock()
         self._stopped = False
@@ -204,9 +214,14 @@ class ResultStream(_Stream[T, Sequence[R], R]):
     """
 
     def __init__(
-        self, items: Iterable[T] | AsyncIterable[T], *, size: int, concurrency: int | Callable[[], int]
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        size: int,
+        concurrency: int | Callable[[], int],
+        clock: Clock | None = None,
     ) -> None:
-        super().__init__(items, self._send, size=size, concurrency=concurrency)
+        super().__init__(items, self._send, size=size, concurrency=concurrency, clock=clock)
         self._chunk: deque[tuple[T, R]] = deque()  # not yet yielded, of the present chunk
 
     @property
@@ -251,6 +266,49 @@ async def chunks_of(
             chunk.extend(islice(left, size))
     if chunk:
         yield taken()
+
+
+async def _chunks_in_time(
+    items: AsyncIterable[T], size: int, chunk: list[T], clock: Clock
+) -> AsyncGenerator[Sequence[T], None]:
+    """Cut an async iterable into lists of ``size``, or shorter ones while no more items come for a while.
+
+    Args:
+        chunk: an empty list, which always holds the items that were read and that no list has yet.
+    """
+    source, arrived, ended = aiter(items), asyncio.Event(), asyncio.Event()
+
+    async def fill() -> bool:
+        try:
+            while len(chunk) < size:
+                chunk.append(await anext(source))
+                arrived.set()
+        except StopAsyncIteration:
+            return False
+        finally:
+            arrived.set()
+            ended.set()
+        return True
+
+    filling: asyncio.Task[bool] | None = None  # never cancelled for time alone: that would end the source
+    more = True
+    try:
+        while more:
+            if filling is None:
+                ended.clear()
+                filling = asyncio.create_task(fill())
+            await arrived.wait()
+            if ended.is_set() or await sleep_or(ended, clock, LINGER):
+                more, filling = await filling, None
+            some = [*chunk]
+            chunk.clear()
+            arrived.clear()
+            if some:
+                yield some
+    finally:
+        if filling is not None:
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
 
 
 async def chunks_of_pages(items: Pages[T], size: int) -> AsyncGenerator[Sequence[T], None]:

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.calls.stream import LINGER, ResultStream
 from gotsurge_async.errors import SignInNeeded, UsageError
+from gotsurge_async.testing import ManualClock
 
 
 class Doubled(ResultStream[int, int]):
@@ -55,6 +58,72 @@ async def test_the_items_of_a_source_that_waits_are_in_flight() -> None:
     await waits.wait()
     await stream.aclose()
     assert sorted([*seen, *stream.in_flight]) == list(range(5))
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 0.01, LINGER, 1.0]), max_size=60), st.integers(1, 3))
+async def test_the_items_of_a_slow_source_are_sent_soon(pauses: list[float], concurrency: int) -> None:
+    """Whatever its pace, each item is sent once, a moment after it came; the chunks of a quick one are full."""
+    clock = ManualClock()
+    came: list[float] = []
+    late: list[float] = []
+    sizes: list[int] = []
+
+    class Slow(Doubled):
+        async def _send(self, items: Sequence[int]) -> Sequence[int]:
+            sizes.append(len(items))
+            late.extend(clock.monotonic() - came[item] for item in items)
+            return await super()._send(items)
+
+    async def source() -> AsyncIterator[int]:
+        for item, pause in enumerate(pauses):
+            if pause:
+                await clock.sleep(pause)
+            came.append(clock.monotonic())
+            yield item
+
+    stream = Slow(source(), size=7, concurrency=concurrency, clock=clock)
+    reading = asyncio.ensure_future(read(stream))
+    await clock.advance(sum(pauses) + LINGER)
+    assert sorted(await reading) == [2 * item for item in range(len(pauses))]
+    assert (max(late, default=0) <= LINGER + 0.001, stream.in_flight) == (True, [])
+    assert any(pauses) or set(sizes[:-1]) <= {7}
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def read(stream: Doubled) -> list[int]:
+    """All results."""
+    return [result async for result in stream]
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "closed", "broken"])
+@pytest.mark.parametrize("lingers", [False, True])
+async def test_no_item_is_lost_while_it_waits_for_the_next_ones(ends: str, lingers: bool) -> None:
+    """Items that were read have a result, or are in flight, when the reader, the stream or the source ends then."""
+    clock, breaks, waits = ManualClock(), asyncio.Event(), asyncio.Event()
+
+    async def source() -> AsyncIterator[int]:
+        yield 0
+        if lingers:
+            await clock.sleep(1)  # so the first one goes alone
+        yield 1
+        waits.set()
+        await breaks.wait()
+        raise OSError("the disk is gone")
+
+    stream = Doubled(source(), size=4, concurrency=1, clock=clock)
+    reading = asyncio.ensure_future(read(stream))
+    await clock.advance(1 if lingers else 0)
+    await waits.wait()
+    if ends == "broken":
+        breaks.set()
+    elif ends == "closed":
+        await stream.aclose()
+    else:
+        reading.cancel()
+    with pytest.raises((OSError, UsageError, asyncio.CancelledError)):
+        await reading
+    assert stream.in_flight == ([1] if lingers else [0, 1])
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_a_stop_is_raised_after_the_last_result() -> None:

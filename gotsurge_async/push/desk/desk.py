@@ -243,8 +243,8 @@ class Desk:
         Raises:
             UsageError: an argument that cannot be right. The stream raises what `create` raises, except InvalidData.
         """
-        places = self._limiter.at_most(concurrency)
-        return DeskStream(orders, lambda order: self._create(*self._written(order, key(order)), limited=False), places)
+        places, clock = self._limiter.at_most(concurrency), self._clock
+        return DeskStream(orders, lambda one: self._create(*self._written(one, key(one)), limited=False), places, clock)
 
     async def submit(self, order: OrderLike, *, key: str | None = None, connection: Any = None) -> None:
         """Record an order that will be sent later, and return when it is durable.

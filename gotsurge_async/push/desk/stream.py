@@ -7,6 +7,7 @@ from typing import Any, cast
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.clock import Clock
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import GotSurgeError, InvalidData, NotSent
 from gotsurge_async.push.desk.outcomes import Outcome
@@ -27,8 +28,9 @@ class DeskStream(ResultStream[OrderLike, Outcome]):
         orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
         create: Callable[[OrderLike], Awaitable[Outcome]],
         concurrency: Callable[[], int],
+        clock: Clock,
     ) -> None:
-        super().__init__(orders, size=CHUNK, concurrency=concurrency)
+        super().__init__(orders, size=CHUNK, concurrency=concurrency, clock=clock)
         self._create = create
 
     async def _send(self, items: Sequence[OrderLike]) -> Sequence[Outcome]:

@@ -94,7 +94,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         size: int,
         concurrency: int | Callable[[], int],
     ) -> None:
-        super().__init__(items, size=size, concurrency=concurrency)
+        super().__init__(items, size=size, concurrency=concurrency, clock=session.clock)
         self._session = session
         self._call = call
         self._check = check

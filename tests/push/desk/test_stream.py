@@ -11,8 +11,9 @@ import pytest
 from gotsurge_async import Created, InvalidData, Money, Order, Refused, Unprocessed
 from gotsurge_async.bulk import Changed, Desk
 from gotsurge_async.errors import SignInNeeded
+from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent, Response
-from tests.support.desks import Gate, Service, client, created, desk_of
+from tests.support.desks import Gate, Service, client, created, desk_of, once_so
 from tests.support.orders import order, orders
 
 
@@ -47,6 +48,29 @@ async def test_an_async_source_is_read_as_there_are_places(tmp_path: Path) -> No
             assert read <= 100
         assert len([each async for each in desk.push(orders(200))]) == 200
     assert Counter(service.sent) == Counter(str(each.tracking_id) for each in orders(200))
+
+
+@pytest.mark.parametrize("with_ledger", [False, True])
+async def test_an_order_of_a_slow_source_leaves_soon(tmp_path: Path, with_ledger: bool) -> None:
+    """It does not wait until twenty have come."""
+    clock, service, ends = ManualClock(), Service(), asyncio.Event()
+
+    async def source() -> AsyncIterator[Order]:
+        yield order("T-0")
+        await ends.wait()
+        yield order("T-1")
+
+    ledger = tmp_path / "ledger.db" if with_ledger else None
+    async with client(service, clock=clock, ledger=ledger) as gs:
+        results: Any = gs.push(source())
+        reading = aiter(results)
+        first: asyncio.Future[Any] = asyncio.ensure_future(anext(reading))
+        await once_so(clock, first.done)
+        assert service.sent == ["T-0"]
+        ends.set()
+        assert isinstance(await anext(reading), Created)
+    assert isinstance(await first, Created)
+    assert service.sent == ["T-0", "T-1"]
 
 
 async def test_a_faulty_order_keeps_no_other_from_being_sent(tmp_path: Path) -> None:
