@@ -39,6 +39,9 @@
 #ifndef SAME    /* an unrecorded draft is adopted only if it carries what this row would send */
 #define SAME 1
 #endif
+#ifndef OTHERS  /* an order whose answer names a task that another order has is in doubt, and is not drafted anew */
+#define OTHERS 1
+#endif
 /* These, where the ledger may be put back to an older copy of itself (COPY=1): */
 #ifndef COUNTER /* an older copy is known for one, and gone on with only by accept-older: what waited is in doubt */
 #define COUNTER 1
@@ -314,6 +317,13 @@ draft:  /* a create of a draft, until an answer names it */
     /* made, and the answer is lost; not made, and no answer comes: */
     :: atomic { MORE && troubles > 0 -> troubles--; make_draft(payload[r], t); t = 0 } -> goto anew
     :: atomic { UNLUCKY } -> goto anew
+    /* made, but another order has the same task by a wrong answer, and broadcasts it at some time: */
+    :: atomic { MINE && state[r] == DRAFTING && MORE && troubles > 0 ->
+           troubles--; make_draft(payload[r], t); coming[t] = true; t = 0;
+           if
+           :: OTHERS -> mark(IN_DOUBT); goto over
+           :: else -> skip
+           fi } -> goto anew
     /* its tracking id is taken, by a draft whose answer was lost as it seems: */
     :: atomic { ADOPTABLE(1) -> troubles--; t = 1 } -> goto keep
     :: atomic { ADOPTABLE(2) -> troubles--; t = 2 } -> goto keep
@@ -596,7 +606,7 @@ proctype settler() {
     atomic {
         if
         :: FREE -> assert(r == NONE || state[r] == CANCELLED && task[recorded[r]] == GONE_BACK)
-        :: !FREE && put_back -> assert(state[key] == CREATED || state[key] == IN_DOUBT)
+        :: !FREE && (put_back || recorded[key] == 0) -> assert(state[key] == CREATED || state[key] == IN_DOUBT)
         :: else -> assert(state[key] == CREATED && (live == 1 || task[recorded[key]] == GONE_BACK))
         fi
     }

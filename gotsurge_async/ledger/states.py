@@ -158,7 +158,7 @@ def in_words(state: OrderState, *, held: bool = False) -> str:
 _AFTER = {
     "p": "sguw",
     "s": "crip",
-    "g": "dbrpu",  # straight to broadcasting: its draft and the intent to broadcast it are one write
+    "g": "dbripu",  # straight to broadcasting: its draft and the intent to broadcast it are one write
     "d": "buxkw",
     "b": "cridxuk",  # drafted only while certainly nothing left; superseded only by a run that goes on with its draft
     "c": "xik",

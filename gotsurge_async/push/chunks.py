@@ -141,6 +141,7 @@ class ChunkSender(ABC):
         stopping: set when nothing more may be sent: an order that was not processed, and waits for another try,
             stays pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
+        taken: ids of orders in doubt whose answer named another order's task.
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
 
@@ -154,6 +155,7 @@ class ChunkSender(ABC):
     on_refused_chunk: OnRefusedChunk
     stopping: asyncio.Event
     lost_drafts: set[str] = attrs.field(factory=set, init=False)
+    taken: set[int] = attrs.field(factory=set, init=False)
     unrecorded: dict[int, OrderResult[PendingOrder]] = attrs.field(factory=dict, init=False)
     _sending: Session = attrs.field(init=False)
 
@@ -283,8 +285,11 @@ class ChunkSender(ABC):
                 return [recorded for result in results for recorded in await self._record([result], status)]
             why = f"the answer names a task that already belongs to another order: {taken.words}"
             error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=status)
-            lost = [InDoubt(order=results[0].order, error=error)]
-            results = [*lost]
+            doubt = InDoubt(order=results[0].order, error=error)
+            # The task may be its own, and the other order may broadcast it: in no mode is it sent again.
+            self.taken.add(doubt.order.id)
+            await self._record_doubts([doubt])
+            return [doubt]
         if lost:
             await self._record_lost(lost)
         if unprocessed:
@@ -312,6 +317,11 @@ class ChunkSender(ABC):
                 return await self.run.record(outcomes, broadcast=broadcast)
         return await self.run.record(outcomes, broadcast=broadcast)
 
+    async def _record_doubts(self, doubts: Sequence[InDoubt[PendingOrder]]) -> None:
+        """Record orders as in doubt: they are not sent again."""
+        in_doubt = OrderState.IN_DOUBT
+        await self._keep([OrderOutcome(doubt.order.id, in_doubt, error=str(doubt.error)) for doubt in doubts])
+
     @abstractmethod
     async def _release(self, results: Results) -> None:
         """Release claims that were made with the record of a result, and that are not used now."""
@@ -333,9 +343,7 @@ class DirectSender(ChunkSender):
         """Do nothing: a created order has no claim."""
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
-        await self.run.record(
-            [OrderOutcome(doubt.order.id, OrderState.IN_DOUBT, error=str(doubt.error)) for doubt in lost]
-        )
+        await self._record_doubts(lost)
 
 
 def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, list[Sequence[PendingOrder]]]:

@@ -155,9 +155,14 @@ class TwoPhaseSender(ChunkSender):
             for tries in count(1):  # again while answers are lost
                 answered = await super().send(orders, claim)
                 claim = None
-                drafted += [result for result in answered if isinstance(result, Created)]
-                results += [result for result in answered if isinstance(result, Refused | Unprocessed)]
-                lost = [result for result in answered if isinstance(result, InDoubt)]
+                lost = []
+                for result in answered:
+                    if isinstance(result, Created):
+                        drafted.append(result)
+                    elif isinstance(result, InDoubt) and result.order.id not in self.taken:
+                        lost.append(result)
+                    else:
+                        results.append(result)
                 if not lost or tries >= self.session.policy.attempts:
                     break
                 await self._pause(tries)

@@ -1,5 +1,6 @@
 """One task of the service that two orders of the ledger name: the second is in doubt, and nothing is damaged."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -67,27 +68,45 @@ async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt
 
 
 async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_order(tmp_path: Path) -> None:
-    """In two-phase mode another draft is made, and broadcast; the recorded task stays the other order's."""
+    """In two-phase mode the order is in doubt, too: nobody broadcasts it, however often it is pushed or resumed."""
     async with place(tmp_path) as here:
         first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
         task_id = (await here.tasks(first))["T-1"]
         with creates_tell(here.gs, task_id, times=1):
-            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert await here.states(second) == {"T-2": OrderState.CREATED}
-        assert (await here.tasks(second))["T-2"] != task_id
-        assert here.simulator.audit()["doubled"] == {}
-
-
-async def test_an_answer_that_always_names_it_leaves_the_order_unprocessed(tmp_path: Path) -> None:
-    """Nothing is broadcast while no draft of the order has an id of its own."""
-    async with place(tmp_path) as here:
-        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
-        task_id = (await here.tasks(first))["T-1"]
-        with creates_tell(here.gs, task_id):
-            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert await here.states(second) == {"T-2": OrderState.PENDING}
+            second = await here.push([order("T-2"), order("T-3")], mode=Mode.TWO_PHASE, chunk=1)
+        assert await here.states(second) == {"T-2": OrderState.IN_DOUBT, "T-3": OrderState.CREATED}
         await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert here.simulator.audit()["doubled"] == {}
+        await Reconciler(here.gs, here.ledger, rescan_after=0).reconcile(second)
+        assert (await here.states(second))["T-2"] is OrderState.IN_DOUBT
+        assert here.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-3": 1}
+
+
+async def test_an_order_whose_draft_another_order_broadcast_is_not_drafted_again(tmp_path: Path) -> None:
+    """The answer for B names the draft of A before A's own answer comes: A has one driver, and both are in doubt."""
+    async with place(tmp_path) as here:
+        transport = here.gs.session._transport
+        send = transport.send
+        made, broadcast = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+        async def crossed(request: Request) -> Response:
+            answer = await send(request)
+            if b'"task_ids"' in (request.body or b""):
+                broadcast.set()
+            elif b'"tracking_id":"A"' in (request.body or b""):
+                if not made.done():
+                    made.set_result(msgspec.json.decode(answer.body)["tasks"][0]["id"])
+                await broadcast.wait()
+            elif b'"tracking_id":"B"' in (request.body or b""):
+                body = msgspec.json.decode(answer.body)
+                body["tasks"][0]["id"] = await made
+                answer = attrs.evolve(answer, body=msgspec.json.encode(body))
+            return answer
+
+        with patch.object(transport, "send", crossed):
+            run_id = await here.push([order("A"), order("B")], mode=Mode.TWO_PHASE, chunk=1)
+        assert await here.states(run_id) == {"A": OrderState.IN_DOUBT, "B": OrderState.IN_DOUBT}
+        audit = here.simulator.audit()
+        assert (audit["by_tracking_id"], audit["doubled"]) == ({"A": 1}, {})
 
 
 @pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.DRAFTED])

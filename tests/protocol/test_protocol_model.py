@@ -69,7 +69,7 @@ def test_after_any_troubles_one_more_push_or_resume_brings_the_order_to_its_end(
     [
         *(
             ("two_phase", (f"{rule}=0", "TROUBLES=1"))
-            for rule in ("FENCE", "COMPARE", "INTENT", "STAY", "OWN", "TAKEN", "CERTAIN", "PROVEN", "HEIR")
+            for rule in ("FENCE", "COMPARE", "INTENT", "STAY", "OWN", "TAKEN", "CERTAIN", "PROVEN", "HEIR", "OTHERS")
         ),
         # Freezes alone double if neither holds; one of the two is enough against them.
         ("two_phase", ("FENCE=0", "ONCE=0", "TROUBLES=0")),
