@@ -175,8 +175,6 @@ class Sender:
             outcome = await (self._look(order) if order.claimed else self._create(order))
             if outcome is None or not await self._note(order, outcome):
                 await (await self._orders()).put_off([order], LAST_POLL)
-            else:
-                self._report(order.key, outcome)
         except asyncio.CancelledError:
             cut = True
             raise
@@ -205,21 +203,22 @@ class Sender:
         return _outcome_of(order.key, waiting, recorded)
 
     async def _note(self, order: Submitted, outcome: Outcome) -> bool:
-        """Note that the outcome of an order is known; returns False if it is not."""
+        """Report the outcome of an order, and note that it is known; returns False if it is not."""
         orders = await self._orders()
         if isinstance(outcome, Unprocessed) and not order.claimed:
             raise outcome.error
         self._failures = 0
-        if isinstance(outcome, Changed):
-            log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
-            await orders.stop(order, OTHER_CONTENT)
-            return True
         if isinstance(outcome, InDoubt):
             waiting, recorded = await orders.standing(order.key)
             own = waiting is None or waiting.claimed
             if not own and (recorded is None or recorded.row.state is not OrderState.IN_DOUBT):
                 return False  # of another order with this key, whose cancel may act, or which another process sends
-        await orders.forget(order)
+        self._report(order.key, outcome)  # before the note: after a crash, another process reports it again
+        if isinstance(outcome, Changed):
+            log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
+            await orders.stop(order, OTHER_CONTENT)
+        else:
+            await orders.forget(order)
         return True
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:

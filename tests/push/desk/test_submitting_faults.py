@@ -48,6 +48,29 @@ async def claimed(ledger: Ledger) -> tuple[Run, int]:
     return run, number
 
 
+async def test_an_outcome_is_reported_before_it_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies between the two leaves the order to another one, which reports the outcome again."""
+    heard: list[tuple[str, type]] = []
+    clock, service = ManualClock(), Service()
+
+    def note(key: str, outcome: object) -> None:
+        heard.append((key, type(outcome)))
+
+    async def killed(orders: SubmittedOrders, order: object) -> None:
+        raise LedgerUnusable("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SubmittedOrders, "forget", killed)
+        async with desk_of(tmp_path, service, clock=clock, on_outcome=note) as desk:
+            await desk.submit(order())
+            await once_so(clock, lambda: heard)
+    assert heard == [("T-1", Created)]
+    async with desk_of(tmp_path, service, clock=clock, on_outcome=note):
+        await once_so(clock, lambda: len(heard) == 2)
+    assert (heard, service.sent) == ([("T-1", Created)] * 2, ["T-1"])
+    assert await waiting(tmp_path) == (0, 0)
+
+
 async def test_another_content_while_the_first_is_on_its_way_is_an_error(tmp_path: Path) -> None:
     """It does not replace the first one, which waits again when it could not be sent."""
     clock, service = ManualClock(), Stumbling()
