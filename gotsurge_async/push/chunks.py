@@ -141,6 +141,7 @@ class ChunkSender(ABC):
         stopping: set when nothing more may be sent: an order that was not processed, and waits for another try,
             stays pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
+        taken: ids of orders in doubt whose answer named another order's task.
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
 
@@ -154,6 +155,7 @@ class ChunkSender(ABC):
     on_refused_chunk: OnRefusedChunk
     stopping: asyncio.Event
     lost_drafts: set[str] = attrs.field(factory=set, init=False)
+    taken: set[int] = attrs.field(factory=set, init=False)
     unrecorded: dict[int, OrderResult[PendingOrder]] = attrs.field(factory=dict, init=False)
     _sending: Session = attrs.field(init=False)
 
@@ -283,9 +285,10 @@ class ChunkSender(ABC):
                 return [recorded for result in results for recorded in await self._record([result], status)]
             why = f"the answer names a task that already belongs to another order: {taken.words}"
             error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=status)
-            (named,) = outcomes
             doubt = InDoubt(order=results[0].order, error=error)
-            await self._record_taken(doubt, named.task_id or "")
+            # The task may be its own, and the other order may broadcast it: in no mode is it sent again.
+            self.taken.add(doubt.order.id)
+            await self._record_doubts([doubt])
             return [doubt]
         if lost:
             await self._record_lost(lost)
@@ -318,10 +321,6 @@ class ChunkSender(ABC):
         """Record orders as in doubt: they are not sent again."""
         in_doubt = OrderState.IN_DOUBT
         await self._keep([OrderOutcome(doubt.order.id, in_doubt, error=str(doubt.error)) for doubt in doubts])
-
-    async def _record_taken(self, doubt: InDoubt[PendingOrder], task_id: str) -> None:
-        """Record an order whose answer named a task that another order has."""
-        await self._record_doubts([doubt])
 
     @abstractmethod
     async def _release(self, results: Results) -> None:

@@ -135,7 +135,6 @@ class TwoPhaseSender(ChunkSender):
     Attributes:
         find_drafts: returns the task ids of drafts that exist for some keys of a run, and are not recorded.
         stop: called with the error that ended the broadcasts: further ones would fail in the same way.
-        taken: orders in doubt, and the task of each: the answer for it named this task, which another order has.
     """
 
     endpoint = DRAFTS_CREATE
@@ -144,7 +143,6 @@ class TwoPhaseSender(ChunkSender):
     created_as = OrderState.DRAFTED
     find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
     stop: Callable[[GotSurgeError], None]
-    taken: dict[int, tuple[InDoubt[PendingOrder], str]] = attrs.field(factory=dict, init=False)
 
     async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
@@ -221,30 +219,6 @@ class TwoPhaseSender(ChunkSender):
                 for result in results
             ]
         return results, again
-
-    async def _recorded(self, results: Results, status: int | None) -> Results:
-        """Record results. An order whose task another order has is drafted again only if the task names that one.
-
-        Else the task may be its own, and the other order may broadcast it: the order is in doubt.
-        """
-        anew: list[InDoubt[PendingOrder]] = []
-        try:
-            recorded = await super()._recorded(results, status)
-            for doubt, task_id in [self.taken[result.order.id] for result in recorded if result.order.id in self.taken]:
-                with suppress(CallError, SignInNeeded):
-                    if other_name(codec.decode_names(doubt.order.payload), named_by(await self.read(task_id))):
-                        anew.append(doubt)
-                        del self.taken[doubt.order.id]
-            return recorded
-        finally:
-            if doubts := [self.taken[result.order.id][0] for result in results if result.order.id in self.taken]:
-                await uninterrupted(self._record_doubts(doubts))
-            if anew:
-                await uninterrupted(self._record_lost(anew))
-
-    async def _record_taken(self, doubt: InDoubt[PendingOrder], task_id: str) -> None:
-        """Only note it: its task is read first, which may take long."""
-        self.taken[doubt.order.id] = doubt, task_id
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         """Make orders whose answer was lost pending again: a draft that was made of one stays unused."""

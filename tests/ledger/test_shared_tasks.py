@@ -16,8 +16,6 @@ from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.ledger import OrderOutcome, TaskTaken
 from gotsurge_async.ledger.upkeep.check import check
-from gotsurge_async.push.two_phase import TwoPhaseSender
-from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
 from tests.ledger.kit import TidyLedger, bring, loaded, only
 from tests.ledger.kit import order as ledger_order
@@ -70,38 +68,12 @@ async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt
 
 
 async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_order(tmp_path: Path) -> None:
-    """In two-phase mode another draft is made, and broadcast; the recorded task stays the other order's."""
+    """In two-phase mode the order is in doubt, too: nobody broadcasts it, however often it is pushed or resumed."""
     async with place(tmp_path) as here:
         first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
         task_id = (await here.tasks(first))["T-1"]
-        with creates_tell(here.gs, task_id, times=1):
-            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert await here.states(second) == {"T-2": OrderState.CREATED}
-        assert (await here.tasks(second))["T-2"] != task_id
-        assert here.simulator.audit()["doubled"] == {}
-
-
-async def test_an_answer_that_always_names_it_leaves_the_order_unprocessed(tmp_path: Path) -> None:
-    """Nothing is broadcast while no draft of the order has an id of its own."""
-    async with place(tmp_path) as here:
-        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
-        task_id = (await here.tasks(first))["T-1"]
-        with creates_tell(here.gs, task_id):
-            second = await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert await here.states(second) == {"T-2": OrderState.PENDING}
-        await here.push([order("T-2")], mode=Mode.TWO_PHASE)
-        assert here.simulator.audit()["doubled"] == {}
-
-
-async def test_a_draft_with_a_task_that_cannot_be_read_is_in_doubt(tmp_path: Path) -> None:
-    """Whether the task is its own is not known then: nobody drafts it again, however often it is pushed."""
-    async with place(tmp_path) as here:
-        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
-        task_id = (await here.tasks(first))["T-1"]
-        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=500))
         with creates_tell(here.gs, task_id, times=1):
             second = await here.push([order("T-2"), order("T-3")], mode=Mode.TWO_PHASE, chunk=1)
-        here.simulator.clear_faults()
         assert await here.states(second) == {"T-2": OrderState.IN_DOUBT, "T-3": OrderState.CREATED}
         await here.push([order("T-2")], mode=Mode.TWO_PHASE)
         await Reconciler(here.gs, here.ledger, rescan_after=0).reconcile(second)
@@ -109,25 +81,33 @@ async def test_a_draft_with_a_task_that_cannot_be_read_is_in_doubt(tmp_path: Pat
         assert here.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-3": 1}
 
 
-async def test_a_push_that_is_cancelled_while_it_reads_such_a_task_leaves_a_doubt(tmp_path: Path) -> None:
-    """It does not wait for the read, and nobody drafts the order again."""
+async def test_answers_that_lag_by_one_double_no_order(tmp_path: Path) -> None:
+    """The answer for B names the draft of A, and that for C the draft of B, without names: B and C are in doubt."""
     async with place(tmp_path) as here:
-        first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
-        task_id = (await here.tasks(first))["T-1"]
-        reading = asyncio.Event()
+        transport = here.gs.session._transport
+        send = transport.send
+        made: list[str] = []
+        of_b = asyncio.Event()
 
-        async def hang(sender: TwoPhaseSender, named: str) -> None:
-            reading.set()
-            await asyncio.Event().wait()
+        async def late(request: Request) -> Response:
+            answer = await send(request)
+            if request.method != "POST" or b'"from_address"' not in (request.body or b""):
+                return answer
+            key = msgspec.json.decode(request.body or b"")["tasks"][0]["tracking_id"]
+            if key == "C":
+                await of_b.wait()
+            made.append(msgspec.json.decode(answer.body)["tasks"][0]["id"])
+            if key == "B":
+                of_b.set()
+            named = made[-1] if len(made) == 1 else made[-2]
+            return attrs.evolve(answer, body=msgspec.json.encode({"tasks": [{"id": named}]}))
 
-        with creates_tell(here.gs, task_id, times=1), patch.object(TwoPhaseSender, "read", hang):
-            pushing = asyncio.create_task(here.push([order("T-2")], mode=Mode.TWO_PHASE))
-            await reading.wait()
-            pushing.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await pushing
-        (second,) = [run.id for run in await here.ledger.runs() if run.id != first]
-        assert await here.states(second) == {"T-2": OrderState.IN_DOUBT}
+        with patch.object(transport, "send", late):
+            await here.push([order("A")], mode=Mode.TWO_PHASE)
+            run_id = await here.push([order("B"), order("C")], mode=Mode.TWO_PHASE, chunk=1)
+        await here.push([order("B"), order("C")], mode=Mode.TWO_PHASE)
+        states = await here.states(run_id)
+        assert (states["B"], here.simulator.audit()["doubled"]) == (OrderState.IN_DOUBT, {})
 
 
 async def test_an_order_whose_draft_another_order_broadcast_is_not_drafted_again(tmp_path: Path) -> None:
