@@ -1,53 +1,21 @@
-"""A database for one purpose, and the threads that read from it."""
+"""The threads that read from a database."""
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gotsurge_async.database import Database, Place
-from gotsurge_async.database.errors import Advice, Trouble, meaning_of
+from gotsurge_async.database import Database
+from gotsurge_async.database.errors import Trouble
+from gotsurge_async.database.writer import Backend
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
 """The most threads that read at the same time."""
-
-
-class Backend(ABC):
-    """A database for one purpose: opens its connections, and translates its errors."""
-
-    advice: ClassVar[Advice]
-    unusable: ClassVar[type[Exception]]
-    """The error after which nothing can be written over the same connection."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-
-    @abstractmethod
-    def writing(self) -> Database:
-        """Open a connection that writes."""
-
-    @abstractmethod
-    def reading(self) -> Database:
-        """Open a connection that only reads."""
-
-    @abstractmethod
-    def failure(self, trouble: Trouble, text: str) -> Exception:
-        """Make the error that callers get."""
-
-    def translate(self, error: BaseException) -> Exception | None:
-        """The error that callers get in place of another one; None if the database did not raise it."""
-        meaning = meaning_of(error, self.advice)
-        return None if meaning is None else self.failure(*meaning)
-
-    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
-        """The error for callers of a read, for whose cause the connection may be searched."""
-        return self.translate(error)
 
 
 class Readers:

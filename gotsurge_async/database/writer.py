@@ -6,6 +6,7 @@ ask again, or they would always be served by every other transaction. Requests o
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +14,13 @@ from contextlib import suppress
 from contextvars import copy_context
 from copy import copy
 from itertools import chain
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct, structs
 
 from gotsurge_async.clock import Lasting
-from gotsurge_async.database import Database, Moved
-from gotsurge_async.database.errors import Trouble, first_line, meaning_of, wrote_nothing
-from gotsurge_async.database.readers import Backend
+from gotsurge_async.database import Database, Moved, Place
+from gotsurge_async.database.errors import Advice, Trouble, first_line, meaning_of, wrote_nothing
 from gotsurge_async.errors import Coded
 
 A = TypeVar("A")
@@ -36,43 +35,44 @@ Kind = Callable[[Database, Sequence[A]], Sequence[T]]
 TOGETHER = 1024
 """The most jobs of one transaction."""
 QUIET_TURNS = 7
-"""Turns of the event loop without a new job after which a transaction begins: a caller's next job may take as many."""
+"""Turns of the event loop without a new job after which a transaction begins: as many as it takes from the answer of
+one job to the caller's next one, through the tasks between them."""
 ENOUGH = 24
 """Waiting jobs that begin a transaction immediately: the event loop prepares the next ones during their commit."""
-STAY = 0.1
-"""Seconds that the thread waits for the next transaction. Python does not exit while it waits."""
 TRIES = 20
 """Attempts for a job whose transaction conflicts with another process's write."""
 
 
-class Staying:
-    """Runs functions that do not raise in a pool's only thread, which stays: the pool's own way costs 4 % more."""
+class Backend(ABC):
+    """A database for one purpose: opens its connections, and translates its errors."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-        self._works: SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = SimpleQueue()
-        self._is_there = False
+    advice: ClassVar[Advice]
+    unusable: ClassVar[type[Exception]]
+    """The error after which nothing can be written over the same connection."""
 
-    def do(self, work: Callable[..., object], *arguments: object) -> None:
-        """Have the thread run a function; RuntimeError if it cannot be started: then it runs with the next one."""
-        self._works.put((work, arguments))
-        if not self._is_there:
-            self._pool.submit(self._stay)
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
-    def leave(self) -> None:
-        """Have the thread leave, when it has done its work, for what is submitted to the pool itself."""
-        self._works.put(None)
+    @abstractmethod
+    def writing(self) -> Database:
+        """Open a connection that writes."""
 
-    def _stay(self) -> None:
-        self._is_there = True
-        with suppress(Empty):
-            while (each := self._works.get(timeout=STAY)) is not None:
-                each[0](*each[1])
-        self._is_there = False
-        with suppress(Empty):  # what was put before that could be seen
-            while True:
-                if (each := self._works.get_nowait()) is not None:
-                    each[0](*each[1])
+    @abstractmethod
+    def reading(self) -> Database:
+        """Open a connection that only reads."""
+
+    @abstractmethod
+    def failure(self, trouble: Trouble, text: str) -> Exception:
+        """Make the error that callers get."""
+
+    def translate(self, error: BaseException) -> Exception | None:
+        """The error that callers get in place of another one; None if the database did not raise it."""
+        meaning = meaning_of(error, self.advice)
+        return None if meaning is None else self.failure(*meaning)
+
+    def translate_read(self, db: Database, error: BaseException) -> Exception | None:
+        """The error for callers of a read, for whose cause the connection may be searched."""
+        return self.translate(error)
 
 
 class Watcher:
@@ -137,7 +137,6 @@ class Writer:
     ) -> None:
         self._backend = backend
         self._thread = thread
-        self._staying = Staying(thread)
         self._db = db
         self._replaces = db is None
         self._watcher = watcher or Watcher()
@@ -225,7 +224,6 @@ class Writer:
 
     def _in_thread(self, do: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
         here = copy_context()  # it has the zone in which people are shown times
-        self._staying.leave()
         return self._loop.run_in_executor(self._thread, lambda: here.run(do, *arguments))
 
     def _refuse_if_over(self) -> None:
@@ -289,7 +287,7 @@ class Writer:
         if self._patience is not None:
             self._timer = self._loop.call_later(self._patience, self._refuse_slow, batch, self._patience)
         try:
-            self._staying.do(copy_context().run, self._do_and_settle, batch, alone)
+            self._thread.submit(copy_context().run, self._do_and_settle, batch, alone)
         except RuntimeError as error:  # it cannot be started, or Python is exiting: nothing was begun
             unusable = self._backend.failure(Trouble.UNUSABLE, str(error))
             self._batch = refused = [*batch]  # the thread may start later: what is queued for it is not this one

@@ -25,8 +25,7 @@ from gotsurge_async.database import (
     statements,
 )
 from gotsurge_async.database.errors import Advice, Trouble, Unfit
-from gotsurge_async.database.readers import Backend
-from gotsurge_async.database.writer import Job, Watcher, Writer
+from gotsurge_async.database.writer import Backend, Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import Coded, ConfigError, GotSurgeError, code_of
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from gotsurge_async.database import Database, Kind, Place, Sqlite, files
 from gotsurge_async.database.errors import Advice, Trouble
-from gotsurge_async.database.readers import Backend
-from gotsurge_async.database.writer import Writer
+from gotsurge_async.database.writer import Backend, Writer
 
 
 class Counting(Sqlite):

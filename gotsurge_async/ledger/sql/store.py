@@ -15,8 +15,8 @@ from msgspec import Struct
 from gotsurge_async.clock import Lasting, to_microseconds
 from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, files, place_of, statements
 from gotsurge_async.database.errors import Advice, Trouble
-from gotsurge_async.database.readers import Backend as DatabaseBackend
 from gotsurge_async.database.readers import Readers
+from gotsurge_async.database.writer import Backend as DatabaseBackend
 from gotsurge_async.database.writer import Job, Watcher, Writer
 from gotsurge_async.database.writer import Kind as Requests
 from gotsurge_async.errors import ConfigError
