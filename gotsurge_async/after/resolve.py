@@ -180,7 +180,7 @@ async def _contradictions(
 def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
     """One fault for all orders that another run has, since a file of a whole run has one cause."""
     how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
-    shown = in_words(state) if state in DOUBTFUL else f"already {in_words(state)}"
+    shown = f"already {in_words(state)}" if state in (OrderState.CREATED, OrderState.CANCELLED) else in_words(state)
     if len(orders) == 1:
         return _fault(orders[0], f"is {shown} in run {run_id}{how}")
     many = number_of(len(orders), "order is", "orders are")

@@ -276,39 +276,40 @@ async def _chunks_in_time(
     Args:
         chunk: an empty list, which always holds the items that were read and that no list has yet.
     """
-    source, arrived, ended = aiter(items), asyncio.Event(), asyncio.Event()
+    arrived, full, taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def fill() -> bool:
+    async def fill() -> None:  # one task for the whole source, which may hold context variables across items
         try:
-            while len(chunk) < size:
-                chunk.append(await anext(source))
+            async for item in items:
+                chunk.append(item)
                 arrived.set()
-        except StopAsyncIteration:
-            return False
+                if len(chunk) == size:
+                    full.set()
+                    taken.clear()
+                    await taken.wait()
         finally:
             arrived.set()
-            ended.set()
-        return True
+            full.set()
 
-    filling: asyncio.Task[bool] | None = None  # never cancelled for time alone: that would end the source
-    more = True
+    filling = asyncio.create_task(fill())  # never cancelled for time alone: that would end the source
     try:
-        while more:
-            if filling is None:
-                ended.clear()
-                filling = asyncio.create_task(fill())
+        while chunk or not filling.done():
+            taken.set()
             await arrived.wait()
-            if ended.is_set() or await sleep_or(ended, clock, LINGER):
-                more, filling = await filling, None
+            if not full.is_set():
+                await sleep_or(full, clock, LINGER)
+            if filling.done():
+                filling.result()
             some = [*chunk]
             chunk.clear()
             arrived.clear()
+            full.clear()
             if some:
                 yield some
+        filling.result()
     finally:
-        if filling is not None:
-            filling.cancel()
-            await asyncio.gather(filling, return_exceptions=True)
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
 
 
 async def chunks_of_pages(items: Pages[T], size: int) -> AsyncGenerator[Sequence[T], None]:

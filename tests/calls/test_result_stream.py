@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
 
 import pytest
 from hypothesis import given
@@ -88,6 +89,21 @@ async def test_the_items_of_a_slow_source_are_sent_soon(pauses: list[float], con
     assert (max(late, default=0) <= LINGER + 0.001, stream.in_flight) == (True, [])
     assert any(pauses) or set(sizes[:-1]) <= {7}
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_slow_source_may_hold_a_context_variable_across_its_items() -> None:
+    """All of it runs in one context, however many chunks are made of it."""
+    held: ContextVar[int] = ContextVar("held", default=0)
+
+    async def source() -> AsyncIterator[int]:
+        token = held.set(1)
+        for item in range(5):
+            await asyncio.sleep(0)
+            yield item
+        held.reset(token)
+
+    stream = Doubled(source(), size=2, concurrency=1, clock=ManualClock())
+    assert sorted(await read(stream)) == [0, 2, 4, 6, 8]
 
 
 async def read(stream: Doubled) -> list[int]:

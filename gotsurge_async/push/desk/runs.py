@@ -430,10 +430,10 @@ class DeskRuns:
         while True:
             try:
                 self._identity = self._identity or await self.ledger.identity()
-                if self._mode is None and self._now is not None:
-                    await self._now.check_mode(self._new_push(self.ledger, Mode.DIRECT), self._clock.monotonic())
                 await self._keep_up()
                 await self._resume_left()
+                if self._mode is None and self._now is not None:  # last: in an outage it may take long
+                    await self._now.check_mode(self._new_push(self.ledger, Mode.DIRECT), self._clock.monotonic())
             except Exception as error:
                 self.failed(error)
                 log.warning("the desk cannot look after its ledger now: %r", error)

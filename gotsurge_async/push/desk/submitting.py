@@ -65,6 +65,7 @@ class Sender:
         self._spawn = spawn
         self._wake = asyncio.Event()
         self._in_hand: dict[int, Submitted] = {}
+        self._reported: set[int] = set()  # orders whose outcome the ledger does not have yet
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._failures = 0
         self._not_before = 0.0
@@ -213,12 +214,15 @@ class Sender:
             own = waiting is None or waiting.claimed
             if not own and (recorded is None or recorded.row.state is not OrderState.IN_DOUBT):
                 return False  # of another order with this key, whose cancel may act, or which another process sends
-        self._report(order.key, outcome)  # before the note: after a crash, another process reports it again
+        if order.number not in self._reported:  # before the note: after a crash, another process reports it again
+            self._reported.add(order.number)
+            self._report(order.key, outcome)
         if isinstance(outcome, Changed):
             log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
             await orders.stop(order, OTHER_CONTENT)
         else:
             await orders.forget(order)
+        self._reported.discard(order.number)
         return True
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
