@@ -85,7 +85,8 @@ matters."""
 READING = PRINTING | {
     "template", "map draft", "plan", "status", "ledger check", "inbox parked", "auth status", "doctor",
 }  # fmt: skip
-"""Commands that change nothing, and fail where their output is lost. The exit code of others says what they did."""
+"""Commands that send nothing and change no ledger, and fail where their output is lost. The exit code of others says
+what they did."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 _FILES = {

@@ -65,7 +65,7 @@ _TRIES = 3
 
 
 class _Check(Struct, frozen=True, kw_only=True):
-    """What to check, and how to show it. First ``gs`` reads ``read_limit`` tasks without news for ``read_age``."""
+    """What to check, and how to show it. ``gs``, if given, first reads at most ``read_limit`` old tasks."""
 
     books: Books
     only: Only

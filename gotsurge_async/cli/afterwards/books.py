@@ -185,7 +185,7 @@ class DueReads:
     trouble: str | None = None
 
     async def once(self, limit: int = 50, *, run: str | None = None) -> int:
-        """Read at most ``limit`` due tasks; returns their number. Only failures of signing in are raised."""
+        """Read at most ``limit`` due tasks; returns their number. A read that fails becomes ``trouble``."""
         due = await self.book.due(self.clock.now(), {OTHER: self.age}, limit=limit, accounts=[self.account], run=run)
         if self.platform is None:
             self.platform = await is_platform(self.gs)

@@ -52,6 +52,8 @@ BAR = 30
 """The longest bar, in characters."""
 _WITH_TASK = (Word.CREATED, Word.CANCELLED, Word.ALREADY_PUSHED, Word.CHANGED, Word.UNPROCESSED)
 """What the orders with a task of this run may be by now: a cancelled one may have been pushed again elsewhere."""
+_ELSEWHERE = (Word.ALREADY_PUSHED, Word.CHANGED)
+"""What another run has the task of, if there is one."""
 _PLACES = {status: place for place, status in enumerate(TaskStatus)}
 
 
@@ -179,7 +181,7 @@ async def watch(
         "orders": state.orders,
         "statuses": dict(state.rows()),
         "in_doubt": state.in_doubt,
-        "without_task": sum(state.others.values()),
+        "without_task": sum(number for word, number in state.others.items() if word not in _ELSEWHERE),
         "others": state.others,
     }
     return finish(document, code, lambda: say(f"run {info.id}: {state}"))
@@ -274,7 +276,8 @@ class Terminal(Screen):
             in_doubt = Text(f"{state.in_doubt:,}", "bold")
             table.add_row(Text("In doubt", "red"), in_doubt, Text("gotsurge reconcile", "dim"))
         for word, count in state.others.items():
-            table.add_row(Text(in_words(word), "dim"), Text(f"{count:,}"), Text("without a task", "dim"))
+            why = "in another run" if word in _ELSEWHERE else "without a task"
+            table.add_row(Text(in_words(word), "dim"), Text(f"{count:,}"), Text(why, "dim"))
         recent = Table(*(Column(no_wrap=True) for _ in range(3)), box=None, show_header=False, pad_edge=False)
         for at, name, change in self._recent:
             recent.add_row(Text(at, "dim"), Text(name), Text(change))
@@ -308,6 +311,7 @@ class Watching:
         self._is_read = False
         self._ledger_at = -LEDGER_EVERY
         self._without: Counter[str] = Counter()
+        self._doubtful = 0  # orders in doubt that have a task
 
     async def read_on(self, at_once: int) -> None:
         """Keep reading due tasks while no receiver does, until cancelled."""
@@ -356,12 +360,14 @@ class Watching:
         for state in OrderState:
             self._without[word_of(state, held=held)] += counts[state]
         del self._without[Word.IN_DOUBT]
+        in_doubt = self._ledger.rows(self._info.id, DOUBTFUL)
+        self._doubtful = len([row async for row in in_doubt if row.task_id]) if self.shown.in_doubt else 0
         self._ledger_at = time.monotonic()  # not before: a reading that --timeout cuts short is made again
 
     async def _count(self) -> None:
         """Count the orders by the statuses of their tasks, and those without a task by outcome."""
         self.shown.statuses = await self._book.counts(self._info.id)
-        without, tasks = self._without.copy(), self.shown.orders
+        without, tasks = self._without.copy(), max(0, self.shown.orders - self._doubtful)
         for word in _WITH_TASK:
             taken = min(without[word], tasks)
             without[word] -= taken

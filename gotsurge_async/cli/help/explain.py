@@ -45,7 +45,7 @@ def entries_for(words: Sequence[str]) -> list[Entry]:
     exact = explaining(message)
     if exact is None:
         raise WrongUse(
-            f"{message!r} is neither a code nor a whole message: see all codes with gotsurge explain", "E891"
+            f"{message!r} is no code, and no message that is known: see all codes with gotsurge explain", "E891"
         )
     return [exact]
 

@@ -69,7 +69,7 @@ async def publish(ledger: Ledger, push: Push, run: Run) -> Sent | None:
 
 @attrs.define
 class Watch:
-    """Shows the progress of workers until a run is finished or stopped. Ctrl-C stops the run; SIGTERM only this."""
+    """Shows the progress of workers until a run is finished or stopped. Ctrl-C stops the run, and SIGTERM only this."""
 
     place: Place
     run_id: str

@@ -326,7 +326,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
 
 
 def finish_run(summary: Summary, code: Exit, steps: Sequence[Step], problems: Sequence[Coded] = ()) -> Exit:
-    """Print the outcomes of a run's orders, its result files, the next commands, and ``problems`` with these."""
+    """Print a run's outcomes, its result files, and the next commands; ``problems`` cut it short, or kept the files."""
     for text in problems:
         say(text)
         explained_too([text.explain_code])

@@ -199,13 +199,6 @@ class Register:
                 db.execute("UPDATE ledgers SET runs = runs - ? WHERE number = ?", (gone, number))
             db.execute("DELETE FROM ledgers WHERE runs <= 0")
 
-    def ledgers(self) -> list[tuple[str, Entry]]:
-        """The service and the entry of each ledger, the newest first; none if there is no register yet."""
-        listed = "SELECT service, number, ledger, path, user, last, runs FROM ledgers ORDER BY last DESC"
-        with self._reading() as db:
-            rows = [] if db is None else db.execute(listed).fetchall()
-        return [(service, Entry(*row)) for service, *row in rows]
-
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _refuse(

@@ -74,7 +74,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Kept(Struct, frozen=True, kw_only=True):
-    """The known data of a task before a read: its history, as it was discovered, and the times of the newest read."""
+    """The known data of a task before a read: its history as it was discovered, its status, its newest times."""
 
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None

@@ -84,6 +84,19 @@ def test_what_another_run_pushed_is_counted_and_not_followed(shell: Shell) -> No
     assert done.exit_code == 1, done.output
     assert f"run {again['run']}: 1 complete, 2 already pushed\n" in done.stderr
     assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"C"}
+    document = shell.document(shell.call("watch", again["run"], *QUICK, "--json"))
+    assert (document["others"], document["without_task"]) == ({"already_pushed": 2}, 0)
+
+
+def test_a_doubt_that_has_a_task_takes_the_place_of_no_other_order(shell: Shell) -> None:
+    """An order whose cancel was not answered has a task, and is counted beside those of other runs."""
+    shell.push("A")
+    _, again = shell.push("A", "B")
+    shell.simulator.order_fault(Fault(operation="tasks.cancel", kind="reset"))
+    shell.call("undo", again["run"], "--yes")
+    done = shell.call("watch", again["run"], *QUICK, "--timeout", "0.1", "--json")
+    document = shell.document(done)
+    assert (document["in_doubt"], document["others"]) == (1, {"already_pushed": 1}), done.output
 
 
 def test_a_reading_of_the_ledger_that_the_timeout_cut_short_is_made_again(
