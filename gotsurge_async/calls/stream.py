@@ -12,7 +12,7 @@ from weakref import ref
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import check_concurrency, is_count
-from gotsurge_async.errors import GotSurgeError, UsageError
+from gotsurge_async.errors import UsageError
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -62,11 +62,12 @@ class _Stream(ABC, Generic[T, C, R]):
         if isinstance(items, Pages):
             self._chunks = chunks_of_pages(items, size)
         elif clock is not None and isinstance(items, AsyncIterable):
-            self._chunks = _chunks_in_time(items, size, self._unfinished, clock)
+            self._chunks = self._chunks_in_time(items, size, clock)
         else:
             self._chunks = chunks_of(items, size, self._unfinished)
         self._send_chunk = send
         self._reading = asyncio.Lock()
+        self._arrived = asyncio.Event()  # an item of an async source, or that no more are wanted
         self._stopped = False
         self._error: BaseException | None = None
         self._under_way: dict[int, Sequence[T]] = {}
@@ -75,9 +76,10 @@ class _Stream(ABC, Generic[T, C, R]):
         self._workers: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
-    def stop(self, error: GotSurgeError | None = None) -> None:
+    def stop(self, error: BaseException | None = None) -> None:
         """Read no more chunks; those in flight finish and are yielded, then ``error`` is raised, if there is one."""
         self._stopped = True
+        self._arrived.set()
         self._error = self._error or error
 
     @property
@@ -143,9 +145,11 @@ class _Stream(ABC, Generic[T, C, R]):
                 worker.cancel()
             try:
                 await asyncio.gather(*self._workers, return_exceptions=True)
-                await self._chunks.aclose()
             finally:  # also when this is cancelled once more
-                self._ended.set()
+                try:
+                    await self._chunks.aclose()
+                finally:
+                    self._ended.set()
         if self._error is not None:
             raise self._error
 
@@ -170,14 +174,55 @@ class _Stream(ABC, Generic[T, C, R]):
                 done.put_nowait((chunk, result))
         except (Exception, asyncio.CancelledError) as error:
             # Raised by _run, when the others have finished; a call that was cancelled from elsewhere counts as well.
-            self._stopped = True
-            self._error = self._error or error
+            self.stop(error)
 
     async def _next_chunk(self) -> Sequence[T] | None:
         async with self._reading:
             chunk = None if self._stopped else await anext(self._chunks, None)
             self._stopped |= chunk is None
             return chunk
+
+    async def _chunks_in_time(
+        self, items: AsyncIterable[T], size: int, clock: Clock
+    ) -> AsyncGenerator[Sequence[T], None]:
+        """Cut an async iterable into lists of ``size``, or shorter ones while no more items come for a while."""
+        chunk, arrived = self._unfinished, self._arrived
+        full, taken = asyncio.Event(), asyncio.Event()
+
+        async def fill() -> None:  # one task for the whole source, which may hold context variables across items
+            try:
+                async for item in items:
+                    chunk.append(item)
+                    arrived.set()
+                    if len(chunk) == size:
+                        full.set()
+                        taken.clear()
+                        await taken.wait()
+            finally:
+                arrived.set()
+                full.set()
+
+        filling = asyncio.create_task(fill())  # never cancelled for time alone: that would end the source
+        try:
+            while chunk or not filling.done():
+                taken.set()
+                await arrived.wait()
+                if not (full.is_set() or self._stopped):
+                    await sleep_or(full, clock, LINGER)
+                if self._stopped:
+                    return
+                if filling.done():
+                    filling.result()
+                some = [*chunk]
+                chunk.clear()
+                arrived.clear()
+                full.clear()
+                if some:
+                    yield some
+            filling.result()
+        finally:
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
 
 
 class Batcher(_Stream[T, R, R]):
@@ -266,50 +311,6 @@ async def chunks_of(
             chunk.extend(islice(left, size))
     if chunk:
         yield taken()
-
-
-async def _chunks_in_time(
-    items: AsyncIterable[T], size: int, chunk: list[T], clock: Clock
-) -> AsyncGenerator[Sequence[T], None]:
-    """Cut an async iterable into lists of ``size``, or shorter ones while no more items come for a while.
-
-    Args:
-        chunk: an empty list, which always holds the items that were read and that no list has yet.
-    """
-    arrived, full, taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def fill() -> None:  # one task for the whole source, which may hold context variables across items
-        try:
-            async for item in items:
-                chunk.append(item)
-                arrived.set()
-                if len(chunk) == size:
-                    full.set()
-                    taken.clear()
-                    await taken.wait()
-        finally:
-            arrived.set()
-            full.set()
-
-    filling = asyncio.create_task(fill())  # never cancelled for time alone: that would end the source
-    try:
-        while chunk or not filling.done():
-            taken.set()
-            await arrived.wait()
-            if not full.is_set():
-                await sleep_or(full, clock, LINGER)
-            if filling.done():
-                filling.result()
-            some = [*chunk]
-            chunk.clear()
-            arrived.clear()
-            full.clear()
-            if some:
-                yield some
-        filling.result()
-    finally:
-        filling.cancel()
-        await asyncio.gather(filling, return_exceptions=True)
 
 
 async def chunks_of_pages(items: Pages[T], size: int) -> AsyncGenerator[Sequence[T], None]:

@@ -91,6 +91,55 @@ async def test_the_items_of_a_slow_source_are_sent_soon(pauses: list[float], con
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_a_reader_that_is_cancelled_twice_leaves_no_task() -> None:
+    """Nothing reads on in its source, whose next item stays where it is."""
+    items: asyncio.Queue[int] = asyncio.Queue()
+
+    class Stuck(Doubled):
+        async def _send(self, items: Sequence[int]) -> Sequence[int]:
+            await asyncio.Event().wait()
+            return items
+
+    async def source() -> AsyncIterator[int]:
+        while True:
+            yield await items.get()
+
+    clock = ManualClock()
+    stream = Stuck(source(), size=1, concurrency=1, clock=clock)
+    reading = asyncio.ensure_future(read(stream))
+    items.put_nowait(0)
+    await clock.settle()
+    reading.cancel()
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    items.put_nowait(1)
+    await clock.settle()
+    assert (stream.in_flight, items.qsize(), len(asyncio.all_tasks())) == ([0], 1, 1)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_a_stop_ends_the_wait_for_a_slow_source(concurrency: int) -> None:
+    """Its error is raised though the source has not ended; no item that comes later is read."""
+    items: asyncio.Queue[int] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[int]:
+        while True:
+            yield await items.get()
+
+    clock = ManualClock()
+    stream = Doubled(source(), size=2, concurrency=concurrency, clock=clock)
+    reading = asyncio.ensure_future(read(stream))
+    items.put_nowait(-1)
+    await clock.advance(1)
+    with pytest.raises(SignInNeeded):
+        await reading
+    items.put_nowait(5)
+    await clock.settle()
+    assert (stream.in_flight, items.qsize()) == ([], 1)
+
+
 async def test_a_slow_source_may_hold_a_context_variable_across_its_items() -> None:
     """All of it runs in one context, however many chunks are made of it."""
     held: ContextVar[int] = ContextVar("held", default=0)

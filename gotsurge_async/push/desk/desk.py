@@ -82,8 +82,8 @@ class Desk:
         max_price: the greatest amount that an order may have, see `check_order`.
         most_waiting: the most orders of callers that may wait for a call.
         on_refused_chunk: the treatment of the other orders of a refused call, see `Push`.
-        on_outcome: a plain function, called in the event loop with the key and the outcome of each submitted order when
-            it is known; after a crash perhaps a second time, or by another process.
+        on_outcome: a plain function, called in the event loop with the key and the outcome of each submitted order that
+            this desk sends (another one may), when it is known; after a crash perhaps twice, or by another process.
         new_ledger, register: see `Push`.
 
     Raises:

@@ -239,7 +239,7 @@ class Sender:
         if self._on_outcome is not None:
             try:
                 self._on_outcome(key, outcome)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # also of a future that it reads: nobody cancels this
                 log.exception("on_outcome failed for the key %s", key)
 
 
