@@ -227,7 +227,8 @@ def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
     """The reason why a task does not support a decision; "" if it does."""
     is_draft = task.current_status is not None and task.current_status.is_draft
     if one.task_id is None:
-        return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
+        its_own = not not_its_own(names_of(row), task)
+        return f"its task {task.id} exists, and is {task.current_status}" if its_own and not is_draft else ""
     if is_draft:
         return f"task {task.id} is a draft, which no driver sees, so the order does not count as created"
     return not_its_own(names_of(row), task)

@@ -11,11 +11,12 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import GotSurge, Limits
+from gotsurge_async import GotSurge, Limits, Money
 from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.ledger import OrderOutcome, TaskTaken
 from gotsurge_async.ledger.upkeep.check import check
+from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
 from tests.ledger.kit import TidyLedger, bring, loaded, only
 from tests.ledger.kit import order as ledger_order
@@ -79,6 +80,38 @@ async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_
         await Reconciler(here.gs, here.ledger, rescan_after=0).reconcile(second)
         assert (await here.states(second))["T-2"] is OrderState.IN_DOUBT
         assert here.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-3": 1}
+
+
+async def test_a_draft_that_a_later_run_replaced_is_no_other_orders(tmp_path: Path) -> None:
+    """The answer for A names a draft of B that was never broadcast: A is in doubt, and nobody broadcasts it."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        first = await here.push([order("B")], mode=Mode.TWO_PHASE)
+        replaced = (await here.tasks(first))["B"]
+        here.simulator.clear_faults()
+        await here.push([order("B", price=Money.of("6.00", "SGD"))], mode=Mode.TWO_PHASE)
+        with creates_tell(here.gs, replaced, times=1):
+            run_id = await here.push([order("A")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"A": OrderState.IN_DOUBT}
+        assert here.simulator.audit()["doubled"] == {}
+
+
+async def test_a_person_may_end_a_doubt_whose_recorded_task_is_another_orders(tmp_path: Path) -> None:
+    """That task says nothing of the order: it may be called not created, and is then pushed again."""
+    async with place(tmp_path) as here:
+        await here.gs.tasks.create([order("SHOP-9")])
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", kind="reused", times=1))
+        run_id = await here.push([order("Y")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"Y": OrderState.IN_DOUBT}
+        here.clock.ahead += timedelta(days=1)
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        await resolve(here.ledger, run_id, [Resolution(key="Y")], by="mei", connect=connect)
+        again = await here.push([order("Y")], mode=Mode.TWO_PHASE)
+        assert await here.states(again) == {"Y": OrderState.CREATED}
+        assert here.simulator.audit()["doubled"] == {}
 
 
 async def test_answers_that_lag_by_one_double_no_order(tmp_path: Path) -> None:

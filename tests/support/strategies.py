@@ -79,8 +79,8 @@ def _models(cls: Any) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
     known = {field.name: _of(hints[field.name]) for field in attrs.fields(cls) if field.name != "extra"}
     required = {name: known.pop(name) for name in list(known) if attrs.fields_dict(cls)[name].default is attrs.NOTHING}
-    if "id" in required:  # a blank one is none
-        required["id"] = required["id"].filter(lambda value: bool(value.strip()))
+    if "id" in required:  # a blank one, or one or two dots, is none
+        required["id"] = required["id"].filter(lambda value: bool(value.strip()) and value not in (".", ".."))
     names = set(known) | set(required) | ALIASES
     extra = st.dictionaries(
         (texts | st.sampled_from(["extra", "price_note", "self"])).filter(lambda name: name not in names),

@@ -348,7 +348,8 @@ def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int
     which is refused or cancelled by now.
     """
     ids = [task_id for task_id, _ in tasks]
-    owners = recorded(db, environment, ids)
+    # An answer may name a draft that a later run of its own order replaced: no other order may broadcast it.
+    owners = recorded(db, environment, ids, every=answered)
     for task_id, order in tasks:
         if ids.count(task_id) > 1:
             raise TaskTaken(f"task {task_id} is given for two orders")
@@ -374,15 +375,15 @@ def describe_order(db: Database, order: int) -> str:
     return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
 
-def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
-    """The orders for which some tasks are recorded, by task: the live orders, else those that no run has since."""
+def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: bool = False) -> dict[str, list[int]]:
+    """The orders of tasks: the live ones, else those that no run has since; with ``every`` also superseded ones."""
     rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
     chunks = load(db, {row[0] for row in rows})
     orders: dict[str, list[int]] = {}
     live: dict[str, list[int]] = {}
     for number, place, task_id in rows:
         state = chunks[number].state(place)
-        if state not in OWNED_ELSEWHERE:
+        if state not in OWNED_ELSEWHERE or (every and state is OrderState.SUPERSEDED):
             orders.setdefault(task_id, []).append(number_of(number, place))
         if state in LIVE:
             live.setdefault(task_id, []).append(number_of(number, place))
