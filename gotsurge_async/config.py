@@ -231,7 +231,7 @@ def check_account(account: str, *, setting: bool = False) -> None:
     Raises UsageError, or ConfigError for a ``setting``, if it is not text of 1 to 200 characters that can be printed.
     """
     if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
-        why = f"account must be a name of 1 to 200 printable characters, not {account!r:.60}"
+        why = f"account must be a name of 1 to 200 printable characters; it is {account!r:.60}"
         raise ConfigError(why, "E903") if setting else UsageError(why, "E903")
 
 

@@ -103,8 +103,8 @@ def test_a_rate_is_a_number(value: Any) -> None:
         ({"credentials": "planted-secret"}, "credentials: give Credentials"),
         ({"bearer_token": 5}, "bearer_token must be text, not int"),
         ({"refresh_token": b"planted-secret"}, "refresh_token must be text, not bytes"),
-        ({"account": ""}, "account must be a name of 1 to 200 printable characters, not ''"),
-        ({"account": 5}, "account must be a name of 1 to 200 printable characters, not 5"),
+        ({"account": ""}, "account must be a name of 1 to 200 printable characters; it is ''"),
+        ({"account": 5}, "account must be a name of 1 to 200 printable characters; it is 5"),
         ({"transport": "x"}, "transport: give an object such as AiohttpTransport"),
         ({"clock": 5}, "clock: give an object such as SystemClock"),
         ({"profile": 5}, "profile: give a Profile, a mapping, or the path of a TOML file, not int"),
@@ -179,9 +179,9 @@ async def test_an_account_is_a_name() -> None:
     bad: Any
     async with make() as gs:
         for bad in ("", 5, b"acme"):
-            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters, not "):
+            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters; it is "):
                 gs.as_account(bad)
-            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters, not "):
+            with pytest.raises(UsageError, match="account must be a name of 1 to 200 printable characters; it is "):
                 gs.with_options(account=bad)
 
 

@@ -159,7 +159,7 @@ class ProposalLimits(Struct, frozen=True, kw_only=True):
             )
         for currency in summary.spend:
             if not currency:
-                raise UsageError("spending is limited, so give each amount its currency", "E613")
+                raise UsageError("there is a spending limit: give each amount a currency", "E613")
             if self.spend.currency not in ("", currency):
                 limit = self.spend.currency
                 raise UsageError(f"the spending limit is in {limit}, but an amount is in {currency}", "E613")

@@ -229,7 +229,7 @@ def _orders(
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the order is live, but cannot be found by its key")
         elif state in OWNED_ELSEWHERE and leads_here:
-            yield Flaw("chunks", which, f"the order cannot be {state.value}: its key belongs to no other order")
+            yield Flaw("chunks", which, f"the order is {state.value}, but no other order has its key")
         for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
             try:
                 decode((b"{}" if text is None else text).decode().encode())

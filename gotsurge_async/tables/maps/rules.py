@@ -207,7 +207,7 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
             moment: datetime = otherwise(text)
         except ValueError as error:
             if patterns and str(error).startswith("write a time"):
-                rule = f'does not match the map\'s date format, which writes 31 December 2030 as "{written}"'
+                rule = f'does not have the date format of the map file, in which 31 December 2030 is "{written}"'
                 raise Misread(rule, "E220") from None
             raise
         return moment
@@ -300,7 +300,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     def plain(text: str) -> str:
         match = pattern.fullmatch(text)
         if match is None or (match["sign"] and match["inner"]):
-            rule = f'does not match the map\'s number format, which writes 1234.56 as "{sample}"'
+            rule = f'does not have the number format of the map file, in which 1234.56 is "{sample}"'
             raise Misread(rule, "E217")
         digits = re.sub(r"\D", "", match["whole"]) or "0"
         rest = match["decimals"] if point else None

@@ -364,7 +364,7 @@ async def test_an_amount_without_its_currency_passes_no_limit(office: Office) ->
     for limit in ("", "SGD"):
         bounds = structs.replace(office.bounds, limits=ProposalLimits(spend=Money.of("60", limit)))
         async with attrs.evolve(office, bounds=bounds).agent() as agent:
-            assert "give each amount its currency" in await agent.refused("change_task", task="t", set={"price": "50"})
+            assert "give each amount a currency" in await agent.refused("change_task", task="t", set={"price": "50"})
 
 
 async def test_not_too_many_wait(office: Office) -> None:

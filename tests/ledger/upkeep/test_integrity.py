@@ -226,7 +226,7 @@ async def test_what_cannot_be_is_refused(
         ),
         (
             "UPDATE chunks SET states = 'a' || substr(states, 2) WHERE id = 1",
-            "line 1, key TRK-1: the order cannot be already_pus",
+            "line 1, key TRK-1: the order is already_pushed, b",
         ),
         ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: an order .* being loaded cannot be"),
         (
