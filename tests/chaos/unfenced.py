@@ -15,6 +15,7 @@ from gotsurge_async.push.chunks import Claim
 CUT = {
     # A claim and a mark: whatever became of the chunk since it was read.
     " AND chunks.epoch = new.column2 AND chunks.states = new.column3": "",
+    " AND epoch = :was_epoch AND states = :was_states": "",
     # A recorded task is never replaced: it is inserted, and not updated.
     "INSERT INTO results (chunk, part, status, ids) VALUES {rows}": (
         "INSERT INTO results (chunk, part, status, ids) VALUES {rows} "
