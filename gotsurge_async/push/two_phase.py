@@ -178,7 +178,7 @@ class TwoPhaseSender(ChunkSender):
     async def _release(self, results: Results) -> None:
         """Make claimed drafts that are not broadcast now ``drafted`` again, for the process that resumes the run."""
         for result in results:
-            if isinstance(result, Created):
+            if isinstance(result, Created) and result.order.id not in self.taken:  # that one must not be drafted again
                 with suppress(IllegalTransition):  # the record of its answer was refused
                     await self.run.release_claim([result.order.id])
 

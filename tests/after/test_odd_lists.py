@@ -46,7 +46,7 @@ def list_tells(gs: GotSurge, change: Callable[[dict[str, Any]], dict[str, Any]])
 
 @pytest.mark.parametrize("told", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
 async def test_on_a_list_that_is_not_whole_nothing_is_absent(tmp_path: Path, told: dict[str, Any]) -> None:
-    """Orders stay in doubt, none counts as absent, and what is wrong with the list is told."""
+    """Orders stay in doubt, none counts as absent, and what is wrong with the list is said."""
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2))
         with list_tells(here.gs, lambda _: told):

@@ -69,7 +69,7 @@ async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt
 
 
 async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_order(tmp_path: Path) -> None:
-    """In two-phase mode the order is in doubt, too: nobody broadcasts it, however often it is pushed or resumed."""
+    """In two-phase mode the order is in doubt, too: it is never broadcast, however often it is pushed or resumed."""
     async with place(tmp_path) as here:
         first = await here.push([order("T-1")], mode=Mode.TWO_PHASE)
         task_id = (await here.tasks(first))["T-1"]
@@ -83,7 +83,7 @@ async def test_a_draft_with_a_task_of_an_earlier_run_is_never_broadcast_for_the_
 
 
 async def test_a_draft_that_a_later_run_replaced_is_no_other_orders(tmp_path: Path) -> None:
-    """The answer for A names a draft of B that was never broadcast: A is in doubt, and nobody broadcasts it."""
+    """The answer for A names a draft of B that was never broadcast: A is in doubt, and the draft stays one."""
     async with place(tmp_path) as here:
         here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
         first = await here.push([order("B")], mode=Mode.TWO_PHASE)

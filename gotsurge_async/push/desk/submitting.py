@@ -239,7 +239,7 @@ class Sender:
         if self._on_outcome is not None:
             try:
                 self._on_outcome(key, outcome)
-            except (Exception, asyncio.CancelledError):  # also of a future that it reads: nobody cancels this
+            except (Exception, asyncio.CancelledError):  # it may read a cancelled future
                 log.exception("on_outcome failed for the key %s", key)
 
 
