@@ -152,7 +152,7 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            why = f"the answer names {len(answered)} tasks, but none that certainly belongs to this order"
+            why = f"no task in the answer certainly belongs to this order (number of tasks: {len(answered)})"
         elif left and any(_names(identities[row], other) for other in left):
             ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
             why = f"the answer names more than one task for this order: {', '.join(ids)}"

@@ -278,7 +278,7 @@ class _PlannedSource(Around):
         if digest == planned:
             return
         if digest is None:
-            rule = f"the plan {made} also has {'an' if what[0] in 'aeiou' else 'a'} {what}: pass it with {option}"
+            rule = f"the plan {made} includes {'an' if what[0] in 'aeiou' else 'a'} {what}: pass it with {option}"
         elif planned is None:
             rule = f"the plan {made} has no {what}: leave out {option}, or make a new plan"
         else:

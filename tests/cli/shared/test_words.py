@@ -120,7 +120,7 @@ def test_a_plan_says_which_file_is_not_its_own(shell: Shell, planned: bool) -> N
     orders = examples / "orders.csv"
     assert shell.run("plan", orders, *(items if planned else []), "-o", plan, *shell.ledger).exit_code == 0
     done = shell.run("push", orders, "--dry-run", "--plan", plan, *([] if planned else items), *shell.ledger)
-    said = "also has an items file: pass it with --items" if planned else "has no items file: leave out --items"
+    said = "includes an items file: pass it with --items" if planned else "has no items file: leave out --items"
     assert (done.exit_code, said in done.stderr, "the items file of" in done.stderr) == (2, True, False)
 
 
