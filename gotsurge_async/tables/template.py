@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import IO, Any
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.tables import Form
 from gotsurge_async.tables.columns import ColumnInfo
-from gotsurge_async.tables.writing import csv_text
+from gotsurge_async.tables.writing import rows_of, workbook
 
 ORDERS_SHEET = "Orders"
 """The sheet to fill in; an items table calls it Items."""
@@ -32,16 +32,12 @@ _NOTES = (
 def write_csv(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool) -> None:
     """Write a header, and a row of examples if ``example``; with the mark by which Excel recognizes UTF-8."""
     rows = [[column.name for column in columns], [column.example for column in columns]]
-    file.write("\ufeff".encode() + csv_text(rows if example else rows[:1], ",").encode())
+    rows_of(Form(bom=True), file).put(rows if example else rows[:1])
 
 
 def write_workbook(file: IO[bytes], columns: Sequence[ColumnInfo], *, example: bool, sheet: str = ORDERS_SHEET) -> None:
     """Write a workbook; raises ConfigError if its library is missing."""
-    try:
-        import xlsxwriter
-    except ImportError:
-        raise ConfigError('a workbook needs an extra: pip install "gotsurge-async[excel]"', "E108") from None
-    with xlsxwriter.Workbook(file, {"in_memory": True}) as book:
+    with workbook(file, in_memory=True) as book:
         _to_fill_in(book, book.add_worksheet(sheet), columns, example)
         _explanation(book, book.add_worksheet(EXPLAINS), columns)
 

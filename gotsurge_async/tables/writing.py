@@ -4,12 +4,13 @@ import codecs
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.starting import pattern
 from gotsurge_async.system import files
 from gotsurge_async.tables import Form
@@ -41,11 +42,11 @@ _QUOTE, _TWO_QUOTES = '"', '""'
 
 def csv_text(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     """Rows of one width, at least two, as `csv.writer` writes them: a column at a time, in a tenth of its work."""
-    return "\r\n".join([*_csv_lines(rows, delimiter), ""])
+    return "\r\n".join([*csv_lines(rows, delimiter), ""])
 
 
-def _csv_lines(rows: Sequence[Sequence[str]], delimiter: str) -> Iterator[str]:
-    """The lines of `csv_text`."""
+def csv_lines(rows: Sequence[Sequence[str]], delimiter: str) -> Iterator[str]:
+    """The lines of `csv_text`, without their ends."""
     columns = [_quoted(column, delimiter) for column in zip(*rows, strict=True)]
     return map(delimiter.join, zip(*columns, strict=True))
 
@@ -97,37 +98,59 @@ class _CsvRows:
                 self._stream.write(self._encoder.encode(csv_text([*alike], self._delimiter)))
                 continue
             # Each line alone: most are ASCII, and a text with one letter of another kind is slow as a whole.
-            self._stream.write(b"\r\n".join([*map(str.encode, _csv_lines([*alike], self._delimiter)), b""]))
+            self._stream.write(b"\r\n".join([*map(str.encode, csv_lines([*alike], self._delimiter)), b""]))
 
     def end(self) -> None:
         """Do nothing: every row is written already."""
 
 
+LONGEST_CELL = 32_767
+"""The most characters of a cell in a workbook."""
+MOST_DIGITS = 15
+"""The digits of a number that a spreadsheet keeps."""
+FIRST_YEAR = 1901
+"""The first year that is written as a date: a spreadsheet counts days from 1900, with one too many in that year."""
 _SHEET = "Orders"
 _LONGEST_SHEET = 31
 _NO_SHEET = pattern(r"[\[\]:*?/\\]")
-_LONGEST_CELL = 32_767
 _DAY = pattern(r"\d{4}-\d\d-\d\d")
 _MOMENT = pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _NUMBER = pattern(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
-_MOST_DIGITS = 15
-_FIRST_YEAR = 1901
+
+
+@contextmanager
+def workbook(stream: IO[bytes], **options: bool) -> Iterator[Any]:
+    """A workbook of xlsxwriter, which is written to the stream when the block ends.
+
+    Raises:
+        ConfigError: the library is not installed.
+        OSError: the stream cannot be written.
+    """
+    try:
+        import xlsxwriter
+        from xlsxwriter.exceptions import XlsxWriterException
+    except ImportError:
+        raise ConfigError('a workbook needs an extra: pip install "gotsurge-async[excel]"', "E108") from None
+    try:
+        with xlsxwriter.Workbook(stream, options) as book:
+            yield book
+    except XlsxWriterException as error:  # the error of the disk, in a class of xlsxwriter
+        cause = error.__context__
+        raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
 
 
 class _BookRows:
     """A workbook: text stays text, even if it looks like a number; numbers and dates keep their types."""
 
     def __init__(self, form: Form, stream: IO[bytes]) -> None:
-        import xlsxwriter
-
-        self._book = xlsxwriter.Workbook(stream, {"constant_memory": True, "strings_to_formulas": False})
+        self._open = ExitStack()
+        book = self._open.enter_context(workbook(stream, constant_memory=True, strings_to_formulas=False))
         name = form.sheet or _SHEET
         fits = len(name) <= _LONGEST_SHEET and not _NO_SHEET.search(name) and name.strip("'") == name
-        self._sheet = self._book.add_worksheet(name if fits else _SHEET)
-        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
-        self._moment = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self._sheet = book.add_worksheet(name if fits else _SHEET)
+        self._day = book.add_format({"num_format": "yyyy-mm-dd"})
+        self._moment = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self._row = 0
-        self._ended = False
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows."""
@@ -145,20 +168,11 @@ class _BookRows:
             form = self._day if _DAY.fullmatch(cell) else self._moment
             self._sheet.write_datetime(self._row, place, moment, form)
         else:
-            self._sheet.write_string(self._row, place, cell[:_LONGEST_CELL])
+            self._sheet.write_string(self._row, place, cell[:LONGEST_CELL])
 
     def end(self) -> None:
         """Write the end of the file; a second call does nothing."""
-        if self._ended:
-            return
-        self._ended = True  # also if it fails: a workbook that is half closed cannot be closed again
-        from xlsxwriter.exceptions import XlsxWriterException
-
-        try:
-            self._book.close()
-        except XlsxWriterException as error:  # the error of the disk, in a class of xlsxwriter
-            cause = error.__context__
-            raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
+        self._open.close()
 
 
 Rows = _CsvRows | _BookRows
@@ -172,16 +186,16 @@ def rows_of(form: Form, stream: IO[bytes]) -> Rows:
 
 def _number(text: str) -> float | None:
     """The number in a text, if a spreadsheet keeps it exactly."""
-    exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS
+    exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= MOST_DIGITS
     return float(text) if exact else None
 
 
 def _moment(text: str) -> datetime | None:
-    """The day, or the time without a zone, in a text; a spreadsheet counts from 1900, with a day too many."""
+    """The day, or the time without a zone, in a text."""
     if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment if moment.year >= _FIRST_YEAR else None
+    return moment if moment.year >= FIRST_YEAR else None

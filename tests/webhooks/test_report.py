@@ -1,15 +1,17 @@
 """Tests of the report of a day: its sums, and files in which text of others does nothing."""
 
 import csv
+import errno
 import io
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import IO, Any
 from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
+import xlsxwriter
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from gotsurge_async import codec
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models import times
 from gotsurge_async.money import Money, as_given
+from gotsurge_async.tables.writing import LONGEST_CELL
 from gotsurge_async.webhooks.book import BookOrder
 from gotsurge_async.webhooks.book.records import due_of
 from gotsurge_async.webhooks.report import Day, Outcome, day_of, write_csv, write_html, write_xlsx
@@ -242,7 +245,7 @@ async def test_the_page_escapes_what_others_wrote() -> None:
     assert "Deliveries of Friday, 02 January 2026" in page
     assert "those of Asia/Singapore" in page
     assert page.count("<a href=") == 2
-    assert 'href="https://x/?a=1&amp;b=&#x27;&quot;&lt;p&gt;"' in page
+    assert 'href="https://x/?a=1&amp;b=&#39;&#34;&lt;p&gt;"' in page
     assert 'href="http://y/z"' in page
     assert "javascript:alert(1)" in page  # as text, in the proof as it came
     assert "02 Jan 16:00" in page  # in Singapore
@@ -342,7 +345,7 @@ async def test_a_workbook_has_vessels_and_orders() -> None:
     assert orders[1][3].value == EVIL
     assert {cell.data_type for row in orders for cell in row} == {"s", "n", "d"}
     assert not any(cell.hyperlink for row in orders for cell in row)
-    assert max(len(str(cell.value)) for row in orders for cell in row) == 32_000
+    assert max(len(str(cell.value)) for row in orders for cell in row) == LONGEST_CELL
 
 
 async def test_a_workbook_can_be_computed_with() -> None:
@@ -374,11 +377,31 @@ async def test_a_workbook_can_be_computed_with() -> None:
     assert {cell.data_type for row in vessels[1:] for cell in row[3:]} == {"n"}
 
 
-async def test_a_workbook_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is told."""
-    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
-    with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[excel\]"'):
+@pytest.mark.parametrize(("library", "write"), [("xlsxwriter", write_xlsx), ("jinja2", write_html)])
+async def test_a_report_needs_the_library_of_its_format(
+    monkeypatch: pytest.MonkeyPatch, library: str, write: Callable[[Day, IO[bytes]], None]
+) -> None:
+    """The error names the extra to install."""
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[(excel|cli)\]"'):
+        write(await day(), io.BytesIO())
+
+
+async def test_a_workbook_on_a_full_disk_fails_as_any_other_file_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the error of the disk, which the command reports."""
+
+    store = xlsxwriter.Workbook._store_workbook
+
+    def full(book: xlsxwriter.Workbook) -> None:
+        store(book)
+        for sheet in book.worksheets():
+            sheet._opt_close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(xlsxwriter.Workbook, "_store_workbook", full)
+    with pytest.raises(OSError, match="No space left") as raised:
         write_xlsx(await day(), io.BytesIO())
+    assert raised.value.errno == errno.ENOSPC
 
 
 async def test_a_day_without_orders_is_a_report_too() -> None:

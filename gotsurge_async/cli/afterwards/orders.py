@@ -1,7 +1,5 @@
 """``gotsurge orders``: the status of orders."""
 
-import csv
-import io
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -38,7 +36,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.tables.writing import defused
+from gotsurge_async.tables.writing import csv_lines, defused
 from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, late_windows_of, vessel_of
 
@@ -192,22 +190,19 @@ def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 async def _print_csv(orders: AsyncIterator[BookOrder]) -> None:
-    click.echo(_line(COLUMNS), nl=False)
+    _print_csv_line(COLUMNS)
     now = SystemClock().now()
     async for order in orders:
-        click.echo(_line(map(_csv_cell, _record(order, now).values())), nl=False)
+        _print_csv_line(_record(order, now).values())
 
 
-def _csv_cell(value: Any) -> str:
-    """A value for a spreadsheet; times are in UTC."""
-    text = value.isoformat(" ", "seconds").replace("+00:00", "Z") if isinstance(value, datetime) else shown(value)
-    return defused(text)
-
-
-def _line(cells: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+def _print_csv_line(values: Iterable[Any]) -> None:
+    """Print a line for a spreadsheet; times are in UTC."""
+    texts = (
+        value.isoformat(" ", "seconds").replace("+00:00", "Z") if isinstance(value, datetime) else shown(value)
+        for value in values
+    )
+    click.echo(next(csv_lines([[*map(defused, texts)]], ",")))
 
 
 async def _print_documents(orders: AsyncIterator[BookOrder]) -> None:
@@ -237,10 +232,9 @@ async def _print_one(book: Book, only: Only, name: str, as_csv: bool) -> None:
         return
     for order, steps in histories:
         if as_csv:
-            click.echo(_line(("task_id", "status", "at", "note")), nl=False)
+            _print_csv_line(("task_id", "status", "at", "note"))
             for step in steps:
-                cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
-                click.echo(_line(map(_csv_cell, cells)), nl=False)
+                _print_csv_line((order.task_id, step.status, step.at, step.entry and step.entry.note))
             continue
         print_record([(name.replace("_", " "), value) for name, value in _record(order, now).items()])
         print_table(
