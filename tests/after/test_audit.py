@@ -14,7 +14,6 @@ from gotsurge_async.after.audit import Audit
 from gotsurge_async.after.audit_notes import Finding, Kind
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo, write_results
 from gotsurge_async.errors import SignInNeeded
-from gotsurge_async.ledger import RunHeld
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.times import written
 from gotsurge_async.simulator import Fault
@@ -98,6 +97,7 @@ async def test_the_service_was_put_back_to_an_earlier_time(tmp_path: Path, accou
         assert {(each.run, each.key) for each in found} == {(since, f"S-{number}") for number in range(25)}
         assert {each.kind for each in found} == {Kind.VANISHED}
         assert (auditor.audit.present[before], auditor.audit.present[since]) == (5, 0)
+        assert auditor.audit.rescan_after in here.clock.slept
         await auditor.repair(since, found)
         await here.push([*orders(5), *orders(25, "S-")], mode=mode)
         assert live(here) == dict.fromkeys([*(f"T-{n}" for n in range(5)), *(f"S-{n}" for n in range(25))], 1)
@@ -133,35 +133,6 @@ async def test_a_task_that_is_still_hidden_has_not_vanished(tmp_path: Path) -> N
 
 
 @ACCOUNTS
-async def test_single_tasks_vanished(tmp_path: Path, account: str) -> None:
-    """Vanished tasks block their keys; the audit names them, the repair frees them, and a push sends only these."""
-    async with place(tmp_path, account, settle=0) as here:
-        auditor, mode = Auditor(here, tmp_path), BY_ACCOUNT[account]
-        run_id = await here.push(orders(8), mode=mode)
-        tasks = await here.tasks(run_id)
-        for key in ("T-2", "T-5"):
-            here.simulator.remove(tasks[key])
-        again = await here.push(orders(8), mode=mode)
-        assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
-
-        found = await auditor.find()
-        assert {each.key: each.kind for each in found} == {"T-2": Kind.VANISHED, "T-5": Kind.VANISHED}
-        assert auditor.audit.rescan_after in here.clock.slept
-        assert (await here.states(run_id))["T-2"] is OrderState.CREATED  # an audit alone changes nothing
-
-        assert sorted(await auditor.repair(run_id, found)) == ["T-2", "T-5"]
-        decisions = {each.key: each for each in await here.ledger.decisions(run_id)}
-        assert decisions.keys() == {"T-2", "T-5"}
-        assert (decisions["T-2"].by, decisions["T-2"].task_id, decisions["T-2"].created) == ("Mei", tasks["T-2"], False)
-        assert await auditor.find() == []
-
-        third = await here.push(orders(8), mode=mode)
-        assert (await here.states(third))["T-2"] is OrderState.CREATED
-        assert live(here) == {f"T-{n}": 1 for n in range(8)}
-        assert await auditor.find() == []
-
-
-@ACCOUNTS
 async def test_one_answer_of_404_proves_nothing(tmp_path: Path, account: str) -> None:
     """A task that a stale read does not show, and the next one does, is there."""
     async with place(tmp_path, account) as here:
@@ -189,19 +160,6 @@ async def test_a_repair_reads_once_more(tmp_path: Path) -> None:
         assert await auditor.repair(run_id, found) == ["T-1"]
         assert await auditor.repair(run_id, found) == []
         assert len(await here.ledger.decisions(run_id)) == 1
-
-
-async def test_a_repair_needs_the_run(tmp_path: Path) -> None:
-    """A run that another process has is not changed."""
-    async with place(tmp_path, "plain") as here:
-        auditor = Auditor(here, tmp_path)
-        run_id = await here.push(orders(1))
-        here.simulator.remove((await here.tasks(run_id))["T-0"])
-        found = await auditor.find()
-        async with await here.ledger.hold(run_id):
-            with pytest.raises(RunHeld):
-                await auditor.repair(run_id, found)
-        assert (await here.states(run_id))["T-0"] is OrderState.CREATED
 
 
 @ACCOUNTS
@@ -270,19 +228,6 @@ async def test_a_draft_that_is_called_created_is_named(tmp_path: Path) -> None:
         assert await Auditor(here, tmp_path).kinds() == {}
 
 
-async def test_a_live_task_of_a_cancelled_order_is_named(tmp_path: Path) -> None:
-    """The ledger frees the key of a cancelled order: if its task lives, the next push is a second driver."""
-    async with place(tmp_path) as here:
-        run_id = await here.push(orders(2))
-        task_id = (await here.tasks(run_id))["T-0"]
-        run = await here.ledger.hold(run_id)
-        async with run:
-            (row,) = [row async for row in run.rows() if row.key == "T-0"]
-            await run.write_off({row.id: task_id}, {row.id: "taken back"}, by="Mei")
-        (found,) = await Auditor(here, tmp_path).find()
-        assert (found.kind, found.key, found.task_ids) == (Kind.ALIVE, "T-0", (task_id,))
-
-
 async def test_a_key_that_is_live_twice_is_named(tmp_path: Path) -> None:
     """A second ledger sent it again; a task that was cancelled, or is picked up at another time, is no double."""
     async with place(tmp_path, per_page_limit=3) as here:
@@ -296,16 +241,6 @@ async def test_a_key_that_is_live_twice_is_named(tmp_path: Path) -> None:
         (found,) = await Auditor(here, tmp_path).find()
         assert (found.kind, found.key) == (Kind.TWICE, "T-1")
         assert found.task_ids == ((await here.tasks(run_id))["T-1"], double.id)
-
-
-async def test_orders_in_doubt_are_named(tmp_path: Path) -> None:
-    """They are in the ledger; of a run that a process has, what is on its way is not in doubt."""
-    async with place(tmp_path) as here:
-        run_id = await here.lose(orders(2))
-        assert await Auditor(here, tmp_path).kinds() == {"T-0": Kind.IN_DOUBT, "T-1": Kind.IN_DOUBT}
-        run = await here.push(orders(1, "OTHER-"))
-        assert await Auditor(here, tmp_path).kinds(run=run) == {}
-        assert set((await here.states(run_id)).values()) == {OrderState.IN_DOUBT}
 
 
 async def test_one_task_of_two_orders_is_named(tmp_path: Path) -> None:

@@ -149,8 +149,7 @@ async def test_the_time_of_a_create_counts_from_when_its_sender_is_known_to_have
     """A process may have waited for the answer for an hour before it ended; the setting is the one of that process."""
     async with place(tmp_path, "plain") as here:
         push = Push(here.gs, here.ledger)
-        run, _ = await push.load_orders(orders(3))
-        async with run:
+        async with (await push.load_orders(orders(3)))[0] as run:
             run.settle_after(30)
             await run.claim([row.id async for row in run.rows()])
         here.clock.ahead += timedelta(hours=1)

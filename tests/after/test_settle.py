@@ -1,18 +1,19 @@
 """Orders in doubt, settled by tasks that were read: only by one that names the order and no other."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
-from gotsurge_async import Limits, Task, codec
+from gotsurge_async import Limits, Order, Task, codec
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Run
 from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrderOutcome, RunState
 from gotsurge_async.ledger.upkeep.archive import archive
 from gotsurge_async.simulator import Fault
-from tests.support.orders import order, orders
+from tests.support.orders import order, orders, window
 from tests.support.pushes import Place, place
 
 
@@ -42,55 +43,89 @@ async def test_a_plain_partners_orders_are_settled_by_reads(tmp_path: Path) -> N
         assert here.simulator.audit()["doubled"] == {}
 
 
-async def test_a_cancelled_task_is_no_order(tmp_path: Path) -> None:
-    """An order whose task was cancelled is cancelled, unless another of its name may be on its way."""
-    async with place(tmp_path, "plain") as here:
-        run_id = await here.lose(orders(1))
-        (task,) = await read_all(here)
-        await here.gs.tasks.cancel(task.id, reason="a test")
-        assert await settled(here, run_id, await read_all(here)) == {"T-0": OrderState.CANCELLED}
+@attrs.frozen
+class Case:
+    """Orders whose answers were lost, where they then stand and why, and what else the service has.
+
+    Attributes:
+        before: tasks of another program from before the push; ``made``: from after it; ``drafts``: drafts.
+        moved: the status that the one task is moved to.
+    """
+
+    lost: Sequence[Order]
+    states: Mapping[str, OrderState]
+    reason: str = ""
+    when: str = "after"
+    before: Sequence[Order] = ()
+    made: Sequence[Order] = ()
+    drafts: Sequence[Order] = ()
+    moved: str = ""
+    echo: str = "always"
 
 
-async def test_two_tasks_of_one_order_are_reported(tmp_path: Path) -> None:
-    """An order that is there twice stays in doubt, and both are named."""
-    async with place(tmp_path, "plain") as here:
-        run_id = await here.lose(orders(1))
-        await here.gs.tasks.create(orders(1))
-        tasks = await read_all(here)
-        result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
-        assert [(each.key, len(each.task_ids)) for each in result.doubled] == [("T-0", 2)]
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+def named(field: str, *names: str | None) -> list[Order]:
+    """Orders A, B, … with an invoice number, or with a group tag and without an invoice number."""
+    return [order(key, **{"invoice_number": None, field: name}) for key, name in zip("ABCD", names, strict=False)]
 
 
-async def test_another_orders_task_proves_nothing(tmp_path: Path) -> None:
-    """A task that names another order, or has another pickup, or is recorded elsewhere, settles nothing."""
-    async with place(tmp_path, "plain") as here:
-        await here.gs.tasks.create([order("T-0", invoice_number="OTHER")])
-        run_id = await here.lose([order("T-0", invoice_number="MINE")], when="before")
-        assert await settled(here, run_id, await read_all(here)) == {"T-0": OrderState.IN_DOUBT}
+CREATED, CANCELLED, IN_DOUBT = OrderState.CREATED, OrderState.CANCELLED, OrderState.IN_DOUBT
+ONE, STAYS = orders(1), {"T-0": IN_DOUBT}
+LATER = order("T-0", from_time_window=window(timedelta(hours=2)))
+BILLED = order("T-0", invoice_number="OTHER")
+OTHERS = "may be another order's"
+CASES = {
+    "cancelled": Case(ONE, {"T-0": CANCELLED}, moved="cancelled"),
+    "expired": Case(ONE, {"T-0": CREATED}, moved="expired"),
+    "cancelled beside a draft": Case(ONE, STAYS, "has ended", moved="cancelled", drafts=ONE),
+    "twice": Case(ONE, STAYS, "created more than once", made=ONE),
+    "a draft alone": Case(ONE, STAYS, "does not prove that it was broadcast", when="before", drafts=ONE),
+    "another invoice": Case([order("T-0", invoice_number="MINE")], STAYS, OTHERS, when="before", before=[BILLED]),
+    "another pickup": Case(ONE, STAYS, OTHERS, when="before", before=[LATER]),
+    "invoices": Case(
+        named("invoice_number", "INV-A", "INV-B", "INV-C", "INV-C"),
+        {"A": CREATED, "B": CREATED, "C": IN_DOUBT, "D": IN_DOUBT},
+        OTHERS,
+        echo="never",
+    ),
+    "no name": Case(named("group_tag", None, None), {"A": IN_DOUBT, "B": IN_DOUBT}, echo="never"),
+    "one tag": Case(named("group_tag", "G", "G"), {"A": IN_DOUBT, "B": IN_DOUBT}, echo="never"),
+    "own tags": Case(named("group_tag", "G", "H"), {"A": CREATED, "B": CREATED}, echo="never"),
+}
 
 
-@pytest.mark.parametrize(("tags", "proven"), [(("G-1", "G-2"), True), (("G-1", "G-1"), False)])
-async def test_a_group_tag_of_one_order(tmp_path: Path, tags: tuple[str, str], proven: bool) -> None:
-    """Where a task tells no other name, its group tag does if one order of the run alone has it."""
-    async with place(tmp_path, "plain", tracking_id_echo="never") as here:
-        run_id = await here.lose(
-            [order(f"T-{number}", group_tag=tag, invoice_number=None) for number, tag in enumerate(tags)]
-        )
-        tasks = await read_all(here)
-        assert not any(task.tracking_id or task.invoice_number for task in tasks)
-        wanted = OrderState.CREATED if proven else OrderState.IN_DOUBT
-        assert set((await settled(here, run_id, tasks)).values()) == {wanted}
-
-
-async def test_an_invoice_number_of_two_runs(tmp_path: Path) -> None:
-    """A name that an order in doubt of another run has, too, proves nothing."""
-    async with place(tmp_path, "plain", tracking_id_echo="never") as here:
-        first = await here.lose([order("A", invoice_number="INV")])
-        second = await here.lose([order("B", invoice_number="INV")])
-        tasks = await read_all(here)
-        for run_id in (first, second):
-            assert set((await settled(here, run_id, tasks)).values()) == {OrderState.IN_DOUBT}
+@pytest.mark.parametrize("by_list", [True, False])
+@pytest.mark.parametrize("name", CASES)
+async def test_what_tasks_prove(tmp_path: Path, name: str, by_list: bool) -> None:
+    """Found on the Task List, or read by their ids, tasks settle those orders alone that they are certainly of."""
+    case = CASES[name]
+    if by_list and name == "own tags":
+        case = attrs.evolve(case, states={"A": IN_DOUBT, "B": IN_DOUBT})  # a list may show other orders of the tags
+    async with place(tmp_path, tracking_id_echo=case.echo) as here:
+        if case.before:
+            await here.gs.tasks.create(case.before)
+            await here.push([order("T-9")])  # the ledger is not new: nothing is looked up before it sends
+        run_id = await here.lose(case.lost, when=case.when)
+        if case.moved:
+            here.simulator.move(here.simulator.tasks()[0]["id"], case.moved)
+        if case.made:
+            await here.gs.tasks.create(case.made)
+        if case.drafts:
+            await here.gs.platform.drafts.create(case.drafts)
+        reconciler = Reconciler(here.gs, here.ledger)
+        if by_list:
+            result = await reconciler.reconcile(run_id)
+        else:
+            tasks = [await here.gs.platform.tasks.get(each["id"]) for each in here.simulator.tasks()]
+            result = await reconciler.settle_by(run_id, tasks, read_at=here.clock.now())
+        assert await here.states(run_id) == case.states
+        ended = {CREATED: result.created, CANCELLED: result.cancelled}
+        for state, settled in ended.items():
+            assert {each.key for each in settled} == {key for key, each in case.states.items() if each is state}
+        assert [len(each.task_ids) for each in result.doubled] == [2 for _ in case.made]
+        errors = {row.key: row.error or "" async for row in here.ledger.rows(run_id)}
+        assert all(case.reason in each.reason and case.reason in errors[each.key] for each in result.in_doubt)
+        assert result.in_doubt or not case.reason
+        assert await here.absent(run_id) == set()
 
 
 async def test_a_run_that_is_being_sent(tmp_path: Path) -> None:
@@ -132,8 +167,7 @@ async def test_the_task_of_an_order_in_flight(tmp_path: Path, elsewhere: bool) -
         mine, theirs = order("A", invoice_number="INV"), order("B", invoice_number="INV")
         push = Push(here.gs, here.ledger)
         first = await here.lose([mine], when="before") if elsewhere else ""
-        run, _ = await push.load_orders([theirs] if elsewhere else [mine, theirs])
-        async with run:
+        async with (await push.load_orders([theirs] if elsewhere else [mine, theirs]))[0] as run:
             await run.start()
             if not elsewhere:
                 (lost,) = [each.id async for page in run.pending() for each in page if each.key == "A"]
@@ -151,8 +185,7 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
     """Whoever looks who has a task looks after having seen what is in flight: it is in the one or in the other."""
     async with place(tmp_path, "plain", tracking_id_echo="never") as here:
         first = await here.lose([order("A", invoice_number="INV")], when="before")
-        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")])
-        async with run:
+        async with (await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")]))[0] as run:
             await run.start()
             async with in_flight(here, run, "B", invoice_number="INV") as order_id:
                 (task,) = await read_all(here)
@@ -176,8 +209,7 @@ async def test_a_group_tag_that_an_order_in_flight_has_too(tmp_path: Path) -> No
     async with place(tmp_path, "plain", tracking_id_echo="never") as here:
         names = {"group_tag": "G", "invoice_number": None}
         first = await here.lose([order("A", **names)], when="before")
-        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", **names)])
-        async with run:
+        async with (await Push(here.gs, here.ledger).load_orders([order("B", **names)]))[0] as run:
             await run.start()
             async with in_flight(here, run, "B", **names):
                 assert await settled(here, first, await read_all(here)) == {"A": OrderState.IN_DOUBT}

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
-from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost, TaskTaken
+from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost
 from gotsurge_async.ledger.run import discard
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.upkeep.check import backup
@@ -58,19 +58,6 @@ async def test_a_copy_from_before_a_draft_was_recorded_is_noticed(path: Path) ->
     path.with_name("copy.db").rename(path)
     with pytest.raises(LedgerOlder):
         await Ledger.open(path)
-
-
-async def test_one_task_is_given_to_one_order_also_in_one_write(ledger: Ledger) -> None:
-    """Of two answers that are recorded together, and give two orders one task, one is refused."""
-    run = await loaded(ledger, orders(40))
-    first, *_, last = await run.claim(await ids(run))
-    ended = await asyncio.gather(
-        run.record([OrderOutcome(first, OrderState.CREATED, "task-1")]),
-        run.record([OrderOutcome(last, OrderState.CREATED, "task-1")]),
-        return_exceptions=True,
-    )
-    assert [type(end) for end in ended if end is not None] == [TaskTaken]
-    assert (await run.counts()).created == 1
 
 
 async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:

@@ -111,8 +111,7 @@ async def test_too_many_refusals_stop_the_push(tmp_path: Path) -> None:
         push,
         simulator,
     ):
-        run, _ = await push.load_orders(wrong)
-        async with run:
+        async with (await push.load_orders(wrong))[0] as run:
             sent = await push.send(run)
             assert await states(run) == {OrderState.REFUSED: 6, OrderState.PENDING: 94}
         assert isinstance(sent.stopped_by, LimitReached)
@@ -126,8 +125,7 @@ async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
         simulator,
     ):
         simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
-        run, _ = await push.load_orders(orders(50))
-        async with run:
+        async with (await push.load_orders(orders(50)))[0] as run:
             sent = await push.send(run)
             assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
         assert isinstance(sent.stopped_by, LimitReached)
@@ -152,8 +150,7 @@ async def test_doubts_in_a_row_stop_the_push(tmp_path: Path) -> None:
     """A service that is down does not put a whole file in doubt: after five chunks in a row the rest is not sent."""
     async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1) as (push, simulator):
         simulator.order_fault(Fault(operation="tasks.create", kind="status", status=503))
-        run, _ = await push.load_orders(orders(50))
-        async with run:
+        async with (await push.load_orders(orders(50)))[0] as run:
             sent = await push.send(run)
             assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
         assert "5 chunks in a row are in doubt" in str(sent.stopped_by)
@@ -166,8 +163,7 @@ async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Pat
         brakes = Brakes(refusals_in_a_row=limit)
         folder = tmp_path / str(limit)
         async with pushing(folder, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=brakes) as (push, _):
-            run, _ = await push.load_orders(wrong)
-            async with run:
+            async with (await push.load_orders(wrong))[0] as run:
                 sent = await push.send(run)
                 assert (await run.counts()).refused == refused
             assert (sent.stopped_by is None) is (limit is None)

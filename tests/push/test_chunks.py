@@ -16,7 +16,7 @@ from gotsurge_async.bulk import Mode, OrderState, Push, Run
 from gotsurge_async.calls.create import Refused
 from gotsurge_async.database.writer import Writer
 from gotsurge_async.errors import BadRequest
-from gotsurge_async.ledger import LedgerBusy, OrderOutcome, PendingOrder
+from gotsurge_async.ledger import LedgerBusy, PendingOrder
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push.chunks import OnRefusedChunk, Results, _after_refusal
 from gotsurge_async.simulator import SimulatorOptions
@@ -37,8 +37,7 @@ async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:
         options = SimulatorOptions.from_mapping({"refusal_names_rows": names_rows})
         folder = tmp_path / str(names_rows)
         async with pushing(folder, options=options) as (push, simulator):
-            run, _ = await push.load_orders([*good[:7], bad, *good[7:]])
-            async with run:
+            async with (await push.load_orders([*good[:7], bad, *good[7:]]))[0] as run:
                 await push.send(run)
                 rejected = [row async for row in run.rows((OrderState.REFUSED,))]
                 assert await states(run) == {OrderState.CREATED: 39, OrderState.REFUSED: 1}
@@ -51,8 +50,7 @@ async def test_direct_mode_holds_a_refused_chunk(tmp_path: Path) -> None:
     """In direct mode nothing of a refused chunk is sent again, and the error of each order says why."""
     bad = order("BAD", vehicle_preference="hovercraft")
     async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
-        run, _ = await push.load_orders([*orders(4), bad])
-        async with run:
+        async with (await push.load_orders([*orders(4), bad]))[0] as run:
             await push.send(run)
             rows = {row.key: row.error or "" async for row in run.rows()}
         assert simulator.audit()["calls"]["tasks.create"] == 1
@@ -65,8 +63,7 @@ async def test_direct_mode_splits_when_asked(tmp_path: Path) -> None:
     """With on_refused_chunk="split" the good orders of a refused chunk are created, in direct mode too."""
     bad = order("BAD", vehicle_preference="hovercraft")
     async with pushing(tmp_path, mode=Mode.DIRECT, account="plain", on_refused_chunk="split") as (push, simulator):
-        run, _ = await push.load_orders([*orders(9), bad])
-        async with run:
+        async with (await push.load_orders([*orders(9), bad]))[0] as run:
             await push.send(run)
             assert await states(run) == {OrderState.CREATED: 9, OrderState.REFUSED: 1}
         exactly_once(simulator, orders(9))
@@ -188,8 +185,7 @@ async def test_an_answer_that_comes_twice_gives_no_order_anothers_task(tmp_path:
         push,
         _,
     ):
-        run, _ = await push.load_orders(orders(4))
-        async with run:
+        async with (await push.load_orders(orders(4)))[0] as run:
             with repeated_create(push):
                 await push.send(run)
             rows = [row async for row in run.rows()]
@@ -215,27 +211,6 @@ def repeated_create(push: Push) -> Iterator[None]:
 
     with patch.object(transport, "send", cached):
         yield
-
-
-async def test_an_answer_is_recorded_while_the_ledger_is_busy(tmp_path: Path) -> None:
-    """Where another process writes for longer than a write waits, what an answer said is recorded all the same."""
-    record, busy = Run.record, 3
-
-    async def refused_at_first(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
-        nonlocal busy
-        busy -= 1
-        if busy >= 0:
-            raise LedgerBusy("another process kept the ledger locked")
-        await record(run, results, broadcast=broadcast)
-
-    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
-        run, _ = await push.load_orders(orders(3))
-        async with run:
-            with patch.object(Run, "record", refused_at_first):
-                await push.send(run)
-            assert await states(run) == {OrderState.CREATED: 3}
-        exactly_once(simulator, orders(3))
-    assert busy == -1
 
 
 @pytest.mark.parametrize("kind", [marks.claim, marks.record], ids=["claim", "record"])

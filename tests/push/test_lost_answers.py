@@ -7,7 +7,7 @@ import pytest
 from gotsurge_async import Limits, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from tests.support.orders import orders
 
@@ -27,10 +27,12 @@ def break_answers(simulator: Simulator, rate: float) -> None:
     simulator.order_fault(Fault(when="before", kind="status", status=429, headers=headers, rate=share, seed=99))
 
 
-async def push_through(tmp_path: Path, mode: Mode, count: int, rate: float) -> tuple[dict[str, OrderState], Simulator]:
+async def push_through(
+    tmp_path: Path, mode: Mode, count: int, rate: float, **switches: str
+) -> tuple[dict[str, OrderState], Simulator]:
     """Push orders through a service that breaks its answers; taken up again until nothing is left pending."""
     async with (
-        Simulator() as simulator,
+        Simulator(options=SimulatorOptions.from_mapping(switches)) as simulator,
         simulated(
             "platform",
             simulator=simulator,
@@ -61,17 +63,22 @@ def judge(states: dict[str, OrderState], simulator: Simulator, count: int) -> se
     return in_doubt
 
 
-SIZES = [400, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+LONG = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.mark.parametrize("count", SIZES)
-async def test_two_phase_ends_with_every_order_created_once(tmp_path: Path, count: int) -> None:
-    """With a tenth of all answers broken, a two-phase push ends with every order created once and none in doubt."""
-    states, simulator = await push_through(tmp_path, Mode.TWO_PHASE, count, 0.1)
+@pytest.mark.parametrize(
+    ("count", "rebroadcast"),
+    [(200, "skipped"), (200, "passes"), (400, "refused"), pytest.param(20_000, "refused", marks=LONG)],
+)
+async def test_two_phase_ends_with_every_order_created_once(tmp_path: Path, count: int, rebroadcast: str) -> None:
+    """Whatever a second broadcast of a task is answered, every order is created once in the end, and none in doubt."""
+    rate = 0.3 if count == 200 else 0.1
+    states, simulator = await push_through(tmp_path, Mode.TWO_PHASE, count, rate, rebroadcast=rebroadcast)
     assert judge(states, simulator, count) == set()
+    assert simulator.audit()["drafts"] > 0  # those that nobody broadcast
 
 
-@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=LONG)])
 async def test_direct_names_what_it_does_not_know(tmp_path: Path, count: int) -> None:
     """With a tenth of all answers broken, a direct push doubles nothing, and every order is created or in doubt."""
     states, simulator = await push_through(tmp_path, Mode.DIRECT, count, 0.1)

@@ -143,8 +143,7 @@ async def test_late_429s_lose_and_double_nothing(tmp_path: Path, mode: Mode) -> 
     ):
         far.takes = 30
         push = Push(gs, ledger, mode=mode, chunk=1)
-        run, _ = await push.load_orders(orders(200))
-        async with run:
+        async with (await push.load_orders(orders(200)))[0] as run:
             sent = await push.send(run)
             states = {row.state async for row in run.rows()}
         assert sent.stopped_by is None

@@ -147,8 +147,7 @@ async def test_what_an_answer_means_is_recorded(tmp_path: Path, failure: Any, st
         return failure
 
     async with pushing(tmp_path, respond) as (push, ledger):
-        run, _ = await push.load_orders([order("A")])
-        async with run:
+        async with (await push.load_orders([order("A")]))[0] as run:
             await push.send(run)
             assert await states(run) == {"A": state}
         info = await ledger.run(run.id)
@@ -189,8 +188,7 @@ async def test_stopping_drains(tmp_path: Path) -> None:
             return created(tasks)
 
         service.respond = respond
-        run, _ = await push.load_orders(orders(50))
-        async with run:
+        async with (await push.load_orders(orders(50)))[0] as run:
             sent = await push.send(run)
             assert sent.interrupted
             assert await run.counts() == counted(created=10, pending=40)
@@ -246,18 +244,20 @@ async def test_cancelling_marks_what_is_in_flight_as_in_doubt(tmp_path: Path) ->
 async def test_cancelling_between_two_tries_leaves_orders_pending(tmp_path: Path) -> None:
     """While a 429 is waited out nothing is on its way: a cancellation then says so."""
     clock = ManualClock()
-    async with pushing(
-        tmp_path, lambda _: answer({}, 429, retry_after="30"), attempts=5, clock=clock, concurrency=1
-    ) as (push, _):
-        run, _ = await push.load_orders(orders(3))
-        async with run:
-            sending = asyncio.create_task(push.send(run))
-            await Threads().rest(clock)
-            assert 30.0 in [round(seconds) for seconds in clock.sleepers]
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await sending
-            assert await run.counts() == counted(pending=3)
+    async with (
+        pushing(tmp_path, lambda _: answer({}, 429, retry_after="30"), attempts=5, clock=clock, concurrency=1) as (
+            push,
+            _,
+        ),
+        (await push.load_orders(orders(3)))[0] as run,
+    ):
+        sending = asyncio.create_task(push.send(run))
+        await Threads().rest(clock)
+        assert 30.0 in [round(seconds) for seconds in clock.sleepers]
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert await run.counts() == counted(pending=3)
 
 
 async def test_a_claim_that_is_too_old_is_not_sent_on(tmp_path: Path) -> None:
@@ -297,8 +297,7 @@ async def test_a_push_checks_all_its_endpoints_before_the_first_draft(tmp_path: 
     profile = {"endpoints": {"platform.drafts.create": {"verb": "POST"}}}
     options: dict[str, Any] = {"mode": "two-phase", "profile": profile, "assumed_endpoints": "refuse"}
     async with pushing(tmp_path, service, **options) as (push, _):
-        run, _ = await push.load_orders(orders(3))
-        async with run:
+        async with (await push.load_orders(orders(3)))[0] as run:
             with pytest.raises(EndpointsAssumed, match=r"guess: platform\.drafts\.broadcast: POST [^;]*$"):
                 await push.send(run)
             assert await run.counts() == counted(pending=3)
@@ -324,8 +323,7 @@ async def test_an_undo_on_a_guessed_path_leaves_the_ledger_alone(tmp_path: Path)
     """A cancel that may not leave puts no order in doubt."""
     profile = {"endpoints": {"tasks.create": {"verb": "POST"}}}
     async with pushing(tmp_path, Service(), profile=profile, assumed_endpoints="refuse") as (push, ledger):
-        run, _ = await push.load_orders(orders(3))
-        async with run:
+        async with (await push.load_orders(orders(3)))[0] as run:
             await push.send(run)
             created = await run.counts()
         with pytest.raises(EndpointsAssumed, match=r"guess: tasks\.cancel"):

@@ -355,7 +355,12 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [("draft", "still a draft"), ("queued", "is queued, which nobody knows"), (None, "does not say where it stands")],
+    [
+        ("draft", "still a draft"),
+        ("DRAFT", "still a draft"),
+        ("queued", "is queued, which nobody knows"),
+        (None, "does not say where it stands"),
+    ],
 )
 async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_may_be_tried(
     tmp_path: Path, status: str | None, told: str
@@ -378,6 +383,15 @@ async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Pa
         assert await run.counts() == counted(in_doubt=1)
         assert "another order" in str([row.error async for row in run.rows()])
     assert platform.broadcasts == [["id-T-0"]]
+
+
+async def test_a_read_of_another_task_proves_nothing(tmp_path: Path) -> None:
+    """An answer that is of another task than was asked for does not make an order created."""
+    platform = Platform()
+    platform.read = lambda _: answer({"id": "another", "current_status": "accepted"})
+    async with loaded(tmp_path, platform, 1, attempts=2) as (push, run):
+        assert (await send(push, run)).stopped_by is not None
+        assert await run.counts() == counted(broadcasting=1)
 
 
 async def waiting(clock: ManualClock, seconds: float) -> None:

@@ -53,8 +53,7 @@ class Place:
     async def push(self, orders: Sequence[Order], *, mode: Mode = Mode.DIRECT, **options: Any) -> str:
         """Push orders; the id of the run, which is closed."""
         push = Push(self.gs, self.ledger, mode=mode, **options)
-        run, _ = await push.load_orders(orders)
-        async with run:
+        async with (await push.load_orders(orders))[0] as run:
             await push.send(run)
         return run.id
 

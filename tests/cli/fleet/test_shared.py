@@ -1,8 +1,6 @@
 """What workers share: one rate, one pace, one token; by real processes and PostgreSQL, counted by a simulator."""
 
 import asyncio
-import os
-import signal
 import time
 from bisect import bisect_left
 from collections import Counter
@@ -12,14 +10,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import attrs
-import psycopg
 import pytest
 
 from gotsurge_async import Credentials, Environment, GotSurge, codec
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.cli.shared.credentials import account_name
-from gotsurge_async.database.leases import BEAT
 from gotsurge_async.ledger import WAITING, Ledger
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.simulator import Fault, Simulator
@@ -186,54 +182,6 @@ async def test_a_storm_of_401s_costs_one_refresh(fleet: Fleet, how: str) -> None
     assert (status["state"], all_once(simulator, 750)) == ("done", True)
     assert refreshes(simulator) == 1
     assert simulator.audit()["calls"]["tasks.create"] - 750 >= 3  # each worker met one
-
-
-async def test_a_frozen_worker_frees_the_token(fleet: Fleet) -> None:
-    """A worker that is frozen while it renews the token is overtaken, and goes on with theirs when it wakes."""
-    simulator = fleet.simulator
-    run = await fleet.put_up(range(900), "--batch-size", "1", "--mode", "direct")
-    fleet = await signed_in(fleet)
-    simulator.order_fault(Fault(operation="auth.refresh", kind="delay", seconds=20.0, times=1))
-    async with fleet.workers(3, "--rate", "100", "--lease", "120") as workers:
-        await fleet.until_created(200)
-        simulator._service.sign_in._bearers.clear()
-        async with asyncio.timeout(60):
-            while not refreshes(simulator):  # noqa: ASYNC110 - it is in another thread
-                await asyncio.sleep(0.02)  # until then, the slow call could be another worker's
-        holder = await frozen_holder(fleet.url, workers)
-        done = simulator.audit()["tasks"]
-        began = asyncio.get_running_loop().time()
-        await fleet.until_created(done + 200, seconds=30)
-        overtaken = asyncio.get_running_loop().time() - began
-        print(f"a frozen holder was overtaken, and 200 orders were created, within {overtaken:.1f} s")
-        assert refreshes(simulator) == 2  # its own, which came to nothing, and that of another
-        holder.send_signal(signal.SIGCONT)
-        status = await fleet.until_over(run)
-    assert (status["state"], all_once(simulator, 900)) == ("done", True)
-    assert refreshes(simulator) == 2
-
-
-async def frozen_holder(url: str, workers: list[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
-    """Freeze the worker that renews the token now: the one without which its lease shows no sign of life."""
-    async with asyncio.timeout(60):
-        while await sign(url) is None:  # noqa: ASYNC110 - it is in another process
-            await asyncio.sleep(0.02)
-        while True:
-            for worker in workers:
-                worker.send_signal(signal.SIGSTOP)
-                await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
-                before = await sign(url)
-                await asyncio.sleep(2 * BEAT)
-                if before == await sign(url):
-                    return worker
-                worker.send_signal(signal.SIGCONT)
-
-
-async def sign(url: str) -> tuple[str, int] | None:
-    """The holder of the lease, and how often it has shown that it lives."""
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        found = await connection.execute("SELECT holder, beat FROM gotsurge_leases")
-        return await found.fetchone()
 
 
 # --- what services submit --------------------------------------------------------------------------------------------

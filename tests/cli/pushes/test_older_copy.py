@@ -49,13 +49,27 @@ def accept(shell: Shell, *words: str | Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+def went_back(
+    shell: Shell, *since: str, words: tuple[str, ...] = (), gone: bool = False, files: bool = True
+) -> tuple[str, dict[str, Any]]:
+    """Push A, back up, push more, put the copy back and accept it: the run that it lost, and what was accepted."""
+    shell.push("A", words=words)
+    back_up(shell)
+    _, lost = shell.push(*since, words=words)
+    if not files:
+        shutil.rmtree(shell.folder / "out")
+    put_back(shell, gone=gone)
+    return lost["run"], accept(shell)
+
+
 def live(shell: Shell) -> list[str]:
     """The tracking ids of the tasks that drivers may take, each as often as there are such tasks."""
     return sorted(task["tracking_id"] for task in shell.simulator.tasks() if task["history"][-1][0] == "broadcasting")
 
 
-def pushed(shell: Shell, file: Path, *words: str | Path) -> tuple[int, dict[str, Any], str]:
-    """Push a file: the exit code, the summary, and what was said."""
+def pushed(shell: Shell, given: str | Path, *words: str | Path) -> tuple[int, dict[str, Any], str]:
+    """Push a file, or orders by the letters of their keys: the exit code, the summary, and what was said."""
+    file = given if isinstance(given, Path) else write_orders(shell.folder / "orders.csv", list(given))
     out = ["--out", shell.folder / "out"]
     done = shell.run("push", file, *shell.place, *shell.ledger, *out, "--json", "--quiet", *words)
     return done.exit_code, json.loads(done.stdout), done.stderr
@@ -68,19 +82,14 @@ def test_what_was_pushed_since_is_known_from_its_result_files(
 ) -> None:
     """Push A, back up, push B, put the copy back: B is read in, is not sent again, and can be undone."""
     shell: Shell = request.getfixturevalue(desk_name)
-    shell.push("A")
-    back_up(shell)
-    _, lost = shell.push("B", "C")
-    put_back(shell, gone=gone)
-    accepted = accept(shell)
-    assert accepted["runs"][lost["run"]] == 2
-    file = write_orders(shell.folder / "orders.csv", ["A", "B", "C"])
-    code, summary, _ = pushed(shell, file)
+    lost, accepted = went_back(shell, "B", "C", gone=gone)
+    assert accepted["runs"][lost] == 2
+    code, summary, _ = pushed(shell, "ABC")
     assert (code, summary["already_pushed"], summary["created"]) == (0, 3, 0)
     assert live(shell) == ["A", "B", "C"]
     checked = shell.run("ledger", "check", *shell.ledger)
     assert checked.exit_code == 0, checked.output
-    undone = shell.call("undo", lost["run"])
+    undone = shell.call("undo", lost)
     assert undone.exit_code == 0, undone.output
     assert live(shell) == ["A"]
 
@@ -157,13 +166,13 @@ def test_what_was_in_doubt_is_in_doubt_and_can_be_resolved(shell: Shell) -> None
     run_id = shell.push_lost("B")
     put_back(shell)
     accept(shell)
-    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))
+    code, summary, _ = pushed(shell, "B")
     assert (code, summary["in_doubt"]) == (3, 1)
     assert live(shell) == ["A", "B"]
     (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
     resolved = shell.call("resolve", run_id, "--key", "B", "--created", task)
     assert resolved.exit_code == 0, resolved.output
-    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))
+    code, summary, _ = pushed(shell, "B")
     assert (code, summary["already_pushed"]) == (0, 1)
     assert live(shell) == ["A", "B"]
 
@@ -178,11 +187,10 @@ def test_what_was_taken_back_since_is_not_called_created(request: pytest.Fixture
     assert shell.call("undo", lost["run"], "--key", "B").exit_code == 0
     put_back(shell)
     accept(shell)
-    file = write_orders(shell.folder / "orders.csv", ["B", "C"])
-    code, summary, said = pushed(shell, file)
+    code, summary, said = pushed(shell, "BC")
     if desk_name == "shell":  # nobody knows whether it was pushed again since
         assert (code, summary["in_doubt"], summary["already_pushed"]) == (3, 1, 1), said
-        code, summary, said = pushed(shell, file, "--not-sent-before")
+        code, summary, said = pushed(shell, "BC", "--not-sent-before")
     assert (code, summary["created"], summary["already_pushed"]) == (0, 1, 1), said
     assert live(shell) == ["A", "B", "C"]
 
@@ -215,18 +223,13 @@ def test_an_undo_since_the_copy_is_noticed(request: pytest.FixtureRequest, desk_
 @pytest.mark.usefixtures("at_once")
 def test_tasks_that_cannot_be_read_leave_the_orders_in_doubt(shell: Shell) -> None:
     """Nothing is sent; when they can be read, `reconcile` settles the run."""
-    shell.push("A")
-    back_up(shell)
-    _, lost = shell.push("B")
-    put_back(shell)
-    accept(shell)
+    lost, _ = went_back(shell, "B")
     shell.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=500))
-    file = write_orders(shell.folder / "orders.csv", ["B"])
-    code, summary, _ = pushed(shell, file, "--mode", "direct")
+    code, summary, _ = pushed(shell, "B", "--mode", "direct")
     assert (code, summary["in_doubt"]) == (3, 1)
     shell.simulator.clear_faults()
-    assert shell.call("reconcile", lost["run"]).exit_code == 0
-    assert pushed(shell, file, "--mode", "direct")[0] == 0
+    assert shell.call("reconcile", lost).exit_code == 0
+    assert pushed(shell, "B", "--mode", "direct")[0] == 0
     assert live(shell) == ["A", "B"]
 
 
@@ -241,7 +244,7 @@ def test_what_waited_in_the_copy_and_was_created_since_is_created(shell: Shell) 
     shell.push("A", "B")
     put_back(shell)
     assert accept(shell)["in_doubt"] == 1
-    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
+    code, summary, _ = pushed(shell, "AB")
     assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
     assert live(shell) == ["A", "B"]
 
@@ -257,7 +260,7 @@ def test_what_a_known_run_created_since_is_created(shell: Shell) -> None:
     put_back(shell)
     accepted = accept(shell)
     assert (accepted["in_doubt"], accepted["runs"], accepted["unreadable"]) == (2, {waiting["run"]: 2}, {})
-    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
+    code, summary, _ = pushed(shell, "AB")
     assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
     assert live(shell) == ["A", "B"]
 
@@ -265,14 +268,9 @@ def test_what_a_known_run_created_since_is_created(shell: Shell) -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_without_result_files_a_plain_partners_orders_are_in_doubt(shell: Shell, gone: bool) -> None:
     """Nothing is sent, exit 3, and the words name the ways on: resolve what is there, send what is not."""
-    shell.push("A")
-    back_up(shell)
-    shell.push("B")
-    shutil.rmtree(shell.folder / "out")
-    put_back(shell, gone=gone)
-    assert accept(shell)["runs"] == {}
-    file = write_orders(shell.folder / "orders.csv", ["B", "C"])
-    code, summary, said = pushed(shell, file)
+    _, accepted = went_back(shell, "B", gone=gone, files=False)
+    assert accepted["runs"] == {}
+    code, summary, said = pushed(shell, "BC")
     assert (code, summary["in_doubt"], summary["created"]) == (3, 2, 0)
     assert "--not-sent-before" in said
     assert "gotsurge ledger accept-older --nothing-was-lost" in said
@@ -282,25 +280,20 @@ def test_without_result_files_a_plain_partners_orders_are_in_doubt(shell: Shell,
     (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
     assert shell.call("resolve", summary["run"], "--key", "B", "--created", task).exit_code == 0
     assert shell.call("resolve", summary["run"], "--key", "C", "--not-created").exit_code == 0
-    code, again, said = pushed(shell, file)
+    code, again, said = pushed(shell, "BC")
     assert (code, again["created"], again["already_pushed"]) == (0, 1, 1), said
     assert live(shell) == ["A", "B", "C"]
 
 
 def test_a_person_says_that_orders_are_new(shell: Shell) -> None:
     """With --not-sent-before they are sent, also those that were held back before; what is known is not."""
-    shell.push("A")
-    back_up(shell)
-    shell.push("B")
-    put_back(shell)
-    accept(shell)
-    file = write_orders(shell.folder / "orders.csv", ["A", "B", "C", "D"])
-    code, summary, _ = pushed(shell, file)
+    went_back(shell, "B")
+    code, summary, _ = pushed(shell, "ABCD")
     assert (code, summary["in_doubt"], summary["already_pushed"]) == (3, 2, 2)
-    assert pushed(shell, file)[0] == 3
-    code, summary, _ = pushed(shell, file, "--not-sent-before")
+    assert pushed(shell, "ABCD")[0] == 3
+    code, summary, _ = pushed(shell, "ABCD", "--not-sent-before")
     assert (code, summary["created"], summary["already_pushed"]) == (0, 2, 2)
-    assert pushed(shell, file)[0] == 0
+    assert pushed(shell, "ABCD")[0] == 0
     assert live(shell) == ["A", "B", "C", "D"]
     assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
 
@@ -309,13 +302,10 @@ def test_the_question_ends(shell: Shell) -> None:
     """After --nothing-was-lost new orders are sent; said twice, or where nothing was accepted, it is refused."""
     shell.push("A")
     assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 2
-    back_up(shell)
-    shell.push("B")
-    put_back(shell)
-    accept(shell)
-    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["C"]))[0] == 3
+    went_back(shell, "B")
+    assert pushed(shell, "C")[0] == 3
     assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 0
-    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["D"]))[0] == 0
+    assert pushed(shell, "D")[0] == 0
     assert shell.run("ledger", "accept-older", "--nothing-was-lost", *shell.ledger).exit_code == 2
     assert live(shell) == ["A", "B", "D"]
 
@@ -330,7 +320,7 @@ def test_a_second_folder_is_read_in(shell: Shell) -> None:
     first = accept(shell)
     second = accept(shell, "--out", shell.folder / "elsewhere")
     assert (first["runs"], len(second["runs"]), second["counter"] - first["counter"]) == ({}, 1, 0)
-    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))[0] == 0
+    assert pushed(shell, "B")[0] == 0
     assert live(shell) == ["A", "B"]
 
 
@@ -338,13 +328,8 @@ def test_a_second_folder_is_read_in(shell: Shell) -> None:
 def test_a_platform_partners_orders_are_looked_up(platform_shell: Shell, mode: str) -> None:
     """Without result files what the Task List shows is created, what it does not show is sent."""
     shell = platform_shell
-    shell.push("A", words=("--mode", mode))
-    back_up(shell)
-    shell.push("B", words=("--mode", mode))
-    shutil.rmtree(shell.folder / "out")
-    put_back(shell)
-    accept(shell)
-    code, summary, said = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B", "C"]), "--mode", mode)
+    went_back(shell, "B", words=("--mode", mode), files=False)
+    code, summary, said = pushed(shell, "ABC", "--mode", mode)
     assert (code, summary["created"], summary["already_pushed"]) == (0, 2, 1), said
     assert live(shell) == ["A", "B", "C"]
     assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
@@ -354,20 +339,14 @@ def test_a_platform_partners_orders_are_looked_up(platform_shell: Shell, mode: s
 def test_a_list_that_cannot_be_read_proves_nothing(platform_shell: Shell) -> None:
     """Then all are in doubt; reconcile finds what is there."""
     shell = platform_shell
-    shell.push("A")
-    back_up(shell)
-    shell.push("B")
-    shutil.rmtree(shell.folder / "out")
-    put_back(shell)
-    accept(shell)
+    went_back(shell, "B", files=False)
     shell.simulator.order_fault(Fault(operation="platform.tasks.list", kind="status", status=500))
-    file = write_orders(shell.folder / "orders.csv", ["B"])
-    code, summary, _ = pushed(shell, file, "--mode", "two-phase")
+    code, summary, _ = pushed(shell, "B", "--mode", "two-phase")
     assert (code, summary["in_doubt"]) == (3, 1)
     shell.simulator.clear_faults()
     reconciled = shell.call("reconcile", summary["run"])
     assert reconciled.exit_code == 0, reconciled.output
-    assert pushed(shell, file)[0] == 0
+    assert pushed(shell, "B")[0] == 0
     assert live(shell) == ["A", "B"]
 
 
@@ -385,7 +364,7 @@ def test_a_summary_that_does_not_say_enough_is_named(shell: Shell) -> None:
     assert accepted["unreadable"] == {
         str(path): "the summary does not say where the run was sent, or which column has the keys"
     }
-    assert pushed(shell, write_orders(shell.folder / "orders.csv", ["B"]))[0] == 3
+    assert pushed(shell, "B")[0] == 3
     assert live(shell) == ["A", "B"]
 
 
@@ -397,7 +376,7 @@ def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_shell: Shell,
     shutil.rmtree(shell.folder / "out")
     shutil.rmtree(register.parent)
     accept(shell)
-    code, summary, _ = pushed(shell, write_orders(shell.folder / "orders.csv", ["A", "B"]))
+    code, summary, _ = pushed(shell, "AB")
     assert (code, summary["created"]) == (0, 2)
     assert live(shell) == ["A", "B"]
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from msgspec import structs
 
@@ -16,70 +17,66 @@ from gotsurge_async.ledger import OrdersThere, RegisterUnusable, SameFile
 from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
-from tests.support.commands import Runner, gotsurge, local, write_orders
+from tests.support.commands import Runner, Shell, gotsurge, local, write_orders
 from tests.support.orders import orders
 from tests.support.pushes import place
 
 
-def push(run: Runner, simulator: Simulator, file: Path, ledger: Path, *words: str | Path) -> tuple[int, str]:
-    """Push a file with a ledger and result files of its own; the exit code, and all that was printed."""
-    where = [*local(simulator), "--ledger", ledger, "--out", ledger.parent / f"{ledger.name}.out"]
-    done = run("push", file, *where, "--quiet", *words)
+def push(shell: Shell, orders: Path | range | list[str], ledger: str | Path, *words: str | Path) -> tuple[int, str]:
+    """Push with a ledger and result files of its own; the exit code, and all that was printed."""
+    file = orders if isinstance(orders, Path) else write_orders(shell.folder / "orders.csv", orders)
+    where = [*local(shell.simulator), "--ledger", shell.folder / ledger, "--out", shell.folder / f"{ledger}.out"]
+    done = shell.run("push", file, *where, "--quiet", *words)
     return done.exit_code, done.output
 
 
-def created(simulator: Simulator) -> int:
+def created(shell: Shell) -> int:
     """How many tasks the simulator has."""
-    return len(simulator.tasks())
+    return len(shell.simulator.tasks())
 
 
-def test_the_cron_line_does_not_double_what_the_timer_pushed(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_the_cron_line_does_not_double_what_the_timer_pushed(shell: Shell) -> None:
     """The same table by two ledgers, as the two ways of the daily job did: the second stops, also with --new-ledger."""
-    file = write_orders(tmp_path / "orders.csv", range(40))
-    assert push(run, simulator, file, tmp_path / "timer.db")[0] == 0
+    assert push(shell, range(40), "timer.db")[0] == 0
     for words in ((), ("--new-ledger",)):
-        code, text = push(run, simulator, file, tmp_path / "cron.db", *words)
+        code, text = push(shell, range(40), "cron.db", *words)
         assert code == 2
-        assert str(tmp_path / "timer.db") in text
+        assert str(shell.folder / "timer.db") in text
         assert "these orders are also in run " in text
         assert "--new-ledger" not in text
-    assert created(simulator) == 40
-    assert push(run, simulator, file, tmp_path / "timer.db")[0] == 0
-    assert created(simulator) == 40
+    assert created(shell) == 40
+    assert push(shell, range(40), "timer.db")[0] == 0
+    assert created(shell) == 40
 
 
-def test_a_second_ledger_begins_only_when_a_person_says_so(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_second_ledger_begins_only_when_a_person_says_so(shell: Shell) -> None:
     """Other orders by a new ledger: it stops and says which ledger to use; --new-ledger is asked for once."""
-    first, second = write_orders(tmp_path / "1.csv", range(3)), write_orders(tmp_path / "2.csv", range(3, 5))
-    third = write_orders(tmp_path / "3.csv", range(5, 9))
-    assert push(run, simulator, first, tmp_path / "a.db")[0] == 0
-    code, text = push(run, simulator, second, tmp_path / "b.db")
+    first, second, third = range(3), range(3, 5), range(5, 9)
+    assert push(shell, first, "a.db")[0] == 0
+    code, text = push(shell, second, "b.db")
     assert code == 2
-    assert f"{tmp_path / 'a.db'} (1 run, the last at " in text
-    assert f"--ledger {tmp_path / 'a.db'}" in text
+    assert f"{shell.folder / 'a.db'} (1 run, the last at " in text
+    assert f"--ledger {shell.folder / 'a.db'}" in text
     assert "--new-ledger" in text
-    assert created(simulator) == 3
-    assert run("runs", "--ledger", tmp_path / "b.db", "--json").stdout.count('"run"') == 0
-    assert push(run, simulator, second, tmp_path / "b.db", "--new-ledger")[0] == 0
-    assert push(run, simulator, third, tmp_path / "b.db")[0] == 0
-    assert created(simulator) == 9
+    assert created(shell) == 3
+    assert shell.run("runs", "--ledger", shell.folder / "b.db", "--json").stdout.count('"run"') == 0
+    assert push(shell, second, "b.db", "--new-ledger")[0] == 0
+    assert push(shell, third, "b.db")[0] == 0
+    assert created(shell) == 9
 
 
-def test_another_user_is_reported_by_a_shared_register(
-    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_user_is_reported_by_a_shared_register(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each user has folders of their own; the register in the administrator's folder knows both."""
-    shared = tmp_path / "shared"
+    shared = shell.folder / "shared"
     shared.mkdir()
     shared.chmod(0o2770)
     monkeypatch.delenv("GOTSURGE_REGISTER")
     monkeypatch.setattr("gotsurge_async.ledger.upkeep.register.SHARED", shared)
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    assert push(shell, range(3), "a.db")[0] == 0
     assert (shared / "register.db").stat().st_mode & 0o777 == 0o660
-    code, text = push(Runner(tmp_path / "other"), simulator, file, tmp_path / "b.db")
-    assert (code, created(simulator)) == (2, 3)
-    assert str(tmp_path / "a.db") in text
+    code, text = push(attrs.evolve(shell, run=Runner(shell.folder / "other")), range(3), "b.db")
+    assert (code, created(shell)) == (2, 3)
+    assert str(shell.folder / "a.db") in text
 
 
 async def test_of_two_at_once_one_begins(tmp_path: Path) -> None:
@@ -93,16 +90,15 @@ async def test_of_two_at_once_one_begins(tmp_path: Path) -> None:
             )
         )
         assert sorted(each.code for each in done) == [0, 2]
-        assert created(simulator) == 5
+        assert len(simulator.tasks()) == 5
 
 
-def test_a_simulator_that_was_reset_is_another_world(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_simulator_that_was_reset_is_another_world(shell: Shell) -> None:
     """What was pushed before is gone, so a new ledger pushes the same file without a question."""
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
-    simulator.reset()
-    assert push(run, simulator, file, tmp_path / "b.db")[0] == 0
-    assert created(simulator) == 3
+    assert push(shell, range(3), "a.db")[0] == 0
+    shell.simulator.reset()
+    assert push(shell, range(3), "b.db")[0] == 0
+    assert created(shell) == 3
 
 
 def test_a_throw_away_simulator_needs_no_register(run: Runner, register: Path, tmp_path: Path) -> None:
@@ -113,99 +109,83 @@ def test_a_throw_away_simulator_needs_no_register(run: Runner, register: Path, t
     assert not register.exists()
 
 
-def test_an_account_of_another_name_has_a_ledger_of_its_own(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_an_account_of_another_name_has_a_ledger_of_its_own(shell: Shell) -> None:
     """The simulator's two partners are two accounts."""
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
-    assert push(run, simulator, file, tmp_path / "b.db", "--account", "platform")[0] == 0
+    assert push(shell, range(3), "a.db")[0] == 0
+    assert push(shell, range(3), "b.db", "--account", "platform")[0] == 0
 
 
-def test_a_file_with_faults_leaves_no_trace(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_file_with_faults_leaves_no_trace(shell: Shell) -> None:
     """What was not admitted was not pushed: a key that stands twice refuses the file, and another ledger may begin."""
-    file = write_orders(tmp_path / "orders.csv", ["A", "B", "A"])
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 2
-    assert push(run, simulator, write_orders(tmp_path / "good.csv", ["A", "B"]), tmp_path / "b.db")[0] == 0
+    assert push(shell, ["A", "B", "A"], "a.db")[0] == 2
+    assert push(shell, ["A", "B"], "b.db")[0] == 0
 
 
-def test_a_resumed_run_of_an_unknown_ledger_stops(
-    run: Runner, simulator: Simulator, register: Path, tmp_path: Path
-) -> None:
+def test_a_resumed_run_of_an_unknown_ledger_stops(shell: Shell, register: Path) -> None:
     """A run that another machine left is not sent where another ledger has pushed, unless a person says so."""
     limit = ("--batch-size", "1", "--concurrency", "1", "--max-spend", "SGD 50")
-    first, second = write_orders(tmp_path / "1.csv", range(3)), write_orders(tmp_path / "2.csv", range(3, 6))
-    assert push(run, simulator, first, tmp_path / "a.db", *limit)[0] == 5
+    assert push(shell, range(3), "a.db", *limit)[0] == 5
     register.unlink()
-    assert push(run, simulator, second, tmp_path / "b.db")[0] == 0
-    words = ["resume", "--last", *local(simulator), "--ledger", tmp_path / "a.db", "--out", tmp_path / "a", "--quiet"]
-    done = run(*words)
-    assert (done.exit_code, created(simulator)) == (2, 4)
-    assert str(tmp_path / "b.db") in done.output
-    assert run(*words, "--new-ledger").exit_code == 0
-    assert created(simulator) == 6
+    assert push(shell, range(3, 6), "b.db")[0] == 0
+    words = ["resume", "--last", *shell.place, "--ledger", shell.folder / "a.db", "--out", "a", "--quiet"]
+    done = shell.run(*words)
+    assert (done.exit_code, created(shell)) == (2, 4)
+    assert str(shell.folder / "b.db") in done.output
+    assert shell.run(*words, "--new-ledger").exit_code == 0
+    assert created(shell) == 6
 
 
-def test_orders_on_the_task_list_are_not_sent_by_a_new_ledger(
-    run: Runner, simulator: Simulator, register: Path, tmp_path: Path
-) -> None:
+def test_orders_on_the_task_list_are_not_sent_by_a_new_ledger(shell: Shell, register: Path) -> None:
     """Another machine pushed them, so the register knows nothing; whatever is said, a platform partner's push stops."""
     words = ("--account", "platform")
-    pushed = write_orders(tmp_path / "1.csv", range(7))
-    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0
+    assert push(shell, range(7), "a.db", *words)[0] == 0
     register.unlink()
     for more in ((), ("--new-ledger",)):
-        code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "b.db", *words, *more)
+        code, text = push(shell, range(9), "b.db", *words, *more)
         assert code == 2
         assert (
             "the account's newest 10,000 tasks already include 7 orders of this run: T-0, T-1, T-2, T-3, T-4 and 2 more"
             in text
         )
         direct = (*words, *more, "--mode", "direct")
-        code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "c.db", *direct)
+        code, text = push(shell, range(9), "c.db", *direct)
         assert (code, "include 7 orders of this run" in text) == (2, True)
-    others = write_orders(tmp_path / "3.csv", range(7, 9))
-    assert push(run, simulator, others, tmp_path / "b.db", *words)[0] == 0
-    assert created(simulator) == 9
+    assert push(shell, range(7, 9), "b.db", *words)[0] == 0
+    assert created(shell) == 9
     register.unlink()
-    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0  # no new ledger: it knows what it sent
+    assert push(shell, range(7), "a.db", *words)[0] == 0  # no new ledger: it knows what it sent
 
 
-def test_orders_on_the_task_list_are_known_by_their_tracking_ids(
-    run: Runner, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_orders_on_the_task_list_are_known_by_their_tracking_ids(shell: Shell) -> None:
     """A new ledger's push stops also if its file has the keys in another column."""
     words = ("--account", "platform", "--new-ledger")
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db", *words)[0] == 0
+    assert push(shell, range(3), "a.db", *words)[0] == 0
+    file = shell.folder / "numbered.csv"
     header, *rows = write_orders(file, range(2, 5)).read_text().splitlines()
     file.write_text("\n".join([f"number,{header}", *(f"K-{at},{row}" for at, row in enumerate(rows))]))
-    code, text = push(run, simulator, file, tmp_path / "b.db", *words, "--key", "number")
-    assert (code, created(simulator)) == (2, 3)
+    code, text = push(shell, file, "b.db", *words, "--key", "number")
+    assert (code, created(shell)) == (2, 3)
     assert "include 1 order of this run: K-0. " in text
 
 
-def test_a_task_list_that_cannot_be_read_is_reported(
-    run: Runner, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_task_list_that_cannot_be_read_is_reported(shell: Shell, caplog: pytest.LogCaptureFixture) -> None:
     """The push continues, because the list is only a second look."""
-    simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="status", status=403))
+    shell.simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="status", status=403))
     words = ("--account", "platform", "--mode", "two-phase")
-    code, _ = push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db", *words)
-    assert (code, created(simulator)) == (0, 2)
+    code, _ = push(shell, range(2), "a.db", *words)
+    assert (code, created(shell)) == (0, 2)
     assert "the Task List cannot be read" in caplog.text
 
 
-def test_the_register_is_private_unless_its_folder_is_not(
-    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_register_is_private_unless_its_folder_is_not(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mode 0600 in a folder of the user alone; an administrator's folder lets others read it, or write in it."""
     for mode, expected in ((0o700, 0o600), (0o755, 0o644), (0o770, 0o660)):
-        folder = tmp_path / f"{mode:o}"
+        folder = shell.folder / f"{mode:o}"
         folder.mkdir()
         folder.chmod(mode)
         monkeypatch.setenv("GOTSURGE_REGISTER", str(folder / "register.db"))
-        simulator.reset()
-        file = write_orders(tmp_path / "orders.csv", range(2))
-        assert push(run, simulator, file, tmp_path / f"{mode:o}.db")[0] == 0
+        shell.simulator.reset()
+        assert push(shell, range(2), f"{mode:o}.db")[0] == 0
         (count,) = (folder / "register.db.counts").iterdir()
         assert {path.stat().st_mode & 0o777 for path in (folder / "register.db", count)} == {expected}
 
@@ -257,26 +237,23 @@ def keys_of(*keys: str) -> Keys:
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all, but a text that is long enough", None])
-def test_a_damaged_register_stops_every_push(
-    run: Runner, simulator: Simulator, register: Path, tmp_path: Path, damage: bytes | None
-) -> None:
+def test_a_damaged_register_stops_every_push(shell: Shell, register: Path, damage: bytes | None) -> None:
     """Nothing is sent, and the message names the file and what to do; when the file is moved away the push goes."""
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    assert push(shell, range(3), "a.db")[0] == 0
     if damage is None:
         with sqlite3.connect(register) as db:
             db.execute("DROP TABLE runs")
     else:
         register.write_bytes(damage)
     for ledger in ("a.db", "b.db"):
-        code, text = push(run, simulator, write_orders(tmp_path / "more.csv", range(9)), tmp_path / ledger)
+        code, text = push(shell, range(9), ledger)
         assert code == 2
         assert str(register) in text
         assert "Move the file away" in text
-    assert created(simulator) == 3
+    assert created(shell) == 3
     register.rename(register.with_suffix(".damaged"))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
-    assert created(simulator) == 3
+    assert push(shell, range(3), "a.db")[0] == 0
+    assert created(shell) == 3
 
 
 def test_whoever_comes_after_a_crash_in_a_transaction_rolls_it_back(tmp_path: Path) -> None:
@@ -294,10 +271,10 @@ def test_whoever_comes_after_a_crash_in_a_transaction_rolls_it_back(tmp_path: Pa
 
 
 def test_a_full_disk_under_the_register_sends_nothing(
-    run: Runner, simulator: Simulator, register: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, register: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The push stops before its orders are admitted."""
-    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(3)), tmp_path / "a.db")[0] == 0
+    assert push(shell, range(3), "a.db")[0] == 0
 
     def full(*_: object) -> None:
         error = sqlite3.OperationalError("database or disk is full")
@@ -305,83 +282,75 @@ def test_a_full_disk_under_the_register_sends_nothing(
         raise error
 
     monkeypatch.setattr("gotsurge_async.ledger.upkeep.register._note", full)
-    code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "a.db")
-    assert (code, created(simulator)) == (2, 3)
+    code, text = push(shell, range(9), "a.db")
+    assert (code, created(shell)) == (2, 3)
     assert f"{register} cannot be written: database or disk is full" in text
 
 
 def test_a_register_for_reading_only_lets_known_ledgers_push(
-    run: Runner,
-    simulator: Simulator,
+    shell: Shell,
     register: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The push of a ledger that it knows continues, and says so; one that it does not know stops."""
-    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(3)), tmp_path / "a.db")[0] == 0
+    assert push(shell, range(3), "a.db")[0] == 0
 
     def read_only(self: Register) -> sqlite3.Connection:
         """What SQLite opens if the file's mode forbids writing; the tests' user may be root, whom no mode binds."""
         return sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
 
     monkeypatch.setattr(Register, "_connected", read_only)
-    assert push(run, simulator, write_orders(tmp_path / "2.csv", range(4)), tmp_path / "a.db")[0] == 0
+    assert push(shell, range(4), "a.db")[0] == 0
     assert "it knows this ledger, so the push continues" in caplog.text
     for words in ((), ("--new-ledger",)):
-        code, text = push(run, simulator, write_orders(tmp_path / "3.csv", range(9)), tmp_path / "b.db", *words)
+        code, text = push(shell, range(9), "b.db", *words)
         assert code == 2
-        assert str(register if words else tmp_path / "a.db") in text
-    assert created(simulator) == 4
+        assert str(register if words else shell.folder / "a.db") in text
+    assert created(shell) == 4
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_elsewhere_is_noticed_once_the_other_has_counted(
-    run: Runner, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_a_copy_elsewhere_is_noticed_once_the_other_has_counted(shell: Shell) -> None:
     """The same ledger at two paths, with results in two folders: whichever lacks what the other sent is refused."""
-    files = [write_orders(tmp_path / f"{n}.csv", range(n * 3, n * 3 + 3)) for n in range(3)]
-    folder = tmp_path / "elsewhere"
+    files = [range(n * 3, n * 3 + 3) for n in range(3)]
+    folder = shell.folder / "elsewhere"
     folder.mkdir()
-    assert push(run, simulator, files[0], tmp_path / "a.db")[0] == 0
-    shutil.copy(tmp_path / "a.db", folder / "copy.db")
-    assert push(run, simulator, files[1], tmp_path / "a.db")[0] == 0
-    code, text = push(run, simulator, files[1], folder / "copy.db")
-    assert (code, created(simulator)) == (2, 6)
+    assert push(shell, files[0], "a.db")[0] == 0
+    shutil.copy(shell.folder / "a.db", folder / "copy.db")
+    assert push(shell, files[1], "a.db")[0] == 0
+    code, text = push(shell, files[1], folder / "copy.db")
+    assert (code, created(shell)) == (2, 6)
     assert "is an older copy" in text
-    shutil.copy(tmp_path / "a.db", folder / "copy.db")
-    assert push(run, simulator, files[2], folder / "copy.db")[0] == 0  # moved: it knows all that was sent
-    code, text = push(run, simulator, files[2], tmp_path / "a.db")
-    assert (code, created(simulator)) == (2, 9)
+    shutil.copy(shell.folder / "a.db", folder / "copy.db")
+    assert push(shell, files[2], folder / "copy.db")[0] == 0  # moved: it knows all that was sent
+    code, text = push(shell, files[2], "a.db")
+    assert (code, created(shell)) == (2, 9)
     assert "accept-older" in text
-    assert run("ledger", "check", "--ledger", tmp_path / "a.db").exit_code == 1
-    accepted = run("ledger", "accept-older", "--ledger", tmp_path / "a.db", "--yes")
+    assert shell.run("ledger", "check", "--ledger", shell.folder / "a.db").exit_code == 1
+    accepted = shell.run("ledger", "accept-older", "--ledger", shell.folder / "a.db", "--yes")
     assert accepted.exit_code == 0, accepted.output
-    assert push(run, simulator, files[0], tmp_path / "a.db")[0] == 0
+    assert push(shell, files[0], "a.db")[0] == 0
 
 
-def test_a_ledger_that_was_moved_simply_works(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_ledger_that_was_moved_simply_works(shell: Shell) -> None:
     """It keeps its identity, whatever its path is."""
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
-    (tmp_path / "moved").mkdir()
-    (tmp_path / "a.db").rename(tmp_path / "moved" / "b.db")
-    assert push(run, simulator, file, tmp_path / "moved" / "b.db")[0] == 0
-    assert created(simulator) == 3
+    assert push(shell, range(3), "a.db")[0] == 0
+    (shell.folder / "moved").mkdir()
+    (shell.folder / "a.db").rename(shell.folder / "moved" / "b.db")
+    assert push(shell, range(3), "moved/b.db")[0] == 0
+    assert created(shell) == 3
 
 
-def test_a_ledger_that_was_deleted_is_missed_in_its_own_place(
-    run: Runner, simulator: Simulator, tmp_path: Path
-) -> None:
+def test_a_ledger_that_was_deleted_is_missed_in_its_own_place(shell: Shell) -> None:
     """A new ledger where another one was: the message says to put that one back, not to name its path."""
-    file = write_orders(tmp_path / "orders.csv", range(3))
-    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
-    for left in tmp_path.glob("a.db*"):
+    assert push(shell, range(3), "a.db")[0] == 0
+    for left in shell.folder.glob("a.db*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    code, text = push(run, simulator, file, tmp_path / "a.db")
-    assert (code, created(simulator)) == (2, 3)
+    code, text = push(shell, range(3), "a.db")
+    assert (code, created(shell)) == (2, 3)
     assert "put it, or its newest backup, back" in text
 
 
@@ -400,8 +369,7 @@ async def test_a_programs_push_raises(tmp_path: Path) -> None:
         ):
             await gs.sign_in(simulator.new_code("plain"))
             push = Push(gs, first, mode=Mode.DIRECT)
-            run, _ = await push.load_orders(orders(3))
-            async with run:
+            async with (await push.load_orders(orders(3)))[0] as run:
                 await push.send(run)
             with pytest.raises(SecondLedger, match="--new-ledger") as raised:
                 await Push(gs, second).load_orders(orders(5))
@@ -410,8 +378,7 @@ async def test_a_programs_push_raises(tmp_path: Path) -> None:
                 await Push(gs, second, new_ledger=True).load_orders(reversed(orders(3)))
             assert await second.runs() == []
             push = Push(gs, second, new_ledger=True)
-            run, _ = await push.load_orders(orders(5))
-            async with run:
+            async with (await push.load_orders(orders(5)))[0] as run:
                 await push.send(run)
             run, _ = await Push(gs, second).load_orders(orders(6))
             await run.close()

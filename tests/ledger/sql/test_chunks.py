@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gotsurge_async.database import Database, Kind, Moved, Sqlite, files, statements
@@ -133,47 +133,6 @@ def test_results_come_in_parts(db: Database) -> None:
         ("task-2", "status-0"),
         ("task-3", "status-1"),
     ]
-
-
-@pytest.mark.parametrize("statuses", [("a", "b", "a"), (None, "b", None), ("a", None, None), (None, None, None)])
-def test_statuses_may_differ_inside_one_answer(db: Database, statuses: tuple[str | None, ...]) -> None:
-    """Each order has the status that its own task was given, also where the others have another one, or none."""
-    put(db, "sss")
-    chunk = read(db)
-    for place, status in enumerate(statuses):
-        chunk.record(place, f"task-{place}", status)
-    chunk.save(db, NOW)
-    assert [chunk.status(place) for place in range(3)] == list(statuses)
-    assert [line[2] for line in said(read(db))] == list(statuses)
-
-
-def test_the_last_word_of_a_status_counts(db: Database) -> None:
-    """A status that comes with a task replaces one that came without, and a later one replaces that."""
-    put(db, "i")
-    for task_id, status, expected in (
-        (None, "open", "open"),
-        (None, None, "open"),
-        ("task-1", "broadcasting", "broadcasting"),
-        ("task-1", None, "broadcasting"),
-        (None, "accepted", "accepted"),
-    ):
-        chunk = read(db)
-        chunk.record(0, task_id, status)
-        chunk.save(db, NOW)
-        assert read(db).status(0) == chunk.status(0) == expected
-
-
-def test_a_task_without_a_status_keeps_the_one_that_is_known(db: Database) -> None:
-    """A task that comes without a status does not take away what was reported before."""
-    put(db, "ii")
-    chunk = read(db)
-    chunk.record(1, None, "open")
-    chunk.save(db, NOW)
-    chunk = read(db)
-    chunk.record(0, "task-0", None)
-    chunk.record(1, "task-1", None)
-    chunk.save(db, NOW)
-    assert [line[2] for line in said(read(db))] == [None, "open"]
 
 
 def test_a_forgotten_draft_leaves_the_others_as_they_are(db: Database) -> None:
@@ -308,7 +267,15 @@ STEPS = st.lists(
 )
 
 
+SAVE = ("save",)
+
+
 @given(steps=STEPS)
+@example(steps=[("record", 0, "task-1", "a"), ("record", 1, "task-2", "b"), ("record", 3, "task-3", "a"), SAVE])
+@example(steps=[("record", 0, "task-1", "a"), ("record", 1, "task-2", None), ("record", 3, "task-3", None), SAVE])
+@example(steps=[("record", 4, None, "open"), SAVE, ("record", 4, None, None), SAVE, ("record", 4, "task-1", "x"), SAVE])
+@example(steps=[("record", 4, "task-1", "x"), SAVE, ("record", 4, "task-1", None), SAVE, ("record", 4, None, "draft")])
+@example(steps=[("record", 4, None, "open"), SAVE, ("record", 3, "task-1", None), ("record", 4, "task-2", None), SAVE])
 def test_whatever_is_changed_is_read_back(steps: list[tuple[Any, ...]]) -> None:
     """After any sequence of moves, records and notes, saved here and there, the ledger says what the chunk said."""
     db = chunk_database()

@@ -238,22 +238,6 @@ async def test_what_was_in_doubt_is_found_out(ledger: Ledger, clock: TurnedClock
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "refused", "TRK-3": "broadcasting"}
 
 
-async def test_a_task_id_that_was_recorded_is_never_replaced(ledger: Ledger) -> None:
-    """Neither a second draft nor another outcome puts another task in the place of a recorded one."""
-    run = await loaded(ledger, orders(1), mode="two-phase")
-    (one,) = await run.claim(await ids(run))
-    await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")])
-    with pytest.raises(IllegalTransition):
-        await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-2")])
-    await run.claim_broadcast([one])
-    with pytest.raises(IllegalTransition):
-        await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-2")])
-    with pytest.raises(IllegalTransition):
-        await run.record([OrderOutcome(one, OrderState.CREATED, "task-2")])
-    await run.record([OrderOutcome(one, OrderState.CREATED, status="broadcasting")])
-    assert (await only(run)).task_id == "task-1"
-
-
 async def test_a_claim_is_renewed_while_it_is_held(ledger: Ledger, clock: TurnedClock) -> None:
     """Renewing makes a claim young; what is no longer claimed is not renewed."""
     run = await loaded(ledger, orders(2))

@@ -81,19 +81,6 @@ async def test_a_mark_under_an_older_claim_is_refused(ledger: Ledger) -> None:
     assert [row.task_id async for row in run.rows()] == [f"task-{one}", f"task-{two}"]
 
 
-async def test_what_was_given_back_and_claimed_by_another_is_not_the_first_ones(ledger: Ledger) -> None:
-    """A claim that was taken up again by others in the same state is theirs alone."""
-    run = await loaded(ledger, orders(1))
-    (one,) = await run.claim(await ids(run))
-    sleeper = another(run)
-    await run.release_claim([one])
-    assert await run.claim([one]) == [one]
-    with pytest.raises(IllegalTransition):
-        await recorded(ledger, sleeper, OrderOutcome(one, OrderState.CREATED, "task-1"))
-    await run.record([OrderOutcome(one, OrderState.CREATED, "task-2")])
-    assert (await only(run)).task_id == "task-2"
-
-
 async def test_an_older_holder_is_refused_beside_the_present_one(ledger: Ledger) -> None:
     """Also where both ask in one transaction, only who has the run claims and records."""
     run = await loaded(ledger, orders(2))
