@@ -73,6 +73,23 @@ class Shared(Protocol):
         ...
 
 
+class Turns:
+    """Turns, evenly spaced, at a rate of so many a second."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self._interval = 1.0 / rate
+        self._next = 0.0
+        self._clock = clock
+
+    async def take_turn(self) -> None:
+        """Wait for the next turn."""
+        now = self._clock.monotonic()
+        turn = max(now, self._next)
+        self._next = turn + self._interval
+        if turn > now:
+            await self._clock.sleep(turn - now)
+
+
 class Limiter:
     """An async context manager around one try: waits for a place in flight, then for its turn in the rate.
 
@@ -88,8 +105,7 @@ class Limiter:
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._yielding: deque[asyncio.Future[None]] = deque()
-        self._interval = 1.0 / limits.rate if limits.rate else 0.0
-        self._next_turn = 0.0
+        self._turns = Turns(limits.rate, clock) if limits.rate else None
         self._clock = clock
         self._latencies: defaultdict[str, _Latency] = defaultdict(_Latency)
         self._earned = 0.0
@@ -162,9 +178,10 @@ class Limiter:
 
     async def __aenter__(self) -> None:
         await self._take_place()
-        if self._interval or self._shared is not None:
+        turns = self._shared or self._turns
+        if turns is not None:
             try:
-                await (self._take_turn() if self._shared is None else self._shared.take_turn())
+                await turns.take_turn()
             except BaseException:
                 self._give_back()
                 raise
@@ -200,13 +217,6 @@ class Limiter:
             if not place.done():
                 self._taken += 1
                 place.set_result(None)
-
-    async def _take_turn(self) -> None:
-        now = self._clock.monotonic()
-        turn = max(now, self._next_turn)
-        self._next_turn = turn + self._interval
-        if turn > now:
-            await self._clock.sleep(turn - now)
 
 
 class _Latency(Struct):

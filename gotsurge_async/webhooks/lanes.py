@@ -15,8 +15,6 @@ from typing import TypeAlias
 
 import attrs
 
-from gotsurge_async.clock import Clock
-
 Key: TypeAlias = tuple[str, str]
 """An account, and the id of a task of it."""
 
@@ -196,20 +194,3 @@ class Lanes:
     def next_due(self, now: float) -> float:
         """Seconds until a postponed task is due; a while if there is none."""
         return max(0.0, self._due[0][0] - now) if self._due else 60.0
-
-
-class Budget:
-    """Gives turns, evenly spaced."""
-
-    def __init__(self, rate: float, clock: Clock) -> None:
-        self._interval = 1.0 / rate
-        self._next = 0.0
-        self._clock = clock
-
-    async def turn(self) -> None:
-        """Wait for a turn."""
-        now = self._clock.monotonic()
-        mine = max(now, self._next)
-        self._next = mine + self._interval
-        if mine > now:
-            await self._clock.sleep(mine - now)

@@ -10,10 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import count
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
-from gotsurge_async.calls.limiter import yielding
+from gotsurge_async.calls.limiter import Turns, yielding
 from gotsurge_async.calls.tries import backoff
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, sleep_or
@@ -33,7 +34,7 @@ from gotsurge_async.resources.reading import task_of
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.book.history import RANK, steps_of
 from gotsurge_async.webhooks.inbox import Inbox, Waiting
-from gotsurge_async.webhooks.lanes import MOST_EVENTS, MOST_HELD, MOST_OF_A_NAME, Budget, Key, Lanes, Wanted
+from gotsurge_async.webhooks.lanes import MOST_EVENTS, MOST_HELD, MOST_OF_A_NAME, Key, Lanes, Wanted
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Reads:
         task_read: Callable[[str, Task], Awaitable[None]],
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
-        self.budget: Budget = Budget(rate, clock)
+        self._turns = Turns(rate, clock)
         self.readers: int = min(max(READERS[0], math.ceil(rate * READ_SECONDS) + 1), READERS[1])
         """How often `read` is to run at the same time."""
         self.troubles: dict[str, str] = {}
@@ -228,7 +229,7 @@ class Reads:
         account, task_id = wanted.key
         try:
             try:
-                await self.budget.turn()
+                await self._turns.take_turn()
                 with yielding():
                     task = await self._task(account, task_id)
             except NotFound:
@@ -240,7 +241,7 @@ class Reads:
                 self._changed()
             self._first_reads.discard(wanted.key)
             late = await self._late(wanted, task)
-            await self._settle(wanted, None, but=late)
+            await self._settle(wanted, self._inbox.done, but=late)
             if late:
                 wanted.events, wanted.known, wanted.tries = late, True, 0
                 self._lanes.put_off(wanted, self._clock.monotonic() + LAGS[wanted.lags])
@@ -270,7 +271,8 @@ class Reads:
             or wanted.absences >= len(PAUSES)
             or (wanted.key not in self._absent and len(self._absent) >= MOST_ABSENT)
         ):
-            await self._settle(wanted, "GotSurge does not know the task, or not of this account")
+            why = "GotSurge does not know the task, or not of this account"
+            await self._settle(wanted, partial(self._inbox.not_ours, why=why))
             return
         self._absent.add(wanted.key)
         self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
@@ -285,7 +287,7 @@ class Reads:
         async with self._asking:
             if account not in self._platform:
                 self._platform[account] = await is_platform(gs, before_send=self._again())
-                await self.budget.turn()
+                await self._turns.take_turn()
         endpoint = PLATFORM_TASKS_GET if self._platform[account] else TASKS_GET
         path = {"task_id": task_id}
         return await gs.session.call(endpoint, path=path, read=task_of(task_id), before_send=self._again())
@@ -296,7 +298,7 @@ class Reads:
 
         async def before_send() -> None:
             if next(tries):
-                await self.budget.turn()
+                await self._turns.take_turn()
 
         return before_send
 
@@ -311,7 +313,8 @@ class Reads:
         tries = _REFUSED_TRIES if refused else _UNREADABLE_TRIES
         if never or ((refused or unreadable) and wanted.tries >= tries):
             try:
-                await self._die(wanted, f"its task cannot be read: {error}")
+                await self._settle(wanted, partial(self._inbox.dead, why=f"its task cannot be read: {error}"))
+                await self._book.not_found(account, task_id)  # the sweep does not ask for it at once
             except StoreError as store_error:
                 error = store_error
             else:
@@ -322,15 +325,10 @@ class Reads:
         log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)
 
-    async def _settle(self, wanted: Wanted, why: str | None, but: Collection[int] = ()) -> None:
+    async def _settle(
+        self, wanted: Wanted, mark: Callable[[Sequence[int]], Awaitable[None]], but: Collection[int] = ()
+    ) -> None:
         events = [event for event in wanted.events if event not in but]
-        await (self._inbox.done(events) if why is None else self._inbox.not_ours(events, why))
+        await mark(events)
         self._held.difference_update(events)
         self._absent.discard(wanted.key)
-
-    async def _die(self, wanted: Wanted, why: str) -> None:
-        account, task_id = wanted.key
-        await self._inbox.dead(wanted.events, why)
-        self._held.difference_update(wanted.events)
-        self._absent.discard(wanted.key)
-        await self._book.not_found(account, task_id)  # the sweep does not ask for it at once

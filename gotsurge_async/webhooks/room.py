@@ -51,17 +51,12 @@ class Room:
         self._unmeasured = most  # bytes that may have been put in since the last measurement
         self._measure_at = 0.0
 
-    def put(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
-        """Insert events, and make room if it is short; returns for each event the error class if it was refused."""
-        return self._put(db, coming)
-
     def put_known(self, db: Database, coming: Sequence[Row]) -> list[type[InboxFull] | None]:
         """Insert events of orders that the ledger knows as `put` does, whatever the order book knows of them."""
-        return self._put(db, coming, known={row[0] for row in coming})
+        return self.put(db, coming, known={row[0] for row in coming})
 
-    def _put(
-        self, db: Database, coming: Sequence[Row], known: Set[bytes] = frozenset()
-    ) -> list[type[InboxFull] | None]:
+    def put(self, db: Database, coming: Sequence[Row], known: Set[bytes] = frozenset()) -> list[type[InboxFull] | None]:
+        """Insert events, and make room if it is short; returns for each event the error class if it was refused."""
         rows = _shortened(db, _once(coming), known)
         added = Counter(dict.fromkeys(EventState, 0))
         for row in rows:
