@@ -44,7 +44,7 @@ class SqlStore(RecordStore):
 
     def __init__(self, database: str, sealer: Sealer | None, *, clock: Clock | None = None) -> None:
         super().__init__("the token database", sealer, clock)
-        self._connection = InThread(_place(database), _TEXTS, name="gotsurge-tokens", prepare=_make_tables)
+        self._connection = InThread(_place(database), _TEXTS, name="gotsurge-tokens")
 
     async def accounts(self) -> list[str]:
         return sorted(account for (account,) in await self.rows("accounts"))
@@ -90,12 +90,6 @@ class SqlStore(RecordStore):
             return await self._connection.do(work)
         except DatabaseFailed as error:
             raise ConfigError(f"the token database cannot be used: {error}", "E309") from None
-
-
-def _make_tables(db: Database) -> None:
-    """Make missing tables; a user who may not make tables needs them to be there already."""
-    if not db.rows("there"):
-        db.script("tables")
 
 
 def _place(url: str) -> Place:

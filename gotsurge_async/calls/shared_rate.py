@@ -73,7 +73,7 @@ class Row:
             )
         self._name = name
         self._clock = clock
-        self._connection = InThread(place, _TEXTS, name="gotsurge-rate", prepare=make_table)
+        self._connection = InThread(place, _TEXTS, name="gotsurge-rate")
 
     async def take(self, span: float) -> Seen:
         """Take the next ``span`` seconds of turns."""
@@ -101,12 +101,6 @@ class Row:
             return [Seen(at, start / 1e6, held / 1e6, halvings) for start, held, halvings in rows]
 
         return await self._connection.do(ask)
-
-
-def make_table(db: Database) -> None:
-    """Make the table if it is missing; a user who may not make tables needs it to be there already."""
-    if not db.rows("there"):
-        db.script("tables")
 
 
 class SharedRate:

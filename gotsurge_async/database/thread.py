@@ -25,14 +25,14 @@ class DatabaseFailed(Exception):
 class InThread:
     """Runs statements one after another, each to its end even if its caller is cancelled.
 
-    ``prepare`` is called with each new connection, before all else. Raises ConfigError as `driver_of` does.
+    Missing tables are made; a user who may not make tables needs them to be there already. Raises ConfigError as
+    `driver_of` does.
     """
 
-    def __init__(self, place: Place, texts: Path, *, name: str, prepare: Callable[[Database], object]) -> None:
+    def __init__(self, place: Place, texts: Path, *, name: str) -> None:
         self._place = place
         self._texts = texts
         self._driver = driver_of(place)
-        self._prepare = prepare
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._database: Database | None = None
 
@@ -61,7 +61,8 @@ class InThread:
         if self._database is None:
             database = connect(self._place, self._texts, patience=PATIENCE)
             with closed_on_error(database):
-                self._prepare(database)
+                if not database.rows("there"):
+                    database.script("tables")
             self._database = database
         return self._database
 
