@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -49,24 +50,15 @@ class Broken(web.Response):
         raise ConnectionResetError(f"a fault was ordered: {self._kind}")
 
 
-class _Watched(asyncio.Protocol):
+class _Watched:
     """Passes every event of a connection to its protocol, and notes when the connection has ended."""
 
     def __init__(self, protocol: web.RequestHandler) -> None:
         self._protocol = protocol
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def data_received(self, data: bytes) -> None:
-        self._protocol.data_received(data)
-
-    def eof_received(self) -> None:
-        self._protocol.eof_received()
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
+    def __getattr__(self, event: str) -> Any:
+        return getattr(self._protocol, event)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._protocol.connection_lost(exc)
@@ -79,7 +71,7 @@ async def _ended(request: web.BaseRequest) -> None:
     transport = request.transport
     if transport is not None and not transport.is_closing():
         watched = _Watched(request.protocol)
-        transport.set_protocol(watched)
+        transport.set_protocol(cast("asyncio.Protocol", watched))
         await watched.ended
 
 

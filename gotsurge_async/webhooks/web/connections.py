@@ -111,7 +111,9 @@ class Connections:
         closing = asyncio.create_task(self._close_late(), name="gotsurge-connections")
         server: asyncio.Server | None = None
         try:
-            server = await loop.create_server(lambda: _Connection(self, made()), host, port, backlog=together)
+            server = await loop.create_server(
+                lambda: cast("asyncio.Protocol", _Connection(self, made())), host, port, backlog=together
+            )
             for listener in server.sockets:
                 with listener.dup() as same:
                     same.listen(QUEUE)  # the system holds more than the loop accepts together
@@ -175,7 +177,7 @@ class Connections:
 
 
 @attrs.define(eq=False)
-class _Connection(asyncio.Protocol):
+class _Connection:
     """Passes everything on to aiohttp's own protocol, and notes when the connection begins and ends."""
 
     _all: Connections
@@ -185,6 +187,9 @@ class _Connection(asyncio.Protocol):
     is_silent: bool = attrs.field(default=True, init=False)
     """Nothing was received since it is idle."""
     spared_until: int = attrs.field(default=0, init=False)
+
+    def __getattr__(self, event: str) -> Any:
+        return getattr(self.inner, event)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -198,15 +203,6 @@ class _Connection(asyncio.Protocol):
             self.is_silent = False
             self._all.spare(self)
         self.inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self.inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self.inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self.inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
