@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async.simulator.operations.checks import TaskShape
 from gotsurge_async.simulator.operations.creates import new_record
 from gotsurge_async.simulator.state.accounts import Account
 from gotsurge_async.simulator.state.life import Life
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, TaskRecord
+from gotsurge_async.simulator.state.written import TaskShape
 
 QUARTER = 900.0
 HOUR = 3600.0

@@ -207,20 +207,21 @@ class Orders:
 def _read(record: TaskRecord) -> Facts:
     written = record.written()
     contact = written.to_contact
-    vessel = contact.vessel_name or contact.name
-    imo = "" if contact.vessel_imo is None else str(contact.vessel_imo)
+    vessel = contact.vessel_name or contact.name or ""
+    imo = str(contact.vessel_imo or "")
     places = [
         " ".join(part for part in (place.building_name, place.street_address) if part)
         for place in (written.from_address, written.to_address)
     ]
     deliver_to = " ".join(part for part in (places[1], contact.berth_no) if part)
-    names = (record.tracking_id, written.invoice_number, written.group_tag, record.id)
+    group = written.group_tag or ""
+    names = (record.tracking_id, written.invoice_number or "", group, record.id)
     return Facts(
         vessel=vessel,
         imo=imo,
         pick_up_at=places[0],
         deliver_to=deliver_to,
-        group=written.group_tag,
+        group=group,
         pickup=written.from_time_window.edges,
         delivery=written.to_time_window.edges if written.to_time_window else None,
         text="\n".join((*names, vessel, imo, places[0], deliver_to)).lower(),

@@ -9,7 +9,6 @@ from msgspec import UNSET
 
 from gotsurge_async.simulator.operations.checks import (
     MAX_BATCH,
-    TaskShape,
     check_new_task,
     clear_price,
     read_body,
@@ -21,6 +20,7 @@ from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json
 from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, History, TaskRecord
+from gotsurge_async.simulator.state.written import TaskShape
 
 _DAY = 86_400.0
 

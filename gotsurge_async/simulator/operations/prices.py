@@ -8,10 +8,11 @@ import msgspec
 from attrs import frozen
 from msgspec import UNSET, UnsetType
 
-from gotsurge_async.simulator.operations.checks import Address, Latitude, Longitude, read_body
+from gotsurge_async.simulator.operations.checks import read_body
 from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
 from gotsurge_async.simulator.state.accounts import Caller
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.written import Address, Latitude, Longitude
 
 Point = tuple[float, float]
 """Latitude and longitude in degrees."""

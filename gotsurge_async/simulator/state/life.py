@@ -11,6 +11,7 @@ from math import inf
 from typing import Any
 
 from attrs import field, frozen, validators
+from msgspec import UNSET
 
 from gotsurge_async.simulator.state.clock import Action
 from gotsurge_async.simulator.state.tasks import (
@@ -113,7 +114,7 @@ class Lives:
                 return at, "unsuccessful_pickup", "the sender handed nothing over"
             return at, "pending_delivery", "picked up"
         if status == "pending_delivery":
-            if written.to_time_window is None:
+            if written.to_time_window is UNSET:
                 start, end = max(since, last) + _HOUR, max(since, last) + 3 * _HOUR
             else:
                 start, end = written.to_time_window.edges
@@ -152,7 +153,7 @@ class Lives:
     def final_price(self, record: TaskRecord) -> int | None:
         """The price that a driver accepts, raised by increments up to the highest; None if it stays as it was."""
         written = record.written()
-        price, most, increment = written.price, written.max_price, written.increment
+        price, most, increment = written.price or 0, written.max_price, written.increment
         if not most or not increment or most <= price:
             return None
         return price + int(self._draw(record, "price") * ((most - price) // increment + 1)) * increment

@@ -256,7 +256,7 @@ class Service:
 def proof_of_delivery(record: TaskRecord, at: str) -> dict[str, Any]:
     """The proof of delivery, with the recipient if the order names one."""
     return {
-        "recipient_name": record.written().to_contact.name,
+        "recipient_name": record.written().to_contact.name or "",
         "signed_at": at,
         "photos": [{"url": f"https://epod.example/{record.id}/1.jpg", "taken_at": at}],
         "signature": {"url": f"https://epod.example/{record.id}/signature.png"},

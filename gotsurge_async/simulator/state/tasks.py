@@ -8,12 +8,13 @@ import os
 from binascii import crc32
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from math import inf
 from typing import Any
 
 import msgspec
 from attrs import define, evolve, field, fields_dict
+
+from gotsurge_async.simulator.state.written import TaskShape
 
 PENDING_BROADCAST = "pending_broadcast"
 BROADCASTING = "broadcasting"
@@ -72,50 +73,7 @@ def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float
     return end if end > broadcast_at else broadcast_at + LATE_BROADCAST
 
 
-class Place(msgspec.Struct):
-    """The fields of an address that the simulator itself reads."""
-
-    street_address: str = ""
-    building_name: str = ""
-
-
-class Person(msgspec.Struct):
-    """The fields of a contact that the simulator itself reads."""
-
-    name: str = ""
-    vessel_name: str = ""
-    vessel_imo: int | None = None
-    berth_no: str = ""
-
-
-class Window(msgspec.Struct):
-    """A time window."""
-
-    start_time_utc: datetime
-    end_time_utc: datetime
-
-    @property
-    def edges(self) -> tuple[float, float]:
-        """Start and end in seconds since the epoch."""
-        return self.start_time_utc.timestamp(), self.end_time_utc.timestamp()
-
-
-class Written(msgspec.Struct):
-    """The written fields of a task that drivers, events and the board need. They were checked before."""
-
-    from_time_window: Window
-    from_address: Place
-    to_address: Place
-    to_time_window: Window | None = None
-    to_contact: Person = msgspec.field(default_factory=Person)
-    invoice_number: str = ""
-    group_tag: str = ""
-    price: int = 0
-    max_price: int | None = None
-    increment: int | None = None
-
-
-_WRITTEN = msgspec.json.Decoder(Written)
+_written = msgspec.json.Decoder(TaskShape).decode
 
 History = tuple[tuple[str, float], ...]
 
@@ -174,9 +132,9 @@ class TaskRecord:
         """The revision in the service's form, which changes with every change."""
         return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
 
-    def written(self) -> Written:
-        """The written fields that the simulator itself reads."""
-        return _WRITTEN.decode(self.source)
+    def written(self) -> TaskShape:
+        """The written fields, which were checked before."""
+        return _written(self.source)
 
     def content(self) -> dict[str, Any]:
         """All written fields, as a new dict."""
