@@ -3,11 +3,10 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +15,7 @@ import pytest
 from gotsurge_async.simulator import Simulator
 from tests.examples.test_fastapi_service import GOOD, PAGE, sign_in, simulator
 from tests.support.consoles import FILE
+from tests.support.serving import Program
 
 __all__ = ["simulator"]
 
@@ -26,43 +26,14 @@ LIVES = 5
 LIFE = 3.0
 
 
-class Service:
-    """The service in a process of its own, on the same port in each life."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self._words = [sys.executable, "-m", "uvicorn", "service:app", "--port", str(port), "--log-level", "error"]
-        self._folder = folder
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self, session: aiohttp.ClientSession) -> None:
-        """Start it, and wait until it answers."""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(self._folder), *filter(None, sys.path)])}
-        self._process = await asyncio.create_subprocess_exec(*self._words, cwd=self._folder, env=environment)
-        while True:
-            with suppress(aiohttp.ClientError):
-                async with session.get(f"{self.url}/healthz") as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(0.05)
-            assert self._process.returncode is None, "the service ended by itself"
-
-    async def strike(self, number: signal.Signals) -> None:
-        """Send it a signal, and wait for its end."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        await self._process.wait()
-
-
 @asynccontextmanager
-async def service(folder: Path) -> AsyncIterator[tuple[Service, aiohttp.ClientSession]]:
+async def service(folder: Path) -> AsyncIterator[tuple[Program, aiohttp.ClientSession]]:
     """The service in its first life, and a session."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made = Service(folder, port)
+    made = Program(
+        "service:app", folder, os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
+    )
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CALLERS)) as session:
-        await made.start(session)
+        await made.start()
         yield made, session
         await made.strike(signal.SIGTERM)
 
@@ -98,7 +69,7 @@ async def test_every_order_is_there_once(simulator: Simulator, tmp_path: Path) -
             for _ in range(LIVES - 1):
                 await asyncio.sleep(LIFE)
                 await running.strike(signal.SIGKILL)
-                await running.start(session)
+                await running.start()
 
         await asyncio.gather(callers(), kills())
         for number in range(ORDERS):

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import attrs
 import pytest
 
 from gotsurge_async.auth.sealing import new_key
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.browser import Pages, consent
 from tests.support.commands import EXAMPLES
+from tests.support.serving import Program, a_free_url
 
 PROGRAM = EXAMPLES / "merchants.py"
 TOKEN = "a-secret-that-nobody-guesses"
@@ -36,51 +35,11 @@ ORDER = {
 }
 
 
-@attrs.define
-class Service:
-    """The page's service in a process of its own."""
-
-    url: str
-    environment: dict[str, str]
-    folder: Path
-    process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it, and wait until it answers."""
-        words = ["-m", "uvicorn", "merchants:app", "--port", self.url.rpartition(":")[2], "--timeout-graceful-shutdown"]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, *words, "5", "--log-level", "error", cwd=self.folder, env=self.environment
-        )
-        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
-            while True:
-                with suppress(aiohttp.ClientError):
-                    async with session.get(self.url) as answer:
-                        assert answer.status == 401
-                        return
-                assert self.process.returncode is None, "the service ended by itself"
-                await asyncio.sleep(0.05)
-
-    async def end(self) -> int:
-        """Have it end, and wait for that; its exit code."""
-        assert self.process is not None
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGTERM)
-        return await self.process.wait()
-
-
 @pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def service(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Service]:
+async def service(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Program]:
     text = PROGRAM.read_text(encoding="utf-8")
     (tmp_path / "merchants.py").write_text(text, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = a_free_url()
     keys = simulator.accounts["plain"]
     variables = {
         "GOTSURGE_ENV": "local",
@@ -94,12 +53,13 @@ async def service(simulator: Simulator, tmp_path: Path) -> AsyncIterator[Service
     }
     for name in ("ACME", "BORNEO"):
         variables |= {f"{name}_PASSWORD": f"password-of-{name}", f"{name}_WEBHOOK_TOKEN": f"{TOKEN}-{name}"}
-    service = Service(url, os.environ | variables, tmp_path)
-    await service.start()
+    options = ("--timeout-graceful-shutdown", "5")
+    service = Program("merchants:app", tmp_path, os.environ | variables, url, options)
+    await service.start("/")
     try:
         yield service
     finally:
-        await service.end()
+        await service.strike()
 
 
 @asynccontextmanager
@@ -111,7 +71,7 @@ async def logged_in(name: str) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def sign_in(service: Service, name: str) -> None:
+async def sign_in(service: Program, name: str) -> None:
     """Consent by the pages, as a merchant does from the page that shows the link."""
     async with logged_in(name) as session:
         pages = Pages(session)
@@ -121,13 +81,13 @@ async def sign_in(service: Service, name: str) -> None:
         assert (pages.status, pages.url) == (200, f"{service.url}/")
 
 
-async def post(service: Service, name: str, **changes: Any) -> tuple[int, str]:
+async def post(service: Program, name: str, **changes: Any) -> tuple[int, str]:
     """Post an order for a merchant."""
     async with logged_in(name) as session, session.post(f"{service.url}/orders", json=ORDER | changes) as answer:
         return answer.status, await answer.text()
 
 
-async def where(service: Service, name: str) -> tuple[int, Any]:
+async def where(service: Program, name: str) -> tuple[int, Any]:
     """Ask where the order is."""
     url = f"{service.url}/orders/{ORDER['tracking_id']}"
     async with logged_in(name) as session, session.get(url) as answer:
@@ -135,7 +95,7 @@ async def where(service: Service, name: str) -> tuple[int, Any]:
 
 
 @pytest.mark.slow
-async def test_two_merchants_use_every_page(simulator: Simulator, service: Service) -> None:
+async def test_two_merchants_use_every_page(simulator: Simulator, service: Program) -> None:
     """Each consents, sends and asks for their own; an order of the same name of the other is another order."""
     status, text = await post(service, "acme")
     assert (status, "sign in to GotSurge first" in text) == (503, True), text
@@ -168,21 +128,21 @@ async def test_two_merchants_use_every_page(simulator: Simulator, service: Servi
         while (await where(service, "borneo"))[1]["status"] != "accepted":  # noqa: ASYNC110 - another process is asked
             await asyncio.sleep(0.05)
     assert (await where(service, "acme"))[1]["status"] == "broadcasting"
-    assert await service.end() == -signal.SIGTERM  # uvicorn ends by the signal that it has taken
+    assert await service.strike() == -signal.SIGTERM  # uvicorn ends by the signal that it has taken
 
 
 @pytest.mark.slow
-async def test_it_ends_within_its_grace_time(simulator: Simulator, service: Service) -> None:
+async def test_it_ends_within_its_grace_time(simulator: Simulator, service: Program) -> None:
     """A call that gets no answer holds the end up for a bounded time, and its order is in doubt from then on."""
     await sign_in(service, "acme")
     simulator.order_fault(Fault(operation="tasks.create", when="after", kind="silent", times=1))
     posting = asyncio.create_task(post(service, "acme"))
     await simulator.called("tasks.create", times=1)
     async with asyncio.timeout(30):  # what a container has, commonly
-        await service.end()
+        await service.strike()
     with suppress(aiohttp.ClientError):
         assert (await posting)[0] != 201
-    await service.start()
+    await service.start("/")
     status, text = await post(service, "acme")
     assert (status, "not sent again" in text) == (202, True), text
     assert len(simulator.tasks()) == 1

@@ -1,11 +1,16 @@
-"""Applications of ASGI and of aiohttp.web, served inside the test."""
+"""Applications of ASGI and of aiohttp.web, served inside the test, or in a process of their own."""
 
 import asyncio
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import aiohttp
+import attrs
 import uvicorn
 from aiohttp import web
 
@@ -63,3 +68,43 @@ async def on_aiohttp_web(app: web.Application, listener: socket.socket) -> Async
         yield
     finally:
         await runner.cleanup()
+
+
+def a_free_url() -> str:
+    """The address of a port on this machine that nobody has."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+@attrs.define
+class Program:
+    """An application that uvicorn serves in a process of its own, at the same address in each life."""
+
+    app: str
+    folder: Path
+    environment: Mapping[str, str]
+    url: str = attrs.field(factory=a_free_url)
+    options: tuple[str, ...] = ()
+    process: asyncio.subprocess.Process | None = None
+
+    async def start(self, page: str = "/healthz") -> None:
+        """Start it, and wait until it answers for a page."""
+        words = (self.app, "--port", self.url.rpartition(":")[2], "--log-level", "error", *self.options)
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "uvicorn", *words), cwd=self.folder, env=self.environment
+        )
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+            while True:
+                with suppress(aiohttp.ClientError):
+                    async with session.get(self.url + page):
+                        return
+                assert self.process.returncode is None, "the service ended by itself"
+                await asyncio.sleep(0.05)
+
+    async def strike(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal, and wait for its end; its exit code."""
+        assert self.process is not None
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return await self.process.wait()
