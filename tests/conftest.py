@@ -4,16 +4,20 @@ import gc
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.promise.tally import told
 from tests.support.postgres import Server, server
+
+if TYPE_CHECKING:
+    from gotsurge_async.simulator import Simulator
 
 settings.register_profile("unhurried", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -99,6 +103,15 @@ def register(registers: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = registers / f"{next(_numbers)}.db"
     monkeypatch.setenv("GOTSURGE_REGISTER", str(path))
     return path
+
+
+@pytest.fixture
+async def simulator() -> "AsyncIterator[Simulator]":
+    """A simulator of the test's own, with the usual options."""
+    from gotsurge_async.simulator import Simulator  # most tests have none, or another one
+
+    async with Simulator() as simulator:
+        yield simulator
 
 
 @pytest.fixture(scope="session")

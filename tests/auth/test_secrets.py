@@ -3,7 +3,6 @@
 import logging
 import pickle
 import traceback
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Fault, Simulator
 
 PLANTED = "planted"
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as simulator:
-        yield simulator
 
 
 def tokens() -> Tokens:

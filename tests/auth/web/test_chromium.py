@@ -17,12 +17,6 @@ from tests.support.chromium import chromium
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as simulator:
-        yield simulator
-
-
 @pytest.fixture(params=["aiohttp", "starlette"])
 async def framework(request: pytest.FixtureRequest) -> str:
     name: str = request.param

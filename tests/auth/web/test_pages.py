@@ -14,12 +14,6 @@ from tests.auth.web.kit import HOME, Partner, partner
 from tests.support.browser import Pages, consent
 
 
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    async with Simulator() as simulator:
-        yield simulator
-
-
 @pytest.fixture(params=["aiohttp", "starlette", "asgi"])
 async def service(request: pytest.FixtureRequest, simulator: Simulator) -> AsyncIterator[Partner]:
     async with partner(request.param, simulator) as service:
