@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -18,53 +18,38 @@ from tests.support.threads import until
 from .kit import DRAFTS, START, Client, FakeTime, order, signed_in
 from .receiver import receiving
 
-Write = Callable[[Client], Awaitable[tuple[str, str, str, dict[str, Any]]]]
-"""Prepares a write: the operation, its verb, path and body."""
+NEW: dict[str, Any] = {"tasks": [order("NEW")]}
 
 
-async def create(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    return "tasks.create", "POST", "/tasks", {"tasks": [order("NEW")]}
+def tracked(task: Any) -> dict[str, Any]:
+    """A new tracking id for a task."""
+    return {"tasks": [{"id": task["id"], "tracking_id": "NEW"}]}
 
 
-async def create_for_platform(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    return "platform.tasks.create", "POST", "/platform/tasks", {"tasks": [order("NEW")]}
+WRITES: dict[str, tuple[str, str, Callable[[Any], dict[str, Any]]]] = {
+    "tasks.create": ("POST", "/tasks", lambda _: NEW),
+    "platform.tasks.create": ("POST", "/platform/tasks", lambda _: NEW),
+    "platform.drafts.create": ("POST", DRAFTS, lambda _: NEW),
+    "platform.drafts.broadcast": ("POST", f"{DRAFTS}/broadcast", lambda task: {"task_ids": [task["id"]]}),
+    "platform.drafts.broadcast_with_tracking": ("POST", f"{DRAFTS}/broadcast-with-tracking", tracked),
+    "platform.tasks.patch_tracking_ids": ("PATCH", "/platform/tasks/tracking-ids", tracked),
+    "tasks.cancel": ("POST", "/tasks/{id}/cancel", lambda _: {"reason": "x"}),
+    "platform.tasks.update": (
+        *("PATCH", "/platform/tasks/{id}"),
+        lambda task: {"version_rev": task["version_rev"], "tracking_id": "NEW"},
+    ),
+}
+"""Each write: its verb, its path, and its body for a task or a draft that is there."""
 
 
-async def create_drafts(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    return "platform.drafts.create", "POST", DRAFTS, {"tasks": [order("NEW")]}
-
-
-async def broadcast(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    ids = await client.draft(order("OLD"))
-    return "platform.drafts.broadcast", "POST", f"{DRAFTS}/broadcast", {"task_ids": ids}
-
-
-async def broadcast_with_tracking(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    (task_id,) = await client.draft(order("OLD"))
-    body = {"tasks": [{"id": task_id, "tracking_id": "NEW"}]}
-    return "platform.drafts.broadcast_with_tracking", "POST", f"{DRAFTS}/broadcast-with-tracking", body
-
-
-async def patch_tracking_ids(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    (task_id,) = await client.draft(order("OLD"))
-    body = {"tasks": [{"id": task_id, "tracking_id": "NEW"}]}
-    return "platform.tasks.patch_tracking_ids", "PATCH", "/platform/tasks/tracking-ids", body
-
-
-async def cancel(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    task = (await client.create(order("OLD"))).json["tasks"][0]
-    return "tasks.cancel", "POST", f"/tasks/{task['id']}/cancel", {"reason": "x"}
-
-
-async def update(client: Client) -> tuple[str, str, str, dict[str, Any]]:
-    task = (await client.create(order("OLD"))).json["tasks"][0]
-    body = {"version_rev": task["version_rev"], "tracking_id": "NEW"}
-    return "platform.tasks.update", "PATCH", f"/platform/tasks/{task['id']}", body
-
-
-WRITES: tuple[Write, ...] = (
-    create, create_for_platform, create_drafts, broadcast, broadcast_with_tracking, patch_tracking_ids, cancel, update,
-)  # fmt: skip
+async def prepared(client: Client, operation: str) -> tuple[str, str, dict[str, Any]]:
+    """The verb, path and body of a write, for which a task or a draft was created if it needs one."""
+    verb, path, body = WRITES[operation]
+    task: Any = {}
+    if not operation.endswith("create"):
+        place = "/tasks" if "{id}" in path else DRAFTS
+        task = (await client.create(order("OLD"), path=place)).json["tasks"][0]
+    return verb, path.format(**task), body(task)
 
 
 def standing(simulator: Simulator) -> list[tuple[str, bool, list[str]]]:
@@ -92,15 +77,15 @@ async def put_off(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "garbage", "half", "status", "silent", "delay"])
-@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
-async def test_a_write_takes_effect_late(platform: Client, time: FakeTime, write: Write, kind: Any) -> None:
+@pytest.mark.parametrize("operation", WRITES)
+async def test_a_write_takes_effect_late(platform: Client, time: FakeTime, operation: str, kind: Any) -> None:
     """Nothing changes for the seconds of the fault; then the same has happened as without it, at that moment."""
     simulator = platform.simulator
     async with signed_in("platform") as twin:
-        _, verb, path, body = await write(twin)
+        verb, path, body = await prepared(twin, operation)
         assert (await twin.call(verb, path, body)).status == 200
         wanted = standing(twin.simulator)
-    operation, verb, path, body = await write(platform)
+    verb, path, body = await prepared(platform, operation)
     before = standing(simulator)
     simulator.order_fault(Fault(operation=operation, when="late", kind=kind, seconds=5, times=1))
     if kind == "status":
@@ -120,7 +105,7 @@ async def test_a_write_takes_effect_late(platform: Client, time: FakeTime, write
 
 async def test_a_late_cancel_of_an_accepted_order_does_nothing(platform: Client) -> None:
     """The late call meets the state of its moment: a driver has accepted, so it is refused."""
-    _, verb, path, body = await cancel(platform)
+    verb, path, body = await prepared(platform, "tasks.cancel")
     platform.simulator.order_fault(Fault(operation="tasks.cancel", when="late", seconds=5))
     await lost(platform, verb, path, body)
     platform.simulator.move(platform.simulator.tasks()[0]["id"], "accepted")
@@ -135,8 +120,8 @@ async def test_a_late_cancel_of_an_accepted_order_does_nothing(platform: Client)
 
 async def test_a_late_broadcast_of_a_cancelled_draft_does_nothing(platform: Client) -> None:
     """A draft that was cancelled in between stays cancelled, and no driver sees it."""
-    operation, verb, path, body = await broadcast(platform)
-    platform.simulator.order_fault(Fault(operation=operation, when="late", seconds=5))
+    verb, path, body = await prepared(platform, "platform.drafts.broadcast")
+    platform.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="late", seconds=5))
     await lost(platform, verb, path, body)
     assert (await platform.call("POST", f"/tasks/{body['task_ids'][0]}/cancel", {"reason": "x"})).status == 200
     platform.simulator.advance(10)
@@ -254,7 +239,7 @@ async def test_a_reset_forgets_late_calls(plain: Client) -> None:
 
 async def test_late_calls_are_listed_over_http(platform: Client) -> None:
     """Each call that is to take effect is listed, the next one first, with its operation, task and times."""
-    _, verb, path, body = await cancel(platform)
+    verb, path, body = await prepared(platform, "tasks.cancel")
     for seconds in (9, 5):
         fault = {"operation": "tasks.cancel", "when": "late", "kind": "reset", "seconds": seconds, "times": 1}
         await platform.call("POST", "/_simulator/faults", fault)

@@ -87,13 +87,6 @@ async def test_consent_leads_back_with_a_code(person: Person) -> None:
     assert (await exchange(person, answer["code"])).status == 400
 
 
-async def test_a_code_from_the_page_expires(person: Person) -> None:
-    """The code of a consent is good for ten minutes."""
-    _, answer = redirected(await person.submit(await person.reach_consent(), decision="allow"))
-    person.simulator.advance(600)
-    assert (await exchange(person, answer["code"])).json["error"] == "invalid_grant"
-
-
 @pytest.mark.parametrize("decision", [{"decision": "refuse"}, {}])
 async def test_refusal_leads_back_with_an_error(person: Person, decision: dict[str, str]) -> None:
     """A refusal, or a form without a decision, leads back with access_denied and the state, and no code."""

@@ -1,4 +1,4 @@
-"""Each switch of shapes does what it says: `test_NAME` shows every value of the switch NAME."""
+"""Switches whose every value shows in one conversation: a table of what the answers hold; and those of shapes."""
 
 from typing import Any
 
@@ -9,20 +9,205 @@ from gotsurge_async.simulator.shapes import UNKNOWN_STATUS
 
 from .kit import DRAFTS, Client, order, reading
 
+MISSING = "missing"
+START_TEXT = "2026-01-01T00:00:00Z"
+TIMES = (
+    *("created.server_time", "task.server_time", "task.updated_at", "task.client_time_utc"),
+    "task.statuses.0.updated_at",
+)
+UNNAMED = ("task.org_transporter", "task.vehicle_emissions", "task.client", "task.epod")
+OBJECTS = ("task.from_address", "task.from_time_window", "task.items.0", "task.statuses.0", "organizations.meta")
+METAS = ("list.meta", "organizations.meta")
+
+
+def all_of(names: tuple[str, ...], expected: Any, below: str = "") -> dict[str, Any]:
+    """The same expectation for several places."""
+    return {f"{name}{below}": expected for name in names}
+
+
+TABLE: dict[str, dict[Any, dict[str, Any]]] = {
+    "created_status": {value: {"statuses": [value] * 4} for value in (200, 201)},
+    "draft_status": {
+        value: {"draft.current_status": value, "updated.current_status": "broadcasting", "updated.statuses": [dict] * 2}
+        | {"updated.statuses.0.status": value, "updated.statuses.1.status": "broadcasting"}
+        for value in ("pending_broadcast", "draft")
+    },
+    "tracking_id_echo": {
+        "always": {"task.tracking_id": "A", "draft.tracking_id": "A", "read.tracking_id": "A"},
+        "reads": {"task.tracking_id": MISSING, "draft.tracking_id": MISSING, "read.tracking_id": "A"},
+        "never": all_of(("task", "draft", "read"), MISSING, ".tracking_id") | {"read.invoice_number": "INV-1"},
+    },
+    "dates": {
+        style: all_of(TIMES, text) | {"task.from_time_window.start_time_utc": start}
+        for style, text, start in (
+            ("z", START_TEXT, "2026-01-02T02:00:00Z"),
+            ("offset", "2026-01-01T08:00:00+08:00", "2026-01-02T10:00:00+08:00"),
+            ("fraction", "2026-01-01T00:00:00.000000Z", "2026-01-02T02:00:00.000000Z"),
+            ("naive", "2026-01-01T00:00:00", "2026-01-02T02:00:00"),
+        )
+    },
+    "misfits": {
+        "none": {"task.is_urgent": False, "task.updated_at": START_TEXT},
+        "numbers": {"task.platform_id": 17},
+        "texts": {"task.is_urgent": "some"},
+        "lists": {"task.epod": [{"id": 1}]},
+        "objects": {"task.attachments": {"first": {"name": "Rope"}}},
+        "windows": {"task.to_time_window": {"start_time_utc": None, "end_time_utc": ""}},
+        "times": {"task.updated_at": 1_767_225_600},
+    },
+    "envelope": {
+        value: all_of(("drafts", "draft", "broadcast"), time, ".server_time")
+        | {"drafts.total_tasks": total, "draft.updated_at": START_TEXT}
+        for value, time, total in (("told", START_TEXT, 1), ("null", None, None), ("absent", MISSING, MISSING))
+    },
+    "status_history": {
+        "steps": {"task.statuses": [{"status": "broadcasting", "updated_at": START_TEXT}]},
+        "bare": {"task.statuses": [{"status": "broadcasting", "updated_at": None}]},
+        "empty": {"task.statuses": []},
+        "null": {"task.statuses": None},
+        "absent": {"task.statuses": MISSING},
+    },
+    "unknown_statuses": {
+        value: {"task.current_status": status, "draft.current_status": "pending_broadcast", "steps": steps}
+        for value, status, steps in (
+            (False, "broadcasting", ["broadcasting"]),
+            (True, UNKNOWN_STATUS, ["received", "broadcasting"]),
+        )
+    },
+    "unnamed_objects": {
+        "empty": all_of(UNNAMED, {}) | {"kept.epod": {"required": True}},
+        "filled": all_of(UNNAMED, dict) | {"task.client.id": 4, "kept.epod": {"required": True}},
+        "lists": all_of(UNNAMED, [dict]) | {"kept.epod": {"required": True}},
+    },
+    "references": {
+        value: all_of(("accepted.org_id", "accepted.task_creation_group", "accepted.driver.id"), kind)
+        for value, kind in (("texts", str), ("numbers", int))
+    },
+    "attachments": {
+        value: {"task.attachments": kinds}
+        for value, kinds in (
+            *(("empty", []), ("objects", [dict, dict]), ("links", [str]), ("ids", [int, int])),
+            ("null", None),
+        )
+    },
+    "measures": {
+        value: {"task.total_item_weight": kind(12), "task.items.0.quantity": kind(2), "task.distance_in_meters": kind}
+        | {"task.price": int, "task.cargo_net_quantity": int}
+        for value, kind in (("given", int), ("decimal", float), ("text", str))
+    },
+    "more_fields": {
+        "none": all_of(("task", "draft", *OBJECTS), MISSING, ".x_object"),
+        "tasks": all_of(OBJECTS, MISSING, ".x_object") | all_of(("task", "draft"), dict, ".x_object"),
+        "everywhere": all_of(("task", "draft", *OBJECTS), dict, ".x_object"),
+    },
+    "quote_fields": {
+        "all": {"quote.code": "success", "quote.average_fee": int, "quote.distance": dict},
+        "null": {"quote.code": "Success", "quote.average_fee": None, "quote.distance": None},
+        "list": {"quote.code": "Success", "quote.average_fee": [1], "quote.distance": [1]},
+        "absent": {"priced": ["total_fee", "total_fee_currency"]},
+    },
+    "sso_user": {
+        "names": {"sso.user.email": "platform@example.com", "sso.user.roles": ["OrgAdmin"]},
+        "objects": {"sso.user.email": "platform@example.com", "sso.user.roles": [{"id": 1, "name": "OrgAdmin"}]},
+        "empty": {"sso.user": {}},
+        "list": {"sso.user": [1]},
+        "null": {"sso.user": None},
+        "absent": {"sso.user": MISSING},
+    },
+    "meta": {
+        "told": {"list.meta": {"page": 1, "per_page": 1000, "total": 4}, "organizations.meta.total": 1},
+        "empty": all_of(METAS, {}),
+        "list": all_of(METAS, [1]),
+        "null": all_of(METAS, None),
+        "absent": all_of(METAS, MISSING),
+    },
+    "meta_total": {
+        True: {"list.meta.total": 4, "organizations.meta.total": 1},
+        False: {"list.meta": {"page": 1, "per_page": 1000}, "organizations.meta": {"page": 1, "per_page": 200}},
+    },
+    "per_page_limit": {
+        1000: {"list.meta.per_page": 1000, "list.tasks": [dict] * 4},
+        3: {"list.meta.per_page": 3, "list.tasks": [dict] * 3},
+    },
+}
+"""What each value of a switch shows: places in a conversation, each with its value, or the type of it."""
+
+
+async def conversation(client: Client) -> dict[str, Any]:
+    """An answer of each kind, by name."""
+    created = await client.create(order("A", total_item_weight=12), path="/tasks")
+    platform = await client.create(order("A", epod={"required": True}), order("A"), path="/platform/tasks")
+    drafts = await client.create(order("A"), path=DRAFTS)
+    organization = await client.call("POST", "/platform/organizations", {"business_name": "ABC"})
+    said: dict[str, Any] = {"created": created.json, "task": created.json["tasks"][0], "drafts": drafts.json}
+    said["kept"] = platform.json["tasks"][0]
+    said["statuses"] = [answer.status for answer in (created, platform, drafts, organization)]
+    tasks = said["drafts"]["tasks"]
+    (said["draft"],) = tasks.values() if isinstance(tasks, dict) else tasks
+    task_id = said["task"]["id"]
+    said["read"] = await client.get(f"/tasks/{task_id}")
+    said["list"] = await client.get("/platform/tasks?per_page=5000")
+    said["organizations"] = await client.get("/platform/organizations")
+    said["steps"] = [step["status"] for step in said["task"].get("statuses") or ()]
+    stops = [{"latitude": 1.3, "longitude": 103.7}, {"latitude": 1.31, "longitude": 103.8}]
+    said["quote"] = (await client.call("POST", "/prices/recommendation", {"stops": stops})).json
+    said["priced"] = sorted(said["quote"])
+    session = {"session_id": client.simulator.new_session("platform")}
+    said["sso"] = (await client.call("POST", "/platform/sso/token", session)).json
+    ids = {"task_ids": [said["draft"]["id"]]}
+    said["broadcast"] = (await client.call("POST", f"{DRAFTS}/broadcast", ids)).json
+    (said["updated"],) = said["broadcast"]["updated_tasks"]
+    client.simulator.move(task_id, "accepted")
+    said["accepted"] = await client.get(f"/tasks/{task_id}")
+    return said
+
+
+def at(said: Any, path: str) -> Any:
+    """What stands at a place of a conversation, or that nothing does."""
+    for name in path.split("."):
+        if isinstance(said, list):
+            said = said[int(name)]
+        elif name not in said:
+            return MISSING
+        else:
+            said = said[name]
+    return said
+
+
+def fits(shown: Any, expected: Any) -> bool:
+    """Whether a value is the expected one, to its type, or is of the expected type."""
+    if isinstance(expected, type):
+        return type(shown) is expected
+    if isinstance(expected, list) and isinstance(shown, list):
+        return len(shown) == len(expected) and all(map(fits, shown, expected))
+    return type(shown) is type(expected) and bool(shown == expected)
+
+
+def test_the_table_has_every_value() -> None:
+    """No value of a switch in the table is without a row."""
+    assert {name: tuple(rows) for name, rows in TABLE.items()} == {name: SWITCHES[name].values for name in TABLE}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, rows in TABLE.items() for value in rows])
+async def test_a_value_of_a_switch(name: str, value: Any) -> None:
+    """Its row holds; reads and lists agree with the create unless the switch is about that; the audit is as ever."""
+    also = {"draft_tasks": "map"} if name == "more_fields" else {}
+    async with reading(**{name: value}, **also) as client:
+        said = await conversation(client)
+        assert client.simulator.audit()["by_tracking_id"] == {"A": 4}
+    shown = {path: at(said, path) for path in TABLE[name][value]}
+    assert {path: each for path, each in shown.items() if not fits(each, TABLE[name][value][path])} == {}
+    assert (type(said["task"]["id"]), said["quote"]["total_fee"] > 0) == (str, True)
+    assert said["read"] in said["list"]["tasks"]
+    assert (said["read"] == said["task"]) is ((name, value) != ("tracking_id_echo", "reads"))
+
 
 async def shown(client: Client, **changes: Any) -> Any:
     """A task that was created, as every answer shows it: they agree, whatever the shape."""
     created = (await client.create(order(**changes))).json["tasks"][0]
     task = await client.get(f"/tasks/{created['id']}")
-    listed = (await client.get("/platform/tasks"))["tasks"]
-    assert task in listed
     assert created == task
     return task
-
-
-def holds(holder: Any, name: str, *, missing: Any = "missing") -> Any:
-    """What stands under a name, or that nothing does."""
-    return holder.get(name, missing)
 
 
 @pytest.mark.parametrize("value", ["all", "few"])
@@ -35,26 +220,6 @@ async def test_created_fields(value: str) -> None:
             assert (set(task) == few) == (value == "few")
             assert few <= set(task)
             assert "from_address" in await client.get(f"/tasks/{task['id']}")
-
-
-@pytest.mark.parametrize(
-    ("value", "name", "odd"),
-    [
-        ("none", "platform_id", "another"),
-        ("numbers", "platform_id", 17),
-        ("texts", "is_urgent", "some"),
-        ("lists", "epod", [{"id": 1}]),
-        ("objects", "attachments", {"first": {"name": "Rope"}}),
-        ("windows", "to_time_window", {"start_time_utc": None, "end_time_utc": ""}),
-        ("times", "updated_at", 1_767_225_600),
-    ],
-)
-async def test_misfits(value: str, name: str, odd: Any) -> None:
-    """Some fields of a task are of another type than the document's, in every answer."""
-    async with reading(misfits=value) as client:
-        task = await shown(client)
-        assert (task[name] == odd) is (value != "none")
-        assert isinstance(task["id"], str)
 
 
 BLANK: dict[str, Any] = {
@@ -73,163 +238,16 @@ async def test_blanks(value: str) -> None:
     written = {name: ... for name in names if name != "driver"}
     async with reading(blanks=value) as client:
         task = await shown(client, price=..., currency=..., **written)
-        assert tuple(holds(task, name) for name in names) == BLANK[value]
+        assert tuple(task.get(name, MISSING) for name in names) == BLANK[value]
         assert (task["price"], task["is_urgent"]) == (0, False)
         city = {"usual": "missing", "null": None, "empty": "", "absent": "missing"}[value]
-        assert holds(task["from_address"], "city") == city
+        assert task["from_address"].get("city", MISSING) == city
         assert task["from_address"]["latitude"] == 1.30
         full = await shown(client, group_tag="G")
         assert (full["group_tag"], full["items"]) == ("G", order()["items"])
         organization = (await client.call("POST", "/platform/organizations", {"business_name": "ABC"})).json
         code = {"usual": "", "null": None, "empty": "", "absent": "missing"}[value]
-        assert holds(organization["organization"], "squad_code") == code
-
-
-@pytest.mark.parametrize(
-    ("value", "time", "total"),
-    [("told", "2026-01-01T00:00:00Z", 1), ("null", None, None), ("absent", "missing", "missing")],
-)
-async def test_envelope(value: str, time: Any, total: Any) -> None:
-    """The service's time and the number of tasks are there, null, or not there."""
-    async with reading(envelope=value) as client:
-        answer = (await client.create(order(), path=DRAFTS)).json
-        (task,) = answer["tasks"]
-        assert [holds(each, "server_time") for each in (answer, task)] == [time, time]
-        assert holds(answer, "total_tasks") == total
-        ids = {"task_ids": [task["id"]]}
-        assert holds((await client.call("POST", f"{DRAFTS}/broadcast", ids)).json, "server_time") == time
-        assert task["updated_at"] == "2026-01-01T00:00:00Z"
-
-
-@pytest.mark.parametrize(
-    ("value", "steps"),
-    [
-        ("steps", [{"status": "broadcasting", "updated_at": "2026-01-01T00:00:00Z"}]),
-        ("bare", [{"status": "broadcasting", "updated_at": None}]),
-        ("empty", []),
-        ("null", None),
-        ("absent", "missing"),
-    ],
-)
-async def test_status_history(value: str, steps: Any) -> None:
-    """A task's steps are shown with their times or without, are none, null, or not there."""
-    async with reading(status_history=value) as client:
-        assert holds(await shown(client), "statuses") == steps
-
-
-@pytest.mark.parametrize("value", [False, True])
-async def test_unknown_statuses(value: bool) -> None:
-    """A task that is broadcast shows a status that nobody knows, and a step before its first; a draft stays one."""
-    async with reading(unknown_statuses=value) as client:
-        task = await shown(client)
-        assert task["current_status"] == (UNKNOWN_STATUS if value else "broadcasting")
-        assert [step["status"] for step in task["statuses"]] == [*(["received"] if value else []), "broadcasting"]
-        (draft,) = await client.draft(order())
-        assert await client.status(draft) == "pending_broadcast"
-
-
-@pytest.mark.parametrize("value", ["empty", "filled", "lists"])
-async def test_unnamed_objects(value: str) -> None:
-    """Objects that the document does not describe hold nothing, something, or are lists; what was written is kept."""
-    async with reading(unnamed_objects=value) as client:
-        task = await shown(client)
-        for name in ("org_transporter", "vehicle_emissions", "client", "epod"):
-            assert bool(task[name]) == (value != "empty")
-            assert isinstance(task[name], list) == (value == "lists")
-        if value == "filled":
-            assert task["client"]["id"] == 4
-        assert (await shown(client, epod={"required": True}))["epod"] == {"required": True}
-
-
-@pytest.mark.parametrize(("value", "kind"), [("texts", str), ("numbers", int)])
-async def test_references(value: str, kind: type) -> None:
-    """The ids of organization, group and driver are texts or whole numbers; a task's own id is a text."""
-    async with reading(references=value) as client:
-        task_id = (await shown(client))["id"]
-        client.simulator.move(task_id, "accepted")
-        task = await client.get(f"/tasks/{task_id}")
-        ids = (task["org_id"], task["task_creation_group"], task["driver"]["id"])
-        assert [type(each) for each in ids] == [kind] * 3
-        assert task["id"] == task_id
-
-
-@pytest.mark.parametrize(
-    ("value", "kinds"),
-    [("empty", []), ("objects", [dict, dict]), ("links", [str]), ("ids", [int, int]), ("null", None)],
-)
-async def test_attachments(value: str, kinds: list[type] | None) -> None:
-    """Attachments are none, objects, texts or numbers, or null."""
-    async with reading(attachments=value) as client:
-        found = (await shown(client))["attachments"]
-        assert (found if found is None else [type(each) for each in found]) == kinds
-
-
-@pytest.mark.parametrize(("value", "kind"), [("given", int), ("decimal", float), ("text", str)])
-async def test_measures(value: str, kind: type) -> None:
-    """Whole measures are written as they came, with a decimal point or as text; money and counts never are."""
-    async with reading(measures=value) as client:
-        task = await shown(client, total_item_weight=12)
-        assert [float(each) for each in (task["total_item_weight"], task["items"][0]["quantity"])] == [12, 2]
-        measured = (task["distance_in_meters"], task["total_item_weight"], task["items"][0]["quantity"])
-        assert [type(each) for each in measured] == [kind] * 3
-        assert [type(task[name]) for name in ("price", "cargo_net_quantity")] == [int, int]
-
-
-@pytest.mark.parametrize("value", ["none", "tasks", "everywhere"])
-async def test_more_fields(value: str) -> None:
-    """Fields that nobody knows stand nowhere, in tasks alone, or in every object; no task is added by them."""
-    async with reading(more_fields=value, draft_tasks="map") as client:
-        task = await shown(client)
-        places = [task, task["from_address"], task["from_time_window"], task["items"][0], task["statuses"][0]]
-        places += [(await client.get("/platform/organizations"))["meta"]]
-        assert ["x_object" in place for place in places] == [value != "none", *[value == "everywhere"] * 5]
-        (draft,) = (await client.create(order(), path=DRAFTS)).json["tasks"].values()
-        assert ("x_object" in draft) == (value != "none")
-
-
-@pytest.mark.parametrize("value", SWITCHES["quote_fields"].values)
-async def test_quote_fields(value: str) -> None:
-    """A price has all its fields, null or a list for most, or nothing but the fee and its currency."""
-    stops = [{"latitude": 1.3, "longitude": 103.7}, {"latitude": 1.31, "longitude": 103.8}]
-    async with reading(quote_fields=value) as client:
-        quote = (await client.call("POST", "/prices/recommendation", {"stops": stops})).json
-        assert quote["total_fee"] > 0
-        if value == "absent":
-            assert set(quote) == {"total_fee", "total_fee_currency"}
-        else:
-            odd = {"null": None, "list": [1]}.get(value, ...)
-            assert [quote[name] == odd for name in ("average_fee", "distance")] == [value != "all"] * 2
-            assert quote["code"].lower() == "success"
-
-
-@pytest.mark.parametrize("value", SWITCHES["sso_user"].values)
-async def test_sso_user(value: str) -> None:
-    """Who signed in is named, with roles as texts or as objects, or is empty, a list, null, or not there."""
-    async with reading(sso_user=value) as client:
-        body = {"session_id": client.simulator.new_session("platform")}
-        user = holds((await client.call("POST", "/platform/sso/token", body)).json, "user")
-        if value in ("names", "objects"):
-            assert user["email"] == "platform@example.com"
-            assert user["roles"] == (["OrgAdmin"] if value == "names" else [{"id": 1, "name": "OrgAdmin"}])
-        else:
-            assert user == {"empty": {}, "list": [1], "null": None, "absent": "missing"}[value]
-
-
-@pytest.mark.parametrize(
-    ("value", "meta"),
-    [
-        ("told", {"page": 1, "per_page": 200, "total": 0}),
-        ("empty", {}),
-        ("list", [1]),
-        ("null", None),
-        ("absent", "missing"),
-    ],
-)
-async def test_meta(value: str, meta: Any) -> None:
-    """A list says which page it is, nothing of it, what nobody reads, null, or has no meta."""
-    async with reading(meta=value) as client:
-        for path in ("/platform/tasks", "/platform/organizations"):
-            assert holds(await client.get(path), "meta") == meta
+        assert organization["organization"].get("squad_code", MISSING) == code
 
 
 async def test_shapes_do_not_mix_answers_up() -> None:

@@ -50,17 +50,6 @@ async def test_a_broadcast_shows_drafts_to_drivers(platform: Client) -> None:
     assert audit(platform, "tasks", "by_tracking_id", "drafts") == [1, {"A": 1}, 1]
 
 
-async def test_a_draft_is_broadcast_once(platform: Client) -> None:
-    """A broadcast that names a task which is no draft any more is refused whole."""
-    first, second = await platform.draft(order("A"), order("B"))
-    await broadcast(platform, first)
-    answer = await broadcast(platform, second, first)
-    assert (answer.status, answer.json["error"]) == (409, "not_a_draft")
-    assert answer.json["errors"][0]["index"] == 1
-    assert await platform.status(second) == "pending_broadcast"
-    assert audit(platform, "by_tracking_id") == [{"A": 1}]
-
-
 async def test_an_id_that_is_named_twice_is_broadcast_once(platform: Client) -> None:
     """The same id twice in one call is one task."""
     (task_id,) = await platform.draft(order("A"))

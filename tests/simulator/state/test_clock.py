@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.simulator.state.clock import MOST_SPEED, Clock, Timetable, write_http_date, write_instant
+from gotsurge_async.simulator.state.clock import MOST_SPEED, Clock, Timetable
 
 from ..kit import START, FakeTime
 
@@ -26,25 +26,6 @@ def test_a_clock_is_turned_forward_only(seconds: float) -> None:
     """A clock is not turned back, nor by what is no number of seconds, nor to where times can no more be written."""
     with pytest.raises(ValueError, match="turned forward"):
         Clock(FakeTime()).advance(seconds)
-
-
-@pytest.mark.parametrize(
-    ("style", "text"),
-    [
-        ("z", "2026-01-01T00:00:00Z"),
-        ("offset", "2026-01-01T08:00:00+08:00"),
-        ("fraction", "2026-01-01T00:00:00.250000Z"),
-        ("naive", "2026-01-01T00:00:00"),
-    ],
-)
-def test_an_instant_in_each_style(style: str, text: str) -> None:
-    """The same instant is written as the style has it."""
-    assert write_instant(START + 0.25, style) == text
-
-
-def test_an_http_date() -> None:
-    """Headers take the date of HTTP."""
-    assert write_http_date(START) == "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
 @given(

@@ -65,18 +65,6 @@ async def test_every_order_goes_a_lawful_way_to_its_end() -> None:
         assert ended["complete"] > 150
 
 
-@pytest.mark.parametrize(("preference", "end"), [("squad", PICKUP_END - HOUR / 2), ("all", PICKUP_END)])
-async def test_what_nobody_accepts_expires_on_time(preference: str, end: float) -> None:
-    """The squad's broadcast ends half an hour before the pickup does, a standard one with it; a marine one never."""
-    async with signed_in(options=living(accepting=0, cancelling=0)) as client:
-        await client.create(order("L", broadcast_preference=preference), order("M", broadcast_preference="marine"))
-        client.simulator.advance(20 * DAY)
-        assert lives(client) == {
-            "L": [("broadcasting", 0.0), ("expired", end - START)],
-            "M": [("broadcasting", 0.0)],
-        }
-
-
 async def test_a_standard_broadcast_ends_after_the_longest_time() -> None:
     """A standard order for a far day expires after 14 days, which is the longest that a broadcast lasts."""
     window = {"start_time_utc": "2026-03-01T02:00:00Z", "end_time_utc": "2026-03-01T04:00:00Z"}
