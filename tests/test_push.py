@@ -29,7 +29,7 @@ from gotsurge_async.errors import RepeatedKey
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.support.clients import created, make, others, sent, serve
+from tests.support.clients import created, make, sent, serve
 from tests.support.orders import answer, order, orders, window
 
 
@@ -122,23 +122,6 @@ async def test_a_push_ends_when_the_account_is_no_longer_taken() -> None:
         with pytest.raises(SignInNeeded):
             await read(gs)
     assert seen == ["Created"] * 10 + ["Unprocessed"] * 5
-
-
-async def test_a_push_left_early_tells_what_was_in_flight() -> None:
-    """After a break every order that was sent is known: it was yielded, or is in flight."""
-    transport = MemoryTransport(serve)
-    async with make(transport) as gs, gs.push(source(1000), chunk=4, concurrency=3) as stream:
-        seen = []
-        async for result in stream:
-            seen.append(result.order.tracking_id)
-            if len(seen) == 6:
-                break
-        await stream.aclose()
-        known = [*seen, *(each.tracking_id for each in stream.in_flight)]
-    sent_names = [each["tracking_id"] for request in transport.sent for each in sent(request)]
-    assert set(sent_names) <= set(known)
-    assert len(known) == len(set(known))
-    assert not others()
 
 
 async def test_raw_shows_what_came() -> None:

@@ -1,8 +1,6 @@
 """`gotsurge_async.calls.session`: what is tried again, and what must not be."""
 
 import asyncio
-from datetime import timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
-from gotsurge_async.transports.memory import MemoryTransport, Scripted
+from gotsurge_async.transports.memory import Scripted
 from tests.calls.rig import EVERY, TASK, Rig, arguments, tokens
 from tests.support.orders import answer
 
@@ -93,17 +91,6 @@ async def test_seconds_of_retry_after_are_waited_in_full() -> None:
         assert rig.clock.monotonic() == 30.5
 
 
-async def test_a_date_of_retry_after_is_waited_for() -> None:
-    """A 429 with an HTTP date is waited for until then, by the client's clock."""
-    async with Rig([]) as rig:
-        await rig.clock.advance(1000)
-        date = format_datetime(rig.clock.now() + timedelta(seconds=45), usegmt=True)
-        rig.transport = MemoryTransport([answer({}, 429, Retry_After=date), answer({"tasks": [TASK]})])
-        rig.session._transport = rig.transport
-        await rig.create()
-        assert rig.waits == [45.5]
-
-
 async def test_a_limit_without_an_end_is_rate_limited() -> None:
     """After the last try, or when too long a wait is asked for, the call is RateLimited and says what was asked."""
     async with Rig([answer({}, 429)] * 4) as rig:
@@ -138,23 +125,6 @@ async def test_the_place_is_given_back_before_a_wait() -> None:
         assert (await rig.session.call(TASKS_GET, path={"task_id": "quick"})).id == "t-1"
         await rig.clock.advance(31)
         assert (await waiting).id == "t-1"
-
-
-async def test_no_more_are_in_flight_than_the_limit() -> None:
-    """However many calls are made, no more are on their way at once than the limiter allows."""
-    now = most = 0
-
-    async def handle(_: Request) -> Response:
-        nonlocal now, most
-        now += 1
-        most = max(most, now)
-        await asyncio.sleep(0)
-        now -= 1
-        return answer(TASK)
-
-    async with Rig(handle, limits=Limits(concurrency=3)) as rig:
-        await asyncio.gather(*(rig.session.call(TASKS_GET, path={"task_id": "x"}) for _ in range(20)))
-    assert most == 3
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------

@@ -187,29 +187,6 @@ async def test_results_come_as_they_are_ready() -> None:
     assert results == [1, 2, 3, 0]
 
 
-async def test_leaving_early_leaves_no_task_and_tells_what_was_in_flight() -> None:
-    """After a break in a `with` block nothing runs, and the items are named whose result was not yielded."""
-    cancelled: list[int] = []
-
-    async def send(chunk: Sequence[int]) -> int:
-        if chunk[0]:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                cancelled.append(chunk[0])
-                raise
-        return chunk[0]
-
-    async with Batcher(range(1000), send, size=2, concurrency=3) as batcher:
-        async for result in batcher:
-            assert result == 0
-            break
-    assert not others()
-    assert sorted(cancelled) == [2, 4, 6][: len(cancelled)]
-    assert sorted(batcher.in_flight) == [item for first in sorted(cancelled) for item in (first, first + 1)]
-    assert batcher.in_flight
-
-
 def test_a_loop_that_is_left_early_without_a_block_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Its workers, of which some wait for room for their results, end at once, and asyncio complains of nothing."""
 

@@ -32,11 +32,6 @@ async def test_each_form_of_the_signature(form: SignatureForm, signature: str) -
     assert detail.secret_key == "a~~secret??key"
 
 
-def test_the_forms_differ_here() -> None:
-    """These credentials are such that base64 and base64url are not the same text."""
-    assert base64.b64encode(PLAIN) != base64.urlsafe_b64encode(PLAIN)
-
-
 async def test_secrets_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the record's repr, nor a log line, nor an error that quotes the path shows secret or signature."""
     caplog.set_level(logging.DEBUG)

@@ -1,6 +1,5 @@
 """`gotsurge_async.transports.aiohttp`: what each failure of aiohttp proves."""
 
-import asyncio
 import platform
 import ssl
 import subprocess
@@ -97,36 +96,6 @@ async def test_a_failure_is_raised_as_what_it_proves(
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-async def test_a_cancellation_passes_through(http: aioresponses) -> None:
-    """A cancelled request ends as cancelled, not as a failure of the transport."""
-    http.post(URL_TEXT, exception=asyncio.CancelledError())
-    with pytest.raises(asyncio.CancelledError):
-        await send(POST)
-
-
-@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 429, 500, 503])
-async def test_every_answer_is_returned(http: aioresponses, status: int) -> None:
-    """Whatever its status, a whole answer comes back as it was, with header names in lower case."""
-    http.post(URL_TEXT, status=status, body=b'{"a":1}', headers={"Retry-After": "3", "ETag": '"x"'})
-    response = await send(POST)
-    assert (response.status, response.body) == (status, b'{"a":1}')
-    assert response.headers["retry-after"] == "3"
-    assert response.headers["etag"] == '"x"'
-
-
-async def test_what_is_sent_is_what_was_given(http: aioresponses) -> None:
-    """Verb, URL, headers and body go to aiohttp as they are, and redirects are not followed."""
-    url = "https://api.example/a%2Fb?x=y"
-    http.patch(url, body=b"")
-    await send(Request(method="PATCH", url=url, headers={"X-A": "1"}, body=b"\x00\xff"))
-    ((key, (call,)),) = http.requests.items()
-    assert key == ("PATCH", URL(url, encoded=True))
-    assert key[1].raw_path == "/a%2Fb"
-    assert call.kwargs["data"] == b"\x00\xff"
-    assert call.kwargs["headers"] == {"X-A": "1"}
-    assert call.kwargs["allow_redirects"] is False
-
-
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\x00b", "tok\u2028en", "naïve\u20ac", "\udcff"])
 async def test_a_header_that_http_has_no_place_for_is_never_sent(value: str) -> None:
     """A token with a line break, a control character or anything beyond ASCII is "nothing sent", and is not shown."""
@@ -140,15 +109,6 @@ async def test_a_url_that_cannot_be_used_is_never_sent(url: str) -> None:
     """What is no URL of HTTP is "nothing sent"."""
     with pytest.raises(NothingSent, match="the URL cannot be used"):
         await send(Request(method="POST", url=url, body=b"{}"))
-
-
-async def test_a_closed_transport_sends_nothing() -> None:
-    """After closing, which may be done twice, every request is "nothing sent"."""
-    transport = AiohttpTransport()
-    await transport.close()
-    await transport.close()
-    with pytest.raises(NothingSent, match="the transport is closed"):
-        await transport.send(POST)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how glibc gives memory back")

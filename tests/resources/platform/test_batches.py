@@ -54,14 +54,3 @@ async def test_the_end_of_the_token_ends_it() -> None:
         with pytest.raises(Forbidden):
             await read(stream)
         assert len(transport.sent) == len(results) == 1
-
-
-async def test_leaving_early() -> None:
-    """Leaving the loop cancels what is in flight, and the stream names what has no result."""
-    async with client(service(422, b"none")) as (gs, _):
-        ids = [(str(number), "T") for number in range(9)]
-        async with gs.platform.tasks.patch_all_tracking_ids(ids, chunk=1, concurrency=3) as stream:
-            async for _ in stream:
-                break
-        assert stream.in_flight == ids[1 : len(stream.in_flight) + 1]
-        assert len(stream.in_flight) < len(ids) - 1

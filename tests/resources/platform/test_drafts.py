@@ -5,7 +5,6 @@ import pytest
 
 from gotsurge_async import (
     Created,
-    Forbidden,
     InvalidData,
     NotFound,
     NotUpdated,
@@ -276,10 +275,3 @@ async def test_a_lost_draft_create_is_not_repeated() -> None:
         with pytest.raises(OutcomeUnknown):
             await place.gs.platform.drafts.create(orders(2))
         assert place.simulator.audit()["calls"]["platform.drafts.create"] == 1
-
-
-async def test_only_a_platform_partner_may() -> None:
-    """A plain partner is forbidden to make drafts."""
-    async with world("plain") as place:
-        with pytest.raises(Forbidden):
-            await place.gs.platform.drafts.create(orders(1))
