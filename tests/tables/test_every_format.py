@@ -13,9 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async import codec
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.tables import Query, SourceOptions, open_source
 from gotsurge_async.tables.fields import columns_of
+from gotsurge_async.tables.source import fingerprint_of
 from tests.support.order_forms import CELLS, NOW, orders
 from tests.support.sheets import csv_bytes, ods_bytes, write_parquet, xls_bytes, xlsx_bytes
 
@@ -102,6 +104,9 @@ def come_back(form: str, drawn: list[Order]) -> None:
     plain = read(csv_bytes([names, *rows]))
     assert result.faults == plain.faults == []
     assert [row.payload for row in result.rows] == [row.payload for row in plain.rows]
+    if form == "csv":
+        assert [row.payload for row in result.rows] == [codec.encode(order) for order in drawn]
+        assert [row.fingerprint for row in result.rows] == [fingerprint_of(codec.unstructure(order)) for order in drawn]
     if form in ("csv", "parquet", "query", "tabs in utf-16", "chinese"):
         assert [row.order for row in result.rows] == drawn
     if form in ("xlsx", "xls", "ods", "parquet", "query"):

@@ -63,35 +63,10 @@ def test_lists_and_free_objects_have_no_column() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("cells", "place"),
-    [
-        ({"service_type": ""}, "service_type"),
-        ({"to_address.zip_code": ""}, "to_address"),
-        ({"from_time_window.start_time_utc": ""}, "from_time_window.start_time_utc"),
-        ({"to_time_window.end_time_utc": " "}, "to_time_window.end_time_utc"),
-        ({"tracking_id": ""}, "tracking_id"),
-        ({"currency": ""}, "price"),
-    ],
-)
-def test_an_empty_one_is_a_fault_of_its_column(cells: dict[str, str], place: str) -> None:
-    """The fault names the column, or the object of which nothing is given."""
-    assert read(table(cells)).places == [(2, place)]
-
-
 def test_a_whole_optional_object_may_be_empty() -> None:
     """No delivery window is not half of one."""
     empty = {"to_time_window.start_time_utc": "", "to_time_window.end_time_utc": ""}
     assert read(table(empty)).order.to_time_window is None
-
-
-def test_a_wrong_cell_is_not_missing_as_well() -> None:
-    """One cell has one fault."""
-    cells = {"from_time_window.start_time_utc": "soon", "from_time_window.end_time_utc": "late"}
-    assert read(table(cells)).places == [
-        (2, "from_time_window.start_time_utc"),
-        (2, "from_time_window.end_time_utc"),
-    ]
 
 
 def test_columns_constants_and_what_is_ignored(tmp_path: Path) -> None:

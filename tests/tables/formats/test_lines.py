@@ -183,31 +183,32 @@ def test_short_and_long_rows_are_faults() -> None:
     assert [each.line for each in outcome.rows] == [3]
 
 
-def test_a_quote_that_is_never_closed_ends_the_file() -> None:
-    """The fault names the line of the quote; where rows start after that is not certain."""
+REST = "the rest of the file was not read"
+STREET = "7 Loyang Way 4"
+
+
+@pytest.mark.parametrize(
+    ("broken", "words", "following"),
+    [
+        (("SHS-1,", 'B,"'), f"never closed; {REST}", False),
+        (("SHS-1,", 'A,"', '"B"'), "before line 4", False),
+        ("x" * (MAX_LINE + 1), "", False),
+        ("\n".join(['"a', *['b","c'] * (MAX_LINE // 4)]), "", False),
+        (("7 Loyang", "7" * 200_000), "longer than", True),
+        ((STREET, f'"{"7" * 200_000}\nLoyang"'), f"a value is longer than 131072 characters; {REST}", False),
+        ((STREET, f'"{"7" * 200_000} Loyang"'), "longer than", True),
+    ],
+    ids=["open quote", "closed later", "long line", "many lines", "long value", "with lines", "in quotes"],
+)
+def test_a_record_that_is_broken(broken: str | tuple[str, ...], words: str, following: bool) -> None:
+    """It is one fault of its first line; rows above are read, and those below where they are certainly rows."""
     head, row = two_lines()
-    result = read(head + row + row.replace("SHS-1,", 'B,"', 1) + row.replace("48.50", "x") + row)
+    key = row.replace("SHS-1", broken[2]) if len(broken) == 3 else row
+    line = broken + "\n" if isinstance(broken, str) else row.replace(broken[0], broken[1], 1)
+    result = read(head + row + line + key)
     assert result.places == [(3, None)]
-    assert "never closed; the rest of the file was not read" in result.faults[0]
-    assert [each.line for each in result.rows] == [2]
-
-
-def test_a_quote_that_a_later_line_seems_to_close() -> None:
-    """The fault names both lines."""
-    head, row = two_lines()
-    result = read(head + row.replace("SHS-1,", 'A,"', 1) + row.replace("SHS-1", '"B"'))
-    assert result.places == [(2, None)]
-    assert "before line 3" in result.faults[0]
-    assert "the rest of the file was not read" in result.faults[0]
-
-
-@pytest.mark.parametrize("broken", ["x" * (MAX_LINE + 1), "\n".join(['"a', *['b","c'] * (MAX_LINE // 4)])])
-def test_a_record_that_is_too_long_ends_the_file(broken: str) -> None:
-    """On one line or on many: it is a fault of its first line, and the rows above are read."""
-    head, row = two_lines()
-    result = read(head + row + broken + "\n" + row)
-    assert result.places == [(3, None)]
-    assert [each.line for each in result.rows] == [2]
+    assert words in result.faults[0]
+    assert [each.line for each in result.rows] == ([2, 4] if following else [2])
 
 
 def test_one_inside_a_quoted_value() -> None:
@@ -216,25 +217,6 @@ def test_one_inside_a_quoted_value() -> None:
     assert read(head + row.replace("7 Loyang Way 4", '"7" Loyang"')).places == [(2, None)]
     order = read(head + row.replace("7 Loyang", '7" Loyang')).order
     assert order.from_address.street_address == '7" Loyang Way 4'
-
-
-def test_a_value_that_is_too_long() -> None:
-    """It is a fault of its line, and the next row is read."""
-    head, row = two_lines()
-    outcome = read(head + row.replace("7 Loyang", "7" * 200_000) + row)
-    assert outcome.places == [(2, None)]
-    assert "longer than" in outcome.faults[0]
-    assert [each.line for each in outcome.rows] == [3]
-
-
-def test_a_quoted_value_that_is_too_long_and_has_several_lines() -> None:
-    """Its further lines are not read as rows, which would be false faults."""
-    head, row = two_lines()
-    outcome = read(head + row.replace("7 Loyang Way 4", f'"{"7" * 200_000}\nLoyang"') + row)
-    assert outcome.places == [(2, None)]
-    assert "a value is longer than 131072 characters; the rest of the file was not read" in outcome.faults[0]
-    outcome = read(head + row.replace("7 Loyang Way 4", f'"{"7" * 200_000} Loyang"') + row)
-    assert (outcome.places, [each.line for each in outcome.rows]) == ([(2, None)], [3])
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 
 import pytest
 
@@ -32,18 +33,36 @@ def test_a_byte_order_mark_is_believed(encoding: str, given: str | None) -> None
     assert (result.form.encoding, result.form.bom) == (encoding.removesuffix("-sig"), True)
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16-le", "utf-16-be", "gb18030", "cp437"])
-def test_an_encoding_that_is_said(encoding: str) -> None:
-    """Without a mark it must be said."""
-    result = read(TEXT.encode(encoding), encoding=encoding)
+HALF = len(TEXT) // 2
+WHOLE = gzip.compress(TEXT.encode())
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        *((TEXT.encode(name), name) for name in ("cp1252", "latin-1", "utf-16-le", "utf-16-be", "gb18030", "cp437")),
+        # The advice to say utf-16 also helps where no byte order mark stands, and the low byte is first then.
+        *((TEXT.encode(f"{name}-le"), name) for name in ("utf-16", "utf-32")),
+        (gzip.compress(TEXT[:HALF].encode()) + gzip.compress(TEXT[HALF:].encode()) + bytes(100), None),  # a.gz b.gz
+    ],
+)
+def test_an_encoding_that_is_said(data: bytes, encoding: str | None) -> None:
+    """Without a mark it must be said; several packed files may stand in one, filled up with zeros."""
+    result = read(data, encoding=encoding)
     assert messages(result) == PLAIN
     assert not result.form.bom
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
-def test_wide_text_without_a_mark(encoding: str) -> None:
-    """The advice to say utf-16 also helps where no byte order mark stands, and the low byte is first then."""
-    assert messages(read(TEXT.encode(f"{encoding}-le"), encoding=encoding)) == PLAIN
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        *((WHOLE[:cut], "incomplete") for cut in (12, 60, -1)),
+        (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "damaged"),
+    ],
+)
+def test_a_packed_file_that_is_not_whole(data: bytes, word: str) -> None:
+    """Its end may hold what matters, and one flipped bit is enough: it is a fault of the whole file."""
+    assert word in read(data).faults[-1]
 
 
 @pytest.mark.parametrize(
@@ -69,39 +88,12 @@ def test_an_encoding_that_is_none(name: str, words: str) -> None:
 @pytest.mark.parametrize("name", ["orders.csv.gz", "orders.csv", "<stdin>"])
 def test_a_packed_table(name: str) -> None:
     """Its first bytes tell it, whatever its name."""
-    result = read(gzip.compress(TEXT.encode()), name=name)
-    assert messages(result) == PLAIN
-    assert result.form.packed
-
-
-def test_packed_json_lines_and_packed_utf_16() -> None:
-    """What is packed may be anything."""
-    import json
-
+    for encoding in ("utf-8", "utf-16"):
+        result = read(gzip.compress(TEXT.encode(encoding)), name=name)
+        assert messages(result) == PLAIN
+        assert result.form.packed
     line = json.dumps(good_json()).encode()
     assert read(gzip.compress(line), name="orders.jsonl.gz").order.tracking_id == "SHS-1"
-    assert messages(read(gzip.compress(TEXT.encode("utf-16")))) == PLAIN
-
-
-def test_several_in_one_file() -> None:
-    """As `cat a.gz b.gz` makes it, filled up with zeros."""
-    half = len(TEXT) // 2
-    data = gzip.compress(TEXT[:half].encode()) + gzip.compress(TEXT[half:].encode()) + bytes(100)
-    assert messages(read(data)) == PLAIN
-
-
-@pytest.mark.parametrize("cut", [12, 60, -1])
-def test_a_packed_file_that_is_cut_short(cut: int) -> None:
-    """Its end may hold what matters: it is a fault of the whole file."""
-    result = read(gzip.compress(TEXT.encode())[:cut])
-    assert "incomplete" in result.faults[-1]
-
-
-def test_a_packed_file_that_is_damaged() -> None:
-    """One flipped bit is enough."""
-    data = bytearray(gzip.compress(TEXT.encode()))
-    data[-6] ^= 1
-    assert "damaged" in read(bytes(data)).faults[-1]
 
 
 def test_a_packed_file_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
