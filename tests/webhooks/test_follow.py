@@ -10,7 +10,6 @@ import pytest
 
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
-from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks import follow, lanes, reads
 from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.follow import Follower, changes
@@ -18,8 +17,6 @@ from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order, orders
 from tests.support.threads import eventually
 from tests.webhooks.follow_kit import Followed, followed, follower
-
-NOBODYS = "99999999-0000-4000-8000-000000000000"
 
 
 async def all_done(kit: Followed) -> None:
@@ -68,29 +65,6 @@ async def test_events_of_a_task_are_one_read(tmp_path: Path) -> None:
             await kit.until(lambda: bool(kit.seen))
         assert 1 <= kit.reads() <= 2
         assert kit.statuses(task_id) == ["broadcasting"]
-
-
-async def test_forged_events_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unknown ids, impossible statuses and another account's id: nothing is handed on, each is asked for sometimes."""
-    monkeypatch.setattr(reads, "PAUSES", (0.05, 0.05))
-    async with followed(tmp_path) as kit:
-        (task_id,) = await kit.create(order("T-0"))
-        other = (await _create_as_platform(kit))[0]
-        for _ in range(5):
-            for forged in (NOBODYS, "../../x", "a/b?c=d", other):
-                await kit.event(forged, current_status="complete")
-            await all_done(kit)
-        assert kit.seen == []
-        assert kit.reads() + kit.here.simulator.audit()["calls"].get("platform.tasks.get", 0) <= 4 * 3 * 5
-        await kit.event(task_id, current_status="never heard of")
-        await all_done(kit)
-        await kit.until(lambda: bool(kit.seen))
-        assert kit.statuses(task_id) == ["broadcasting"]
-
-
-async def _create_as_platform(kit: Followed) -> list[str]:
-    async with simulated("platform", simulator=kit.here.simulator) as gs:
-        return [task.id for task in (await gs.tasks.create([order("OTHER")])).tasks]
 
 
 async def test_reads_stay_within_the_budget(tmp_path: Path) -> None:
@@ -329,26 +303,6 @@ async def test_events_of_other_accounts_are_left_alone(tmp_path: Path) -> None:
             return [each.account for each in await kit.inbox.waiting()] == ["another"]
 
         await eventually(its_own_is_done)
-
-
-@pytest.mark.slow
-async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given its grace, then cancelled, and its change is handed on by the next process."""
-    monkeypatch.setattr(follow, "GRACE_SECONDS", 0.05)
-    async with followed(tmp_path, following=False) as kit:
-        (task_id,) = await kit.create(order("T-0"))
-        begun = asyncio.Event()
-
-        async def hangs(_: Change) -> None:
-            begun.set()
-            await asyncio.Event().wait()
-
-        await kit.event(task_id)
-        async with follower(kit, on_status=hangs):
-            await begun.wait()
-        async with follower(kit):
-            await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
-        assert (kit.seen[0].attempts, kit.seen[0].why) == (0, None)
 
 
 @pytest.mark.parametrize(

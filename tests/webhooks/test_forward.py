@@ -23,12 +23,14 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.testing.peers import Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
 from gotsurge_async.webhooks import follow
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.follow import AT_ONCE, PARK_AFTER, Worker
 from gotsurge_async.webhooks.forward import Forwarder, NotDelivered, key_of, new_secret, signed
 from gotsurge_async.webhooks.inbox import EventState, Stored
 from gotsurge_async.webhooks.store import Store, StoreError
+from tests.support.orders import answer
 from tests.support.threads import Threads
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after
 from tests.webhooks.kit import event
@@ -61,23 +63,6 @@ def test_a_new_secret_is_one() -> None:
     assert new_secret() != new_secret()
 
 
-class Target:
-    """Answers as it was told to, and notes what came."""
-
-    def __init__(self, *answers: int | Exception) -> None:
-        self.got: list[Request] = []
-        self._answers = iter(answers)
-
-    async def send(self, request: Request) -> Response:
-        self.got.append(request)
-        answer = next(self._answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return Response(status=answer)
-
-    async def close(self) -> None: ...
-
-
 class HastyClock(ManualClock):
     """Nobody waits."""
 
@@ -87,7 +72,9 @@ class HastyClock(ManualClock):
 
 async def test_until_it_is_taken() -> None:
     """An event is sent again until it is answered 2xx: the same id and body, each try with its own time."""
-    target = Target(NothingSent("refused"), 500, MaybeSent("reset"), 302, 204)
+    target = MemoryTransport(
+        [NothingSent("refused"), answer(status=500), MaybeSent("reset"), answer(status=302), answer()]
+    )
     stored = Stored(
         id=7,
         account="a",
@@ -97,9 +84,9 @@ async def test_until_it_is_taken() -> None:
         body=event(),
     )
     assert await Forwarder("http://127.0.0.1:1/x", new_secret(), target, HastyClock()).send(stored) == 5
-    assert {request.headers["webhook-id"] for request in target.got} == {"gotsurge_7"}
-    assert {request.body for request in target.got} == {event()}
-    assert len({request.headers["webhook-timestamp"] for request in target.got}) > 1
+    assert {request.headers["webhook-id"] for request in target.sent} == {"gotsurge_7"}
+    assert {request.body for request in target.sent} == {event()}
+    assert len({request.headers["webhook-timestamp"] for request in target.sent}) > 1
 
 
 @pytest.mark.parametrize(
@@ -113,7 +100,7 @@ async def test_until_it_is_taken() -> None:
 def test_what_is_no_url(url: str) -> None:
     """Only http and https, with a host, and without what a request cannot have; the rest of the URL is not shown."""
     with pytest.raises(ConfigError, match="https") as told:
-        Forwarder(url, new_secret(), Target(), ManualClock())
+        Forwarder(url, new_secret(), MemoryTransport([]), ManualClock())
     assert "S3CRET" not in str(told.value)
 
 
@@ -128,7 +115,7 @@ def test_what_is_no_url(url: str) -> None:
 )
 def test_what_is_a_url(url: str) -> None:
     """Hosts, ports, users and paths as other programs take them."""
-    Forwarder(url, new_secret(), Target(), ManualClock())
+    Forwarder(url, new_secret(), MemoryTransport([]), ManualClock())
 
 
 # --- changes ----------------------------------------------------------------------------------------------------------
@@ -383,11 +370,11 @@ async def test_a_book_that_fails_for_a_while_stops_no_task(
                 raise StoreError("the disk is full")
             return await write(store, job)
 
-        def answer(_: object) -> int:
+        def take(_: object) -> int:
             monkeypatch.setattr(Store, "write", broken)
             return 200
 
-        here.answers = answer
+        here.answers = take
         await asyncio.gather(*(here.book.observe(ACCOUNT, after(3, f"T-{number}")) for number in range(3)))
         await here.turn(20)
         assert len(here.got) == 3

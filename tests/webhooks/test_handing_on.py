@@ -45,7 +45,7 @@ async def test_a_handler_that_does_not_heed_its_end(
 
 @pytest.mark.slow
 async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often a process ends while a handler runs, its change does not die of that."""
+    """However often a process ends while a handler runs, its change is handed on by the next one as if it were new."""
     monkeypatch.setattr(follow, "GRACE_SECONDS", 0.01)
     monkeypatch.setattr(follow, "_AGAIN", follow.RetryPolicy(base=0.01, cap=0.01))  # type: ignore[attr-defined]
     async with followed(tmp_path, following=False) as kit:
@@ -61,3 +61,6 @@ async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: 
             async with follower(kit, on_status=hangs, park_after=timedelta(microseconds=1)):
                 await asyncio.wait_for(begun.wait(), 60)
         assert await kit.book.parked_changes() == []
+        async with follower(kit):
+            await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+        assert (kit.seen[0].attempts, kit.seen[0].why) == (0, None)
