@@ -280,23 +280,36 @@ async def test_a_time_that_is_none_is_an_error(tmp_path: Path, timeout: Any) -> 
 # --- callers that leave -----------------------------------------------------------------------------------------------
 
 
-async def test_a_caller_that_gives_up_leaves_the_order_to_the_desk(tmp_path: Path) -> None:
-    """It hears that the order is in doubt, and the desk goes on: the next caller gets its task."""
+async def given_up(asking: "asyncio.Task[Any]", how: str, clock: ManualClock) -> BaseException | None:
+    """What a caller hears who is cancelled, or whose five seconds are over."""
+    if how == "cancelled":
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asking
+        return what_is_known(cancelled.value)
+    await clock.advance(5)
+    outcome = await asking
+    assert isinstance(outcome, InDoubt | Unprocessed)
+    return outcome.error
+
+
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+async def test_a_caller_that_gives_up_leaves_the_order_to_the_desk(tmp_path: Path, how: str) -> None:
+    """It hears that the order may be sent, and the desk goes on: no other caller, nor the next one, loses its task."""
     service, clock = Gate(), ManualClock()
     async with desk_of(tmp_path, service, clock=clock) as desk:
-        asking = asyncio.create_task(desk.create(order(), timeout=5))
+        asking, other = (asyncio.create_task(desk.create(order(), timeout=each)) for each in (5, None))
         await service.came.wait()
-        await clock.advance(5)
-        outcome = await asking
-        assert isinstance(outcome, InDoubt)
-        assert "the desk may still send the order" in str(outcome.error)
+        known = await given_up(asking, how, clock)
+        assert isinstance(known, OutcomeUnknown)
+        assert how == "cancelled" or "the desk may still send the order" in str(known)
         service.open.set()
-        again = await desk.create(order())
-    assert isinstance(again, Created)
+        assert [type(await each) for each in (other, desk.create(order()))] == [Created] * 2
     assert service.creates == [["T-1"]]
 
 
-async def test_a_caller_that_gives_up_takes_along_what_was_not_begun(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["cancelled", "out of time"])
+async def test_a_caller_that_gives_up_takes_along_what_was_not_begun(tmp_path: Path, how: str) -> None:
     """It hears that nothing was sent, and nothing is."""
     service, clock = Gate(), ManualClock()
     async with desk_of(tmp_path, service, clock=clock) as desk:
@@ -304,42 +317,7 @@ async def test_a_caller_that_gives_up_takes_along_what_was_not_begun(tmp_path: P
         await service.came.wait()
         second = asyncio.create_task(desk.create(order("T-2"), timeout=5))
         await asyncio.sleep(0)
-        await clock.advance(5)
-        outcome = await second
-        assert isinstance(outcome, Unprocessed)
-        assert isinstance(outcome.error, NotSent)
-        service.open.set()
-        await first
-    assert service.creates == [["T-1"]]
-
-
-async def test_a_cancelled_caller_is_told_what_is_known(tmp_path: Path) -> None:
-    """Of an order that was begun it may have been sent; its call goes on, and no other caller loses it."""
-    service = Gate()
-    async with desk_of(tmp_path, service) as desk:
-        asking, other = asyncio.create_task(desk.create(order())), asyncio.create_task(desk.create(order()))
-        await service.came.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError) as cancelled:
-            await asking
-        assert isinstance(what_is_known(cancelled.value), OutcomeUnknown)
-        service.open.set()
-        assert isinstance(await other, Created)
-    assert service.creates == [["T-1"]]
-
-
-async def test_a_cancelled_caller_takes_along_what_was_not_begun(tmp_path: Path) -> None:
-    """Nothing of it was sent, it is told so, and nothing is."""
-    service = Gate()
-    async with desk_of(tmp_path, service) as desk:
-        first = asyncio.create_task(desk.create(order("T-1")))
-        await service.came.wait()
-        second = asyncio.create_task(desk.create(order("T-2")))
-        await asyncio.sleep(0)
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError) as cancelled:
-            await second
-        assert isinstance(what_is_known(cancelled.value), NotSent)
+        assert isinstance(await given_up(second, how, clock), NotSent)
         service.open.set()
         await first
     assert service.creates == [["T-1"]]

@@ -211,6 +211,7 @@ async def test_orders_are_cut_when_the_time_of_closing_is_over(file: Path, cance
     assert not others()
     async with await Ledger.look(file) as ledger:
         (info,) = await ledger.runs()
+        assert info.state is RunState.DONE
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
 
 

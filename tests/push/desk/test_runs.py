@@ -24,45 +24,12 @@ from gotsurge_async.push.entering import Entering
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
-from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, once_so, states
+from tests.support.desks import Service, client, created, desk_of, fail_once, once_so, states
 from tests.support.orders import answer, order, orders
 from tests.support.pushes import place
 from tests.support.threads import Threads
 
 # --- opening and closing ----------------------------------------------------------------------------------------------
-
-
-async def test_closing_waits_for_what_is_under_way(tmp_path: Path) -> None:
-    """Orders that wait, or are in a call, have their outcomes when the block has ended."""
-    service = Gate()
-    async with desk_of(tmp_path, service) as desk:
-        asking = [asyncio.create_task(desk.create(each)) for each in orders(25)]
-        await service.came.wait()
-        asyncio.get_running_loop().call_later(0.01, service.open.set)
-    assert [type(each) for each in await asyncio.gather(*asking)] == [Created] * 25
-    with pytest.raises(ClientClosed):
-        await desk.create(order())
-
-
-async def test_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
-    """After its time what was not begun is unprocessed, and what is in a call is in doubt, also in the ledger."""
-    service, clock = Gate(), ManualClock()
-    async with client(service, clock=clock) as gs:
-        desk = await Desk.open(gs, tmp_path / "ledger.db", mode="direct")
-        async with desk:
-            first = asyncio.create_task(desk.create(order("T-1")))
-            await service.came.wait()
-            second = asyncio.create_task(desk.create(order("T-2")))
-            await asyncio.sleep(0)
-            closing = asyncio.create_task(desk.close(timeout=3))
-            await asyncio.sleep(0)
-            await clock.advance(3)
-            await closing
-        assert (type(await first), type(await second)) == (InDoubt, Unprocessed)
-    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
-        (info,) = await ledger.runs()
-        assert info.state is RunState.DONE
-        assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
 
 
 @pytest.mark.parametrize("timeout", ["30", -1, float("nan"), True])
