@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from gotsurge_async.webhooks.book.records import account_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 EVERY = 1.0
 """Seconds between two reads of the book."""
@@ -160,7 +161,7 @@ async def watch(
             platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
-        screen = Screen() if as_json() else Terminal(info) if is_terminal() else Lines()
+        screen = Screen(info)
         stack.enter_context(screen.shown())
         watching = Watching(opened, known, info, reads, screen)
         reading = asyncio.create_task(watching.read_on(max(1, int(read_rate * 2))))
@@ -203,61 +204,46 @@ async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
 
 
 class Screen:
-    """The display of a run: none, with ``--json``."""
-
-    def shown(self) -> AbstractContextManager[object]:
-        """Show the run inside the block."""
-        return nullcontext()
-
-    def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        """Show a step of an order."""
-
-    def update(self, state: Shown) -> None:
-        """Show the present state of the run."""
-
-
-class Lines(Screen):
-    """A display in a pipe, where each change is a line."""
-
-    def __init__(self) -> None:
-        self._trouble: str | None = None
-
-    def shown(self) -> AbstractContextManager[object]:
-        print_table(("AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"), ())
-        return nullcontext()
-
-    def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
-        click.echo(tabbed(row))
-
-    def update(self, state: Shown) -> None:
-        if state.trouble != self._trouble:
-            self._trouble = state.trouble
-            say(f"cannot read now: {state.trouble}" if state.trouble else "can read again")
-
-
-class Terminal(Screen):
-    """A display on a terminal, where the whole state is drawn again and again."""
+    """The display of a run: drawn again and again at a terminal, a line for each change in a pipe, none as JSON."""
 
     def __init__(self, info: RunInfo) -> None:
-        from rich.live import Live
-
-        self._live = Live(auto_refresh=False)
         self._info = info
         self._recent: deque[tuple[str, str, str]] = deque(maxlen=RECENT)
         self._began = time.monotonic()
+        self._trouble: str | None = None
+        self._live: Live | None = None
 
-    def shown(self) -> AbstractContextManager[object]:
-        return self._live
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the run inside the block."""
+        if as_json() or not is_terminal():
+            if not as_json():
+                print_table(("AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"), ())
+            yield
+            return
+        from rich.live import Live
+
+        with Live(auto_refresh=False) as self._live:
+            yield
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        at = "" if step.at is None else written_clock(step.at)
-        name = shown(order.task.tracking_id or order.key or order.task_id)
-        before = f"{in_words(previous)} → " if previous is not None else ""
-        self._recent.append((at, name, shown(f"{before}{in_words(step.status)}")))
+        """Show a step of an order."""
+        if self._live is not None:
+            at = "" if step.at is None else written_clock(step.at)
+            before = f"{in_words(previous)} → " if previous is not None else ""
+            name = shown(order.task.tracking_id or order.key or order.task_id)
+            self._recent.append((at, name, shown(f"{before}{in_words(step.status)}")))
+        elif not as_json():
+            row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
+            click.echo(tabbed(row))
 
     def update(self, state: Shown) -> None:
-        self._live.update(self._picture(state), refresh=True)
+        """Show the present state of the run."""
+        if self._live is not None:
+            self._live.update(self._picture(state), refresh=True)
+        elif state.trouble != self._trouble and not as_json():
+            self._trouble = state.trouble
+            say(f"cannot read now: {state.trouble}" if state.trouble else "can read again")
 
     def _picture(self, state: Shown) -> "RenderableType":
         from rich.console import Group

@@ -1,7 +1,8 @@
 """``gotsurge tasks``: create, read, change and cancel tasks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, cast, get_origin
 
@@ -294,14 +295,8 @@ def _value(name: str, text: str) -> Any:
     field = _FIELDS[name]
     kind: Any = field.inner
     try:
-        if kind is Money:
-            return amount(text)
-        if kind is int:
-            return parse_int(text.strip())
-        if kind is float:
-            return parse_number(text.strip())
-        if kind is datetime:
-            return _time(text)
+        if kind in _READERS:
+            return _READERS[kind](text)
         if field.many:
             return tuple(codec.structure(value, kind) for value in msgspec.json.decode(text, type=list))
         if is_model(kind):
@@ -314,10 +309,15 @@ def _value(name: str, text: str) -> Any:
 
 
 def _time(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError(f"{text!r} is not a time with its zone, such as 2030-03-04T01:00:00Z")
-    return moment
+    with suppress(ValueError):
+        if (moment := datetime.fromisoformat(text)).tzinfo is not None:
+            return moment
+    raise ValueError(f"{text!r} is not a time with its zone, such as 2030-03-04T01:00:00Z")
+
+
+_READERS: Mapping[type, Callable[[str], Any]] = {
+    Money: amount,
+    int: lambda text: parse_int(text.strip()),
+    float: lambda text: parse_number(text.strip()),
+    datetime: _time,
+}

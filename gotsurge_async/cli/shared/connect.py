@@ -254,19 +254,14 @@ async def _simulated(
         timeouts=timeouts,
         profile=settings.profile,
     ) as gs:
+        again = f"start it again with `gotsurge simulator{_at_port(origin)}`"
         try:
             await gs.sign_in(key.code)
         except OutcomeUnknown as error:
-            text = (
-                f"the simulator at {parts.netloc} does not answer its sign-in: "
-                f"start it again with `gotsurge simulator{_at_port(origin)}`"
-            )
-            raise Unreachable(f"{text} ({error})", error.explain_code) from None
+            why = f"the simulator at {parts.netloc} does not answer its sign-in: {again} ({error})"
+            raise Unreachable(why, error.explain_code) from None
         except CallError as error:
-            error.add_note(
-                f"the simulator at {parts.netloc} does not sign in: "
-                f"start it again with `gotsurge simulator{_at_port(origin)}`"
-            )
+            error.add_note(f"the simulator at {parts.netloc} does not sign in: {again}")
             raise
         yield gs
 

@@ -124,8 +124,10 @@ def filled(text: str, indent: int = 0) -> str:
     )
 
 
-def _at_a_terminal(value: Any) -> str:
-    """A value as `shown` writes it, but with a status in words, which only people read."""
+def _at_a_terminal(value: Any, *, seconds: bool = True) -> str:
+    """A value as `shown` writes it, but with a status in words, which only people read, and perhaps without seconds."""
+    if isinstance(value, datetime):
+        return written(value, seconds=seconds)
     return shown(in_words(value) if isinstance(value, TaskStatus) else value)
 
 
@@ -289,10 +291,9 @@ def fitted(
 
     every = [column if isinstance(column, Column) else Column(column) for column in columns]
     values = [list(row) for row in rows]
-    full = [[_at_a_terminal(value) for value in row] for row in values]
-    brief = [[_to_the_minute(value) for value in row] for row in values]
     ranks = sorted({column.rank for column in every if column.rank}, reverse=True)
-    for cells, gone in ((full, 0), *((brief, number) for number in range(len(ranks) + 1))):
+    for seconds, gone in ((True, 0), *((False, number) for number in range(len(ranks) + 1))):
+        cells = [[_at_a_terminal(value, seconds=seconds) for value in row] for row in values]
         kept = [place for place, column in enumerate(every) if column.rank not in ranks[:gone]]
         widths = _widths([(every[place], [row[place] for row in cells]) for place in kept], width)
         if widths is None:
@@ -306,10 +307,6 @@ def fitted(
     titles = [column.title for column in every]
     lines = [line for row in values for line in (*_record(zip(titles, row, strict=True), width), Text(""))]
     return list(lines[:-1]), []
-
-
-def _to_the_minute(value: Any) -> str:
-    return written(value) if isinstance(value, datetime) else _at_a_terminal(value)
 
 
 def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:
