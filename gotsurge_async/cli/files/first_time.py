@@ -61,12 +61,12 @@ class FirstTime(Struct, frozen=True):
         return True
 
 
-async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str], differs: Sequence[str] = ()) -> Preview:
-    """The preview of a loaded run; `Preview` explains ``not_read`` and ``differs``."""
+async def preview_of(run: Run, options: SourceOptions, not_read: Sequence[str]) -> Preview:
+    """The preview of a loaded run; `Preview` explains ``not_read``."""
     previewing = Previewing(options.zone())
     async for row in run.rows():
         previewing.add(row.payload)
-    return previewing.done(not_read, differs)
+    return previewing.done(not_read)
 
 
 async def look(file: str, options: SourceOptions, mending: Mending, known: Callable[[Run], Awaitable[Known]]) -> Plan:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from msgspec import structs
@@ -62,16 +61,14 @@ from gotsurge_async.ledger import Admission, Ledger, LedgerError, Mode, OrderSta
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.brakes import Brakes
-from gotsurge_async.push.changes import ChangedRow
+from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.map_use import MapNotAccepted, watched
-from gotsurge_async.push.plan import Plan, check_plan, held_to
+from gotsurge_async.push.plan import Plan, check_plan, held_to, make_plan
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of, verb
-
-if TYPE_CHECKING:
-    from gotsurge_async.tables.source import Left
+from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
 
@@ -247,42 +244,45 @@ class Pushing(Sending):
     def __init__(self, options: PushOptions) -> None:
         super().__init__(options)
         self._options = options
-        self._left: Left | None = None
         self._not_read: tuple[str, ...] = ()
         self._first = FirstTime((), options.target, accepted=True)
 
     async def dry_run(self) -> Exit:
-        """Read and check the file in a ledger of its own, which is deleted afterwards."""
+        """Check the file as `gotsurge plan` does; nothing is sent, and the ledger is only read."""
         options = self._options
-        with TemporaryDirectory(prefix="gotsurge-") as folder:
-            async with (
-                await Ledger.open(Path(folder) / "ledger.db", clock=SystemClock().now) as ledger,
-                connected(Target(simulate=True)) as gs,
-            ):
-                push = Push(gs, ledger, register=False)
-                run, admission = await self._load(push, gs.environment.api_base, sends=False)
-                async with run:
-                    known = await known_to(options.ledger, run, options.target, options.out)
-                    preview = await preview_of(run, options.source, self._not_read, known.differs)
-        left = self._left
-        code = ending_of(in_doubt=known.in_doubt, left_out=left is not None, changed=known.changed_count)
-        if known.changed_count:
-            self._list_changed(known.changed, known.already_pushed, known.changed_count)
+
+        async def check(source: Source) -> tuple[Plan, Left | None]:
+            async def known(run: Run) -> Known:
+                self._list_warnings(source)
+                self._list_similar(await run.similar(), run)
+                return await known_to(options.ledger, run, options.target, options.out)
+
+            watching = watched(self._as_planned(source), options.source)
+            plan = await make_plan(watching, now=options.source.now, zone=options.source.zone(), known=known)
+            return plan, source.left
+
+        made, left = await options.mending.read(options.file, options.source, check)
+        code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)
+        if made.changed_count:
+            self._list_changed(made.changed, made.already_pushed, made.changed_count)
         document = {
-            "orders": admission.pending,
-            "left_out": 0 if left is None else left.rows,
+            "orders": made.orders,
+            "left_out": made.left_out,
             "faults": [] if left is None else [*map(as_plain, left.report.faults)],
-            **{name: value for name, value in structs.asdict(known).items() if name != "differs"},
-            "preview": structs.asdict(preview),
+            "already_pushed": made.already_pushed,
+            "in_doubt": made.in_doubt,
+            "changed": made.changed,
+            "changed_count": made.changed_count,
+            "preview": made.preview,
         }
 
         def show() -> None:
-            for line in () if options.quiet else preview.lines(options.source.zone()):
+            for line in () if options.quiet or made.preview is None else made.preview.lines(options.source.zone()):
                 click.echo(line)
-            words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
+            words = counted({"already pushed": made.already_pushed - made.in_doubt, "in doubt": made.in_doubt})
             of_them = f", of them {words}" if words else ""
             rest = "no faults" if left is None else f"{number_of(left.rows, 'row')} with faults left out"
-            click.echo(f"{number_of(admission.pending, 'order')}{of_them}, {rest}; nothing was sent")
+            click.echo(f"{number_of(made.orders, 'order')}{of_them}, {rest}; nothing was sent")
 
         return finish(document, code, show)
 
@@ -335,23 +335,24 @@ class Pushing(Sending):
                 await self._handle_changed(gs, run, admission)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending)
 
-    async def _load(
-        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, sends: bool = True
-    ) -> tuple[Run, Admission]:
+    def _as_planned(self, source: Source) -> Source:
+        """The same source, with a fault if it is not the file of ``--plan``."""
+        return source if self._options.plan is None else check_plan(self._options.plan, source)
+
+    async def _load(self, push: Push, api_base: str, trace: Mapping[str, Any]) -> tuple[Run, Admission]:
         options = self._options
 
         async def load(source: Source) -> tuple[Run, Admission]:
-            if options.plan is not None:
-                source = check_plan(options.plan, source)
+            source = self._as_planned(source)
             if options.seen_plan is not None:
                 source = held_to(options.seen_plan, source)
             source = watched(source, options.source, self._first.check)
             loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
-            self._left, self._not_read = source.left, source.not_read
+            self._not_read = source.not_read
             self._list_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(options.file, options.source, load, sends=sends)
+        run, admission = await options.mending.read(options.file, options.source, load, sends=True)
         try:
             self._list_similar(await run.similar(), run)
         except BaseException:
