@@ -228,6 +228,19 @@ async def test_a_draft_that_is_called_created_is_named(tmp_path: Path) -> None:
         assert await Auditor(here, tmp_path).kinds() == {}
 
 
+async def test_a_live_task_of_a_cancelled_order_is_named(tmp_path: Path) -> None:
+    """The ledger frees the key of a cancelled order: if its task lives, the next push is a second driver."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(2))
+        task_id = (await here.tasks(run_id))["T-0"]
+        run = await here.ledger.hold(run_id)
+        async with run:
+            (row,) = [row async for row in run.rows() if row.key == "T-0"]
+            await run.write_off({row.id: task_id}, {row.id: "taken back"}, by="Mei")
+        (found,) = await Auditor(here, tmp_path).find()
+        assert (found.kind, found.key, found.task_ids) == (Kind.ALIVE, "T-0", (task_id,))
+
+
 async def test_a_key_that_is_live_twice_is_named(tmp_path: Path) -> None:
     """A second ledger sent it again; a task that was cancelled, or is picked up at another time, is no double."""
     async with place(tmp_path, per_page_limit=3) as here:

@@ -72,6 +72,7 @@ CREATED, CANCELLED, IN_DOUBT = OrderState.CREATED, OrderState.CANCELLED, OrderSt
 ONE, STAYS = orders(1), {"T-0": IN_DOUBT}
 LATER = order("T-0", from_time_window=window(timedelta(hours=2)))
 BILLED = order("T-0", invoice_number="OTHER")
+LATER_BILLED = attrs.evolve(LATER, invoice_number="INV")
 OTHERS = "may be another order's"
 CASES = {
     "cancelled": Case(ONE, {"T-0": CANCELLED}, moved="cancelled"),
@@ -81,6 +82,9 @@ CASES = {
     "a draft alone": Case(ONE, STAYS, "does not prove that it was broadcast", when="before", drafts=ONE),
     "another invoice": Case([order("T-0", invoice_number="MINE")], STAYS, OTHERS, when="before", before=[BILLED]),
     "another pickup": Case(ONE, STAYS, OTHERS, when="before", before=[LATER]),
+    "another pickup by invoice": Case(
+        named("invoice_number", "INV"), {"A": IN_DOUBT}, OTHERS, when="before", before=[LATER_BILLED], echo="never"
+    ),
     "invoices": Case(
         named("invoice_number", "INV-A", "INV-B", "INV-C", "INV-C"),
         {"A": CREATED, "B": CREATED, "C": IN_DOUBT, "D": IN_DOUBT},

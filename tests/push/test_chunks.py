@@ -16,7 +16,7 @@ from gotsurge_async.bulk import Mode, OrderState, Push, Run
 from gotsurge_async.calls.create import Refused
 from gotsurge_async.database.writer import Writer
 from gotsurge_async.errors import BadRequest
-from gotsurge_async.ledger import LedgerBusy, PendingOrder
+from gotsurge_async.ledger import LedgerBusy, OrderOutcome, PendingOrder
 from gotsurge_async.ledger.sql import marks
 from gotsurge_async.push.chunks import OnRefusedChunk, Results, _after_refusal
 from gotsurge_async.simulator import SimulatorOptions
@@ -211,6 +211,26 @@ def repeated_create(push: Push) -> Iterator[None]:
 
     with patch.object(transport, "send", cached):
         yield
+
+
+async def test_an_answer_is_recorded_while_the_ledger_is_busy(tmp_path: Path) -> None:
+    """Where another process writes for longer than a write waits, what an answer said is recorded all the same."""
+    record, busy = Run.record, 3
+
+    async def refused_at_first(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+        nonlocal busy
+        busy -= 1
+        if busy >= 0:
+            raise LedgerBusy("another process kept the ledger locked")
+        await record(run, results, broadcast=broadcast)
+
+    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
+        async with (await push.load_orders(orders(3)))[0] as run:
+            with patch.object(Run, "record", refused_at_first):
+                await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 3}
+        exactly_once(simulator, orders(3))
+    assert busy == -1
 
 
 @pytest.mark.parametrize("kind", [marks.claim, marks.record], ids=["claim", "record"])

@@ -11,7 +11,7 @@ import pytest
 
 from gotsurge_async.bulk import Mode, Push, Run
 from gotsurge_async.errors import SignInNeeded
-from gotsurge_async.ledger import LedgerBusy, LedgerError, OrderOutcome
+from gotsurge_async.ledger import Counts, LedgerBusy, LedgerError, OrderOutcome
 from gotsurge_async.push.brakes import BrakeWatch
 from gotsurge_async.push.push import Sent
 from gotsurge_async.testing import ManualClock
@@ -245,20 +245,28 @@ async def test_only_an_answer_that_shows_a_task_past_draft_needs_no_read(
     assert len(asked) == reads
 
 
-async def test_a_refused_broadcast_that_left_a_draft_is_no_doubt(tmp_path: Path) -> None:
-    """What was read as a draft after a refusal is a draft where the next broadcasts certainly did not leave."""
+@pytest.mark.parametrize(
+    ("first", "left"), [(answer({}, 409), counted(drafted=2)), (MaybeSent("lost"), counted(broadcasting=2))]
+)
+async def test_a_broadcast_that_left_a_draft_is_no_doubt_if_it_was_refused(
+    tmp_path: Path, first: Any, left: Counts
+) -> None:
+    """Where the next ones certainly did not leave, what was read as a draft is one; but a lost one may act yet."""
     platform = Platform()
 
-    def refuse_once(_: list[str]) -> Response:
-        if len(platform.broadcasts) == 1:
-            return answer({}, 409)
-        raise NothingSent("no way")
+    def fail(_: list[str]) -> Response:
+        if len(platform.broadcasts) > 1:
+            raise NothingSent("no way")
+        if isinstance(first, MaybeSent):
+            raise first
+        return first
 
-    platform.broadcast = refuse_once
+    platform.broadcast = fail
     platform.read = lambda task_id: answer({"id": task_id, "current_status": "draft"})
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        assert (await send(push, run)).stopped_by is not None
-        assert await run.counts() == counted(drafted=2)
+        for _ in range(2):
+            assert (await send(push, run)).stopped_by is not None
+            assert await run.counts() == left
 
 
 async def test_drafts_are_created_as_often_as_one_call_may_be_tried(tmp_path: Path) -> None:
