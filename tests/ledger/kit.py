@@ -74,12 +74,18 @@ async def begun(ledger: Ledger, *, environment: str = "simulator", mode: Mode | 
     return await ledger.begin(environment=environment, mode=mode, source="orders.csv")
 
 
+async def added(ledger: Ledger, rows: Iterable[NewOrder], **options: Any) -> Run:
+    """A run with orders that are not admitted yet."""
+    run = await begun(ledger, **options)
+    await run.add(list(rows))
+    return run
+
+
 async def loaded(
     ledger: Ledger, rows: Iterable[NewOrder], *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT
 ) -> Run:
     """A run with orders that are admitted."""
-    run = await begun(ledger, environment=environment, mode=mode)
-    await run.add(list(rows))
+    run = await added(ledger, rows, environment=environment, mode=mode)
     assert not (await run.admit()).doubled
     return run
 

@@ -9,7 +9,7 @@ PROLOGUE = """
 import asyncio, os, sys
 from gotsurge_async.ledger import *
 from gotsurge_async.ledger.sql import databases
-from tests.ledger.kit import begun, bring, ids, loaded, orders
+from tests.ledger.kit import added, bring, ids, loaded, orders
 
 def say(word):
     print(word, flush=True)

@@ -25,6 +25,7 @@ from tests.ledger.kit import (
     START,
     TidyLedger,
     TurnedClock,
+    added,
     begun,
     bring,
     leases_end,
@@ -163,13 +164,11 @@ async def test_a_run_that_does_not_exist_is_named(ledger: Ledger, tmp_path: Path
 
 async def test_a_run_that_was_never_admitted_is_swept_away(ledger: Ledger) -> None:
     """A run whose loading ended without a word cannot be taken up, and the next run removes it with its orders."""
-    dead = await begun(ledger)
-    await dead.add(orders(5))
+    dead = await added(ledger, orders(5))
     await dead.close()
     with pytest.raises(LedgerError, match="push its source again"):
         await ledger.hold(dead.id)
-    alive = await begun(ledger)
-    await alive.add(orders(5))
+    alive = await added(ledger, orders(5))
     third = await begun(ledger)
     assert {info.id for info in await ledger.runs()} == {alive.id, third.id}
     assert (await ledger.counts(dead.id)).total == 0

@@ -4,18 +4,9 @@ import asyncio
 
 import pytest
 
-from gotsurge_async.ledger import Counts, Ledger, OrderState, RunHeld, RunState
-from tests.ledger.kit import TidyLedger, begun, leases_end, loaded, orders, states
+from gotsurge_async.ledger import Counts, Ledger, RunHeld
+from tests.ledger.kit import TidyLedger, added, leases_end, loaded, orders, states
 from tests.ledger.processes import heard, start, tell
-
-CRASH_AFTER_CLAIM = """
-    run = await loaded(ledger, orders(100))
-    await run.start()
-    claimed = await run.claim((await ids(run))[:40])
-    await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in claimed[:20]])
-    say(run.id)
-    os._exit(9)
-"""
 
 CRASH_WHILE_CLAIMING = """
     run = await loaded(ledger, orders(1000))
@@ -27,8 +18,7 @@ CRASH_WHILE_CLAIMING = """
 """
 
 CRASH_WHILE_LOADING = """
-    run = await begun(ledger)
-    await run.add(orders(100))
+    run = await added(ledger, orders(100))
     say(run.id)
     os._exit(9)
 """
@@ -41,8 +31,7 @@ HOLD = """
 """
 
 RACE = """
-    run = await begun(ledger)
-    await run.add(orders(300))
+    run = await added(ledger, orders(300))
     say("loaded")
     hear()
     try:
@@ -56,22 +45,6 @@ RACE = """
         await run.close()
     await ledger.close()
 """
-
-
-async def test_a_crash_loses_nothing(where: str) -> None:
-    """After a process dies in the middle its run can be taken up: what it claimed is in doubt, the rest as it was."""
-    process = await start(where, CRASH_AFTER_CLAIM)
-    run_id = await heard(process)
-    assert await process.wait() == 9
-    leases_end(where)
-    async with await TidyLedger.open(where) as ledger:
-        info = await ledger.run(run_id)
-        assert info.state is RunState.SENDING
-        assert info.holder is not None
-        assert info.holder.pid == process.pid
-        run = await ledger.hold(run_id)
-        assert await run.recover() == Counts(created=20, in_doubt=20, pending=60)
-        assert {row.line for row in [r async for r in run.rows({OrderState.IN_DOUBT})]} == set(range(21, 41))
 
 
 async def test_a_crash_between_claims_leaves_whole_chunks(where: str) -> None:
@@ -116,8 +89,7 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
         leases_end(where)
         run = await ledger.hold(run_id)
         await run.close()
-        again = await begun(ledger)
-        await again.add(orders(3))
+        again = await added(ledger, orders(3))
         assert (await again.admit()).superseded == 3
         assert set((await states(ledger, run)).values()) == {"superseded"}
 

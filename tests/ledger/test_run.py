@@ -19,7 +19,7 @@ from gotsurge_async.ledger import (
     RunLost,
     RunState,
 )
-from tests.ledger.kit import begun, ids, loaded, lose_locks, order, orders, states
+from tests.ledger.kit import added, begun, ids, loaded, lose_locks, order, orders, states
 
 
 async def test_what_is_put_in_comes_out(ledger: Ledger) -> None:
@@ -34,8 +34,7 @@ async def test_what_is_put_in_comes_out(ledger: Ledger) -> None:
 async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discarding removes a loading run and its orders, block by block, and frees its lock; an admitted run stays."""
     monkeypatch.setattr("gotsurge_async.ledger.sql.admission.DISCARDED_AT_ONCE", 3)
-    run = await begun(ledger)
-    await run.add(orders(10))
+    run = await added(ledger, orders(10))
     await run.discard()
     assert await ledger.runs() == []
     assert (await ledger.counts(run.id)).total == 0
@@ -170,8 +169,7 @@ async def test_a_cancelled_claim_comes_to_pass_as_a_whole(ledger: Ledger) -> Non
 
 async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
     """An admission whose caller was cancelled may have come to pass: no order can be added after it."""
-    run = await begun(ledger)
-    await run.add(orders(3))
+    run = await added(ledger, orders(3))
     admitting = asyncio.create_task(run.admit())
     await asyncio.sleep(0)
     admitting.cancel()

@@ -11,7 +11,7 @@ from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHel
 from gotsurge_async.ledger.run import discard
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.upkeep.check import backup
-from tests.ledger.kit import TidyLedger, begun, ids, loaded, order, orders, states
+from tests.ledger.kit import TidyLedger, added, begun, ids, loaded, order, orders, states
 
 
 async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
@@ -19,8 +19,7 @@ async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
 ) -> None:
     """A run whose loader was taken for dead goes whole: the loader, should it wake, gets an error immediately."""
     monkeypatch.setattr("gotsurge_async.ledger.sql.admission.DISCARDED_AT_ONCE", 1)
-    slow = await begun(ledger)
-    await slow.add(orders(50))
+    slow = await added(ledger, orders(50))
     slow._lock.release()  # a file's lock that was lost
     await ledger.write(lambda db: db.driver.execute("UPDATE runs SET lease_until = 0"))  # a lease that ended
     other = await begun(ledger)
@@ -34,8 +33,7 @@ async def test_a_loader_that_is_swept_away_adds_nothing_and_admits_nothing(
 
 async def test_who_sweeps_is_fenced_too(ledger: Ledger) -> None:
     """Of two who remove a loading run, the one that another took it from removes nothing more."""
-    run = await begun(ledger)
-    await run.add(orders(3))
+    run = await added(ledger, orders(3))
     before = run._held
     await ledger.write(lambda db: runs.raise_epoch(db, run.id))
     with pytest.raises(RunLost):
@@ -64,8 +62,7 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
     """Neither while it is loaded, nor after an admission that was cancelled and then refused."""
     first = await loaded(ledger, [order(1)])
     await first.start()
-    second = await begun(ledger)
-    await second.add([order(1)])
+    second = await added(ledger, [order(1)])
     with pytest.raises(LedgerError, match="has not been admitted"):
         await second.claim(await ids(second))
     admitting = asyncio.create_task(second.admit())
@@ -82,8 +79,7 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
 async def test_what_was_not_admitted_has_no_results(ledger: Ledger) -> None:
     """A run whose loading ended says nothing of its orders: another run may have sent them."""
     await loaded(ledger, [order(1)])
-    second = await begun(ledger)
-    await second.add([order(1)])
+    second = await added(ledger, [order(1)])
     await second.close()
     with pytest.raises(LedgerError, match="was not admitted"):
         [page async for page in ledger.results(second.id)]

@@ -12,8 +12,8 @@ from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, Push
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import Runner, Shell, gotsurge, local, start, write_orders
+from gotsurge_async.simulator import Fault
+from tests.support.commands import Runner, Shell
 from tests.support.orders import orders
 from tests.support.pushes import place
 
@@ -109,7 +109,7 @@ def test_there_may_be_no_last_run(shell: Shell) -> None:
     assert (done.exit_code, "no run of sandbox" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["reconcile", "undo"])
+@pytest.mark.parametrize("command", ["reconcile", "undo", "resume"])
 def test_a_run_in_other_hands_is_exit_6(shell: Shell, command: str) -> None:
     """The holder and the run are in the document, and nothing is done."""
     run_id = stopped(shell, "A", "B", "C")
@@ -123,24 +123,6 @@ def test_a_run_in_other_hands_is_exit_6(shell: Shell, command: str) -> None:
     assert (done.exit_code, document["exit"], document["run"]) == (6, 6, run_id)
     assert f"held by process {os.getpid()}" in document["error"]
     assert shell.simulator.audit()["tasks"] == 2
-
-
-@pytest.mark.slow
-async def test_a_resume_of_a_run_in_other_hands_is_exit_6(tmp_path: Path) -> None:
-    """Two processes never send one run."""
-    write_orders(tmp_path / "orders.csv", range(40))
-    async with Simulator() as simulator:
-        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="delay", seconds=30))
-        first = await start("push", "orders.csv", *local(simulator), "--quiet", "--ledger", "ledger.db", cwd=tmp_path)
-        await simulator.called("tasks.create", times=1)
-        second = await gotsurge("resume", "--last", *local(simulator), "--ledger", "ledger.db", cwd=tmp_path)
-        assert (second.code, f"process {first.pid}" in second.err) == (6, True)
-        first.kill()
-        await first.wait()
-        simulator.clear_faults()
-        third = await gotsurge("resume", "--last", *local(simulator), "--ledger", "ledger.db", "--json", cwd=tmp_path)
-        assert (third.code, third.document["in_doubt"]) == (3, 40)
-        assert simulator.audit()["doubled"] == {}
 
 
 def test_refused_orders_are_tried_again(shell: Shell) -> None:

@@ -20,15 +20,17 @@ from gotsurge_async.ledger import (
     RunState,
 )
 from gotsurge_async.ledger.sql import runs
-from tests.ledger.kit import begun, bring, brought, epoch_of, ids, loaded, only, order, orders, states
+from tests.ledger.kit import added, bring, brought, epoch_of, ids, loaded, only, order, orders, states
 
-UNDECIDED = [OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING]
+S = OrderState
+UNDECIDED = [S.PENDING, S.SENDING, S.DRAFTING, S.DRAFTED, S.BROADCASTING]
+DOUBT, TAKEN = Admission(pending=1, already_pushed=1, in_doubt=1), Admission(pending=2, superseded=1)
+CHANGED = replace(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')
 
 
 async def test_a_first_run_is_admitted_whole(ledger: Ledger) -> None:
     """Where no key is taken, every order becomes pending and the run ready."""
-    run = await begun(ledger)
-    await run.add(orders(3))
+    run = await added(ledger, orders(3))
     await run.add([order(9)])
     assert await run.admit() == Admission(pending=4)
     assert await run.counts() == Counts(pending=4)
@@ -37,8 +39,9 @@ async def test_a_first_run_is_admitted_whole(ledger: Ledger) -> None:
 
 async def test_a_key_doubled_in_the_run_admits_nothing(ledger: Ledger) -> None:
     """Keys that stand twice are listed by line, each with its first line, and no order is admitted."""
-    run = await begun(ledger)
-    await run.add([order(1, "a"), order(2, "b"), order(3, "a"), order(4, "c"), order(5, "a"), order(6, "b")])
+    run = await added(
+        ledger, [order(1, "a"), order(2, "b"), order(3, "a"), order(4, "c"), order(5, "a"), order(6, "b")]
+    )
     admission = await run.admit()
     assert admission == Admission(doubled=(Doubled("a", 1, 3), Doubled("a", 1, 5), Doubled("b", 2, 6)))
     assert await run.counts() == Counts(loading=6)
@@ -48,51 +51,53 @@ async def test_a_key_doubled_in_the_run_admits_nothing(ledger: Ledger) -> None:
 
 async def test_the_list_of_doubled_keys_is_bounded(ledger: Ledger) -> None:
     """A file that repeats itself lists the first 1000 repeated keys."""
-    run = await begun(ledger)
-    await run.add([*orders(1100), *(order(2000 + line, f"TRK-{line}") for line in range(1, 1101))])
+    run = await added(ledger, [*orders(1100), *(order(2000 + line, f"TRK-{line}") for line in range(1, 1101))])
     doubled = (await run.admit()).doubled
     assert len(doubled) == 1000
     assert doubled[-1] == Doubled("TRK-1000", 1000, 3000)
     await run.discard()
 
 
-@pytest.mark.parametrize("held", [True, False])
-async def test_a_created_order_is_not_pushed_again(ledger: Ledger, held: bool) -> None:
-    """A key that is created elsewhere is already pushed, with that task, its status and its run, held or not."""
-    first = await brought(ledger, OrderState.CREATED)
-    task = (await only(first)).task_id
+@pytest.mark.parametrize(
+    ("state", "held", "admitted", "there", "why"),
+    [
+        (S.CREATED, True, Admission(pending=1, already_pushed=1), S.CREATED, "created by run {first}"),
+        (S.CREATED, False, Admission(pending=1, already_pushed=1), S.CREATED, "created by run {first}"),
+        (S.IN_DOUBT, True, DOUBT, S.IN_DOUBT, "in doubt in run {first}"),
+        (S.SENDING, False, DOUBT, S.IN_DOUBT, "in doubt in run {first}"),
+        (S.BROADCASTING, False, DOUBT, S.BROADCASTING, "in doubt in run {first}"),
+        *((state, False, TAKEN, S.SUPERSEDED, None) for state in (S.PENDING, S.DRAFTING, S.DRAFTED)),
+    ],
+)
+async def test_a_key_of_another_run_is_admitted_as_it_stands_there(
+    ledger: Ledger, state: OrderState, held: bool, admitted: Admission, there: OrderState, why: str | None
+) -> None:
+    """What was sent is already pushed, or in doubt; what never acted, in a run that nobody holds, is taken over."""
+    first = await brought(ledger, state)
+    before = await only(first)
     if not held:
         await first.close()
-    second = await begun(ledger)
-    await second.add(orders(2))
-    assert await second.admit() == Admission(pending=1, already_pushed=1)
-    row = await only(second, OrderState.ALREADY_PUSHED)
-    assert (row.key, row.task_id, row.status, row.error) == (
-        "TRK-1",
-        task,
-        "broadcasting",
-        f"created by run {first.id}",
-    )
-    assert await states(ledger, first) == {"TRK-1": "created"}
-
-
-async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
-    """A key that is in doubt elsewhere is already pushed, and says that it is in doubt and where."""
-    first = await brought(ledger, OrderState.IN_DOUBT)
-    second = await begun(ledger)
-    await second.add([order(1)])
-    assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
-    row = await only(second)
-    assert (row.state, row.error) == (OrderState.ALREADY_PUSHED, f"in doubt in run {first.id}")
-    assert (await ledger.counts(second.id)).in_doubt == 1
+    second = await added(ledger, orders(2))
+    assert await second.admit() == admitted
+    row, other = [row async for row in second.rows()]
+    assert (row.key, row.error) == ("TRK-1", why and why.format(first=first.id))
+    assert (row.state, other.state) == (S.ALREADY_PUSHED if why else S.PENDING, S.PENDING)
+    if state is S.CREATED:
+        assert (row.task_id, row.status) == ("task-1", "broadcasting")
+    assert (await ledger.counts(second.id)).in_doubt == admitted.in_doubt
+    (left,) = [row async for row in ledger.rows(first.id)]
+    assert (left.state, left.task_id) == (there, None if there is S.SUPERSEDED else before.task_id)
+    if there is S.SUPERSEDED:
+        resumed = await ledger.hold(first.id)
+        assert left.error == f"taken over by run {second.id}"
+        assert await resumed.claim([before.id]) == await resumed.claim_broadcast([before.id]) == []
 
 
 @pytest.mark.parametrize("state", UNDECIDED)
 async def test_a_living_run_keeps_its_orders(ledger: Ledger, state: OrderState) -> None:
     """A key on its way in a held run refuses the whole admission with the holder's name, and changes nothing."""
     first = await brought(ledger, state)
-    second = await begun(ledger)
-    await second.add(orders(3))
+    second = await added(ledger, orders(3))
     with pytest.raises(RunHeld) as caught:
         await second.admit()
     assert caught.value.run_id == first.id
@@ -102,48 +107,16 @@ async def test_a_living_run_keeps_its_orders(ledger: Ledger, state: OrderState) 
     assert not (await second.admit()).doubled
 
 
-@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
-async def test_a_dead_run_gives_up_what_never_acted(ledger: Ledger, state: OrderState) -> None:
-    """A key that only waits, or only has a draft, in a run that nobody holds is taken over from it."""
-    first = await brought(ledger, state)
-    await first.close()
-    second = await begun(ledger)
-    await second.add([order(1)])
-    assert await second.admit() == Admission(pending=1, superseded=1)
-    resumed = await ledger.hold(first.id)
-    row = await only(resumed)
-    assert (row.state, row.error) == (OrderState.SUPERSEDED, f"taken over by run {second.id}")
-    assert await resumed.claim([row.id]) == []
-    assert await resumed.claim_broadcast([row.id]) == []
-
-
-@pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.BROADCASTING])
-async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: OrderState) -> None:
-    """A key on its way in a run that nobody holds is in doubt, and already pushed here, where it cannot be read."""
-    first = await brought(ledger, state)
-    await first.close()
-    second = await begun(ledger)
-    await second.add(orders(2))
-    assert await second.admit() == Admission(pending=1, already_pushed=1, in_doubt=1)
-    still = "broadcasting" if state is OrderState.BROADCASTING else "in_doubt"
-    assert await states(ledger, first) == {"TRK-1": still}
-    assert await states(ledger, second) == {"TRK-1": "already_pushed", "TRK-2": "pending"}
-    assert (await ledger.counts(second.id)).in_doubt == 1
-    assert [row.task_id is not None async for row in ledger.rows(first.id)] == [state is OrderState.BROADCASTING]
-
-
 async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
     """A key that was refused, superseded or already pushed is free: only the live row of a key counts."""
     first = await brought(ledger, OrderState.REFUSED)
     await first.close()
     for _ in range(2):
-        run = await begun(ledger)
-        await run.add([order(1)])
+        run = await added(ledger, [order(1)])
         assert (await run.admit()).pending == 1
         await run.close()
     await run_to_created(ledger)
-    last = await begun(ledger)
-    await last.add([order(1)])
+    last = await added(ledger, [order(1)])
     assert await last.admit() == Admission(already_pushed=1)
 
 
@@ -167,8 +140,7 @@ async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
         run = await loaded(ledger, [order(line)])
         await bring(run, state)
         await run.close()
-    run = await begun(ledger)
-    await run.add(orders(6))
+    run = await added(ledger, orders(6))
     assert await run.admit() == Admission(pending=3, already_pushed=3, in_doubt=2, superseded=1)
     live = [row.key for info in await ledger.runs() for row in [r async for r in ledger.rows(info.id, LIVE)]]
     assert sorted(live) == [f"TRK-{line}" for line in range(1, 7)]
@@ -178,8 +150,7 @@ async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) ->
     """An admission that is undone because a write beside it failed is tried again, and locks the same runs again."""
     dead, other = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
     await dead.close()
-    run = await begun(ledger)
-    await run.add([order(1)])
+    run = await added(ledger, [order(1)])
     admission, failed = await asyncio.gather(
         run.admit(), other.record([OrderOutcome(1, OrderState.CREATED)]), return_exceptions=True
     )
@@ -191,8 +162,7 @@ async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
     """After an admission, granted or refused, every run that was locked for it can be taken up again."""
     dead, alive = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
     await dead.close()
-    run = await begun(ledger)
-    await run.add(orders(2))
+    run = await added(ledger, orders(2))
     for refused in (True, False):
         if refused:
             with pytest.raises(RunHeld):
@@ -220,8 +190,7 @@ async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderS
     theirs = await only(first)
     task_id = theirs.task_id
     await first.close()
-    second = await begun(ledger, mode="two-phase")
-    await second.add(orders(2))
+    second = await added(ledger, orders(2), mode="two-phase")
     assert await second.doubtful_rivals() == []
     epoch = await epoch_of(ledger, theirs.id)
     assert await second.admit() == Admission(pending=2, superseded=1)
@@ -244,8 +213,7 @@ async def test_a_changed_order_does_not_take_a_draft_that_may_be_out(ledger: Led
     first = await loaded(ledger, [order(1)], mode="two-phase")
     await bring(first, state)
     await first.close()
-    second = await begun(ledger, mode="two-phase")
-    await second.add([replace(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    second = await added(ledger, [CHANGED], mode="two-phase")
     assert await second.doubtful_rivals() == [first.id]
     assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
     assert await states(ledger, first) == {"TRK-1": state.value}
@@ -257,8 +225,7 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     await bring(first, OrderState.DRAFTED)
     task_id = (await only(first)).task_id
     await first.close()
-    second = await begun(ledger, mode="two-phase")
-    await second.add([replace(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    second = await added(ledger, [CHANGED], mode="two-phase")
     assert await second.admit() == Admission(pending=1, superseded=1)
     assert [draft.task_id for draft in await ledger.unused_drafts(second.id)] == [task_id]
     assert (await only(second)).task_id is None

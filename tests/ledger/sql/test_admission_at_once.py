@@ -14,18 +14,16 @@ from gotsurge_async.ledger import (
     RunHeld,
 )
 from gotsurge_async.ledger.sql.chunks import by_chunk
-from tests.ledger.kit import begun, bring, brought, ids, loaded, only, order, orders, states
+from tests.ledger.kit import added, begun, bring, brought, ids, loaded, only, order, orders, states
 
 
 async def test_a_key_that_became_free_since_it_was_loaded_is_taken(ledger: Ledger) -> None:
     """A key that another order had when it was put in, and gave up before the admission, is this run's."""
     first = await brought(ledger, OrderState.SENDING)
-    second = await begun(ledger)
-    await second.add(orders(2))
+    second = await added(ledger, orders(2))
     await first.record([OrderOutcome((await only(first)).id, OrderState.REFUSED)])
     assert await second.admit() == Admission(pending=2)
-    third = await begun(ledger)
-    await third.add([order(1)])
+    third = await added(ledger, [order(1)])
     with pytest.raises(RunHeld) as caught:
         await third.admit()
     assert caught.value.run_id == second.id
@@ -59,8 +57,7 @@ async def test_a_key_that_a_loading_run_lost_and_that_is_free_again_is_its_own(l
 async def test_a_key_twice_is_found_across_blocks_and_chunks(ledger: Ledger) -> None:
     """However far apart a key's two lines were put in, also where another run has it, both are named."""
     live = await brought(ledger, OrderState.CREATED)
-    run = await begun(ledger)
-    await run.add([order(line) for line in range(1, 46)])
+    run = await added(ledger, [order(line) for line in range(1, 46)])
     await run.add([order(101, "TRK-44"), order(102, "TRK-1"), order(103, "TRK-1")])
     doubled = (await run.admit()).doubled
     assert doubled == (Doubled("TRK-44", 44, 101), Doubled("TRK-1", 1, 102), Doubled("TRK-1", 1, 103))
@@ -88,8 +85,7 @@ async def test_a_discarded_run_frees_its_keys_and_no_others(ledger: Ledger) -> N
     await first.discard()
     left = await ledger.read(lambda db: db.rows("keys", environment="simulator", keys=db.listed(["TRK-3", "TRK-4"])))
     assert left == []
-    third = await begun(ledger)
-    await third.add(orders(4))
+    third = await added(ledger, orders(4))
     with pytest.raises(RunHeld) as caught:
         await third.admit()
     assert caught.value.run_id == second.id
@@ -143,8 +139,7 @@ async def test_orders_that_come_over_from_many_runs_keep_their_chunks_apart(ledg
         await bring(dead, state)
         await dead.close()
     rows = orders(900)
-    run = await begun(ledger, mode="two-phase")
-    await run.add(rows[::3] + rows[1::3] + rows[2::3])
+    run = await added(ledger, rows[::3] + rows[1::3] + rows[2::3], mode="two-phase")
     assert await run.admit() == Admission(pending=900, superseded=900)
     assert await run.counts() == Counts(drafted=300, broadcasting=300, pending=300)
     async for row in run.rows():

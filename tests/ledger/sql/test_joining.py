@@ -25,7 +25,7 @@ from gotsurge_async.ledger.sql.admission import HELD_BACK
 from gotsurge_async.ledger.sql.marks import CRASHED
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
-from tests.ledger.kit import TidyLedger, begun, bring, brought, leases_end, lose_locks, order, orders, states
+from tests.ledger.kit import TidyLedger, added, begun, bring, brought, leases_end, lose_locks, order, orders, states
 from tests.ledger.upkeep.test_check import json_orders
 
 
@@ -172,8 +172,7 @@ async def test_what_a_living_process_has_is_answered_as_held(ledger: Ledger) -> 
 
 async def test_a_run_that_is_being_loaded_loses_the_key(ledger: Ledger) -> None:
     """It was not admitted yet: its order is already pushed when it is."""
-    loading = await begun(ledger)
-    await loading.add([order(1)])
+    loading = await added(ledger, [order(1)])
     run = await sending(ledger)
     (number,) = await run.join([order(1)])
     assert isinstance(number, int)
@@ -227,8 +226,7 @@ async def test_a_withdrawn_draft_is_unused(ledger: Ledger) -> None:
 async def test_after_an_older_copy_new_orders_are_held_back(where: str) -> None:
     """Nothing shows whether they were sent since, also of one that was refused before: they are in doubt."""
     async with await TidyLedger.open(where) as ledger:
-        refused = await begun(ledger)
-        await refused.add(json_orders(1, 1))
+        refused = await added(ledger, json_orders(1, 1))
         await refused.admit()
         await bring(refused, OrderState.REFUSED)
     await accept_older(where, newest=99)

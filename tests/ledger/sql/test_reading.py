@@ -16,7 +16,7 @@ from gotsurge_async.ledger import (
     UnusedDraft,
 )
 from gotsurge_async.ledger.sql import notes
-from tests.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders
+from tests.ledger.kit import START, TurnedClock, added, begun, bring, ids, loaded, only, order, orders
 
 
 async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
@@ -175,8 +175,7 @@ async def test_few_of_many_similar_orders_are_shown(ledger: Ledger, few: int, mo
 async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) -> None:
     """A draft found by its name is an order's own, unless its key had another text, or the draft is known."""
     for text in (b"old", b"new"):
-        run = await begun(ledger, mode="two-phase")
-        await run.add([order(1), replace(order(2), payload=text), order(3), order(4)])
+        run = await added(ledger, [order(1), replace(order(2), payload=text), order(3), order(4)], mode="two-phase")
         await run.admit()
         if text == b"old":
             await run.claim(await ids(run))
@@ -207,8 +206,7 @@ async def test_what_a_key_was_pushed_with_is_reported(ledger: Ledger) -> None:
     await bring(first, OrderState.CREATED)
     refused = await loaded(ledger, [order(3)])
     await bring(refused, OrderState.REFUSED)
-    loading = await begun(ledger)
-    await loading.add([order(3), order(4)])
+    await added(ledger, [order(3), order(4)])
     known = await ledger.known("simulator", ["TRK-1", "TRK-2", "TRK-3", "TRK-4", "TRK-5"])
     actual = {key: (each.run.id, each.row.state, each.row.payload) for key, each in known.items()}
     assert actual == {f"TRK-{n}": (first.id, OrderState.CREATED, order(n).payload) for n in (1, 2)}

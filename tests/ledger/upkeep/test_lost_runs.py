@@ -18,7 +18,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.sql.admission import HELD_BACK, LOST, Evidence
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, accept_older, import_run
-from tests.ledger.kit import TidyLedger, begun, bring, loaded, states
+from tests.ledger.kit import TidyLedger, added, begun, bring, loaded, states
 from tests.ledger.upkeep.test_check import json_orders
 
 LOST_RUN = RunInfo(
@@ -131,8 +131,7 @@ async def test_new_orders_are_held_back_unless_something_shows_that_they_are_new
     """In the transaction that admits them: what the evidence names is what it says, all else is in doubt."""
     await older(where)
     async with await Ledger.open(where) as ledger:
-        run = await begun(ledger)
-        await run.add(json_orders(1, 8))
+        run = await added(ledger, json_orders(1, 8))
         rows = {row.key: row.id async for row in run.rows()}
         assert await ledger.first_pushed(run) == {rows[f"TRK-{line}"] for line in (2, 4, 5, 6, 7, 8)}
         outcomes = {
@@ -157,8 +156,7 @@ async def test_new_orders_are_held_back_unless_something_shows_that_they_are_new
         }
         assert [found[key][1] for key in ("TRK-2", "TRK-6", "TRK-8")] == [HELD_BACK, "seen", HELD_BACK]
         await run.close()
-        new = await begun(ledger)
-        await new.add(json_orders(6, 9))
+        new = await added(ledger, json_orders(6, 9))
         admission = await new.admit(evidence=Evidence(not_sent_before=True))
         assert (admission.pending, admission.superseded, admission.in_doubt) == (3, 2, 1)
         await new.close()
