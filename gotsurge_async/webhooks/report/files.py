@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from gotsurge_async.clock import in_zone
-from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import in_words, one_line
 from gotsurge_async.money import Money
@@ -178,15 +177,8 @@ def _write_cell(sheet: Any, number: int, place: int, cell: Cell, amount: Any, mo
 
 
 def write_html(day: Day, file: IO[bytes]) -> None:
-    """Write one page that needs no other file, and prints well.
-
-    Raises:
-        ConfigError: Jinja2 is not installed.
-    """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    except ModuleNotFoundError:
-        raise ConfigError('an HTML report needs an extra: pip install "gotsurge-async[cli]"', "E108") from None
+    """Write one page that needs no other file, and prints well."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # in the extra `cli`, as an order book needs it
 
     def printed(value: Any) -> str:
         """A value as the page prints it; a time without its zone, which the page names."""
